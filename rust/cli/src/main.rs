@@ -1,0 +1,2 @@
+//! The machinist command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Facts of each node as Nix text, through one typed writer.

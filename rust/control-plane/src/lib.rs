@@ -1,0 +1,1 @@
+//! etcd membership and health: what to run and what the answers mean.

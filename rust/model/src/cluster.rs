@@ -1,0 +1,226 @@
+//! The cluster as everything after the checks sees it. Values of these types hold what the checks promise.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{NodeName, Role};
+
+/// Labels: key to value, both valid Kubernetes label syntax, sorted by key.
+pub type Labels = BTreeMap<String, String>;
+
+/// A checked cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// The cluster's name, an RFC 1123 label.
+    pub name: String,
+    /// The DNS domain of the nodes, without a leading dot.
+    pub domain: String,
+    /// What runs the applications, or `None` for a fleet of single machines.
+    pub orchestrator: Option<Orchestrator>,
+    /// The NixOS release, `YY.MM`.
+    pub release: String,
+    /// Who may log in and decrypt, sorted by name.
+    pub operators: Vec<Operator>,
+    /// Address ranges.
+    pub network: Network,
+    /// The API endpoint, where there is one.
+    pub kube_master: Option<ApiEndpoint>,
+    /// All known nodes, disabled ones and those that are not ours to deploy included.
+    pub nodes: BTreeMap<NodeName, Node>,
+}
+
+/// What runs the applications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Orchestrator {
+    /// Kubernetes with stacked or external etcd.
+    Kubernetes,
+    /// k3s on one machine or many.
+    K3s,
+    /// etcd, flannel, haproxy and podman.
+    Mesh,
+}
+
+/// A person who may log in to the nodes as root and decrypt the cluster's private keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Operator {
+    /// The operator's name.
+    pub name: String,
+    /// The SSH public key, one OpenSSH line. Serves as an age recipient too if `age` is absent and it is ed25519 or RSA.
+    pub ssh: Option<String>,
+    /// The age recipient, `age1...`.
+    pub age: Option<String>,
+}
+
+/// Address ranges of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// The network of the nodes' own addresses.
+    pub nodes: IpNet,
+    /// The second network of the nodes, of the other address family, where the cluster is dual stack.
+    pub nodes6: Option<IpNet>,
+    /// The default gateway of the nodes, where machinist sets their addresses.
+    pub gateway: Option<IpAddr>,
+    /// Name servers of the nodes, in order.
+    pub nameservers: Vec<IpAddr>,
+    /// The pods' ranges: one, or two for dual stack.
+    pub pods: Vec<IpNet>,
+    /// The services' ranges: one, or two for dual stack.
+    pub services: Vec<IpNet>,
+    /// The cluster's DNS address, inside the first service range.
+    pub dns: Option<IpAddr>,
+    /// The overlay between nodes, where there is one.
+    pub overlay: Option<Overlay>,
+}
+
+/// The overlay between nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overlay {
+    /// How packets travel.
+    pub backend: OverlayBackend,
+    /// The overlay's range, where it has one of its own.
+    pub network: Option<IpNet>,
+}
+
+/// How packets of the overlay travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OverlayBackend {
+    /// WireGuard, encrypted.
+    Wireguard,
+    /// VXLAN, not encrypted.
+    Vxlan,
+    /// Plain routes; all nodes on one link.
+    HostGw,
+    /// Tinc, encrypted, where the kernel has no WireGuard or UDP is blocked.
+    Tinc,
+}
+
+/// The address at which the API is reached from outside the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ApiEndpoint {
+    /// The address.
+    pub ip: IpAddr,
+    /// The TCP port.
+    pub port: u16,
+    /// The DNS name, also a SAN of the API servers.
+    pub name: String,
+    /// How the address reaches a control-plane node.
+    pub vip: Vip,
+}
+
+/// How the virtual IP reaches a control-plane node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "mode", rename_all = "lowercase")]
+pub enum Vip {
+    /// One node answers ARP or NDP for the address, elected by lease.
+    Arp,
+    /// Nodes announce the address to a Router by BGP.
+    Bgp {
+        /// The name of the Router's machine.
+        gateway: NodeName,
+        /// The AS number of the nodes.
+        node_as: u32,
+        /// The AS number of the Router.
+        router_as: u32,
+    },
+}
+
+/// A machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// The node's name.
+    pub name: NodeName,
+    /// The node's address in the node network.
+    pub ip: IpAddr,
+    /// The node's address in the second node network, where the cluster is dual stack.
+    pub ip6: Option<IpAddr>,
+    /// Whether machinist deploys it. `false` for Routers and the like.
+    pub nixos: bool,
+    /// Whether it takes part. A disabled machine keeps its name and address reserved, nothing more.
+    pub enable: bool,
+    /// The Nix system, such as `x86_64-linux`.
+    pub system: String,
+    /// What it is for. Empty for machines that are not ours.
+    pub roles: BTreeSet<Role>,
+    /// The network interface that carries `ip`. If absent, machinist sets no address.
+    pub interface: Option<String>,
+    /// The disk that `install` erases.
+    pub disk: Option<String>,
+    /// Labels.
+    pub labels: Labels,
+    /// Taints, `key=value:Effect`.
+    pub taints: Vec<String>,
+    /// Applications that run on it, names of folders of `app_modules/`.
+    pub apps: Vec<String>,
+    /// The AS number of a BGP Router.
+    pub bgp_as: Option<u32>,
+    /// Where it comes from.
+    pub provider: Provider,
+    /// How it is reached.
+    pub ssh: Ssh,
+    /// A k3s server that forms the cluster.
+    pub cluster_init: bool,
+}
+
+/// Where a machine comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// A container on this computer.
+    Sandbox,
+    /// A machine of one's own, reached by SSH.
+    SelfHosted,
+    /// A server of Hetzner Cloud.
+    Hetzner,
+    /// A droplet of DigitalOcean.
+    Digitalocean,
+}
+
+/// How a machine is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ssh {
+    /// The host name or address; the node's `ip` unless said otherwise. `~/.ssh/config` applies to it.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// The login name. Anyone but `root` needs password-less sudo.
+    pub user: String,
+}
+
+impl Cluster {
+    /// Returns the nodes that machinist deploys: enabled and NixOS, sorted by name.
+    pub fn deployable(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.is_deployable())
+    }
+
+    /// Returns the deployable nodes that have the role, sorted by name.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.deployable().filter(move |node| node.roles.contains(&role))
+    }
+
+    /// Returns the voting members of etcd, sorted by name.
+    pub fn etcd_members(&self) -> impl Iterator<Item = &Node> {
+        self.with_role(Role::Etcd)
+    }
+
+    /// Returns the node's fully qualified name.
+    #[must_use]
+    pub fn fqdn(&self, node: &NodeName) -> String {
+        format!("{node}.{}", self.domain)
+    }
+}
+
+impl Node {
+    /// Whether machinist deploys it.
+    #[must_use]
+    pub const fn is_deployable(&self) -> bool {
+        self.nixos && self.enable
+    }
+}

@@ -1,0 +1,1 @@
+//! The certificate table as data, the plan for it, and its issue.

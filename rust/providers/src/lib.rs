@@ -1,0 +1,1 @@
+//! Where machines come from: the sandbox on this computer, and machines of one's own.

@@ -1,0 +1,1 @@
+//! SSH sessions to nodes: commands, uploads, host keys.

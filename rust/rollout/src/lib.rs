@@ -1,0 +1,1 @@
+//! Facts gathered, the plan of a deploy, its steps and its journal.

@@ -1,0 +1,1 @@
+//! Fakes, small named clusters and the layering test.
