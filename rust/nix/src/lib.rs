@@ -1,1 +1,16 @@
-//! The nix command as values: evaluation, build, closures.
+//! The `nix` command as values: which program with which arguments, what its answers mean, what its errors say.
+//!
+//! Works with Nix 2.8 and newer. Local flakes are only ever named by `git+file:` ([`FlakeRef`]): a `path:` reference
+//! would copy git-ignored files, private keys among them, into the world-readable store.
+
+mod command;
+mod error;
+pub mod evaluate;
+mod flake;
+mod store;
+
+pub use command::{Nix, Override};
+pub use error::NixError;
+pub use evaluate::{EvalError, Position};
+pub use flake::{FlakeError, FlakeRef};
+pub use store::{StorePath, StorePathError};

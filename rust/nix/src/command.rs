@@ -1,0 +1,289 @@
+//! Runs nix programs: found once, bounded, their errors trimmed.
+
+use std::{
+    ffi::OsString,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{FlakeRef, NixError, StorePath};
+
+/// An input of the flake that is replaced: its name and the flake that takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The input's name, such as `nixpkgs`.
+    pub input: String,
+    /// The flake reference that takes its place.
+    pub reference: String,
+}
+
+/// The nix programs of this computer.
+#[derive(Clone, Debug)]
+pub struct Nix {
+    overrides: Vec<Override>,
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Nix {
+    /// Finds the programs.
+    ///
+    /// # Errors
+    /// `nix` is not on PATH.
+    pub fn find(overrides: Vec<Override>) -> Result<Self, NixError> {
+        if is_on_path("nix") && is_on_path("nix-instantiate") {
+            Ok(Self { overrides })
+        } else {
+            Err(NixError::Missing { program: "nix".to_owned() })
+        }
+    }
+
+    /// Builds attributes of a flake, all in one process, and keeps links to them in `links` so that garbage
+    /// collection spares them. Returns the store paths in the order of `attributes`.
+    ///
+    /// # Errors
+    /// The evaluation or a build fails; the message is nix' own, trimmed.
+    pub fn build(&self, flake: &FlakeRef, attributes: &[String], links: &Path) -> Result<Vec<StorePath>, NixError> {
+        if attributes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut arguments = self.flake_arguments("build");
+        arguments.extend(["--json".into(), "--out-link".into(), links.join("system").into_os_string()]);
+        arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
+        let finished = run("nix", &arguments, None)?;
+        let command =
+            format!("nix build {}", attributes.iter().map(|a| flake.attribute(a)).collect::<Vec<_>>().join(" "));
+        let stdout = finished.success(&command)?;
+        parse_build(&stdout, attributes.len())
+    }
+
+    /// Evaluates an attribute of a flake to JSON.
+    ///
+    /// # Errors
+    /// The evaluation fails.
+    pub(crate) fn eval_flake(&self, flake: &FlakeRef, attribute: &str) -> Result<Finished, NixError> {
+        let mut arguments = self.flake_arguments("eval");
+        arguments.extend(["--json".into(), flake.attribute(attribute).into()]);
+        run("nix", &arguments, Some(crate::evaluate::BOUND))
+    }
+
+    /// Returns the closure of the paths, what a path refers to before it.
+    ///
+    /// # Errors
+    /// A path is not valid in the local store.
+    pub fn closure(&self, paths: &[StorePath]) -> Result<Vec<StorePath>, NixError> {
+        let mut arguments: Vec<OsString> = vec!["--query".into(), "--requisites".into()];
+        arguments.extend(paths.iter().map(|path| path.as_str().into()));
+        let stdout = run("nix-store", &arguments, None)?.success("nix-store --query --requisites")?;
+        let text = String::from_utf8_lossy(&stdout);
+        text.lines().map(|line| StorePath::parse(line).map_err(|error| answer("nix-store", &error))).collect()
+    }
+
+    /// Returns the sizes of the paths' archives in bytes, in the order of `paths`.
+    ///
+    /// # Errors
+    /// A path is not valid in the local store.
+    pub fn sizes(&self, paths: &[StorePath]) -> Result<Vec<u64>, NixError> {
+        let mut arguments: Vec<OsString> = vec!["--query".into(), "--size".into()];
+        arguments.extend(paths.iter().map(|path| path.as_str().into()));
+        let stdout = run("nix-store", &arguments, None)?.success("nix-store --query --size")?;
+        let text = String::from_utf8_lossy(&stdout);
+        text.lines().map(|line| line.trim().parse().map_err(|error| answer("nix-store", &error))).collect()
+    }
+
+    /// Starts an export of the paths in the format of `nix-store --import`, to be read from the child's stdout.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn export(&self, paths: &[StorePath]) -> Result<Export, NixError> {
+        let mut command = Command::new("nix-store");
+        command.arg("--export").args(paths.iter().map(StorePath::as_str));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|source| spawn_error("nix-store", source))?;
+        Ok(Export { child })
+    }
+
+    /// The arguments that every call on a flake has: no lock file written, no remark on a dirty tree.
+    fn flake_arguments(&self, verb: &str) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec![
+            verb.into(),
+            "--extra-experimental-features".into(),
+            "nix-command flakes".into(),
+            "--no-write-lock-file".into(),
+            "--option".into(),
+            "warn-dirty".into(),
+            "false".into(),
+        ];
+        for Override { input, reference } in &self.overrides {
+            arguments.extend(["--override-input".into(), input.into(), reference.into()]);
+        }
+        arguments
+    }
+}
+
+/// A running `nix-store --export`.
+#[derive(Debug)]
+pub struct Export {
+    child: Child,
+}
+
+impl Export {
+    /// Takes the stream of the export. `None` when it was taken already.
+    pub fn take_stream(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The export failed.
+    pub fn finish(mut self) -> Result<(), NixError> {
+        drop(self.child.stdout.take());
+        let output = self.child.wait_with_output().map_err(|source| spawn_error("nix-store", source))?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Finished { status: output.status, stdout: Vec::new(), stderr }.success("nix-store --export").map(drop)
+    }
+}
+
+impl Finished {
+    /// Returns what the program printed if it succeeded.
+    pub(crate) fn success(self, command: &str) -> Result<Vec<u8>, NixError> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        let message = match self.stderr.trim() {
+            "" => format!("it ended with {}", self.status),
+            _ => trim(&self.stderr),
+        };
+        Err(NixError::Failed { command: command.to_owned(), message })
+    }
+}
+
+/// Runs a program to its end, with an optional bound, reading both streams at once.
+pub(crate) fn run(program: &str, arguments: &[OsString], bound: Option<Duration>) -> Result<Finished, NixError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| spawn_error(program, source))?;
+    let stdout = read_in_background(child.stdout.take());
+    let stderr = read_in_background(child.stderr.take());
+    let status = wait(&mut child, program, bound)?;
+    let stdout = stdout.join().unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
+    Ok(Finished { status, stdout, stderr })
+}
+
+fn wait(child: &mut Child, program: &str, bound: Option<Duration>) -> Result<ExitStatus, NixError> {
+    let io = |source| spawn_error(program, source);
+    let Some(bound) = bound else { return child.wait().map_err(io) };
+    let end = Instant::now() + bound;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait().map_err(io)? {
+            return Ok(status);
+        }
+        if Instant::now() >= end {
+            child.kill().and_then(|()| child.wait()).map_err(io)?;
+            return Err(NixError::Timeout { program: program.to_owned(), bound });
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn read_in_background(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What was read before an error is all that there is to show.
+            let _partial = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+fn spawn_error(program: &str, source: std::io::Error) -> NixError {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        NixError::Missing { program: program.to_owned() }
+    } else {
+        NixError::Io { program: program.to_owned(), source }
+    }
+}
+
+fn answer(program: &str, detail: &impl ToString) -> NixError {
+    NixError::Answer { program: program.to_owned(), detail: detail.to_string() }
+}
+
+/// Takes away what helps nobody: the offer to show a trace, warnings beside an error, blank ends.
+pub(crate) fn trim(stderr: &str) -> String {
+    let noise = |line: &str| {
+        let line = line.trim();
+        line.contains("--show-trace")
+            || line.starts_with("warning: Git tree")
+            || line.starts_with("warning: not writing")
+    };
+    let kept: Vec<&str> = stderr.lines().filter(|line| !noise(line)).map(str::trim_end).collect();
+    let text = kept.join("\n");
+    text.trim_matches('\n').to_owned()
+}
+
+fn parse_build(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError> {
+    #[derive(serde::Deserialize)]
+    struct Built {
+        outputs: std::collections::BTreeMap<String, String>,
+    }
+    let built: Vec<Built> = serde_json::from_slice(stdout).map_err(|error| answer("nix build", &error))?;
+    if built.len() != wanted {
+        return Err(answer("nix build", &format!("{} results for {wanted} attributes", built.len())));
+    }
+    let out = |built: Built| built.outputs.get("out").cloned().unwrap_or_default();
+    built.into_iter().map(|built| StorePath::parse(&out(built)).map_err(|error| answer("nix build", &error))).collect()
+}
+
+fn is_on_path(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).map(|directory: PathBuf| directory.join(program)).any(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{parse_build, run, trim};
+    use crate::NixError;
+    use std::time::Duration;
+
+    #[test]
+    fn a_program_that_hangs_is_ended_at_its_bound() {
+        let error = run("sleep", &["60".into()], Some(Duration::from_millis(50))).unwrap_err();
+        assert!(matches!(error, NixError::Timeout { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named_with_what_to_install() {
+        let error = run("nix-that-is-not-there", &[], None).unwrap_err();
+        assert!(matches!(&error, NixError::Missing { program } if program == "nix-that-is-not-there"));
+        assert!(error.hint().unwrap().contains("install Nix"), "{error}");
+    }
+
+    #[test]
+    fn noise_is_trimmed_and_the_message_stays() {
+        let stderr = "warning: Git tree '/x' is dirty\nerror: no\n\n       at /x:1:2:\n(use '--show-trace' to show detailed location information)\n";
+        assert_eq!(trim(stderr), "error: no\n\n       at /x:1:2:");
+    }
+
+    #[test]
+    fn a_build_with_too_few_results_is_an_error() {
+        let one =
+            br#"[{"drvPath":"/nix/store/x.drv","outputs":{"out":"/nix/store/00000000000000000000000000000000-a"}}]"#;
+        assert_eq!(parse_build(one, 1).unwrap().len(), 1);
+        assert!(matches!(parse_build(one, 2), Err(NixError::Answer { .. })));
+    }
+}

@@ -1,0 +1,67 @@
+//! What can go wrong when a nix program runs.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// What can go wrong when a nix program runs.
+#[derive(Debug, Error)]
+pub enum NixError {
+    /// The program is not on PATH.
+    #[error("`{program}` is not on PATH")]
+    Missing {
+        /// The program's name.
+        program: String,
+    },
+    /// The program could not be started, fed or read.
+    #[error("cannot run `{program}`")]
+    Io {
+        /// The program's name.
+        program: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The program ran longer than its bound and was ended.
+    #[error("`{program}` did not end within {} s", .bound.as_secs())]
+    Timeout {
+        /// The command line, shortened to what names it.
+        program: String,
+        /// The bound.
+        bound: Duration,
+    },
+    /// The program failed.
+    #[error("`{command}` failed:\n{message}")]
+    Failed {
+        /// The command line, as a person would repeat it.
+        command: String,
+        /// What it said, trimmed.
+        message: String,
+    },
+    /// The program's answer is not what it should be.
+    #[error("`{program}` answered something unexpected: {detail}")]
+    Answer {
+        /// The program's name.
+        program: String,
+        /// What is unexpected.
+        detail: String,
+    },
+}
+
+impl NixError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { program } if program == "git" => Some("install git".to_owned()),
+            Self::Missing { .. } => Some(
+                "install Nix 2.8 or newer: https://nixos.org/download, or `apt-get install nix-bin` on Debian"
+                    .to_owned(),
+            ),
+            Self::Failed { message, .. } if message.contains("is not valid") || message.contains("corrupt") => {
+                Some("the local store may be damaged: `nix-store --verify --check-contents --repair`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Evaluates `machines.nix` to JSON.
+
+use std::{ffi::OsString, path::Path, time::Duration};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::{FlakeError, FlakeRef, Nix, NixError, command};
+
+/// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// Tells a set from a function without evaluating more than that.
+const EXPRESSION: &str = "{ file }: let value = import (/. + file); in \
+     if builtins.isFunction value then { function = true; } else { inherit value; }";
+
+/// A place in machines.nix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+}
+
+/// Why machines.nix has no value.
+#[derive(Debug, Error)]
+pub enum EvalError {
+    /// There is no such file.
+    #[error("there is no {file}")]
+    Absent {
+        /// The file.
+        file: String,
+    },
+    /// Nix refused the expression. The message is its own, trimmed.
+    #[error("{message}")]
+    Refused {
+        /// What nix says, without its leading `error: `.
+        message: String,
+        /// Where in machines.nix, if nix says so.
+        position: Option<Position>,
+    },
+    /// The evaluation does not end.
+    #[error("the evaluation of {file} does not end (waited {} s)", BOUND.as_secs())]
+    Endless {
+        /// The file.
+        file: String,
+    },
+    /// machines.nix is a function, whose arguments come from the flake, and the flake cannot be used.
+    #[error("machines.nix is a function, so its arguments come from the cluster's flake")]
+    Flake(#[source] FlakeError),
+    /// nix itself cannot be run.
+    #[error(transparent)]
+    Nix(#[from] NixError),
+}
+
+impl EvalError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Absent { .. } => {
+                Some("say where the cluster is with `-C DIR`, or write a new one with `machinist init DIR`".to_owned())
+            }
+            Self::Endless { .. } => Some("look for a function that calls itself without an end".to_owned()),
+            Self::Flake(error) => error.hint(),
+            Self::Nix(error) => error.hint(),
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
+impl Nix {
+    /// Evaluates `machines.nix` in the directory. A plain set is evaluated as it is, without any flake; a function of
+    /// `{ lib }` or of `pkgs` through the flake's `lib.machines`, with the pinned nixpkgs.
+    ///
+    /// # Errors
+    /// The file is absent or has no value.
+    pub fn evaluate(&self, directory: &Path) -> Result<Value, EvalError> {
+        let file = directory.join("machines.nix");
+        if !file.is_file() {
+            return Err(EvalError::Absent { file: file.display().to_string() });
+        }
+        let absolute =
+            file.canonicalize().map_err(|source| NixError::Io { program: "machines.nix".to_owned(), source })?;
+        let mut arguments: Vec<OsString> =
+            ["--eval", "--strict", "--json", "--expr", EXPRESSION, "--argstr", "file"].map(OsString::from).into();
+        arguments.push(absolute.clone().into_os_string());
+        let finished = bounded(command::run("nix-instantiate", &arguments, Some(BOUND)), &file)?;
+        if !finished.status.success() {
+            return Err(refused(&finished.stderr, &absolute));
+        }
+        let mut answer = parse(&finished.stdout)?;
+        match answer.get_mut("value") {
+            Some(value) => Ok(value.take()),
+            None => self.evaluate_function(directory, &absolute),
+        }
+    }
+
+    fn evaluate_function(&self, directory: &Path, file: &Path) -> Result<Value, EvalError> {
+        let flake = FlakeRef::find(directory).map_err(EvalError::Flake)?;
+        flake.make_visible(&["flake.nix", "machines.nix", "operators.nix"]).map_err(EvalError::Flake)?;
+        let finished = bounded(self.eval_flake(&flake, "lib.machines"), file)?;
+        if !finished.status.success() {
+            return Err(refused(&finished.stderr, Path::new("machines.nix")));
+        }
+        parse(&finished.stdout)
+    }
+}
+
+fn bounded<T>(result: Result<T, NixError>, file: &Path) -> Result<T, EvalError> {
+    match result {
+        Err(NixError::Timeout { .. }) => Err(EvalError::Endless { file: file.display().to_string() }),
+        other => other.map_err(EvalError::Nix),
+    }
+}
+
+fn parse(stdout: &[u8]) -> Result<Value, EvalError> {
+    let detail = |error: serde_json::Error| error.to_string();
+    serde_json::from_slice(stdout)
+        .map_err(detail)
+        .map_err(|detail| NixError::Answer { program: "nix-instantiate".to_owned(), detail }.into())
+}
+
+fn refused(stderr: &str, file: &Path) -> EvalError {
+    let message = command::trim(stderr);
+    let position = position(&message, file);
+    let message = match message.as_str() {
+        "" => "nix ended without a word; the expression may recurse without end".to_owned(),
+        text => text.strip_prefix("error: ").unwrap_or(text).trim_start().to_owned(),
+    };
+    EvalError::Refused { message, position }
+}
+
+/// Finds `at <file>:<line>:<column>` in what nix says: the last one, since newer versions print the trace first.
+fn position(message: &str, file: &Path) -> Option<Position> {
+    let needle = format!("{}:", file.display());
+    let parse = |rest: &str| {
+        let mut numbers = rest.split(|c: char| !c.is_ascii_digit());
+        Some(Position { line: numbers.next()?.parse().ok()?, column: numbers.next()?.parse().ok()? })
+    };
+    let places = message.lines().filter(|line| line.trim_start().starts_with("at ") || line.contains(", at "));
+    places.filter_map(|line| parse(line.split(&needle).nth(1)?)).next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{EvalError, Position};
+    use crate::Nix;
+    use serde_json::{Value, json};
+
+    fn evaluate(source: &str) -> Result<Value, EvalError> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("machines.nix"), source).unwrap();
+        Nix::find(Vec::new()).unwrap().evaluate(directory.path())
+    }
+
+    #[track_caller]
+    fn check_refused(source: &str, words: &str, at: Option<(usize, usize)>) {
+        match evaluate(source).unwrap_err() {
+            EvalError::Refused { message, position } => {
+                assert!(message.contains(words), "{message}");
+                assert!(!message.contains("show-trace") && !message.starts_with("error"), "{message}");
+                assert_eq!(position, at.map(|(line, column)| Position { line, column }), "{message}");
+            }
+            other => assert!(other.to_string().contains(words), "{other}"),
+        }
+    }
+
+    #[test]
+    fn a_plain_set_is_evaluated_without_a_flake() {
+        assert_eq!(
+            evaluate("let x = 1; in { a = x; b.c = [ true null ]; }").unwrap(),
+            json!({"a": 1, "b": {"c": [true, null]}})
+        );
+    }
+
+    #[test]
+    fn what_nix_refuses_comes_in_its_own_words_with_the_place() {
+        check_refused("{\n  a = ;\n}", "syntax error", Some((2, 7)));
+        check_refused("{ a = b; }", "undefined variable 'b'", Some((1, 7)));
+        check_refused("{ a = throw \"not yet\"; }", "not yet", None);
+        check_refused("rec { a = b; b = a; }", "infinite recursion", Some((1, 11)));
+        check_refused("{ a = 1 + \"x\"; }", "cannot", Some((1, 11)));
+    }
+
+    #[test]
+    fn a_function_needs_a_flake_and_says_so() {
+        let error = evaluate("{ lib }: { }").unwrap_err();
+        assert!(matches!(error, EvalError::Flake(_)), "{error}");
+    }
+
+    #[test]
+    fn an_absent_file_says_how_to_begin() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Nix::find(Vec::new()).unwrap().evaluate(directory.path()).unwrap_err();
+        assert!(matches!(error, EvalError::Absent { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("machinist init"));
+    }
+}

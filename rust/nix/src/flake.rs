@@ -1,0 +1,185 @@
+//! References to the cluster's own flake.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use thiserror::Error;
+
+/// A flake in a directory of a git work tree, as `git+file://<work tree>?dir=<directory>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlakeRef {
+    worktree: PathBuf,
+    directory: PathBuf,
+}
+
+/// Why a directory cannot be used as a flake.
+#[derive(Debug, Error)]
+pub enum FlakeError {
+    /// The directory is in no git work tree.
+    #[error("{} is in no git work tree", .0.display())]
+    NoWorktree(PathBuf),
+    /// The directory holds no flake.nix.
+    #[error("{} holds no flake.nix", .0.display())]
+    NoFlake(PathBuf),
+    /// git cannot be run.
+    #[error("cannot run git")]
+    Git(#[source] std::io::Error),
+    /// git refused.
+    #[error("`git add --intent-to-add` failed in {}: {message}", .directory.display())]
+    Add {
+        /// Where.
+        directory: PathBuf,
+        /// What git said.
+        message: String,
+    },
+}
+
+impl FlakeError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoWorktree(directory) => Some(format!(
+                "machinist reads a cluster through git, so that nothing git ignores reaches the store: \
+                 `git -C {} init`",
+                directory.display()
+            )),
+            Self::NoFlake(directory) => Some(format!("`machinist init {}` writes one", directory.display())),
+            Self::Git(_) => Some("install git".to_owned()),
+            Self::Add { .. } => None,
+        }
+    }
+}
+
+impl FlakeRef {
+    /// Finds the work tree that the directory is in.
+    ///
+    /// # Errors
+    /// There is no flake.nix, no work tree, or no git.
+    pub fn find(directory: &Path) -> Result<Self, FlakeError> {
+        if !directory.join("flake.nix").is_file() {
+            return Err(FlakeError::NoFlake(directory.to_owned()));
+        }
+        let output = git(directory, &["rev-parse", "--show-toplevel"])?;
+        if !output.status.success() {
+            return Err(FlakeError::NoWorktree(directory.to_owned()));
+        }
+        let worktree = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
+        let canonical = directory.canonicalize().map_err(FlakeError::Git)?;
+        let worktree = worktree.canonicalize().map_err(FlakeError::Git)?;
+        let Ok(below) = canonical.strip_prefix(&worktree) else {
+            return Err(FlakeError::NoWorktree(directory.to_owned()));
+        };
+        Ok(Self { directory: below.to_owned(), worktree })
+    }
+
+    /// Returns the installable for an attribute, such as `git+file:///c?dir=x#nixosConfigurations.a`.
+    #[must_use]
+    pub fn attribute(&self, attribute: &str) -> String {
+        format!("{}#{attribute}", self.reference())
+    }
+
+    /// Returns the reference without an attribute.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        let mut reference = format!("git+file://{}", percent_encode(&self.worktree));
+        if !self.directory.as_os_str().is_empty() {
+            reference.push_str("?dir=");
+            reference.push_str(&percent_encode(&self.directory));
+        }
+        reference
+    }
+
+    /// Makes files that git does not track visible to the flake, without staging their content. Files that git
+    /// ignores stay out.
+    ///
+    /// # Errors
+    /// git cannot be run or refuses.
+    pub fn make_visible(&self, paths: &[&str]) -> Result<(), FlakeError> {
+        let directory = self.worktree.join(&self.directory);
+        let existing: Vec<&str> = paths.iter().copied().filter(|path| directory.join(path).exists()).collect();
+        if existing.is_empty() {
+            return Ok(());
+        }
+        let mut listing = vec!["ls-files", "--others", "--exclude-standard", "-z", "--"];
+        listing.extend(&existing);
+        // Only with something to add: `git add` takes the index lock and rewrites it each time.
+        if git(&directory, &listing)?.stdout.is_empty() {
+            return Ok(());
+        }
+        let mut arguments = vec!["add", "--intent-to-add", "--"];
+        arguments.extend(existing);
+        let output = git(&directory, &arguments)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(FlakeError::Add { directory, message })
+    }
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> Result<std::process::Output, FlakeError> {
+    Command::new("git").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
+}
+
+fn percent_encode(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut encoded = String::new();
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _infallible = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{FlakeError, FlakeRef};
+    use std::process::Command;
+
+    fn worktree() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Command::new("git").args(["init", "-q"]).arg(directory.path()).status().unwrap().success());
+        std::fs::create_dir(directory.path().join("a b")).unwrap();
+        std::fs::write(directory.path().join("a b/flake.nix"), "{ }").unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_local_flake_is_named_through_git_with_its_folder() {
+        let worktree = worktree();
+        let reference = FlakeRef::find(&worktree.path().join("a b")).unwrap().attribute("x");
+        assert!(reference.starts_with("git+file:///"), "{reference}");
+        assert!(reference.ends_with("?dir=a%20b#x"), "{reference}");
+    }
+
+    #[test]
+    fn a_folder_outside_of_git_is_refused_with_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("flake.nix"), "{ }").unwrap();
+        let error = FlakeRef::find(directory.path()).unwrap_err();
+        assert!(matches!(error, FlakeError::NoWorktree(_)), "{error}");
+        assert!(error.hint().unwrap().contains("git -C"));
+    }
+
+    #[test]
+    fn untracked_files_become_visible_and_ignored_ones_stay_out() {
+        let worktree = worktree();
+        let directory = worktree.path().join("a b");
+        std::fs::write(directory.join(".gitignore"), "*.key\n").unwrap();
+        std::fs::create_dir(directory.join("certs")).unwrap();
+        std::fs::write(directory.join("certs/a.pem"), "public").unwrap();
+        std::fs::write(directory.join("certs/a.key"), "secret").unwrap();
+        FlakeRef::find(&directory).unwrap().make_visible(&["certs", "absent"]).unwrap();
+        let listed = Command::new("git").arg("-C").arg(&directory).args(["ls-files"]).output().unwrap();
+        assert_eq!(String::from_utf8(listed.stdout).unwrap(), "certs/a.pem\n");
+    }
+}
