@@ -1,1 +1,3 @@
-//! etcd membership and health: what to run and what the answers mean.
+//! etcd membership and health: what to run on a node and what the answers mean. Pure: nothing is run here.
+
+pub mod etcd;

@@ -1,0 +1,307 @@
+//! The health of an etcd cluster, as `etcdctl` on a node reports it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use machinist_model::{NodeName, quorum};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The script that asks the whole cluster from one node, bounded, with the node's own client certificate
+/// (`machinist-etcdctl` comes with `modules/etcd.nix`). Its status is etcdctl's; the two answers stand on a line each.
+pub const PROBE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+command -v machinist-etcdctl >/dev/null || { echo 'machinist-etcdctl is not installed' >&2; exit 127; }
+machinist-etcdctl --command-timeout=3s --dial-timeout=2s member list --write-out=json || exit 3
+echo
+machinist-etcdctl --command-timeout=3s --dial-timeout=2s endpoint status --cluster --write-out=json
+echo
+";
+
+/// How far a member's applied index may lag behind the leader's and still count as caught up. etcd itself calls a
+/// learner ready at 90 % of the leader's log; a voter in a healthy cluster is a few entries behind.
+const MAX_LAG: u64 = 500;
+
+/// What one node sees of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The voting members that the configuration names, sorted by name.
+    pub members: BTreeMap<NodeName, Member>,
+    /// Members that etcd has but the configuration does not, `name (peer address)`.
+    pub unmanaged: Vec<String>,
+    /// The leader, if it is one of `members`.
+    pub leader: Option<NodeName>,
+}
+
+/// One voting member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// Why it does not count as healthy. Empty means healthy.
+    pub problems: Vec<String>,
+    /// Its version, if it answered.
+    pub version: Option<String>,
+    /// The size of its database in bytes, if it answered.
+    pub database_bytes: Option<u64>,
+}
+
+/// Why an answer cannot be used.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// Nothing answered.
+    #[error("etcd gives no answer: {0}")]
+    NoAnswer(String),
+    /// The answer is not etcdctl's.
+    #[error("the answer of etcdctl cannot be read")]
+    Format(#[source] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct MemberList {
+    members: Vec<ListedMember>,
+}
+
+#[derive(Deserialize)]
+struct ListedMember {
+    #[serde(rename = "ID")]
+    id: u64,
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "peerURLs")]
+    peer_urls: Vec<String>,
+    #[serde(default, rename = "isLearner")]
+    is_learner: bool,
+}
+
+#[derive(Deserialize)]
+struct EndpointStatus {
+    #[serde(rename = "Status")]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    header: Header,
+    version: String,
+    #[serde(default)]
+    leader: u64,
+    #[serde(default)]
+    db_size: u64,
+    #[serde(default)]
+    raft_term: u64,
+    #[serde(default)]
+    raft_applied_index: u64,
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    member_id: u64,
+}
+
+/// Reads the answers of [`PROBE`]. `expected` maps the voters that the configuration names to their addresses.
+///
+/// # Errors
+/// There is no answer, or it is not etcdctl's.
+pub fn assess(stdout: &str, stderr: &str, expected: &BTreeMap<NodeName, IpAddr>) -> Result<Health, ProbeError> {
+    let mut lines = stdout.lines().filter(|line| !line.trim().is_empty());
+    let Some(list) = lines.next() else { return Err(ProbeError::NoAnswer(last_line(stderr))) };
+    let list: MemberList = serde_json::from_str(list).map_err(ProbeError::Format)?;
+    // With no endpoint up there is no second line.
+    let statuses: Vec<EndpointStatus> =
+        lines.next().map_or(Ok(Vec::new()), serde_json::from_str).map_err(ProbeError::Format)?;
+    let statuses: BTreeMap<u64, Status> = statuses.into_iter().map(|s| (s.status.header.member_id, s.status)).collect();
+    Ok(judge(&list.members, &statuses, expected))
+}
+
+fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &BTreeMap<NodeName, IpAddr>) -> Health {
+    let newest = statuses.values().map(|status| status.raft_applied_index).max().unwrap_or(0);
+    let term = statuses.values().map(|status| status.raft_term).max().unwrap_or(0);
+    let mut members = BTreeMap::new();
+    let mut leader = None;
+    for (name, ip) in expected {
+        let found = listed.iter().find(|listed| is_at(listed, *ip));
+        let status = found.and_then(|listed| statuses.get(&listed.id));
+        if let (Some(found), Some(status)) = (found, status)
+            && status.leader == found.id
+        {
+            leader = Some(name.clone());
+        }
+        let problems = problems(found, status, newest, term);
+        let version = status.map(|status| status.version.clone());
+        let database_bytes = status.map(|status| status.db_size);
+        members.insert(name.clone(), Member { problems, version, database_bytes });
+    }
+    let known = |listed: &&ListedMember| !expected.values().any(|ip| is_at(listed, *ip));
+    let unmanaged = listed.iter().filter(known).map(|m| format!("{} ({})", m.name, m.peer_urls.join(", "))).collect();
+    Health { members, unmanaged, leader }
+}
+
+fn problems(found: Option<&ListedMember>, status: Option<&Status>, newest: u64, term: u64) -> Vec<String> {
+    let Some(found) = found else { return vec!["is no member of the cluster that runs".to_owned()] };
+    let Some(status) = status else { return vec!["does not answer".to_owned()] };
+    let mut problems = Vec::new();
+    if found.is_learner {
+        problems.push("is a learner, no voter".to_owned());
+    }
+    if status.leader == 0 {
+        problems.push("sees no leader".to_owned());
+    }
+    if status.raft_term != term {
+        problems.push(format!("is in raft term {}, others in {term}", status.raft_term));
+    }
+    let lag = newest.saturating_sub(status.raft_applied_index);
+    if lag > MAX_LAG {
+        problems.push(format!("is {lag} entries behind"));
+    }
+    problems.extend(status.errors.iter().map(|error| format!("raises {error}")));
+    problems
+}
+
+/// Whether the member's peer address is the node's. A member that never started has no name, so names prove nothing.
+fn is_at(listed: &ListedMember, ip: IpAddr) -> bool {
+    let host = match ip {
+        IpAddr::V4(ip) => format!("://{ip}:"),
+        IpAddr::V6(ip) => format!("://[{ip}]:"),
+    };
+    listed.peer_urls.iter().any(|url| url.contains(&host))
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").trim().to_owned()
+}
+
+impl Health {
+    /// Returns how many voters are healthy.
+    #[must_use]
+    pub fn healthy(&self) -> usize {
+        self.members.values().filter(|member| member.problems.is_empty()).count()
+    }
+
+    /// Returns whether every voter is healthy and nothing unmanaged is there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.healthy() == self.members.len() && self.unmanaged.is_empty()
+    }
+
+    /// Says why the member must not be taken away now, or `None` if the others hold a quorum without it.
+    ///
+    /// A lone member may be taken away: there is no other way to change it.
+    #[must_use]
+    pub fn objection(&self, away: &NodeName) -> Option<String> {
+        let voters = self.members.len() + self.unmanaged.len();
+        let others = self.members.iter().filter(|(name, _)| *name != away);
+        let healthy = others.filter(|(_, member)| member.problems.is_empty()).count();
+        if voters <= 1 || healthy >= quorum::quorum(voters) {
+            return None;
+        }
+        let broken: Vec<String> =
+            self.broken().filter(|(name, _)| *name != away).map(|(n, p)| format!("{n} {p}")).collect();
+        let why = if broken.is_empty() { String::new() } else { format!(" ({})", broken.join("; ")) };
+        Some(format!(
+            "without {away} only {healthy} of {voters} etcd members would be healthy, a quorum needs {}{why}",
+            quorum::quorum(voters)
+        ))
+    }
+
+    /// Returns the members that are not healthy, each with its problems in words.
+    pub fn broken(&self) -> impl Iterator<Item = (&NodeName, String)> {
+        let broken = self.members.iter().filter(|(_, member)| !member.problems.is_empty());
+        broken.map(|(name, member)| (name, member.problems.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{collections::BTreeMap, net::IpAddr};
+
+    use machinist_model::NodeName;
+
+    use super::{Health, ProbeError, assess};
+
+    const MEMBERS: &str = r#"{"header":{"cluster_id":1,"member_id":2,"raft_term":3},"members":[
+        {"ID":18446744073709551615,"name":"a","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["https://10.0.0.1:2379"]},
+        {"ID":2,"name":"b","peerURLs":["https://10.0.0.2:2380"]},{"ID":3,"name":"c","peerURLs":["https://10.0.0.10:2380"]}]}"#;
+
+    fn status(id: u64, leader: u64, applied: u64, extra: &str) -> String {
+        format!(
+            r#"{{"Endpoint":"x","Status":{{"header":{{"cluster_id":1,"member_id":{id},"revision":1,"raft_term":3}},"version":"3.5.16","dbSize":20480,"leader":{leader},"raftIndex":{applied},"raftTerm":3,"raftAppliedIndex":{applied},"dbSizeInUse":1{extra}}}}}"#
+        )
+    }
+
+    fn health(statuses: &[String]) -> Health {
+        let stdout = format!("{}\n\n[{}]\n", MEMBERS.replace('\n', ""), statuses.join(","));
+        let name = |text: &str| NodeName::parse(text).unwrap();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let expected: BTreeMap<_, _> =
+            [(name("a"), ip("10.0.0.1")), (name("b"), ip("10.0.0.2")), (name("c"), ip("10.0.0.10"))].into();
+        assess(&stdout, "", &expected).unwrap()
+    }
+
+    fn all() -> [String; 3] {
+        [status(u64::MAX, 2, 100, ""), status(2, 2, 101, ""), status(3, 2, 100, "")]
+    }
+
+    #[track_caller]
+    fn check(health: &Health, away: &str, expect: Option<&str>) {
+        assert_eq!(health.objection(&NodeName::parse(away).unwrap()).as_deref(), expect);
+    }
+
+    #[test]
+    fn three_that_agree_are_whole_and_one_may_go() {
+        let health = health(&all());
+        assert!(health.is_whole(), "{health:?}");
+        assert_eq!(health.leader.as_ref().unwrap().as_str(), "b");
+        check(&health, "a", None);
+    }
+
+    #[test]
+    fn a_member_that_is_down_forbids_taking_a_second_one_but_not_itself() {
+        let health = health(&all()[..2]);
+        assert_eq!(health.healthy(), 2);
+        check(&health, "c", None);
+        check(
+            &health,
+            "a",
+            Some("without a only 1 of 3 etcd members would be healthy, a quorum needs 2 (c does not answer)"),
+        );
+    }
+
+    #[test]
+    fn alarms_lag_and_a_missing_leader_are_problems() {
+        let [_, b, c] = all();
+        let alarm = health(&[status(u64::MAX, 2, 100, r#","errors":["alarm:NOSPACE"]"#), b.clone(), c.clone()]);
+        assert_eq!(alarm.broken().next().unwrap().1, "raises alarm:NOSPACE");
+        let behind = health(&[status(u64::MAX, 2, 1, ""), status(2, 2, 10_000, ""), status(3, 0, 10_000, "")]);
+        assert_eq!(
+            behind.broken().map(|(_, why)| why).collect::<Vec<_>>(),
+            ["is 9999 entries behind", "sees no leader"]
+        );
+    }
+
+    #[test]
+    fn an_unmanaged_member_counts_as_a_voter() {
+        let stdout = format!("{}\n[{}]\n", MEMBERS.replace('\n', ""), all().join(","));
+        let only_a = [(NodeName::parse("a").unwrap(), "10.0.0.1".parse().unwrap())].into();
+        let health = assess(&stdout, "", &only_a).unwrap();
+        assert_eq!(health.unmanaged.len(), 2);
+        assert!(health.objection(&NodeName::parse("a").unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_lone_member_may_be_taken_away() {
+        let stdout = r#"{"members":[{"ID":1,"name":"a","peerURLs":["https://[fd00::1]:2380"]}]}"#;
+        let a = NodeName::parse("a").unwrap();
+        let health = assess(stdout, "", &[(a.clone(), "fd00::1".parse().unwrap())].into()).unwrap();
+        assert_eq!(health.broken().next().unwrap().1, "does not answer");
+        assert_eq!(health.objection(&a), None);
+    }
+
+    #[test]
+    fn silence_is_told_in_etcdctl_s_words() {
+        let error = assess("\n", "x\nError: context deadline exceeded\n", &BTreeMap::new()).unwrap_err();
+        assert_eq!(error.to_string(), "etcd gives no answer: Error: context deadline exceeded");
+        assert!(matches!(assess("{}", "", &BTreeMap::new()), Err(ProbeError::Format(_))));
+    }
+}
