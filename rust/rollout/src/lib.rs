@@ -1,1 +1,16 @@
-//! Facts gathered, the plan of a deploy, its steps and its journal.
+//! Changes many machines without losing the cluster: facts gathered, a plan as data, steps on hosts, verdicts.
+//!
+//! [`host`] says what is true on a host, [`waves`] in which order hosts change (pure), [`step`] holds what is done to
+//! one host, [`deploy`](mod@deploy) puts them together. Nothing here prints: the story goes out as [`Event`]s.
+
+pub mod deploy;
+pub mod event;
+pub mod host;
+pub mod install;
+pub mod journal;
+mod script;
+pub mod step;
+pub mod waves;
+
+pub use event::{Event, EventKind, Events};
+pub use host::HostFacts;

@@ -1,1 +1,1 @@
-//! Fakes, small named clusters and the layering test.
+//! Tests about the workspace itself: its layers, its licences. There is no code here, only `tests/`.

@@ -1,0 +1,91 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command;
+
+/// Turns one machines.nix into a running, highly available cluster of NixOS machines
+///
+/// Exit codes: 0 done, 1 the operation failed, 2 the command line or machines.nix is wrong, 3 refused for safety.
+#[derive(Debug, Parser)]
+#[command(name = "machinist", version, max_term_width = 100)]
+pub struct Cli {
+    /// What holds for every command
+    #[command(flatten)]
+    pub global: Global,
+
+    /// The command
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The cluster's directory, the one with machines.nix
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, default_value = ".")]
+    pub directory: PathBuf,
+
+    /// Print results as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Answer questions with yes
+    #[arg(long, global = true)]
+    pub yes: bool,
+
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    /// Take another flake in place of an input, such as `nixpkgs path:/x` (also MACHINIST_OVERRIDE_INPUTS="nixpkgs=path:/x ...")
+    #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], global = true)]
+    pub override_input: Vec<String>,
+
+    /// The SSH private key to log in with, before those of the agent and of ~/.ssh
+    #[arg(long, value_name = "FILE", global = true, env = "MACHINIST_SSH_KEY", hide_env_values = true)]
+    pub ssh_key: Option<PathBuf>,
+
+    /// The age identity or SSH private key that decrypts the cluster's private keys
+    #[arg(long, value_name = "FILE", global = true, env = "MACHINIST_IDENTITY", hide_env_values = true)]
+    pub identity: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a new cluster's directory, or what is missing of one
+    Init(command::init::InitArgs),
+    /// Check machines.nix and everything that belongs to it
+    Check,
+    /// Describe a check by its code, such as M014
+    Explain(command::explain::ExplainArgs),
+    /// Write generated/, the facts of each node
+    Generate(command::generate::GenerateArgs),
+    /// Make, list and show certificates
+    #[command(subcommand)]
+    Certs(command::certs::CertsCommand),
+    /// Build the targets' systems and bring them to the machines
+    Deploy(command::deploy::DeployArgs),
+    /// Put NixOS on a bare machine for the first time, with nixos-anywhere
+    Install(command::install::InstallArgs),
+    /// Ask every node and the cluster how they are
+    Status(command::status::StatusArgs),
+    /// Machines on this computer, to try things
+    #[command(subcommand)]
+    Sandbox(command::sandbox::SandboxCommand),
+}
+
+/// Which nodes a command is for.
+#[derive(Clone, Debug, Args)]
+pub struct Targets {
+    /// Names, globs such as `cp*`, `@role`, or `label=value`
+    #[arg(value_name = "TARGET", required_unless_present = "all")]
+    pub targets: Vec<String>,
+
+    /// All machines
+    #[arg(long, conflicts_with = "targets")]
+    pub all: bool,
+}

@@ -1,0 +1,32 @@
+//! `machinist check`.
+
+use std::process::ExitCode;
+
+use crate::{args::Global, failure::Outcome, project::Project, ui::Ui};
+
+/// Runs the command.
+pub fn run(global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let loaded = project.load()?;
+    let cluster = &loaded.cluster;
+    // Expired and foreign certificates are better found here than in the middle of a deploy.
+    let trouble = project.certificate_trouble(cluster)?;
+    for line in &trouble {
+        ui.warn(line);
+    }
+    if ui.json {
+        ui.result_json(&serde_json::json!({ "warnings": loaded.warnings, "certificates": trouble, "cluster": cluster }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let deployable = cluster.deployable().count();
+    let members = cluster.etcd_members().count();
+    let noun = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    ui.result(&format!(
+        "{}: {}, {} to deploy, {}",
+        cluster.name,
+        noun(cluster.nodes.len(), "machine", "machines"),
+        deployable,
+        noun(members, "etcd member", "etcd members"),
+    ));
+    Ok(ExitCode::SUCCESS)
+}

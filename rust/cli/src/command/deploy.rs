@@ -1,0 +1,196 @@
+//! `machinist deploy`.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration, time::Instant};
+
+use clap::Args;
+use machinist_model::{Cluster, NodeName, Provider, RecordedState};
+use machinist_nix::StorePath;
+use machinist_remote::Fingerprint;
+use machinist_rollout::{
+    deploy::{Deploy, Outcome as NodeOutcome, Report, Target},
+    journal::Journal,
+    step::{Connector, activate::Bounds},
+};
+use time::{OffsetDateTime, macros::format_description};
+
+use crate::{
+    args::{Global, Targets},
+    command::certs,
+    connect,
+    failure::{Failure, Kind, OrFail, Outcome},
+    progress,
+    project::Project,
+    ui::{Tone, Ui},
+};
+
+/// Builds the targets' systems and brings them to the machines.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// Which nodes
+    #[command(flatten)]
+    targets: Targets,
+
+    /// Seconds that an activation may take on a host before it is reverted
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    activation_timeout: u64,
+
+    /// Seconds that a host waits for the confirmation before it reverts
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    confirm_timeout: u64,
+
+    /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
+    #[arg(long, value_name = "FINGERPRINT")]
+    accept_host_key: Option<Fingerprint>,
+}
+
+/// What stays the same through the passes of one deploy.
+struct Run<'a> {
+    args: &'a DeployArgs,
+    project: &'a Project,
+    cluster: &'a Cluster,
+    nodes: Vec<NodeName>,
+    connector: Connector,
+    global: &'a Global,
+    ui: Ui,
+}
+
+/// Runs the command.
+pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
+    let begun = Instant::now();
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let patterns = (!args.targets.all).then_some(args.targets.targets.as_slice());
+    let nodes = connect::select(&cluster, patterns)?;
+    certs::require(&project, &cluster, &nodes)?;
+    let connector = connect::connector(&project, &cluster, global, args.accept_host_key)?;
+    let run = Run { args, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let state = project.state()?;
+    let mut report = run.pass(&state)?;
+    if !state.etcd.bootstrapped && report.etcd_whole == Some(true) {
+        report = run.settle(report)?;
+    }
+    run.tell(&report, begun.elapsed());
+    Ok(ExitCode::from(exit_code(&report)))
+}
+
+impl Run<'_> {
+    /// Generates, builds and rolls out once.
+    fn pass(&self, state: &RecordedState) -> Result<Report, Failure> {
+        let generated = self.project.generated(self.cluster)?;
+        generated.refuse_foreign()?;
+        self.project.write_generated(&generated)?;
+        let systems = self.build()?;
+        let run = run_id();
+        let journal = Journal::begin(&self.project.local().join("runs"), &run).failed()?;
+        let members = self.cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
+        let deploy = Deploy {
+            run,
+            targets: self.targets(&systems)?,
+            members,
+            bootstrapped: state.etcd.bootstrapped,
+            bounds: Bounds {
+                activation: Duration::from_secs(self.args.activation_timeout),
+                confirmation: Duration::from_secs(self.args.confirm_timeout),
+            },
+            connector: Arc::clone(&self.connector),
+            keys: certs::key_source(self.project, self.cluster, self.global),
+            nix: self.project.nix.clone(),
+            events: progress::events(self.ui, &self.nodes),
+            journal: Arc::new(journal),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+        runtime.block_on(deploy.run()).map_err(|error| Failure::from_error(Kind::Refused, &error))
+    }
+
+    /// After the first quorum: records it, so that no node is ever again told to form a new cluster, and brings that
+    /// to the nodes. It changes a file in /etc and restarts nothing.
+    fn settle(&self, first: Report) -> Result<Report, Failure> {
+        let mut state = self.project.state()?;
+        state.etcd.bootstrapped = true;
+        state.etcd.members = self.cluster.etcd_members().map(|node| node.name.clone()).collect();
+        self.project.record(&state)?;
+        if !self.ui.json {
+            self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
+        }
+        let mut report = self.pass(&state)?;
+        for (node, outcome) in first.nodes {
+            let now = report.nodes.entry(node).or_insert_with(|| outcome.clone());
+            if *now == NodeOutcome::Unchanged {
+                *now = outcome;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Builds all targets' systems in one nix process.
+    fn build(&self) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+        let begun = Instant::now();
+        let flake = self.project.flake()?;
+        let attribute = |node: &NodeName| format!("nixosConfigurations.{node}.config.system.build.toplevel");
+        let attributes: Vec<String> = self.nodes.iter().map(attribute).collect();
+        let links = self.project.local().join("systems");
+        std::fs::create_dir_all(&links).failed()?;
+        let built = self.project.nix.build(&flake, &attributes, &links).map_err(|error| {
+            Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
+        })?;
+        if !self.ui.json {
+            let count = built.len();
+            let noun = if count == 1 { "system" } else { "systems" };
+            self.ui.story(&format!("built {count} {noun} in {:.1} s", begun.elapsed().as_secs_f64()));
+        }
+        Ok(self.nodes.iter().cloned().zip(built).collect())
+    }
+
+    fn targets(&self, systems: &BTreeMap<NodeName, StorePath>) -> Result<Vec<Target>, Failure> {
+        let inventory = certs::inventory(self.project, self.cluster)?;
+        let target = |(node, system): (&NodeName, &StorePath)| {
+            let keys = inventory.key_files(node);
+            let provider = self.cluster.nodes.get(node).map(|node| node.provider);
+            // A sandbox machine is a Debian until its first deploy; any other machine gets NixOS by `install`.
+            let installs_itself = provider == Some(Provider::Sandbox);
+            Target { node: node.clone(), system: system.clone(), keys, installs_itself }
+        };
+        Ok(systems.iter().map(target).collect())
+    }
+
+    fn tell(&self, report: &Report, took: Duration) {
+        if self.ui.json {
+            self.ui.result_json_line(&serde_json::json!({ "event": "report", "report": report }));
+            return;
+        }
+        let count = |wanted: fn(&NodeOutcome) -> bool| report.nodes.values().filter(|outcome| wanted(outcome)).count();
+        let changed = count(|outcome| *outcome == NodeOutcome::Changed);
+        let unchanged = count(|outcome| *outcome == NodeOutcome::Unchanged);
+        let left = report.nodes.len() - changed - unchanged;
+        let etcd = match report.etcd_whole {
+            Some(true) => self.ui.paint(Tone::Good, ", etcd healthy"),
+            Some(false) => self.ui.paint(Tone::Bad, ", etcd not healthy: `machinist status` says why"),
+            None => String::new(),
+        };
+        let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
+        let seconds = took.as_secs_f64();
+        self.ui.result(&format!("{changed} changed, {unchanged} unchanged{failed}{etcd} ({seconds:.1} s)"));
+        for (node, outcome) in &report.nodes {
+            if *outcome == NodeOutcome::NotStarted {
+                self.ui.story(&format!("{node} was not touched: a wave before it failed"));
+            }
+        }
+    }
+}
+
+/// The time, to the millisecond: sorts, and two runs of one operator never share it.
+fn run_id() -> String {
+    let format = format_description!("[year][month][day]t[hour][minute][second]-[subsecond digits:3]");
+    OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| std::process::id().to_string())
+}
+
+fn exit_code(report: &Report) -> u8 {
+    let any = |wanted: fn(&NodeOutcome) -> bool| report.nodes.values().any(wanted);
+    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. })) || report.etcd_whole == Some(false) {
+        return Kind::Failed.code();
+    }
+    if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted)) {
+        return Kind::Refused.code();
+    }
+    0
+}

@@ -1,0 +1,60 @@
+//! `machinist generate`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::{
+    args::Global,
+    failure::{Failure, Kind, Outcome},
+    project::Project,
+    ui::Ui,
+};
+
+/// Writes the facts of each node.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Write nothing; show what would change and fail if something would
+    #[arg(long)]
+    check: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let loaded = project.load()?;
+    let generated = project.generated(&loaded.cluster)?;
+    if args.check {
+        return check(&generated, ui);
+    }
+    generated.refuse_foreign()?;
+    project.write_generated(&generated)?;
+    if ui.json {
+        ui.result_json(&generated.summary());
+    } else {
+        for (name, verb) in generated.summary() {
+            ui.result(&format!("{verb:<8} generated/{name}"));
+        }
+        if generated.changes.is_empty() {
+            ui.result(&format!("unchanged: {} files in generated/", generated.files));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(generated: &crate::project::Generated, ui: Ui) -> Outcome {
+    if ui.json {
+        ui.result_json(&generated.summary());
+    } else {
+        for (name, change) in &generated.changes {
+            ui.result(change.diff(&format!("generated/{name}")).trim_end());
+        }
+    }
+    generated.refuse_foreign()?;
+    if generated.changes.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let count = generated.changes.len();
+    let failure = Failure::new(Kind::Failed, format!("generated/ is stale: {count} of its files would change"));
+    Err(failure.hint("`machinist generate` writes them"))
+}

@@ -1,0 +1,247 @@
+//! `machinist init`: a cluster's directory, whole and self-contained, so that every line of it can be read and changed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use clap::Args;
+use include_dir::{Dir, include_dir};
+use machinist_codegen::nix::{self, Value, set};
+use machinist_model::{NodeName, load};
+use machinist_nix::FlakeRef;
+use machinist_secrets as secrets;
+
+use crate::{
+    args::Global,
+    failure::{Failure, Kind, OrFail, Outcome},
+    files,
+    project::{self, nix},
+    ui::Ui,
+};
+
+static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../modules");
+const CLUSTER_NIX: &str = include_str!("../../../../nix/cluster.nix");
+const FLAKE_NIX: &str = include_str!("../../../../nix/template-flake.nix");
+const FLAKE_LOCK: &str = include_str!("../../../../flake.lock");
+const MACHINES_NIX: &str = include_str!("../template/machines.nix");
+const GITIGNORE: &str = include_str!("../template/gitignore");
+
+/// Writes a cluster's directory. Files that are there stay as they are.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The directory; the one of -C by default
+    directory: Option<PathBuf>,
+
+    /// Take this machines.nix; the flat shape of the original project is rewritten in today's
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+
+    /// The cluster's name; the directory's by default
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Your SSH public key, which may log in to the machines [default: ~/.ssh/id_ed25519.pub or id_ecdsa.pub, id_rsa.pub]
+    #[arg(long, value_name = "FILE")]
+    ssh_public_key: Option<PathBuf>,
+
+    /// Write modules/ and nix/ again as this version of machinist has them; `git diff` shows what changes
+    #[arg(long)]
+    refresh: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
+    let directory = args.directory.clone().unwrap_or_else(|| global.directory.clone());
+    std::fs::create_dir_all(&directory).failed()?;
+    let machines = machines_text(args, global, &directory)?;
+    let mut writer = Writer { directory: &directory, refresh: args.refresh, written: Vec::new(), kept: Vec::new() };
+    writer.vendored()?;
+    writer.own("flake.nix", FLAKE_NIX)?;
+    writer.own("flake.lock", FLAKE_LOCK)?;
+    writer.own(".gitignore", GITIGNORE)?;
+    writer.own("machines.nix", &machines)?;
+    if !directory.join("operators.nix").exists() {
+        let text = operators_text(args, global, ui)?;
+        writer.own("operators.nix", &text)?;
+    }
+    let (written, kept) = (writer.written, writer.kept);
+    make_worktree(&directory, ui)?;
+    let visible: Vec<&str> = written.iter().map(String::as_str).collect();
+    FlakeRef::find(&directory).input()?.make_visible(&visible).failed()?;
+    tell(&directory, &written, &kept, ui);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes files and keeps account.
+struct Writer<'a> {
+    directory: &'a Path,
+    refresh: bool,
+    written: Vec<String>,
+    kept: Vec<String>,
+}
+
+impl Writer<'_> {
+    /// A file that belongs to the person as soon as it is there.
+    fn own(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.directory.join(name);
+        if path.exists() {
+            self.kept.push(name.to_owned());
+            return Ok(());
+        }
+        files::write(&path, text).failed()?;
+        self.written.push(name.to_owned());
+        Ok(())
+    }
+
+    /// A file that comes with machinist: written again with `--refresh`, else kept.
+    fn ours(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.directory.join(name);
+        match files::read_optional(&path).failed()? {
+            Some(there) if there == text => Ok(()),
+            Some(_) if !self.refresh => {
+                self.kept.push(name.to_owned());
+                Ok(())
+            }
+            _ => {
+                files::write(&path, text).failed()?;
+                self.written.push(name.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    fn vendored(&mut self) -> Result<(), Failure> {
+        self.ours("nix/cluster.nix", CLUSTER_NIX)?;
+        for file in MODULES.files() {
+            if let Some(text) = file.contents_utf8() {
+                self.ours(&format!("modules/{}", file.path().display()), text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn machines_text(args: &InitArgs, global: &Global, directory: &Path) -> Result<String, Failure> {
+    let Some(source) = &args.from else {
+        return Ok(MACHINES_NIX.replace("@name@", cluster_name(args, directory)?.as_str()));
+    };
+    let text = files::read_optional(source).failed()?.ok_or_else(|| {
+        Failure::new(Kind::Input, format!("there is no {}", source.display()))
+    })?;
+    let folder = source.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let file = source.file_name().and_then(|name| name.to_str()).unwrap_or("machines.nix");
+    let json = nix(global)?.evaluate_file(folder, file).map_err(project::evaluation_failure)?;
+    let Some(today) = load::convert_flat(&json) else { return Ok(text) };
+    let header = "The whole cluster, rewritten by `machinist init` from the flat shape. Comments stayed behind.";
+    let mut value = Value::from(&today);
+    if let Value::Set(sections) = &mut value
+        && let Some(Value::Set(cluster)) = sections.get_mut("cluster")
+    {
+        cluster.remove("operators");
+    }
+    let text = nix::file(header, &value).failed()?;
+    // The one expression that is no plain data.
+    Ok(text.replacen("  cluster = {\n", "  cluster = {\n    operators = import ./operators.nix;\n", 1))
+}
+
+fn cluster_name(args: &InitArgs, directory: &Path) -> Result<NodeName, Failure> {
+    if let Some(name) = &args.name {
+        return NodeName::parse(name).input();
+    }
+    let canonical = directory.canonicalize().failed()?;
+    let folder = canonical.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    Ok(NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()?)
+}
+
+fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String, Failure> {
+    let recipient = identity(global, ui)?;
+    let mut operator = set([("age", recipient.into()), ("name", user().into())]);
+    match ssh_public_key(args)? {
+        Some(key) => drop(operator.insert("ssh".to_owned(), key.into())),
+        None => ui.warn("no SSH public key found: nobody could log in; add `ssh = \"...\";` to operators.nix"),
+    }
+    let header = "Who may log in to the machines as root (ssh) and decrypt the cluster's private keys (age).";
+    nix::file(header, &Value::List(vec![operator.into()])).failed()
+}
+
+/// Returns the recipient of the operator's age identity, which is made if there is none. It lives outside of the
+/// repository.
+fn identity(global: &Global, ui: Ui) -> Result<String, Failure> {
+    let path = global.identity.clone().or_else(secrets::default_identity_path).ok_or_else(|| {
+        Failure::new(Kind::Input, "no place for the age identity: HOME is not set").hint("set HOME, or use `--identity FILE`")
+    })?;
+    if path.exists() {
+        return secrets::recipient_of_file(&path).map_err(|error| {
+            Failure::from_error(Kind::Input, &error).maybe_hint(error.hint())
+        });
+    }
+    let identity = secrets::generate_identity();
+    secrets::write_private(&path, identity.secret().as_bytes()).failed()?;
+    ui.story(&format!("made the age identity {} (keep a copy: it decrypts the cluster's keys)", path.display()));
+    Ok(identity.recipient().to_owned())
+}
+
+fn user() -> String {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default().to_lowercase();
+    NodeName::parse(&name).map_or_else(|_| "operator".to_owned(), |name| name.to_string())
+}
+
+fn ssh_public_key(args: &InitArgs) -> Result<Option<String>, Failure> {
+    let candidates = match &args.ssh_public_key {
+        Some(path) => vec![path.clone()],
+        None => {
+            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".ssh");
+            ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"].map(|name| home.join(name)).into()
+        }
+    };
+    for path in &candidates {
+        if let Some(text) = files::read_optional(path).failed()? {
+            let key = text.trim().to_owned();
+            if key.contains("PRIVATE KEY") {
+                let failure = Failure::new(Kind::Input, format!("{} is a private key", path.display()));
+                return Err(failure.hint(format!("give the public one: `--ssh-public-key {}.pub`", path.display())));
+            }
+            return Ok(Some(key));
+        }
+    }
+    match &args.ssh_public_key {
+        Some(path) => Err(Failure::new(Kind::Input, format!("there is no {}", path.display()))),
+        None => Ok(None),
+    }
+}
+
+/// The flake is read through git; a directory outside of any work tree becomes one.
+fn make_worktree(directory: &Path, ui: Ui) -> Result<(), Failure> {
+    let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(directory).args(arguments).output();
+    let inside = git(&["rev-parse", "--show-toplevel"]).failed()?;
+    if inside.status.success() {
+        return Ok(());
+    }
+    let made = git(&["init", "--quiet"]).failed()?;
+    if !made.status.success() {
+        let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+        return Err(Failure::new(Kind::Failed, format!("`git init` failed: {said}")));
+    }
+    ui.story("made a git repository: machinist reads a cluster through git");
+    Ok(())
+}
+
+fn tell(directory: &Path, written: &[String], kept: &[String], ui: Ui) {
+    if ui.json {
+        ui.result_json(&serde_json::json!({ "directory": directory, "written": written, "kept": kept }));
+        return;
+    }
+    let modules = |name: &&String| name.starts_with("modules/") || name.starts_with("nix/");
+    for name in written.iter().filter(|name| !modules(name)) {
+        ui.result(&format!("wrote {}", directory.join(name).display()));
+    }
+    let count = written.iter().filter(modules).count();
+    if count > 0 {
+        ui.result(&format!("wrote {count} files of {}/modules and nix", directory.display()));
+    }
+    for name in kept {
+        ui.result(&format!("kept  {}", directory.join(name).display()));
+    }
+    ui.result("next: edit machines.nix, then `machinist check`, `machinist certs gen`, `machinist generate`");
+}

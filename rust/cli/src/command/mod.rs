@@ -1,0 +1,33 @@
+//! The commands, a file each.
+
+pub mod certs;
+pub mod check;
+pub mod deploy;
+pub mod explain;
+pub mod generate;
+pub mod init;
+pub mod install;
+pub mod sandbox;
+pub mod status;
+
+use crate::{
+    args::{Cli, Command},
+    failure::Outcome,
+    ui::Ui,
+};
+
+/// Runs the command that the person asked for.
+pub fn run(cli: Cli, ui: Ui) -> Outcome {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Init(args) => init::run(args, global, ui),
+        Command::Check => check::run(global, ui),
+        Command::Explain(args) => explain::run(args, ui),
+        Command::Generate(args) => generate::run(args, global, ui),
+        Command::Certs(args) => certs::run(args, global, ui),
+        Command::Deploy(args) => deploy::run(args, global, ui),
+        Command::Install(args) => install::run(args, global, ui),
+        Command::Status(args) => status::run(args, global, ui),
+        Command::Sandbox(args) => sandbox::run(args, global, ui),
+    }
+}

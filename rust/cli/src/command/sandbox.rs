@@ -1,0 +1,193 @@
+//! `machinist sandbox`: the cluster's machines with `provider = "sandbox"`, on this computer.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets};
+use ipnet::IpNet;
+use machinist_model::{Cluster, Node, Provider};
+use machinist_providers::sandbox::{
+    self, DEFAULT_CACHE_DIR, Error, Event, MachineSpec, MachineState, SandboxSpec, default_state_dir,
+};
+use machinist_remote::{HostKey, KnownHosts, host_pattern};
+
+use crate::{
+    args::Global,
+    connect::KNOWN_HOSTS,
+    failure::{Failure, Kind, OrFail, Outcome},
+    project::Project,
+    ui::{Tone, Ui},
+};
+
+/// Machines on this computer, to try things: containers with their own network, /nix, systemd and sshd.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Start the machines with `provider = "sandbox"`, making what is missing
+    Up,
+    /// Remove them and everything in them
+    Down(DownArgs),
+    /// Say what is there
+    Status,
+}
+
+/// Removes the machines.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Also remove the Debian root that all sandboxes of this computer share; making it again takes a minute
+    #[arg(long)]
+    cache: bool,
+}
+
+/// Runs the command.
+pub fn run(command: &SandboxCommand, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let state = default_state_dir(&cluster.name);
+    match command {
+        SandboxCommand::Up => up(&project, &cluster, &state, ui)?,
+        SandboxCommand::Down(args) => down(&project, &cluster, &state, args, ui)?,
+        SandboxCommand::Status => status(&state, ui)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the network namespace in which a socket reaches the cluster's sandbox machines. If there is no sandbox, the
+/// path does not exist, and nothing is ever sent to its addresses.
+pub fn operator_namespace(cluster: &Cluster) -> PathBuf {
+    let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
+    sandbox::status(&default_state_dir(&cluster.name)).map_or_else(|_| absent(), |status| status.operator_namespace)
+}
+
+fn up(project: &Project, cluster: &Cluster, state: &Path, ui: Ui) -> Result<(), Failure> {
+    let spec = spec(cluster, state)?;
+    let report = sandbox::up(&spec, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
+    let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
+    for machine in &report.machines {
+        let key = HostKey::from_openssh(&machine.host_key)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no readable host key", machine.name)))?;
+        known_hosts.pin(&host_pattern(&machine.ip.to_string(), machine.ssh_port), key).failed()?;
+    }
+    if ui.json {
+        let machine = |machine: &sandbox::MachineReport| {
+            serde_json::json!({ "name": machine.name, "ip": machine.ip, "started": machine.started })
+        };
+        let machines: Vec<serde_json::Value> = report.machines.iter().map(machine).collect();
+        ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": report.operator_namespace }));
+        return Ok(());
+    }
+    let started = report.machines.iter().filter(|machine| machine.started).count();
+    let names: Vec<&str> = report.machines.iter().map(|machine| machine.name.as_str()).collect();
+    ui.result(&format!("{} up ({started} started); their host keys are pinned in {KNOWN_HOSTS}", names.join(", ")));
+    Ok(())
+}
+
+fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui: Ui) -> Result<(), Failure> {
+    sandbox::down(state, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
+    let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
+    for node in machines(cluster) {
+        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.port)).failed()?;
+    }
+    // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
+    if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
+        crate::files::remove(&project.directory.join("state/cluster.json")).failed()?;
+    }
+    if args.cache {
+        sandbox::remove_cache(Path::new(DEFAULT_CACHE_DIR)).map_err(|error| failed(&error))?;
+    }
+    if !ui.json {
+        ui.result("the sandbox is gone");
+    }
+    Ok(())
+}
+
+fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
+    let status = sandbox::status(state).map_err(|error| failed(&error))?;
+    let word = |state: MachineState| match state {
+        MachineState::Running => "running",
+        MachineState::Changing => "starting or ending",
+        MachineState::Unsupervised => "unsupervised",
+        MachineState::Stopped => "stopped",
+    };
+    if ui.json {
+        let machine = |machine: &sandbox::MachineStatus| {
+            serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state) })
+        };
+        let machines: Vec<serde_json::Value> = status.machines.iter().map(machine).collect();
+        ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": status.operator_namespace }));
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["MACHINE", "ADDRESS", "STATE"]);
+    for machine in &status.machines {
+        table.add_row([machine.name.clone(), machine.ip.to_string(), word(machine.state).to_owned()]);
+    }
+    let lines = table.to_string();
+    ui.result(&lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let namespace = status.operator_namespace.display();
+    ui.story(&format!("reach them from here: nsenter --net={namespace} ssh root@ADDRESS"));
+    Ok(())
+}
+
+fn machines(cluster: &Cluster) -> impl Iterator<Item = &Node> {
+    cluster.deployable().filter(|node| node.provider == Provider::Sandbox)
+}
+
+fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
+    let authorized_keys: Vec<String> = cluster.operators.iter().filter_map(|operator| operator.ssh.clone()).collect();
+    let machine = |node: &Node| {
+        let mut machine = MachineSpec::new(node.name.as_str(), node.ip, &authorized_keys);
+        if let Some(interface) = &node.interface {
+            machine.interface.clone_from(interface);
+        }
+        machine.ssh_port = node.ssh.port;
+        machine
+    };
+    let machines: Vec<MachineSpec> = machines(cluster).map(machine).collect();
+    if machines.is_empty() {
+        let failure = Failure::new(Kind::Input, "no machine has `provider = \"sandbox\"`");
+        return Err(failure.hint("set it on the machines that shall live on this computer"));
+    }
+    if authorized_keys.is_empty() {
+        let failure = Failure::new(Kind::Input, "no operator has an SSH key, so nobody could log in to the machines");
+        return Err(failure.hint("add `ssh = \"ssh-ed25519 ...\";` to operators.nix"));
+    }
+    // Addresses that the cluster speaks for elsewhere: a Router, disabled machines, the virtual IP.
+    let others = cluster.nodes.values().map(|node| node.ip);
+    let endpoint = cluster.kube_master.iter().map(|endpoint| endpoint.ip);
+    let reserved: Vec<IpAddr> = others.chain(endpoint).chain(cluster.network.gateway).collect();
+    let network: IpNet = cluster.network.nodes;
+    Ok(SandboxSpec {
+        cluster: cluster.name.clone(),
+        network,
+        reserved,
+        machines,
+        state_dir: state.to_owned(),
+        cache_dir: PathBuf::from(DEFAULT_CACHE_DIR),
+    })
+}
+
+fn tell(ui: Ui, event: &Event) {
+    if ui.json {
+        return;
+    }
+    let name = |machine: &str| ui.paint(Tone::Strong, machine);
+    let text = match event {
+        Event::WaitingForLock { path } => format!("another machinist works on this sandbox; waiting ({})", path.display()),
+        Event::MakingRoot { path } => format!("making the machines' Debian root, once: {}", path.display()),
+        Event::RootMade { took } => format!("the Debian root is made ({:.0} s)", took.as_secs_f64()),
+        Event::Starting { machine } => format!("{} starting", name(machine)),
+        Event::Restarting { machine, reason } => format!("{} is started anew: {reason}", name(machine)),
+        Event::Ready { machine, took } => format!("{} answers ({:.1} s)", name(machine), took.as_secs_f64()),
+        Event::Unchanged { machine } => format!("{} runs already", name(machine)),
+        Event::Removed { machine } => format!("{} removed", name(machine)),
+    };
+    ui.story(&text);
+}
+
+fn failed(error: &Error) -> Failure {
+    Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
+}

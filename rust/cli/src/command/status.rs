@@ -1,0 +1,207 @@
+//! `machinist status`: every node asked, and the cluster.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    process::ExitCode,
+};
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use machinist_control_plane::etcd::Health;
+use machinist_model::{Cluster, NodeName, Role};
+use machinist_remote::Remote;
+use machinist_rollout::{
+    HostFacts,
+    step::{Connector, StepError, gather, gate},
+};
+use serde::Serialize;
+
+use crate::{
+    args::Global,
+    connect,
+    failure::{Failure, Kind, OrFail, Outcome},
+    project::Project,
+    ui::{Tone, Ui},
+};
+
+/// Asks every node and the cluster how they are.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Names, globs, `@role`, `label=value`; all machines by default
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+/// One row.
+#[derive(Serialize)]
+struct Row {
+    node: NodeName,
+    ip: IpAddr,
+    roles: Vec<Role>,
+    #[serde(flatten)]
+    answer: Answer,
+    /// What etcd says of this member; null for others.
+    etcd: Option<Member>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+enum Answer {
+    Answers { facts: Box<HostFacts> },
+    Silent { why: String, hint: Option<String> },
+}
+
+#[derive(Serialize)]
+struct Member {
+    healthy: bool,
+    leader: bool,
+    problems: Vec<String>,
+    version: Option<String>,
+    database_bytes: Option<u64>,
+}
+
+/// Runs the command.
+pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let patterns = if args.targets.is_empty() { None } else { Some(args.targets.as_slice()) };
+    let nodes = connect::select(&cluster, patterns)?;
+    let connector = connect::connector(&project, &cluster, global, None)?;
+    let asked = ask(&nodes, &connector)?;
+    let health = etcd(&cluster, &asked);
+    let unmanaged = health.as_ref().map(|health| health.unmanaged.clone()).unwrap_or_default();
+    let rows: Vec<Row> = asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
+    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty();
+    if ui.json {
+        ui.result_json(&serde_json::json!({ "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged }));
+    } else {
+        ui.result(&table(&rows, ui));
+        for member in &unmanaged {
+            ui.warn(&format!("etcd has a member that machines.nix does not know: {member}"));
+        }
+        explain_silence(&rows, ui);
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
+}
+
+type Asked = Result<(Box<dyn Remote>, HostFacts), StepError>;
+
+/// Asks all nodes at once.
+fn ask(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeName, Asked>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+    Ok(runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for node in nodes.iter().cloned() {
+            let connector = connector.clone();
+            tasks.spawn_blocking(move || {
+                let asked = connector.connect(&node).map_err(StepError::from).and_then(|remote| {
+                    let facts = gather(&*remote)?;
+                    Ok((remote, facts))
+                });
+                (node, asked)
+            });
+        }
+        tasks.join_all().await.into_iter().collect()
+    }))
+}
+
+/// Asks etcd through the first member that answers.
+fn etcd(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Option<Health> {
+    let members: BTreeMap<NodeName, IpAddr> = cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
+    let reachable = members.keys().filter_map(|member| asked.get(member)?.as_ref().ok());
+    reachable.filter_map(|(remote, _)| gate::etcd(&**remote, &members).ok()).next()
+}
+
+fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>) -> Option<Row> {
+    let node = cluster.nodes.get(&name)?;
+    let etcd = node.roles.contains(&Role::Etcd).then(|| match health.and_then(|health| health.members.get(&name)) {
+        Some(member) => Member {
+            healthy: member.problems.is_empty(),
+            leader: health.is_some_and(|health| health.leader.as_ref() == Some(&name)),
+            problems: member.problems.clone(),
+            version: member.version.clone(),
+            database_bytes: member.database_bytes,
+        },
+        None => {
+            let problems = vec!["etcd gives no answer".to_owned()];
+            Member { healthy: false, leader: false, problems, version: None, database_bytes: None }
+        }
+    });
+    let answer = match asked {
+        Ok((_, facts)) => Answer::Answers { facts: Box::new(facts) },
+        Err(error) => Answer::Silent { why: Failure::from_error(Kind::Failed, &error).in_one_line(), hint: error.hint() },
+    };
+    Some(Row { ip: node.ip, roles: node.roles.iter().copied().collect(), node: name, answer, etcd })
+}
+
+impl Row {
+    fn is_well(&self) -> bool {
+        let answers = match &self.answer {
+            Answer::Answers { facts } => facts.failed.is_empty() && facts.running.is_some(),
+            Answer::Silent { .. } => false,
+        };
+        answers && self.etcd.as_ref().is_none_or(|member| member.healthy)
+    }
+
+    fn host(&self, ui: Ui) -> String {
+        match &self.answer {
+            Answer::Silent { .. } => ui.paint(Tone::Bad, "no answer"),
+            Answer::Answers { facts } if facts.running.is_none() => ui.paint(Tone::Careful, "never deployed"),
+            Answer::Answers { facts } if !facts.failed.is_empty() => {
+                let units: Vec<&str> = facts.failed.iter().map(String::as_str).collect();
+                ui.paint(Tone::Bad, &format!("failed: {}", units.join(", ")))
+            }
+            Answer::Answers { .. } => ui.paint(Tone::Good, "up"),
+        }
+    }
+
+    fn system(&self) -> String {
+        let Answer::Answers { facts } = &self.answer else { return "-".to_owned() };
+        let Some(running) = &facts.running else { return "-".to_owned() };
+        // The first characters of the hash tell systems apart well enough for a table.
+        let short: String = running.as_str().trim_start_matches("/nix/store/").chars().take(8).collect();
+        if facts.profile.as_ref() == Some(running) { short } else { format!("{short} (another one boots)") }
+    }
+
+    fn etcd(&self, ui: Ui) -> String {
+        match &self.etcd {
+            None => "-".to_owned(),
+            Some(member) if member.healthy => {
+                let version = member.version.as_deref().unwrap_or("?");
+                let leader = if member.leader { ", leader" } else { "" };
+                ui.paint(Tone::Good, &format!("healthy, {version}{leader}"))
+            }
+            Some(member) => ui.paint(Tone::Bad, &member.problems.join(", ")),
+        }
+    }
+}
+
+fn table(rows: &[Row], ui: Ui) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"]);
+    for row in rows {
+        let roles: Vec<&str> = row.roles.iter().map(|role| role.as_str()).collect();
+        table.add_row([
+            row.node.to_string(),
+            row.ip.to_string(),
+            roles.join(" "),
+            row.host(ui),
+            row.system(),
+            row.etcd(ui),
+        ]);
+    }
+    let lines = table.to_string();
+    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+fn explain_silence(rows: &[Row], ui: Ui) {
+    for row in rows {
+        if let Answer::Silent { why, hint } = &row.answer {
+            ui.story(&format!("{} {why}", ui.paint(Tone::Strong, row.node.as_str())));
+            if let Some(hint) = hint {
+                ui.story(&format!("  {} {hint}", ui.paint(Tone::Strong, "hint:")));
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Files of the cluster's directory: read with their names in errors, written whole or not at all.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+/// A file cannot be read or written.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// Reading.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Writing.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Reads a text file that may be absent.
+pub fn read_optional(path: &Path) -> Result<Option<String>, FileError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads the text files of a directory with the ending, name to text. An absent directory is an empty one.
+pub fn read_directory(directory: &Path, ending: &str) -> Result<BTreeMap<String, String>, FileError> {
+    let failed = |source| FileError::Read { path: directory.to_owned(), source };
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(ending)
+            && let Some(text) = read_optional(&entry.path())?
+        {
+            files.insert(name, text);
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the names of the folders in a directory. An absent directory is an empty one.
+pub fn folders(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let is_folder = |entry: &fs::DirEntry| entry.path().is_dir();
+    entries.flatten().filter(is_folder).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Writes a file through a temporary one beside it, so that it is there whole or not at all. Directories are made.
+pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(directory).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix(".machinist-").tempfile_in(directory).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    set_readable(file.as_file()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are private; these are for everyone to read.
+fn set_readable(file: &fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+/// Removes a file that may be gone already.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::Write { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{read_directory, read_optional, remove, write};
+
+    #[test]
+    fn a_file_is_written_whole_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b.nix");
+        write(&path, "one").unwrap();
+        write(&path, "two").unwrap();
+        assert_eq!(read_optional(&path).unwrap().unwrap(), "two");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(read_directory(path.parent().unwrap(), ".nix").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unwritable_place_is_named() {
+        let error = write(std::path::Path::new("/proc/nowhere/x"), "").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /proc/nowhere/x");
+    }
+}

@@ -1,0 +1,267 @@
+//! A cluster's directory: what is in it, read and written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use machinist_codegen::{
+    facts::{Certificate, Certificates, Shared},
+    tree::{self, Change},
+};
+use machinist_model::{
+    Cluster, NodeName, RecordedState,
+    load::{self, Loaded},
+};
+use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position};
+
+use crate::{
+    args::Global,
+    failure::{Failure, Kind, OrFail},
+    files,
+    ui::Ui,
+};
+
+/// What the flake must see although git may not track it yet.
+const VISIBLE: [&str; 9] =
+    ["flake.nix", "flake.lock", "machines.nix", "operators.nix", "generated", "certs", "nodes", "modules", "app_modules"];
+
+/// A cluster's directory.
+pub struct Project {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The nix programs.
+    pub nix: Nix,
+    ui: Ui,
+}
+
+/// What `generated/` should be, against what it is.
+pub struct Generated {
+    /// How many files it should hold.
+    pub files: usize,
+    /// What differs.
+    pub changes: BTreeMap<String, Change>,
+}
+
+impl Project {
+    /// Opens the directory. Nothing is evaluated yet.
+    pub fn open(global: &Global, ui: Ui) -> Result<Self, Failure> {
+        Ok(Self { directory: global.directory.clone(), nix: nix(global)?, ui })
+    }
+
+    /// Evaluates and checks machines.nix. Prints all diagnostics, warnings too.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let json = self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))?;
+        let path = self.directory.join("machines.nix");
+        let source = files::read_optional(&path).failed()?.unwrap_or_default();
+        let apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
+        match load::load(&json, &source, "machines.nix", &apps) {
+            Ok(loaded) => {
+                self.show(&loaded.warnings);
+                Ok(loaded)
+            }
+            Err(diagnostics) => {
+                if self.ui.json {
+                    self.ui.result_json(&serde_json::json!({ "errors": diagnostics }));
+                } else {
+                    self.show(&diagnostics);
+                    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+                    let noun = if errors == 1 { "error" } else { "errors" };
+                    let codes = "`machinist explain CODE` says more";
+                    self.ui.story(&format!("{errors} {noun} in {}; {codes}", path.display()));
+                }
+                Err(Failure::said(Kind::Input))
+            }
+        }
+    }
+
+    fn show(&self, diagnostics: &[machinist_model::Diagnostic]) {
+        if self.ui.json {
+            return;
+        }
+        let theme = if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
+        let handler = miette::GraphicalReportHandler::new_themed(theme).with_links(false);
+        for diagnostic in diagnostics {
+            let mut text = String::new();
+            // Formatting into a String cannot fail.
+            let _infallible = handler.render_report(&mut text, diagnostic);
+            self.ui.story(text.trim_end());
+        }
+    }
+
+    /// Nix' own words, with the line of machines.nix shown where nix says which.
+    fn not_evaluated(&self, error: EvalError) -> Failure {
+        if let EvalError::Refused { message, position: Some(Position { line, column }) } = &error {
+            let shown = message.contains(&format!("{line}|"));
+            let place = format!("{}:{line}:{column}", self.directory.join("machines.nix").display());
+            if !shown {
+                return Failure::new(Kind::Input, format!("machines.nix has no value ({place})\n{message}"));
+            }
+        }
+        evaluation_failure(error)
+    }
+
+    /// Reads the recorded state.
+    pub fn state(&self) -> Result<RecordedState, Failure> {
+        let path = self.directory.join("state/cluster.json");
+        match files::read_optional(&path).failed()? {
+            None => Ok(RecordedState::default()),
+            Some(text) => RecordedState::parse(&text).map_err(|error| {
+                Failure::from_error(Kind::Input, &error)
+                    .hint(format!("get it back with `git -C {} checkout state/cluster.json`", self.directory.display()))
+            }),
+        }
+    }
+
+    /// Writes the recorded state.
+    pub fn record(&self, state: &RecordedState) -> Result<(), Failure> {
+        files::write(&self.directory.join("state/cluster.json"), &state.to_text()).failed()
+    }
+
+    /// Compares what `generated/` should hold with what it holds.
+    pub fn generated(&self, cluster: &Cluster) -> Result<Generated, Failure> {
+        let state = self.state()?;
+        let certificates = self.certificates(cluster)?;
+        let shared = Shared::new(cluster, &state, &certificates);
+        let mut expected = BTreeMap::new();
+        for node in cluster.deployable() {
+            expected.insert(format!("{}.nix", node.name), shared.file(node).input()?);
+        }
+        let existing = files::read_directory(&self.directory.join("generated"), ".nix").failed()?;
+        Ok(Generated { files: expected.len(), changes: tree::changes(&expected, &existing) })
+    }
+
+    /// Writes what differs, and makes it visible to the flake.
+    pub fn write_generated(&self, generated: &Generated) -> Result<(), Failure> {
+        let directory = self.directory.join("generated");
+        for (name, change) in &generated.changes {
+            let path = directory.join(name);
+            match change {
+                Change::Create { new } | Change::Update { new, .. } => files::write(&path, new).failed()?,
+                Change::Remove { .. } => files::remove(&path).failed()?,
+                Change::Foreign => {}
+            }
+        }
+        // Without a flake there is nothing to be visible to; the facts are written all the same.
+        match self.flake() {
+            Ok(flake) => flake.make_visible(&VISIBLE).failed(),
+            Err(failure) => {
+                self.ui.warn(&format!("{}; the files are written, but no flake can see them", failure.message));
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the reference to the cluster's flake.
+    pub fn flake(&self) -> Result<FlakeRef, Failure> {
+        FlakeRef::find(&self.directory).map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
+    }
+
+    /// Returns the operator's own directory for this cluster, git-ignored.
+    pub fn local(&self) -> PathBuf {
+        self.directory.join(".machinist")
+    }
+
+    /// Returns where certificates are.
+    pub fn certs(&self) -> PathBuf {
+        self.directory.join("certs")
+    }
+
+    fn certificates(&self, cluster: &Cluster) -> Result<Certificates, Failure> {
+        let inventory = crate::command::certs::inventory(self, cluster)?;
+        let authorities = inventory.authorities;
+        let nodes: BTreeMap<NodeName, BTreeMap<String, Certificate>> = inventory.nodes;
+        Ok(Certificates { authorities, nodes })
+    }
+
+    /// Says in words which certificates need attention. Missing ones only count where others exist.
+    pub fn certificate_trouble(&self, cluster: &Cluster) -> Result<Vec<String>, Failure> {
+        crate::command::certs::trouble(self, cluster)
+    }
+}
+
+impl Generated {
+    /// Returns what happens to each file that differs, in a word.
+    pub fn summary(&self) -> BTreeMap<&str, &'static str> {
+        let verb = |change: &Change| match change {
+            Change::Create { .. } => "create",
+            Change::Update { .. } => "update",
+            Change::Remove { .. } => "remove",
+            Change::Foreign => "foreign",
+        };
+        self.changes.iter().map(|(name, change)| (name.as_str(), verb(change))).collect()
+    }
+
+    /// Refuses to go on where a file is in the way that machinist did not write.
+    pub fn refuse_foreign(&self) -> Result<(), Failure> {
+        let foreign: Vec<String> = self
+            .changes
+            .iter()
+            .filter(|(_, change)| **change == Change::Foreign)
+            .map(|(name, _)| format!("generated/{name}"))
+            .collect();
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        let message = format!("generated/ holds files that machinist did not write: {}", foreign.join(", "));
+        Err(Failure::new(Kind::Input, message)
+            .hint("a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten"))
+    }
+}
+
+/// Finds the nix programs, with the inputs that are replaced.
+pub fn nix(global: &Global) -> Result<Nix, Failure> {
+    let overrides = overrides(global, std::env::var("MACHINIST_OVERRIDE_INPUTS").ok().as_deref())?;
+    Nix::find(overrides).map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
+}
+
+/// The environment first, so that the command line wins.
+fn overrides(global: &Global, variable: Option<&str>) -> Result<Vec<Override>, Failure> {
+    let mut overrides = Vec::new();
+    for pair in variable.unwrap_or_default().split_whitespace() {
+        let Some((input, reference)) = pair.split_once('=') else {
+            let message = format!("MACHINIST_OVERRIDE_INPUTS holds `{pair}`, which is not of the form INPUT=FLAKE");
+            return Err(Failure::new(Kind::Input, message));
+        };
+        overrides.push(Override { input: input.to_owned(), reference: reference.to_owned() });
+    }
+    for pair in global.override_input.chunks_exact(2) {
+        overrides.retain(|known| known.input != pair[0]);
+        overrides.push(Override { input: pair[0].clone(), reference: pair[1].clone() });
+    }
+    Ok(overrides)
+}
+
+/// An evaluation that gave no value, as a failure.
+pub fn evaluation_failure(error: EvalError) -> Failure {
+    let hint = error.hint();
+    let failure = match &error {
+        EvalError::Refused { message, .. } => Failure::new(Kind::Input, format!("machines.nix has no value\n{message}")),
+        EvalError::Nix(_) => Failure::from_error(Kind::Failed, &error),
+        _ => Failure::from_error(Kind::Input, &error),
+    };
+    failure.maybe_hint(hint)
+}
+
+/// Returns the path of a file of the cluster as people write it.
+pub fn shown(directory: &Path, file: &str) -> String {
+    if directory == Path::new(".") { file.to_owned() } else { directory.join(file).display().to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::overrides;
+    use crate::args::Cli;
+
+    #[test]
+    fn the_command_line_wins_over_the_environment() {
+        let cli = Cli::try_parse_from(["machinist", "check", "--override-input", "nixpkgs", "path:/b"]).unwrap();
+        let found = overrides(&cli.global, Some("nixpkgs=path:/a disko=path:/d")).unwrap();
+        let pairs: Vec<(&str, &str)> = found.iter().map(|o| (o.input.as_str(), o.reference.as_str())).collect();
+        assert_eq!(pairs, [("disko", "path:/d"), ("nixpkgs", "path:/b")]);
+        assert!(overrides(&cli.global, Some("nixpkgs")).is_err());
+    }
+}

@@ -1,0 +1,404 @@
+//! A deploy: gather, plan, copy, then wave after wave.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Instant,
+};
+
+use machinist_control_plane::etcd::Health;
+use machinist_model::NodeName;
+use machinist_nix::{Nix, StorePath};
+use machinist_remote::Remote;
+use serde::Serialize;
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::{
+    EventKind, Events, HostFacts,
+    journal::{Entry, Journal},
+    step::{
+        Connector, StepError,
+        activate::{Activation, Bounds, State},
+        copy, gate, gather,
+        keys::{self, Key},
+    },
+    waves::{self, Situation, Wave, WaveError, WaveKind},
+};
+
+/// Decrypts private keys of a node, by file name. Called only for keys that the node lacks.
+pub type KeySource = Arc<dyn Fn(&NodeName, &[String]) -> Result<Vec<Key>, String> + Send + Sync>;
+
+/// One node of a deploy.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The node.
+    pub node: NodeName,
+    /// What it shall run.
+    pub system: StorePath,
+    /// The file names of the private keys that the system needs.
+    pub keys: Vec<String>,
+    /// Whether a first deploy turns what runs there into ours. Any other machine must have been installed.
+    pub installs_itself: bool,
+}
+
+/// A deploy.
+pub struct Deploy {
+    /// The identifier of the run: letters, digits and `-`.
+    pub run: String,
+    /// The nodes.
+    pub targets: Vec<Target>,
+    /// All voting members of etcd with their addresses, targets or not.
+    pub members: BTreeMap<NodeName, IpAddr>,
+    /// Whether the members formed a quorum once, as recorded.
+    pub bootstrapped: bool,
+    /// How long things may take on a host.
+    pub bounds: Bounds,
+    /// Reaches nodes.
+    pub connector: Connector,
+    /// Gives private keys.
+    pub keys: KeySource,
+    /// The local store.
+    pub nix: Nix,
+    /// Where the story goes.
+    pub events: Events,
+    /// Where the run is recorded.
+    pub journal: Arc<Journal>,
+}
+
+/// What became of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It runs and boots the system already.
+    Unchanged,
+    /// It runs and boots the system now.
+    Changed,
+    /// It was not touched, because a wave before it failed.
+    NotStarted,
+    /// It was not touched, because a check said no.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What became of all.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Each node's outcome.
+    pub nodes: BTreeMap<NodeName, Outcome>,
+    /// The waves as planned.
+    pub waves: Vec<Wave>,
+    /// Whether every voting member of etcd is healthy at the end. None if that was not asked.
+    pub etcd_whole: Option<bool>,
+}
+
+/// Why a deploy did not begin.
+#[derive(Debug, Error)]
+pub enum DeployError {
+    /// No safe order.
+    #[error(transparent)]
+    Waves(#[from] WaveError),
+    /// The local store lacks a path.
+    #[error(transparent)]
+    Nix(#[from] machinist_nix::NixError),
+    /// The record of the run cannot be written.
+    #[error("cannot write the journal of this run")]
+    Journal(#[source] std::io::Error),
+}
+
+/// A host that is connected and known.
+struct Host {
+    target: Target,
+    remote: Box<dyn Remote>,
+    facts: HostFacts,
+}
+
+type Hosts = BTreeMap<NodeName, Arc<Host>>;
+
+impl Deploy {
+    /// Runs the deploy.
+    ///
+    /// # Errors
+    /// It cannot begin. What goes wrong on a host is that host's outcome, not an error.
+    pub async fn run(self) -> Result<Report, DeployError> {
+        let this = Arc::new(self);
+        this.record(&Entry::begin(&this.run, &this.targets))?;
+        let mut report = Report::default();
+        let hosts = this.gather(&mut report).await;
+        let changing = this.changing(&hosts, &mut report);
+        let situation = this.situation(&hosts, &changing);
+        report.waves = waves::waves(&situation)?;
+        this.record(&Entry::planned(&report.waves))?;
+        let ready = this.prepare(&hosts, &changing, &mut report).await?;
+        this.roll(&hosts, &ready, &mut report).await?;
+        report.etcd_whole = this.final_health(&hosts).await;
+        this.record(&Entry::ended(&report.nodes))?;
+        Ok(report)
+    }
+
+    /// Connects to all targets at once and asks each what is true.
+    async fn gather(self: &Arc<Self>, report: &mut Report) -> Hosts {
+        let mut tasks = JoinSet::new();
+        for target in self.targets.clone() {
+            let this = Arc::clone(self);
+            tasks.spawn_blocking(move || {
+                let node = target.node.clone();
+                this.events.step(&node, "connecting");
+                let connected = this.connector.connect(&node).map_err(StepError::from);
+                let host = connected.and_then(|remote| {
+                    let facts = gather(&*remote)?;
+                    ready_for_us(&facts, &target)?;
+                    Ok(Host { target, remote, facts })
+                });
+                (node, host)
+            });
+        }
+        let mut hosts = Hosts::new();
+        for (node, host) in tasks.join_all().await {
+            match host {
+                Ok(host) => drop(hosts.insert(node, Arc::new(host))),
+                Err(error) => self.fail(report, &node, &error),
+            }
+        }
+        hosts
+    }
+
+    /// Sorts out the hosts that are already as they should be.
+    fn changing(&self, hosts: &Hosts, report: &mut Report) -> BTreeSet<NodeName> {
+        let mut changing = BTreeSet::new();
+        for (node, host) in hosts {
+            let has_keys = host.target.keys.iter().all(|key| host.facts.keys.contains(key));
+            if host.facts.is_on(&host.target.system) && has_keys {
+                self.events.node(node, EventKind::Done { text: "unchanged".to_owned() });
+                report.nodes.insert(node.clone(), Outcome::Unchanged);
+            } else {
+                changing.insert(node.clone());
+            }
+        }
+        changing
+    }
+
+    fn situation(&self, hosts: &Hosts, changing: &BTreeSet<NodeName>) -> Situation {
+        let members: BTreeSet<NodeName> = self.members.keys().cloned().collect();
+        let leader = if self.bootstrapped && changing.iter().any(|node| members.contains(node)) {
+            self.health(hosts, None).ok().and_then(|health| health.leader)
+        } else {
+            None
+        };
+        let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
+        let unchanged_members = unchanged.cloned().collect();
+        let (changing, bootstrapped) = (changing.clone(), self.bootstrapped);
+        Situation { changing, members, unchanged_members, bootstrapped, leader }
+    }
+
+    /// Copies closures and keys to all hosts at once; running systems are not touched yet. Returns who is ready.
+    async fn prepare(
+        self: &Arc<Self>,
+        hosts: &Hosts,
+        changing: &BTreeSet<NodeName>,
+        report: &mut Report,
+    ) -> Result<BTreeSet<NodeName>, DeployError> {
+        let mut closures: BTreeMap<StorePath, Arc<Vec<StorePath>>> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        for host in changing.iter().filter_map(|node| hosts.get(node)) {
+            let system = &host.target.system;
+            if !closures.contains_key(system) {
+                let closure = self.nix.closure(std::slice::from_ref(system))?;
+                closures.insert(system.clone(), Arc::new(closure));
+            }
+            let (this, host) = (Arc::clone(self), Arc::clone(host));
+            let closure = closures.get(system).map(Arc::clone).unwrap_or_default();
+            tasks.spawn_blocking(move || {
+                let result = this.deliver(&host, &closure);
+                (host.target.node.clone(), result)
+            });
+        }
+        let mut ready = BTreeSet::new();
+        for (node, result) in tasks.join_all().await {
+            match result {
+                Ok(()) => drop(ready.insert(node)),
+                Err(error) => self.fail(report, &node, &error),
+            }
+        }
+        Ok(ready)
+    }
+
+    fn deliver(&self, host: &Host, closure: &[StorePath]) -> Result<(), StepError> {
+        let node = &host.target.node;
+        let lacking: Vec<String> =
+            host.target.keys.iter().filter(|key| !host.facts.keys.contains(*key)).cloned().collect();
+        if !lacking.is_empty() {
+            self.events.step(node, format!("putting {} private keys in place", lacking.len()));
+            let keys = (self.keys)(node, &lacking).map_err(StepError::Keys)?;
+            keys::put(&*host.remote, keys)?;
+        }
+        let delta = copy::delta(&self.nix, &*host.remote, closure)?;
+        if !delta.paths.is_empty() {
+            self.events.step(node, format!("copying {} of {} paths", delta.paths.len(), closure.len()));
+        }
+        let (events, name, total) = (self.events.clone(), node.clone(), delta.bytes);
+        let progress = move |bytes| events.node(&name, EventKind::Copied { bytes, total });
+        copy::send(&self.nix, &*host.remote, &delta, host.facts.store_free, progress)
+    }
+
+    /// Runs the waves. The first that fails ends the run.
+    async fn roll(
+        self: &Arc<Self>,
+        hosts: &Hosts,
+        ready: &BTreeSet<NodeName>,
+        report: &mut Report,
+    ) -> Result<(), DeployError> {
+        let mut stopped = false;
+        for wave in report.waves.clone() {
+            let nodes: Vec<&Arc<Host>> =
+                wave.nodes.iter().filter(|node| ready.contains(*node)).filter_map(|node| hosts.get(node)).collect();
+            if stopped {
+                let left = nodes.iter().map(|host| (host.target.node.clone(), Outcome::NotStarted));
+                report.nodes.extend(left);
+                continue;
+            }
+            stopped = !self.wave(wave.kind, &nodes, hosts, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn wave(
+        self: &Arc<Self>,
+        kind: WaveKind,
+        nodes: &[&Arc<Host>],
+        hosts: &Hosts,
+        report: &mut Report,
+    ) -> Result<bool, DeployError> {
+        let mut tasks = JoinSet::new();
+        // A new cluster must be whole; if a member could not be prepared, those that come up need only be healthy.
+        let whole = kind == WaveKind::Bootstrap && nodes.len() == self.members.len();
+        for &host in nodes {
+            let (this, host, hosts) = (Arc::clone(self), Arc::clone(host), hosts.clone());
+            tasks.spawn_blocking(move || {
+                let begun = Instant::now();
+                let result = this.change(kind, &host, &hosts, whole);
+                (host.target.node.clone(), begun.elapsed(), result)
+            });
+        }
+        let mut all_well = true;
+        for (node, took, result) in tasks.join_all().await {
+            match result {
+                Ok(()) => {
+                    let text = format!("runs the new system ({:.1} s)", took.as_secs_f64());
+                    self.events.node(&node, EventKind::Done { text });
+                    report.nodes.insert(node.clone(), Outcome::Changed);
+                }
+                Err(error) => {
+                    all_well = false;
+                    self.fail(report, &node, &error);
+                }
+            }
+            self.record(&Entry::node(&node, report.nodes.get(&node)))?;
+        }
+        Ok(all_well)
+    }
+
+    /// Changes one host: the check right before, the activation, the gates, the confirmation.
+    fn change(&self, kind: WaveKind, host: &Host, hosts: &Hosts, whole: bool) -> Result<(), StepError> {
+        let node = &host.target.node;
+        if kind == WaveKind::Member {
+            let health = self.health(hosts, Some(node))?;
+            if let Some(objection) = health.objection(node) {
+                return Err(StepError::Quorum(objection));
+            }
+        }
+        let system = host.target.system.clone();
+        let activation = Activation { node: node.clone(), system, run: self.run.clone(), bounds: self.bounds };
+        self.events.step(node, "activating");
+        activation.start(&*host.remote, &host.facts)?;
+        let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
+        if state != State::Waiting {
+            return activation.verdict(state, &*host.remote);
+        }
+        if self.members.contains_key(node) {
+            self.events.step(node, "waiting for etcd to be healthy");
+            // The gate asks over a fresh connection if the activation cut the first one.
+            let fresh = self.connector.connect(node)?;
+            if let Err(closed) = gate::await_etcd(&*fresh, &self.members, node, whole) {
+                let state = activation.abort(&*fresh, &self.connector, &closed.to_string())?;
+                return activation.verdict(state, &*fresh);
+            }
+        }
+        self.events.step(node, "confirming over a fresh connection");
+        activation.confirm(&self.connector)
+    }
+
+    /// Asks etcd through any connected member, `away` only if there is no other.
+    fn health(&self, hosts: &Hosts, away: Option<&NodeName>) -> Result<Health, StepError> {
+        let mut askable: Vec<&Arc<Host>> = self.members.keys().filter_map(|member| hosts.get(member)).collect();
+        askable.sort_by_key(|host| Some(&host.target.node) == away);
+        let mut last = StepError::Gate("no etcd member can be asked".to_owned());
+        for host in askable {
+            match gate::etcd(&*host.remote, &self.members) {
+                Ok(health) => return Ok(health),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<bool> {
+        if !self.members.keys().any(|member| hosts.contains_key(member)) {
+            return None;
+        }
+        let (this, hosts) = (Arc::clone(self), hosts.clone());
+        let asked = tokio::task::spawn_blocking(move || this.health(&hosts, None)).await.ok()?;
+        Some(asked.is_ok_and(|health| health.is_whole()))
+    }
+
+    fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {
+        let text = chain(error);
+        self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
+        let outcome = if error.is_refusal() { Outcome::Refused { why: text } } else { Outcome::Failed { why: text } };
+        report.nodes.insert(node.clone(), outcome);
+    }
+
+    fn record(&self, entry: &Entry) -> Result<(), DeployError> {
+        self.journal.append(entry).map_err(DeployError::Journal)
+    }
+}
+
+/// The host has what the steps need.
+fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
+    let hint = format!("put NixOS there first: `machinist install {}` (it erases the machine's disk)", target.node);
+    if let Some(what) = facts.lacks.first() {
+        return Err(StepError::Lacks { what: what.clone(), hint });
+    }
+    if facts.running.is_none() && !target.installs_itself {
+        return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
+    }
+    if let Some(unit) = facts.activations.first() {
+        let what = format!("a free hand: another deploy is activating a system ({unit})");
+        let hint = "wait until it ends; an abandoned one reverts by itself".to_owned();
+        return Err(StepError::Lacks { what, hint });
+    }
+    Ok(())
+}
+
+/// Returns the error with its causes, joined by colons, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! What is true on a host.
+
+use std::collections::BTreeSet;
+
+use machinist_nix::StorePath;
+use serde::Serialize;
+
+pub use crate::script::GATHER;
+
+/// What is true on a host, as [`GATHER`] reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HostFacts {
+    /// The kernel's identifier of this boot.
+    pub boot: String,
+    /// The processor architecture as `uname -m` says, such as `x86_64`.
+    pub arch: String,
+    /// The system that runs. None on a host that never ran one of ours.
+    pub running: Option<StorePath>,
+    /// The system that boots.
+    pub profile: Option<StorePath>,
+    /// Free bytes where the store is.
+    pub store_free: Option<u64>,
+    /// Whether etcd's data directory holds a member.
+    pub etcd_data: bool,
+    /// Units in the failed state, sorted.
+    pub failed: BTreeSet<String>,
+    /// File names of the private keys that are there.
+    pub keys: BTreeSet<String>,
+    /// Units of activations that are under way.
+    pub activations: BTreeSet<String>,
+    /// Programs that are needed and not there.
+    pub lacks: BTreeSet<String>,
+}
+
+impl HostFacts {
+    /// Reads the output of [`GATHER`]. Unknown lines are passed over: login shells print things.
+    #[must_use]
+    pub fn parse(output: &str) -> Self {
+        let mut facts = Self::default();
+        for (key, value) in output.lines().filter_map(|line| line.split_once('=')) {
+            let value = value.trim();
+            if value.is_empty() {
+                continue;
+            }
+            match key {
+                "boot" => value.clone_into(&mut facts.boot),
+                "arch" => value.clone_into(&mut facts.arch),
+                "running" => facts.running = StorePath::parse(value).ok(),
+                "profile" => facts.profile = StorePath::parse(value).ok(),
+                "store_free" => facts.store_free = value.parse().ok(),
+                "etcd_data" => facts.etcd_data = true,
+                "failed" => drop(facts.failed.insert(value.to_owned())),
+                "key" => drop(facts.keys.insert(value.to_owned())),
+                "activation" => drop(facts.activations.insert(value.to_owned())),
+                "lacks" => drop(facts.lacks.insert(value.to_owned())),
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Whether the host runs the system and boots it too.
+    #[must_use]
+    pub fn is_on(&self, system: &StorePath) -> bool {
+        self.running.as_ref() == Some(system) && self.profile.as_ref() == Some(system)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GATHER, HostFacts};
+
+    #[test]
+    fn this_computer_s_own_answers_are_understood() {
+        let output = std::process::Command::new("sh").args(["-c", GATHER]).output();
+        let facts = output.map(|output| HostFacts::parse(&String::from_utf8_lossy(&output.stdout)));
+        assert!(facts.is_ok_and(|facts| facts.boot.len() == 36 && facts.arch == std::env::consts::ARCH));
+    }
+
+    #[test]
+    fn noise_and_empty_values_are_passed_over() {
+        let hash = "0123456789abcdfghijklmnpqrsvwxyz";
+        let text =
+            format!("Welcome!\nrunning=/nix/store/{hash}-a\nprofile=\nfailed=b.service\nfailed=a.service\nx=y\n");
+        let facts = HostFacts::parse(&text);
+        assert_eq!(facts.running.as_ref().map(ToString::to_string), Some(format!("/nix/store/{hash}-a")));
+        assert_eq!((facts.profile.as_ref(), facts.failed.len()), (None, 2));
+        assert!(facts.running.clone().is_some_and(|system| !facts.is_on(&system)));
+    }
+}

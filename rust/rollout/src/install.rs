@@ -1,0 +1,132 @@
+//! The first time on a bare machine, by nixos-anywhere: which calls with which arguments. Pure.
+//!
+//! Two calls, because the second one is given finished store paths and those need the machine's own hardware
+//! configuration: the first boots the installer and reads the hardware, then the system is built here, then the second
+//! partitions the disk and installs. Options as in nixos-anywhere's `--help` of 2026-07.
+
+use std::path::{Path, PathBuf};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+
+/// A machine to install.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The node.
+    pub node: NodeName,
+    /// The host name or address at which it answers now.
+    pub host: String,
+    /// The port at which it answers now.
+    pub port: u16,
+    /// Who may log in now; root, or someone with sudo.
+    pub user: String,
+    /// The private key to log in with, if not the agent's.
+    pub identity: Option<PathBuf>,
+}
+
+/// A file that is there when the new system boots for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraFile {
+    /// The absolute path on the machine.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// What it is, for a person.
+    pub what: String,
+}
+
+/// The program.
+pub const PROGRAM: &str = "nixos-anywhere";
+
+/// Everything below these is root's on the new machine. nixos-anywhere runs `chown -R` on each.
+const OWNED_BY_ROOT: [&str; 2] = ["/var/lib/machinist", "/etc/ssh"];
+
+/// Boots the installer on the machine and, with `hardware`, writes its hardware configuration to that file.
+#[must_use]
+pub fn boot_installer(machine: &Machine, flake: &str, hardware: Option<&Path>) -> Vec<String> {
+    let mut arguments = strings(&["--phases", "kexec", "--build-on", "local", "--no-use-machine-substituters"]);
+    arguments.extend([String::from("--flake"), format!("{flake}#{}", machine.node)]);
+    if let Some(path) = hardware {
+        arguments.extend(strings(&["--generate-hardware-config", "nixos-generate-config"]));
+        arguments.push(path.display().to_string());
+    }
+    if machine.port != 22 {
+        arguments.extend([String::from("-p"), machine.port.to_string()]);
+    }
+    arguments.extend(identity(machine));
+    arguments.extend([String::from("--target-host"), format!("{}@{}", machine.user, machine.host)]);
+    arguments
+}
+
+/// Partitions the disk, installs the finished system with the extra files, and reboots into it. The installer answers
+/// as root on port 22, whatever the machine did before.
+#[must_use]
+pub fn install(machine: &Machine, disko: &StorePath, system: &StorePath, extra_files: &Path) -> Vec<String> {
+    let mut arguments = strings(&["--phases", "disko,install,reboot", "--build-on", "local", "--store-paths"]);
+    arguments.extend([disko.to_string(), system.to_string()]);
+    arguments.extend([String::from("--extra-files"), extra_files.display().to_string()]);
+    for path in OWNED_BY_ROOT {
+        arguments.extend(strings(&["--chown", path, "0:0"]));
+    }
+    arguments.extend(identity(machine));
+    arguments.extend([String::from("--target-host"), format!("root@{}", machine.host)]);
+    arguments
+}
+
+fn identity(machine: &Machine) -> Vec<String> {
+    let path = machine.identity.as_ref().map(|path| path.display().to_string());
+    path.map(|path| vec!["-i".to_owned(), path]).unwrap_or_default()
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use expect_test::{Expect, expect};
+    use machinist_model::NodeName;
+    use machinist_nix::StorePath;
+
+    use super::{Machine, boot_installer, install};
+
+    fn machine() -> Machine {
+        Machine {
+            node: NodeName::parse("cp1").unwrap(),
+            host: "192.0.2.7".to_owned(),
+            port: 2222,
+            user: "nixos".to_owned(),
+            identity: Some("/k".into()),
+        }
+    }
+
+    #[track_caller]
+    fn check(arguments: &[String], expect: &Expect) {
+        expect.assert_eq(&arguments.join(" "));
+    }
+
+    #[test]
+    fn the_installer_is_booted_as_the_machine_is_reached_now_and_tells_its_hardware() {
+        check(
+            &boot_installer(&machine(), "git+file:///c", Some(Path::new("nodes/cp1/hardware-configuration.nix"))),
+            &expect![
+                "--phases kexec --build-on local --no-use-machine-substituters --flake git+file:///c#cp1 --generate-hardware-config nixos-generate-config nodes/cp1/hardware-configuration.nix -p 2222 -i /k --target-host nixos@192.0.2.7"
+            ],
+        );
+    }
+
+    #[test]
+    fn the_system_is_installed_from_store_paths_as_root_on_the_installer_s_port() {
+        let path =
+            |name: &str| StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
+        check(
+            &install(&machine(), &path("disko"), &path("system"), Path::new("/x")),
+            &expect![
+                "--phases disko,install,reboot --build-on local --store-paths /nix/store/0123456789abcdfghijklmnpqrsvwxyz-disko /nix/store/0123456789abcdfghijklmnpqrsvwxyz-system --extra-files /x --chown /var/lib/machinist 0:0 --chown /etc/ssh 0:0 -i /k --target-host root@192.0.2.7"
+            ],
+        );
+    }
+}

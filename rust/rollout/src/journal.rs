@@ -1,0 +1,109 @@
+//! The record of a run on the operator's side: JSON lines, one written and flushed for each thing that is decided or
+//! done, so that a run that was cut off can be read afterwards.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use machinist_model::NodeName;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    deploy::{Outcome, Target},
+    waves::Wave,
+};
+
+/// A run's record.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+/// One line of the record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    at: String,
+    #[serde(flatten)]
+    what: serde_json::Value,
+}
+
+impl Journal {
+    /// Begins the record of a run in the directory.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be made.
+    pub fn begin(directory: &Path, run: &str) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let path = directory.join(format!("{run}.jsonl"));
+        let file = Mutex::new(OpenOptions::new().create_new(true).append(true).open(&path)?);
+        Ok(Self { path, file })
+    }
+
+    /// Returns where the record is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a line and makes sure that it is on the disk.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn append(&self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        // A panic while holding the lock leaves at most a whole line written: going on is right.
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.write_all(&line)?;
+        file.sync_data()
+    }
+}
+
+impl Entry {
+    fn new(what: serde_json::Value) -> Self {
+        let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        Self { at, what }
+    }
+
+    pub(crate) fn begin(run: &str, targets: &[Target]) -> Self {
+        let systems: serde_json::Map<String, serde_json::Value> =
+            targets.iter().map(|target| (target.node.to_string(), target.system.as_str().into())).collect();
+        Self::new(serde_json::json!({ "entry": "begin", "version": 1, "run": run, "systems": systems }))
+    }
+
+    pub(crate) fn planned(waves: &[Wave]) -> Self {
+        Self::new(serde_json::json!({ "entry": "planned", "waves": waves }))
+    }
+
+    pub(crate) fn node(node: &NodeName, outcome: Option<&Outcome>) -> Self {
+        Self::new(serde_json::json!({ "entry": "node", "node": node, "result": outcome }))
+    }
+
+    pub(crate) fn ended(nodes: &std::collections::BTreeMap<NodeName, Outcome>) -> Self {
+        Self::new(serde_json::json!({ "entry": "ended", "nodes": nodes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{Entry, Journal};
+
+    #[test]
+    fn a_run_is_recorded_a_line_at_a_time_and_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::begin(&directory.path().join("runs"), "r1").unwrap();
+        journal.append(&Entry::begin("r1", &[])).unwrap();
+        journal.append(&Entry::planned(&[])).unwrap();
+        let text = std::fs::read_to_string(journal.path()).unwrap();
+        let entries: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(entries[0]["entry"], "begin");
+        assert_eq!(entries[1]["entry"], "planned");
+        assert!(Journal::begin(&directory.path().join("runs"), "r1").is_err());
+    }
+}

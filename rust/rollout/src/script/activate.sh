@@ -1,0 +1,67 @@
+# Runs on the host in a transient unit, so that it outlives the connection that started it. Any end but the last line
+# leaves the old system running, and the old system is what boots until then: a reset at any moment ends on a whole one.
+# Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
+# activation_bound and confirm_bound in seconds.
+set -u
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
+profile=/nix/var/nix/profiles/system
+
+say() {
+  printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
+}
+failed_units() {
+  systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sort
+}
+# Seconds since boot: the wall clock may jump.
+uptime_seconds() {
+  cut -d. -f1 /proc/uptime
+}
+revert() {
+  if [ -z "$old" ]; then
+    say "failed $1"
+    exit 1
+  fi
+  say "reverting $1"
+  timeout -k 5 "$activation_bound" "$old/bin/switch-to-configuration" test
+  case $? in
+    0 | 4) say "reverted $1" ;;
+    *) say "broken $1, and the old system could not be activated again" ;;
+  esac
+  exit 1
+}
+
+failed_units >"$directory/failed.before"
+say "activating"
+timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test
+code=$?
+failed_units >"$directory/failed.after"
+newly_failed=$(comm -13 "$directory/failed.before" "$directory/failed.after" | tr '\n' ' ')
+case $code in
+  0 | 4) ;;
+  124 | 137) revert "the activation took longer than $activation_bound s" ;;
+  *) revert "switch-to-configuration ended with status $code" ;;
+esac
+if [ -n "$newly_failed" ]; then
+  revert "units failed: $newly_failed"
+fi
+
+say "waiting"
+deadline=$(($(uptime_seconds) + confirm_bound))
+while ! [ -e "$directory/confirm" ]; do
+  if [ -e "$directory/abort" ]; then
+    revert "$(cat "$directory/abort")"
+  fi
+  if [ "$(uptime_seconds)" -ge "$deadline" ]; then
+    revert "no confirmation came over a fresh connection within $confirm_bound s"
+  fi
+  sleep 0.05
+done
+
+if ! nix-env --profile "$profile" --set "$new"; then
+  revert "the profile could not be set"
+fi
+if ! "$new/bin/switch-to-configuration" boot; then
+  if [ -n "$before" ]; then nix-env --profile "$profile" --set "$before"; fi
+  revert "the boot loader could not be installed"
+fi
+say "confirmed"

@@ -1,0 +1,19 @@
+# Says what is true on this host, a `key=value` a line. Changes nothing.
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+echo "boot=$(cat /proc/sys/kernel/random/boot_id)"
+echo "arch=$(uname -m)"
+echo "running=$(readlink -f /run/current-system 2>/dev/null)"
+echo "profile=$(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
+echo "store_free=$(df -B1 --output=avail /nix/store 2>/dev/null | tail -n 1 | tr -d ' ')"
+if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
+if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
+if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
+for key in /var/lib/machinist/keys/*.key; do
+  if [ -s "$key" ]; then echo "key=${key##*/}"; fi
+done
+systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | while read -r unit _; do
+  echo "failed=$unit"
+done
+for unit in $(systemctl list-units --plain --no-legend --no-pager 'machinist-activate-*' 2>/dev/null | cut -d' ' -f1); do
+  echo "activation=$unit"
+done

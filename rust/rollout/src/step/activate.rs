@@ -1,0 +1,200 @@
+//! Activates a system on a host in a transient unit, which outlives the connection.
+
+use std::{thread, time::Duration, time::Instant};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use machinist_remote::{Remote, RemoteDirectory, RemoteEntry, RemoteError, RemoteFile, Request, put_files};
+
+use super::{Connector, StepError, run};
+use crate::{HostFacts, script};
+
+/// How long things may take on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// `switch-to-configuration test`, in seconds.
+    pub activation: Duration,
+    /// The wait for the confirmation after it, in seconds.
+    pub confirmation: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { activation: Duration::from_secs(300), confirmation: Duration::from_secs(120) }
+    }
+}
+
+/// One activation on one host.
+#[derive(Clone, Debug)]
+pub struct Activation {
+    /// The node.
+    pub node: NodeName,
+    /// The system to activate.
+    pub system: StorePath,
+    /// The identifier of the run, of letters, digits and `-`.
+    pub run: String,
+    /// How long things may take.
+    pub bounds: Bounds,
+}
+
+/// What the host says about an activation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The new system runs and waits for its confirmation.
+    Waiting,
+    /// The new system runs and boots.
+    Confirmed,
+    /// The old system runs again.
+    Reverted(String),
+    /// The activation failed and there was nothing to go back to.
+    Failed(String),
+    /// The activation failed and going back failed too.
+    Broken(String),
+    /// The activation's own process was ended by someone.
+    Died(String),
+    /// Nothing is known: the host was reset since.
+    Gone,
+    /// A state that only lasts a while.
+    Passing(String),
+}
+
+impl State {
+    /// Reads the first line of a state file.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let line = text.lines().next().unwrap_or("").trim();
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.to_owned();
+        match word {
+            "waiting" => Self::Waiting,
+            "confirmed" => Self::Confirmed,
+            "reverted" => Self::Reverted(rest),
+            "failed" => Self::Failed(rest),
+            "broken" => Self::Broken(rest),
+            "died" => Self::Died(rest),
+            "gone" => Self::Gone,
+            _ => Self::Passing(line.to_owned()),
+        }
+    }
+}
+
+impl Activation {
+    /// The directory of this activation on the host. It is in memory: a reset leaves nothing of it.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        format!("/run/machinist/{}", self.run)
+    }
+
+    /// Puts a file into this activation's directory, which only root can enter.
+    pub(super) fn put(&self, remote: &dyn Remote, name: &str, text: String) -> Result<(), RemoteError> {
+        let root = || "root:root".to_owned();
+        let directory = |path: String| RemoteEntry::Directory(RemoteDirectory { path, mode: 0o700, owner: root() });
+        let path = format!("{}/{name}", self.directory());
+        let file = RemoteFile { path, contents: text.into_bytes(), mode: 0o600, owner: root() };
+        let entries = [directory("/run/machinist".to_owned()), directory(self.directory()), RemoteEntry::File(file)];
+        put_files(remote, &entries).map(drop)
+    }
+
+    fn unit(&self) -> String {
+        format!("machinist-activate-{}", self.run)
+    }
+
+    /// Starts the activation.
+    ///
+    /// # Errors
+    /// The connection fails, or the transient unit cannot be started.
+    pub fn start(&self, remote: &dyn Remote, facts: &HostFacts) -> Result<(), StepError> {
+        let text = |path: &Option<StorePath>| path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let directory = self.directory();
+        let seconds = |bound: Duration| bound.as_secs().to_string();
+        let activate = script::with(
+            &[
+                ("new", self.system.as_str()),
+                ("old", &text(&facts.running)),
+                ("before", &text(&facts.profile)),
+                ("directory", &directory),
+                ("activation_bound", &seconds(self.bounds.activation)),
+                ("confirm_bound", &seconds(self.bounds.confirmation)),
+            ],
+            script::ACTIVATE,
+        );
+        self.put(remote, "activate", activate)?;
+        let unit = self.unit();
+        let start = script::with(&[("directory", &directory), ("unit", &unit)], script::START);
+        run(remote, "start the activation", &start, Duration::from_secs(30))?;
+        Ok(())
+    }
+
+    /// Waits until the activation is no longer in one of the `passing` states (words joined by `|`). If the connection
+    /// is lost, because the new system restarts sshd or the network, new ones are tried until the bound.
+    ///
+    /// # Errors
+    /// No connection can be had within the bound.
+    pub fn wait(&self, remote: &dyn Remote, connector: &Connector, passing: &str) -> Result<State, StepError> {
+        let bound = self.bounds.activation * 2 + self.bounds.confirmation + Duration::from_secs(15);
+        let deadline = Instant::now() + bound;
+        let mut result = self.ask(remote, passing, bound);
+        while let Err(error) = &result {
+            if Instant::now() >= deadline {
+                return Err(StepError::Unknown { why: format!("the host does not answer: {error}") });
+            }
+            thread::sleep(Duration::from_millis(200));
+            let left = deadline.saturating_duration_since(Instant::now());
+            result = connector.connect(&self.node).and_then(|fresh| self.ask(&*fresh, passing, left));
+        }
+        Ok(result?)
+    }
+
+    fn ask(&self, remote: &dyn Remote, passing: &str, bound: Duration) -> Result<State, RemoteError> {
+        let (directory, unit) = (self.directory(), self.unit());
+        let variables = [("directory", directory.as_str()), ("unit", unit.as_str()), ("passing", passing)];
+        let script = script::with(&variables, script::AWAIT);
+        let output = remote.run_checked(Request::new("wait for the activation", script).timeout(bound))?;
+        Ok(State::parse(&output.stdout_text()))
+    }
+
+    /// Tells the host to go back at once, and waits until it did.
+    ///
+    /// # Errors
+    /// The host cannot be reached; it then goes back by itself when the confirmation stays away.
+    pub fn abort(&self, remote: &dyn Remote, connector: &Connector, why: &str) -> Result<State, StepError> {
+        self.put(remote, "abort", why.to_owned())?;
+        self.wait(remote, connector, "starting|activating|waiting|reverting")
+    }
+
+    /// Fetches the last journal lines of the units that failed newly, and of the activation itself.
+    pub fn log(&self, remote: &dyn Remote) -> String {
+        let (directory, unit) = (self.directory(), self.unit());
+        let script = script::with(&[("directory", &directory), ("unit", &unit)], LOG);
+        // A log that cannot be had must not hide the error that it belongs to.
+        run(remote, "fetch the journal", &script, Duration::from_secs(15))
+            .map(|output| output.stdout_text().trim_end().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+const LOG: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+units=$(comm -13 \"$directory/failed.before\" \"$directory/failed.after\" 2>/dev/null)
+for failed in $units; do
+  journalctl --unit=\"$failed\" --lines=8 --output=cat --no-pager 2>/dev/null | sed \"s|^|  $failed: |\"
+done
+if [ -z \"$units\" ]; then
+  journalctl --unit=\"$unit\" --lines=8 --output=cat --no-pager 2>/dev/null | sed 's|^|  activation: |'
+fi
+";
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    #[test]
+    fn a_state_is_a_word_and_a_reason() {
+        assert_eq!(
+            State::parse("reverted units failed: x.service \n"),
+            State::Reverted("units failed: x.service".to_owned())
+        );
+        assert_eq!(State::parse("waiting\n"), State::Waiting);
+        assert_eq!(State::parse(""), State::Passing(String::new()));
+    }
+}

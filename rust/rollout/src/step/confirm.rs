@@ -1,0 +1,43 @@
+//! Confirms a new system over a fresh connection: proof that the host still lets one in.
+
+use super::{
+    Connector, StepError,
+    activate::{Activation, State},
+};
+
+impl Activation {
+    /// Opens a new connection, confirms over it, and waits until the new system is the one that boots.
+    ///
+    /// # Errors
+    /// No new connection can be had (the host goes back by itself), or the host went back.
+    pub fn confirm(&self, connector: &Connector) -> Result<(), StepError> {
+        let fresh = connector.connect(&self.node)?;
+        self.put(&*fresh, "confirm", String::new())?;
+        let state = self.wait(&*fresh, connector, "waiting|reverting")?;
+        self.verdict(state, &*fresh)
+    }
+
+    /// Turns a lasting state into a verdict, with the journal where something failed.
+    ///
+    /// # Errors
+    /// The state is any but confirmed.
+    pub fn verdict(&self, state: State, remote: &dyn machinist_remote::Remote) -> Result<(), StepError> {
+        match state {
+            State::Confirmed => Ok(()),
+            State::Reverted(why) => Err(StepError::Reverted { why, log: self.log(remote) }),
+            State::Failed(why) => {
+                let why = format!("{why} (no older system to go back to)");
+                Err(StepError::Broken { why, log: self.log(remote) })
+            }
+            State::Broken(why) => Err(StepError::Broken { why, log: self.log(remote) }),
+            State::Died(at) => {
+                Err(StepError::Unknown { why: format!("the activation was ended from outside while {at}") })
+            }
+            State::Gone => {
+                let why = "the host was reset during the activation, so the system before it runs again".to_owned();
+                Err(StepError::Reverted { why, log: String::new() })
+            }
+            State::Waiting | State::Passing(_) => Err(StepError::Unknown { why: format!("it still is {state:?}") }),
+        }
+    }
+}

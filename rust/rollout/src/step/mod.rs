@@ -1,0 +1,134 @@
+//! What is done to one host, one step a file. Each step takes a connection and says what it found or did.
+
+pub mod activate;
+pub mod confirm;
+pub mod copy;
+pub mod gate;
+pub mod keys;
+
+use std::{sync::Arc, time::Duration};
+
+use machinist_model::NodeName;
+use machinist_remote::{Output, Remote, RemoteError, Request};
+use thiserror::Error;
+
+use crate::{HostFacts, host};
+
+/// Opens connections to nodes.
+pub trait Connect: Send + Sync {
+    /// Opens a new connection to the node, never one that is open already.
+    ///
+    /// # Errors
+    /// The node cannot be reached, is another one than before, or lets nobody in.
+    fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError>;
+}
+
+/// Opens connections to nodes; cheap to clone.
+pub type Connector = Arc<dyn Connect>;
+
+/// Why a step failed on a host.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The connection or the command failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// nix failed on this computer.
+    #[error(transparent)]
+    Nix(#[from] machinist_nix::NixError),
+    /// The host lacks what the step needs.
+    #[error("the host lacks {what}")]
+    Lacks {
+        /// What.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The host's store has too little room.
+    #[error("/nix/store has {} free, the system needs {}", mebibytes(*.free), mebibytes(*.needed))]
+    Full {
+        /// Free bytes.
+        free: u64,
+        /// Bytes to copy.
+        needed: u64,
+    },
+    /// The private key of a certificate is not at hand.
+    #[error("{0}")]
+    Keys(String),
+    /// The host went back to the system that ran before.
+    #[error("reverted to the system that ran before: {why}")]
+    Reverted {
+        /// Why.
+        why: String,
+        /// The last lines that the failed units logged.
+        log: String,
+    },
+    /// The activation failed and there was no older system to go back to, or going back failed too.
+    #[error("not reverted: {why}")]
+    Broken {
+        /// Why.
+        why: String,
+        /// The last lines that the failed units logged.
+        log: String,
+    },
+    /// What became of the activation is not known.
+    #[error("the verdict is unknown: {why}")]
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// Quorum would be lost.
+    #[error("{0}")]
+    Quorum(String),
+    /// A gate stayed closed.
+    #[error("gate closed: {0}")]
+    Gate(String),
+}
+
+impl StepError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Remote(error) => error.hint(),
+            Self::Nix(error) => error.hint(),
+            Self::Lacks { hint, .. } => Some(hint.clone()),
+            Self::Full { .. } => {
+                Some("free some on the host: `nix-collect-garbage --delete-older-than 14d`".to_owned())
+            }
+            Self::Keys(_) => Some("`machinist certs list` says which certificates there are".to_owned()),
+            Self::Reverted { log, .. } | Self::Broken { log, .. } if !log.is_empty() => {
+                Some(format!("the last lines of their journal:\n{log}"))
+            }
+            Self::Unknown { .. } => {
+                Some("`machinist status` asks the host; deploying again finishes or reverts".to_owned())
+            }
+            Self::Quorum(_) => Some("`machinist status` shows the members; bring them back first".to_owned()),
+            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) => None,
+        }
+    }
+
+    /// Whether nothing was done because a check said no.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Quorum(_))
+    }
+}
+
+/// Returns the size in words, such as `12 MiB`.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1024 * 1024))
+}
+
+/// Asks the host what is true.
+///
+/// # Errors
+/// The connection fails.
+pub fn gather(remote: &dyn Remote) -> Result<HostFacts, StepError> {
+    let output = run(remote, "gather facts", host::GATHER, Duration::from_secs(30))?;
+    Ok(HostFacts::parse(&output.stdout_text()))
+}
+
+/// Runs a script that must succeed.
+pub(crate) fn run(remote: &dyn Remote, label: &str, script: &str, bound: Duration) -> Result<Output, RemoteError> {
+    remote.run_checked(Request::new(label, script).timeout(bound))
+}

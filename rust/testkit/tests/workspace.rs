@@ -1,0 +1,73 @@
+//! The workspace's own rules: which crate may use which, and under which licences everything comes.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
+const LAYERS: [(&str, &[&str]); 11] = [
+    ("model", &[]),
+    ("nix", &[]),
+    ("remote", &[]),
+    ("testkit", &[]),
+    ("codegen", &["model"]),
+    ("control-plane", &["model"]),
+    ("pki", &["model", "secrets"]),
+    ("providers", &[]),
+    ("secrets", &["model"]),
+    ("rollout", &["control-plane", "model", "nix", "remote"]),
+    ("cli", &["codegen", "control-plane", "model", "nix", "pki", "providers", "remote", "rollout", "secrets"]),
+];
+
+/// Licences that a dependency may have, as an alternative or as one of several that all apply.
+const LICENCES: [&str; 15] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().other_options(vec!["--offline".to_owned()]).exec().unwrap()
+}
+
+#[test]
+fn the_crates_keep_one_direction_of_dependency() {
+    let allowed: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
+    let metadata = metadata();
+    for package in metadata.workspace_packages() {
+        let name = package.name.strip_prefix("machinist-").unwrap();
+        let ours = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+        let used: BTreeSet<&str> = ours.filter_map(|dependency| dependency.name.strip_prefix("machinist-")).collect();
+        let allowed: BTreeSet<&str> = allowed.get(name).unwrap_or_else(|| panic!("{name} has no row in LAYERS")).iter().copied().collect();
+        let too_many: Vec<_> = used.difference(&allowed).collect();
+        assert!(too_many.is_empty(), "machinist-{name} must not use {too_many:?}");
+    }
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_ours_goes_with() {
+    let mut refused = Vec::new();
+    for package in &metadata().packages {
+        let licence = package.license.as_deref().unwrap_or("none");
+        let acceptable = |one: &str| LICENCES.contains(&one.trim().trim_matches(['(', ')']));
+        // `A OR B` needs one of them, `A AND B` all; the old `/` means OR.
+        let any = |part: &str| part.replace('/', " OR ").split(" OR ").any(|one| acceptable(one));
+        if !licence.split(" AND ").all(any) {
+            refused.push(format!("{} {}: {licence}", package.name, package.version));
+        }
+    }
+    assert!(refused.is_empty(), "licences to look at: {refused:#?}");
+}
