@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use machinist_model::{
     Cluster, Node, NodeName, Provider,
-    selector::{SelectError, Selection},
+    selector::{SelectErrorKind, Selection},
 };
 use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session};
 use machinist_rollout::step::{Connect, Connector};
@@ -70,10 +70,13 @@ pub fn ssh_keys(global: &Global) -> Vec<PathBuf> {
 pub fn select(cluster: &Cluster, patterns: Option<&[String]>) -> Result<Vec<NodeName>, Failure> {
     let selection = match patterns {
         Some(patterns) => Selection::resolve(cluster, patterns),
-        None => Selection::all(cluster),
+        None => Selection::resolve(cluster, &["--all"]),
     };
     selection.map_err(|error| {
-        let kind = if matches!(error, SelectError::NotDeployable { .. }) { Kind::Refused } else { Kind::Input };
+        let kind = match error.kind() {
+            SelectErrorKind::Refused => Kind::Refused,
+            SelectErrorKind::Input => Kind::Input,
+        };
         Failure::from_error(kind, &error).maybe_hint(error.hint())
     })
 }

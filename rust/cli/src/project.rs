@@ -65,7 +65,7 @@ impl Project {
                     self.ui.result_json(&serde_json::json!({ "errors": diagnostics }));
                 } else {
                     self.show(&diagnostics);
-                    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+                    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.code.is_error()).count();
                     let noun = if errors == 1 { "error" } else { "errors" };
                     let codes = "`machinist explain CODE` says more";
                     self.ui.story(&format!("{errors} {noun} in {}; {codes}", path.display()));

@@ -78,6 +78,16 @@ impl Ui {
         write_line(&mut io::stdout().lock(), &text);
     }
 
+    /// Prints a result as a table.
+    pub fn result_table(&self, header: &[&str], rows: Vec<Vec<String>>) {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
+        table.add_rows(rows);
+        // Without borders every cell still has its padding; it helps at neither end of a line.
+        let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+        self.result(&lines.collect::<Vec<_>>().join("\n"));
+    }
+
     /// Tells the story.
     pub fn story(&self, text: &str) {
         write_line(&mut io::stderr().lock(), text);

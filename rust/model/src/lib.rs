@@ -3,15 +3,34 @@
 //! `machines.nix` reaches this crate as JSON (evaluated by the `nix` crate) and as source text (for positions).
 //! [`load`](crate::load::load) turns both into a [`Cluster`] or into all the diagnostics at once. Nothing here does IO.
 
+mod check;
 pub mod cluster;
+pub mod codes;
+pub mod defaults;
+pub mod diagnostic;
+pub mod docs;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
+pub mod load;
 pub mod name;
+mod near;
+pub mod path;
 pub mod quorum;
+mod report;
 pub mod role;
+pub mod selector;
+pub mod shape;
+pub mod source;
 pub mod state;
 
 pub use cluster::{
     ApiEndpoint, Cluster, Labels, Network, Node, Operator, Orchestrator, Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
+pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
+pub use diagnostic::{Diagnostic, Related};
+pub use load::{Loaded, load};
 pub use name::NodeName;
+pub use path::{AttrPath, Segment};
 pub use role::Role;
+pub use selector::{SelectError, SelectErrorKind, Selection};
 pub use state::RecordedState;

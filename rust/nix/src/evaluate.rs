@@ -77,7 +77,15 @@ impl Nix {
     /// # Errors
     /// The file is absent or has no value.
     pub fn evaluate(&self, directory: &Path) -> Result<Value, EvalError> {
-        let file = directory.join("machines.nix");
+        self.evaluate_file(directory, "machines.nix")
+    }
+
+    /// Evaluates another file of the directory in the place of machines.nix. A function must be `machines.nix` itself.
+    ///
+    /// # Errors
+    /// The file is absent or has no value.
+    pub fn evaluate_file(&self, directory: &Path, name: &str) -> Result<Value, EvalError> {
+        let file = directory.join(name);
         if !file.is_file() {
             return Err(EvalError::Absent { file: file.display().to_string() });
         }

@@ -1,1 +1,55 @@
-//! The certificate table as data, the plan for it, and its issue.
+//! The cluster's PKI: the certificate table as data, the plan for it, and its issue.
+//!
+//! The path of the data, top to bottom:
+//!
+//! 1. [`table`] says which certificates the cluster needs ([`Table`]). Rows only; a new consumer adds rows.
+//! 2. [`store::read`] reads the certificates' directory ([`Tree`]).
+//! 3. [`plan()`] compares the two and says what to keep, issue and renew, and why ([`Plan`]). Pure.
+//! 4. [`issue`] makes keys and certificates. The clock, the serial number and the key are arguments.
+//! 5. [`store::write`] puts them in place, atomically, private keys encrypted.
+//!
+//! [`survey`] is 1 to 3, [`update`] is all of it. [`Inventory`] is what the rest of the program needs to know about
+//! certificates that exist, [`report`] what a person wants to know.
+//!
+//! # The directory
+//!
+//! ```text
+//! authorities/<authority>.pem  .key.age
+//! nodes/<node>/<leaf>.pem      .key.age
+//! nodes/<node>/ssh_host_ed25519_key.pub  .age
+//! operators/<leaf>.pem         .key.age
+//! ```
+//!
+//! It can be committed: private keys are ASCII-armored age files. Everything else in there is somebody else's and is left
+//! alone, but a private key in the clear anywhere below it is an error.
+//!
+//! # Absent on purpose
+//!
+//! Nothing here replaces an authority that exists: what trusts it would stop to. Only [`store`] and [`host_key`] do IO.
+
+mod certificate;
+pub mod host_key;
+mod inventory;
+pub mod issue;
+mod key;
+mod plan;
+pub mod report;
+mod spec;
+pub mod store;
+mod table;
+mod tree;
+mod update;
+
+pub use certificate::{Certificate, CertificateError};
+pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};
+pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm};
+pub use plan::{Action, Notice, Plan, Policy, Problem, Reason, Renewal, Step, plan};
+pub use spec::{
+    Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table,
+};
+pub use table::table;
+pub use tree::{Entry, Tree};
+pub use update::{Survey, UpdateError, survey, update};
+
+/// The name of the certificates' directory inside a cluster's directory.
+pub const CERTS: &str = "certs";

@@ -1,1 +1,3 @@
 //! Where machines come from: the sandbox on this computer, and machines of one's own.
+
+pub mod sandbox;

@@ -1,1 +1,43 @@
-//! SSH sessions to nodes: commands, uploads, host keys.
+//! SSH sessions to nodes: commands, uploads, tunnels, pinned host keys.
+//!
+//! [`Session`] is one SSH connection to one host, and everything for that host goes over it, several
+//! commands at once where that is wanted. [`Remote`] is the part that the rest of machinist uses, so that
+//! tests can put a scripted `FakeRemote` (feature `fake`) in a host's place. Start reading at
+//! [`Session::connect`] and [`Remote::run`].
+//!
+//! All calls block: from async code, call them inside `spawn_blocking`. Nothing here prints, and nothing
+//! here decides what to run on a host. No secret ever reaches an argument list: scripts and file contents
+//! travel on standard input.
+
+mod auth;
+mod destination;
+mod driver;
+mod error;
+#[cfg(feature = "fake")]
+mod fake;
+mod files;
+mod fingerprint;
+mod host_key;
+mod known_hosts;
+mod link;
+mod quote;
+mod request;
+mod run;
+mod session;
+mod socket;
+mod ssh_config;
+mod tunnel;
+
+pub use auth::{AuthAttempt, AuthOutcome};
+pub use destination::{Destination, Endpoint};
+pub use error::{ConnectFailure, RemoteError};
+#[cfg(feature = "fake")]
+pub use fake::{FakeRemote, Fault, PlacedFile, RecordedRequest};
+pub use files::{RemoteDirectory, RemoteEntry, RemoteFile, put_file, put_files};
+pub use fingerprint::{Fingerprint, FingerprintError};
+pub use known_hosts::{HostKey, KnownHosts, KnownHostsError, host_pattern};
+pub use quote::quote;
+pub use request::{Output, Request, Status, Stdin, Stream};
+pub use session::{Remote, Session};
+pub use ssh_config::SshConfigError;
+pub use tunnel::{Tunnel, TunnelReader, TunnelWriter};

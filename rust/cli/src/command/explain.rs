@@ -28,16 +28,25 @@ pub fn run(args: &ExplainArgs, ui: Ui) -> Outcome {
         return Err(failure.hint("`machinist explain` lists them"));
     };
     if ui.json {
-        ui.result_json(info);
+        ui.result_json(&as_json(info));
     } else {
-        ui.result(&format!("{} {}\n\n{}", ui.paint(Tone::Strong, info.code), info.title, info.explanation.trim()));
+        ui.result(&format!("{} {}\n\n{}", ui.paint(Tone::Strong, &info.code.to_string()), info.title, info.explanation.trim()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn as_json(info: &codes::CodeInfo) -> serde_json::Value {
+    serde_json::json!({
+        "code": info.code,
+        "severity": info.severity,
+        "title": info.title,
+        "explanation": info.explanation,
+    })
+}
+
 fn list(ui: Ui) {
     if ui.json {
-        ui.result_json(&codes::CODES);
+        ui.result_json(&codes::CODES.iter().map(as_json).collect::<Vec<_>>());
         return;
     }
     for info in codes::CODES {

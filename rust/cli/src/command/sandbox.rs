@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
 use ipnet::IpNet;
 use machinist_model::{Cluster, Node, Provider};
 use machinist_providers::sandbox::{
@@ -96,12 +95,25 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
         crate::files::remove(&project.directory.join("state/cluster.json")).failed()?;
     }
     if args.cache {
-        sandbox::remove_cache(Path::new(DEFAULT_CACHE_DIR)).map_err(|error| failed(&error))?;
+        remove_cache(state, ui)?;
     }
     if !ui.json {
         ui.result("the sandbox is gone");
     }
     Ok(())
+}
+
+/// Removes the shared Debian root, unless other sandboxes of this computer still stand on it.
+fn remove_cache(state: &Path, ui: Ui) -> Result<(), Failure> {
+    let others = state.parent().map(crate::files::folders).unwrap_or_default();
+    if !others.is_empty() {
+        ui.warn(&format!("kept {DEFAULT_CACHE_DIR}: other sandboxes use it ({})", others.join(", ")));
+        return Ok(());
+    }
+    match std::fs::remove_dir_all(DEFAULT_CACHE_DIR) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).failed(),
+        _ => Ok(()),
+    }
 }
 
 fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
@@ -120,13 +132,10 @@ fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
         ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": status.operator_namespace }));
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["MACHINE", "ADDRESS", "STATE"]);
-    for machine in &status.machines {
-        table.add_row([machine.name.clone(), machine.ip.to_string(), word(machine.state).to_owned()]);
-    }
-    let lines = table.to_string();
-    ui.result(&lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let row = |machine: &sandbox::MachineStatus| {
+        vec![machine.name.clone(), machine.ip.to_string(), word(machine.state).to_owned()]
+    };
+    ui.result_table(&["MACHINE", "ADDRESS", "STATE"], status.machines.iter().map(row).collect());
     let namespace = status.operator_namespace.display();
     ui.story(&format!("reach them from here: nsenter --net={namespace} ssh root@ADDRESS"));
     Ok(())

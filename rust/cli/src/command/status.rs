@@ -7,7 +7,6 @@ use std::{
 };
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use machinist_control_plane::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
 use machinist_remote::Remote;
@@ -76,7 +75,7 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     if ui.json {
         ui.result_json(&serde_json::json!({ "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged }));
     } else {
-        ui.result(&table(&rows, ui));
+        table(&rows, ui);
         for member in &unmanaged {
             ui.warn(&format!("etcd has a member that machines.nix does not know: {member}"));
         }
@@ -177,22 +176,12 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row], ui: Ui) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"]);
-    for row in rows {
+fn table(rows: &[Row], ui: Ui) {
+    let cells = |row: &Row| {
         let roles: Vec<&str> = row.roles.iter().map(|role| role.as_str()).collect();
-        table.add_row([
-            row.node.to_string(),
-            row.ip.to_string(),
-            roles.join(" "),
-            row.host(ui),
-            row.system(),
-            row.etcd(ui),
-        ]);
-    }
-    let lines = table.to_string();
-    lines.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        vec![row.node.to_string(), row.ip.to_string(), roles.join(" "), row.host(ui), row.system(), row.etcd(ui)]
+    };
+    ui.result_table(&["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"], rows.iter().map(cells).collect());
 }
 
 fn explain_silence(rows: &[Row], ui: Ui) {

@@ -1,0 +1,6 @@
+{ command }:
+command {
+  name = "check";
+  description = "Check machines.nix";
+  subcommand = [ "check" ];
+}

@@ -1,0 +1,6 @@
+{ command }:
+command {
+  name = "deploy";
+  description = "Build the systems of nodes and activate them over SSH";
+  subcommand = [ "deploy" ];
+}

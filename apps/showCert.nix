@@ -1,0 +1,9 @@
+{ command }:
+command {
+  name = "showCert";
+  description = "Show one certificate";
+  subcommand = [
+    "certs"
+    "show"
+  ];
+}

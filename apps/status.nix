@@ -1,0 +1,6 @@
+{ command }:
+command {
+  name = "status";
+  description = "Ask every node and the cluster how they are";
+  subcommand = [ "status" ];
+}

@@ -1,0 +1,26 @@
+# The facts that are the same on every node of the cluster.
+{ lib, ... }:
+{
+  options.machinist.cluster = {
+    name = lib.mkOption {
+      type = lib.types.str;
+      example = "magi";
+      description = "Name of the cluster.";
+    };
+
+    domain = lib.mkOption {
+      type = lib.types.str;
+      example = "magi.internal";
+      description = "DNS domain of the nodes: a node is reachable as `<name>.<domain>`.";
+    };
+
+    release = lib.mkOption {
+      type = lib.types.strMatching "[0-9]{2}[.](05|11)";
+      example = "26.05";
+      description = ''
+        NixOS release of the cluster. It becomes the default of {option}`system.stateVersion`, so a node that was
+        installed with an earlier release pins that option in `nodes/<name>.nix`.
+      '';
+    };
+  };
+}

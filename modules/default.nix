@@ -1,0 +1,17 @@
+{
+  imports = [
+    ./base.nix
+    ./cluster.nix
+    ./disk.nix
+    ./etcd.nix
+    ./firewall.nix
+    ./hosts.nix
+    ./keys.nix
+    ./networking.nix
+    ./node.nix
+    ./pki.nix
+    ./sandbox.nix
+    ./ssh.nix
+    ./users.nix
+  ];
+}

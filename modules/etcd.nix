@@ -1,0 +1,163 @@
+# A voting member of etcd: services.etcd with mutual TLS for clients and peers, from the facts of the cluster.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.etcd;
+  inherit (config.machinist) node network;
+  inherit (import ./types.nix { inherit lib; }) ipAddress urlHost;
+  inherit (config.machinist.keys.units.etcd) files;
+  pki = import ./pki-files.nix { inherit config; };
+
+  clientPort = 2379;
+  peerPort = 2380;
+  metricsPort = 2381;
+  url = port: address: "https://${urlHost address}:${toString port}";
+  memberAddresses = lib.attrValues cfg.members;
+
+  # etcdctl refuses a flag that is also set by its environment, so only flags are used, and the endpoints only when
+  # the caller names none.
+  etcdctl = pkgs.writeShellScriptBin "machinist-etcdctl" ''
+    if [ "$EUID" -ne 0 ]; then
+      echo "machinist-etcdctl: only root may read the client key of this node" >&2
+      exit 1
+    fi
+    endpoints=(--endpoints=${lib.concatMapStringsSep "," (url clientPort) memberAddresses})
+    for argument in "$@"; do
+      case "$argument" in
+        --endpoints | --endpoints=*) endpoints=() ;;
+      esac
+    done
+    exec ${config.services.etcd.package}/bin/etcdctl \
+      --cacert=${pki.authority "etcd"} \
+      --cert=${pki.certificate "etcd-healthcheck-client"} \
+      --key=${pki.key "etcd-healthcheck-client"} \
+      "''${endpoints[@]}" "$@"
+  '';
+in
+{
+  options.machinist.etcd = {
+    enable = lib.mkEnableOption "a voting etcd member on this node";
+
+    members = lib.mkOption {
+      type = lib.types.attrsOf ipAddress;
+      default = { };
+      example = {
+        balthazar = "10.13.13.2";
+        casper = "10.13.13.4";
+        melchior = "10.13.13.3";
+      };
+      description = "All voting members of the cluster: name to address.";
+    };
+
+    clients = lib.mkOption {
+      type = lib.types.listOf ipAddress;
+      default = [ ];
+      example = [ "10.13.13.20" ];
+      description = "Addresses, besides the members', that may connect to the client port. A certificate is needed too.";
+    };
+
+    token = lib.mkOption {
+      type = lib.types.str;
+      example = "magi";
+      description = "Token of the initial cluster. Members with different tokens never join each other.";
+    };
+
+    initialClusterState = lib.mkOption {
+      type = lib.types.enum [
+        "new"
+        "existing"
+      ];
+      description = ''
+        What a member without data does: `new` founds the cluster together with the others, `existing` joins it.
+        It follows the recorded state of the cluster: after the bootstrap it is `existing` for ever, since a member
+        that lost its disk and starts as `new` can found a second cluster.
+      '';
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    services.etcd = {
+      enable = true;
+      name = node.name;
+
+      listenClientUrls = [
+        (url clientPort network.address)
+        (url clientPort "127.0.0.1")
+      ];
+      advertiseClientUrls = [ (url clientPort network.address) ];
+      listenPeerUrls = [ (url peerPort network.address) ];
+      initialAdvertisePeerUrls = [ (url peerPort network.address) ];
+
+      initialCluster = lib.mapAttrsToList (name: address: "${name}=${url peerPort address}") cfg.members;
+      initialClusterToken = cfg.token;
+      # A constant, overruled by /etc/machinist/etcd.env: recording the bootstrap must not restart a member.
+      initialClusterState = "existing";
+
+      clientCertAuth = true;
+      certFile = files.etcd-server.certificate;
+      keyFile = files.etcd-server.key;
+      trustedCaFile = files.authorities.etcd;
+      peerClientCertAuth = true;
+      peerCertFile = files.etcd-peer.certificate;
+      peerKeyFile = files.etcd-peer.key;
+      peerTrustedCaFile = files.authorities.etcd;
+
+      extraConf = {
+        # Plain HTTP, for the node's own monitoring.
+        LISTEN_METRICS_URLS = "http://127.0.0.1:${toString metricsPort}";
+        # Old revisions are dropped after an hour, or the database grows until etcd refuses writes.
+        AUTO_COMPACTION_MODE = lib.mkDefault "periodic";
+        AUTO_COMPACTION_RETENTION = lib.mkDefault "1h";
+        # 8 GiB, the most that etcd's documentation recommends (etcd.io, "System limits").
+        QUOTA_BACKEND_BYTES = lib.mkDefault "8589934592";
+      };
+    };
+
+    machinist.keys.units.etcd = {
+      leaves = [
+        "etcd-server"
+        "etcd-peer"
+      ];
+      authorities = [ "etcd" ];
+    };
+    machinist.keys.root = [ "etcd-healthcheck-client" ];
+
+    environment.etc."machinist/etcd.env".text = ''
+      ETCD_INITIAL_CLUSTER_STATE=${cfg.initialClusterState}
+    '';
+    # Without `-`: a member that cannot read the recorded state must not guess it.
+    systemd.services.etcd.serviceConfig.EnvironmentFile = "/etc/machinist/etcd.env";
+
+    environment.systemPackages = [ etcdctl ];
+
+    machinist.firewall.tcp = {
+      etcd-clients = {
+        port = clientPort;
+        sources = memberAddresses ++ cfg.clients;
+      };
+      etcd-peers = {
+        port = peerPort;
+        sources = memberAddresses;
+      };
+    };
+
+    assertions = [
+      {
+        assertion = cfg.members.${node.name} or null == network.address;
+        message =
+          "machinist.etcd.members of ${node.name} does not hold the node itself at ${network.address}: give the "
+          + "machine the role \"etcd\" in machines.nix and run `machinist generate`.";
+      }
+      {
+        assertion = !config.services.etcd.openFirewall;
+        message =
+          "services.etcd.openFirewall is true on ${node.name} and would open etcd to every address: remove it, and "
+          + "list the addresses that need etcd in machinist.etcd.clients.";
+      }
+    ];
+  };
+}

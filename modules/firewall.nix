@@ -1,0 +1,69 @@
+# Source rules of the firewall: a port of the cluster is open to the addresses that need it, and to no others.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.firewall;
+  inherit (import ./types.nix { inherit lib; }) ipAddress isIPv6;
+
+  rule =
+    name: port:
+    let
+      sources = lib.sort (a: b: a < b) (lib.unique port.sources);
+      accept =
+        family: addresses:
+        lib.optional (addresses != [ ]) (
+          "${family} saddr { ${lib.concatStringsSep ", " addresses} } "
+          + "tcp dport ${toString port.port} accept comment \"${name}\""
+        );
+    in
+    accept "ip" (lib.filter (source: !isIPv6 source) sources)
+    ++ accept "ip6" (lib.filter isIPv6 sources);
+in
+{
+  options.machinist.firewall.tcp = lib.mkOption {
+    type = lib.types.attrsOf (
+      lib.types.submodule {
+        options = {
+          port = lib.mkOption {
+            type = lib.types.port;
+            description = "TCP port that is opened.";
+          };
+          sources = lib.mkOption {
+            type = lib.types.listOf ipAddress;
+            default = [ ];
+            description = "Addresses that may connect. An empty list opens nothing.";
+          };
+        };
+      }
+    );
+    default = { };
+    example = {
+      "etcd-peers" = {
+        port = 2380;
+        sources = [ "10.13.13.3" ];
+      };
+    };
+    description = "TCP ports that are open to named addresses only. The name becomes the comment of the rule.";
+  };
+
+  config = {
+    networking.nftables.enable = lib.mkDefault true;
+    networking.firewall = {
+      enable = lib.mkDefault true;
+      allowPing = lib.mkDefault true;
+      extraInputRules = lib.mkIf (cfg.tcp != { }) (
+        lib.concatStringsSep "\n" (lib.concatLists (lib.mapAttrsToList rule cfg.tcp))
+      );
+    };
+
+    # extraInputRules is silently ignored by the iptables backend: the ports would stay closed and etcd split.
+    assertions = [
+      {
+        assertion = config.networking.firewall.enable && cfg.tcp != { } -> config.networking.nftables.enable;
+        message =
+          "networking.nftables.enable is false on ${config.machinist.node.name}, so the source rules of "
+          + "machinist.firewall.tcp have no effect: enable nftables, or switch networking.firewall.enable off "
+          + "and filter ${lib.concatStringsSep ", " (lib.attrNames cfg.tcp)} elsewhere.";
+      }
+    ];
+  };
+}

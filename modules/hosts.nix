@@ -1,0 +1,31 @@
+# Names that must resolve without any DNS server: members of etcd, control planes, the node itself.
+{ config, lib, ... }:
+let
+  inherit (import ./types.nix { inherit lib; }) ipAddress;
+in
+{
+  options.machinist.hosts = lib.mkOption {
+    type = lib.types.attrsOf (lib.types.listOf lib.types.str);
+    default = { };
+    example = {
+      "10.13.13.2" = [
+        "balthazar.magi.internal"
+        "balthazar"
+      ];
+    };
+    description = "Lines of {file}`/etc/hosts`: address to names, the canonical name first.";
+  };
+
+  config = {
+    networking.hosts = config.machinist.hosts;
+
+    assertions = [
+      {
+        assertion = lib.all ipAddress.check (lib.attrNames config.machinist.hosts);
+        message =
+          "machinist.hosts of ${config.machinist.node.name} has a key that is no IP address: "
+          + "run `machinist generate` again.";
+      }
+    ];
+  };
+}

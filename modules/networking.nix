@@ -1,0 +1,125 @@
+# The node's address in the cluster's network.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.network;
+  inherit (import ./types.nix { inherit lib; }) ipAddress ipRange isIPv6;
+
+  addresses =
+    lib.singleton {
+      inherit (cfg) address prefixLength;
+    }
+    ++ lib.optional (cfg.address6 != null) {
+      address = cfg.address6;
+      prefixLength = cfg.prefixLength6;
+    };
+  ofFamily = family: lib.filter (entry: isIPv6 entry.address == (family == "ipv6")) addresses;
+
+  gateway = {
+    address = cfg.gateway;
+    inherit (cfg) interface;
+  };
+  hasGateway = family: cfg.gateway != null && isIPv6 cfg.gateway == (family == "ipv6");
+in
+{
+  options.machinist.network = {
+    address = lib.mkOption {
+      type = ipAddress;
+      example = "10.13.13.2";
+      description = "Address of the node that the cluster's components listen on and are reached at.";
+    };
+
+    prefixLength = lib.mkOption {
+      type = lib.types.ints.between 0 128;
+      example = 24;
+      description = "Prefix length of the node network, in bits.";
+    };
+
+    address6 = lib.mkOption {
+      type = lib.types.nullOr ipAddress;
+      default = null;
+      example = "fd13::2";
+      description = "Second address of a dual stack node, IPv6.";
+    };
+
+    prefixLength6 = lib.mkOption {
+      type = lib.types.ints.between 0 128;
+      default = 64;
+      description = "Prefix length of the IPv6 node network, in bits.";
+    };
+
+    nodes = lib.mkOption {
+      type = ipRange;
+      example = "10.13.13.0/24";
+      description = "Network that the nodes' addresses are in.";
+    };
+
+    nodes6 = lib.mkOption {
+      type = lib.types.nullOr ipRange;
+      default = null;
+      example = "fd13::/64";
+      description = "IPv6 network that the nodes' second addresses are in.";
+    };
+
+    interface = lib.mkOption {
+      type = lib.types.nullOr (lib.types.strMatching "[^/ ]{1,15}");
+      default = null;
+      example = "enp2s0";
+      description = ''
+        Network interface that carries the node's address. `null` leaves the interfaces as they are: to DHCP, or to
+        `nodes/<name>.nix`.
+      '';
+    };
+
+    gateway = lib.mkOption {
+      type = lib.types.nullOr ipAddress;
+      default = null;
+      example = "10.13.13.1";
+      description = "Default gateway. It is set only together with {option}`machinist.network.interface`.";
+    };
+
+    nameservers = lib.mkOption {
+      type = lib.types.listOf ipAddress;
+      default = [ ];
+      example = [ "10.13.13.1" ];
+      description = "DNS servers of the node, in the order in which they are asked.";
+    };
+
+    sshPort = lib.mkOption {
+      type = lib.types.port;
+      default = 22;
+      description = "TCP port of sshd.";
+    };
+
+    configure = lib.mkOption {
+      type = lib.types.bool;
+      default = cfg.interface != null;
+      defaultText = lib.literalExpression "config.machinist.network.interface != null";
+      description = "Whether to set the node's addresses and default gateway on the interface statically.";
+    };
+  };
+
+  config = lib.mkMerge [
+    {
+      networking.nameservers = lib.mkIf (cfg.nameservers != [ ]) (lib.mkDefault cfg.nameservers);
+      assertions = [
+        {
+          assertion = cfg.configure -> cfg.interface != null;
+          message =
+            "machinist.network.configure is true on ${config.machinist.node.name}, but there is no interface: "
+            + "set `interface` of the machine in machines.nix.";
+        }
+      ];
+    }
+    (lib.mkIf (cfg.configure && cfg.interface != null) {
+      networking = {
+        interfaces.${cfg.interface} = {
+          ipv4.addresses = lib.mkDefault (ofFamily "ipv4");
+          ipv6.addresses = lib.mkDefault (ofFamily "ipv6");
+          useDHCP = lib.mkDefault false;
+        };
+        defaultGateway = lib.mkIf (hasGateway "ipv4") (lib.mkDefault gateway);
+        defaultGateway6 = lib.mkIf (hasGateway "ipv6") (lib.mkDefault gateway);
+      };
+    })
+  ];
+}

@@ -1,0 +1,12 @@
+# Where the files of a certificate are on this node. A certificate that does not exist yet has paths too, to nothing:
+# its consumer then fails to start, instead of starting without TLS.
+{ config }:
+let
+  cfg = config.machinist.pki;
+  absent = "/var/lib/machinist/absent";
+in
+{
+  authority = name: cfg.authorities.${name} or "${absent}/${name}-ca.pem";
+  certificate = leaf: cfg.certificates.${leaf}.certificate or "${absent}/${leaf}.pem";
+  key = leaf: cfg.certificates.${leaf}.key or "${absent}/${leaf}.key";
+}

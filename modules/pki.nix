@@ -1,0 +1,64 @@
+# The certificates of this node: public parts from the repository, private keys by their path on the node.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.pki;
+  inherit (import ./types.nix { inherit lib; }) secretPath;
+
+  # A file of its own in the store, so that a unit changes when its certificate does and not with every commit.
+  storeFile = name: path: if lib.isPath path then builtins.path { inherit name path; } else path;
+in
+{
+  options.machinist.pki = {
+    authorities = lib.mkOption {
+      type = lib.types.attrsOf lib.types.path;
+      default = { };
+      apply = lib.mapAttrs (name: storeFile "${name}-ca.pem");
+      example = lib.literalExpression "{ etcd = ../certs/authorities/etcd.pem; }";
+      description = "Certificates of the authorities that the node trusts, PEM.";
+    };
+
+    certificates = lib.mkOption {
+      type = lib.types.attrsOf (
+        lib.types.submodule (
+          { name, ... }:
+          {
+            options = {
+              certificate = lib.mkOption {
+                type = lib.types.path;
+                apply = storeFile "${name}.pem";
+                description = "Certificate, PEM, leaf first.";
+              };
+
+              key = lib.mkOption {
+                type = secretPath;
+                example = "/var/lib/machinist/keys/etcd-server-0123456789abcdef.key";
+                description = ''
+                  Private key on the node. The name holds the key's own digest, so that an older generation still
+                  finds the key that it was built for.
+                '';
+              };
+            };
+          }
+        )
+      );
+      default = { };
+      example = lib.literalExpression ''
+        {
+          etcd-server = {
+            certificate = ../certs/nodes/balthazar/etcd-server.pem;
+            key = "/var/lib/machinist/keys/etcd-server-0123456789abcdef.key";
+          };
+        }
+      '';
+      description = "Certificates that were issued to this node.";
+    };
+  };
+
+  # For people and tools that look at a node; the services use the store paths.
+  config.environment.etc =
+    let
+      link = name: source: lib.nameValuePair "machinist/pki/${name}.pem" { inherit source; };
+    in
+    lib.mapAttrs' (name: link "${name}-ca") cfg.authorities
+    // lib.mapAttrs' (name: certificate: link name certificate.certificate) cfg.certificates;
+}

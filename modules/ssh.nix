@@ -1,0 +1,39 @@
+# sshd for operators and deployments: keys only, one host key, the port that machines.nix says.
+{ config, lib, ... }:
+let
+  inherit (config.machinist) network operators;
+in
+{
+  services.openssh = {
+    enable = lib.mkDefault true;
+    ports = lib.mkDefault [ network.sshPort ];
+    openFirewall = lib.mkDefault true;
+
+    # The key that the operator's side has pinned. A second one would be a second thing to pin.
+    hostKeys = lib.mkDefault [
+      {
+        path = "/etc/ssh/ssh_host_ed25519_key";
+        type = "ed25519";
+      }
+    ];
+
+    # machines.nix lists everyone who may log in, so that removing an operator there really removes the access.
+    authorizedKeysInHomedir = lib.mkDefault (operators == { });
+
+    settings = {
+      KbdInteractiveAuthentication = lib.mkDefault false;
+      PasswordAuthentication = lib.mkDefault false;
+      PermitRootLogin = lib.mkDefault "prohibit-password";
+      X11Forwarding = lib.mkDefault false;
+    };
+  };
+
+  assertions = [
+    {
+      assertion = lib.elem network.sshPort config.services.openssh.ports;
+      message =
+        "services.openssh.ports of ${config.machinist.node.name} lacks ${toString network.sshPort}, the port that "
+        + "machinist connects to: add it, or change ssh.port of the machine in machines.nix.";
+    }
+  ];
+}

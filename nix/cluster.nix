@@ -1,0 +1,42 @@
+# The NixOS side of a cluster's directory: one system for each file in generated/, and machines.nix as a value.
+{ inputs, root }:
+let
+  inherit (inputs.nixpkgs) lib;
+
+  # Names of the *.nix files of a folder, without the suffix. A folder that does not exist has none.
+  nixFiles =
+    folder:
+    let
+      entries = if builtins.pathExists folder then builtins.readDir folder else { };
+      isNixFile = name: type: type != "directory" && lib.hasSuffix ".nix" name;
+    in
+    map (lib.removeSuffix ".nix") (lib.attrNames (lib.filterAttrs isNixFile entries));
+
+  own = root + "/nodes";
+
+  system =
+    name:
+    lib.nixosSystem {
+      modules = [
+        ../modules
+        inputs.disko.nixosModules.disko
+        inputs.sops-nix.nixosModules.sops
+        (root + "/generated/${name}.nix")
+      ]
+      ++ lib.optional (builtins.pathExists (own + "/${name}.nix")) (own + "/${name}.nix")
+      ++ map (file: own + "/${name}/${file}.nix") (nixFiles (own + "/${name}"));
+    };
+
+  machines = import (root + "/machines.nix");
+
+  # machines.nix may ask for `lib`, for `pkgs`, or be a function of pkgs itself. It names no platform of its own, so
+  # the packages are those of the first one.
+  pkgs = inputs.nixpkgs.legacyPackages.x86_64-linux;
+  arguments = if lib.functionArgs machines == { } then pkgs else named;
+  named = builtins.intersectAttrs (lib.functionArgs machines) (pkgs // { inherit lib pkgs; });
+in
+{
+  nixosConfigurations = lib.genAttrs (nixFiles (root + "/generated")) system;
+
+  lib.machines = if lib.isFunction machines then machines arguments else machines;
+}

@@ -1,0 +1,53 @@
+# The machinist command.
+{ pkgs }:
+let
+  inherit (pkgs) lib;
+  root = ../.;
+in
+pkgs.rustPlatform.buildRustPackage {
+  pname = "machinist";
+  version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
+
+  # The workspace, and what the binary carries in itself for `machinist init`.
+  src = lib.fileset.toSource {
+    inherit root;
+    fileset = lib.fileset.unions [
+      (root + "/Cargo.lock")
+      (root + "/Cargo.toml")
+      (root + "/app_modules")
+      (root + "/examples")
+      (root + "/flake.lock")
+      (root + "/modules")
+      (root + "/nix")
+      (root + "/rust")
+      (root + "/testbed")
+    ];
+  };
+  cargoLock.lockFile = root + "/Cargo.lock";
+  cargoBuildFlags = [
+    "--package"
+    "machinist-cli"
+  ];
+
+  nativeBuildInputs = [ pkgs.pkg-config ];
+  # The crate ssh2 finds libssh2 by pkg-config and needs the same OpenSSL and zlib.
+  buildInputs = [
+    pkgs.libssh2
+    pkgs.openssl
+    pkgs.zlib
+  ];
+  env.LIBSSH2_SYS_USE_PKG_CONFIG = "1";
+
+  # The tests start nix, network namespaces and containers as root, which a build must not. `./test` runs them.
+  doCheck = false;
+
+  meta = {
+    description = "Turns one machines.nix into a running, highly available cluster of NixOS machines";
+    license = [
+      lib.licenses.mit
+      lib.licenses.asl20
+    ];
+    mainProgram = "machinist";
+    platforms = lib.platforms.linux;
+  };
+}

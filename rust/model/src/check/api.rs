@@ -1,0 +1,202 @@
+//! The control plane and the address at which it is reached.
+
+use super::{Context, machine_path, role_path};
+use crate::{
+    NodeName, Orchestrator, Role, Vip,
+    codes::Code,
+    near,
+    path::AttrPath,
+    report::{Finding, Report},
+    shape::{KubeMasterShape, OneOrTwo, Shape, VipMode},
+};
+
+const COUNTED: [&str; 4] = ["roles", "enable", "nixos", "orchestrator"];
+
+/// How the virtual IP reaches a control plane: as written, or BGP where a Router or AS number is given.
+pub fn mode(endpoint: &KubeMasterShape) -> VipMode {
+    let hints_at_bgp = endpoint.gateway.is_some() || endpoint.node_as.is_some();
+    endpoint.mode.unwrap_or(if hints_at_bgp { VipMode::Bgp } else { VipMode::Arp })
+}
+
+/// Returns how the virtual IP reaches a control plane, or the first reason why it does not.
+pub fn vip(shape: &Shape, endpoint: &KubeMasterShape) -> Result<Vip, Box<Finding>> {
+    if mode(endpoint) == VipMode::Arp {
+        return Ok(Vip::Arp);
+    }
+    if let Some(finding) = bgp_findings(shape, endpoint).into_iter().next() {
+        return Err(Box::new(finding));
+    }
+    let gateway = endpoint.gateway.as_deref().unwrap_or_default();
+    let router = shape.machines.get(gateway).and_then(|machine| machine.bgp.router_as);
+    match (NodeName::parse(gateway), endpoint.node_as, router) {
+        (Ok(gateway), Some(node_as), Some(router_as)) => Ok(Vip::Bgp { gateway, node_as, router_as }),
+        _ => Err(Box::new(without_router())),
+    }
+}
+
+fn without_router() -> Finding {
+    let why = "nodes announce the virtual IP to a Router, whose address and AS number must be known";
+    Finding::new(Code::BgpIncomplete, AttrPath::of("kubeMaster.gateway"), "BGP without a Router", why)
+        .help("write gateway = \"router\", the name of a machine with bgp.as; or mode = \"arp\"")
+}
+
+/// Everything that BGP lacks.
+fn bgp_findings(shape: &Shape, endpoint: &KubeMasterShape) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if endpoint.node_as.is_none() {
+        let why = "each side of a BGP session has an AS number";
+        let path = AttrPath::of("kubeMaster.as");
+        let finding = Finding::new(Code::BgpIncomplete, path, "BGP without the nodes' AS number", why);
+        findings.push(finding.help("write as = 64512, or another number for private use; or mode = \"arp\""));
+    }
+    let Some(gateway) = &endpoint.gateway else {
+        findings.push(without_router());
+        return findings;
+    };
+    match shape.machines.get(gateway) {
+        None => findings.push(unknown_router(shape, gateway)),
+        Some(machine) if machine.roles.contains(&Role::ControlPlane) => {
+            let why = "kube-vip only dials out, so that control planes cannot peer with each other";
+            let path = AttrPath::of("kubeMaster.gateway");
+            let finding = Finding::new(Code::UnknownRouter, path, format!("{gateway} is a control plane itself"), why)
+                .help("name the machine that routes for the nodes");
+            findings.push(finding.related(role_path(gateway, machine, Role::ControlPlane), "a control plane"));
+        }
+        Some(machine) if machine.bgp.router_as.is_none() => {
+            let why = "each side of a BGP session has an AS number";
+            let path = machine_path(gateway).join("bgp").join("as");
+            let finding = Finding::new(Code::BgpIncomplete, path, "the Router has no AS number", why)
+                .help(format!("write machines.{gateway}.bgp.as = 64513"));
+            findings.push(finding.related(AttrPath::of("kubeMaster.gateway"), "makes it the Router"));
+        }
+        Some(_) => {}
+    }
+    findings
+}
+
+fn unknown_router(shape: &Shape, gateway: &str) -> Finding {
+    let by_address = gateway.parse::<std::net::IpAddr>().ok().and_then(|address| {
+        let has_it = |ip: &OneOrTwo<_>| ip.iter().any(|own| *own == address);
+        shape
+            .machines
+            .iter()
+            .find(|(_, machine)| machine.ip.as_ref().is_some_and(has_it))
+            .map(|(name, _)| name.as_str())
+    });
+    let help = match by_address.or_else(|| near::nearest(gateway, shape.machines.keys().map(String::as_str))) {
+        Some(name) => format!("write gateway = \"{name}\""),
+        None if gateway.parse::<std::net::IpAddr>().is_ok() => format!(
+            "write gateway = \"router\" and machines.router = {{ ip = \"{gateway}\"; nixos = false; bgp.as = 64513; }}"
+        ),
+        None => format!(
+            "add machines.{gateway} = {{ ip = \"...\"; nixos = false; bgp.as = 64513; }}, or write the name of a machine"
+        ),
+    };
+    let why = "the Router's address and AS number are taken from its machine";
+    let message = format!("there is no machine \"{gateway}\"");
+    Finding::new(Code::UnknownRouter, AttrPath::of("kubeMaster.gateway"), message, why).help(help)
+}
+
+/// BGP has all that it needs.
+pub fn bgp(context: &Context<'_>, report: &mut Report) {
+    let Some(endpoint) = &context.shape.kube_master else { return };
+    if mode(endpoint) == VipMode::Arp || report.is_broken(&AttrPath::of("kubeMaster.mode")) {
+        return;
+    }
+    for finding in bgp_findings(context.shape, endpoint) {
+        if !report.is_broken(&finding.path) {
+            report.push(finding);
+        }
+    }
+}
+
+/// AS numbers are not reserved ones.
+pub fn as_numbers(context: &Context<'_>, report: &mut Report) {
+    let endpoint = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.node_as);
+    let routers = context.shape.machines.iter().filter_map(|(name, machine)| Some((name, machine.bgp.router_as?)));
+    let routers = routers.map(|(name, number)| (machine_path(name).join("bgp").join("as"), number));
+    for (path, number) in endpoint.map(|number| (AttrPath::of("kubeMaster.as"), number)).into_iter().chain(routers) {
+        // RFC 7607, RFC 6793, RFC 7300.
+        if [0, 23456, 65535, u32::MAX].contains(&number) {
+            let why = "BGP speakers refuse reserved AS numbers (RFC 7607, RFC 6793, RFC 7300)";
+            let finding = Finding::new(Code::AsNumberOutOfRange, path, format!("AS number {number} is reserved"), why);
+            report.push(finding.help("for private use take one from 64512 to 65534 (RFC 6996)"));
+        }
+    }
+}
+
+/// Kubernetes has a control plane, and a control plane has something to control.
+pub fn control_plane(context: &Context<'_>, report: &mut Report) {
+    if report.is_count_unreliable(&COUNTED) {
+        return;
+    }
+    let first = context.with_role(Role::ControlPlane).next();
+    match (context.shape.cluster.orchestrator, first) {
+        (Some(Orchestrator::Kubernetes | Orchestrator::K3s), None) if context.taking_part().next().is_some() => {
+            let path = AttrPath::of("cluster.orchestrator");
+            let why = "without a control plane there is no API server";
+            let finding = Finding::new(Code::NoControlPlane, path, "no machine has the role `control-plane`", why);
+            report.push(finding.help("give one or three machines the role: roles = [ \"control-plane\" ... ]"));
+        }
+        (None, Some((name, machine))) => {
+            let others = context.with_role(Role::ControlPlane).count() - 1;
+            let others = if others == 0 { String::new() } else { format!(" (nor on {others} more)") };
+            let message = format!("the role `control-plane` has no effect on {name}{others}");
+            let why = "cluster.orchestrator is null, so that there is nothing to control";
+            let path = role_path(name, machine, Role::ControlPlane);
+            let finding = Finding::new(Code::WithoutEffect, path, message, why);
+            report.push(finding.help("write cluster.orchestrator = \"kubernetes\", or leave the role out"));
+        }
+        _ => {}
+    }
+}
+
+/// Several control planes of Kubernetes have one address.
+pub fn endpoint(context: &Context<'_>, report: &mut Report) {
+    let path = AttrPath::of("kubeMaster");
+    let is_kubernetes = context.shape.cluster.orchestrator == Some(Orchestrator::Kubernetes);
+    if !is_kubernetes || context.shape.kube_master.is_some() || report.is_broken(&path) {
+        return;
+    }
+    let mut planes = context.with_role(Role::ControlPlane);
+    if let (Some((name, machine)), true) = (planes.next(), planes.next().is_some()) {
+        let n = context.with_role(Role::ControlPlane).count();
+        let why = "kubelets and people need one address that is up while any control plane is";
+        let finding =
+            Finding::new(Code::NoApiEndpoint, path, format!("{n} control planes have no common address"), why)
+                .help("write kubeMaster = { ip = \"<a free address of network.nodes>\"; mode = \"arp\"; }");
+        report.push(finding.related(role_path(name, machine, Role::ControlPlane), "one of them"));
+    }
+}
+
+/// At most one k3s server forms the cluster.
+pub fn initial_servers(context: &Context<'_>, report: &mut Report) {
+    let is_k3s = context.shape.cluster.orchestrator == Some(Orchestrator::K3s);
+    let mut first: Option<&String> = None;
+    for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| machine.enable && machine.cluster_init) {
+        let path = machine_path(name).join("clusterInit");
+        if !is_k3s {
+            if !report.is_broken(&AttrPath::of("cluster.orchestrator")) {
+                let why = "only k3s has a server that forms the cluster";
+                report.push(
+                    Finding::new(Code::WithoutEffect, path, "`clusterInit` has no effect", why).help("leave it out"),
+                );
+            }
+            continue;
+        }
+        if !machine.nixos || !machine.roles.contains(&Role::ControlPlane) {
+            let why = "only a k3s server can form the cluster";
+            let finding = Finding::new(Code::InitialServers, path, format!("{name} is no k3s server"), why);
+            report.push(finding.help("give it the role `control-plane`, or set clusterInit on a machine that has it"));
+        } else if let Some(first) = first {
+            let why = "each would form a cluster of its own, and the two would never meet";
+            let message = format!("{name} would form the cluster, and so would {first}");
+            let finding = Finding::new(Code::InitialServers, path, message, why)
+                .help("keep it on one server; the others join")
+                .related(machine_path(first).join("clusterInit"), "the first one");
+            report.push(finding);
+        } else {
+            first = Some(name);
+        }
+    }
+}

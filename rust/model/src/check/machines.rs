@@ -1,0 +1,129 @@
+//! Single values of machines.
+
+use super::{Context, machine_path};
+use crate::{
+    codes::Code,
+    load, near,
+    path::AttrPath,
+    report::{Finding, Report},
+    shape::MachineShape,
+};
+
+/// The systems that machinist deploys.
+const SYSTEMS: [&str; 2] = ["x86_64-linux", "aarch64-linux"];
+/// etcd's client and peer ports, on the same nodes as the API server.
+const ETCD_PORTS: [u16; 2] = [2379, 2380];
+
+/// Ports are none that cannot be used. Numbers above 65535 fail in decoding already.
+pub fn ports(context: &Context<'_>, report: &mut Report) {
+    let out_of_range = |path: AttrPath, port: u16| load::bad_port(&path, &port.into());
+    let api = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.port);
+    let path = AttrPath::of("kubeMaster.port");
+    match api {
+        Some(0) => report.push(out_of_range(path, 0)),
+        Some(port) if ETCD_PORTS.contains(&port) => {
+            let why = "etcd listens there on the same nodes";
+            let finding = Finding::new(Code::PortOutOfRange, path, format!("port {port} is etcd's"), why);
+            report.push(finding.help("write 6443, the usual port of the API server"));
+        }
+        _ => {}
+    }
+    for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| machine.ssh.port == Some(0)) {
+        report.push(out_of_range(machine_path(name).join("ssh").join("port"), machine.ssh.port.unwrap_or_default()));
+    }
+}
+
+/// System, interface and disk are what NixOS takes.
+pub fn values(context: &Context<'_>, report: &mut Report) {
+    for (name, machine) in &context.shape.machines {
+        let path = machine_path(name);
+        if let Some(system) = machine.system.as_deref().filter(|system| !SYSTEMS.contains(system)) {
+            let why = "machinist deploys NixOS on x86_64-linux and aarch64-linux";
+            let finding =
+                Finding::new(Code::UnknownSystem, path.join("system"), format!("unknown system \"{system}\""), why);
+            let meant = match system {
+                "arm64" | "aarch64" => Some(SYSTEMS[1]),
+                "x86_64" | "amd64" | "x64" => Some(SYSTEMS[0]),
+                _ => near::nearest(system, SYSTEMS),
+            };
+            let help = meant.map_or_else(
+                || "write \"x86_64-linux\" or \"aarch64-linux\"".to_owned(),
+                |meant| format!("write \"{meant}\""),
+            );
+            report.push(finding.help(help));
+        }
+        if let Some(interface) = machine.interface.as_deref().filter(|interface| !is_interface(interface)) {
+            let message = format!("{interface:?} is no name of a network interface");
+            let why = "Linux allows 1 to 15 characters without /, : and spaces";
+            let finding = Finding::new(Code::BadInterface, path.join("interface"), message, why);
+            report.push(finding.help("write a name such as \"enp2s0\"; `ip link` lists them"));
+        }
+        if let Some(disk) = machine.disk.as_deref().filter(|disk| !is_disk(disk)) {
+            let message = format!("{disk:?} is no path of a disk");
+            let why = "`machinist install` erases this disk, so it must be unmistakable";
+            let finding = Finding::new(Code::BadDisk, path.join("disk"), message, why);
+            report.push(
+                finding.help("write a path such as \"/dev/disk/by-id/nvme-...\"; `ls -l /dev/disk/by-id` lists them"),
+            );
+        }
+    }
+}
+
+fn is_interface(name: &str) -> bool {
+    // net/core/dev.c, dev_valid_name(); IFNAMSIZ is 16 with the final zero.
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'"' | b'\'' | b'\\' | b'$' | b'%');
+    (1..=15).contains(&name.len()) && name.bytes().all(plain) && name != "." && name != ".."
+}
+
+fn is_disk(path: &str) -> bool {
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_' | b':' | b'+' | b'=' | b'@' | b',')
+    };
+    path.strip_prefix("/dev/").is_some_and(|rest| !rest.is_empty() && !rest.ends_with('/'))
+        && path.bytes().all(plain)
+        && path.split('/').all(|part| part != "..")
+}
+
+/// A machine that is not deployed has nothing that would run on it.
+pub fn without_nixos(context: &Context<'_>, report: &mut Report) {
+    for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| !machine.nixos) {
+        for (attribute, text) in
+            [("roles", roles(machine)), ("apps", machine.apps.join(", ")), ("taints", machine.taints.join(", "))]
+        {
+            if text.is_empty() {
+                continue;
+            }
+            let path = machine_path(name).join(attribute);
+            let message = format!("{name} has {attribute} ({text}), but nixos = false");
+            let why = "machinist does not deploy it, so that nothing would run there";
+            let finding = Finding::new(Code::RoleWithoutNixos, path, message, why).help("leave one of the two out");
+            report.push(finding.related(machine_path(name).join("nixos"), "not deployed"));
+        }
+    }
+}
+
+fn roles(machine: &MachineShape) -> String {
+    machine.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Applications are folders of `app_modules/`.
+pub fn apps(context: &Context<'_>, report: &mut Report) {
+    for (name, machine) in &context.shape.machines {
+        for (position, app) in machine.apps.iter().enumerate().filter(|(_, app)| !context.known_apps.contains(*app)) {
+            let path = machine_path(name).join("apps").join(position);
+            if report.is_broken(&path) {
+                continue;
+            }
+            let help = match near::nearest(app, context.known_apps.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None if context.known_apps.is_empty() => "app_modules/ holds no application yet".to_owned(),
+                None => {
+                    let known: Vec<&str> = context.known_apps.iter().take(20).map(String::as_str).collect();
+                    format!("known applications: {}", known.join(", "))
+                }
+            };
+            let why = format!("there is no folder app_modules/{app}");
+            report.push(Finding::new(Code::UnknownApp, path, format!("unknown application \"{app}\""), why).help(help));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The checks, each a small function over the decoded shape. They push findings and know nothing of source positions.
+//!
+//! Each takes time linear in the machines: no check compares machines pairwise.
+
+pub mod addresses;
+pub mod api;
+pub mod cluster;
+pub mod etcd;
+pub mod families;
+pub mod labels;
+pub mod machines;
+pub mod names;
+pub mod networks;
+pub mod operators;
+pub mod required;
+pub mod sizes;
+pub mod ssh;
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Role,
+    path::AttrPath,
+    report::Report,
+    shape::{MachineShape, Shape},
+};
+
+pub use self::required::missing;
+
+/// What a check may look at.
+pub struct Context<'a> {
+    /// The decoded file.
+    pub shape: &'a Shape,
+    /// The folders of `app_modules/`.
+    pub known_apps: &'a BTreeSet<String>,
+}
+
+impl<'a> Context<'a> {
+    /// The machines that machinist deploys: enabled, and with NixOS.
+    pub fn taking_part(&self) -> impl Iterator<Item = (&'a String, &'a MachineShape)> + use<'a> {
+        self.shape.machines.iter().filter(|(_, machine)| machine.enable && machine.nixos)
+    }
+
+    /// Those of them that have the role.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = (&'a String, &'a MachineShape)> + use<'a> {
+        self.taking_part().filter(move |(_, machine)| machine.roles.contains(&role))
+    }
+}
+
+/// The path of a machine.
+pub fn machine_path(name: &str) -> AttrPath {
+    AttrPath::of("machines").join(name)
+}
+
+/// The path of a machine's role in its list of roles.
+pub fn role_path(name: &str, machine: &MachineShape, role: Role) -> AttrPath {
+    let position = machine.roles.iter().position(|found| *found == role).unwrap_or_default();
+    machine_path(name).join("roles").join(position)
+}
+
+/// Runs all checks.
+pub fn all(context: &Context<'_>, report: &mut Report) {
+    const CHECKS: [fn(&Context<'_>, &mut Report); 37] = [
+        required::check,
+        names::machines,
+        names::cluster,
+        names::endpoint,
+        names::operators,
+        addresses::duplicates,
+        addresses::inside_node_network,
+        addresses::vip_of_its_own,
+        addresses::vip_fits_mode,
+        networks::first_addresses,
+        networks::disjoint,
+        networks::vip_outside_ranges,
+        networks::dns,
+        networks::gateway,
+        sizes::pods,
+        sizes::overlay,
+        sizes::services,
+        families::lists,
+        families::machines,
+        families::pods_and_services,
+        families::vip,
+        etcd::voters,
+        etcd::present,
+        api::control_plane,
+        api::endpoint,
+        api::bgp,
+        api::as_numbers,
+        api::initial_servers,
+        ssh::shared,
+        ssh::syntax,
+        machines::ports,
+        machines::values,
+        machines::without_nixos,
+        machines::apps,
+        labels::check,
+        operators::keys,
+        cluster::check,
+    ];
+    for check in CHECKS {
+        check(context, report);
+    }
+}

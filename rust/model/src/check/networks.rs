@@ -1,0 +1,155 @@
+//! Ranges: written as such, disjoint, with DNS and gateway inside the right one.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    Context,
+    addresses::{each, network_of, reserved},
+};
+use crate::{
+    codes::Code,
+    defaults,
+    path::AttrPath,
+    report::{Finding, Report},
+    shape::Shape,
+};
+
+/// A range of the cluster.
+struct Range {
+    path: AttrPath,
+    network: IpNet,
+    /// As in "overlaps with ...".
+    noun: &'static str,
+    is_default: bool,
+}
+
+impl Range {
+    /// What stands at its path.
+    fn note(&self) -> String {
+        if self.is_default { format!("{} is {} by default", self.noun, self.network) } else { self.noun.to_owned() }
+    }
+}
+
+/// All ranges, defaults included: nodes, pods, services, overlay.
+fn ranges(shape: &Shape) -> Vec<Range> {
+    let network = &shape.network;
+    let mut ranges = Vec::new();
+    let mut add = |path: &str, noun, written: Option<&_>, default: Vec<IpNet>| {
+        let path = AttrPath::of(path);
+        ranges.extend(each(&path, written).map(|(path, network)| Range {
+            path,
+            network: *network,
+            noun,
+            is_default: false,
+        }));
+        if written.is_none() {
+            ranges.extend(default.into_iter().map(|network| Range {
+                path: path.clone(),
+                network,
+                noun,
+                is_default: true,
+            }));
+        }
+    };
+    add("network.nodes", "the node network", network.nodes.as_ref(), Vec::new());
+    add("network.pods", "the pod network", network.pods.as_ref(), defaults::pods(shape));
+    add("network.services", "the service network", network.services.as_ref(), defaults::services(shape));
+    if let Some(overlay) = network.overlay.as_ref().and_then(|overlay| overlay.network) {
+        let path = AttrPath::of("network.overlay.network");
+        ranges.push(Range { path, network: overlay, noun: "the overlay network", is_default: false });
+    }
+    ranges
+}
+
+/// Ranges are written by their first address.
+pub fn first_addresses(context: &Context<'_>, report: &mut Report) {
+    for Range { path, network, .. } in ranges(context.shape) {
+        if network.addr() != network.network() {
+            let message = format!("{network} has bits set behind its prefix");
+            let why = "it is unclear whether an address or a range was meant";
+            let finding = Finding::new(Code::BadNetwork, path, message, why);
+            report.push(finding.help(format!("write \"{}\"", network.trunc())));
+        }
+    }
+}
+
+/// No two ranges have an address in common. There are at most seven.
+pub fn disjoint(context: &Context<'_>, report: &mut Report) {
+    let ranges = ranges(context.shape);
+    for (position, second) in ranges.iter().enumerate() {
+        for first in &ranges[..position] {
+            if !(first.network.contains(&second.network) || second.network.contains(&first.network)) {
+                continue;
+            }
+            let default = if second.is_default { "the default " } else { "" };
+            let message = format!("{default}{} overlaps with {} {}", second.network, first.noun, first.network);
+            let why = "an address of both would be routed to one of them only";
+            let finding = Finding::new(Code::OverlappingNetworks, second.path.clone(), message, why)
+                .help(format!("take a range for {} that is not used elsewhere", second.noun));
+            report.push(finding.related(first.path.clone(), first.note()));
+        }
+    }
+}
+
+/// The virtual IP is not of the ranges that the cluster hands out itself.
+pub fn vip_outside_ranges(context: &Context<'_>, report: &mut Report) {
+    let Some(vip) = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.ip) else { return };
+    let nodes = AttrPath::of("network.nodes");
+    let is_of_nodes = |path: &AttrPath| *path == nodes || path.parent().as_ref() == Some(&nodes);
+    for range in ranges(context.shape).iter().filter(|range| !is_of_nodes(&range.path) && range.network.contains(&vip))
+    {
+        let message = format!("{vip} is inside {} {}", range.noun, range.network);
+        let why = "the cluster hands out the addresses of this range itself";
+        let finding = Finding::new(Code::OverlappingNetworks, AttrPath::of("kubeMaster.ip"), message, why)
+            .help("write an address of no range that the cluster uses for pods, services or overlay");
+        report.push(finding.related(range.path.clone(), range.note()));
+    }
+}
+
+/// The cluster's DNS is a service.
+pub fn dns(context: &Context<'_>, report: &mut Report) {
+    let services = defaults::services(context.shape);
+    let (Some(range), Some(dns)) = (services.first().map(IpNet::trunc), context.shape.network.dns) else { return };
+    let first_service = range.hosts().find(|address| *address != range.network());
+    let message = if !range.contains(&dns) {
+        format!("{dns} is outside the service network {range}")
+    } else if let Some(reserved) = reserved(&range, dns) {
+        format!("{dns} is {reserved} of {range}")
+    } else if first_service == Some(dns) {
+        format!("{dns} is the address of the service `kubernetes`")
+    } else {
+        return;
+    };
+    let why = "the cluster's DNS is a service; the API server gives services addresses of this range only";
+    let tenth = defaults::dns(&Shape {
+        network: crate::shape::NetworkShape { dns: None, ..context.shape.network.clone() },
+        cluster: context.shape.cluster.clone(),
+        ..Shape::default()
+    });
+    let help = tenth.map(|tenth| format!("write \"{tenth}\", or leave it out: that is the default"));
+    report.push(Finding::new(Code::DnsOutsideServices, AttrPath::of("network.dns"), message, why).maybe_help(help));
+}
+
+/// The default gateway is on the nodes' link.
+pub fn gateway(context: &Context<'_>, report: &mut Report) {
+    let Some(gateway) = context.shape.network.gateway else { return };
+    // The usual gateway of an IPv6 network is its Router's link-local address.
+    let is_link_local = matches!(gateway, IpAddr::V6(gateway) if gateway.is_unicast_link_local());
+    if context.shape.network.nodes.is_none() || is_link_local {
+        return;
+    }
+    let message = match network_of(context, gateway).map(IpNet::trunc) {
+        None => format!("{gateway} is of another address family than the node network"),
+        Some(network) if !network.contains(&gateway) => format!("{gateway} is outside the node network {network}"),
+        Some(network) => match reserved(&network, gateway).filter(|_| gateway.is_ipv4()) {
+            Some(reserved) => format!("{gateway} is {reserved} of {network}"),
+            None => return,
+        },
+    };
+    let why = "nodes reach their default gateway on their own link";
+    let finding = Finding::new(Code::GatewayOutsideNetwork, AttrPath::of("network.gateway"), message, why)
+        .help("write the Router's address inside the node network, or leave it out");
+    report.push(finding.related(AttrPath::of("network.nodes"), "the node network"));
+}

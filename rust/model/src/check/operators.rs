@@ -1,0 +1,147 @@
+//! Operators and their keys. No message repeats a key: it may be a private one by mistake.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bech32::{Bech32, primitives::decode::CheckedHrpstring};
+
+use super::Context;
+use crate::{
+    codes::Code,
+    path::AttrPath,
+    report::{Finding, Report},
+    shape::OperatorShape,
+};
+
+/// Types of SSH keys that a NixOS machine accepts for a login.
+const SSH_TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+/// Types to which age encrypts (age(1), "SSH keys").
+const AGE_SSH_TYPES: [&str; 2] = ["ssh-ed25519", "ssh-rsa"];
+
+/// Each operator has a valid key, and somebody can log in and decrypt.
+pub fn keys(context: &Context<'_>, report: &mut Report) {
+    let list = AttrPath::of("cluster.operators");
+    let operators = &context.shape.cluster.operators;
+    for (position, operator) in operators.iter().enumerate() {
+        let path = list.join(position);
+        if let Some(key) = operator.ssh.as_deref() {
+            report_key(path.join("ssh"), key, ssh_problem(key), report);
+        }
+        if let Some(key) = operator.age.as_deref() {
+            report_key(path.join("age"), key, age_problem(key), report);
+        }
+        let is_broken = report.is_broken(&path) || ["ssh", "age"].iter().any(|key| report.is_broken(&path.join(*key)));
+        if operator.ssh.is_none() && operator.age.is_none() && !is_broken {
+            let message = "this operator has no key";
+            let why = "without a key an operator can neither log in nor decrypt";
+            let finding = Finding::new(Code::OperatorWithoutKey, path, message, why);
+            report.push(finding.help("write ssh = \"ssh-ed25519 ...\" or age = \"age1...\", or both"));
+        }
+    }
+    if !report.is_broken(&list) {
+        somebody(operators, list, report);
+    }
+}
+
+fn report_key(path: AttrPath, key: &str, problem: Option<(&'static str, &'static str)>, report: &mut Report) {
+    let Some((message, help)) = problem else { return };
+    let is_private = key.contains("PRIVATE KEY") || key.to_ascii_uppercase().contains("AGE-SECRET-KEY");
+    if is_private {
+        let why = "whoever reads machines.nix, and the Nix store, can use it";
+        let finding = Finding::new(Code::BadOperatorKey, path, "this is a private key", why);
+        report.push(finding.help("write the public key; make a new pair, for this one is no longer private"));
+    } else {
+        let why = "a key with an error locks its owner out";
+        report.push(Finding::new(Code::BadOperatorKey, path, message, why).help(help));
+    }
+}
+
+/// What is wrong with an SSH public key, and what to write.
+fn ssh_problem(key: &str) -> Option<(&'static str, &'static str)> {
+    const HELP: &str = "copy the whole line of the .pub file; `ssh-keygen -lf FILE` checks it";
+    let key = key.trim();
+    if key.lines().count() != 1 {
+        return Some(("an SSH public key is one line", HELP));
+    }
+    let mut words = key.split_ascii_whitespace();
+    let (key_type, Some(blob)) = (words.next().unwrap_or_default(), words.next()) else {
+        return Some(("an SSH public key is a type, then base64", HELP));
+    };
+    if !SSH_TYPES.contains(&key_type) {
+        return Some(("the type of this SSH key is not known", "write a key of type ssh-ed25519"));
+    }
+    let Ok(bytes) = STANDARD.decode(blob) else { return Some(("the base64 of this SSH key is damaged", HELP)) };
+    // The blob begins with the type's length and the type again (RFC 4253, 6.6); of ed25519 the whole length is known.
+    let expected = [&(key_type.len() as u32).to_be_bytes()[..], key_type.as_bytes()].concat();
+    let is_cut = bytes.len() <= expected.len() || key_type == "ssh-ed25519" && bytes.len() != 51;
+    (!bytes.starts_with(&expected) || is_cut).then_some(("this SSH key is damaged", HELP))
+}
+
+/// What is wrong with an age recipient, and what to write.
+fn age_problem(key: &str) -> Option<(&'static str, &'static str)> {
+    const HELP: &str = "write what `age-keygen -y IDENTITY` prints: age1 and 58 more characters";
+    let key = key.trim();
+    let Ok(checked) = CheckedHrpstring::new::<Bech32>(key) else {
+        return Some(("this is no age recipient, or it has a typing error", HELP));
+    };
+    let is_x25519 = checked.hrp().as_str() == "age" && checked.byte_iter().count() == 32;
+    (!is_x25519).then_some(("this age recipient is not of the X25519 kind", HELP))
+}
+
+/// Somebody can log in, and somebody can decrypt.
+fn somebody(operators: &[OperatorShape], path: AttrPath, report: &mut Report) {
+    let can_decrypt = |operator: &OperatorShape| {
+        let ssh = operator.ssh.as_deref().and_then(|key| key.split_ascii_whitespace().next());
+        operator.age.is_some() || ssh.is_some_and(|key_type| AGE_SSH_TYPES.contains(&key_type))
+    };
+    let (message, why) = match operators {
+        [] => {
+            ("the cluster has no operators", "nobody could log in to the nodes or decrypt the cluster's private keys")
+        }
+        _ if operators.iter().all(|operator| operator.ssh.is_none() && operator.age.is_none()) => return,
+        _ if operators.iter().all(|operator| operator.ssh.is_none()) => {
+            ("no operator has an SSH key", "nobody could log in to the nodes")
+        }
+        _ if !operators.iter().any(can_decrypt) => {
+            ("no operator has a key that age can encrypt to", "nobody could decrypt the cluster's private keys")
+        }
+        _ => return,
+    };
+    let help = "write cluster.operators = [ { name = \"ops\"; ssh = \"ssh-ed25519 ...\"; age = \"age1...\"; } ]";
+    report.push(Finding::new(Code::NoOperators, path, message, why).help(help));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{age_problem, ssh_problem};
+
+    const SSH: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL+Ei1DgdJ0PK2RG3FAKYtGL7OQjrssbvvgem59iU7ci";
+    const AGE: &str = "age1lqk39lsxe6gvstlz0z4t4sglfh0rkpjar5e3tl22zkqpkqh4d0mq2yqpvu";
+
+    #[test]
+    fn a_whole_ssh_key_is_accepted_and_a_damaged_one_is_not() {
+        for key in [SSH.to_owned(), format!("{SSH} ops@example\n")] {
+            assert_eq!(ssh_problem(&key), None, "{key}");
+        }
+        let cut = &SSH[..SSH.len() - 4];
+        let other_type = SSH.replacen("ssh-ed25519", "ssh-rsa", 1);
+        for key in ["", "ssh-ed25519", cut, &other_type, "ssh-dss AAAA", "x\ny", "ssh-ed25519 !!!"] {
+            assert!(ssh_problem(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_age_recipient_with_a_typing_error_is_found() {
+        assert_eq!(age_problem(AGE), None);
+        let mistyped = AGE.replacen("lqk3", "lqk4", 1);
+        for key in ["", "age1", "AGE-SECRET-KEY-1QQQ", &mistyped, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"] {
+            assert!(age_problem(key).is_some(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What must not be missing.
+
+use super::{Context, machine_path};
+use crate::{
+    codes::Code,
+    path::AttrPath,
+    report::{Finding, Report},
+};
+
+/// The finding that the attribute is missing.
+pub fn missing(path: &AttrPath) -> Finding {
+    let name = path.attribute().unwrap_or_default();
+    let (why, example) = match path.to_string().as_str() {
+        "cluster.name" => ("etcd's cluster token and the domain follow from it", "name = \"magi\";"),
+        "network.nodes" => ("prefix lengths and firewall rules follow from it", "nodes = \"10.13.13.0/24\";"),
+        "network.overlay.backend" => ("an overlay needs to know how packets travel", "backend = \"wireguard\";"),
+        "machines" => ("a cluster consists of machines", "machines.cp1 = { ip = \"10.13.13.2\"; };"),
+        "kubeMaster.ip" => ("it is the address that the endpoint stands for", "ip = \"10.13.13.10\";"),
+        _ if name == "ip" => ("nodes know each other by address", "ip = \"10.13.13.2\";"),
+        _ => ("keys and recipients are listed by it", "name = \"ops\";"),
+    };
+    Finding::new(Code::MissingAttribute, path.clone(), "required attribute is missing", why)
+        .help(format!("write {example}"))
+}
+
+/// Reports each required attribute that is missing.
+pub fn check(context: &Context<'_>, report: &mut Report) {
+    let shape = context.shape;
+    let mut absent = Vec::new();
+    if shape.cluster.name.is_none() {
+        absent.push(AttrPath::of("cluster.name"));
+    }
+    if shape.network.nodes.is_none() {
+        absent.push(AttrPath::of("network.nodes"));
+    }
+    if shape.network.overlay.as_ref().is_some_and(|overlay| overlay.backend.is_none()) {
+        absent.push(AttrPath::of("network.overlay.backend"));
+    }
+    if shape.kube_master.as_ref().is_some_and(|endpoint| endpoint.ip.is_none()) {
+        absent.push(AttrPath::of("kubeMaster.ip"));
+    }
+    for (position, operator) in shape.cluster.operators.iter().enumerate() {
+        if operator.name.is_none() {
+            absent.push(AttrPath::of("cluster.operators").join(position).join("name"));
+        }
+    }
+    let without_address = shape.machines.iter().filter(|(_, machine)| machine.ip.is_none());
+    absent.extend(without_address.map(|(name, _)| machine_path(name).join("ip")));
+    for path in absent {
+        if !report.is_broken(&path) {
+            report.push(missing(&path));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From the checked shape to the cluster: defaults filled in, names and addresses in their types.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::{
+    ApiEndpoint, Cluster, Network, Node, NodeName, Operator, Overlay, Ssh,
+    check::{self, api, names},
+    defaults,
+    path::AttrPath,
+    report::Finding,
+    shape::{KubeMasterShape, MachineShape, NetworkShape, Shape},
+};
+
+/// Builds the cluster. The checks have found everything that could fail here; the errors are theirs.
+pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
+    let cluster = AttrPath::of("cluster");
+    let name = shape.cluster.name.clone().ok_or_else(|| Box::new(check::missing(&cluster.join("name"))))?;
+    let mut operators = Vec::new();
+    for (position, operator) in shape.cluster.operators.iter().enumerate() {
+        let path = cluster.join("operators").join(position).join("name");
+        let name = operator.name.clone().ok_or_else(|| Box::new(check::missing(&path)))?;
+        operators.push(Operator { name, ssh: operator.ssh.clone(), age: operator.age.clone() });
+    }
+    operators.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut nodes = std::collections::BTreeMap::new();
+    for (name, machine) in &shape.machines {
+        let node = node(name, machine)?;
+        nodes.insert(node.name.clone(), node);
+    }
+    Ok(Cluster {
+        domain: defaults::domain(&shape.cluster, &name),
+        orchestrator: shape.cluster.orchestrator,
+        release: shape.cluster.release.clone().unwrap_or_else(|| defaults::RELEASE.to_owned()),
+        operators,
+        network: network(shape)?,
+        kube_master: shape.kube_master.as_ref().map(|endpoint| api_endpoint(shape, endpoint)).transpose()?,
+        nodes,
+        name,
+    })
+}
+
+fn network(shape: &Shape) -> Result<Network, Box<Finding>> {
+    let NetworkShape { nodes, gateway, nameservers, overlay, .. } = &shape.network;
+    let path = AttrPath::of("network.nodes");
+    let (nodes, nodes6) = nodes
+        .as_ref()
+        .and_then(|nodes| v4_first(&nodes.0, |network| network.addr().is_ipv4()))
+        .ok_or_else(|| Box::new(check::missing(&path)))?;
+    let overlay = match overlay {
+        Some(overlay) => {
+            let path = AttrPath::of("network.overlay.backend");
+            let backend = overlay.backend.ok_or_else(|| Box::new(check::missing(&path)))?;
+            Some(Overlay { backend, network: overlay.network.map(|network| network.trunc()) })
+        }
+        None => None,
+    };
+    Ok(Network {
+        nodes: nodes.trunc(),
+        nodes6: nodes6.map(|network| network.trunc()),
+        gateway: *gateway,
+        nameservers: nameservers.clone(),
+        pods: truncated(&defaults::pods(shape)),
+        services: truncated(&defaults::services(shape)),
+        dns: defaults::dns(shape),
+        overlay,
+    })
+}
+
+fn truncated(networks: &[IpNet]) -> Vec<IpNet> {
+    networks.iter().map(IpNet::trunc).collect()
+}
+
+/// Of one or two values the IPv4 one comes first.
+fn v4_first<T: Copy>(values: &[T], is_ipv4: impl Fn(&T) -> bool) -> Option<(T, Option<T>)> {
+    match values {
+        [only] => Some((*only, None)),
+        [first, second] if is_ipv4(first) => Some((*first, Some(*second))),
+        [first, second] => Some((*second, Some(*first))),
+        _ => None,
+    }
+}
+
+fn api_endpoint(shape: &Shape, endpoint: &KubeMasterShape) -> Result<ApiEndpoint, Box<Finding>> {
+    let missing = || Box::new(check::missing(&AttrPath::of("kubeMaster.ip")));
+    Ok(ApiEndpoint {
+        ip: endpoint.ip.ok_or_else(missing)?,
+        port: endpoint.port.unwrap_or(defaults::API_PORT),
+        name: endpoint.name.clone().unwrap_or_else(|| defaults::API_NAME.to_owned()),
+        vip: api::vip(shape, endpoint)?,
+    })
+}
+
+fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
+    let path = AttrPath::of("machines").join(name);
+    let name = NodeName::parse(name).map_err(|error| Box::new(names::bad_name(&path, &error)))?;
+    let addresses = machine.ip.as_ref().and_then(|ip| v4_first(&ip.0, IpAddr::is_ipv4));
+    let (ip, ip6) = addresses.ok_or_else(|| Box::new(check::missing(&path.join("ip"))))?;
+    let mut apps: Vec<String> = Vec::new();
+    for app in &machine.apps {
+        if !apps.contains(app) {
+            apps.push(app.clone());
+        }
+    }
+    Ok(Node {
+        name,
+        ip,
+        ip6,
+        nixos: machine.nixos,
+        enable: machine.enable,
+        system: machine.system.clone().unwrap_or_else(|| defaults::SYSTEM.to_owned()),
+        roles: machine.roles.iter().copied().collect(),
+        interface: machine.interface.clone(),
+        disk: machine.disk.clone(),
+        labels: machine.labels.clone(),
+        taints: machine.taints.clone(),
+        apps,
+        bgp_as: machine.bgp.router_as,
+        provider: machine.provider,
+        ssh: Ssh {
+            host: machine.ssh.host.clone().unwrap_or_else(|| ip.to_string()),
+            port: machine.ssh.port.unwrap_or(defaults::SSH_PORT),
+            user: machine.ssh.user.clone().unwrap_or_else(|| defaults::SSH_USER.to_owned()),
+        },
+        cluster_init: machine.cluster_init,
+    })
+}

@@ -1,0 +1,44 @@
+//! The `kubeMaster` section.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The address at which the Kubernetes API is reached from outside the control plane: a virtual IP (VIP).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct KubeMasterShape {
+    /// The virtual IP. No machine may have it as its own.
+    #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.10\""))]
+    pub ip: Option<IpAddr>,
+    /// The TCP port, 1 to 65535.
+    #[schemars(extend("x-default" = "6443", "x-example" = "6443"))]
+    pub port: Option<u16>,
+    /// The DNS name of the virtual IP, also a name in the API servers' certificates. No machine may have it.
+    #[schemars(extend("x-default" = "\"kubernetes\"", "x-example" = "\"kubernetes\""))]
+    pub name: Option<String>,
+    /// How the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node network) or
+    /// `"bgp"` (nodes announce it to a Router).
+    #[schemars(extend("x-default" = "\"arp\"; \"bgp\" where gateway is set", "x-example" = "\"bgp\""))]
+    pub mode: Option<VipMode>,
+    /// The Router to which nodes announce the virtual IP by BGP: the name of a machine, usually one with
+    /// `nixos = false`, that has `bgp.as`.
+    #[schemars(extend("x-default" = "null", "x-example" = "\"router\""))]
+    pub gateway: Option<String>,
+    /// The AS number of the nodes, for BGP: 1 to 4294967295; 64512 to 65534 are for private use.
+    #[serde(rename = "as")]
+    #[schemars(extend("x-default" = "null", "x-example" = "64512"))]
+    pub node_as: Option<u32>,
+}
+
+/// How the virtual IP reaches a control-plane node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum VipMode {
+    /// One node answers ARP or NDP for the address.
+    Arp,
+    /// Nodes announce the address to a Router.
+    Bgp,
+}

@@ -1,0 +1,104 @@
+//! One machine of the `machines` section.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::OneOrTwo;
+use crate::{Provider, Role};
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct MachineShape {
+    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack.
+    #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.2\""))]
+    pub ip: Option<OneOrTwo<IpAddr>>,
+    /// Whether machinist deploys it. `false` for a Router and the like: known, but not ours.
+    #[schemars(extend("x-default" = "true", "x-example" = "false"))]
+    pub nixos: bool,
+    /// Whether it takes part. A disabled machine keeps its name and address reserved and counts for nothing else.
+    #[schemars(extend("x-default" = "true", "x-example" = "false"))]
+    pub enable: bool,
+    /// The Nix system: `"x86_64-linux"` or `"aarch64-linux"`.
+    #[schemars(extend("x-default" = "\"x86_64-linux\"", "x-example" = "\"aarch64-linux\""))]
+    pub system: Option<String>,
+    /// What it is for.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"etcd\" \"control-plane\" \"worker\" ]"))]
+    pub roles: Vec<Role>,
+    /// The network interface that carries `ip`. Without it machinist sets no address: the machine has it already.
+    #[schemars(extend("x-default" = "null", "x-example" = "\"enp2s0\""))]
+    pub interface: Option<String>,
+    /// The disk that `machinist install` erases, an absolute path; one below `/dev/disk/by-id` names the same disk
+    /// after each boot.
+    #[schemars(extend("x-default" = "null", "x-example" = "\"/dev/disk/by-id/nvme-1\""))]
+    pub disk: Option<String>,
+    /// Labels, for selectors (`machinist deploy zone=a`) and as Kubernetes node labels.
+    #[schemars(extend("x-default" = "{ }", "x-example" = "{ zone = \"a\"; }"))]
+    pub labels: BTreeMap<String, String>,
+    /// Kubernetes taints, each `key=value:Effect` or `key:Effect`; the effect is NoSchedule, PreferNoSchedule or
+    /// NoExecute.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"dedicated=db:NoSchedule\" ]"))]
+    pub taints: Vec<String>,
+    /// Applications that run on it: names of folders of `app_modules/`.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"postgresql\" ]"))]
+    pub apps: Vec<String>,
+    /// The machine as a BGP Router.
+    pub bgp: BgpShape,
+    /// Where it comes from: `"sandbox"` (a container on this computer), `"self-hosted"` (a machine of one's own),
+    /// `"hetzner"`, `"digitalocean"`.
+    #[schemars(extend("x-default" = "\"self-hosted\"", "x-example" = "\"sandbox\""))]
+    pub provider: Provider,
+    /// How it is reached.
+    pub ssh: SshShape,
+    /// The k3s server that forms the cluster; at most one. Only for the first time: later the recorded state counts.
+    #[schemars(extend("x-default" = "false", "x-example" = "true"))]
+    pub cluster_init: bool,
+}
+
+impl Default for MachineShape {
+    fn default() -> Self {
+        Self {
+            ip: None,
+            nixos: true,
+            enable: true,
+            system: None,
+            roles: Vec::new(),
+            interface: None,
+            disk: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+            apps: Vec::new(),
+            bgp: BgpShape::default(),
+            provider: Provider::SelfHosted,
+            ssh: SshShape::default(),
+            cluster_init: false,
+        }
+    }
+}
+
+/// The machine as a BGP Router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct BgpShape {
+    /// Its AS number: 1 to 4294967295; 64512 to 65534 are for private use.
+    #[serde(rename = "as")]
+    #[schemars(extend("x-default" = "null", "x-example" = "64513"))]
+    pub router_as: Option<u32>,
+}
+
+/// How a machine is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct SshShape {
+    /// The host name or address. `~/.ssh/config` applies to it.
+    #[schemars(extend("x-default" = "the machine's ip", "x-example" = "\"192.168.1.14\""))]
+    pub host: Option<String>,
+    /// The TCP port, 1 to 65535.
+    #[schemars(extend("x-default" = "22", "x-example" = "2222"))]
+    pub port: Option<u16>,
+    /// The login name. Anyone but `root` needs sudo without a password.
+    #[schemars(extend("x-default" = "\"root\"", "x-example" = "\"admin\""))]
+    pub user: Option<String>,
+}

@@ -1,0 +1,52 @@
+//! The `network` section.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::OneOrTwo;
+use crate::OverlayBackend;
+
+/// Address ranges. They must not overlap.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct NetworkShape {
+    /// The network of the nodes' own addresses, in CIDR notation. A list of two, one IPv4 and one IPv6, is dual stack.
+    #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.0/24\""))]
+    pub nodes: Option<OneOrTwo<IpNet>>,
+    /// The default gateway of nodes whose `interface` is set. An address inside `nodes`.
+    #[schemars(extend("x-default" = "null", "x-example" = "\"10.13.13.1\""))]
+    pub gateway: Option<IpAddr>,
+    /// Name servers of the nodes, asked in this order.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"10.13.13.1\" ]"))]
+    pub nameservers: Vec<IpAddr>,
+    /// The pods' range: a /24 (IPv6: a /64) of it for each node. A list of two is dual stack. The default applies to
+    /// the orchestrators kubernetes and k3s; in an IPv6 cluster it is `"fd00:42::/48"`.
+    #[schemars(extend("x-default" = "\"10.42.0.0/16\"", "x-example" = "\"10.42.0.0/16\""))]
+    pub pods: Option<OneOrTwo<IpNet>>,
+    /// The range of services' virtual addresses. A list of two is dual stack. The default applies to the orchestrators
+    /// kubernetes and k3s; in an IPv6 cluster it is `"fd00:96::/112"`.
+    #[schemars(extend("x-default" = "\"10.96.0.0/16\"", "x-example" = "\"10.96.0.0/16\""))]
+    pub services: Option<OneOrTwo<IpNet>>,
+    /// The address of the cluster's DNS, inside the first range of `services`.
+    #[schemars(extend("x-default" = "the 10th address of services", "x-example" = "\"10.96.0.10\""))]
+    pub dns: Option<IpAddr>,
+    /// The overlay network between nodes.
+    #[schemars(extend("x-default" = "null"))]
+    pub overlay: Option<OverlayShape>,
+}
+
+/// The overlay network between nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct OverlayShape {
+    /// How packets travel: `"wireguard"` (encrypted), `"vxlan"` (not encrypted), `"host-gw"` (plain routes, all nodes
+    /// on one link), `"tinc"` (encrypted, where the kernel has no WireGuard or UDP is blocked).
+    #[schemars(extend("x-required" = true, "x-example" = "\"wireguard\""))]
+    pub backend: Option<OverlayBackend>,
+    /// The overlay's own range: a /24 (IPv6: a /64) of it for each node. Without it the overlay carries `pods`.
+    #[schemars(with = "Option<String>", extend("format" = "network", "x-default" = "null", "x-example" = "\"10.10.0.0/16\""))]
+    pub network: Option<IpNet>,
+}

@@ -1,0 +1,6 @@
+{
+  cluster = { name = "magi"; allowEvenQuorum = true; operators = import ../operators.nix; };
+  network.nodes = "10.13.13.0/24";
+  machines.a = { ip = "10.13.13.2"; roles = [ "etcd" ]; };
+  machines.b = { ip = "10.13.13.3"; roles = [ "etcd" ]; };
+}

@@ -1,0 +1,5 @@
+{
+  balthazar = { ip = "10.13.13.2"; localIp = "192.168.1.12"; interface = "enp2s0"; disk = "/dev/sda"; etcd.enable = true; kubernetes.enable = false; node = true; };
+  melchior = { ip = "10.13.13.3"; localIp = "192.168.1.13"; interface = "enp2s0"; disk = "/dev/sda"; etcd.enable = true; kubernetes.enable = false; node = true; };
+  casper = { ip = "10.13.13.4"; localIp = "192.168.1.14"; interface = "enp2s0"; disk = "/dev/sda"; etcd.enable = true; kubernetes.enable = false; node = true; };
+}

@@ -1,0 +1,6 @@
+{
+  balthazar = { ip = "10.13.13.2"; localIp = "192.168.1.12"; interface = "enp2s0"; disk = "/dev/sda"; etcd.enable = true; kubernetes.enable = true; node = true; };
+  melchior = { ip = "10.13.13.3"; localIp = "192.168.1.13"; interface = "enp2s0"; disk = "/dev/sda"; etcd.enable = true; kubernetes.enable = true; node = true; };
+  casper = { ip = "10.13.13.4"; localIp = "192.168.1.14"; interface = "enp2s0"; disk = "/dev/sda"; etcd.enable = true; kubernetes.enable = true; node = true; };
+  kubeMaster = { ip = "10.99.0.1"; gateway = "10.13.13.254"; };
+}

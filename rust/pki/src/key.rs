@@ -1,0 +1,183 @@
+//! Private keys and the names of public ones.
+
+use std::{fmt, str::FromStr};
+
+use machinist_secrets::Zeroizing;
+use rand_core::OsRng;
+use rcgen::{KeyPair, PublicKeyData};
+use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey};
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// The name of a public key: the first 16 hexadecimal digits of SHA-256 over its `SubjectPublicKeyInfo` in DER.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// Returns the name of the key with this `SubjectPublicKeyInfo`, DER.
+    #[must_use]
+    pub fn of_spki(der: &[u8]) -> Self {
+        let digest = Sha256::digest(der);
+        Self(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Parses a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 16 && text.bytes().all(hexadecimal)).then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Which keys new certificates get. Certificates that exist keep theirs until they are renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyAlgorithm {
+    /// ECDSA on P-256.
+    #[default]
+    EcdsaP256,
+    /// ECDSA on P-384.
+    EcdsaP384,
+    /// RSA with 2048 bits.
+    Rsa2048,
+    /// RSA with 4096 bits. Takes seconds a key.
+    Rsa4096,
+}
+
+/// The text names no algorithm.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no key algorithm: write ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096")]
+pub struct UnknownAlgorithm(String);
+
+impl KeyAlgorithm {
+    /// All of them, the default first.
+    pub const ALL: [Self; 4] = [Self::EcdsaP256, Self::EcdsaP384, Self::Rsa2048, Self::Rsa4096];
+
+    /// Returns the name, as on a command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaP384 => "ecdsa-p384",
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa4096 => "rsa-4096",
+        }
+    }
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl FromStr for KeyAlgorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == text).ok_or_else(|| UnknownAlgorithm(text.to_owned()))
+    }
+}
+
+/// A private key. Overwritten in memory when dropped.
+pub struct PrivateKey(KeyPair);
+
+/// Why there is no key.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// The key cannot be generated.
+    #[error("cannot generate a key")]
+    Generate(#[source] rcgen::Error),
+    /// The RSA key cannot be generated.
+    #[error("cannot generate an RSA key")]
+    GenerateRsa(#[source] rsa::Error),
+    /// The RSA key cannot be written as PKCS#8.
+    #[error("cannot encode an RSA key")]
+    EncodeRsa(#[source] rsa::pkcs8::Error),
+    /// The text is no private key that we can sign with.
+    #[error("no PKCS#8 private key in PEM of a type that can sign (ECDSA, Ed25519 or RSA)")]
+    Parse(#[source] rcgen::Error),
+}
+
+impl PrivateKey {
+    /// Generates a key with the system's randomness.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
+        let pair = match algorithm {
+            KeyAlgorithm::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            KeyAlgorithm::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+            KeyAlgorithm::Rsa2048 => return Self::generate_rsa(2048),
+            KeyAlgorithm::Rsa4096 => return Self::generate_rsa(4096),
+        };
+        pair.map(Self).map_err(KeyError::Generate)
+    }
+
+    /// `ring`, which signs, cannot generate RSA keys, so the `rsa` crate does. It is in the program anyway, by age's SSH
+    /// recipients; its known timing leak (RUSTSEC-2023-0071) is in decryption, which is not used here.
+    fn generate_rsa(bits: usize) -> Result<Self, KeyError> {
+        let key = RsaPrivateKey::new(&mut OsRng, bits).map_err(KeyError::GenerateRsa)?;
+        let der = key.to_pkcs8_der().map_err(KeyError::EncodeRsa)?;
+        KeyPair::try_from(der.as_bytes()).map(Self).map_err(KeyError::Generate)
+    }
+
+    /// Parses a PKCS#8 private key in PEM.
+    ///
+    /// # Errors
+    /// The text is no such key.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        KeyPair::from_pem(text).map(Self).map_err(KeyError::Parse)
+    }
+
+    /// Returns the PKCS#8 PEM text.
+    #[must_use]
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.serialize_pem())
+    }
+
+    /// Returns the name of the public half.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        KeyId::of_spki(&self.0.subject_public_key_info())
+    }
+
+    pub(crate) const fn pair(&self) -> &KeyPair {
+        &self.0
+    }
+
+    pub(crate) fn is_rsa(&self) -> bool {
+        self.0.is_compatible(&rcgen::PKCS_RSA_SHA256)
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        machinist_secrets::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("PrivateKey").field(&self.id()).finish()
+    }
+}

@@ -1,0 +1,244 @@
+//! What a certificate must be: the columns of the table.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf};
+
+use machinist_model::NodeName;
+use serde::{Serialize, Serializer};
+
+/// All certificates that a cluster needs, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// The authorities that sign.
+    pub authorities: Vec<AuthoritySpec>,
+    /// The leaf certificates.
+    pub certificates: Vec<CertificateSpec>,
+}
+
+/// An authority. Each is a trust domain of its own: etcd admits whatever its authority signed, so that authority must
+/// sign nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// Members and clients of etcd.
+    Etcd,
+}
+
+impl Authority {
+    /// Returns the stem of the authority's files, and its name in generated facts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+        }
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// An authority's certificate, self-signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuthoritySpec {
+    /// The name by which people call it, such as `etcd-ca`.
+    pub name: String,
+    /// Which authority it is.
+    pub authority: Authority,
+    /// The subject's CN.
+    pub common_name: String,
+    /// Where it lies.
+    pub files: Files,
+    /// What uses it.
+    pub consumer: String,
+}
+
+/// A leaf certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertificateSpec {
+    /// The name by which people call it, such as `etcd-server-balthazar`. Unique in the table.
+    pub name: String,
+    /// What it is to its holder, such as `etcd-server`: the stem of its files.
+    pub leaf: String,
+    /// Who signs it.
+    pub authority: Authority,
+    /// Who has it.
+    pub holder: Holder,
+    /// The subject's CN.
+    pub common_name: String,
+    /// The subject's O.
+    pub organization: Option<String>,
+    /// The subject alternative names.
+    pub sans: BTreeSet<San>,
+    /// What the other side of a connection may take it for.
+    pub extended_usages: BTreeSet<ExtendedUsage>,
+    /// What its key may do, in an elliptic-curve certificate. One with an RSA key has `keyEncipherment` too.
+    pub usages: BTreeSet<KeyUsage>,
+    /// Who owns the private key on the node. `None` if it stays with the operators.
+    pub owner: Option<Owner>,
+    /// Where it lies.
+    pub files: Files,
+    /// What uses it, such as NixOS options.
+    pub consumer: String,
+}
+
+/// Who has a leaf certificate's private key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Holder {
+    /// One node.
+    Node(NodeName),
+    /// The operators; it is on no node.
+    Operators,
+}
+
+/// The owner of a file on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    /// The user.
+    pub user: String,
+    /// The group.
+    pub group: String,
+}
+
+/// The two files of a certificate, relative to the certificates' directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Files {
+    /// The certificate, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PKCS#8 PEM in an ASCII-armored age file.
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// Returns the files of an authority.
+    #[must_use]
+    pub fn authority(authority: Authority) -> Self {
+        Self::stem("authorities", authority.as_str())
+    }
+
+    /// Returns the files of a leaf.
+    #[must_use]
+    pub fn leaf(holder: &Holder, leaf: &str) -> Self {
+        match holder {
+            Holder::Node(node) => Self::stem(&format!("nodes/{node}"), leaf),
+            Holder::Operators => Self::stem("operators", leaf),
+        }
+    }
+
+    fn stem(directory: &str, stem: &str) -> Self {
+        Self {
+            certificate: PathBuf::from(format!("{directory}/{stem}.pem")),
+            key: PathBuf::from(format!("{directory}/{stem}.key.age")),
+        }
+    }
+}
+
+/// A subject alternative name. Names sort before addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum San {
+    /// A DNS name.
+    Dns(String),
+    /// An address.
+    Ip(IpAddr),
+    /// A name of a kind that our table never has; only found in certificates of others.
+    Other(String),
+}
+
+impl fmt::Display for San {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) | Self::Other(name) => formatter.write_str(name),
+            Self::Ip(address) => address.fmt(formatter),
+        }
+    }
+}
+
+impl Serialize for San {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An extended key usage (RFC 5280, 4.2.1.12).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExtendedUsage {
+    /// `serverAuth`.
+    Server,
+    /// `clientAuth`.
+    Client,
+    /// One that our table never has; only found in certificates of others.
+    Other(String),
+}
+
+impl fmt::Display for ExtendedUsage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Server => "serverAuth",
+            Self::Client => "clientAuth",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+impl Serialize for ExtendedUsage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a key may do (RFC 5280, 4.2.1.3), in the order of the bits.
+///
+/// A leaf with an elliptic-curve key has `digitalSignature` only: RFC 8813, section 3, forbids `keyEncipherment` there.
+/// With an RSA key it has both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)] // The names are the RFC's own.
+pub enum KeyUsage {
+    DigitalSignature,
+    NonRepudiation,
+    KeyEncipherment,
+    DataEncipherment,
+    KeyAgreement,
+    KeyCertSign,
+    CrlSign,
+    EncipherOnly,
+    DecipherOnly,
+}
+
+impl KeyUsage {
+    /// All of them, in the order of the bits.
+    pub const ALL: [Self; 9] = [
+        Self::DigitalSignature,
+        Self::NonRepudiation,
+        Self::KeyEncipherment,
+        Self::DataEncipherment,
+        Self::KeyAgreement,
+        Self::KeyCertSign,
+        Self::CrlSign,
+        Self::EncipherOnly,
+        Self::DecipherOnly,
+    ];
+}
+
+impl fmt::Display for KeyUsage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::DigitalSignature => "digitalSignature",
+            Self::NonRepudiation => "nonRepudiation",
+            Self::KeyEncipherment => "keyEncipherment",
+            Self::DataEncipherment => "dataEncipherment",
+            Self::KeyAgreement => "keyAgreement",
+            Self::KeyCertSign => "keyCertSign",
+            Self::CrlSign => "cRLSign",
+            Self::EncipherOnly => "encipherOnly",
+            Self::DecipherOnly => "decipherOnly",
+        })
+    }
+}
+
+/// Joins with commas, for messages.
+pub(crate) fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}

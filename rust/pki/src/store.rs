@@ -1,0 +1,100 @@
+//! The certificates' directory on disk: the only IO of issuing.
+
+mod write;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use rustix::fs::FlockOperation;
+use thiserror::Error;
+
+use crate::{Entry, Tree};
+
+pub use write::{Pair, write};
+pub(crate) use write::{remove, stage};
+
+/// More than any file of ours has. A larger file is foreign, and is not looked into.
+const LARGEST: u64 = 1 << 20;
+
+/// Why the directory could not be read or written. After a failed write every file is whole: the old one or the new one.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Something cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something cannot be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another run holds the directory.
+    #[error("another machinist is writing to {}", .path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// Reads the whole directory. A directory that does not exist is empty.
+///
+/// # Errors
+/// Something in it cannot be read. Files that are not what they should be are no error but entries.
+pub fn read(certs: &Path) -> Result<Tree, StoreError> {
+    let mut found = Vec::new();
+    match certs.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tree::default()),
+        _ => walk(certs, Path::new(""), &mut found)?,
+    }
+    let entries: Vec<_> = found
+        .into_par_iter()
+        .map(|(path, kind)| {
+            let entry = match kind {
+                Kind::File => classify(certs, &path)?,
+                Kind::Irregular(kind) => Entry::irregular(&path, kind),
+            };
+            Ok((path, entry))
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(Tree::from_entries(entries))
+}
+
+enum Kind {
+    File,
+    Irregular(&'static str),
+}
+
+/// Lists files below the directory. Symbolic links are not followed: what we write goes into this directory only.
+fn walk(certs: &Path, directory: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Result<(), StoreError> {
+    let absolute = certs.join(directory);
+    let failed = |source| StoreError::Read { path: absolute.clone(), source };
+    for entry in fs::read_dir(&absolute).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = directory.join(entry.file_name());
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            // A directory where a file of ours belongs is in the way; it is walked all the same.
+            if matches!(Entry::irregular(&path.join("x"), ""), Entry::Foreign) {
+                if let corrupt @ Entry::Corrupt(_) = Entry::irregular(&path, "a directory") {
+                    drop(corrupt);
+                }
+            }
+            walk(certs, &path, found)?;
+        } else if kind.is_file() {
+            found.push((path, Kind::File));
+        } else {
+            found.push((path, Kind::Irregular(if kind.is_symlink() { "a symbolic link" } else { "no regular file" })));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The rows of etcd.
+//!
+//! etcd admits every client that its authority signed (`--client-cert-auth` looks at the authority, not at names), so the
+//! rows are as few as can be. Sources: etcd, "Transport security model"; Kubernetes, "PKI certificates and requirements".
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use machinist_model::{Cluster, Node};
+
+use crate::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
+
+pub(super) fn add(cluster: &Cluster, table: &mut Table) {
+    let mut members = cluster.etcd_members().peekable();
+    if members.peek().is_none() {
+        return;
+    }
+    table.authorities.push(authority());
+    for node in members {
+        table.certificates.extend([server(cluster, node), peer(cluster, node), health_check(node)]);
+    }
+    table.certificates.push(operator());
+}
+
+fn authority() -> AuthoritySpec {
+    AuthoritySpec {
+        name: "etcd-ca".to_owned(),
+        authority: Authority::Etcd,
+        common_name: "etcd-ca".to_owned(),
+        files: Files::authority(Authority::Etcd),
+        consumer: "services.etcd.trustedCaFile, peerTrustedCaFile".to_owned(),
+    }
+}
+
+/// Serves clients. It is a client certificate too: etcd's own gRPC gateway dials itself with it.
+fn server(cluster: &Cluster, node: &Node) -> CertificateSpec {
+    CertificateSpec {
+        common_name: "kube-etcd".to_owned(),
+        sans: addresses(cluster, node),
+        extended_usages: [ExtendedUsage::Server, ExtendedUsage::Client].into(),
+        consumer: "services.etcd.certFile, keyFile".to_owned(),
+        ..leaf("etcd-server", Holder::Node(node.name.clone()))
+    }
+}
+
+/// Serves and dials the other members. The address is the one that `initialAdvertisePeerUrls` names.
+fn peer(cluster: &Cluster, node: &Node) -> CertificateSpec {
+    CertificateSpec {
+        common_name: "kube-etcd-peer".to_owned(),
+        sans: addresses(cluster, node),
+        extended_usages: [ExtendedUsage::Server, ExtendedUsage::Client].into(),
+        consumer: "services.etcd.peerCertFile, peerKeyFile".to_owned(),
+        ..leaf("etcd-peer", Holder::Node(node.name.clone()))
+    }
+}
+
+/// Asks the member for its health, and takes snapshots, on the node itself.
+fn health_check(node: &Node) -> CertificateSpec {
+    CertificateSpec {
+        common_name: "kube-etcd-healthcheck-client".to_owned(),
+        consumer: "etcdctl on the node".to_owned(),
+        ..leaf("etcd-healthcheck-client", Holder::Node(node.name.clone()))
+    }
+}
+
+/// Lets the operators' own computer speak to etcd.
+fn operator() -> CertificateSpec {
+    CertificateSpec {
+        common_name: "etcd-operator".to_owned(),
+        consumer: "machinist and etcdctl of the operators".to_owned(),
+        ..leaf("etcd-operator", Holder::Operators)
+    }
+}
+
+/// A client certificate without SANs, which the rows above change.
+fn leaf(leaf: &str, holder: Holder) -> CertificateSpec {
+    // Keys stay root's on the node: the service gets them by systemd's LoadCredential.
+    let root = || Owner { user: "root".to_owned(), group: "root".to_owned() };
+    let (name, owner) = match &holder {
+        Holder::Node(node) => (format!("{leaf}-{node}"), Some(root())),
+        Holder::Operators => (leaf.to_owned(), None),
+    };
+    CertificateSpec {
+        name,
+        leaf: leaf.to_owned(),
+        authority: Authority::Etcd,
+        files: Files::leaf(&holder, leaf),
+        holder,
+        common_name: String::new(),
+        organization: None,
+        sans: BTreeSet::new(),
+        extended_usages: [ExtendedUsage::Client].into(),
+        usages: [KeyUsage::DigitalSignature].into(),
+        owner,
+        consumer: String::new(),
+    }
+}
+
+/// Everything that a member is called by the others and by itself.
+fn addresses(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
+    let names = [node.name.to_string(), cluster.fqdn(&node.name), "localhost".to_owned()].map(San::Dns);
+    let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    names.into_iter().chain([node.ip].into_iter().chain(node.ip6).chain(loopback).map(San::Ip)).collect()
+}

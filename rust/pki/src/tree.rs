@@ -1,0 +1,159 @@
+//! The certificates' directory as values: what each file in it is.
+
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
+
+use machinist_secrets::{CorruptError, Note};
+
+use crate::{Certificate, CertificateError, KeyId};
+
+/// The prefix and the suffix of our temporary files. One that is found was left by a run that was cut off.
+pub(crate) const TEMPORARY: (&str, &str) = (".machinist-", ".tmp");
+
+/// The files of a certificates' directory by their path in it, sorted.
+#[derive(Debug, Default)]
+pub struct Tree {
+    entries: BTreeMap<PathBuf, Entry>,
+}
+
+/// What a file is.
+#[derive(Debug)]
+pub enum Entry {
+    /// A certificate.
+    Certificate(Box<Certificate>),
+    /// An encrypted private key, of the public key of that name if it says so.
+    Key(Option<KeyId>),
+    /// Half of an SSH host key.
+    HostKey,
+    /// Our own temporary file, left by a run that was cut off.
+    Leftover,
+    /// Somebody else's file. Left alone.
+    Foreign,
+    /// A file in one of our places that is not what belongs there. Never overwritten.
+    Corrupt(String),
+    /// A private key in the clear.
+    Plaintext,
+}
+
+/// What belongs at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Certificate,
+    Key,
+    HostKey,
+    Leftover,
+    Other,
+}
+
+impl Place {
+    fn of(path: &Path) -> Self {
+        let parts: Option<Vec<&str>> = path
+            .components()
+            .map(|part| match part {
+                Component::Normal(name) => name.to_str(),
+                _ => None,
+            })
+            .collect();
+        let Some(parts) = parts else { return Self::Other };
+        let name = parts.last().copied().unwrap_or_default();
+        if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) {
+            return Self::Leftover;
+        }
+        match parts.as_slice() {
+            ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"] => Self::HostKey,
+            ["authorities" | "operators", name] | ["nodes", _, name] => match *name {
+                name if name.starts_with('.') => Self::Other,
+                name if name.ends_with(".key.age") => Self::Key,
+                name if name.ends_with(".pem") => Self::Certificate,
+                _ => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Tree {
+    /// Collects entries by path.
+    pub fn from_entries(entries: impl IntoIterator<Item = (PathBuf, Entry)>) -> Self {
+        Self { entries: entries.into_iter().collect() }
+    }
+
+    /// Returns all files, sorted by path.
+    pub fn entries(&self) -> impl Iterator<Item = (&Path, &Entry)> {
+        self.entries.iter().map(|(path, entry)| (path.as_path(), entry))
+    }
+
+    /// Returns what is at the path.
+    #[must_use]
+    pub fn get(&self, path: &Path) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// Returns the certificate at the path.
+    #[must_use]
+    pub fn certificate(&self, path: &Path) -> Option<&Certificate> {
+        match self.get(path)? {
+            Entry::Certificate(certificate) => Some(certificate),
+            _ => None,
+        }
+    }
+
+    /// Returns the encrypted key at the path: the name of its public half, if the file says it.
+    #[must_use]
+    pub fn key(&self, path: &Path) -> Option<Option<&KeyId>> {
+        match self.get(path)? {
+            Entry::Key(id) => Some(id.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl Entry {
+    /// Says what a regular file is, from its place and its content.
+    #[must_use]
+    pub fn classify(path: &Path, content: &[u8]) -> Self {
+        let place = Place::of(path);
+        if has_plaintext_key(content) {
+            return Self::Plaintext;
+        }
+        match place {
+            Place::Leftover => Self::Leftover,
+            Place::HostKey => Self::HostKey,
+            Place::Other => Self::Foreign,
+            Place::Certificate => match Certificate::parse(content) {
+                Ok(certificate) => Self::Certificate(Box::new(certificate)),
+                Err(error) => Self::Corrupt(describe_certificate(&error)),
+            },
+            Place::Key => match Note::read(content) {
+                Ok(note) => Self::Key(note.about.as_deref().and_then(KeyId::parse)),
+                Err(error) => Self::Corrupt(describe_key(&error)),
+            },
+        }
+    }
+
+    /// Says what something is that is no regular file.
+    #[must_use]
+    pub fn irregular(path: &Path, kind: &str) -> Self {
+        match Place::of(path) {
+            Place::Other if path.components().count() > 2 => Self::Foreign,
+            Place::Other if !["authorities", "nodes", "operators"].iter().any(|top| path.starts_with(top)) => Self::Foreign,
+            _ => Self::Corrupt(format!("it is {kind}")),
+        }
+    }
+}
+
+fn describe_certificate(error: &CertificateError) -> String {
+    format!("not a certificate: {error}")
+}
+
+fn describe_key(error: &CorruptError) -> String {
+    format!("not an encrypted private key: {error}")
+}
+
+/// Whether the content has a PEM label of a private key, of any kind (`RSA`, `EC`, `OPENSSH`, `ENCRYPTED` ...).
+fn has_plaintext_key(content: &[u8]) -> bool {
+    const LABEL: &[u8] = b"PRIVATE KEY-----";
+    content.windows(LABEL.len()).any(|window| window == LABEL)
+}

@@ -1,0 +1,84 @@
+//! One run at a time: an advisory lock that the kernel drops with its process.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{
+    error::Error,
+    event::{Event, Events},
+};
+
+/// A held lock; dropped, it is free.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock, at most for `patience`.
+    pub(super) fn take(path: &Path, patience: Duration, events: Events<'_>) -> Result<Self, Error> {
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(path)
+                .map_err(Error::io("open", path))?;
+            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            // A run that removes the whole directory removes the lock as well: a lock on a deleted file locks nobody out.
+            if locked && is_still(&file, path) {
+                return Ok(Self { _file: file });
+            }
+            if started.elapsed() > patience {
+                return Err(Error::Locked { path: path.to_owned(), waited: patience });
+            }
+            if !told {
+                told = true;
+                events(Event::WaitingForLock { path: path.to_owned() });
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn is_still(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_second_run_waits_and_gives_up_and_a_later_one_gets_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        let second = Lock::take(&path, Duration::ZERO, &|_| ());
+        assert!(matches!(second, Err(Error::Locked { .. })));
+        drop(held);
+        Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_removed_file_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let _held = Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        fs::remove_file(&path).unwrap();
+        Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+    }
+}

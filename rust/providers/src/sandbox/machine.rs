@@ -1,0 +1,221 @@
+//! The life of one machine: start, stop, reboot.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use super::{
+    cgroup,
+    error::Error,
+    event::{Event, Events},
+    lock::Lock,
+    names, network,
+    probe::{self, Answer},
+    process, programs,
+    record::{Record, machine_dir},
+    root::tail,
+    up::{LOCK_WITHIN, lock_file},
+};
+
+/// From the start of a machine to its sshd's banner; 0.4 s alone, more with many at once or a deployed system.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// From SIGKILL to the end of all processes.
+pub(super) const KILL_WITHIN: Duration = Duration::from_secs(20);
+
+/// From the start of the supervisor to the machine's network.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+
+/// For an orderly end; systemd gives a unit 90 s.
+const STOP_WITHIN: Duration = Duration::from_secs(100);
+
+/// One machine of a recorded sandbox.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Machine<'a> {
+    pub record: &'a Record,
+    pub state_dir: &'a Path,
+    pub name: &'a str,
+}
+
+impl Machine<'_> {
+    pub fn directory(&self) -> PathBuf {
+        machine_dir(self.state_dir, self.name)
+    }
+
+    pub fn group(&self) -> PathBuf {
+        self.record.group(self.name)
+    }
+
+    pub fn namespace(&self) -> String {
+        names::machine(&self.record.cluster, self.name)
+    }
+
+    pub fn processes(&self) -> process::Processes {
+        process::of_machine(&self.group(), &self.directory())
+    }
+
+    /// Starts the supervisor, which lives on when this program ends.
+    pub fn launch(&self) -> Result<(), Error> {
+        let directory = self.directory();
+        for file in ["supervisor", "exit", "connected"] {
+            remove_file(&directory.join(file))?;
+        }
+        let log = directory.join("log");
+        match fs::rename(&log, directory.join("log.old")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("rename", &log)(error)),
+            _ => {}
+        }
+        let output = File::create(&log).map_err(Error::io("write", &log))?;
+        let errors = output.try_clone().map_err(Error::io("write", &log))?;
+        cgroup::create(&self.group())?;
+        let supervise = supervise_file(self.state_dir);
+        let arguments = ["--fork", &supervise.display().to_string(), &directory.display().to_string()];
+        let mut command = programs::command("setsid", &arguments);
+        // The caller's variables are nothing for a machine.
+        command.env_clear().env("PATH", programs::search_path()).current_dir("/");
+        let status = command.stdout(Stdio::from(output)).stderr(Stdio::from(errors)).status();
+        let message = match status {
+            Ok(status) if status.success() => return Ok(()),
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(Error::Program { program: format!("setsid {}", arguments.join(" ")), message })
+    }
+
+    /// Waits until sshd answers.
+    pub fn wait_until_ready(&self) -> Result<(), Error> {
+        self.wait_for_network()?;
+        let own = self.record.machine(self.name)?;
+        let operator = network::path(&names::operator(&self.record.cluster));
+        let (exit, group) = (self.directory().join("exit"), self.group());
+        let is_alive = || !exit.exists() && !cgroup::processes(&group).is_empty();
+        match probe::wait(&operator, (own.ip, own.ssh_port), READY_WITHIN, &is_alive)? {
+            Answer::Ready => Ok(()),
+            Answer::Gone => Err(Error::Ended { log: self.log() }),
+            Answer::Late => {
+                Err(Error::NoAnswer { ip: own.ip, port: own.ssh_port, within: READY_WITHIN, log: self.log() })
+            }
+        }
+    }
+
+    /// Before the machine is on the network, asking for its address would only teach the kernel that nobody has it.
+    fn wait_for_network(&self) -> Result<(), Error> {
+        let directory = self.directory();
+        let started = Instant::now();
+        while !directory.join("connected").exists() {
+            if directory.join("exit").exists() || started.elapsed() > CONNECT_WITHIN {
+                return Err(Error::Ended { log: self.log() });
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Ends all of it at once, as a power cut does.
+    pub fn kill(&self) -> Result<(), Error> {
+        cgroup::kill(&self.group(), KILL_WITHIN)
+    }
+
+    /// Asks process 1 to power off, and pulls the plug if it does not in time.
+    fn power_off(&self) -> Result<(), Error> {
+        let group = self.group();
+        // nspawn passes the wish on as the signal that systemd takes for it.
+        let nspawn = self.processes().nspawn;
+        if nspawn.is_some_and(|nspawn| process::signal(&group, nspawn, Signal::TERM))
+            && cgroup::wait_until_empty(&group, STOP_WITHIN).is_ok()
+        {
+            return Ok(());
+        }
+        self.kill()
+    }
+
+    fn log(&self) -> String {
+        tail(&self.directory().join("log"), 12)
+    }
+}
+
+/// Starts a machine that is stopped and waits for its sshd; one that runs is left alone.
+///
+/// # Errors
+/// There is no such machine, or it did not get ready.
+pub fn start(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), Error> {
+    with_machine(state_dir, machine, events, |machine| {
+        if machine.processes().supervisor.is_none() {
+            events(Event::Starting { machine: machine.name.to_owned() });
+            machine.kill()?;
+            machine.launch()?;
+        }
+        ready(&machine, events)
+    })
+}
+
+/// Stops a machine and keeps its state: in order, or with `pull_the_plug` at once, as a power cut does.
+///
+/// # Errors
+/// There is no such machine, or its processes do not end.
+pub fn stop(state_dir: &Path, machine: &str, pull_the_plug: bool, events: Events<'_>) -> Result<(), Error> {
+    with_machine(state_dir, machine, events, |machine| if pull_the_plug { machine.kill() } else { machine.power_off() })
+}
+
+/// Reboots a machine in order and waits for its sshd.
+///
+/// # Errors
+/// There is no such machine, it does not run, or it did not get ready again.
+pub fn reboot(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), Error> {
+    with_machine(state_dir, machine, events, |machine| {
+        let before = machine.processes();
+        let Some(leader) = before.leader.filter(|_| before.supervisor.is_some()) else {
+            return Err(Error::NotRunning { machine: machine.name.to_owned() });
+        };
+        // systemd(1): SIGINT starts ctrl-alt-del.target, which is reboot.target.
+        process::signal(&machine.group(), leader, Signal::INT);
+        let started = Instant::now();
+        while machine.processes().leader == Some(leader) {
+            if started.elapsed() > STOP_WITHIN {
+                return Err(Error::StillAlive { path: machine.group(), within: STOP_WITHIN });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        ready(&machine, events)
+    })
+}
+
+fn ready(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
+    let started = Instant::now();
+    machine.wait_until_ready()?;
+    events(Event::Ready { machine: machine.name.to_owned(), took: started.elapsed() });
+    Ok(())
+}
+
+fn with_machine(
+    state_dir: &Path,
+    name: &str,
+    events: Events<'_>,
+    action: impl FnOnce(Machine<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    Record::existing(state_dir)?;
+    let _lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, events)?;
+    let record = Record::existing(state_dir)?;
+    record.machine(name)?;
+    action(Machine { record: &record, state_dir, name })
+}
+
+/// Returns where the supervisor's script is.
+pub(super) fn supervise_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("supervise")
+}
+
+/// Removes a file; one that is gone is fine.
+pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::io("remove", path)),
+    }
+}

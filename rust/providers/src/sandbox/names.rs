@@ -1,0 +1,74 @@
+//! The names that a sandbox gives to things of the kernel.
+//!
+//! Labels have no dot, so `mch-<cluster>.<machine>` cannot mean two machines (a dash could: `a-b` and `c`, `a` and `b-c`);
+//! and no label begins with `_`, so the switch and the operator's namespace collide with no machine.
+
+use sha2::{Digest, Sha256};
+
+/// Returns the name of a machine's network namespace and control group.
+pub(super) fn machine(cluster: &str, machine: &str) -> String {
+    format!("mch-{cluster}.{machine}")
+}
+
+/// Returns the name of the namespace that holds the bridge.
+pub(super) fn switch(cluster: &str) -> String {
+    format!("mch-{cluster}._switch")
+}
+
+/// Returns the name of the namespace in which the operator's sockets are made.
+pub(super) fn operator(cluster: &str) -> String {
+    format!("mch-{cluster}._operator")
+}
+
+/// Returns the name of a machine's port at the switch: 14 bytes, an interface name has at most 15 (`IFNAMSIZ`).
+pub(super) fn port(machine: &str) -> String {
+    format!("p-{}", &digest(&[machine])[..12])
+}
+
+/// Returns the container's name for nspawn, which uses it as a host name of at most 64 bytes and in `/run/systemd/nspawn`.
+pub(super) fn container(cluster: &str, machine: &str) -> String {
+    format!("mch-{}", &digest(&[cluster, machine])[..16])
+}
+
+/// Returns the locally administered MAC address of a machine: the same after each boot, so that no neighbour remembers
+/// an address that is gone.
+pub(super) fn mac(cluster: &str, machine: &str, interface: &str) -> String {
+    let digest = digest(&["mac", cluster, machine, interface]);
+    let pairs: Vec<&str> = (0..5).map(|index| &digest[index * 2..index * 2 + 2]).collect();
+    format!("02:{}", pairs.join(":"))
+}
+
+/// Returns SHA-256 in hexadecimal, over parts with their lengths, so that no two lists of parts are one text.
+pub(super) fn digest(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_two_machines_never_meet() {
+        assert_eq!(machine("magi", "casper"), "mch-magi.casper");
+        assert_ne!(machine("a-b", "c"), machine("a", "b-c"));
+        assert_ne!(container("a-b", "c"), container("a", "b-c"));
+        assert_ne!(machine("magi", "switch"), switch("magi"));
+        assert_ne!(machine("magi", "operator"), operator("magi"));
+        assert_ne!(mac("magi", "casper", "eth0"), mac("magi", "casper", "eth1"));
+    }
+
+    #[test]
+    fn names_fit_into_the_kernel_however_long_the_label() {
+        let long = "x".repeat(63);
+        assert_eq!(port(&long).len(), 14);
+        assert!(container(&long, &long).len() <= 64);
+        assert!(machine(&long, &long).len() <= 255);
+        assert_eq!(mac(&long, &long, "eth0").len(), 17);
+        assert!(mac(&long, &long, "eth0").starts_with("02:"));
+    }
+}

@@ -1,0 +1,146 @@
+//! The sandbox's network: a bridge in a namespace of its own, and a pair of interfaces to the operator and each machine.
+//!
+//! Nothing is made in the host's own namespace: both ends of each pair are born inside namespaces.
+
+use std::{
+    fs, io,
+    io::Write,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use rustix::{
+    fs::{FsWord, statfs},
+    mount::{UnmountFlags, unmount},
+};
+
+use super::{error::Error, names, programs, record::Record};
+
+/// Where `ip netns` keeps its namespaces.
+const NETNS: &str = "/run/netns";
+
+/// The type of a namespace's file system (`NSFS_MAGIC` of linux/magic.h).
+const NSFS_MAGIC: FsWord = 0x6e73_6673;
+
+/// The operator's interface in its namespace.
+const OPERATOR_INTERFACE: &str = "eth0";
+
+/// Returns the path of a namespace, for `setns`, `nsenter --net=` and `ip netns exec`.
+pub(super) fn path(namespace: &str) -> PathBuf {
+    Path::new(NETNS).join(namespace)
+}
+
+/// Returns whether there is such a namespace; a plain file, left by a computer that lost power, is none.
+pub(super) fn exists(namespace: &str) -> bool {
+    statfs(path(namespace)).is_ok_and(|found| found.f_type == NSFS_MAGIC)
+}
+
+/// Makes switch and operator namespace unless they are there. Returns whether it made them: then every machine is cut off.
+pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path) -> Result<bool, Error> {
+    let (switch, operator) = (names::switch(&record.cluster), names::operator(&record.cluster));
+    if record.switch_made && exists(&switch) && exists(&operator) {
+        return Ok(false);
+    }
+    record.switch_made = false;
+    record.save(state_dir)?;
+    delete(&switch)?;
+    delete(&operator)?;
+    let mac = names::mac(&record.cluster, "_operator", OPERATOR_INTERFACE);
+    batch(
+        None,
+        &format!(
+            "netns add {switch}\nnetns add {operator}\n\
+             link add {OPERATOR_INTERFACE} netns {operator} address {mac} type veth peer name operator netns {switch}\n"
+        ),
+    )?;
+    // No spanning tree and no delay: a port forwards at once. No snooping: nobody asks for multicast memberships here.
+    batch(
+        Some(&switch),
+        "link set lo up\nlink add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set br0 up\n\
+         link set operator master br0\nlink set operator up\n",
+    )?;
+    let address = address_lines(record.operator_ip, record, OPERATOR_INTERFACE);
+    batch(Some(&operator), &address)?;
+    record.switch_made = true;
+    record.save(state_dir)?;
+    Ok(true)
+}
+
+/// The input of `ip -batch` for one machine, by the namespace it runs in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MachineNetwork {
+    /// In the host's namespace: makes the machine's.
+    pub host: String,
+    /// In the switch.
+    pub switch: String,
+    /// In the machine's own.
+    pub machine: String,
+}
+
+/// Returns what sets up the network of a machine.
+pub(super) fn of_machine(record: &Record, machine: &str) -> Result<MachineNetwork, Error> {
+    let own = record.machine(machine)?;
+    let (namespace, switch) = (names::machine(&record.cluster, machine), names::switch(&record.cluster));
+    let (port, interface) = (names::port(machine), &own.interface);
+    let mac = names::mac(&record.cluster, machine, interface);
+    Ok(MachineNetwork {
+        host: format!(
+            "netns add {namespace}\nlink add {interface} netns {namespace} address {mac} type veth peer name {port} netns {switch}\n"
+        ),
+        switch: format!("link set {port} master br0\nlink set {port} up\n"),
+        machine: address_lines(own.ip, record, interface),
+    })
+}
+
+/// Duplicate address detection would hold back an IPv6 address for a second; the names' uniqueness is checked here.
+fn address_lines(ip: IpAddr, record: &Record, interface: &str) -> String {
+    let nodad = if ip.is_ipv6() { " nodad" } else { "" };
+    let prefix = record.network.prefix_len();
+    format!("link set lo up\naddress add {ip}/{prefix} dev {interface}{nodad}\nlink set {interface} up\n")
+}
+
+/// Removes a namespace; processes in it keep it alive until they end.
+pub(super) fn delete(namespace: &str) -> Result<(), Error> {
+    let path = path(namespace);
+    match unmount(&path, UnmountFlags::DETACH) {
+        // No such file, or not mounted.
+        Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(Error::io("unmount", &path)(error.into())),
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Error::io("remove", &path)),
+    }
+}
+
+/// Takes away the mount that `ip netns add` made for its directory, if no namespace of anybody is left in there.
+pub(super) fn tidy() {
+    let directory = Path::new(NETNS);
+    let is_empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
+    // Somebody may make a namespace just now: then the mount is busy, and stays.
+    if is_empty && unmount(directory, UnmountFlags::empty()).is_ok() {
+        let _ = fs::remove_dir(directory);
+    }
+}
+
+/// Runs lines of `ip` in a namespace, or in the host's.
+pub(super) fn batch(namespace: Option<&str>, lines: &str) -> Result<(), Error> {
+    let arguments: Vec<&str> = match namespace {
+        Some(namespace) => vec!["-n", namespace, "-batch", "-"],
+        None => vec!["-batch", "-"],
+    };
+    let fail = |message: String| Error::Program { program: format!("ip {}", arguments.join(" ")), message };
+    let started =
+        programs::command("ip", &arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = started.map_err(|error| fail(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // If ip ends early, what it says counts, not the broken pipe.
+        let _ = stdin.write_all(lines.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(fail(String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ")))
+}

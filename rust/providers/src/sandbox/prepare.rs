@@ -1,0 +1,217 @@
+//! The files of a machine: its directory on the computer, and what its own root gets before the first start.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::{
+    error::Error,
+    machine::{Machine, remove_file},
+    names, network, programs,
+    spec::MachineSpec,
+};
+
+/// The supervisor's script, the same for all machines.
+pub(super) const SUPERVISE: &str = include_str!("supervise.sh");
+
+/// What the supervisor of a machine reads, as file names and contents.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Settings(Vec<(&'static str, String)>);
+
+impl Settings {
+    /// Returns the settings that a machine shall have.
+    pub fn of(machine: &Machine<'_>, supervise: &Path) -> Result<Self, Error> {
+        let record = machine.record;
+        let network = network::of_machine(record, machine.name)?;
+        let container = names::container(&record.cluster, machine.name);
+        let variables = [
+            ("cgroup", machine.group().display().to_string()),
+            ("container", container.clone()),
+            ("hostname", machine.name.to_owned()),
+            ("machine_id", machine_id(machine)),
+            ("namespace", machine.namespace()),
+            ("port", names::port(machine.name)),
+            ("root", record.machine(machine.name)?.root.display().to_string()),
+            ("supervise", supervise.display().to_string()),
+            ("switch", names::switch(&record.cluster)),
+        ];
+        let lines: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
+        Ok(Self(vec![
+            ("settings", lines.concat()),
+            ("network", network.host),
+            ("network-switch", network.switch),
+            ("network-machine", network.machine),
+        ]))
+    }
+
+    /// Returns whether the files in `directory` are these.
+    pub fn are_in(&self, directory: &Path) -> bool {
+        self.0.iter().all(|(file, text)| fs::read_to_string(directory.join(file)).is_ok_and(|found| found == *text))
+    }
+
+    /// Writes the files into `directory`.
+    pub fn write(&self, directory: &Path) -> Result<(), Error> {
+        self.0.iter().try_for_each(|(file, text)| write(&directory.join(file), text.as_bytes(), 0o644))
+    }
+}
+
+/// systemd's machine-id(5): 32 hexadecimal digits, other ones after the machine was removed and made again.
+fn machine_id(machine: &Machine<'_>) -> String {
+    let host_key = host_key(&machine.directory()).unwrap_or_default();
+    names::digest(&["machine-id", machine.name, &host_key])[..32].to_owned()
+}
+
+/// Quotes a value for sh.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "'\\''"))
+}
+
+/// Makes directory, host key and first files of a machine that does not run; what is there stays.
+pub(super) fn make(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Error> {
+    let directory = machine.directory();
+    // Private: below it are the machine's own secrets.
+    make_dir(&directory, 0o700)?;
+    for (name, mode) in [("upper", 0o755), ("work", 0o755), ("merged", 0o755), ("nix", 0o755)] {
+        make_dir(&directory.join(name), mode)?;
+    }
+    make_host_key(&directory, &spec.name)?;
+    let marker = directory.join("prepared");
+    if marker.exists() {
+        return Ok(());
+    }
+    let upper = directory.join("upper");
+    let key = directory.join("host_key");
+    let private = fs::read(&key).map_err(Error::io("read", &key))?;
+    let public = host_key(&directory).unwrap_or_default();
+    let machine_id = machine_id(machine);
+    make_dir(&upper.join("root"), 0o700)?;
+    make_dir(&upper.join("root/.ssh"), 0o700)?;
+    for (path, contents, mode) in [
+        ("etc/ssh/ssh_host_ed25519_key", private.as_slice(), 0o600),
+        ("etc/ssh/ssh_host_ed25519_key.pub", format!("{public}\n").as_bytes(), 0o644),
+        ("etc/hostname", format!("{}\n", spec.name).as_bytes(), 0o644),
+        ("etc/machine-id", format!("{machine_id}\n").as_bytes(), 0o444),
+        ("etc/ssh/sshd_config.d/port.conf", format!("Port {}\n", spec.ssh_port).as_bytes(), 0o644),
+    ] {
+        write_below(&upper, Path::new(path), contents, mode)?;
+    }
+    for file in &spec.files {
+        let path = file.path.strip_prefix("/").unwrap_or(&file.path);
+        write_below(&upper, path, &file.contents, file.mode)?;
+    }
+    write(&marker, b"", 0o644)
+}
+
+/// Makes the machine's ed25519 host key, once.
+fn make_host_key(directory: &Path, name: &str) -> Result<(), Error> {
+    let key = directory.join("host_key");
+    if key.exists() {
+        return Ok(());
+    }
+    let new = directory.join("host_key.new");
+    remove_file(&new)?;
+    let (path, comment) = (new.display().to_string(), format!("root@{name}"));
+    programs::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", &path])?;
+    let public = directory.join("host_key.new.pub");
+    fs::rename(&public, directory.join("host_key.pub")).map_err(Error::io("rename", &public))?;
+    // The private key last: with it, the pair is whole.
+    fs::rename(&new, &key).map_err(Error::io("rename", &new))
+}
+
+/// Returns the public host key as an OpenSSH line, without the line's end.
+pub(super) fn host_key(directory: &Path) -> Option<String> {
+    let text = fs::read_to_string(directory.join("host_key.pub")).ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+/// Brings root's authorized keys to what is asked for, if they are not what was asked for last: a machine that changed
+/// its keys by itself keeps them.
+pub(super) fn sync_authorized_keys(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Error> {
+    let directory = machine.directory();
+    let wanted: String = spec.authorized_keys.iter().map(|key| format!("{key}\n")).collect();
+    let last = directory.join("authorized_keys");
+    if fs::read_to_string(&last).is_ok_and(|found| found == wanted) {
+        return Ok(());
+    }
+    // An overlay must not be changed from below while it is mounted: a running machine's root is reached by its process 1.
+    let root = match machine.processes().leader {
+        Some(leader) => PathBuf::from(format!("/proc/{leader}/root")),
+        None => directory.join("upper"),
+    };
+    write_inside(&root, "root/.ssh/authorized_keys", wanted.as_bytes())?;
+    write(&last, wanted.as_bytes(), 0o600)
+}
+
+/// Writes a file below a root that is not ours: no symbolic link in there leads out of it.
+fn write_inside(root: &Path, path: &str, contents: &[u8]) -> Result<(), Error> {
+    let full = root.join(path);
+    let fail = || Error::io("write", &full);
+    let directory = File::open(root).map_err(Error::io("open", root))?;
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = rustix::fs::openat2(&directory, path, flags, mode, ResolveFlags::IN_ROOT);
+    let file = file.map_err(|error| fail()(io::Error::from(error)))?;
+    File::from(file).write_all(contents).map_err(fail())
+}
+
+fn write_below(root: &Path, path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
+    let mut directory = root.to_owned();
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        directory.push(part);
+        if !directory.is_dir() {
+            make_dir(&directory, 0o755)?;
+        }
+    }
+    write(&root.join(path), contents, mode)
+}
+
+/// Writes a whole file: a reader sees the old one or the new one.
+pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
+    let fail = || Error::io("write", path);
+    let mut new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/"))).map_err(fail())?;
+    new.write_all(contents).map_err(fail())?;
+    new.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(fail())?;
+    new.persist(path).map_err(|error| fail()(error.error))?;
+    Ok(())
+}
+
+/// Makes a directory with exactly this mode, whatever the caller's umask.
+pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(Error::io("make", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_value_for_sh_stays_one_word() {
+        for value in ["plain", "a b", "it's", "$(x) `y` \\ \""] {
+            let line = format!("v={}; printf %s \"$v\"", quoted(value));
+            assert_eq!(programs::run("sh", &["-c", &line]).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_link_in_a_foreign_root_does_not_lead_out_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("machine"), dir.path().join("outside"));
+        fs::create_dir_all(root.join("root")).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("root/.ssh")).unwrap();
+        assert!(write_inside(&root, "root/.ssh/authorized_keys", b"key\n").is_err());
+        assert!(!outside.join("authorized_keys").exists());
+        fs::remove_file(root.join("root/.ssh")).unwrap();
+        fs::create_dir_all(root.join("etc/keys")).unwrap();
+        std::os::unix::fs::symlink("/etc/keys", root.join("root/.ssh")).unwrap();
+        write_inside(&root, "root/.ssh/authorized_keys", b"key\n").unwrap();
+        assert_eq!(fs::read(root.join("etc/keys/authorized_keys")).unwrap(), b"key\n");
+    }
+}

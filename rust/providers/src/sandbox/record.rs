@@ -1,0 +1,223 @@
+//! What the sandbox made or is about to make: `sandbox.json` in its state directory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{self, Write},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::Error,
+    names,
+    spec::{MachineSpec, SandboxSpec, operator_address},
+};
+
+/// The only version so far.
+const VERSION: u32 = 1;
+
+/// The record of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    version: u32,
+    pub cluster: String,
+    pub network: IpNet,
+    /// The operator's address in the node network.
+    pub operator_ip: IpAddr,
+    /// Whether switch and operator namespace were finished once; false while they are made.
+    pub switch_made: bool,
+    /// Where the unified control group hierarchy is mounted.
+    pub cgroups: PathBuf,
+    pub machines: BTreeMap<String, MachineRecord>,
+}
+
+/// The record of one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MachineRecord {
+    pub ip: IpAddr,
+    pub interface: String,
+    pub ssh_port: u16,
+    /// The Debian root below its overlay; it keeps this one while newer ones are made for others.
+    pub root: PathBuf,
+}
+
+impl Record {
+    /// Reads the record of a state directory, if there is one.
+    pub fn load(state_dir: &Path) -> Result<Option<Self>, Error> {
+        let path = file(state_dir);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(Error::io("read", &path))?,
+        };
+        serde_json::from_str(&text).map(Some).map_err(|source| Error::Record { path, source })
+    }
+
+    /// Reads the record of a state directory that must have one.
+    pub fn existing(state_dir: &Path) -> Result<Self, Error> {
+        Self::load(state_dir)?.ok_or_else(|| Error::NoSandbox { state_dir: state_dir.to_owned() })
+    }
+
+    /// Returns the record that `spec` leads to: the machines that are known, and the new ones with `root`.
+    pub fn plan(old: Option<&Self>, spec: &SandboxSpec, cgroups: &Path, root: &Path) -> Result<Self, Error> {
+        if let Some(old) = old
+            && (&old.cluster, old.network.trunc()) != (&spec.cluster, spec.network.trunc())
+        {
+            return Err(Error::OtherSandbox {
+                state_dir: spec.state_dir.clone(),
+                found: format!("{} ({})", old.cluster, old.network),
+                wanted: format!("{} ({})", spec.cluster, spec.network),
+            });
+        }
+        let mut machines = old.map(|old| old.machines.clone()).unwrap_or_default();
+        for machine in &spec.machines {
+            let known = machines.get(&machine.name);
+            // A root that is gone was removed together with the cache: its successor takes its place.
+            let root = known.map(|known| &known.root).filter(|root| root.is_dir()).map_or(root, |kept| kept);
+            machines.insert(machine.name.clone(), MachineRecord::new(machine, root));
+        }
+        check_addresses(&machines, spec)?;
+        let used: BTreeSet<IpAddr> =
+            machines.values().map(|machine| machine.ip).chain(spec.reserved.iter().copied()).collect();
+        let operator_ip = match old {
+            Some(old) if !used.contains(&old.operator_ip) => old.operator_ip,
+            _ => operator_address(&spec.network, &used).ok_or(Error::NetworkFull { network: spec.network })?,
+        };
+        Ok(Self {
+            version: VERSION,
+            cluster: spec.cluster.clone(),
+            network: spec.network.trunc(),
+            operator_ip,
+            switch_made: old.is_some_and(|old| old.switch_made && old.operator_ip == operator_ip),
+            cgroups: cgroups.to_owned(),
+            machines,
+        })
+    }
+
+    /// Writes the record; a reader sees the old one or the new one.
+    pub fn save(&self, state_dir: &Path) -> Result<(), Error> {
+        let path = file(state_dir);
+        let fail = || Error::io("write", &path);
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| fail()(error.into()))?;
+        text.push(b'\n');
+        let mut new = tempfile::NamedTempFile::new_in(state_dir).map_err(fail())?;
+        new.write_all(&text).map_err(fail())?;
+        new.as_file().sync_all().map_err(fail())?;
+        new.persist(&path).map_err(|error| fail()(error.error))?;
+        Ok(())
+    }
+
+    /// Returns the record of a machine.
+    pub fn machine(&self, name: &str) -> Result<&MachineRecord, Error> {
+        self.machines.get(name).ok_or_else(|| Error::UnknownMachine {
+            machine: name.to_owned(),
+            known: self.machines.keys().cloned().collect(),
+        })
+    }
+
+    /// Returns the control group of a machine.
+    pub fn group(&self, machine: &str) -> PathBuf {
+        self.cgroups.join(names::machine(&self.cluster, machine))
+    }
+}
+
+impl MachineRecord {
+    fn new(spec: &MachineSpec, root: &Path) -> Self {
+        Self { ip: spec.ip, interface: spec.interface.clone(), ssh_port: spec.ssh_port, root: root.to_owned() }
+    }
+}
+
+fn check_addresses(machines: &BTreeMap<String, MachineRecord>, spec: &SandboxSpec) -> Result<(), Error> {
+    for machine in &spec.machines {
+        let other = machines.iter().find(|(name, other)| **name != machine.name && other.ip == machine.ip);
+        if let Some((other, _)) = other {
+            return Err(Error::AddressTaken { machine: machine.name.clone(), other: other.clone(), ip: machine.ip });
+        }
+    }
+    Ok(())
+}
+
+fn file(state_dir: &Path) -> PathBuf {
+    state_dir.join("sandbox.json")
+}
+
+/// Returns the directory of a machine.
+pub(super) fn machine_dir(state_dir: &Path, machine: &str) -> PathBuf {
+    state_dir.join("machines").join(machine)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn spec(machines: &[(&str, &str)]) -> SandboxSpec {
+        let machine = |(name, ip): &(&str, &str)| MachineSpec::new(name, ip.parse().unwrap(), &[]);
+        SandboxSpec {
+            cluster: "magi".into(),
+            network: "10.13.13.0/24".parse().unwrap(),
+            reserved: vec!["10.13.13.254".parse().unwrap()],
+            machines: machines.iter().map(machine).collect(),
+            state_dir: "/state".into(),
+            cache_dir: "/cache".into(),
+        }
+    }
+
+    fn plan(old: Option<&Record>, machines: &[(&str, &str)]) -> Result<Record, Error> {
+        Record::plan(old, &spec(machines), Path::new("/cg"), Path::new("/cache/root-1"))
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Record::existing(dir.path()), Err(Error::NoSandbox { .. })));
+        let record = plan(None, &[("casper", "10.13.13.4")]).unwrap();
+        record.save(dir.path()).unwrap();
+        assert_eq!(Record::existing(dir.path()).unwrap(), record);
+        assert_eq!(record.group("casper"), Path::new("/cg/mch-magi.casper"));
+    }
+
+    #[test]
+    fn a_damaged_record_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["", "{", "[]", "{\"version\":1}", "{\"version\":1,\"new\":2}"] {
+            fs::write(file(dir.path()), text).unwrap();
+            let error = Record::load(dir.path()).unwrap_err();
+            assert!(error.to_string().contains("sandbox.json"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_is_no_longer_asked_for_stays_and_keeps_its_address() {
+        let old = plan(None, &[("casper", "10.13.13.4"), ("melchior", "10.13.13.3")]).unwrap();
+        let new = plan(Some(&old), &[("melchior", "10.13.13.3")]).unwrap();
+        assert_eq!(new.machines.keys().collect::<Vec<_>>(), ["casper", "melchior"]);
+        let error = plan(Some(&old), &[("balthazar", "10.13.13.4")]).unwrap_err();
+        assert!(error.to_string().contains("casper with the address 10.13.13.4"), "{error}");
+    }
+
+    #[test]
+    fn the_operator_moves_only_when_a_machine_takes_its_address() {
+        let mut old = plan(None, &[("casper", "10.13.13.4")]).unwrap();
+        assert_eq!(old.operator_ip.to_string(), "10.13.13.253", "254 is reserved");
+        old.switch_made = true;
+        let same = plan(Some(&old), &[("casper", "10.13.13.4"), ("melchior", "10.13.13.3")]).unwrap();
+        assert_eq!((same.operator_ip, same.switch_made), (old.operator_ip, true));
+        let moved = plan(Some(&old), &[("melchior", "10.13.13.253")]).unwrap();
+        assert_eq!((moved.operator_ip.to_string().as_str(), moved.switch_made), ("10.13.13.252", false));
+    }
+
+    #[test]
+    fn the_sandbox_of_another_network_is_not_taken_over() {
+        let old = plan(None, &[]).unwrap();
+        let mut other = spec(&[]);
+        other.network = "10.14.0.0/24".parse().unwrap();
+        let error = Record::plan(Some(&old), &other, Path::new("/cg"), Path::new("/r")).unwrap_err();
+        assert!(error.to_string().contains("magi (10.13.13.0/24), not of magi (10.14.0.0/24)"), "{error}");
+    }
+}

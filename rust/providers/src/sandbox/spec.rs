@@ -1,0 +1,292 @@
+//! What a sandbox shall be: its machines, its network, its directories.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Component, Path, PathBuf},
+};
+
+use ipnet::IpNet;
+
+use super::error::Error;
+
+/// Where the Debian root is kept if nothing else is said.
+pub const DEFAULT_CACHE_DIR: &str = "/var/cache/machinist";
+
+/// Returns the directory of a cluster's sandbox if nothing else is said.
+#[must_use]
+pub fn default_state_dir(cluster: &str) -> PathBuf {
+    Path::new("/var/lib/machinist/sandbox").join(cluster)
+}
+
+/// A sandbox as it shall be.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// The cluster's name, an RFC 1123 label; part of the names of its namespaces.
+    pub cluster: String,
+    /// The node network.
+    pub network: IpNet,
+    /// Addresses of the node network that are not for the operator, besides those of the machines: a virtual IP, a router.
+    pub reserved: Vec<IpAddr>,
+    /// The machines, in any order.
+    pub machines: Vec<MachineSpec>,
+    /// State of this sandbox; on a disk (an overlay's upper directory cannot be on every file system), absolute.
+    pub state_dir: PathBuf,
+    /// Shared by all sandboxes of this computer, absolute.
+    pub cache_dir: PathBuf,
+}
+
+/// One machine as it shall be.
+#[derive(Debug, Clone)]
+pub struct MachineSpec {
+    /// Host name, an RFC 1123 label.
+    pub name: String,
+    /// Its address in the node network.
+    pub ip: IpAddr,
+    /// Its network interface, usually `eth0`.
+    pub interface: String,
+    /// The port of its sshd, usually 22.
+    pub ssh_port: u16,
+    /// OpenSSH public key lines that may log in as root.
+    pub authorized_keys: Vec<String>,
+    /// Files of its root that are written when the machine is made, and never again.
+    pub files: Vec<SystemFile>,
+}
+
+impl MachineSpec {
+    /// Returns a machine with `eth0`, sshd on port 22 and no further files.
+    #[must_use]
+    pub fn new(name: &str, ip: IpAddr, authorized_keys: &[String]) -> Self {
+        Self {
+            name: name.to_owned(),
+            ip,
+            interface: "eth0".to_owned(),
+            ssh_port: 22,
+            authorized_keys: authorized_keys.to_vec(),
+            files: Vec::new(),
+        }
+    }
+}
+
+/// A file of a machine's root, owned by root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemFile {
+    /// Absolute path in the machine.
+    pub path: PathBuf,
+    /// The file's content.
+    pub contents: Vec<u8>,
+    /// Permission bits such as 0o644.
+    pub mode: u32,
+}
+
+impl SandboxSpec {
+    /// Checks everything that can be known without touching the computer.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] with the first thing that cannot be.
+    pub fn validate(&self) -> Result<(), Error> {
+        check_label("cluster", &self.cluster)?;
+        check_directory("state directory", &self.state_dir)?;
+        check_directory("cache directory", &self.cache_dir)?;
+        let mut names = BTreeSet::new();
+        let mut owners: BTreeMap<IpAddr, &str> = BTreeMap::new();
+        for machine in &self.machines {
+            machine.validate(&self.network)?;
+            if !names.insert(&machine.name) {
+                return refuse(format!("machine {}: the name is used twice", machine.name));
+            }
+            if let Some(other) = owners.insert(machine.ip, &machine.name) {
+                return refuse(format!("machine {}: the address {} is also {other}'s", machine.name, machine.ip));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MachineSpec {
+    fn validate(&self, network: &IpNet) -> Result<(), Error> {
+        let name = &self.name;
+        check_label("machine", name)?;
+        if !is_interface_name(&self.interface) {
+            return refuse(format!("machine {name}: `{}` is no name for a network interface", self.interface));
+        }
+        let (first, last) = usable(network);
+        let ip = number(self.ip);
+        if self.ip.is_ipv4() != network.addr().is_ipv4() || ip < first || ip > last {
+            return refuse(format!("machine {name}: {} is no usable address of the network {network}", self.ip));
+        }
+        if self.ssh_port == 0 {
+            return refuse(format!("machine {name}: 0 is no port"));
+        }
+        if let Some(key) = self.authorized_keys.iter().find(|key| key.contains('\n')) {
+            return refuse(format!("machine {name}: an authorized key has several lines: {key:?}"));
+        }
+        match self.files.iter().find(|file| !is_plain(&file.path)) {
+            Some(file) => {
+                refuse(format!("machine {name}: `{}` is no plain absolute path of a file", file.path.display()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the last usable address of `network` that is not in `used`: the operator's.
+pub(super) fn operator_address(network: &IpNet, used: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    let (first, last) = usable(network);
+    let mut candidate = last;
+    loop {
+        let ip = address(network, candidate);
+        if !used.contains(&ip) {
+            return Some(ip);
+        }
+        if candidate == first {
+            return None;
+        }
+        candidate -= 1;
+    }
+}
+
+/// Returns the first and last address that a machine may have, as numbers.
+///
+/// IPv4 networks wider than /31 keep their first and last address (RFC 922, RFC 3021); an IPv6 network wider than /127
+/// keeps its first (the subnet-router anycast address, RFC 4291).
+fn usable(network: &IpNet) -> (u128, u128) {
+    let (first, last) = (number(network.network()), number(network.broadcast()));
+    match network {
+        IpNet::V4(net) if net.prefix_len() < 31 => (first + 1, last - 1),
+        IpNet::V6(net) if net.prefix_len() < 127 => (first + 1, last),
+        _ => (first, last),
+    }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
+    }
+}
+
+fn address(network: &IpNet, number: u128) -> IpAddr {
+    match network {
+        // The number comes from `usable` of an IPv4 network and fits; saturating keeps the conversion total.
+        IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX))),
+        IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from(number)),
+    }
+}
+
+fn refuse<T>(reason: String) -> Result<T, Error> {
+    Err(Error::Spec { reason })
+}
+
+/// Accepts RFC 1123 labels in lower case: they become file, host and namespace names.
+pub(super) fn check_label(what: &str, text: &str) -> Result<(), Error> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label =
+        (1..=63).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-');
+    if is_label {
+        return Ok(());
+    }
+    refuse(format!("{what} `{text}`: only a-z, 0-9 and - are allowed, at most 63, with a letter or digit at both ends"))
+}
+
+/// The kernel takes 15 bytes without `/`, space or `:` (`dev_valid_name`); `ip -batch` reads quotes and comments.
+fn is_interface_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=15).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !matches!(text, "." | ".." | "lo")
+        && !text.starts_with('-')
+}
+
+fn is_plain(path: &Path) -> bool {
+    let mut components = path.components();
+    components.next() == Some(Component::RootDir)
+        && components.clone().count() > 0
+        && components.all(|component| matches!(component, Component::Normal(_)))
+}
+
+/// Overlay options separate by `,` and `:`, nspawn's bind option by `:`; a path with them could be read as another one.
+fn check_directory(what: &str, path: &Path) -> Result<(), Error> {
+    let Some(text) = path.to_str() else {
+        return refuse(format!("{what} {}: not UTF-8", path.display()));
+    };
+    if !is_plain(path) {
+        return refuse(format!("{what} {text}: not a plain absolute path"));
+    }
+    match text.find([',', ':', '\\', '"', '\'', '\n', ' ']) {
+        Some(_) => refuse(format!("{what} {text:?}: a comma, colon, quote, backslash or space cannot be in it")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[track_caller]
+    fn check_operator(network: &str, used: &[&str], expected: Option<&str>) {
+        let used = used.iter().map(|ip| ip.parse().unwrap()).collect();
+        let found = operator_address(&network.parse().unwrap(), &used);
+        assert_eq!(found, expected.map(|ip| ip.parse().unwrap()));
+    }
+
+    #[test]
+    fn the_operator_has_the_last_usable_address_that_is_free() {
+        check_operator("10.13.13.0/24", &[], Some("10.13.13.254"));
+        check_operator("10.13.13.7/24", &["10.13.13.254"], Some("10.13.13.253"));
+        check_operator("10.0.0.0/30", &["10.0.0.1", "10.0.0.2"], None);
+        check_operator("10.0.0.0/30", &["10.0.0.2"], Some("10.0.0.1"));
+        check_operator("10.0.0.0/31", &["10.0.0.1"], Some("10.0.0.0"));
+        check_operator("10.0.0.4/32", &["10.0.0.4"], None);
+        check_operator("0.0.0.0/0", &[], Some("255.255.255.254"));
+        check_operator("fd00::/64", &[], Some("fd00::ffff:ffff:ffff:ffff"));
+        check_operator("fd00::/127", &["fd00::1", "fd00::"], None);
+        check_operator("::/0", &[], Some("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"));
+    }
+
+    fn spec() -> SandboxSpec {
+        let machine = |name: &str, ip: &str| MachineSpec::new(name, ip.parse().unwrap(), &[]);
+        SandboxSpec {
+            cluster: "magi".into(),
+            network: "10.13.13.0/24".parse().unwrap(),
+            reserved: Vec::new(),
+            machines: vec![machine("casper", "10.13.13.4"), machine("melchior", "10.13.13.3")],
+            state_dir: default_state_dir("magi"),
+            cache_dir: DEFAULT_CACHE_DIR.into(),
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(change: impl FnOnce(&mut SandboxSpec), expected: &str) {
+        let mut spec = spec();
+        assert!(spec.validate().is_ok());
+        change(&mut spec);
+        let error = spec.validate().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_is_touched() {
+        check_refused(|spec| spec.cluster = "../etc".into(), "cluster `../etc`");
+        check_refused(|spec| spec.machines[0].name = "a b".into(), "machine `a b`");
+        check_refused(|spec| spec.machines[0].name = "melchior".into(), "used twice");
+        check_refused(
+            |spec| spec.machines[0].ip = spec.machines[1].ip,
+            "melchior: the address 10.13.13.3 is also casper's",
+        );
+        for ip in ["10.13.14.1", "10.13.13.0", "10.13.13.255", "fd00::1"] {
+            check_refused(|spec| spec.machines[0].ip = ip.parse().unwrap(), "no usable address");
+        }
+        for interface in ["lo", "", "abcdefghijklmnop", "a b", "a/b", "-x", "#"] {
+            check_refused(|spec| spec.machines[0].interface = interface.into(), "no name for a network");
+        }
+        for path in ["etc/x", "/", "/etc/../x"] {
+            let file = SystemFile { path: path.into(), contents: Vec::new(), mode: 0o644 };
+            check_refused(|spec| spec.machines[0].files = vec![file], "no plain absolute path");
+        }
+        check_refused(|spec| spec.machines[0].authorized_keys = vec!["a\nb".into()], "several lines");
+        check_refused(|spec| spec.state_dir = "state".into(), "not a plain absolute path");
+        check_refused(|spec| spec.cache_dir = "/a:b".into(), "colon");
+    }
+}

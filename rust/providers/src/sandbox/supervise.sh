@@ -1,0 +1,45 @@
+#!/bin/sh
+# Runs one machine of a sandbox until it powers off, and again after each of its reboots.
+# Written by machinist. usage: supervise DIRECTORY [boot]
+set -eu
+umask 022
+cd "$1"
+. ./settings
+
+# The second half, in a mount namespace of its own: its mounts go when the machine's last process goes.
+if [ "${2-}" = boot ]; then
+  mount -t cgroup2 none /sys/fs/cgroup
+  mount -t overlay overlay -o "lowerdir=$root,upperdir=$PWD/upper,workdir=$PWD/work" "$PWD/merged"
+  # Without these, nspawn takes the computer's own cgroup layout, and leaves a lock file behind when it is killed.
+  export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
+  exec systemd-nspawn --quiet --directory="$PWD/merged" --machine="$container" --hostname="$hostname" --uuid="$machine_id" \
+    --network-namespace-path="/run/netns/$namespace" --bind="$PWD/nix:/nix" --console=pipe --kill-signal=SIGRTMIN+3 \
+    --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN --register=no --keep-unit --resolv-conf=off --timezone=off \
+    --link-journal=no /usr/lib/machinist/init
+fi
+
+# Fails if the group is gone: then the sandbox was removed while this was starting, and nothing is started.
+echo $$ > "$cgroup/cgroup.procs"
+trap 'echo $? > exit' EXIT
+stat=$(cat "/proc/$$/stat")
+set -- "$1" ${stat##*) }
+shift 20
+# Field 22 of proc(5): with the start time, a process id that is used again is not taken for this process.
+echo "$$ $1" > supervisor.new
+mv supervisor.new supervisor
+
+while :; do
+  # A reboot starts with an empty network, as on a computer: no firewall rule, tunnel or address of the last run.
+  umount -l "/run/netns/$namespace" 2>/dev/null || true
+  rm -f "/run/netns/$namespace"
+  ip -n "$switch" link delete "$port" 2>/dev/null || true
+  ip -batch network
+  ip -n "$switch" -batch network-switch
+  if [ -e link-down ]; then ip -n "$switch" link set "$port" down; fi
+  ip -n "$namespace" -batch network-machine
+  : > connected
+  status=0
+  unshare --mount --propagation private "$supervise" "$PWD" boot || status=$?
+  # nspawn's code for "the machine wants to reboot", given with --keep-unit.
+  if [ "$status" != 133 ]; then exit "$status"; fi
+done

@@ -1,0 +1,405 @@
+//! The sandbox with real machines: as root, with a Debian root in the shared cache (made by the first run).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use machinist_providers::sandbox::{
+    DEFAULT_CACHE_DIR, Error, Event, Link, MachineSpec, MachineState, Report, SandboxSpec, Status, SystemFile, down,
+    reboot, remove, set_link, start, status, stop, up,
+};
+
+/// A sandbox of its own, which is taken away however the test ends.
+struct Rig {
+    spec: SandboxSpec,
+    directory: tempfile::TempDir,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = down(&self.spec.state_dir, &|_| ());
+    }
+}
+
+impl Rig {
+    /// Returns none, and says so, without root: namespaces and mounts cannot be made then.
+    fn new(cluster: &str, subnet: u8, machines: &[&str]) -> Option<Self> {
+        if fs::metadata("/proc/self").unwrap().uid() != 0 {
+            eprintln!("skipped: needs root");
+            return None;
+        }
+        // On a disk: an overlay's upper directory cannot be on every kind of /tmp.
+        let directory = tempfile::Builder::new().prefix("machinist-sandbox-").tempdir_in("/var/tmp").unwrap();
+        let key = directory.path().join("id");
+        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+        let public = fs::read_to_string(directory.path().join("id.pub")).unwrap().trim().to_owned();
+        let machine = |(index, name): (usize, &&str)| {
+            let ip = Ipv4Addr::new(10, 97, subnet, u8::try_from(index).unwrap() + 1);
+            MachineSpec::new(name, ip.into(), std::slice::from_ref(&public))
+        };
+        let spec = SandboxSpec {
+            cluster: cluster.to_owned(),
+            network: format!("10.97.{subnet}.0/24").parse().unwrap(),
+            reserved: Vec::new(),
+            machines: machines.iter().enumerate().map(machine).collect(),
+            state_dir: directory.path().join("state"),
+            cache_dir: DEFAULT_CACHE_DIR.into(),
+        };
+        Some(Self { spec, directory })
+    }
+
+    fn up(&self) -> (Report, Vec<Event>) {
+        let events = Mutex::new(Vec::new());
+        let result = up(&self.spec, &|event| events.lock().unwrap().push(event));
+        let report = result.unwrap_or_else(|error| panic!("{error}, hint: {:?}", error.hint()));
+        // The pins a person would have: exactly the reported keys.
+        let pins: String =
+            report.machines.iter().map(|machine| format!("{} {}\n", machine.ip, machine.host_key)).collect();
+        fs::write(self.directory.path().join("known_hosts"), pins).unwrap();
+        (report, events.into_inner().unwrap())
+    }
+
+    fn status(&self) -> Status {
+        status(&self.spec.state_dir).unwrap()
+    }
+
+    fn state_of(&self, machine: &str) -> MachineState {
+        self.status().machines.into_iter().find(|found| found.name == machine).unwrap().state
+    }
+
+    fn ip(&self, machine: &str) -> IpAddr {
+        self.spec.machines.iter().find(|spec| spec.name == machine).unwrap().ip
+    }
+
+    fn try_ssh(&self, machine: &str, command: &str) -> Output {
+        let ip = self.ip(machine);
+        let directory = self.directory.path().display();
+        Command::new("timeout")
+            .args(["60", "nsenter", &format!("--net=/run/netns/mch-{}._operator", self.spec.cluster), "ssh"])
+            .args([
+                "-F",
+                "none",
+                "-i",
+                &format!("{directory}/id"),
+                "-o",
+                &format!("UserKnownHostsFile={directory}/known_hosts"),
+            ])
+            .args(["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3"])
+            .args([&format!("root@{ip}"), command])
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn ssh(&self, machine: &str, command: &str) -> String {
+        let output = self.try_ssh(machine, command);
+        assert!(output.status.success(), "{machine}: {command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[track_caller]
+    fn check_nothing_is_left(&self) {
+        let prefix = format!("mch-{}.", self.spec.cluster);
+        assert_eq!(entries_with("/run/netns", &prefix), [""; 0]);
+        assert_eq!(entries_with(&cgroups(), &prefix), [""; 0]);
+        let state = self.spec.state_dir.display().to_string();
+        assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&state), "a mount is left");
+        assert_eq!(processes_with(&state), [0; 0]);
+        assert!(!self.spec.state_dir.exists(), "the state directory is left");
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn cgroups() -> String {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" cgroup2 ")).unwrap().to_owned();
+    line.split(' ').nth(1).unwrap().to_owned()
+}
+
+fn entries_with(directory: &str, prefix: &str) -> Vec<String> {
+    let names = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().into_string().unwrap_or_default());
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// Processes whose arguments name `text`, this one and zombies aside.
+fn processes_with(text: &str) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| *pid != std::process::id())
+        .filter(|pid| {
+            String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).contains(text)
+        })
+        .collect()
+}
+
+fn kill(pid: u32) {
+    run(Command::new("kill").args(["-9", &pid.to_string()]));
+}
+
+#[track_caller]
+fn wait_for(what: &str, is_true: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_true() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Addresses and routes of the host's own namespace.
+fn host_network() -> String {
+    let ip = |what: &[&str]| run(Command::new("ip").args(["-o"]).args(what));
+    format!("{}{}{}", ip(&["address", "show", "up"]), ip(&["route"]), ip(&["-6", "route"]))
+        // The lifetime of a leased address counts down.
+        .split_whitespace()
+        .filter(|word| !word.ends_with("sec"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn three_machines_come_up_and_a_second_up_changes_nothing_and_down_leaves_nothing() {
+    let names = ["balthazar", "casper", "melchior"];
+    let Some(rig) = Rig::new("test-three", 1, &names) else { return };
+    let before = host_network();
+    let (report, _) = rig.up();
+    assert_eq!(report.operator_ip.to_string(), "10.97.1.254");
+    assert_eq!(report.machines.iter().map(|machine| machine.started).collect::<Vec<_>>(), [true; 3]);
+    for name in names {
+        assert_eq!(rig.ssh(name, "systemctl is-system-running --wait"), "running", "{name}");
+        assert_eq!(rig.ssh(name, "hostname; cat /proc/1/comm"), format!("{name}\nsystemd"));
+        assert!(rig.ssh(name, "nix --version").contains(" 2.26."));
+        for other in names {
+            rig.ssh(name, &format!("ping -c1 -W2 {}", rig.ip(other)));
+        }
+        // Nothing of Debian's own runs or could be started: a deployed system brings its units.
+        assert!(!rig.try_ssh(name, "systemctl cat etcd.service haproxy.service ssh.service").status.success());
+        assert_eq!(rig.ssh(name, "ip route show default"), "", "no way out");
+    }
+    let ids: Vec<String> = names.iter().map(|name| rig.ssh(name, "cat /etc/machine-id")).collect();
+    assert!(ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
+
+    let pids = |status: Status| status.machines.iter().map(|machine| machine.pid.unwrap()).collect::<Vec<_>>();
+    let first = pids(rig.status());
+    let begun = Instant::now();
+    let (again, events) = rig.up();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(events.len(), 3);
+    assert!(events.iter().all(|event| matches!(event, Event::Unchanged { .. })), "{events:?}");
+    assert!(again.machines.iter().all(|machine| !machine.started));
+    assert_eq!(pids(rig.status()), first);
+    assert_eq!(host_network(), before, "the host's own network was touched");
+
+    down(&rig.spec.state_dir, &|_| ()).unwrap();
+    rig.check_nothing_is_left();
+    assert_eq!(host_network(), before);
+    down(&rig.spec.state_dir, &|_| ()).unwrap();
+}
+
+#[test]
+fn a_reboot_keeps_the_state_and_clears_the_network() {
+    let Some(mut rig) = Rig::new("test-reboot", 2, &["casper"]) else { return };
+    let file = SystemFile { path: "/etc/first/file".into(), contents: b"one".to_vec(), mode: 0o640 };
+    rig.spec.machines[0].files = vec![file];
+    let (first, _) = rig.up();
+    let state = &rig.spec.state_dir;
+    assert_eq!(rig.ssh("casper", "stat -c %a /etc/first/file; cat /etc/first/file"), "640\none");
+    // What only a reboot takes away: a file in /run, a firewall rule, an address.
+    let hello = "echo kept > /root/state; nix store add-file --name kept /root/state; touch /run/gone; \
+                 nft add table inet test; ip address add 10.97.2.77/24 dev eth0; sync";
+    let path = rig.ssh("casper", hello);
+    let check = |how: &str| {
+        let found = rig.ssh(
+            "casper",
+            &format!("cat /root/state {path}; ls /run/gone; nft list tables; ip -o -4 address show eth0; true"),
+        );
+        assert!(found.starts_with("kept\nkept\n"), "{how}: {found}");
+        assert!(!found.contains("gone") && !found.contains("table inet") && !found.contains(".77"), "{how}: {found}");
+    };
+    let pid = || rig.status().machines[0].pid;
+
+    let before = pid();
+    let _ = rig.try_ssh("casper", "systemctl reboot");
+    wait_for("systemctl reboot", || pid().is_some_and(|pid| Some(pid) != before));
+    start(state, "casper", &|_| ()).unwrap();
+    check("systemctl reboot");
+
+    reboot(state, "casper", &|_| ()).unwrap();
+    check("reboot");
+
+    let _ = rig.try_ssh("casper", "systemctl poweroff");
+    wait_for("systemctl poweroff", || rig.state_of("casper") == MachineState::Stopped);
+    assert!(matches!(reboot(state, "casper", &|_| ()), Err(Error::NotRunning { .. })));
+    let (second, _) = rig.up();
+    check("systemctl poweroff");
+    assert_eq!(second.machines[0].host_key, first.machines[0].host_key);
+
+    for pull_the_plug in [false, true] {
+        stop(state, "casper", pull_the_plug, &|_| ()).unwrap();
+        assert_eq!(rig.state_of("casper"), MachineState::Stopped);
+        start(state, "casper", &|_| ()).unwrap();
+        check("stop");
+    }
+}
+
+#[test]
+fn a_killed_supervisor_is_seen_and_healed_and_down_ends_the_orphans() {
+    let Some(rig) = Rig::new("test-kill", 3, &["casper", "melchior"]) else { return };
+    rig.up();
+    rig.ssh("casper", "echo kept > /root/state; sync");
+    let kill_keepers = |machine: &str| {
+        let directory = rig.spec.state_dir.join("machines").join(machine);
+        let keepers = processes_with(&directory.display().to_string());
+        assert!(keepers.len() >= 2, "supervisor and nspawn: {keepers:?}");
+        keepers.into_iter().for_each(kill);
+    };
+    kill_keepers("casper");
+    wait_for("the kill", || rig.state_of("casper") == MachineState::Unsupervised);
+    assert!(rig.status().machines[0].pid.is_some(), "the machine itself lives on");
+    let other = rig.status().machines[1].pid;
+
+    let (report, events) = rig.up();
+    assert!(
+        events.contains(&Event::Restarting { machine: "casper".into(), reason: "its supervisor is gone" }),
+        "{events:?}"
+    );
+    assert_eq!(report.machines.iter().map(|machine| machine.started).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(rig.ssh("casper", "cat /root/state"), "kept");
+    assert_eq!((rig.state_of("casper"), rig.status().machines[1].pid), (MachineState::Running, other));
+
+    kill_keepers("melchior");
+    down(&rig.spec.state_dir, &|_| ()).unwrap();
+    rig.check_nothing_is_left();
+}
+
+#[test]
+fn a_record_without_the_things_is_healed_or_removed() {
+    let Some(rig) = Rig::new("test-record", 4, &["casper"]) else { return };
+    rig.up();
+    let record = rig.spec.state_dir.join("sandbox.json");
+    let text = fs::read(&record).unwrap();
+    down(&rig.spec.state_dir, &|_| ()).unwrap();
+
+    // As if the run had been killed right after it wrote what it was about to make.
+    let only_the_record = || {
+        fs::create_dir_all(&rig.spec.state_dir).unwrap();
+        fs::write(&record, &text).unwrap();
+    };
+    only_the_record();
+    let found = rig.status();
+    assert!(!found.has_switch && found.machines[0].state == MachineState::Stopped);
+    down(&rig.spec.state_dir, &|_| ()).unwrap();
+    rig.check_nothing_is_left();
+    only_the_record();
+    rig.up();
+    assert_eq!(rig.ssh("casper", "echo up"), "up");
+
+    // The switch taken away under a running machine, and a plain file where a namespace was.
+    let switch = Path::new("/run/netns").join(format!("mch-{}._switch", rig.spec.cluster));
+    run(Command::new("umount").arg("-l").arg(&switch));
+    assert!(!rig.status().has_switch);
+    let (_, events) = rig.up();
+    assert!(
+        events.contains(&Event::Restarting { machine: "casper".into(), reason: "the switch was made anew" }),
+        "{events:?}"
+    );
+    assert_eq!(rig.ssh("casper", "echo up"), "up");
+
+    fs::write(&record, "{").unwrap();
+    assert!(matches!(down(&rig.spec.state_dir, &|_| ()), Err(Error::Record { .. })));
+    fs::write(&record, &text).unwrap();
+    down(&rig.spec.state_dir, &|_| ()).unwrap();
+    rig.check_nothing_is_left();
+}
+
+#[test]
+fn a_pulled_cable_cuts_a_machine_off_until_it_is_plugged_in() {
+    let Some(rig) = Rig::new("test-link", 5, &["casper", "melchior"]) else { return };
+    rig.up();
+    let state = &rig.spec.state_dir;
+    set_link(state, "casper", Link::Down).unwrap();
+    assert_eq!(rig.status().machines[0].link, Link::Down);
+    assert_eq!(rig.try_ssh("casper", "true").status.code(), Some(255), "ssh: no connection");
+    assert!(!rig.try_ssh("melchior", &format!("ping -c1 -W1 {}", rig.ip("casper"))).status.success());
+    set_link(state, "casper", Link::Up).unwrap();
+    rig.ssh("casper", "true");
+    let error = set_link(state, "balthazar", Link::Down).unwrap_err();
+    assert_eq!(error.hint().unwrap(), "there are: casper, melchior");
+}
+
+#[test]
+fn changed_settings_and_keys_reach_a_machine_that_exists() {
+    let Some(mut rig) = Rig::new("test-change", 6, &["casper", "melchior"]) else { return };
+    rig.up();
+    rig.ssh("casper", "echo kept > /root/state; sync");
+
+    // Another key: at once, without a restart.
+    let old = fs::read_to_string(rig.directory.path().join("id.pub")).unwrap();
+    for name in ["id", "id.pub"] {
+        fs::remove_file(rig.directory.path().join(name)).unwrap();
+    }
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(rig.directory.path().join("id")));
+    let public = fs::read_to_string(rig.directory.path().join("id.pub")).unwrap().trim().to_owned();
+    assert_eq!(rig.try_ssh("casper", "true").status.code(), Some(255), "the new key is not yet known");
+    rig.spec.machines[0].authorized_keys = vec![public];
+    let (report, _) = rig.up();
+    assert!(!report.machines[0].started);
+    assert!(!rig.ssh("casper", "cat /root/.ssh/authorized_keys").contains(old.trim()));
+
+    // The operator's address for a machine, and another port: it is started anew, and the operator moves.
+    rig.spec.machines[0].ip = "10.97.6.254".parse().unwrap();
+    let (report, _) = rig.up();
+    assert_eq!(report.operator_ip.to_string(), "10.97.6.253");
+    assert_eq!(rig.ssh("casper", "cat /root/state"), "kept");
+
+    let gone = rig.spec.machines.remove(1);
+    let (report, _) = rig.up();
+    assert_eq!(report.machines.len(), 1);
+    assert_eq!(rig.state_of("melchior"), MachineState::Running, "what is not asked for is left alone");
+    rig.spec.machines.push(MachineSpec { name: "balthazar".into(), ..gone });
+    assert!(matches!(up(&rig.spec, &|_| ()), Err(Error::AddressTaken { .. })));
+    remove(&rig.spec.state_dir, "melchior", &|_| ()).unwrap();
+    rig.up();
+}
+
+#[test]
+fn what_another_sandbox_made_is_not_taken_over() {
+    let Some(rig) = Rig::new("test-taken", 7, &["casper"]) else { return };
+    rig.up();
+    let mut other = rig.spec.clone();
+    other.state_dir = rig.directory.path().join("other");
+    let error = up(&other, &|_| ()).unwrap_err();
+    assert!(matches!(error, Error::NameTaken { .. }), "{error}");
+    down(&other.state_dir, &|_| ()).unwrap();
+    assert_eq!(rig.ssh("casper", "echo up"), "up", "the first one is unharmed");
+}
+
+#[test]
+fn a_machine_that_cannot_start_is_told_with_its_last_words() {
+    let Some(mut rig) = Rig::new("test-words", 8, &["casper", "melchior"]) else { return };
+    // A deployed system whose process 1 ends at once.
+    let broken = rig.spec.state_dir.join("machines/casper/nix/var/nix/profiles/system");
+    fs::create_dir_all(&broken).unwrap();
+    fs::write(broken.join("init"), "#!/bin/sh\necho no such closure\nexit 1\n").unwrap();
+    run(Command::new("chmod").arg("755").arg(broken.join("init")));
+    let error = up(&rig.spec, &|_| ()).unwrap_err().to_string();
+    assert!(error.contains("1 of 2 machines failed: casper: it ended before its sshd answered"), "{error}");
+    assert!(error.contains("no such closure"), "{error}");
+    assert_eq!(rig.state_of("melchior"), MachineState::Running, "the other one is up");
+    fs::remove_dir_all(PathBuf::from(&broken)).unwrap();
+    rig.spec.machines.truncate(1);
+    rig.up();
+}

@@ -1,0 +1,121 @@
+//! Where a host is and how to log in to it.
+
+use crate::known_hosts::host_pattern;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a session leads, for messages: prints as `user@host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The node's name in machines.nix.
+    pub node: String,
+    /// The user that logs in.
+    pub user: String,
+    /// The host's name or address that is connected to.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "{}@[{}]:{}", self.user, self.host, self.port)
+        } else {
+            write!(f, "{}@{}:{}", self.user, self.host, self.port)
+        }
+    }
+}
+
+/// How to reach a node. Values that are `None` come from the person's ssh_config, then from the defaults.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The node's name in machines.nix, for messages and hints.
+    pub node: String,
+    /// The host's name or address. The host key is pinned under this name, whatever `HostName` an
+    /// operator's own ssh_config maps it to, because the pins are shared by all operators.
+    pub host: String,
+    /// The TCP port; 22 when nothing says otherwise.
+    pub port: Option<u16>,
+    /// The user to log in as; root when nothing says otherwise.
+    pub user: Option<String>,
+    /// Private keys to try first, before the agent: a server counts attempts (sshd: 6), and an agent with
+    /// many keys would use them up.
+    pub identity_files: Vec<PathBuf>,
+    /// Private keys to try last; those of them that do not exist are passed over.
+    pub fallback_identity_files: Vec<PathBuf>,
+    /// The socket of an ssh-agent.
+    pub agent_socket: Option<PathBuf>,
+    /// A network namespace, such as `/run/netns/NAME`, in which the TCP connection is made.
+    pub namespace: Option<PathBuf>,
+    /// Whether commands that need root run under `sudo -n` when the user is not root.
+    pub become_root: bool,
+    /// An ssh_config file from which HostName, Port, User, IdentityFile, ConnectTimeout and ProxyCommand are
+    /// taken for `host`. Not used with a namespace: a sandbox's addresses may be anybody's elsewhere.
+    pub ssh_config: Option<PathBuf>,
+    /// How long resolving and connecting may take, and each step of the handshake and login; the
+    /// ssh_config's value, else 10 seconds.
+    pub connect_timeout: Option<Duration>,
+    /// How often a sign of life is asked for; a busy connection that stays silent four times as long is lost.
+    pub keepalive: Duration,
+}
+
+impl Destination {
+    /// Returns a destination that takes nothing from the person's environment: no agent, no ssh_config, no
+    /// keys but those that the caller adds.
+    pub fn new(node: impl Into<String>, host: impl Into<String>) -> Self {
+        Self {
+            node: node.into(),
+            host: host.into(),
+            port: None,
+            user: None,
+            identity_files: Vec::new(),
+            fallback_identity_files: Vec::new(),
+            agent_socket: None,
+            namespace: None,
+            become_root: true,
+            ssh_config: None,
+            connect_timeout: None,
+            keepalive: Duration::from_secs(5),
+        }
+    }
+
+    /// Adds what `ssh` itself would use: the agent of `$SSH_AUTH_SOCK`, `~/.ssh/config`, and the usual keys
+    /// `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa`.
+    #[must_use]
+    pub fn with_environment(mut self) -> Self {
+        self.agent_socket = std::env::var_os("SSH_AUTH_SOCK").filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(directory) = std::env::home_dir().map(|home| home.join(".ssh")) {
+            self.ssh_config = Some(directory.join("config")).filter(|path| path.exists());
+            self.fallback_identity_files =
+                ["id_ed25519", "id_ecdsa", "id_rsa"].iter().map(|name| directory.join(name)).collect();
+        }
+        self
+    }
+
+    /// Returns the name under which the host's key is pinned in known_hosts.
+    pub fn host_pattern(&self) -> String {
+        host_pattern(&self.host, self.port.unwrap_or(22))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_bracketed_in_messages() {
+        let endpoint = |host: &str| Endpoint { node: "a".into(), user: "root".into(), host: host.into(), port: 22 };
+        assert_eq!(endpoint("fd00::1").to_string(), "root@[fd00::1]:22");
+        assert_eq!(endpoint("10.0.0.2").to_string(), "root@10.0.0.2:22");
+    }
+
+    #[test]
+    fn a_key_is_pinned_under_the_port_of_machines_nix() {
+        let mut destination = Destination::new("a", "10.0.0.2");
+        assert_eq!(destination.host_pattern(), "10.0.0.2");
+        destination.port = Some(2222);
+        assert_eq!(destination.host_pattern(), "[10.0.0.2]:2222");
+    }
+}

@@ -1,0 +1,228 @@
+//! What can go wrong between here and a host, one variant a step.
+
+use crate::auth::{AuthAttempt, AuthOutcome};
+use crate::destination::Endpoint;
+use crate::fingerprint::Fingerprint;
+use crate::known_hosts::KnownHostsError;
+use crate::request::Status;
+use crate::ssh_config::SshConfigError;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why no TCP connection came about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectFailure {
+    /// The host answered that nothing listens on the port.
+    #[error("connection refused: the host is up, but nothing listens on this port")]
+    Refused,
+    /// Nobody answered in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    NoAnswer(Duration),
+    /// The network said that there is no way there.
+    #[error("no route to the host: {0}")]
+    NoRoute(#[source] io::Error),
+    /// Anything else that the operating system reports.
+    #[error("{0}")]
+    Other(#[source] io::Error),
+}
+
+/// A step of the work on a host that failed. Each message begins with the node's name.
+#[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the fields that all variants share are described here: `at` says where the \
+    session leads, `label` is the request's short name, `source` the cause"
+)]
+pub enum RemoteError {
+    /// The person's ssh_config cannot be followed.
+    #[error("{node}: cannot tell how to connect")]
+    SshConfig {
+        node: String,
+        #[source]
+        source: SshConfigError,
+    },
+    /// The host's name has no address.
+    #[error("{}: cannot resolve {}", at.node, at.host)]
+    Resolve {
+        at: Arc<Endpoint>,
+        #[source]
+        source: io::Error,
+    },
+    /// The network namespace of a sandbox machine cannot be entered.
+    #[error("{}: cannot enter the network namespace {}", at.node, path.display())]
+    Namespace {
+        at: Arc<Endpoint>,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The ProxyCommand of the ssh_config cannot be started.
+    #[error("{}: cannot start the ProxyCommand `{command}`", at.node)]
+    Proxy {
+        at: Arc<Endpoint>,
+        command: String,
+        #[source]
+        source: io::Error,
+    },
+    /// No TCP connection came about.
+    #[error("{}: cannot connect to {at}", at.node)]
+    Connect {
+        at: Arc<Endpoint>,
+        #[source]
+        source: ConnectFailure,
+    },
+    /// What answered does not speak SSH as we do.
+    #[error("{}: SSH handshake with {at} failed", at.node)]
+    Handshake {
+        at: Arc<Endpoint>,
+        #[source]
+        source: ssh2::Error,
+    },
+    /// No key is pinned for this host.
+    #[error("{}: the host key of {at} is not known: it offers {algorithm} {found}", at.node)]
+    HostKeyUnknown { at: Arc<Endpoint>, algorithm: String, found: Fingerprint },
+    /// The host offers another key than the pinned one.
+    #[error("{}: the host key of {at} has changed: pinned is {}, it offers {algorithm} {found}", at.node, list(pinned))]
+    HostKeyChanged { at: Arc<Endpoint>, pinned: Vec<Fingerprint>, algorithm: String, found: Fingerprint },
+    /// The accepted key cannot be recorded.
+    #[error("{}: cannot pin the host key of {at}", at.node)]
+    PinHostKey {
+        at: Arc<Endpoint>,
+        #[source]
+        source: KnownHostsError,
+    },
+    /// No key was accepted.
+    #[error("{}: {at} accepts none of our keys: {}", at.node, list(attempts))]
+    Auth { at: Arc<Endpoint>, attempts: Vec<AuthAttempt> },
+    /// A request that no host can run, refused before anything was sent.
+    #[error("{}: cannot run `{label}`: {reason}", at.node)]
+    InvalidRequest { at: Arc<Endpoint>, label: String, reason: &'static str },
+    /// The connection stands, but the host opens no channel for the command, or breaks it off.
+    #[error("{}: {at} does not run `{label}`", at.node)]
+    Channel {
+        at: Arc<Endpoint>,
+        label: String,
+        #[source]
+        source: ssh2::Error,
+    },
+    /// The command took too long and was stopped.
+    #[error("{}: `{label}` took longer than {} s on {at}", at.node, limit.as_secs_f32())]
+    Timeout { at: Arc<Endpoint>, label: String, limit: Duration },
+    /// The connection broke. The command may have run on.
+    #[error("{}: connection to {at} lost during `{label}` after {:.1} s: {reason}", at.node, after.as_secs_f32())]
+    ConnectionLost { at: Arc<Endpoint>, label: String, after: Duration, reason: String },
+    /// What was to be sent to the command could not be read here.
+    #[error("{}: cannot read the input of `{label}`", at.node)]
+    Input {
+        at: Arc<Endpoint>,
+        label: String,
+        #[source]
+        source: io::Error,
+    },
+    /// What the command wrote could not be stored here.
+    #[error("{}: cannot store the output of `{label}`", at.node)]
+    Output {
+        at: Arc<Endpoint>,
+        label: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The command wrote more than the caller takes.
+    #[error("{}: `{label}` wrote more than {limit} bytes on {at}", at.node)]
+    OutputTooLong { at: Arc<Endpoint>, label: String, limit: usize },
+    /// The user may not become root without a password.
+    #[error("{}: {at} does not let {} become root for `{label}`: {message}", at.node, at.user)]
+    BecomeRoot { at: Arc<Endpoint>, label: String, message: String },
+    /// The command ran and failed; `stderr` holds its last lines.
+    #[error("{}: `{label}` {status} on {at}{}", at.node, indented(stderr))]
+    Command { at: Arc<Endpoint>, label: String, status: Status, stderr: String },
+    /// The command succeeded, but its answer is not of the agreed form.
+    #[error("{}: `{label}` gave an unexpected answer on {at}: {answer}", at.node)]
+    Answer { at: Arc<Endpoint>, label: String, answer: String },
+}
+
+impl RemoteError {
+    /// Returns what a person can do about it: a command or an edit.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::SshConfig { source, .. } => source.hint(),
+            Self::Resolve { at, .. } => {
+                Some(format!("set machines.{}.ssh.host to a name that resolves or to an address", at.node))
+            }
+            Self::Namespace { path, .. } => {
+                Some(format!("start the sandbox with `machinist sandbox up` (as root): {} must exist", path.display()))
+            }
+            Self::Proxy { command, .. } => Some(format!("try the command by hand: {command}")),
+            Self::Connect { at, source } => Some(match source {
+                ConnectFailure::Refused => {
+                    format!("check that sshd runs on {} and listens on port {}", at.host, at.port)
+                }
+                ConnectFailure::NoAnswer(_) => {
+                    format!(
+                        "check that {} is up and that no firewall drops port {}: ping {}",
+                        at.host, at.port, at.host
+                    )
+                }
+                ConnectFailure::NoRoute(_) => format!("check the route from here: ip route get {}", at.host),
+                ConnectFailure::Other(_) => return None,
+            }),
+            Self::Handshake { at, .. } => {
+                Some(format!("see what answers there: ssh -v -p {} {}@{}", at.port, at.user, at.host))
+            }
+            Self::HostKeyUnknown { at, found, .. } => Some(format!(
+                "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's console, then: \
+                 machinist deploy {} --accept-host-key {found}",
+                at.node
+            )),
+            Self::HostKeyChanged { at, found, .. } => Some(format!(
+                "if the machine was installed again, accept its new key with: machinist deploy {} --accept-host-key {found}; \
+                 otherwise somebody may be between here and it",
+                at.node
+            )),
+            Self::PinHostKey { source, .. } => source.hint(),
+            Self::Auth { at, attempts } => Some(auth_hint(at, attempts)),
+            Self::BecomeRoot { at, .. } => Some(format!(
+                "set machines.{}.ssh.user to root, or allow {} to use sudo without a password",
+                at.node, at.user
+            )),
+            Self::ConnectionLost { .. } => Some("run the command again: it continues where the host stands".to_owned()),
+            Self::InvalidRequest { .. }
+            | Self::Channel { .. }
+            | Self::Timeout { .. }
+            | Self::Input { .. }
+            | Self::Output { .. }
+            | Self::OutputTooLong { .. }
+            | Self::Command { .. }
+            | Self::Answer { .. } => None,
+        }
+    }
+
+    /// Tells whether the same request may succeed on a new connection, as after a reboot of the host.
+    pub fn is_connection_failure(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::ConnectionLost { .. } | Self::Handshake { .. })
+    }
+}
+
+fn auth_hint(at: &Endpoint, attempts: &[AuthAttempt]) -> String {
+    let encrypted = attempts.iter().find(|attempt| matches!(attempt.outcome, AuthOutcome::Encrypted));
+    match encrypted {
+        Some(attempt) => format!("add the encrypted key to ssh-agent: ssh-add {}", attempt.key),
+        None => format!(
+            "see that {} has one of these keys in its authorized keys, or name the right one: ssh-add FILE",
+            at.user
+        ),
+    }
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    match items {
+        [] => "there are none to try".to_owned(),
+        items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn indented(stderr: &str) -> String {
+    stderr.lines().map(|line| format!("\n  {line}")).collect()
+}

@@ -1,0 +1,258 @@
+//! The pinned host keys of a cluster: `state/known_hosts`, in OpenSSH's known_hosts format.
+//!
+//! The file is committed and shared by the operators, so it is sorted, not hashed, one line a host and key.
+//! OpenSSH's own commands read it: `ssh -o UserKnownHostsFile=state/known_hosts ...`.
+
+use crate::fingerprint::Fingerprint;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A host's public key in wire form (RFC 4253, 6.6), which begins with the name of its algorithm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostKey {
+    algorithm: String,
+    blob: Vec<u8>,
+}
+
+impl HostKey {
+    /// Reads a key's wire form; `None` when it does not begin with the name of an algorithm.
+    pub fn from_blob(blob: &[u8]) -> Option<Self> {
+        let (length, rest) = blob.split_first_chunk::<4>()?;
+        let name = rest.get(..u32::from_be_bytes(*length) as usize)?;
+        let algorithm = std::str::from_utf8(name).ok().filter(|name| is_algorithm_name(name))?;
+        Some(Self { algorithm: algorithm.to_owned(), blob: blob.to_vec() })
+    }
+
+    /// Reads `ALGORITHM BASE64 [COMMENT]`, the form of `.pub` files; `None` when it is not of this form.
+    pub fn from_openssh(text: &str) -> Option<Self> {
+        let mut fields = text.split_whitespace();
+        let algorithm = fields.next()?;
+        let key = Self::from_blob(&STANDARD.decode(fields.next()?).ok()?)?;
+        (key.algorithm == algorithm).then_some(key)
+    }
+
+    /// Returns the key's algorithm, such as `ssh-ed25519`.
+    pub fn algorithm(&self) -> &str {
+        &self.algorithm
+    }
+
+    /// Returns the key's SHA256 fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_key_blob(&self.blob)
+    }
+
+    /// Returns `ALGORITHM BASE64`, without comment.
+    pub fn to_openssh(&self) -> String {
+        format!("{} {}", self.algorithm, STANDARD.encode(&self.blob))
+    }
+}
+
+fn is_algorithm_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+}
+
+/// Returns how a host is named in known_hosts: `host`, or `[host]:port` for a port that is not 22.
+pub fn host_pattern(host: &str, port: u16) -> String {
+    // OpenSSH compares names in lower case.
+    let host = host.to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+/// What is wrong with a known_hosts file.
+#[derive(Debug, thiserror::Error)]
+pub enum KnownHostsError {
+    /// The file is there but cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The file cannot be replaced; the old one is untouched.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A line is of a form that a pinned host key never has.
+    #[error("{}:{line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line's number, from 1.
+        line: usize,
+        /// What it is instead.
+        reason: &'static str,
+    },
+}
+
+impl KnownHostsError {
+    /// Returns what a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Line { path, line, .. } => Some(format!(
+                "write line {line} of {} as `HOST ALGORITHM BASE64`, as `ssh-keyscan HOST` prints it, or remove it",
+                path.display()
+            )),
+            Self::Read { .. } | Self::Write { .. } => None,
+        }
+    }
+}
+
+/// The file's contents: comments in their order, then the keys of each host, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Entries {
+    comments: Vec<String>,
+    keys: BTreeMap<String, Vec<HostKey>>,
+}
+
+/// The pinned host keys. Shared by reference between the threads that connect to hosts.
+#[derive(Debug)]
+pub struct KnownHosts {
+    path: PathBuf,
+    entries: Mutex<Entries>,
+}
+
+impl KnownHosts {
+    /// Reads the file; one that does not exist yet pins nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line is hashed, has a marker (`@cert-authority`) or is no key: such
+    /// lines would be lost on writing, so nothing is read then.
+    pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
+        Ok(Self { path: path.to_owned(), entries: Mutex::new(read(path)?) })
+    }
+
+    /// Returns the file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the keys pinned for a host named as [`host_pattern`] names it; none for an unknown host.
+    pub fn keys(&self, pattern: &str) -> Vec<HostKey> {
+        self.lock().keys.get(pattern).cloned().unwrap_or_default()
+    }
+
+    /// Pins `key` as the host's only key and writes the file atomically; returns whether anything changed.
+    ///
+    /// # Errors
+    /// The file has become unreadable, or cannot be written.
+    pub fn pin(&self, pattern: &str, key: HostKey) -> Result<bool, KnownHostsError> {
+        self.change(|entries| {
+            entries.keys.insert(pattern.to_owned(), vec![key]);
+        })
+    }
+
+    /// Forgets a host and writes the file atomically; returns whether anything changed.
+    ///
+    /// # Errors
+    /// The file has become unreadable, or cannot be written.
+    pub fn forget(&self, pattern: &str) -> Result<bool, KnownHostsError> {
+        self.change(|entries| {
+            entries.keys.remove(pattern);
+        })
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Entries)) -> Result<bool, KnownHostsError> {
+        let mut entries = self.lock();
+        // Read again: another process may have pinned a key since.
+        let before = read(&self.path)?;
+        let mut after = before.clone();
+        edit(&mut after);
+        if after != before {
+            write(&self.path, &render(&after))?;
+        }
+        let changed = after != before;
+        *entries = after;
+        Ok(changed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(path: &Path) -> Result<Entries, KnownHostsError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            parse(&text).map_err(|(line, reason)| KnownHostsError::Line { path: path.to_owned(), line, reason })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Entries::default()),
+        Err(source) => Err(KnownHostsError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn parse(text: &str) -> Result<Entries, (usize, &'static str)> {
+    let mut entries = Entries::default();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('#') {
+            entries.comments.push(line.to_owned());
+        } else if !line.is_empty() {
+            let (patterns, key) = parse_line(line).map_err(|reason| (index + 1, reason))?;
+            for pattern in patterns.split(',') {
+                let keys = entries.keys.entry(pattern.to_ascii_lowercase()).or_default();
+                if !keys.contains(&key) {
+                    keys.push(key.clone());
+                    keys.sort();
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+fn parse_line(line: &str) -> Result<(&str, HostKey), &'static str> {
+    if line.starts_with('@') {
+        return Err("markers such as @cert-authority and @revoked are not supported");
+    }
+    let (patterns, key) = line.split_once(char::is_whitespace).ok_or("no key after the host's name")?;
+    if patterns.starts_with('|') {
+        return Err("hashed host names are not supported");
+    }
+    if patterns.contains(['*', '?', '!']) {
+        return Err("a pattern in place of a host's name is not supported");
+    }
+    if patterns.split(',').any(str::is_empty) {
+        return Err("an empty host name");
+    }
+    HostKey::from_openssh(key).map(|key| (patterns, key)).ok_or("not a public key of the form ALGORITHM BASE64")
+}
+
+fn render(entries: &Entries) -> String {
+    let keys = entries
+        .keys
+        .iter()
+        .flat_map(|(pattern, keys)| keys.iter().map(move |key| format!("{pattern} {}\n", key.to_openssh())));
+    entries.comments.iter().map(|comment| format!("{comment}\n")).chain(keys).collect()
+}
+
+/// Replaces the file in one step: a reader sees the old text or the new one.
+fn write(path: &Path, text: &str) -> Result<(), KnownHostsError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let replace = || -> io::Result<()> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)?;
+        let mut file = tempfile::Builder::new().prefix(".known_hosts.").tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        // Public keys: readable like the other committed files, where a temporary file is 0600.
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        std::fs::File::open(directory)?.sync_all()
+    };
+    replace().map_err(|source| KnownHostsError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+#[path = "known_hosts_tests.rs"]
+mod tests;

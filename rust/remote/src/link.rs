@@ -1,0 +1,185 @@
+//! The bounded queues between a caller's thread and the connection's driver thread.
+//!
+//! One [`Link`] belongs to one channel. The caller blocks on it; the driver never does: it is woken through
+//! a [`Waker`] that its poll watches. Neither side holds more than about 1 MiB for the other.
+
+use crate::request::{Status, Stream};
+use rustix::event::{EventfdFlags, eventfd};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// How many bytes wait in one direction before the other side has to take some.
+const QUEUE_LIMIT: usize = 1 << 20;
+
+/// Wakes the driver out of its poll.
+#[derive(Debug)]
+pub(crate) struct Waker(OwnedFd);
+
+impl Waker {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    pub fn wake(&self) {
+        // Fails only when the counter is full, and then the driver is about to wake anyway.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Forgets all wake-ups so far.
+    pub fn reset(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Why a channel ended without a status.
+#[derive(Debug)]
+pub(crate) enum ChannelFailure {
+    /// The connection broke; with the reason.
+    Lost(String),
+    /// The host refused the channel or the command.
+    Channel(ssh2::Error),
+}
+
+/// What the driver reports to the caller.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Data(Stream, Vec<u8>),
+    Done(Result<Status, ChannelFailure>),
+}
+
+/// What the driver is to send next.
+pub(crate) enum Feed {
+    Chunk(Vec<u8>),
+    /// The caller has nothing more right now.
+    Empty,
+    /// The caller will never have more.
+    End,
+}
+
+#[derive(Default)]
+struct State {
+    input: VecDeque<Vec<u8>>,
+    input_bytes: usize,
+    input_ended: bool,
+    events: VecDeque<Event>,
+    event_bytes: usize,
+    cancelled: bool,
+    done: bool,
+}
+
+/// The two queues of one channel.
+pub(crate) struct Link {
+    state: Mutex<State>,
+    changed: Condvar,
+    waker: Arc<Waker>,
+}
+
+impl Link {
+    pub fn new(waker: Arc<Waker>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), waker })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Caller: queues input; waits while there is too much of it. Returns whether anybody still wants it.
+    pub fn send(&self, chunk: Vec<u8>) -> bool {
+        let mut state = self.lock();
+        // The first chunk goes in at any size: a caller's bytes are not copied piece by piece.
+        while state.input_bytes >= QUEUE_LIMIT && !state.cancelled && !state.done {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let wanted = !state.cancelled && !state.done;
+        if wanted && !chunk.is_empty() {
+            state.input_bytes += chunk.len();
+            state.input.push_back(chunk);
+            self.waker.wake();
+        }
+        wanted
+    }
+
+    /// Caller: no more input follows.
+    pub fn end_input(&self) {
+        self.lock().input_ended = true;
+        self.waker.wake();
+    }
+
+    /// Caller: takes the next event; `None` when the deadline has passed.
+    pub fn next(&self, deadline: Option<Instant>) -> Option<Event> {
+        let mut state = self.lock();
+        loop {
+            if let Some(event) = state.events.pop_front() {
+                if let Event::Data(_, bytes) = &event {
+                    let was_full = state.event_bytes >= QUEUE_LIMIT;
+                    state.event_bytes -= bytes.len();
+                    if was_full && state.event_bytes < QUEUE_LIMIT {
+                        self.waker.wake();
+                    }
+                }
+                return Some(event);
+            }
+            state = match deadline {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Caller: wants nothing more of this channel; the driver closes it.
+    pub fn cancel(&self) {
+        self.lock().cancelled = true;
+        self.changed.notify_all();
+        self.waker.wake();
+    }
+
+    /// Driver: takes the next input.
+    pub fn take_input(&self) -> Feed {
+        let mut state = self.lock();
+        match state.input.pop_front() {
+            Some(chunk) => {
+                state.input_bytes -= chunk.len();
+                self.changed.notify_all();
+                Feed::Chunk(chunk)
+            }
+            None if state.input_ended => Feed::End,
+            None => Feed::Empty,
+        }
+    }
+
+    /// Driver: tells whether the caller has room for more data.
+    pub fn has_room(&self) -> bool {
+        self.lock().event_bytes < QUEUE_LIMIT
+    }
+
+    /// Driver: tells whether the caller has gone.
+    pub fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Driver: hands data or the result to the caller. After the result, input is no longer wanted.
+    pub fn report(&self, event: Event) {
+        let mut state = self.lock();
+        match &event {
+            Event::Data(_, bytes) => state.event_bytes += bytes.len(),
+            Event::Done(_) => state.done = true,
+        }
+        state.events.push_back(event);
+        self.changed.notify_all();
+    }
+}

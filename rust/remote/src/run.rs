@@ -1,0 +1,321 @@
+//! One request on one channel, from the caller's side.
+
+use crate::destination::Endpoint;
+use crate::driver::{Inbox, Job, Target};
+use crate::error::RemoteError;
+use crate::link::{ChannelFailure, Event, Link};
+use crate::request::{OnLine, Output, Request, Status, Stdin, Stream};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much of a line is gathered before it is passed on in parts.
+const LINE_LIMIT: usize = 64 << 10;
+
+/// How much is read from a [`Stdin::Reader`] at once.
+const READ_SIZE: usize = 256 << 10;
+
+/// How much later than here the host's own `timeout` strikes: the error should come from here.
+const HOST_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+
+/// Wraps a script so that a part of it is a syntax error: when the connection breaks while it is sent,
+/// nothing runs.
+fn whole_or_nothing(script: &str) -> Vec<u8> {
+    // `unset` also keeps an empty script from being a syntax error, and makes it succeed.
+    format!("{{ unset s\n{script}\n}}").into_bytes()
+}
+
+/// Returns the command line that reads a script of `length` bytes from standard input and evaluates it.
+///
+/// The script is evaluated in the loader's own shell, from a variable: `sh -c "$s"` would show it in the
+/// process table. GNU `head` reads not a byte more than asked, so that the script finds its own input.
+/// The line is understood by the login shells that people have: POSIX ones, fish and csh.
+fn loader(length: usize, timeout: Duration, sudo: bool) -> String {
+    let become_root = if sudo { "sudo -n -- " } else { "" };
+    // 10^8 seconds, three years, is as good as none; some `timeout` programs refuse much more.
+    let seconds = (timeout + HOST_TIMEOUT_MARGIN).as_secs().clamp(1, 100_000_000);
+    format!("exec {become_root}timeout -k 10 {seconds} /bin/sh -c 's=$(head -c {length}) && eval \"$s\"'")
+}
+
+/// Runs `request` on a new channel.
+pub(crate) fn run(
+    inbox: &Inbox,
+    at: &Arc<Endpoint>,
+    may_sudo: bool,
+    request: Request<'_>,
+) -> Result<Output, RemoteError> {
+    let label = request.label;
+    if request.script.contains('\0') {
+        return Err(RemoteError::InvalidRequest { at: at.clone(), label, reason: "the script holds a NUL byte" });
+    }
+    let sudo = may_sudo && request.become_root && at.user != "root";
+    let script = whole_or_nothing(&request.script);
+    let command = loader(script.len(), request.timeout, sudo);
+    let call = Call {
+        at,
+        label,
+        started: Instant::now(),
+        limit: request.timeout,
+        link: Link::new(inbox.waker.clone()),
+        input_error: Arc::default(),
+    };
+    call.link.send(script);
+    feed(&call.link, request.stdin, &call.input_error);
+    inbox.submit(Job::new(Target::Command(command), call.link.clone())).map_err(|reason| call.lost(reason))?;
+    let sink = Sink { on_line: request.on_line, writer: request.stdout, limit: request.output_limit };
+    let output = call.collect(sink)?;
+    // sudo itself speaks before the script could.
+    let refused = sudo && output.status == Status::Exited(1) && output.stderr.starts_with(b"sudo: ");
+    if refused {
+        let message = output.stderr_text().trim().to_owned();
+        return Err(RemoteError::BecomeRoot { at: at.clone(), label: call.label.clone(), message });
+    }
+    Ok(output)
+}
+
+/// Starts sending the input.
+fn feed(link: &Arc<Link>, stdin: Stdin, input_error: &Arc<Mutex<Option<io::Error>>>) {
+    match stdin {
+        Stdin::None => link.end_input(),
+        Stdin::Bytes(bytes) => {
+            link.send(bytes);
+            link.end_input();
+        }
+        Stdin::Reader(mut reader) => {
+            let (link, input_error) = (link.clone(), input_error.clone());
+            // Detached: a reader that never returns must not hold up a request that has timed out.
+            std::thread::spawn(move || match forward(&mut *reader, &link) {
+                Ok(()) => link.end_input(),
+                Err(error) => {
+                    *input_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    link.cancel();
+                    // The caller waits for events only.
+                    link.report(Event::Done(Err(ChannelFailure::Lost("input failed".to_owned()))));
+                }
+            });
+        }
+    }
+}
+
+fn forward(reader: &mut dyn Read, link: &Link) -> io::Result<()> {
+    loop {
+        let mut chunk = vec![0; READ_SIZE];
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(length) => {
+                chunk.truncate(length);
+                if !link.send(chunk) {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Where the output goes.
+struct Sink<'a> {
+    on_line: Option<OnLine<'a>>,
+    writer: Option<&'a mut (dyn Write + Send)>,
+    limit: usize,
+}
+
+/// A request under way.
+struct Call<'a> {
+    at: &'a Arc<Endpoint>,
+    label: String,
+    started: Instant,
+    limit: Duration,
+    link: Arc<Link>,
+    input_error: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        // Also when the callback panics: the channel must not stay open. Without effect after the end.
+        self.link.cancel();
+    }
+}
+
+impl Call<'_> {
+    fn collect(&self, mut sink: Sink<'_>) -> Result<Output, RemoteError> {
+        let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
+        let deadline = self.started.checked_add(self.limit);
+        loop {
+            match self.link.next(deadline) {
+                Some(Event::Data(stream, bytes)) => {
+                    let kept = if stream == Stream::Stdout { &mut stdout } else { &mut stderr };
+                    self.take(stream, &bytes, kept, &mut sink)?;
+                }
+                Some(Event::Done(Ok(status))) => {
+                    stdout.last_line(Stream::Stdout, &mut sink.on_line);
+                    stderr.last_line(Stream::Stderr, &mut sink.on_line);
+                    return Ok(Output { status, stdout: stdout.finish(sink.limit), stderr: stderr.finish(sink.limit) });
+                }
+                Some(Event::Done(Err(failure))) => return Err(self.explain(failure)),
+                None => {
+                    return Err(RemoteError::Timeout {
+                        at: self.at.clone(),
+                        label: self.label.clone(),
+                        limit: self.limit,
+                    });
+                }
+            }
+            // A host that writes without end keeps events coming.
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return Err(RemoteError::Timeout { at: self.at.clone(), label: self.label.clone(), limit: self.limit });
+            }
+        }
+    }
+
+    fn take(&self, stream: Stream, bytes: &[u8], kept: &mut Kept, sink: &mut Sink<'_>) -> Result<(), RemoteError> {
+        if let (Stream::Stdout, Some(writer)) = (stream, sink.writer.as_mut()) {
+            let written = writer.write_all(bytes);
+            return written.map_err(|source| RemoteError::Output {
+                at: self.at.clone(),
+                label: self.label.clone(),
+                source,
+            });
+        }
+        kept.lines(stream, bytes, &mut sink.on_line);
+        kept.bytes.extend_from_slice(bytes);
+        if stream == Stream::Stdout && sink.on_line.is_none() && kept.bytes.len() > sink.limit {
+            return Err(RemoteError::OutputTooLong {
+                at: self.at.clone(),
+                label: self.label.clone(),
+                limit: sink.limit,
+            });
+        }
+        kept.trim(sink.limit);
+        Ok(())
+    }
+
+    fn explain(&self, failure: ChannelFailure) -> RemoteError {
+        let (at, label) = (self.at.clone(), self.label.clone());
+        if let Some(source) = self.input_error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return RemoteError::Input { at, label, source };
+        }
+        match failure {
+            ChannelFailure::Lost(reason) => self.lost(reason),
+            ChannelFailure::Channel(source) => RemoteError::Channel { at, label, source },
+        }
+    }
+
+    fn lost(&self, reason: String) -> RemoteError {
+        RemoteError::ConnectionLost {
+            at: self.at.clone(),
+            label: self.label.clone(),
+            after: self.started.elapsed(),
+            reason,
+        }
+    }
+}
+
+/// What is kept of one stream, and its unfinished line.
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Kept {
+    fn lines(&mut self, stream: Stream, bytes: &[u8], on_line: &mut Option<OnLine<'_>>) {
+        let Some(on_line) = on_line else { return };
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.ends_with(b"\n") || self.line.len() >= LINE_LIMIT {
+                emit(stream, &mut self.line, on_line);
+            }
+        }
+    }
+
+    fn last_line(&mut self, stream: Stream, on_line: &mut Option<OnLine<'_>>) {
+        if let (Some(on_line), false) = (on_line, self.line.is_empty()) {
+            emit(stream, &mut self.line, on_line);
+        }
+    }
+
+    /// Drops the beginning of what is too much, but not for every few bytes.
+    fn trim(&mut self, limit: usize) {
+        if self.bytes.len() > limit.saturating_mul(2).saturating_add(LINE_LIMIT) {
+            self.bytes.drain(..self.bytes.len() - limit);
+        }
+    }
+
+    fn finish(mut self, limit: usize) -> Vec<u8> {
+        self.bytes.drain(..self.bytes.len().saturating_sub(limit));
+        self.bytes
+    }
+}
+
+fn emit(stream: Stream, line: &mut Vec<u8>, on_line: &mut OnLine<'_>) {
+    let text = String::from_utf8_lossy(line);
+    on_line(stream, text.trim_end_matches(['\n', '\r']));
+    line.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// Runs the loader's command line locally, with `sent` of the wrapped script's bytes followed by `input`.
+    fn run_loader(script: &str, sent: Option<usize>, input: &str) -> (i32, String) {
+        let script = whole_or_nothing(script);
+        let command = loader(script.len(), Duration::from_secs(10), false);
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&script[..sent.unwrap_or(script.len())]).unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    #[test]
+    fn a_script_finds_exactly_its_own_input() {
+        assert_eq!(run_loader("cat", None, "the input\n"), (0, "the input\n".to_owned()));
+        assert_eq!(run_loader("exit 3", None, ""), (3, String::new()));
+        assert_eq!(run_loader("", None, ""), (0, String::new()));
+        assert_eq!(run_loader("echo it\\'s # a comment", None, ""), (0, "it's\n".to_owned()));
+    }
+
+    #[test]
+    fn a_script_that_arrives_in_part_does_not_run() {
+        let script = "echo one\necho two";
+        for sent in 0..whole_or_nothing(script).len() {
+            let (status, stdout) = run_loader(script, Some(sent), "");
+            assert_eq!(stdout, "", "{sent} bytes of the script ran and gave status {status}");
+        }
+    }
+
+    #[test]
+    fn root_is_asked_of_sudo_without_the_script() {
+        let command = loader(7, Duration::from_secs(60), true);
+        assert_eq!(command, "exec sudo -n -- timeout -k 10 62 /bin/sh -c 's=$(head -c 7) && eval \"$s\"'");
+    }
+
+    #[test]
+    fn lines_come_whole_although_bytes_come_in_pieces() {
+        let mut seen = Vec::new();
+        {
+            let mut on_line: Option<OnLine<'_>> = Some(Box::new(|_, line: &str| seen.push(line.to_owned())));
+            let mut kept = Kept::default();
+            for piece in ["on", "e\r\ntw", "o\n\nthr", "ee"] {
+                kept.lines(Stream::Stdout, piece.as_bytes(), &mut on_line);
+            }
+            kept.last_line(Stream::Stdout, &mut on_line);
+        }
+        assert_eq!(seen, ["one", "two", "", "three"]);
+    }
+}

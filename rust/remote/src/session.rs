@@ -1,0 +1,146 @@
+//! One SSH connection to a host, and the trait by which the rest of machinist uses it.
+
+use crate::auth;
+use crate::destination::{Destination, Endpoint};
+use crate::driver::{Driver, Inbox};
+use crate::error::{ConnectFailure, RemoteError};
+use crate::fingerprint::Fingerprint;
+use crate::host_key;
+use crate::known_hosts::KnownHosts;
+use crate::request::{Output, Request};
+use crate::run;
+use crate::socket;
+use crate::ssh_config::{self, Resolved};
+use crate::tunnel::{self, Tunnel};
+use ssh2::MethodType;
+use std::sync::Arc;
+
+/// A host that runs scripts.
+pub trait Remote: Send + Sync {
+    /// Returns where the commands go, for messages.
+    fn endpoint(&self) -> &Arc<Endpoint>;
+
+    /// Runs a script to its end, whatever its status. Blocks. May be called from several threads at once.
+    ///
+    /// # Errors
+    /// The request was not run to its end; a status other than 0 is no error here.
+    fn run(&self, request: Request<'_>) -> Result<Output, RemoteError>;
+
+    /// Returns the node's name.
+    fn node(&self) -> &str {
+        &self.endpoint().node
+    }
+
+    /// Runs a script that has to succeed.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`RemoteError::Command`] with the last 20 lines of standard error when the
+    /// status is not 0.
+    fn run_checked(&self, request: Request<'_>) -> Result<Output, RemoteError> {
+        let label = request.label.clone();
+        let output = self.run(request)?;
+        if output.is_success() {
+            return Ok(output);
+        }
+        let stderr = output.stderr_tail(20);
+        Err(RemoteError::Command { at: self.endpoint().clone(), label, status: output.status, stderr })
+    }
+}
+
+/// The one SSH connection to a host. Dropping it ends the connection and what still runs over it.
+pub struct Session {
+    at: Arc<Endpoint>,
+    inbox: Arc<Inbox>,
+    may_sudo: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("at", &self.at).field("lost", &self.lost()).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Connects, checks the host's key against the pinned one, and logs in.
+    ///
+    /// `accept` is a fingerprint that the person has accepted for this host: a key with exactly this one is
+    /// pinned in `known_hosts`, in place of what was pinned before. Any other key that is not pinned is refused.
+    ///
+    /// # Errors
+    /// One variant of [`RemoteError`] for each step; nothing has run on the host then.
+    pub fn connect(
+        destination: &Destination,
+        known_hosts: &KnownHosts,
+        accept: Option<Fingerprint>,
+    ) -> Result<Self, RemoteError> {
+        let resolved = ssh_config::resolve(destination)
+            .map_err(|source| RemoteError::SshConfig { node: destination.node.clone(), source })?;
+        let at = Arc::new(Endpoint {
+            node: destination.node.clone(),
+            user: resolved.user.clone(),
+            host: resolved.host.clone(),
+            port: resolved.port,
+        });
+        let socket = socket::connect(destination, &resolved, &at)?;
+        let other = |source| RemoteError::Connect { at: at.clone(), source: ConnectFailure::Other(source) };
+        let duplicate = socket.stream.try_clone().map_err(other)?;
+        let session = handshake(socket.stream, destination, &resolved, known_hosts)
+            .map_err(|source| RemoteError::Handshake { at: at.clone(), source })?;
+        host_key::verify(&session, known_hosts, &destination.host_pattern(), accept, &at)?;
+        auth::log_in(&session, destination, &resolved, &at)?;
+        let inbox = Inbox::new().map_err(other)?;
+        Driver::start(session, duplicate, socket.proxy, destination.keepalive, inbox.clone()).map_err(other)?;
+        Ok(Self { at, inbox, may_sudo: destination.become_root })
+    }
+
+    /// Returns why the connection is lost, if it is; a new one has to be made then.
+    pub fn lost(&self) -> Option<String> {
+        self.inbox.lost()
+    }
+
+    /// Opens a TCP connection from the host to `host:port`, as `ssh -W` does; `localhost` is the host itself.
+    /// A refusal shows up when the tunnel is first read.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
+        tunnel::open(&self.inbox, &self.at, host, port)
+    }
+}
+
+impl Remote for Session {
+    fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.at
+    }
+
+    fn run(&self, request: Request<'_>) -> Result<Output, RemoteError> {
+        run::run(&self.inbox, &self.at, self.may_sudo, request)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+/// Ciphers in the order of preference: AES-GCM is the fastest where the processor has AES, and unlike
+/// ChaCha20-Poly1305 makes OpenSSH exchange keys anew only after 64 GiB, not after each GiB.
+const CIPHERS: &str =
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+
+fn handshake(
+    stream: std::os::fd::OwnedFd,
+    destination: &Destination,
+    resolved: &Resolved,
+    known_hosts: &KnownHosts,
+) -> Result<ssh2::Session, ssh2::Error> {
+    let mut session = ssh2::Session::new()?;
+    session.set_tcp_stream(stream);
+    session.set_timeout(u32::try_from(resolved.connect_timeout.as_millis()).unwrap_or(u32::MAX).max(1));
+    host_key::prefer_pinned_algorithms(&session, &known_hosts.keys(&destination.host_pattern()))?;
+    session.method_pref(MethodType::CryptCs, CIPHERS)?;
+    session.method_pref(MethodType::CryptSc, CIPHERS)?;
+    session.handshake()?;
+    Ok(session)
+}

@@ -1,0 +1,225 @@
+#!/usr/bin/perl
+# Makes the accounts of a system: users, groups, passwords, homes. Usage: update-users SPEC
+# SPEC has a line for each account, fields separated by tabs: `-` is null, `=text` a text, 0 and 1 a boolean.
+# As NixOS does: ids once given stay, accounts that a former system declared and this one does not are removed.
+# Other than NixOS, accounts that no system declared stay with mutableUsers = false, too: they belong to the
+# packages of the machine.
+use strict;
+use warnings;
+use File::Path qw(make_path);
+
+my $root = $ENV{NIXOS_LITE_ROOT} // '';
+my $spec = shift @ARGV or die "usage: update-users SPEC\n";
+my $etc = "$root/etc";
+my $state = "$root/var/lib/nixos";
+my @user_fields = qw(name uid group description home homeMode createHome isSystemUser shell password
+    hashedPassword hashedPasswordFile initialPassword initialHashedPassword expires subUid subGid);
+
+make_path($etc, $state);
+
+sub decode {
+    my ($field) = @_;
+    return undef if $field eq '-';
+    return $field if $field !~ s/^=//;
+    my %escapes = ('t' => "\t", 'n' => "\n", '\\' => '\\');
+    $field =~ s/\\(.)/$escapes{$1} \/\/ $1/ge;
+    return $field;
+}
+
+sub read_table {
+    my ($file) = @_;
+    my (@order, %rows);
+    if (open(my $fh, '<', "$etc/$file")) {
+        while (my $line = <$fh>) {
+            chomp $line;
+            my @fields = split(/:/, $line, -1);
+            next if $fields[0] eq '';
+            push @order, $fields[0] unless $rows{ $fields[0] };
+            $rows{ $fields[0] } = \@fields;
+        }
+    }
+    return (\@order, \%rows);
+}
+
+sub write_file {
+    my ($path, $mode, $text, $gid) = @_;
+    if (open(my $old, '<', $path)) {
+        local $/;
+        my $current = <$old> // '';
+        return if $current eq $text;
+    }
+    my $umask = umask 0077;
+    open(my $fh, '>', "$path.tmp-nixos") or die "$path.tmp-nixos: $!\n";
+    umask $umask;
+    print $fh $text;
+    close($fh) or die "$path: $!\n";
+    chown(0, $gid // 0, "$path.tmp-nixos");
+    chmod($mode, "$path.tmp-nixos");
+    rename("$path.tmp-nixos", $path) or die "$path: $!\n";
+}
+
+sub write_table {
+    my ($file, $mode, $order, $rows, $gid) = @_;
+    write_file("$etc/$file", $mode, join('', map { join(':', @{ $rows->{$_} }) . "\n" } grep { $rows->{$_} } @$order), $gid);
+}
+
+sub read_names {
+    my ($path) = @_;
+    open(my $fh, '<', $path) or return ();
+    chomp(my @lines = <$fh>);
+    return grep { $_ ne '' } @lines;
+}
+
+# A free id: downwards from 999 for the system, upwards from 1000 for people.
+sub free_id {
+    my ($used, $system) = @_;
+    my @range = $system ? reverse(400 .. 999) : (1000 .. 29999);
+    for my $id (@range) {
+        next if $used->{$id};
+        $used->{$id} = 1;
+        return $id;
+    }
+    die "no free id\n";
+}
+
+sub salted {
+    my ($password) = @_;
+    my @chars = ('a' .. 'z', 'A' .. 'Z', 0 .. 9, '.', '/');
+    return crypt($password, '$6$' . join('', map { $chars[ rand @chars ] } 1 .. 16) . '$');
+}
+
+my ($mutable, @groups, @users) = (1);
+open(my $fh, '<', $spec) or die "$spec: $!\n";
+while (my $line = <$fh>) {
+    chomp $line;
+    my ($kind, @fields) = split(/\t/, $line, -1);
+    @fields = map { decode($_) } @fields;
+    if ($kind eq 'mutable') { $mutable = $fields[0]; }
+    elsif ($kind eq 'group') { push @groups, { name => $fields[0], gid => $fields[1], members => $fields[2] }; }
+    elsif ($kind eq 'user') {
+        my %user;
+        @user{@user_fields} = @fields;
+        push @users, \%user;
+    }
+}
+close($fh);
+
+# Groups.
+my ($group_order, $group_rows) = read_table('group');
+my %gids_used = map { $_->[2] => 1 } values %$group_rows;
+my %was_group = map { $_ => 1 } read_names("$state/declarative-groups");
+my %declared_group = map { $_->{name} => 1 } @groups;
+for my $name (keys %was_group) {
+    delete $group_rows->{$name} if !$declared_group{$name};
+}
+for my $g (@groups) {
+    my $name = $g->{name};
+    my $row = $group_rows->{$name};
+    my @members = split(/,/, $g->{members} // '');
+    if ($row) {
+        if (defined $g->{gid} && $g->{gid} != $row->[2]) {
+            warn "warning: not applying GID change of group '$name' ($row->[2] -> $g->{gid}) in /etc/group\n" if $was_group{$name};
+        }
+        # Members that packages of the machine added stay where the group was theirs.
+        my %seen = map { $_ => 1 } @members;
+        push @members, grep { $_ ne '' && !$seen{$_} } split(/,/, $row->[3] // '') if $mutable && !$was_group{$name};
+        $row->[3] = join(',', @members);
+    } else {
+        my $gid = $g->{gid};
+        if (!defined $gid || $gids_used{$gid}) { $gid = free_id(\%gids_used, 1); }
+        $gids_used{$gid} = 1;
+        $group_rows->{$name} = [ $name, 'x', $gid, join(',', @members) ];
+        push @$group_order, $name unless grep { $_ eq $name } @$group_order;
+    }
+}
+
+# Users.
+my ($user_order, $user_rows) = read_table('passwd');
+my ($shadow_order, $shadow_rows) = read_table('shadow');
+my %uids_used = map { $_->[2] => 1 } values %$user_rows;
+my %was_user = map { $_ => 1 } read_names("$state/declarative-users");
+my %declared_user = map { $_->{name} => 1 } @users;
+for my $name (keys %was_user) {
+    next if $declared_user{$name};
+    warn "removing user '$name'\n" if $user_rows->{$name};
+    delete $user_rows->{$name};
+    delete $shadow_rows->{$name};
+}
+my $today = int(time / 86400);
+my @homes;
+for my $u (@users) {
+    my $name = $u->{name};
+    my $row = $user_rows->{$name};
+    my $existed = defined $row;
+    my $gid = $group_rows->{ $u->{group} } ? $group_rows->{ $u->{group} }[2] : $u->{group};
+    my $uid = $existed ? $row->[2] : $u->{uid};
+    warn "warning: not applying UID change of user '$name' ($uid -> $u->{uid}) in /etc/passwd\n"
+        if $existed && defined $u->{uid} && $u->{uid} != $uid && $was_user{$name};
+    if (!defined $uid || (!$existed && $uids_used{$uid})) { $uid = free_id(\%uids_used, $u->{isSystemUser}); }
+    $uids_used{$uid} = 1;
+    my $shell = defined $u->{shell} ? $u->{shell} : ($existed ? $row->[6] : '/usr/sbin/nologin');
+    $user_rows->{$name} = [ $name, 'x', $uid, $gid, $u->{description}, $u->{home}, $shell ];
+    push @$user_order, $name unless grep { $_ eq $name } @$user_order;
+
+    # The password: what the system says always, or only for a new account where accounts may be changed.
+    my $hash;
+    if (defined $u->{hashedPasswordFile} && -e "$root$u->{hashedPasswordFile}") {
+        if (open(my $file, '<', "$root$u->{hashedPasswordFile}")) {
+            chomp($hash = <$file> // '');
+        }
+    } elsif (defined $u->{password}) {
+        $hash = salted($u->{password}) unless $existed && $mutable;
+    } elsif (defined $u->{hashedPassword}) {
+        $hash = $u->{hashedPassword};
+    } elsif (!$existed && defined $u->{initialHashedPassword}) {
+        $hash = $u->{initialHashedPassword};
+    } elsif (!$existed && defined $u->{initialPassword}) {
+        $hash = salted($u->{initialPassword});
+    }
+    my $shadow = $shadow_rows->{$name};
+    if (!$shadow) {
+        $shadow = [ $name, '!', '1', '', '', '', '', '', '' ];
+        push @$shadow_order, $name unless grep { $_ eq $name } @$shadow_order;
+        $shadow_rows->{$name} = $shadow;
+    }
+    $shadow->[1] = $hash if defined $hash && (!$mutable || !$existed || !$was_user{$name});
+    $shadow->[1] = '!' if !$mutable && !defined $hash;
+    $shadow->[7] = defined $u->{expires} && $u->{expires} =~ /^(\d+)-(\d+)-(\d+)$/ ? days($1, $2, $3) : '';
+    push @homes, [ $u->{home}, $uid, $gid, $u->{homeMode} ] if $u->{createHome};
+}
+
+# Days since 1970 of a date (no module for it is needed).
+sub days {
+    my ($y, $m, $d) = @_;
+    $y-- if $m <= 2;
+    my $era = int($y / 400);
+    my $yoe = $y - $era * 400;
+    my $doy = int((153 * ($m + ($m > 2 ? -3 : 9)) + 2) / 5) + $d - 1;
+    my $doe = $yoe * 365 + int($yoe / 4) - int($yoe / 100) + $doy;
+    return $era * 146097 + $doe - 719468;
+}
+
+my $shadow_gid = $group_rows->{shadow} ? $group_rows->{shadow}[2] : 0;
+write_table('group', 0644, $group_order, $group_rows);
+write_table('passwd', 0644, $user_order, $user_rows);
+write_table('shadow', 0640, $shadow_order, $shadow_rows, $shadow_gid);
+
+for my $kind ([ 'subuid', 'subUid' ], [ 'subgid', 'subGid' ]) {
+    my ($file, $field) = @$kind;
+    my @declared = map { my $u = $_; map { "$u->{name}:$_" } split(/,/, $u->{$field} // '') } @users;
+    next unless @declared;
+    my @kept = grep { my ($name) = split(/:/); !grep { (split(/:/))[0] eq $name } @declared } read_names("$etc/$file");
+    write_file("$etc/$file", 0644, join('', map { "$_\n" } @kept, @declared));
+}
+
+for my $home (@homes) {
+    my ($path, $uid, $gid, $mode) = @$home;
+    my $new = !-e "$root$path";
+    make_path("$root$path", { mode => 0755 }) if $new;
+    chown($uid, $gid, "$root$path");
+    chmod(oct($mode), "$root$path");
+}
+
+# The record of what is declared comes last: an account that was made is known at the latest in the next run.
+write_file("$state/declarative-users", 0600, join('', map { "$_->{name}\n" } @users));
+write_file("$state/declarative-groups", 0600, join('', map { "$_->{name}\n" } @groups));

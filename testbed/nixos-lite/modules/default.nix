@@ -1,0 +1,31 @@
+# All modules of a nixos-lite machine. A new family of options is a file here and a line below.
+[
+  ./activation.nix
+  ./assertions.nix
+  ./boot.nix
+  ./build.nix
+  ./environment.nix
+  ./etc.nix
+  ./etcd.nix
+  ./file-systems.nix
+  ./firewall.nix
+  ./haproxy.nix
+  ./hardware.nix
+  ./locale.nix
+  ./network-interfaces.nix
+  ./networking.nix
+  ./nftables.nix
+  ./nix.nix
+  ./nixpkgs.nix
+  ./openssh.nix
+  ./programs.nix
+  ./security.nix
+  ./sysctl.nix
+  ./systemd
+  ./systemd/daemons.nix
+  ./systemd/networkd.nix
+  ./systemd/tmpfiles.nix
+  ./toplevel.nix
+  ./users.nix
+  ./version.nix
+]

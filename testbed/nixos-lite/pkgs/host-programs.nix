@@ -1,0 +1,75 @@
+# Packages that run the machine's own programs. A package is built whether the machine has the program or
+# not: it is looked for when it runs, and where there is none the wrapper says so.
+{
+  lib,
+  pkgs,
+  system,
+}:
+let
+  programs = import ./host-program-table.nix;
+
+  # Looks in the usual places first, so that a wrapper never finds itself, then in the caller's PATH outside the store.
+  run = ''
+    #!/bin/sh
+    # nixos-lite: runs the machine's own program of the name this was called by.
+    name=''${0##*/}
+    dirs=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:@search@:$HOME/.cargo/bin:$PATH
+    IFS=:
+    for dir in $dirs; do
+      case $dir in /nix/store/* | /run/current-system/* | "") continue ;; esac
+      if [ -x "$dir/$name" ]; then exec "$dir/$name" "$@"; fi
+    done
+    echo "nixos-lite: this machine has no program '$name'. Packages of nixos-lite (a test double of nixpkgs) only run what is installed: install it, or use real nixpkgs." >&2
+    exit 127
+  '';
+
+  wrap =
+    pname: entry:
+    let
+      mainProgram = entry.main or pname;
+      names = entry.programs or [ mainProgram ];
+    in
+    pkgs.runCommand "${pname}-${entry.version}"
+      {
+        inherit run;
+        passAsFile = [ "run" ];
+        programs = names;
+        meta = {
+          inherit mainProgram;
+          description = "${pname} of the machine, wrapped by nixos-lite";
+          platforms = [ system ];
+          maintainers = [ ];
+        };
+        passthru = {
+          inherit pname;
+          inherit (entry) version;
+        }
+        // lib.optionalAttrs (entry ? shell) { shellPath = "/bin/${entry.shell}"; }
+        // entry.passthru or { };
+      }
+      ''
+        mkdir -p "$out/bin" "$out/libexec"
+        sed 's|@search@|${lib.concatStringsSep ":" (entry.search or [ ])}|' "$runPath" > "$out/libexec/nixos-lite-run"
+        chmod 0555 "$out/libexec/nixos-lite-run"
+        for program in $programs; do ln -s ../libexec/nixos-lite-run "$out/bin/$program"; done
+        ${lib.concatMapStrings (name: ''
+          ln -s nixos-lite-run "$out/libexec/${name}"
+        '') (entry.libexec or [ ])}
+      '';
+  packages = builtins.mapAttrs wrap programs;
+in
+packages
+// {
+  bashInteractive = packages.bash;
+  nixfmt-rfc-style = packages.nixfmt;
+  nixVersions.stable = packages.nix;
+  nixVersions.latest = packages.nix;
+  shadow = packages.shadow // {
+    shellPath = "/bin/nologin";
+  };
+  # Certificates of the machine.
+  cacert = pkgs.runCommand "nss-cacert-host" { } ''
+    mkdir -p "$out/etc/ssl/certs"
+    ln -s /etc/ssl/certs/ca-certificates.crt "$out/etc/ssl/certs/ca-bundle.crt"
+  '';
+}

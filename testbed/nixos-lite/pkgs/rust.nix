@@ -1,0 +1,46 @@
+# rustPlatform: nixos-lite cannot build Rust. What stands in for a Rust package runs the program of its name
+# that the caller has in PATH (a development build), and says so where there is none.
+{
+  lib,
+  pkgs,
+  system,
+}:
+let
+  buildRustPackage =
+    fnOrAttrs:
+    let
+      attrs = if lib.isFunction fnOrAttrs then lib.internal.fix fnOrAttrs else fnOrAttrs;
+      program = attrs.meta.mainProgram or attrs.pname;
+    in
+    pkgs.writeTextFile {
+      inherit (attrs) pname version;
+      name = "${attrs.pname}-${attrs.version}-stand-in";
+      executable = true;
+      destination = "/bin/${program}";
+      passthru = attrs.passthru or { };
+      meta = {
+        mainProgram = program;
+      }
+      // attrs.meta or { };
+      text = ''
+        #!/bin/sh
+        # nixos-lite cannot build Rust: this stands in for ${attrs.pname} and runs the one in PATH.
+        dirs=$PATH:/usr/local/bin:/usr/bin:$HOME/.cargo/bin
+        IFS=:
+        for dir in $dirs; do
+          case $dir in /nix/store/* | /run/current-system/* | "") continue ;; esac
+          if [ -x "$dir/${program}" ]; then exec "$dir/${program}" "$@"; fi
+        done
+        echo "nixos-lite cannot build Rust packages, and there is no '${program}' in PATH: build it with cargo and add it to PATH, or use real nixpkgs." >&2
+        exit 127
+      '';
+    };
+in
+{
+  rustPlatform = {
+    inherit buildRustPackage;
+    importCargoLock = _: null;
+    fetchCargoVendor = _: null;
+    rustLibSrc = null;
+  };
+}

@@ -1,0 +1,19 @@
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+  };
+
+  machines = {
+    a = {
+      ip = "10.13.13.2";
+      rolse = [ "worker" ];
+      ssh.usr = "root";
+      services.nginx.enable = true;
+    };
+  };
+}

@@ -1,0 +1,4 @@
+{
+  cluster = { name = "magi"; operators = import ../operators.nix; };
+  network.nodes = "10.13.13.0/24";
+}

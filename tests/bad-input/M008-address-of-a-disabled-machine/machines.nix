@@ -1,0 +1,18 @@
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+  };
+
+  machines = {
+    a = {
+      ip = "10.13.13.2";
+      enable = false;
+    };
+    b = { ip = "10.13.13.2"; };
+  };
+}

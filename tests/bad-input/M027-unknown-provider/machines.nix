@@ -1,0 +1,15 @@
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+  };
+
+  machines = {
+    a = { ip = "10.13.13.2"; provider = "hetzner-cloud"; };
+    b = { ip = "10.13.13.3"; provider = "aws"; };
+  };
+}

@@ -1,0 +1,5 @@
+{
+  cluster.name = "magi";
+  network.nodes = "10.13.13.0/24";
+  machines.a.ip = "10.13.13.2";
+}

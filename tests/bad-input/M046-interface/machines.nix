@@ -1,0 +1,14 @@
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+  };
+
+  machines = {
+    a = { ip = "10.13.13.2"; interface = "/dev/enp2s0"; };
+  };
+}

@@ -1,0 +1,5 @@
+{
+  cluster = { name = "magi"; operators = import ../operators.nix; };
+  network.nodes = "10.13.13.0/24";
+  balthazar = { ip = "10.13.13.2"; };
+}

@@ -1,0 +1,16 @@
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+  };
+
+  machines = {
+    a = { ip = "10.13.13.2"; roles = [ "ectd" ]; };
+    b = { ip = "10.13.13.3"; roles = [ "etcd" ]; };
+    c = { pi = "10.13.13.4"; roles = [ "etcd" ]; };
+  };
+}

@@ -1,0 +1,36 @@
+# Firewall, addresses, names, SSH.
+
+equal "2379 is open to members and clients, 2380 to members only" .nodes.casper.firewall '[
+  "ip saddr { 10.13.13.2, 10.13.13.20, 10.13.13.21, 10.13.13.3, 10.13.13.4 } tcp dport 2379 accept comment \"etcd-clients\"",
+  "ip saddr { 10.13.13.2, 10.13.13.3, 10.13.13.4 } tcp dport 2380 accept comment \"etcd-peers\"" ]'
+check "IPv4 and IPv6 sources get rules of their own" '
+  .variants.ipv6.firewall
+  | (map(select(startswith("ip6 saddr { fd13::2 } tcp dport 2380"))) | length == 1)
+    and (map(select(startswith("ip saddr { 10.13.13.3, 10.13.13.4 } tcp dport 2380"))) | length == 1)' \
+  .variants.ipv6.firewall
+check "etcd is in no rule without sources" '.nodes.casper.openPorts == [22] and .nodes.melchior.openPorts == [2222]'
+check "nftables is the backend, since the source rules need it" '.nodes.balthazar.nftables'
+only "the iptables backend is refused while there are source rules" .failed.iptables \
+  "networking.nftables.enable is false on balthazar" "etcd-clients, etcd-peers"
+
+equal "an interface gets the node's addresses of both families" .nodes.balthazar.addresses '{ enp2s0: {
+  v4: [ { address: "10.13.13.2", prefixLength: 24 } ], v6: [ { address: "fd13::2", prefixLength: 64 } ] } }'
+equal "the gateway belongs to the interface" .nodes.balthazar.gateway '"10.13.13.1"'
+equal "a machine of the sandbox keeps the address it was made with" .nodes.melchior.addresses '{}'
+check "names of the facts are in /etc/hosts" '
+  .nodes.balthazar.hosts["10.13.13.4"] == ["casper.magi.internal", "casper"]' .nodes.balthazar.hosts
+only "setting an address without an interface is refused" .failed.noInterface \
+  "machinist.network.configure is true on balthazar" '`interface`'
+
+equal "operators log in as root with their keys" '.nodes.balthazar.authorizedKeys | length' 1
+check "sshd takes keys only" '
+  .nodes.casper.ssh
+  | .PasswordAuthentication == false and .PermitRootLogin == "prohibit-password" and .ports == [22]
+    and .authorizedKeysInHomedir == false' .nodes.casper.ssh
+equal "sshd listens on the port of machines.nix" .nodes.melchior.ssh.ports '[2222]'
+check "users are what the configuration says, as long as somebody may log in" '
+  .nodes.balthazar.mutableUsers == false and .variants.noOperators.mutableUsers == true'
+only "a node without operators warns, and says where they go" .variants.noOperators.warnings \
+  "machinist.operators is empty on balthazar" "cluster.operators in machines.nix"
+only "an sshd that the next deployment cannot reach is refused" .failed.otherPort \
+  "services.openssh.ports of balthazar lacks 22" "ssh.port"

@@ -1,0 +1,35 @@
+# The node itself: name, disk, sandbox, a person's own module, and that all options exist.
+
+check "the node is called what machines.nix calls it" '
+  .nodes.balthazar | .hostName == "balthazar" and .domain == "magi.internal" and .stateVersion == "26.05"'
+for node in balthazar casper melchior; do
+  equal "no assertion fails on $node" ".failed.$node" '[]'
+done
+
+check "nodes/<name>.nix replaces defaults and adds to lists" '
+  .nodes.balthazar | .gc == ["daily"] and .ssh.ports == [22, 2022]
+  and (.firewall[0] | contains("10.13.13.50"))' '.nodes.balthazar | [.gc, .ssh.ports, .firewall]'
+equal "a node without its own module keeps the defaults" .nodes.casper.gc '["weekly"]'
+check "nodes/<name>/*.nix is imported, and a fact outranks its default" \
+  '[.nodes.casper.hostPlatform | if type == "object" then .system else . end] == ["x86_64-linux"]' .nodes.casper.hostPlatform
+
+equal "a disk is laid out for UEFI" '.nodes.balthazar.disk.main | [.device, (.content.partitions | keys)]' \
+  '["/dev/disk/by-id/nvme-balthazar", ["ESP", "root"]]'
+check "UEFI boots by systemd-boot" '.nodes.balthazar.boot | .systemdBoot and (.grub | not)'
+equal "a disk is laid out for BIOS" '.variants.bios.disk.main.content.partitions | map_values(.type // "8300")' \
+  '{ boot: "EF02", root: "8300" }'
+check "BIOS boots by GRUB" '.variants.bios.boot | .grub and (.systemdBoot | not)'
+equal "a layout of one's own replaces ours as a whole" '.variants.ownDisk.disk | keys' '["own"]'
+equal "a machine of the sandbox has no disk laid out, even if it names one" .variants.sandboxDisk.disk '{}'
+only "a layout without a disk is refused" .failed.noDisk "machinist.disk.layout is true on balthazar" '`disk`'
+
+check "a machine of the sandbox is a container with a listening sshd" '
+  .nodes.melchior | .boot.isContainer and .ssh.startWhenNeeded == false and .ssh.authorizedKeysInHomedir
+  and (.boot.systemdBoot | not)' .nodes.melchior
+
+equal "lib.machines calls a machines.nix that is a function of pkgs" '.machines.casper.etcd.enable' true
+equal "a new cluster's flake differs from an example's in one path" \
+  "$(diff <(grep -v 'description =' "$top/nix/template-flake.nix" | sed 's,\./nix/,../../nix/,') \
+    <(grep -v 'description =' "$top/examples/ha-etcd/flake.nix") >/dev/null && echo true || echo false)" true
+equal "examples are locked like the repository" \
+  "$(cmp -s "$top/flake.lock" "$top/examples/ha-etcd/flake.lock" && echo true || echo false)" true

@@ -1,0 +1,182 @@
+# What the tests look at, as JSON: option values of the sample cluster's nodes, and of nodes that went wrong.
+{
+  nixpkgs ? ../../testbed/nixos-lite,
+  root ? ./sample,
+}:
+let
+  # The outputs of a flake without the flake machinery, which would copy the tree to the store first.
+  self = (import (nixpkgs + "/flake.nix")).outputs { inherit self; };
+  inherit (self) lib;
+
+  cluster = import ../../nix/cluster.nix {
+    inherit root;
+    inputs = {
+      nixpkgs = self;
+      disko = self;
+      sops-nix = self;
+    };
+  };
+  inherit (cluster.nixosConfigurations) balthazar casper melchior;
+
+  failed =
+    system:
+    map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);
+  with' = system: module: system.extendModules { modules = [ module ]; };
+
+  view =
+    { config, ... }:
+    {
+      inherit (config) warnings;
+      inherit (config.networking) hostName domain nameservers;
+      inherit (config.nixpkgs) hostPlatform;
+      addresses = lib.mapAttrs (_: interface: {
+        v4 = interface.ipv4.addresses;
+        v6 = interface.ipv6.addresses;
+      }) config.networking.interfaces;
+      authorizedKeys = config.users.users.root.openssh.authorizedKeys.keys;
+      boot = {
+        inherit (config.boot) isContainer;
+        systemdBoot = config.boot.loader.systemd-boot.enable;
+        grub = config.boot.loader.grub.enable;
+      };
+      disk = config.disko.devices.disk or { };
+      envFile = config.environment.etc."machinist/etcd.env".text;
+      etc = lib.filter (lib.hasPrefix "machinist/") (lib.attrNames config.environment.etc);
+      etcd = config.systemd.services.etcd.environment;
+      firewall = lib.splitString "\n" config.networking.firewall.extraInputRules;
+      gateway = config.networking.defaultGateway.address or null;
+      gc = lib.toList config.nix.gc.dates;
+      hosts = config.networking.hosts;
+      mutableUsers = config.users.mutableUsers;
+      nftables = config.networking.nftables.enable;
+      openPorts = config.networking.firewall.allowedTCPPorts;
+      ssh = {
+        inherit (config.services.openssh) ports authorizedKeysInHomedir startWhenNeeded;
+        inherit (config.services.openssh.settings) PasswordAuthentication PermitRootLogin;
+      };
+      stateVersion = config.system.stateVersion;
+      tmpfiles = config.systemd.tmpfiles.rules;
+      unit = {
+        inherit (config.systemd.services.etcd) wants after serviceConfig;
+        requires = config.systemd.services.etcd.requires or [ ];
+      };
+      keyCheck = config.systemd.services.machinist-keys.script;
+      packages = map (package: package.name or "") config.environment.systemPackages;
+    };
+
+  # Every attribute path that modules/ sets: down to the leaves of the definitions, through mkIf and its like.
+  modules = toString ../../modules;
+  leaves =
+    path: value:
+    if !lib.isAttrs value || lib.isDerivation value then
+      [ path ]
+    else if value ? _type then
+      if value ? contents then
+        lib.concatMap (leaves path) value.contents
+      else if value ? content then
+        leaves path value.content
+      else
+        [ path ]
+    else
+      lib.concatLists (lib.mapAttrsToList (name: leaves (path ++ [ name ])) value);
+  definedIn =
+    path: options:
+    lib.concatLists (
+      lib.mapAttrsToList (
+        name: option:
+        let
+          here = path ++ [ name ];
+          all = option.definitionsWithLocations or [ ];
+          # An option that nobody defines may have a default that throws.
+          readable = (builtins.tryEval (builtins.length all)).success;
+          definitions = lib.optionals readable (
+            lib.filter (definition: lib.hasPrefix modules (toString definition.file)) all
+          );
+        in
+        if lib.isOption option then
+          map (leaf: {
+            path = leaf;
+            option = lib.concatStringsSep "." here;
+            type = option.type.description;
+          }) (lib.concatMap (definition: leaves here definition.value) definitions)
+        else if lib.isAttrs option then
+          definedIn here option
+        else
+          [ ]
+      ) options
+    );
+  defined = system: definedIn [ ] (removeAttrs system.options [ "machinist" ]);
+in
+{
+  nodes = {
+    balthazar = view balthazar;
+    casper = view casper;
+    melchior = view melchior;
+  };
+  failed = {
+    balthazar = failed balthazar;
+    casper = failed casper;
+    melchior = failed melchior;
+    openFirewall = failed (with' balthazar { services.etcd.openFirewall = true; });
+    iptables = failed (with' balthazar { networking.nftables.enable = false; });
+    otherPort = failed (with' balthazar { services.openssh.ports = lib.mkForce [ 2022 ]; });
+    notAMember = failed (with' balthazar { machinist.network.address = lib.mkForce "10.13.13.9"; });
+    noInterface = failed (
+      with' balthazar {
+        machinist.network.interface = lib.mkForce null;
+        machinist.network.configure = true;
+      }
+    );
+    noDisk = failed (
+      with' balthazar {
+        machinist.node.disk = lib.mkForce null;
+        machinist.disk.layout = true;
+      }
+    );
+  };
+  variants = {
+    bios = view (with' balthazar { machinist.disk.firmware = "bios"; });
+    sandboxDisk = view (with' melchior { machinist.node.disk = "/dev/vda"; });
+    ownDisk = view (with' balthazar { disko.devices.disk.own.device = "/dev/sda"; });
+    noOperators = view (with' balthazar { machinist.operators = lib.mkForce { }; });
+    bootstrapped = view (
+      with' balthazar { machinist.etcd.initialClusterState = lib.mkForce "existing"; }
+    );
+    ipv6 = view (
+      with' balthazar {
+        machinist.network.address = lib.mkForce "fd13::2";
+        machinist.network.address6 = lib.mkForce null;
+        machinist.network.prefixLength = lib.mkForce 64;
+        machinist.etcd.members.balthazar = lib.mkForce "fd13::2";
+      }
+    );
+  };
+  # A node that is no member has none of it.
+  worker =
+    let
+      system = with' melchior { machinist.etcd.enable = lib.mkForce false; };
+    in
+    {
+      failed = failed system;
+      inherit (system.config) warnings;
+      firewall = system.config.networking.firewall.extraInputRules;
+      units = lib.filter (name: lib.hasInfix "etcd" name || lib.hasInfix "machinist" name) (
+        lib.attrNames system.config.systemd.services
+      );
+    };
+  keyInStore =
+    (builtins.tryEval
+      (with' balthazar {
+        machinist.pki.certificates.etcd-server.key = lib.mkForce "${builtins.storeDir}/etcd-server.key";
+      }).config.machinist.pki.certificates.etcd-server.key
+    ).success;
+  machines = cluster.lib.machines;
+  defined = lib.unique (
+    lib.concatMap defined [
+      balthazar
+      melchior
+      (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })
+      (with' balthazar { machinist.network.nameservers = [ "10.13.13.1" ]; })
+    ]
+  );
+}
