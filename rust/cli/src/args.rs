@@ -89,3 +89,29 @@ pub struct Targets {
     #[arg(long, conflicts_with = "targets")]
     pub all: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// clap gives arguments of the same id the same value: a command's own `DIR` once took that of `-C`.
+    fn ids_are_unique(command: &clap::Command, global: &BTreeSet<String>) {
+        for argument in command.get_arguments() {
+            let id = argument.get_id().to_string();
+            assert!(!global.contains(&id) || argument.is_global_set(), "{}: {id} is also a global one", command.get_name());
+        }
+        command.get_subcommands().for_each(|command| ids_are_unique(command, global));
+    }
+
+    #[test]
+    fn no_command_has_an_argument_with_the_id_of_a_global_one() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        let global = cli.get_arguments().filter(|a| a.is_global_set()).map(|a| a.get_id().to_string()).collect();
+        cli.get_subcommands().for_each(|command| ids_are_unique(command, &global));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use machinist_codegen::{
@@ -15,8 +15,11 @@ use machinist_model::{
 };
 use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position};
 
+use machinist_pki::Holder;
+
 use crate::{
     args::Global,
+    command::certs,
     failure::{Failure, Kind, OrFail},
     files,
     ui::Ui,
@@ -167,16 +170,24 @@ impl Project {
         self.directory.join("certs")
     }
 
+    /// Returns where certificates and keys are, of the rows that the table has: a node gets no leftover facts.
     fn certificates(&self, cluster: &Cluster) -> Result<Certificates, Failure> {
-        let inventory = crate::command::certs::inventory(self, cluster)?;
-        let authorities = inventory.authorities;
-        let nodes: BTreeMap<NodeName, BTreeMap<String, Certificate>> = inventory.nodes;
-        Ok(Certificates { authorities, nodes })
+        let inventory = certs::inventory(self)?;
+        let table = machinist_pki::table(cluster);
+        let mut nodes: BTreeMap<NodeName, BTreeMap<String, Certificate>> = BTreeMap::new();
+        for spec in &table.certificates {
+            let Holder::Node(node) = &spec.holder else { continue };
+            if let Some(entry) = inventory.nodes.get(node).and_then(|leaves| leaves.get(&spec.leaf)) {
+                let certificate = Certificate { path: entry.certificate.clone(), key: entry.key_on_node(&spec.leaf) };
+                nodes.entry(node.clone()).or_default().insert(spec.leaf.clone(), certificate);
+            }
+        }
+        Ok(Certificates { authorities: inventory.authorities, nodes })
     }
 
     /// Says in words which certificates need attention. Missing ones only count where others exist.
     pub fn certificate_trouble(&self, cluster: &Cluster) -> Result<Vec<String>, Failure> {
-        crate::command::certs::trouble(self, cluster)
+        certs::trouble(self, cluster)
     }
 }
 
@@ -241,11 +252,6 @@ pub fn evaluation_failure(error: EvalError) -> Failure {
         _ => Failure::from_error(Kind::Input, &error),
     };
     failure.maybe_hint(hint)
-}
-
-/// Returns the path of a file of the cluster as people write it.
-pub fn shown(directory: &Path, file: &str) -> String {
-    if directory == Path::new(".") { file.to_owned() } else { directory.join(file).display().to_string() }
 }
 
 #[cfg(test)]

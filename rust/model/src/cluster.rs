@@ -61,9 +61,10 @@ pub struct Operator {
 /// Address ranges of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Network {
-    /// The network of the nodes' own addresses.
+    /// The network of the nodes' own addresses; the IPv4 one where the cluster is dual stack, whatever the order in the
+    /// file.
     pub nodes: IpNet,
-    /// The second network of the nodes, of the other address family, where the cluster is dual stack.
+    /// The IPv6 network of the nodes where the cluster is dual stack.
     pub nodes6: Option<IpNet>,
     /// The default gateway of the nodes, where machinist sets their addresses.
     pub gateway: Option<IpAddr>,
@@ -137,9 +138,9 @@ pub enum Vip {
 pub struct Node {
     /// The node's name.
     pub name: NodeName,
-    /// The node's address in the node network.
+    /// The node's address in the node network; the IPv4 one where it has both.
     pub ip: IpAddr,
-    /// The node's address in the second node network, where the cluster is dual stack.
+    /// The node's IPv6 address where it has both.
     pub ip6: Option<IpAddr>,
     /// Whether machinist deploys it. `false` for Routers and the like.
     pub nixos: bool,

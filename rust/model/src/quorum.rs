@@ -18,7 +18,7 @@ pub const fn failure_tolerance(voters: usize) -> usize {
 /// taken away under this rule: the caller decides whether a short outage is accepted there.
 #[must_use]
 pub const fn may_take_one_away(voters: usize, healthy: usize) -> bool {
-    healthy >= 1 && healthy - 1 >= quorum(voters)
+    healthy > quorum(voters)
 }
 
 #[cfg(test)]

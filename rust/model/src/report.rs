@@ -32,7 +32,7 @@ impl Finding {
     }
 
     /// Says that the paths are as the file spells them.
-    pub fn as_written(mut self) -> Self {
+    pub fn in_own_words(mut self) -> Self {
         self.is_as_written = true;
         self
     }

@@ -156,7 +156,8 @@ proptest! {
 
 #[test]
 fn a_text_of_absurd_depth_is_survived() {
-    for open in ["{ a = ", "[", "(", "a: ", "let x = 1; in ", "!", "a // ", "a ++ ", "if a then ", "\"${"] {
+    for open in ["{ a = ", "[", "(", "a: ", "let x = 1; in ", "!", "a // ", "a ++ ", "if a then ", "\"${", "a ", "a.a "]
+    {
         let source = open.repeat(20_000);
         let found = SourceIndex::parse(&source).locate(&AttrPath::of("a.a.a"));
         assert!(source.get(found).is_some(), "{open}");

@@ -26,6 +26,15 @@ pub struct Nix {
     overrides: Vec<Override>,
 }
 
+/// What a build gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// The store paths, in the order of the attributes.
+    pub paths: Vec<StorePath>,
+    /// What the evaluation warned of, such as NixOS' `warnings`.
+    pub warnings: Vec<String>,
+}
+
 /// What a program left behind.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -48,13 +57,13 @@ impl Nix {
     }
 
     /// Builds attributes of a flake, all in one process, and keeps links to them in `links` so that garbage
-    /// collection spares them. Returns the store paths in the order of `attributes`.
+    /// collection spares them.
     ///
     /// # Errors
     /// The evaluation or a build fails; the message is nix' own, trimmed.
-    pub fn build(&self, flake: &FlakeRef, attributes: &[String], links: &Path) -> Result<Vec<StorePath>, NixError> {
+    pub fn build(&self, flake: &FlakeRef, attributes: &[String], links: &Path) -> Result<Built, NixError> {
         if attributes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Built::default());
         }
         let mut arguments = self.flake_arguments("build");
         arguments.extend(["--json".into(), "--out-link".into(), links.join("system").into_os_string()]);
@@ -62,8 +71,9 @@ impl Nix {
         let finished = run("nix", &arguments, None)?;
         let command =
             format!("nix build {}", attributes.iter().map(|a| flake.attribute(a)).collect::<Vec<_>>().join(" "));
-        let stdout = finished.success(&command)?;
-        parse_build(&stdout, attributes.len())
+        let warnings = warnings(&finished.stderr);
+        let paths = parse_build(&finished.success(&command)?, attributes.len())?;
+        Ok(Built { paths, warnings })
     }
 
     /// Evaluates an attribute of a flake to JSON.
@@ -235,6 +245,18 @@ pub(crate) fn trim(stderr: &str) -> String {
     text.trim_matches('\n').to_owned()
 }
 
+/// Finds what the evaluation warned of: `trace: warning: ...` and `evaluation warning: ...`, by version.
+fn warnings(stderr: &str) -> Vec<String> {
+    let warning = |line: &str| {
+        let line = line.trim().trim_start_matches("trace: ");
+        let text = line.strip_prefix("evaluation warning: ").or_else(|| line.strip_prefix("warning: "))?;
+        let about_the_call = text.starts_with("Git tree") || text.starts_with("not writing") || text.starts_with("input '");
+        (!about_the_call && line.len() < 4096).then(|| text.to_owned())
+    };
+    let traced = |line: &&str| line.contains("trace: ") || line.contains("evaluation warning: ");
+    stderr.lines().filter(traced).filter_map(warning).collect()
+}
+
 fn parse_build(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError> {
     #[derive(serde::Deserialize)]
     struct Built {
@@ -256,7 +278,7 @@ fn is_on_path(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{parse_build, run, trim};
+    use super::{parse_build, run, trim, warnings};
     use crate::NixError;
     use std::time::Duration;
 
@@ -277,6 +299,13 @@ mod tests {
     fn noise_is_trimmed_and_the_message_stays() {
         let stderr = "warning: Git tree '/x' is dirty\nerror: no\n\n       at /x:1:2:\n(use '--show-trace' to show detailed location information)\n";
         assert_eq!(trim(stderr), "error: no\n\n       at /x:1:2:");
+    }
+
+    #[test]
+    fn what_the_evaluation_warned_of_is_kept_and_the_rest_is_not() {
+        let stderr = "warning: Git tree '/x' is dirty\ntrace: warning: a is old\ntrace: evaluation warning: b\n\
+                      evaluation warning: c\nbuilding '/nix/store/x.drv'...\n";
+        assert_eq!(warnings(stderr), ["a is old", "b", "c"]);
     }
 
     #[test]

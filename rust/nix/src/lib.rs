@@ -9,7 +9,7 @@ pub mod evaluate;
 mod flake;
 mod store;
 
-pub use command::{Nix, Override};
+pub use command::{Built, Nix, Override};
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
 pub use flake::{FlakeError, FlakeRef};

@@ -69,7 +69,7 @@ pub enum CertificateError {
     OtherLabel(String),
     /// The certificate is broken.
     #[error("the certificate in it is broken: {0}")]
-    Broken(String),
+    Broken(&'static str),
 }
 
 impl Certificate {
@@ -92,10 +92,10 @@ impl Certificate {
     }
 
     fn from_der(der: Vec<u8>) -> Result<Self, CertificateError> {
-        let broken = |why: String| CertificateError::Broken(why);
-        let (rest, parsed) = X509Certificate::from_der(&der).map_err(|error| broken(error.to_string()))?;
+        let (rest, parsed) =
+            X509Certificate::from_der(&der).map_err(|_| CertificateError::Broken("its DER cannot be read"))?;
         if !rest.is_empty() {
-            return Err(broken("there is something after its end".to_owned()));
+            return Err(CertificateError::Broken("there is something after its end"));
         }
         let mut certificate = Self {
             subject: parsed.subject().to_string(),
@@ -115,7 +115,7 @@ impl Certificate {
             der: Vec::new(),
         };
         for extension in parsed.extensions() {
-            certificate.take(extension.parsed_extension()).map_err(|why| broken(why.to_owned()))?;
+            certificate.take(extension.parsed_extension()).map_err(CertificateError::Broken)?;
         }
         certificate.der = der;
         Ok(certificate)

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{Entry, Tree};
 
 pub use write::{Pair, write};
-pub(crate) use write::{remove, stage};
+pub(crate) use write::remove;
 
 /// More than any file of ours has. A larger file is foreign, and is not looked into.
 const LARGEST: u64 = 1 << 20;
@@ -83,11 +83,8 @@ fn walk(certs: &Path, directory: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Res
         let path = directory.join(entry.file_name());
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
-            // A directory where a file of ours belongs is in the way; it is walked all the same.
-            if matches!(Entry::irregular(&path.join("x"), ""), Entry::Foreign) {
-                if let corrupt @ Entry::Corrupt(_) = Entry::irregular(&path, "a directory") {
-                    drop(corrupt);
-                }
+            if Entry::is_file_of_ours(&path) {
+                found.push((path.clone(), Kind::Irregular("a directory")));
             }
             walk(certs, &path, found)?;
         } else if kind.is_file() {
@@ -97,4 +94,34 @@ fn walk(certs: &Path, directory: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Res
         }
     }
     Ok(())
+}
+
+fn classify(certs: &Path, path: &Path) -> Result<Entry, StoreError> {
+    let absolute = certs.join(path);
+    let failed = |source| StoreError::Read { path: absolute.clone(), source };
+    let size = fs::metadata(&absolute).map_err(failed)?.len();
+    if size > LARGEST {
+        return Ok(Entry::irregular(path, "larger than any file of ours"));
+    }
+    Ok(Entry::classify(path, &fs::read(&absolute).map_err(failed)?))
+}
+
+/// Holds the directory for one writer.
+pub(crate) struct Lock {
+    _directory: fs::File,
+}
+
+/// Makes the directory if there is none, and locks it until the lock is dropped.
+///
+/// # Errors
+/// It cannot be made, or another run holds it.
+pub(crate) fn lock(certs: &Path) -> Result<Lock, StoreError> {
+    let failed = |source| StoreError::Write { path: certs.to_owned(), source };
+    fs::create_dir_all(certs).map_err(failed)?;
+    let directory = fs::File::open(certs).map_err(failed)?;
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _directory: directory }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: certs.to_owned() }),
+        Err(error) => Err(failed(error.into())),
+    }
 }

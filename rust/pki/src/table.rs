@@ -1,6 +1,8 @@
 //! Which certificates a cluster needs. One file a consumer; each adds rows and nothing else.
 
 mod etcd;
+#[cfg(test)]
+mod tests;
 
 use machinist_model::Cluster;
 

@@ -5,6 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use machinist_model::NodeName;
 use machinist_secrets::{CorruptError, Note};
 
 use crate::{Certificate, CertificateError, KeyId};
@@ -44,6 +45,7 @@ enum Place {
     Key,
     HostKey,
     Leftover,
+    Directory,
     Other,
 }
 
@@ -62,6 +64,8 @@ impl Place {
             return Self::Leftover;
         }
         match parts.as_slice() {
+            ["authorities" | "nodes" | "operators"] => Self::Directory,
+            ["nodes", node] if NodeName::parse(node).is_ok() => Self::Directory,
             ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"] => Self::HostKey,
             ["authorities" | "operators", name] | ["nodes", _, name] => match *name {
                 name if name.starts_with('.') => Self::Other,
@@ -122,6 +126,7 @@ impl Entry {
             Place::Leftover => Self::Leftover,
             Place::HostKey => Self::HostKey,
             Place::Other => Self::Foreign,
+            Place::Directory => Self::Corrupt("it is a file, where a directory belongs".to_owned()),
             Place::Certificate => match Certificate::parse(content) {
                 Ok(certificate) => Self::Certificate(Box::new(certificate)),
                 Err(error) => Self::Corrupt(describe_certificate(&error)),
@@ -133,14 +138,19 @@ impl Entry {
         }
     }
 
-    /// Says what something is that is no regular file.
+    /// Says what something is that is neither a regular file nor a directory in its place.
     #[must_use]
     pub fn irregular(path: &Path, kind: &str) -> Self {
         match Place::of(path) {
-            Place::Other if path.components().count() > 2 => Self::Foreign,
-            Place::Other if !["authorities", "nodes", "operators"].iter().any(|top| path.starts_with(top)) => Self::Foreign,
+            Place::Other | Place::Leftover => Self::Foreign,
             _ => Self::Corrupt(format!("it is {kind}")),
         }
+    }
+
+    /// Whether a directory at the path is in the way of a file of ours.
+    #[must_use]
+    pub fn is_file_of_ours(path: &Path) -> bool {
+        matches!(Place::of(path), Place::Certificate | Place::Key | Place::HostKey)
     }
 }
 

@@ -372,7 +372,13 @@ fn changed_settings_and_keys_reach_a_machine_that_exists() {
     rig.spec.machines.push(MachineSpec { name: "balthazar".into(), ..gone });
     assert!(matches!(up(&rig.spec, &|_| ()), Err(Error::AddressTaken { .. })));
     remove(&rig.spec.state_dir, "melchior", &|_| ()).unwrap();
+    let begun = Instant::now();
     rig.up();
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "an address that another machine had a moment ago: {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]

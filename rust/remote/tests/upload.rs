@@ -16,6 +16,25 @@ fn peak() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// How long the receiver of the download sleeps before it takes anything.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Sleeps once: what the host sends meanwhile must wait on the host.
+struct SlowStart(bool);
+
+impl std::io::Write for SlowStart {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        if !std::mem::replace(&mut self.0, true) {
+            std::thread::sleep(PAUSE);
+        }
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_stream_of_any_length_needs_little_memory_and_is_fast() {
     const LENGTH: u64 = 100_000_000;
@@ -28,10 +47,11 @@ fn a_stream_of_any_length_needs_little_memory_and_is_fast() {
     let output = session.run_checked(request).unwrap();
     let seconds = started.elapsed().as_secs_f64();
     assert_eq!(output.stdout_text().trim(), LENGTH.to_string());
-    let mut sink = std::io::sink();
     let started_down = Instant::now();
-    session.run_checked(Request::new("download", format!("head -c {LENGTH} /dev/zero")).stdout_to(&mut sink)).unwrap();
-    let seconds_down = started_down.elapsed().as_secs_f64();
+    session
+        .run_checked(Request::new("download", format!("head -c {LENGTH} /dev/zero")).stdout_to(&mut SlowStart(false)))
+        .unwrap();
+    let seconds_down = (started_down.elapsed() - PAUSE).as_secs_f64();
     let grown = peak() - before;
     let speed = |seconds: f64| LENGTH as f64 / 1e6 / seconds;
     eprintln!("up {:.0} MB/s, down {:.0} MB/s, {grown} KiB more memory", speed(seconds), speed(seconds_down));

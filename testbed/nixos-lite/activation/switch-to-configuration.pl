@@ -287,7 +287,7 @@ for my $unit (sort keys %$active) {
 
 # Does systemd's own configuration change?
 sub text_of { my ($path) = @_; local $/; open(my $fh, '<', $path) or return ''; return <$fh> // ''; }
-my $manager = 'etc/systemd/system.conf.d/nixos.conf';
+my $manager = 'etc/systemd/system.conf';
 my $reexec = -e "$root/run/current-system/$manager" && text_of("$root/run/current-system/$manager") ne text_of("$toplevel/$manager");
 
 sub show_units {

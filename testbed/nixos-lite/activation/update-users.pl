@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 # Makes the accounts of a system: users, groups, passwords, homes. Usage: update-users SPEC
 # SPEC has a line for each account, fields separated by tabs: `-` is null, `=text` a text, 0 and 1 a boolean.
-# As NixOS does: ids once given stay, accounts that a former system declared and this one does not are removed.
-# Other than NixOS, accounts that no system declared stay with mutableUsers = false, too: they belong to the
-# packages of the machine.
+# As NixOS does: accounts that a former system declared and this one does not are removed, and an account that
+# comes back gets the id that it had, since its files have it. Other than NixOS, accounts that were there before
+# any system declared them are never removed: they belong to the packages of the machine.
 use strict;
 use warnings;
 use File::Path qw(make_path);
@@ -70,12 +70,18 @@ sub read_names {
     return grep { $_ ne '' } @lines;
 }
 
+# Ids that accounts have had: name to id.
+sub read_ids { return map { my ($name, $id) = split(/\t/); ($name => $id) } read_names($_[0]); }
+sub write_ids { my ($path, $ids) = @_; write_file($path, 0600, join('', map { "$_\t$ids->{$_}\n" } sort keys %$ids)); }
+
 # A free id: downwards from 999 for the system, upwards from 1000 for people.
+# An id that another account has had is not free: files may have it.
 sub free_id {
-    my ($used, $system) = @_;
+    my ($used, $map, $system) = @_;
+    my %had = map { $_ => 1 } values %$map;
     my @range = $system ? reverse(400 .. 999) : (1000 .. 29999);
     for my $id (@range) {
-        next if $used->{$id};
+        next if $used->{$id} || $had{$id};
         $used->{$id} = 1;
         return $id;
     }
@@ -109,8 +115,13 @@ my ($group_order, $group_rows) = read_table('group');
 my %gids_used = map { $_->[2] => 1 } values %$group_rows;
 my %was_group = map { $_ => 1 } read_names("$state/declarative-groups");
 my %declared_group = map { $_->{name} => 1 } @groups;
+my %gid_map = read_ids("$state/gid-map");
+my %machine_group = map { $_ => 1 } read_names("$state/machine-groups");
+for my $name (keys %declared_group) {
+    $machine_group{$name} = 1 if $group_rows->{$name} && !$was_group{$name};
+}
 for my $name (keys %was_group) {
-    delete $group_rows->{$name} if !$declared_group{$name};
+    delete $group_rows->{$name} if !$declared_group{$name} && !$machine_group{$name};
 }
 for my $g (@groups) {
     my $name = $g->{name};
@@ -125,12 +136,13 @@ for my $g (@groups) {
         push @members, grep { $_ ne '' && !$seen{$_} } split(/,/, $row->[3] // '') if $mutable && !$was_group{$name};
         $row->[3] = join(',', @members);
     } else {
-        my $gid = $g->{gid};
-        if (!defined $gid || $gids_used{$gid}) { $gid = free_id(\%gids_used, 1); }
+        my $gid = $g->{gid} // $gid_map{$name};
+        if (!defined $gid || $gids_used{$gid}) { $gid = free_id(\%gids_used, \%gid_map, 1); }
         $gids_used{$gid} = 1;
         $group_rows->{$name} = [ $name, 'x', $gid, join(',', @members) ];
         push @$group_order, $name unless grep { $_ eq $name } @$group_order;
     }
+    $gid_map{$name} = $group_rows->{$name}[2];
 }
 
 # Users.
@@ -139,8 +151,13 @@ my ($shadow_order, $shadow_rows) = read_table('shadow');
 my %uids_used = map { $_->[2] => 1 } values %$user_rows;
 my %was_user = map { $_ => 1 } read_names("$state/declarative-users");
 my %declared_user = map { $_->{name} => 1 } @users;
+my %uid_map = read_ids("$state/uid-map");
+my %machine_user = map { $_ => 1 } read_names("$state/machine-users");
+for my $name (keys %declared_user) {
+    $machine_user{$name} = 1 if $user_rows->{$name} && !$was_user{$name};
+}
 for my $name (keys %was_user) {
-    next if $declared_user{$name};
+    next if $declared_user{$name} || $machine_user{$name};
     warn "removing user '$name'\n" if $user_rows->{$name};
     delete $user_rows->{$name};
     delete $shadow_rows->{$name};
@@ -152,11 +169,12 @@ for my $u (@users) {
     my $row = $user_rows->{$name};
     my $existed = defined $row;
     my $gid = $group_rows->{ $u->{group} } ? $group_rows->{ $u->{group} }[2] : $u->{group};
-    my $uid = $existed ? $row->[2] : $u->{uid};
+    my $uid = $existed ? $row->[2] : $u->{uid} // $uid_map{$name};
     warn "warning: not applying UID change of user '$name' ($uid -> $u->{uid}) in /etc/passwd\n"
         if $existed && defined $u->{uid} && $u->{uid} != $uid && $was_user{$name};
-    if (!defined $uid || (!$existed && $uids_used{$uid})) { $uid = free_id(\%uids_used, $u->{isSystemUser}); }
+    if (!defined $uid || (!$existed && $uids_used{$uid})) { $uid = free_id(\%uids_used, \%uid_map, $u->{isSystemUser}); }
     $uids_used{$uid} = 1;
+    $uid_map{$name} = $uid;
     my $shell = defined $u->{shell} ? $u->{shell} : ($existed ? $row->[6] : '/usr/sbin/nologin');
     $user_rows->{$name} = [ $name, 'x', $uid, $gid, $u->{description}, $u->{home}, $shell ];
     push @$user_order, $name unless grep { $_ eq $name } @$user_order;
@@ -177,12 +195,13 @@ for my $u (@users) {
         $hash = salted($u->{initialPassword});
     }
     my $shadow = $shadow_rows->{$name};
+    my $had_password = defined $shadow;
     if (!$shadow) {
         $shadow = [ $name, '!', '1', '', '', '', '', '', '' ];
         push @$shadow_order, $name unless grep { $_ eq $name } @$shadow_order;
         $shadow_rows->{$name} = $shadow;
     }
-    $shadow->[1] = $hash if defined $hash && (!$mutable || !$existed || !$was_user{$name});
+    $shadow->[1] = $hash if defined $hash && (!$mutable || !$had_password || !$was_user{$name});
     $shadow->[1] = '!' if !$mutable && !defined $hash;
     $shadow->[7] = defined $u->{expires} && $u->{expires} =~ /^(\d+)-(\d+)-(\d+)$/ ? days($1, $2, $3) : '';
     push @homes, [ $u->{home}, $uid, $gid, $u->{homeMode} ] if $u->{createHome};
@@ -198,6 +217,15 @@ sub days {
     my $doe = $yoe * 365 + int($yoe / 4) - int($yoe / 100) + $doy;
     return $era * 146097 + $doe - 719468;
 }
+
+# Which accounts are the machine's is known before any of them is ours,
+write_file("$state/machine-users", 0600, join('', map { "$_\n" } sort keys %machine_user));
+write_file("$state/machine-groups", 0600, join('', map { "$_\n" } sort keys %machine_group));
+# and all that were or are declared are ours, whatever happens from here on.
+write_file("$state/declarative-users", 0600, join('', map { "$_\n" } sort keys %{ { %was_user, %declared_user } }));
+write_file("$state/declarative-groups", 0600, join('', map { "$_\n" } sort keys %{ { %was_group, %declared_group } }));
+write_ids("$state/uid-map", \%uid_map);
+write_ids("$state/gid-map", \%gid_map);
 
 my $shadow_gid = $group_rows->{shadow} ? $group_rows->{shadow}[2] : 0;
 write_table('group', 0644, $group_order, $group_rows);
@@ -220,6 +248,6 @@ for my $home (@homes) {
     chmod(oct($mode), "$root$path");
 }
 
-# The record of what is declared comes last: an account that was made is known at the latest in the next run.
+# What was declared only by a former system is gone now.
 write_file("$state/declarative-users", 0600, join('', map { "$_->{name}\n" } @users));
 write_file("$state/declarative-groups", 0600, join('', map { "$_->{name}\n" } @groups));

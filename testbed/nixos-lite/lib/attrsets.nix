@@ -210,9 +210,9 @@ rec {
   getFirstOutput =
     candidates: pkg:
     let
-      outputs = builtins.filter (name: builtins.hasAttr name pkg) candidates;
+      outputs = builtins.filter (name: pkg ? ${name}) candidates;
     in
-    if pkg ? outputSpecified && pkg.outputSpecified || outputs == [ ] then pkg else pkg.${head outputs};
+    if pkg.outputSpecified or false || outputs == [ ] then pkg else pkg.${head outputs};
   getOutput = output: getFirstOutput [ output "out" ];
   getBin = getOutput "bin";
   getLib = getOutput "lib";

@@ -117,6 +117,8 @@ let
       meta = parts.derivations;
       # nixpkgs' own isFunction and functionArgs know functors.
       inherit (parts.trivial) isFunction functionArgs;
+      # Of two functions of one name, the list's is the one at the top level.
+      inherit (parts.lists) replicate;
     };
 
   lib = make lib // {

@@ -125,7 +125,7 @@ rec {
         if builtins.isInt v then
           toString v
         else if builtins.isFloat v then
-          "~${builtins.toJSON v}"
+          builtins.toJSON v
         else if isString v then
           showString indent v
         else if v == true then

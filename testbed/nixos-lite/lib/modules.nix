@@ -615,7 +615,7 @@ in
   mkAliasAndWrapDefsWithPriority =
     wrap: option:
     lib.mkIf (option.isDefined or false) (
-      lib.mkOverride (option.highestPrio or defaultOverridePriority) (wrap (lib.mkMerge option.definitions))
+      wrap (lib.mkMerge (map (lib.mkOverride (option.highestPrio or defaultOverridePriority)) option.definitions))
     );
   mkDerivedConfig = opt: f: lib.mkOverride (opt.highestPrio or defaultOverridePriority) (f opt.value);
 }

@@ -71,7 +71,7 @@ in
         [
           {
             assertion = !opt.isDefined;
-            message = "The option definition `${lib.showOption name}' in ${lib.showFiles opt.files} no longer has any effect; please remove it.\n${replacement}";
+            message = "The option definition `${lib.showOption name}' in ${lib.showFiles opt.files} no longer has any effect; please remove it.\n${replacement}\n";
           }
         ];
     };

@@ -42,8 +42,7 @@ let
 in
 {
   options.boot = {
-    # In nixpkgs the default is false.
-    isContainer = flag true "Whether this machine is a container: a nixos-lite machine is.";
+    isContainer = flag false "Whether this machine is a container.";
     kernelModules = names "Kernel modules to load.";
     extraModulePackages = mkOption {
       type = types.listOf types.package;
@@ -106,7 +105,6 @@ in
         editor = flag true "Whether the kernel's command line can be edited.";
       };
       grub = {
-        # In nixpkgs the default is true but in a container.
         enable = mkOption {
           type = types.bool;
           default = !config.boot.isContainer;

@@ -92,7 +92,7 @@ let
         };
         virtual = flag "Whether the interface is made here; nixos-lite does not.";
         virtualOwner = mkOption {
-          type = types.nullOr types.str;
+          type = types.str;
           default = "root";
           description = "The owner of a virtual interface.";
         };

@@ -5,52 +5,43 @@
 }:
 let
   inherit (lib) mkOption types;
+  isValue = x: builtins.isBool x || builtins.isString x || builtins.isInt x || x == null;
   sysctlValue = types.mkOptionType {
     name = "sysctl option value";
-    check = v: builtins.elem (builtins.typeOf v) [ "bool" "int" "string" "null" ];
-    merge = _: defs: (lib.last (lib.filterOverrides defs)).value;
+    check = x: isValue x || (x._type or "" == "override" && isValue x.content);
+    merge = lib.mergeOneOption;
   };
-  text =
-    v:
-    if v == true then
-      "1"
-    else if v == false then
-      "0"
-    else
-      toString v;
+  # The largest of all values that are asked for.
+  largest = types.ints.unsigned // {
+    merge = _: defs: lib.foldl' (n: def: lib.max n def.value) 0 defs;
+  };
+  buffer =
+    what:
+    mkOption {
+      type = types.nullOr largest;
+      default = null;
+      description = "The largest ${what} socket buffer, in bytes.";
+    };
 in
 {
   options.boot.kernel.sysctl = mkOption {
-    type =
-      let
-        highest = lib.foldl' lib.max 0;
-        # The largest value that somebody asks for.
-        atLeast = types.mkOptionType {
-          name = "largest";
-          description = "null or unsigned integer, meaning >=0";
-          merge = _: defs: highest (map (def: def.value) defs);
-        };
-      in
-      types.submodule {
-        freeformType = types.attrsOf sysctlValue;
-        options = lib.genAttrs [ "net.core.rmem_max" "net.core.wmem_max" ] (
-          name:
-          mkOption {
-            type = types.nullOr types.ints.unsigned // {
-              merge = loc: defs: if lib.all (def: def.value == null) defs then null else atLeast.merge loc (lib.filter (def: def.value != null) defs);
-            };
-            default = null;
-            description = "${name}: the largest value that is asked for.";
-          }
-        );
+    type = types.submodule {
+      freeformType = types.attrsOf sysctlValue;
+      options = {
+        "net.core.rmem_max" = buffer "receive";
+        "net.core.wmem_max" = buffer "send";
       };
+    };
     default = { };
     description = "Kernel parameters.";
   };
 
+  # NixOS sets some values by default; a nixos-lite machine shares its kernel and leaves them.
   config = {
     environment.etc."sysctl.d/60-nixos.conf".text = lib.concatStrings (
-      lib.mapAttrsToList (n: v: lib.optionalString (v != null) "${n}=${text v}\n") config.boot.kernel.sysctl
+      lib.mapAttrsToList (
+        n: v: lib.optionalString (v != null) "${n}=${if v == false then "0" else toString v}\n"
+      ) config.boot.kernel.sysctl
     );
     systemd.services.systemd-sysctl = {
       wantedBy = [ "multi-user.target" ];

@@ -109,7 +109,7 @@ in
       description = "Environment variables of sops.";
     };
     age = {
-      keyFile = nullable types.externalPath null "The file with the age key.";
+      keyFile = nullable (types.externalPath // { description = "path not in the Nix store"; }) null "The file with the age key.";
       generateKey = flag false "Whether the age key is made if it does not exist.";
       plugins = mkOption {
         type = types.listOf types.package;

@@ -82,6 +82,9 @@ impl Run<'_> {
         let systems = self.build()?;
         let run = run_id();
         let journal = Journal::begin(&self.project.local().join("runs"), &run).failed()?;
+        if self.ui.verbose {
+            self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
+        }
         let members = self.cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
         let deploy = Deploy {
             run,
@@ -133,6 +136,10 @@ impl Run<'_> {
         let built = self.project.nix.build(&flake, &attributes, &links).map_err(|error| {
             Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
         })?;
+        for warning in &built.warnings {
+            self.ui.warn(warning);
+        }
+        let built = built.paths;
         if !self.ui.json {
             let count = built.len();
             let noun = if count == 1 { "system" } else { "systems" };
@@ -142,9 +149,9 @@ impl Run<'_> {
     }
 
     fn targets(&self, systems: &BTreeMap<NodeName, StorePath>) -> Result<Vec<Target>, Failure> {
-        let inventory = certs::inventory(self.project, self.cluster)?;
+        let keys = certs::key_files(&certs::inventory(self.project)?, self.cluster);
         let target = |(node, system): (&NodeName, &StorePath)| {
-            let keys = inventory.key_files(node);
+            let keys = keys.get(node).cloned().unwrap_or_default();
             let provider = self.cluster.nodes.get(node).map(|node| node.provider);
             // A sandbox machine is a Debian until its first deploy; any other machine gets NixOS by `install`.
             let installs_itself = provider == Some(Provider::Sandbox);

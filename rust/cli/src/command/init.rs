@@ -31,7 +31,8 @@ const GITIGNORE: &str = include_str!("../template/gitignore");
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The directory; the one of -C by default
-    directory: Option<PathBuf>,
+    #[arg(value_name = "DIR")]
+    new_directory: Option<PathBuf>,
 
     /// Take this machines.nix; the flat shape of the original project is rewritten in today's
     #[arg(long, value_name = "FILE")]
@@ -52,7 +53,7 @@ pub struct InitArgs {
 
 /// Runs the command.
 pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
-    let directory = args.directory.clone().unwrap_or_else(|| global.directory.clone());
+    let directory = args.new_directory.clone().unwrap_or_else(|| global.directory.clone());
     std::fs::create_dir_all(&directory).failed()?;
     let machines = machines_text(args, global, &directory)?;
     let mut writer = Writer { directory: &directory, refresh: args.refresh, written: Vec::new(), kept: Vec::new() };

@@ -125,7 +125,8 @@ fn type_of(schema: &Value) -> String {
         _ if is("boolean") => "true or false".to_owned(),
         _ => "a string".to_owned(),
     };
-    let is_optional = is("null") || schema.get("anyOf").is_some();
+    // What has another default may be null too, which is the same as leaving it out; that is not worth saying.
+    let is_optional = schema.get("x-default").and_then(Value::as_str) == Some("null");
     if is_optional { format!("{text}, or null") } else { text }
 }
 

@@ -21,7 +21,9 @@ pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
     for (position, operator) in shape.cluster.operators.iter().enumerate() {
         let path = cluster.join("operators").join(position).join("name");
         let name = operator.name.clone().ok_or_else(|| Box::new(check::missing(&path)))?;
-        operators.push(Operator { name, ssh: operator.ssh.clone(), age: operator.age.clone() });
+        // `builtins.readFile` of a key's file ends with a line break.
+        let trimmed = |key: &Option<String>| key.as_deref().map(|key| key.trim().to_owned());
+        operators.push(Operator { name, ssh: trimmed(&operator.ssh), age: trimmed(&operator.age) });
     }
     operators.sort_by(|a, b| a.name.cmp(&b.name));
     let mut nodes = std::collections::BTreeMap::new();

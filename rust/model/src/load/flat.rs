@@ -135,7 +135,7 @@ fn enable<'a>(value: Option<&'a Value>, path: &AttrPath, report: &mut Report) ->
             report.push(
                 Finding::new(Code::WrongType, path.clone(), "expected an attribute set with `enable`", WRONG_TYPE)
                     .help("write `enable = true;` in it")
-                    .as_written(),
+                    .in_own_words(),
             );
             None
         }
@@ -152,7 +152,7 @@ fn flag(value: Option<&Value>, path: &AttrPath, report: &mut Report) -> bool {
         Some(_) => {
             let finding = Finding::new(Code::WrongType, path.clone(), "expected true or false", WRONG_TYPE);
             mark_roles_broken(path, report);
-            report.push(finding.help("write true or false, without quotes").as_written());
+            report.push(finding.help("write true or false, without quotes").in_own_words());
             false
         }
     }
@@ -169,7 +169,7 @@ fn without_node(name: &str, path: AttrPath) -> Finding {
     let why = "in the flat shape only machines with `node = true` are deployed";
     Finding::new(Code::WithoutEffect, path, format!("{name} is no node, so that this has no effect"), why)
         .help(format!("write {name}.node = true, or leave this out"))
-        .as_written()
+        .in_own_words()
 }
 
 fn warn_of_attribute(path: &AttrPath, attribute: &str, value: &Value, report: &mut Report) {
@@ -183,7 +183,7 @@ fn warn_of_attribute(path: &AttrPath, attribute: &str, value: &Value, report: &m
     };
     let why = "machinist has no counterpart for it";
     let finding = Finding::new(Code::WithoutEffect, path.clone(), format!("`{attribute}` has no effect"), why);
-    report.push(finding.help(help).as_written());
+    report.push(finding.help(help).in_own_words());
 }
 
 /// The original project put `ip` on VLAN 100 of `interface`. One warning is enough for all machines.
@@ -194,7 +194,7 @@ fn warn_of_vlan(entries: &Map<String, Value>, report: &mut Report) {
         let path = AttrPath::root().join(name).join("interface");
         let finding = Finding::new(Code::WithoutEffect, path, "no VLAN is set up on this interface", why);
         let help = "for a VLAN write its interface here, such as \"enp2s0.100\", and make it in nodes/<name>.nix";
-        report.push(finding.help(help).as_written());
+        report.push(finding.help(help).in_own_words());
     }
 }
 

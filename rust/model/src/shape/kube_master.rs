@@ -20,7 +20,7 @@ pub struct KubeMasterShape {
     pub name: Option<String>,
     /// How the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node network) or
     /// `"bgp"` (nodes announce it to a Router).
-    #[schemars(extend("x-default" = "\"arp\"; \"bgp\" where gateway is set", "x-example" = "\"bgp\""))]
+    #[schemars(extend("x-default" = "bgp where gateway or as is set, otherwise arp", "x-example" = "\"bgp\""))]
     pub mode: Option<VipMode>,
     /// The Router to which nodes announce the virtual IP by BGP: the name of a machine, usually one with
     /// `nixos = false`, that has `bgp.as`.

@@ -24,7 +24,9 @@ pub struct MachineShape {
     /// The Nix system: `"x86_64-linux"` or `"aarch64-linux"`.
     #[schemars(extend("x-default" = "\"x86_64-linux\"", "x-example" = "\"aarch64-linux\""))]
     pub system: Option<String>,
-    /// What it is for.
+    /// What it is for: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
+    /// `"worker"` (applications), `"ingress"` (traffic from outside), `"service"` (services with state, such as
+    /// databases), `"registry"` (container images), `"cache"` (artefacts that other nodes fetch).
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"etcd\" \"control-plane\" \"worker\" ]"))]
     pub roles: Vec<Role>,
     /// The network interface that carries `ip`. Without it machinist sets no address: the machine has it already.

@@ -4,6 +4,7 @@
 //! What the text does not spell out (a computed set, an imported file) has no children there, so that a look-up ends at
 //! the nearest enclosing attribute.
 
+mod depth;
 mod text;
 
 use std::{collections::HashMap, ops::Range};
@@ -35,10 +36,14 @@ struct Place {
 }
 
 impl SourceIndex {
-    /// Parses the text and finds all attributes. A text with syntax errors gives what can be told of it.
+    /// Parses the text and finds all attributes. A text with syntax errors, or nested beyond
+    /// reason, gives what can be told of it.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut root = Place::default();
+        if depth::is_too_deep(text) {
+            return Self { root };
+        }
         if let Some(expression) = Root::parse(text).tree().expr() {
             root.range = first_character(text, &expression);
             fill(&mut root, &expression, 0);

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::process::Signal;
@@ -16,7 +16,7 @@ use super::{
     error::Error,
     event::{Event, Events},
     lock::Lock,
-    names, network,
+    names, network, prepare,
     probe::{self, Answer},
     process, programs,
     record::{Record, machine_dir},
@@ -61,9 +61,15 @@ impl Machine<'_> {
         process::of_machine(&self.group(), &self.directory())
     }
 
-    /// Starts the supervisor, which lives on when this program ends.
+    /// Starts the supervisor, which lives on when this program ends, in place of whatever is left of the last one.
     pub fn launch(&self) -> Result<(), Error> {
+        // First the end of the group, then the new launch's name, then the new group: a supervisor that was started
+        // before has no group to enter, or finds that another one took its place.
+        self.kill()?;
         let directory = self.directory();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let launch = format!("{}-{}", std::process::id(), now.as_nanos());
+        prepare::write(&directory.join("launch"), launch.as_bytes(), 0o644)?;
         for file in ["supervisor", "exit", "connected"] {
             remove_file(&directory.join(file))?;
         }
@@ -76,7 +82,8 @@ impl Machine<'_> {
         let errors = output.try_clone().map_err(Error::io("write", &log))?;
         cgroup::create(&self.group())?;
         let supervise = supervise_file(self.state_dir);
-        let arguments = ["--fork", &supervise.display().to_string(), &directory.display().to_string()];
+        let (supervise, directory) = (supervise.display().to_string(), directory.display().to_string());
+        let arguments = ["--fork", &supervise, &directory, &launch];
         let mut command = programs::command("setsid", &arguments);
         // The caller's variables are nothing for a machine.
         command.env_clear().env("PATH", programs::search_path()).current_dir("/");
@@ -149,7 +156,6 @@ pub fn start(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), 
     with_machine(state_dir, machine, events, |machine| {
         if machine.processes().supervisor.is_none() {
             events(Event::Starting { machine: machine.name.to_owned() });
-            machine.kill()?;
             machine.launch()?;
         }
         ready(&machine, events)

@@ -3,6 +3,8 @@
 //! Labels have no dot, so `mch-<cluster>.<machine>` cannot mean two machines (a dash could: `a-b` and `c`, `a` and `b-c`);
 //! and no label begins with `_`, so the switch and the operator's namespace collide with no machine.
 
+use std::net::IpAddr;
+
 use sha2::{Digest, Sha256};
 
 /// Returns the name of a machine's network namespace and control group.
@@ -30,10 +32,10 @@ pub(super) fn container(cluster: &str, machine: &str) -> String {
     format!("mch-{}", &digest(&[cluster, machine])[..16])
 }
 
-/// Returns the locally administered MAC address of a machine: the same after each boot, so that no neighbour remembers
-/// an address that is gone.
-pub(super) fn mac(cluster: &str, machine: &str, interface: &str) -> String {
-    let digest = digest(&["mac", cluster, machine, interface]);
+/// Returns the locally administered MAC address that goes with an IP address: so no neighbour remembers one that is gone,
+/// neither after a reboot nor when another machine takes over the address (which took 28 s to be noticed).
+pub(super) fn mac(cluster: &str, ip: IpAddr) -> String {
+    let digest = digest(&["mac", cluster, &ip.to_string()]);
     let pairs: Vec<&str> = (0..5).map(|index| &digest[index * 2..index * 2 + 2]).collect();
     format!("02:{}", pairs.join(":"))
 }
@@ -54,12 +56,14 @@ mod tests {
 
     #[test]
     fn names_of_two_machines_never_meet() {
+        let [first, second] = [1, 2].map(|host| IpAddr::from([10, 13, 13, host]));
         assert_eq!(machine("magi", "casper"), "mch-magi.casper");
         assert_ne!(machine("a-b", "c"), machine("a", "b-c"));
         assert_ne!(container("a-b", "c"), container("a", "b-c"));
         assert_ne!(machine("magi", "switch"), switch("magi"));
         assert_ne!(machine("magi", "operator"), operator("magi"));
-        assert_ne!(mac("magi", "casper", "eth0"), mac("magi", "casper", "eth1"));
+        assert_ne!(mac("magi", first), mac("magi", second));
+        assert_ne!(mac("magi", first), mac("other", first));
     }
 
     #[test]
@@ -68,7 +72,7 @@ mod tests {
         assert_eq!(port(&long).len(), 14);
         assert!(container(&long, &long).len() <= 64);
         assert!(machine(&long, &long).len() <= 255);
-        assert_eq!(mac(&long, &long, "eth0").len(), 17);
-        assert!(mac(&long, &long, "eth0").starts_with("02:"));
+        assert_eq!(mac(&long, [255; 16].into()).len(), 17);
+        assert!(mac(&long, [255; 16].into()).starts_with("02:"));
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path) -> Result<boo
     record.save(state_dir)?;
     delete(&switch)?;
     delete(&operator)?;
-    let mac = names::mac(&record.cluster, "_operator", OPERATOR_INTERFACE);
+    let mac = names::mac(&record.cluster, record.operator_ip);
     batch(
         None,
         &format!(
@@ -83,7 +83,7 @@ pub(super) fn of_machine(record: &Record, machine: &str) -> Result<MachineNetwor
     let own = record.machine(machine)?;
     let (namespace, switch) = (names::machine(&record.cluster, machine), names::switch(&record.cluster));
     let (port, interface) = (names::port(machine), &own.interface);
-    let mac = names::mac(&record.cluster, machine, interface);
+    let mac = names::mac(&record.cluster, own.ip);
     Ok(MachineNetwork {
         host: format!(
             "netns add {namespace}\nlink add {interface} netns {namespace} address {mac} type veth peer name {port} netns {switch}\n"

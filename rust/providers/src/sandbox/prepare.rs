@@ -1,9 +1,9 @@
 //! The files of a machine: its directory on the computer, and what its own root gets before the first start.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -170,14 +170,21 @@ fn write_below(root: &Path, path: &Path, contents: &[u8], mode: u32) -> Result<(
     write(&root.join(path), contents, mode)
 }
 
-/// Writes a whole file: a reader sees the old one or the new one.
+/// Writes a whole file durably: a reader sees the old one or the new one, also after a power cut.
+///
+/// The new one is written beside it as `<name>.new`, which a killed run leaves behind and the next one takes over.
 pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
-    let fail = || Error::io("write", path);
-    let mut new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/"))).map_err(fail())?;
-    new.write_all(contents).map_err(fail())?;
-    new.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(fail())?;
-    new.persist(path).map_err(|error| fail()(error.error))?;
-    Ok(())
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let fail = || Error::io("write", &new);
+    remove_file(&new)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+    let mut file = file.map_err(fail())?;
+    file.write_all(contents).map_err(fail())?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail())?;
+    file.sync_all().map_err(fail())?;
+    fs::rename(&new, path).map_err(Error::io("rename", &new))
 }
 
 /// Makes a directory with exactly this mode, whatever the caller's umask.

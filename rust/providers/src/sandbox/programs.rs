@@ -23,7 +23,7 @@ pub(super) const TO_RUN: &[Program] = &[
 
 /// What is needed to make the Debian root.
 pub(super) const TO_MAKE_ROOT: &[Program] =
-    &[("mmdebstrap", "mmdebstrap"), ("apt-get", "apt"), ("unshare", "util-linux")];
+    &[("mmdebstrap", "mmdebstrap"), ("apt-get", "apt"), ("setpriv", "util-linux"), ("unshare", "util-linux")];
 
 /// System directories that are searched even if a user's PATH lacks them.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

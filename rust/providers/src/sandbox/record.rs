@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Write},
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::Error,
-    names,
+    names, prepare,
     spec::{MachineSpec, SandboxSpec, operator_address},
 };
 
@@ -102,14 +101,9 @@ impl Record {
     /// Writes the record; a reader sees the old one or the new one.
     pub fn save(&self, state_dir: &Path) -> Result<(), Error> {
         let path = file(state_dir);
-        let fail = || Error::io("write", &path);
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| fail()(error.into()))?;
-        text.push(b'\n');
-        let mut new = tempfile::NamedTempFile::new_in(state_dir).map_err(fail())?;
-        new.write_all(&text).map_err(fail())?;
-        new.as_file().sync_all().map_err(fail())?;
-        new.persist(&path).map_err(|error| fail()(error.error))?;
-        Ok(())
+        let text = serde_json::to_string_pretty(self);
+        let text = text.map_err(|error| Error::io("write", &path)(error.into()))?;
+        prepare::write(&path, format!("{text}\n").as_bytes(), 0o644)
     }
 
     /// Returns the record of a machine.

@@ -65,14 +65,16 @@ fn debootstrap(new: &Path) -> Result<(), Error> {
     let proxies: Vec<String> = mirror::proxies().iter().map(|line| format!("--aptopt={line}")).collect();
     let (tree, log) = (new.join("tree").display().to_string(), new.join("log"));
     let include = format!("--include={}", recipe::PACKAGES.join(","));
-    let mut arguments = vec!["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"];
+    // However this program ends, the build ends with it, and leaves its directory to the next run.
+    let mut arguments = vec!["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"];
+    arguments.extend(["--mount-proc", "--propagation", "private"]);
     arguments.extend(["mmdebstrap", "--mode=root", "--variant=minbase", include.as_str()]);
     arguments.extend(recipe::OPTIONS);
     arguments.extend(proxies.iter().map(String::as_str));
     arguments.extend([recipe::SUITE, tree.as_str(), mirror.as_str()]);
     let output = fs::File::create(&log).map_err(Error::io("write", &log))?;
     let errors = output.try_clone().map_err(Error::io("write", &log))?;
-    let started = programs::command("unshare", &arguments)
+    let started = programs::command("setpriv", &arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C.UTF-8")
         .stdout(Stdio::from(output))

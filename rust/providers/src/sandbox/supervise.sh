@@ -1,13 +1,13 @@
 #!/bin/sh
 # Runs one machine of a sandbox until it powers off, and again after each of its reboots.
-# Written by machinist. usage: supervise DIRECTORY [boot]
+# Written by machinist. usage: supervise DIRECTORY LAUNCH|boot
 set -eu
 umask 022
 cd "$1"
 . ./settings
 
 # The second half, in a mount namespace of its own: its mounts go when the machine's last process goes.
-if [ "${2-}" = boot ]; then
+if [ "$2" = boot ]; then
   mount -t cgroup2 none /sys/fs/cgroup
   mount -t overlay overlay -o "lowerdir=$root,upperdir=$PWD/upper,workdir=$PWD/work" "$PWD/merged"
   # Without these, nspawn takes the computer's own cgroup layout, and leaves a lock file behind when it is killed.
@@ -20,6 +20,8 @@ fi
 
 # Fails if the group is gone: then the sandbox was removed while this was starting, and nothing is started.
 echo $$ > "$cgroup/cgroup.procs"
+# Whoever started this may have been killed, and another one may have started the machine meanwhile.
+if [ "$(cat launch)" != "$2" ]; then exit 0; fi
 trap 'echo $? > exit' EXIT
 stat=$(cat "/proc/$$/stat")
 set -- "$1" ${stat##*) }

@@ -21,7 +21,7 @@ use super::{
     mountinfo, names, network,
     prepare::{self, Settings},
     programs,
-    record::{Record, machine_dir},
+    record::Record,
     root,
     spec::{MachineSpec, SandboxSpec},
 };
@@ -217,7 +217,7 @@ pub fn down(state_dir: &Path, events: Events<'_>) -> Result<(), Error> {
         network::tidy();
     }
     mountinfo::remove_tree(&state_dir.join("machines"))?;
-    for file in ["supervise", "sandbox.json", "lock"] {
+    for file in ["supervise", "supervise.new", "sandbox.json", "sandbox.json.new", "lock"] {
         remove_file(&state_dir.join(file))?;
     }
     drop(lock);
@@ -248,7 +248,14 @@ fn take_away(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
     for kind in ["propagate", "unix-export"] {
         mountinfo::remove_tree(&Path::new(NSPAWN).join(kind).join(&container))?;
     }
-    mountinfo::remove_tree(&machine_dir(machine.state_dir, machine.name))?;
+    // In one step it is no machine's directory any more: a run that is killed here leaves no half of a machine's state.
+    let directory = machine.directory();
+    let removed = directory.with_extension("removed");
+    mountinfo::remove_tree(&removed)?;
+    if directory.exists() {
+        fs::rename(&directory, &removed).map_err(Error::io("rename", &directory))?;
+    }
+    mountinfo::remove_tree(&removed)?;
     events(Event::Removed { machine: machine.name.to_owned() });
     Ok(())
 }

@@ -3,6 +3,8 @@
 
 use machinist_remote::{Remote, RemoteDirectory, RemoteEntry, RemoteFile, put_files};
 
+use zeroize::Zeroizing;
+
 use super::StepError;
 
 /// Where keys are on a node. Only root can enter.
@@ -12,8 +14,8 @@ pub const DIRECTORY: &str = "/var/lib/machinist/keys";
 pub struct Key {
     /// The file's name, such as `etcd-server-0123456789abcdef.key`.
     pub file: String,
-    /// The PEM text.
-    pub content: Vec<u8>,
+    /// The PEM text. Overwritten when it is dropped.
+    pub content: Zeroizing<Vec<u8>>,
 }
 
 /// Returns the file name of a leaf's key.
@@ -38,7 +40,7 @@ pub fn put(remote: &dyn Remote, keys: Vec<Key>) -> Result<(), StepError> {
     entries.extend(keys.into_iter().map(|key| {
         RemoteEntry::File(RemoteFile {
             path: format!("{DIRECTORY}/{}", key.file),
-            contents: key.content,
+            contents: key.content.to_vec(),
             mode: 0o400,
             owner: "root:root".to_owned(),
         })

@@ -83,7 +83,7 @@ in
     zramSwap = {
       enable = flag false "Whether there is swap in compressed memory; without effect here.";
       memoryPercent = mkOption {
-        type = types.int;
+        type = types.ints.positive;
         default = 50;
         description = "How much of the memory it takes, in percent.";
       };
@@ -97,7 +97,7 @@ in
 
   config = {
     environment.etc = {
-      "systemd/journald.conf.d/nixos.conf".text = ''
+      "systemd/journald.conf".text = ''
         [Journal]
         Storage=${cfg.journald.storage}
         RateLimitInterval=${cfg.journald.rateLimitInterval}
@@ -106,7 +106,7 @@ in
       '';
     }
     // lib.optionalAttrs (cfg.logind.settings.Login != { }) {
-      "systemd/logind.conf.d/nixos.conf".text = "[Login]\n" + keys cfg.logind.settings.Login;
+      "systemd/logind.conf".text = "[Login]\n" + keys cfg.logind.settings.Login;
     }
     // lib.optionalAttrs cfg.resolved.enable {
       "systemd/resolved.conf".text = "[Resolve]\n" + keys cfg.resolved.settings.Resolve;
@@ -132,7 +132,7 @@ in
     systemd.services = {
       systemd-journald = {
         stopIfChanged = false;
-        restartTriggers = [ config.environment.etc."systemd/journald.conf.d/nixos.conf".source ];
+        restartTriggers = [ config.environment.etc."systemd/journald.conf".source ];
       };
       systemd-resolved = lib.mkIf cfg.resolved.enable {
         wantedBy = [ "sysinit.target" ];

@@ -214,7 +214,7 @@ in
 
     environment.systemPackages = [ cfg.package ];
     environment.etc = {
-      "systemd/system.conf.d/nixos.conf".text = "[Manager]\n" + render.keys cfg.settings.Manager;
+      "systemd/system.conf".text = "[Manager]\n" + render.keys cfg.settings.Manager;
       # systemd must not enable or disable units by itself.
       "systemd/system-preset/00-nixos.preset".text = "ignore *\n";
     };

@@ -1,0 +1,98 @@
+//! Private keys on their way from `certs/` to nodes: decrypted in memory, for the node that lacks them, and no other.
+
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use machinist_model::{Cluster, NodeName};
+use machinist_pki::{Holder, Inventory};
+use machinist_rollout::{
+    deploy::KeySource,
+    step::keys::{Key, file_name},
+};
+use machinist_secrets::{Identities, IdentityError, IdentityPlaces, Zeroizing};
+
+use crate::{args::Global, failure::Failure, failure::Kind, project::Project};
+
+/// Loads the operator's identity. Asks for a passphrase if there is a terminal to ask on.
+pub fn identities(global: &Global) -> Result<Identities, IdentityError> {
+    let mut passphrase = |file: &Path| {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let prompt = format!("passphrase for {}: ", file.display());
+        rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
+    };
+    match &global.identity {
+        Some(path) => Identities::load(std::slice::from_ref(path), &mut passphrase),
+        None => Identities::find(&IdentityPlaces::from_env().search_order(), &mut passphrase),
+    }
+}
+
+/// Returns the file names of the private keys that each node needs. Leftovers in `certs/` that no row of the table asks
+/// for stay where they are.
+pub fn key_files(inventory: &Inventory, cluster: &Cluster) -> BTreeMap<NodeName, Vec<String>> {
+    let mut files: BTreeMap<NodeName, Vec<String>> = BTreeMap::new();
+    for spec in &machinist_pki::table(cluster).certificates {
+        let Holder::Node(node) = &spec.holder else { continue };
+        if let Some(entry) = inventory.nodes.get(node).and_then(|leaves| leaves.get(&spec.leaf)) {
+            files.entry(node.clone()).or_default().push(file_name(&spec.leaf, entry.key_id.as_str()));
+        }
+    }
+    files
+}
+
+/// Returns what decrypts private keys when a node turns out to lack them. The identity is loaded at most once, and
+/// not at all if nobody lacks anything.
+pub fn key_source(project: &Project, cluster: &Cluster, global: &Global) -> KeySource {
+    let (directory, operators, global) = (project.directory.clone(), cluster.operators.clone(), global.clone());
+    let loaded: Mutex<Option<Arc<Identities>>> = Mutex::new(None);
+    Arc::new(move |node, wanted| {
+        let open = || -> Result<Vec<Key>, Failure> {
+            let identities = {
+                // Held while a passphrase is asked for: once is enough for all nodes.
+                let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+                match &*loaded {
+                    Some(identities) => Arc::clone(identities),
+                    None => {
+                        let fresh = identities(&global).map_err(|error| {
+                            Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
+                        })?;
+                        Arc::clone(loaded.insert(Arc::new(fresh)))
+                    }
+                }
+            };
+            keys_of(&directory, node, &identities, &operators, wanted)
+        };
+        open().map_err(|failure| {
+            let hints: Vec<&str> = failure.hints.iter().map(String::as_str).collect();
+            let text = failure.in_one_line();
+            if hints.is_empty() { text } else { format!("{text} ({})", hints.join("; ")) }
+        })
+    })
+}
+
+fn keys_of(
+    directory: &Path,
+    node: &NodeName,
+    identities: &Identities,
+    operators: &[machinist_model::Operator],
+    wanted: &[String],
+) -> Result<Vec<Key>, Failure> {
+    let failed = |error: machinist_pki::InventoryError| {
+        Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
+    };
+    let inventory = Inventory::read(directory).map_err(failed)?;
+    let mut keys = Vec::new();
+    for (leaf, entry) in inventory.nodes.get(node).into_iter().flatten() {
+        let file = file_name(leaf, entry.key_id.as_str());
+        if wanted.contains(&file) {
+            let content = inventory.key(entry, identities, operators).map_err(failed)?;
+            keys.push(Key { file, content });
+        }
+    }
+    Ok(keys)
+}

@@ -1,0 +1,257 @@
+//! What to keep, issue and renew, and why. Pure: the table, the tree and the clock in, the plan out.
+
+mod authority;
+mod leaf;
+mod reason;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, Serializer};
+use time::{Duration, OffsetDateTime};
+
+use crate::{Authority, Entry, KeyAlgorithm, Table, Tree, spec::join};
+
+pub use reason::Reason;
+pub(crate) use reason::count;
+
+/// How certificates are issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The life of a new leaf certificate.
+    pub leaf_life: Duration,
+    /// The life of a new authority.
+    pub authority_life: Duration,
+    /// The keys of new certificates.
+    pub algorithm: KeyAlgorithm,
+    /// What is renewed besides what must be.
+    pub renewal: Renewal,
+    /// Whether to remove certificates that the table no longer has. Authorities are never removed.
+    pub prune: bool,
+}
+
+impl Default for Policy {
+    /// One year for a leaf, ten for an authority, ECDSA P-256.
+    fn default() -> Self {
+        Self {
+            leaf_life: Duration::days(365),
+            authority_life: Duration::days(3650),
+            algorithm: KeyAlgorithm::default(),
+            renewal: Renewal::Due,
+            prune: false,
+        }
+    }
+}
+
+/// Which leaf certificates to renew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The ones that must be: drifted, expired, or less than a third of their life left.
+    Due,
+    /// The ones that must be, and these, by name.
+    Named(BTreeSet<String>),
+    /// All of them.
+    All,
+}
+
+impl Renewal {
+    fn asks_for(&self, name: &str) -> bool {
+        match self {
+            Self::Due => false,
+            Self::Named(names) => names.contains(name),
+            Self::All => true,
+        }
+    }
+}
+
+/// What would be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// One action a row of the table: authorities first, then leaves, both sorted by name.
+    pub actions: Vec<Action>,
+    /// What forbids to do anything.
+    pub problems: Vec<Problem>,
+    /// What a person should know.
+    pub notices: Vec<Notice>,
+    /// Certificates and keys of ours that the table no longer has, relative to the certificates' directory, sorted.
+    pub orphans: Vec<PathBuf>,
+}
+
+/// What happens to one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Action {
+    /// The certificate's name.
+    pub name: String,
+    /// What happens.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+/// What happens to a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", content = "because", rename_all = "lowercase")]
+pub enum Step {
+    /// Nothing.
+    Keep,
+    /// It is made for the first time, or again after it was lost.
+    Issue(#[serde(serialize_with = "texts")] Vec<Reason>),
+    /// One that exists is replaced, its key too.
+    Renew(#[serde(serialize_with = "texts")] Vec<Reason>),
+    /// Nothing: see the plan's problems.
+    Refuse,
+}
+
+impl Step {
+    /// Returns the reasons in words, separated by `; `. Empty if nothing happens.
+    #[must_use]
+    pub fn because(&self) -> String {
+        self.reasons().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Returns the reasons.
+    #[must_use]
+    pub fn reasons(&self) -> &[Reason] {
+        match self {
+            Self::Keep | Self::Refuse => &[],
+            Self::Issue(reasons) | Self::Renew(reasons) => reasons,
+        }
+    }
+
+    /// Whether a certificate is made.
+    #[must_use]
+    pub const fn makes_one(&self) -> bool {
+        matches!(self, Self::Issue(_) | Self::Renew(_))
+    }
+}
+
+fn texts<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(reasons.iter().map(ToString::to_string))
+}
+
+/// Why nothing may be done. A person has to act.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file, relative to the certificates' directory, or the name of a certificate.
+    pub subject: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Something to know that forbids nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// The certificate's name.
+    pub subject: String,
+    /// What to know.
+    pub what: String,
+}
+
+impl Plan {
+    /// Whether certificates would be made.
+    #[must_use]
+    pub fn makes_any(&self) -> bool {
+        self.actions.iter().any(|action| action.step.makes_one())
+    }
+
+    /// Returns the action for the certificate.
+    #[must_use]
+    pub fn action(&self, name: &str) -> Option<&Action> {
+        self.actions.iter().find(|action| action.name == name)
+    }
+
+    /// Returns the problems in one text, one a line, or `None` if there is none.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let lines = self.problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.what));
+        (!self.problems.is_empty()).then(|| lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Compares what must be with what is.
+#[must_use]
+pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) -> Plan {
+    let mut plan = Plan { problems: problems(tree), orphans: orphans(table, tree), ..Plan::default() };
+    unknown_names(table, &policy.renewal, &mut plan.problems);
+    let mut authorities = BTreeMap::new();
+    for spec in &table.authorities {
+        let verdict = authority::judge(spec, table, tree, policy, now);
+        plan.problems.extend(verdict.problem);
+        plan.notices.extend(verdict.notice);
+        plan.actions.push(Action { name: spec.name.clone(), step: verdict.step.clone() });
+        authorities.insert(spec.authority, verdict.step);
+    }
+    let leaves = leaf::judge_all(table, tree, policy, now, &authorities);
+    authority::keys_at_hand(table, tree, &leaves, &authorities, &mut plan);
+    authority::successors(table, &leaves, &mut plan);
+    plan.actions.extend(leaves);
+    plan
+}
+
+/// Files in the way, and private keys in the clear.
+fn problems(tree: &Tree) -> Vec<Problem> {
+    let problem = |path: &Path, what: &str, hint: &str| Problem {
+        subject: path.display().to_string(),
+        what: what.to_owned(),
+        hint: hint.to_owned(),
+    };
+    tree.entries()
+        .filter_map(|(path, entry)| match entry {
+            Entry::Corrupt(what) => {
+                let hint = "restore it from version control, or move it away if it can be made again: machinist overwrites \
+                            no file that it cannot read";
+                Some(problem(path, what, hint))
+            }
+            Entry::Plaintext => {
+                let hint = "take it out of the directory, which is made to be committed; if it was committed or copied, \
+                            replace what it protects";
+                Some(problem(path, "it holds a private key that is not encrypted", hint))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Names to renew that the table does not have, or that are authorities'.
+fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) {
+    let Renewal::Named(names) = renewal else { return };
+    for name in names {
+        if table.certificates.iter().any(|spec| &spec.name == name) {
+            continue;
+        }
+        let known = join(table.certificates.iter().take(8).map(|spec| &spec.name));
+        let (what, hint) = if table.authorities.iter().any(|spec| &spec.name == name) {
+            let what = "an authority is not renewed like a leaf: everything that trusts it would have to change with it";
+            (what, "name leaf certificates".to_owned())
+        } else {
+            let more = if table.certificates.len() > 8 { ", ..." } else { "" };
+            ("no certificate has this name", format!("there are {known}{more}"))
+        };
+        problems.push(Problem { subject: name.clone(), what: what.to_owned(), hint });
+    }
+}
+
+/// Certificates and keys in our places that no row has.
+fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
+    let files = table
+        .authorities
+        .iter()
+        .map(|spec| &spec.files)
+        .chain(table.certificates.iter().map(|spec| &spec.files))
+        .flat_map(|files| [files.certificate.as_path(), files.key.as_path()]);
+    let wanted: BTreeSet<&Path> = files.collect();
+    tree.entries()
+        .filter(|(path, entry)| {
+            matches!(entry, Entry::Certificate(_) | Entry::Key(_)) && !wanted.contains(path)
+        })
+        .map(|(path, _)| path.to_owned())
+        .collect()
+}
+
+/// The authorities' steps, for the leaves' judgement.
+type Steps = BTreeMap<Authority, Step>;

@@ -1,0 +1,352 @@
+//! What a person wants to know about certificates.
+
+use std::{fmt, fmt::Write as _, path::PathBuf};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{
+    AuthoritySpec, Certificate, CertificateSpec, ExtendedUsage, Holder, KeyId, KeyUsage, Reason, San, Step, Survey,
+    spec::join,
+};
+
+/// One line of `certs list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The certificate's name.
+    pub name: String,
+    /// Who signs it. An authority signs itself.
+    pub authority: String,
+    /// The node that has it. `None` for authorities and operators' certificates.
+    pub node: Option<String>,
+    /// The end of its life. `None` if there is no certificate.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub not_after: Option<OffsetDateTime>,
+    /// Whole days until then, rounded down; negative afterwards.
+    pub days_left: Option<i64>,
+    /// How it is.
+    pub state: State,
+    /// Why, in words. Empty if it is well.
+    pub because: String,
+    /// The certificate's file, relative to the certificates' directory.
+    pub file: PathBuf,
+}
+
+/// How a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// To be renewed because less than a third of its life is left, or somebody asked for it.
+    Renew,
+    /// Not as the table says, or its authority or key is another.
+    Drifted,
+    /// Its life is over.
+    Expired,
+    /// Its life has not begun.
+    NotYetValid,
+    /// The certificate or its key is missing.
+    Missing,
+    /// The table does not have it: its machine is gone, disabled, or has another role.
+    Orphan,
+    /// Something forbids to touch it.
+    Refused,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Ok => "ok",
+            Self::Renew => "renew",
+            Self::Drifted => "drifted",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not yet valid",
+            Self::Missing => "missing",
+            Self::Orphan => "orphan",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+impl State {
+    fn of(step: &Step) -> Self {
+        match step {
+            Step::Keep => Self::Ok,
+            Step::Refuse => Self::Refused,
+            // The worst of the reasons, in the order above.
+            Step::Issue(reasons) | Step::Renew(reasons) => reasons.iter().map(Self::of_reason).max().unwrap_or(Self::Ok),
+        }
+    }
+
+    const fn of_reason(reason: &Reason) -> Self {
+        match reason {
+            Reason::Missing | Reason::NoCertificate | Reason::NoKey => Self::Missing,
+            Reason::Expired { .. } => Self::Expired,
+            Reason::NotYetValid { .. } => Self::NotYetValid,
+            Reason::Due { .. } | Reason::Asked => Self::Renew,
+            _ => Self::Drifted,
+        }
+    }
+}
+
+/// Returns all certificates of the survey: authorities, then leaves by name, then orphans by file.
+#[must_use]
+pub fn list(survey: &Survey) -> Vec<Row> {
+    // The plan's actions are in the table's order.
+    let rows = specs(survey).zip(&survey.plan.actions).map(|(spec, action)| {
+        row(survey, spec, State::of(&action.step), because(survey, spec, &action.step))
+    });
+    let orphans = survey.plan.orphans.iter().filter_map(|file| {
+        let certificate = survey.tree.certificate(file)?;
+        Some(Row {
+            name: file.with_extension("").display().to_string(),
+            authority: certificate.issuer.clone(),
+            node: None,
+            not_after: Some(certificate.not_after),
+            days_left: Some(certificate.days_left(survey.now)),
+            state: State::Orphan,
+            because: "no machine of the cluster needs it".to_owned(),
+            file: file.clone(),
+        })
+    });
+    rows.chain(orphans).collect()
+}
+
+/// A row of the table of either kind.
+#[derive(Clone, Copy)]
+enum Spec<'a> {
+    Authority(&'a AuthoritySpec),
+    Leaf(&'a CertificateSpec),
+}
+
+impl<'a> Spec<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Authority(spec) => &spec.name,
+            Self::Leaf(spec) => &spec.name,
+        }
+    }
+
+    fn files(self) -> &'a crate::Files {
+        match self {
+            Self::Authority(spec) => &spec.files,
+            Self::Leaf(spec) => &spec.files,
+        }
+    }
+
+    fn authority(self) -> String {
+        match self {
+            Self::Authority(spec) => spec.authority.to_string(),
+            Self::Leaf(spec) => spec.authority.to_string(),
+        }
+    }
+
+    fn node(self) -> Option<String> {
+        match self {
+            Self::Leaf(CertificateSpec { holder: Holder::Node(node), .. }) => Some(node.to_string()),
+            _ => None,
+        }
+    }
+
+    fn consumer(self) -> &'a str {
+        match self {
+            Self::Authority(spec) => &spec.consumer,
+            Self::Leaf(spec) => &spec.consumer,
+        }
+    }
+}
+
+fn specs(survey: &Survey) -> impl Iterator<Item = Spec<'_>> {
+    let authorities = survey.table.authorities.iter().map(Spec::Authority);
+    authorities.chain(survey.table.certificates.iter().map(Spec::Leaf))
+}
+
+fn row(survey: &Survey, spec: Spec<'_>, state: State, because: String) -> Row {
+    let certificate = survey.tree.certificate(&spec.files().certificate);
+    Row {
+        name: spec.name().to_owned(),
+        authority: spec.authority(),
+        node: spec.node(),
+        not_after: certificate.map(|certificate| certificate.not_after),
+        days_left: certificate.map(|certificate| certificate.days_left(survey.now)),
+        state,
+        because,
+        file: spec.files().certificate.clone(),
+    }
+}
+
+fn because(survey: &Survey, spec: Spec<'_>, step: &Step) -> String {
+    if *step != Step::Refuse {
+        return step.because();
+    }
+    let files = spec.files();
+    let about = |subject: &str| [&files.certificate, &files.key].iter().any(|file| file.as_os_str() == subject);
+    let mine = survey.plan.problems.iter().find(|problem| about(&problem.subject));
+    mine.map_or_else(|| "its authority cannot sign".to_owned(), |problem| problem.what.clone())
+}
+
+/// All about one certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Details {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// Why, in words. Empty if it is well.
+    pub because: String,
+    /// The node that has it. `None` for authorities and operators' certificates.
+    pub node: Option<String>,
+    /// What uses it.
+    pub consumer: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// The file of its encrypted private key.
+    pub key_file: PathBuf,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What is in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Content {
+    /// The subject.
+    pub subject: String,
+    /// The issuer.
+    pub issuer: String,
+    /// The subject alternative names.
+    pub sans: Vec<San>,
+    /// The extended key usages.
+    pub extended_usages: Vec<ExtendedUsage>,
+    /// The key usages.
+    pub usages: Vec<KeyUsage>,
+    /// Whether it may sign others.
+    pub is_authority: bool,
+    /// The start of its life.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_before: OffsetDateTime,
+    /// The end of its life.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// Whole days until then, rounded down; negative afterwards.
+    pub days_left: i64,
+    /// The serial number, hexadecimal octets with colons.
+    pub serial: String,
+    /// The kind of its public key.
+    pub algorithm: String,
+    /// The name of its public key.
+    pub key_id: KeyId,
+}
+
+/// Why a certificate cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShowError {
+    /// No row has this name.
+    #[error("no certificate is called `{0}`")]
+    Unknown(String),
+    /// The row has no certificate yet.
+    #[error("the certificate `{name}` is not there: {because}")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Why.
+        because: String,
+    },
+}
+
+impl ShowError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unknown(_) => "`machinist certs list` shows all names".to_owned(),
+            Self::Missing { .. } => "`machinist certs gen` makes what is missing".to_owned(),
+        })
+    }
+}
+
+/// Returns all about the certificate of that name.
+///
+/// # Errors
+/// There is no such name, or no certificate yet.
+pub fn show(survey: &Survey, name: &str) -> Result<Details, ShowError> {
+    let spec = specs(survey).find(|spec| spec.name() == name).ok_or_else(|| ShowError::Unknown(name.to_owned()))?;
+    let step = survey.plan.action(name).map_or(&Step::Refuse, |action| &action.step);
+    let because = because(survey, spec, step);
+    let Some(certificate) = survey.tree.certificate(&spec.files().certificate) else {
+        return Err(ShowError::Missing { name: name.to_owned(), because });
+    };
+    Ok(Details {
+        name: name.to_owned(),
+        state: State::of(step),
+        because,
+        node: spec.node(),
+        consumer: spec.consumer().to_owned(),
+        file: survey.certs.join(&spec.files().certificate),
+        key_file: survey.certs.join(&spec.files().key),
+        content: Content::of(certificate, survey.now),
+    })
+}
+
+impl Content {
+    /// Returns what is in the certificate, which need not be of a cluster.
+    #[must_use]
+    pub fn of(certificate: &Certificate, now: OffsetDateTime) -> Self {
+        Self {
+            subject: certificate.subject.clone(),
+            issuer: certificate.issuer.clone(),
+            sans: certificate.sans.iter().cloned().collect(),
+            extended_usages: certificate.extended_usages.iter().cloned().collect(),
+            usages: certificate.usages.iter().copied().collect(),
+            is_authority: certificate.is_authority,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            days_left: certificate.days_left(now),
+            serial: certificate.serial.clone(),
+            algorithm: certificate.algorithm.clone(),
+            key_id: certificate.key_id.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+        let mut lines = String::new();
+        for (label, value) in [
+            ("subject", self.subject.clone()),
+            ("issuer", self.issuer.clone()),
+            ("names", or_none(join(&self.sans))),
+            ("ext. usage", or_none(join(&self.extended_usages))),
+            ("usage", or_none(join(&self.usages))),
+            ("authority", if self.is_authority { "yes" } else { "no" }.to_owned()),
+            ("valid from", second(self.not_before)),
+            ("valid until", format!("{} ({} days left)", second(self.not_after), self.days_left)),
+            ("serial", self.serial.clone()),
+            ("key", format!("{}, id {}", self.algorithm, self.key_id)),
+        ] {
+            writeln!(lines, "{label:<12} {value}")?;
+        }
+        formatter.write_str(lines.trim_end())
+    }
+}
+
+impl fmt::Display for Details {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let because = if self.because.is_empty() { String::new() } else { format!(": {}", self.because) };
+        writeln!(formatter, "{:<12} {}", "name", self.name)?;
+        writeln!(formatter, "{:<12} {}{because}", "state", self.state)?;
+        if let Some(node) = &self.node {
+            writeln!(formatter, "{:<12} {node}", "node")?;
+        }
+        writeln!(formatter, "{:<12} {}", "used by", self.consumer)?;
+        writeln!(formatter, "{}", self.content)?;
+        writeln!(formatter, "{:<12} {}", "file", self.file.display())?;
+        write!(formatter, "{:<12} {}", "private key", self.key_file.display())
+    }
+}
+
+fn second(time: OffsetDateTime) -> String {
+    let time = time.to_offset(time::UtcOffset::UTC);
+    format!("{} {:02}:{:02}:{:02} UTC", time.date(), time.hour(), time.minute(), time.second())
+}

@@ -1,0 +1,211 @@
+//! Writing, so that a run that is cut off or finds the disk full leaves every file whole.
+//!
+//! All files are first written beside their places under temporary names. Only when every one of them is on disk are they
+//! renamed, a private key before its certificate. A key without its certificate, or with an older one, is a state that the
+//! plan sees and repairs.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+use tempfile::TempPath;
+
+use super::StoreError;
+use crate::tree::TEMPORARY;
+
+/// An encrypted private key and its public half (a certificate, or an SSH public key), to be put in place together.
+#[derive(Debug)]
+pub struct Pair {
+    /// Where the private key goes, relative to the certificates' directory.
+    pub key: PathBuf,
+    /// The encrypted private key. Written with mode 0600.
+    pub encrypted: Vec<u8>,
+    /// Where the public half goes, relative to the certificates' directory.
+    pub public: PathBuf,
+    /// The public half. Written with mode 0644.
+    pub text: String,
+    /// Whether to wait until the disk has it. Authorities are: nothing can make them again.
+    pub durable: bool,
+}
+
+/// Files under their temporary names, and the directories made for them. Dropped without [`Staged::commit`], all of it goes
+/// away again.
+struct Staged {
+    pairs: Vec<[(TempPath, PathBuf); 2]>,
+    made: Vec<PathBuf>,
+}
+
+/// Puts the pairs in place, in their order.
+///
+/// # Errors
+/// Something cannot be written. If that is known before the first file is in its place, none is.
+pub fn write(certs: &Path, pairs: &[Pair]) -> Result<(), StoreError> {
+    stage(certs, pairs)?.commit()
+}
+
+/// Writes everything under temporary names.
+///
+/// # Errors
+/// Something cannot be written; nothing is left then.
+fn stage(certs: &Path, pairs: &[Pair]) -> Result<Staged, StoreError> {
+    let mut staged = Staged { pairs: Vec::new(), made: Vec::new() };
+    let directories: BTreeSet<PathBuf> = pairs
+        .iter()
+        .flat_map(|pair| [&pair.key, &pair.public])
+        .filter_map(|path| certs.join(path).parent().map(Path::to_owned))
+        .collect();
+    for directory in &directories {
+        make_directory(directory, &mut staged.made)?;
+    }
+    staged.pairs = pairs
+        .par_iter()
+        .map(|pair| {
+            let key = temporary(certs.join(&pair.key), &pair.encrypted, 0o600, pair.durable)?;
+            let public = temporary(certs.join(&pair.public), pair.text.as_bytes(), 0o644, pair.durable)?;
+            Ok([key, public])
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(staged)
+}
+
+impl Staged {
+    /// Renames everything into its place, each key before its public half.
+    ///
+    /// # Errors
+    /// A file cannot be renamed. The ones before it are in place then, the ones after it are as they were.
+    fn commit(mut self) -> Result<(), StoreError> {
+        for (temporary, place) in std::mem::take(&mut self.pairs).into_iter().flatten() {
+            temporary
+                .persist(&place)
+                .map_err(|error| StoreError::Write { path: place.clone(), source: error.error })?;
+        }
+        self.made.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.pairs.clear();
+        for directory in self.made.iter().rev() {
+            // One that is no longer empty stays.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Makes the directory and those above it, and notes the ones that were not there.
+fn make_directory(directory: &Path, made: &mut Vec<PathBuf>) -> Result<(), StoreError> {
+    match fs::create_dir(directory) {
+        Ok(()) => {
+            made.push(directory.to_owned());
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match directory.parent() {
+            Some(parent) => {
+                make_directory(parent, made)?;
+                make_directory(directory, made)
+            }
+            None => Err(StoreError::Write { path: directory.to_owned(), source: error }),
+        },
+        Err(source) => Err(StoreError::Write { path: directory.to_owned(), source }),
+    }
+}
+
+fn temporary(place: PathBuf, content: &[u8], mode: u32, durable: bool) -> Result<(TempPath, PathBuf), StoreError> {
+    let directory = place.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(directory)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        if durable {
+            file.as_file().sync_all()?;
+        }
+        // The file is closed here: thousands of open ones would exceed the process' limit.
+        Ok(file.into_temp_path())
+    };
+    match write() {
+        Ok(temporary) => Ok((temporary, place)),
+        Err(source) => Err(StoreError::Write { path: place, source }),
+    }
+}
+
+/// Removes files of ours, and a node's directory once it is empty.
+///
+/// # Errors
+/// A file cannot be removed.
+pub(crate) fn remove(certs: &Path, paths: &[PathBuf]) -> Result<(), StoreError> {
+    for path in paths {
+        let absolute = certs.join(path);
+        match fs::remove_file(&absolute) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::Write { path: absolute, source });
+            }
+            _ => {}
+        }
+        if let Some(directory) = absolute.parent().filter(|_| path.components().count() > 2) {
+            // Fails while something else is in there, as it should.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+    use super::{Pair, stage, write};
+
+    fn pair(directory: &str) -> Pair {
+        Pair {
+            key: format!("{directory}/x.key.age").into(),
+            encrypted: b"key".to_vec(),
+            public: format!("{directory}/x.pem").into(),
+            text: "certificate".to_owned(),
+            durable: false,
+        }
+    }
+
+    fn files(root: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_key_is_private_and_the_certificate_public() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &[pair("nodes/a")]).unwrap();
+        let mode = |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(files(&root.path().join("nodes/a")), ["x.key.age", "x.pem"]);
+        assert_eq!((mode("nodes/a/x.key.age"), mode("nodes/a/x.pem")), (0o600, 0o644));
+    }
+
+    #[test]
+    fn nothing_is_left_when_one_of_many_cannot_be_written() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let error = write(root.path(), &[pair("nodes/a"), pair("file/b")]).unwrap_err();
+        let place = root.path().join("file/b");
+        assert_eq!(error.to_string(), format!("cannot write {}", place.display()));
+        assert_eq!(files(root.path()), ["file"]);
+    }
+
+    #[test]
+    fn what_is_not_committed_goes_away() {
+        let root = tempfile::tempdir().unwrap();
+        let staged = stage(root.path(), &[pair("nodes/a")]).unwrap();
+        assert_eq!(files(&root.path().join("nodes/a")).len(), 2);
+        drop(staged);
+        assert!(files(root.path()).is_empty());
+    }
+}

@@ -1,0 +1,295 @@
+//! From the cluster to certificates in place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use machinist_model::{Cluster, Operator};
+use machinist_secrets::{DecryptError, EncryptError, Identities, IdentityError, RecipientError, Recipients};
+use rand_core::{OsRng, RngCore};
+use rayon::prelude::*;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::{
+    Authority, AuthoritySpec, Certificate, CertificateSpec, Entry, KeyError, Plan, Policy, PrivateKey, Table, Tree,
+    issue::{self, IssueError, Signer, Validity},
+    plan::plan,
+    store::{self, Pair, StoreError},
+    table::table,
+};
+
+/// What must be, what is, and what would be done.
+#[derive(Debug)]
+pub struct Survey {
+    /// The certificates' directory.
+    pub certs: PathBuf,
+    /// What must be.
+    pub table: Table,
+    /// What is.
+    pub tree: Tree,
+    /// What would be done, or after [`update`]: what was.
+    pub plan: Plan,
+    /// The time that the plan was made for.
+    pub now: OffsetDateTime,
+}
+
+/// Why certificates were not made. Unless the store says otherwise, nothing was changed.
+#[derive(Debug, Error)]
+pub enum UpdateError {
+    /// The directory cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The plan has problems.
+    #[error("nothing was changed in {}, because of {count}", .certs.display(), count = problem_count(.plan))]
+    Refused {
+        /// The certificates' directory.
+        certs: PathBuf,
+        /// The plan with its problems, at least one.
+        plan: Box<Plan>,
+    },
+    /// Nobody could decrypt what would be written.
+    #[error("cannot encrypt private keys for the operators")]
+    Recipients(#[from] RecipientError),
+    /// There is no identity that could open an authority's key.
+    #[error("cannot open the private keys of the authorities")]
+    Identity(#[from] IdentityError),
+    /// An authority's key cannot be opened.
+    #[error("cannot sign with the authority `{name}`")]
+    Decrypt {
+        /// The authority's name.
+        name: String,
+        /// Why not.
+        source: DecryptError,
+    },
+    /// An authority's key is none.
+    #[error("the private key of the authority `{name}` cannot be used")]
+    AuthorityKey {
+        /// The authority's name.
+        name: String,
+        /// Why not.
+        source: KeyError,
+    },
+    /// A key cannot be made.
+    #[error("cannot make the key of `{name}`")]
+    Key {
+        /// The certificate's name.
+        name: String,
+        /// Why not.
+        source: KeyError,
+    },
+    /// A certificate cannot be made.
+    #[error("cannot make the certificate `{name}`")]
+    Issue {
+        /// The certificate's name.
+        name: String,
+        /// Why not.
+        source: IssueError,
+    },
+    /// A private key cannot be encrypted.
+    #[error("cannot encrypt the private key of `{name}`")]
+    Encrypt {
+        /// The certificate's name.
+        name: String,
+        /// Why not.
+        source: EncryptError,
+    },
+}
+
+impl UpdateError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { plan, .. } => plan.problems.first().map(|problem| problem.hint.clone()),
+            Self::Recipients(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+            Self::Decrypt { source, .. } => source.hint(),
+            Self::Store(StoreError::Write { .. }) => Some("run it again once the path can be written".to_owned()),
+            Self::Store(StoreError::Busy { .. }) => Some("wait until the other run is done".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn problem_count(plan: &Plan) -> String {
+    let list: Vec<_> = plan.problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.what)).collect();
+    match list.as_slice() {
+        [one] => format!("a problem: {one}"),
+        list => format!("{} problems:\n  {}", list.len(), list.join("\n  ")),
+    }
+}
+
+/// Compares the directory `certs` with what the cluster needs. Changes nothing, and needs no identity.
+///
+/// # Errors
+/// The directory cannot be read. What is wrong in it is no error here but part of the plan.
+pub fn survey(certs: &Path, cluster: &Cluster, policy: &Policy, now: OffsetDateTime) -> Result<Survey, StoreError> {
+    let table = table(cluster);
+    let tree = store::read(certs)?;
+    let plan = plan(&table, &tree, policy, now);
+    Ok(Survey { certs: certs.to_owned(), table, tree, plan, now })
+}
+
+/// Makes what is missing and renews what must be. Returns what was found before and what was done.
+///
+/// `identities` is asked only if an authority that exists has to sign.
+///
+/// # Errors
+/// The plan has problems, no identity opens an authority's key, or something cannot be written.
+pub fn update(
+    certs: &Path,
+    cluster: &Cluster,
+    policy: &Policy,
+    now: OffsetDateTime,
+    identities: impl FnOnce() -> Result<Identities, IdentityError>,
+) -> Result<Survey, UpdateError> {
+    let before = survey(certs, cluster, policy, now)?;
+    if let Some(error) = refused(&before) {
+        return Err(error);
+    }
+    if !has_work(&before, policy) {
+        return Ok(before);
+    }
+    let _lock = store::lock(certs)?;
+    // Once more: another run may have been at it until now.
+    let survey = survey(certs, cluster, policy, now)?;
+    if let Some(error) = refused(&survey) {
+        return Err(error);
+    }
+    if survey.plan.makes_any() {
+        store::write(certs, &make(&survey, &cluster.operators, policy, identities)?)?;
+    }
+    store::remove(certs, &rubbish(&survey, policy))?;
+    Ok(survey)
+}
+
+fn refused(survey: &Survey) -> Option<UpdateError> {
+    (!survey.plan.problems.is_empty())
+        .then(|| UpdateError::Refused { certs: survey.certs.clone(), plan: Box::new(survey.plan.clone()) })
+}
+
+fn has_work(survey: &Survey, policy: &Policy) -> bool {
+    survey.plan.makes_any() || !rubbish(survey, policy).is_empty()
+}
+
+/// What runs that were cut off left behind, and, if asked for, what the table no longer has.
+fn rubbish(survey: &Survey, policy: &Policy) -> Vec<PathBuf> {
+    let leftovers =
+        survey.tree.entries().filter(|(_, entry)| matches!(entry, Entry::Leftover)).map(|(path, _)| path.to_owned());
+    let orphans = survey.plan.orphans.iter().filter(|path| policy.prune && !path.starts_with("authorities"));
+    leftovers.chain(orphans.cloned()).collect()
+}
+
+/// Makes all keys and certificates of the plan, in memory.
+fn make(
+    survey: &Survey,
+    operators: &[Operator],
+    policy: &Policy,
+    identities: impl FnOnce() -> Result<Identities, IdentityError>,
+) -> Result<Vec<Pair>, UpdateError> {
+    let recipients = Recipients::from_operators(operators)?;
+    let (authorities, leaves) = survey.to_make();
+    let (mut pairs, mut signers) = (Vec::new(), BTreeMap::new());
+    for spec in authorities {
+        let (pair, signer) = make_authority(spec, &recipients, policy, survey.now)?;
+        pairs.push(pair);
+        signers.insert(spec.authority, signer);
+    }
+    let signing: BTreeSet<Authority> = leaves.iter().map(|leaf| leaf.authority).collect();
+    let closed: Vec<&AuthoritySpec> = survey
+        .table
+        .authorities
+        .iter()
+        .filter(|spec| signing.contains(&spec.authority) && !signers.contains_key(&spec.authority))
+        .collect();
+    if !closed.is_empty() {
+        let identities = identities()?;
+        for spec in closed {
+            signers.extend(open_authority(survey, spec, &identities, operators)?);
+        }
+    }
+    let made: Vec<Pair> = leaves
+        .into_par_iter()
+        .filter_map(|spec| Some(make_leaf(spec, signers.get(&spec.authority)?, &recipients, policy, survey.now)))
+        .collect::<Result<_, _>>()?;
+    pairs.extend(made);
+    Ok(pairs)
+}
+
+impl Survey {
+    /// Returns the rows that the plan makes certificates for. Its actions are in the table's order.
+    fn to_make(&self) -> (Vec<&AuthoritySpec>, Vec<&CertificateSpec>) {
+        let mut actions = self.plan.actions.iter().map(|action| action.step.makes_one());
+        let mut due = || actions.next().unwrap_or(false);
+        let authorities = self.table.authorities.iter().filter(|_| due()).collect();
+        let leaves = self.table.certificates.iter().filter(|_| due()).collect();
+        (authorities, leaves)
+    }
+}
+
+fn make_authority(
+    spec: &AuthoritySpec,
+    recipients: &Recipients,
+    policy: &Policy,
+    now: OffsetDateTime,
+) -> Result<(Pair, Signer), UpdateError> {
+    let name = || spec.name.clone();
+    let failed = |source| UpdateError::Issue { name: name(), source };
+    let key = PrivateKey::generate(policy.algorithm).map_err(|source| UpdateError::Key { name: name(), source })?;
+    let validity = Validity::new(now, policy.authority_life, None);
+    let text = issue::authority(spec, &key, serial(), validity).map_err(failed)?;
+    let encrypted = encrypt(&spec.name, recipients, &key)?;
+    let certificate = Certificate::parse(text.as_bytes()).map_err(|error| failed(IssueError::Unreadable(error)))?;
+    let signer = Signer::new(certificate, key).map_err(failed)?;
+    let pair =
+        Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text, durable: true };
+    Ok((pair, signer))
+}
+
+fn make_leaf(
+    spec: &CertificateSpec,
+    signer: &Signer,
+    recipients: &Recipients,
+    policy: &Policy,
+    now: OffsetDateTime,
+) -> Result<Pair, UpdateError> {
+    let name = || spec.name.clone();
+    let key = PrivateKey::generate(policy.algorithm).map_err(|source| UpdateError::Key { name: name(), source })?;
+    let validity = Validity::new(now, policy.leaf_life, Some(signer.certificate().not_after));
+    let text = issue::leaf(spec, &key, signer, serial(), validity)
+        .map_err(|source| UpdateError::Issue { name: name(), source })?;
+    let encrypted = encrypt(&spec.name, recipients, &key)?;
+    Ok(Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text, durable: false })
+}
+
+fn encrypt(name: &str, recipients: &Recipients, key: &PrivateKey) -> Result<Vec<u8>, UpdateError> {
+    machinist_secrets::encrypt_about(recipients, key.id().as_str(), key.to_pem().as_bytes())
+        .map_err(|source| UpdateError::Encrypt { name: name.to_owned(), source })
+}
+
+fn open_authority(
+    survey: &Survey,
+    spec: &AuthoritySpec,
+    identities: &Identities,
+    operators: &[Operator],
+) -> Result<Option<(Authority, Signer)>, UpdateError> {
+    let name = || spec.name.clone();
+    let Some(certificate) = survey.tree.certificate(&spec.files.certificate) else { return Ok(None) };
+    let file = survey.certs.join(&spec.files.key);
+    let content = std::fs::read(&file).map_err(|source| StoreError::Read { path: file.clone(), source })?;
+    let text = machinist_secrets::decrypt(identities, &file, &content, operators)
+        .map_err(|source| UpdateError::Decrypt { name: name(), source })?;
+    let key = PrivateKey::from_pem(&String::from_utf8_lossy(&text))
+        .map_err(|source| UpdateError::AuthorityKey { name: name(), source })?;
+    let signer =
+        Signer::new(certificate.clone(), key).map_err(|source| UpdateError::Issue { name: name(), source })?;
+    Ok(Some((spec.authority, signer)))
+}
+
+fn serial() -> [u8; 16] {
+    let mut serial = [0; 16];
+    OsRng.fill_bytes(&mut serial);
+    serial
+}

@@ -1,0 +1,56 @@
+//! SSH host keys, compared with `ssh-keygen`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use common::{Lab, name, run, stdout};
+use machinist_pki::host_key;
+use machinist_secrets::Recipients;
+
+#[test]
+fn ssh_keygen_reads_the_key_pair() {
+    let lab = Lab::new();
+    let recipients = Recipients::from_operators(&lab.cluster.operators).unwrap();
+    let node = name("casper");
+    let public = host_key::ensure(&lab.certs(), &node, &recipients).unwrap();
+    let private = host_key::open(&lab.certs(), &node, &lab.identities(), &lab.cluster.operators).unwrap().unwrap();
+    let file = lab.scratch("ssh_host_ed25519_key");
+    fs::write(&file, &*private).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(stdout(&run("ssh-keygen", &["-y", "-f", file.to_str().unwrap()])).trim_end(), public);
+    assert!(public.ends_with(" casper"));
+}
+
+#[test]
+fn a_host_key_is_made_once() {
+    let lab = Lab::made();
+    let recipients = Recipients::from_operators(&lab.cluster.operators).unwrap();
+    let node = name("casper");
+    assert_eq!(host_key::public(&lab.certs(), &node).unwrap(), None);
+    let first = host_key::ensure(&lab.certs(), &node, &recipients).unwrap();
+    let files = lab.files();
+    assert_eq!(host_key::ensure(&lab.certs(), &node, &recipients).unwrap(), first);
+    assert_eq!(host_key::public(&lab.certs(), &node).unwrap(), Some(first));
+    assert_eq!(lab.files(), files);
+    // Certificates and host keys do not get into each other's way.
+    lab.update().unwrap();
+    assert_eq!(lab.files(), files);
+}
+
+#[test]
+fn a_lost_private_half_is_named_and_not_replaced() {
+    let lab = Lab::new();
+    let recipients = Recipients::from_operators(&lab.cluster.operators).unwrap();
+    let node = name("casper");
+    host_key::ensure(&lab.certs(), &node, &recipients).unwrap();
+    let file = lab.certs().join("nodes/casper/ssh_host_ed25519_key.age");
+    fs::write(&file, "garbage").unwrap();
+    let error = host_key::ensure(&lab.certs(), &node, &recipients).unwrap_err();
+    assert_eq!(error.to_string(), format!("{} is no encrypted SSH host key", file.display()));
+    fs::remove_file(&file).unwrap();
+    let error = host_key::ensure(&lab.certs(), &node, &recipients).unwrap_err();
+    assert_eq!(error.to_string(), format!("{} is missing, but its public half is there", file.display()));
+}
