@@ -10,9 +10,15 @@ use crate::{FlakeError, FlakeRef, Nix, NixError, command};
 /// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
 
-/// Tells a set from a function without evaluating more than that.
-const EXPRESSION: &str = "{ file }: let value = import (/. + file); in \
-     if builtins.isFunction value then { function = true; } else { inherit value; }";
+/// What the arguments of a function say when they are used and nixpkgs is not there yet.
+const MARK: &str = "machinist: machines.nix uses its arguments";
+
+/// A function is called with arguments that only fail when they are used: most use none of them, and need no nixpkgs.
+const EXPRESSION: &str = "{ file, mark }: let value = import (/. + file); later = throw mark; \
+     arguments = builtins.functionArgs value; in \
+     if !builtins.isFunction value then value \
+     else if arguments == { } then value later \
+     else value (builtins.mapAttrs (_: _: later) arguments)";
 
 /// A place in machines.nix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +77,8 @@ impl EvalError {
 }
 
 impl Nix {
-    /// Evaluates `machines.nix` in the directory. A plain set is evaluated as it is, without any flake; a function of
-    /// `{ lib }` or of `pkgs` through the flake's `lib.machines`, with the pinned nixpkgs.
+    /// Evaluates `machines.nix` in the directory. A plain set, or a function that does not use its arguments, is
+    /// evaluated as it is, without any flake; one that does through the flake's `lib.machines`, with the pinned nixpkgs.
     ///
     /// # Errors
     /// The file is absent or has no value.
@@ -92,17 +98,18 @@ impl Nix {
         let absolute =
             file.canonicalize().map_err(|source| NixError::Io { program: "machines.nix".to_owned(), source })?;
         let mut arguments: Vec<OsString> =
-            ["--eval", "--strict", "--json", "--expr", EXPRESSION, "--argstr", "file"].map(OsString::from).into();
+            ["--eval", "--strict", "--json", "--expr", EXPRESSION, "--argstr", "mark", MARK, "--argstr", "file"]
+                .map(OsString::from)
+                .into();
         arguments.push(absolute.clone().into_os_string());
         let finished = bounded(command::run("nix-instantiate", &arguments, Some(BOUND)), &file)?;
-        if !finished.status.success() {
-            return Err(refused(&finished.stderr, &absolute));
+        if finished.status.success() {
+            return parse(&finished.stdout);
         }
-        let mut answer = parse(&finished.stdout)?;
-        match answer.get_mut("value") {
-            Some(value) => Ok(value.take()),
-            None => self.evaluate_function(directory, &absolute),
+        if finished.stderr.contains(MARK) {
+            return self.evaluate_function(directory, &absolute);
         }
+        Err(refused(&finished.stderr, &absolute))
     }
 
     fn evaluate_function(&self, directory: &Path, file: &Path) -> Result<Value, EvalError> {
@@ -194,8 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn a_function_needs_a_flake_and_says_so() {
-        let error = evaluate("{ lib }: { }").unwrap_err();
+    fn a_function_needs_a_flake_only_if_it_uses_its_arguments() {
+        assert_eq!(evaluate("{ lib, ... }: { a = 1; }").unwrap(), json!({"a": 1}));
+        assert_eq!(evaluate("pkgs: { a = 1; }").unwrap(), json!({"a": 1}));
+        let error = evaluate("{ lib }: { a = lib.toUpper \"x\"; }").unwrap_err();
         assert!(matches!(error, EvalError::Flake(_)), "{error}");
     }
 

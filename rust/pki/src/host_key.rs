@@ -10,8 +10,8 @@ use std::{
 
 use machinist_model::{NodeName, Operator};
 use machinist_secrets::{
-    CorruptError, DecryptError, EncryptError, Identities, Note, Recipients, SshKeyError, SshKeyPair, Zeroizing, decrypt,
-    encrypt,
+    CorruptError, DecryptError, EncryptError, Identities, Note, Recipients, SshKeyError, SshKeyPair, Zeroizing,
+    decrypt, encrypt,
 };
 use thiserror::Error;
 

@@ -65,7 +65,11 @@ pub struct NodeKey {
 
 impl fmt::Debug for NodeKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("NodeKey").field("leaf", &self.leaf).field("key_id", &self.key_id).finish_non_exhaustive()
+        formatter
+            .debug_struct("NodeKey")
+            .field("leaf", &self.leaf)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -215,8 +219,7 @@ impl Inventory {
         let content = std::fs::read(&file).map_err(|source| StoreError::Read { path: file.clone(), source })?;
         let pem = machinist_secrets::decrypt(identities, &file, &content, operators)?;
         let text = std::str::from_utf8(&pem).unwrap_or_default();
-        let key =
-            PrivateKey::from_pem(text).map_err(|source| InventoryError::Key { file: file.clone(), source })?;
+        let key = PrivateKey::from_pem(text).map_err(|source| InventoryError::Key { file: file.clone(), source })?;
         if key.id() == entry.key_id {
             Ok(pem)
         } else {

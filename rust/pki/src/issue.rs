@@ -94,7 +94,8 @@ impl Signer {
         if key.id() != certificate.key_id {
             return Err(IssueError::ForeignKey { found: key.id(), wanted: certificate.key_id });
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate.der().into(), SigningPair(key)).map_err(IssueError::Authority)?;
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate.der().into(), SigningPair(key)).map_err(IssueError::Authority)?;
         Ok(Self { certificate, issuer })
     }
 
@@ -118,8 +119,7 @@ pub fn authority(
     let mut params = params(&spec.common_name, None, serial, validity);
     // It signs leaves only, never another authority.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages =
-        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params.self_signed(key.pair()).map_err(IssueError::Sign)?.pem())
 }
 
@@ -153,12 +153,7 @@ impl CertificateSpec {
     }
 }
 
-fn params(
-    common_name: &str,
-    organization: Option<&str>,
-    serial: [u8; 16],
-    validity: Validity,
-) -> CertificateParams {
+fn params(common_name: &str, organization: Option<&str>, serial: [u8; 16], validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     if let Some(organization) = organization {

@@ -44,9 +44,7 @@ pub use certificate::{Certificate, CertificateError};
 pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};
 pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm};
 pub use plan::{Action, Notice, Plan, Policy, Problem, Reason, Renewal, Step, plan};
-pub use spec::{
-    Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table,
-};
+pub use spec::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
 pub use table::table;
 pub use tree::{Entry, Tree};
 pub use update::{Survey, UpdateError, survey, update};

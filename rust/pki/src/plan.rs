@@ -226,7 +226,8 @@ fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) 
         }
         let known = join(table.certificates.iter().take(8).map(|spec| &spec.name));
         let (what, hint) = if table.authorities.iter().any(|spec| &spec.name == name) {
-            let what = "an authority is not renewed like a leaf: everything that trusts it would have to change with it";
+            let what =
+                "an authority is not renewed like a leaf: everything that trusts it would have to change with it";
             (what, "name leaf certificates".to_owned())
         } else {
             let more = if table.certificates.len() > 8 { ", ..." } else { "" };
@@ -246,9 +247,7 @@ fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
         .flat_map(|files| [files.certificate.as_path(), files.key.as_path()]);
     let wanted: BTreeSet<&Path> = files.collect();
     tree.entries()
-        .filter(|(path, entry)| {
-            matches!(entry, Entry::Certificate(_) | Entry::Key(_)) && !wanted.contains(path)
-        })
+        .filter(|(path, entry)| matches!(entry, Entry::Certificate(_) | Entry::Key(_)) && !wanted.contains(path))
         .map(|(path, _)| path.to_owned())
         .collect()
 }

@@ -75,7 +75,9 @@ impl State {
             Step::Keep => Self::Ok,
             Step::Refuse => Self::Refused,
             // The worst of the reasons, in the order above.
-            Step::Issue(reasons) | Step::Renew(reasons) => reasons.iter().map(Self::of_reason).max().unwrap_or(Self::Ok),
+            Step::Issue(reasons) | Step::Renew(reasons) => {
+                reasons.iter().map(Self::of_reason).max().unwrap_or(Self::Ok)
+            }
         }
     }
 
@@ -94,9 +96,9 @@ impl State {
 #[must_use]
 pub fn list(survey: &Survey) -> Vec<Row> {
     // The plan's actions are in the table's order.
-    let rows = specs(survey).zip(&survey.plan.actions).map(|(spec, action)| {
-        row(survey, spec, State::of(&action.step), because(survey, spec, &action.step))
-    });
+    let rows = specs(survey)
+        .zip(&survey.plan.actions)
+        .map(|(spec, action)| row(survey, spec, State::of(&action.step), because(survey, spec, &action.step)));
     let orphans = survey.plan.orphans.iter().filter_map(|file| {
         let certificate = survey.tree.certificate(file)?;
         Some(Row {

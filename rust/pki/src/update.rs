@@ -283,8 +283,7 @@ fn open_authority(
         .map_err(|source| UpdateError::Decrypt { name: name(), source })?;
     let key = PrivateKey::from_pem(&String::from_utf8_lossy(&text))
         .map_err(|source| UpdateError::AuthorityKey { name: name(), source })?;
-    let signer =
-        Signer::new(certificate.clone(), key).map_err(|source| UpdateError::Issue { name: name(), source })?;
+    let signer = Signer::new(certificate.clone(), key).map_err(|source| UpdateError::Issue { name: name(), source })?;
     Ok(Some((spec.authority, signer)))
 }
 

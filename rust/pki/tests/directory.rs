@@ -109,10 +109,7 @@ fn the_inventory_names_files_from_the_clusters_directory() {
     let inventory = lab.inventory();
     let server = &inventory.nodes[&name("casper")]["etcd-server"];
     assert_eq!(server.certificate, "certs/nodes/casper/etcd-server.pem");
-    assert_eq!(
-        server.key_on_node("etcd-server"),
-        format!("/var/lib/machinist/keys/etcd-server-{}.key", server.key_id)
-    );
+    assert_eq!(server.key_on_node("etcd-server"), format!("/var/lib/machinist/keys/etcd-server-{}.key", server.key_id));
     assert_eq!(inventory.authorities["etcd"], "certs/authorities/etcd.pem");
     assert_eq!(inventory.operators["etcd-operator"].certificate, "certs/operators/etcd-operator.pem");
     assert!(inventory.incomplete.is_empty());
@@ -151,7 +148,8 @@ fn check_refused(spoil: impl FnOnce(&Lab), expect: &str) {
 
 #[test]
 fn a_file_that_is_not_what_it_should_be_is_named_and_nothing_is_overwritten() {
-    let write = |path: &'static str, text: &'static str| move |lab: &Lab| fs::write(lab.certs().join(path), text).unwrap();
+    let write =
+        |path: &'static str, text: &'static str| move |lab: &Lab| fs::write(lab.certs().join(path), text).unwrap();
     check_refused(
         write("authorities/etcd.pem", "hello"),
         "nothing was changed in CERTS, because of a problem: authorities/etcd.pem: not a certificate: it holds no PEM block",
@@ -351,10 +349,8 @@ fn the_list_says_how_each_certificate_is() {
     let later = lab.now + Duration::days(250);
     let survey = survey(&lab.certs(), &lab.cluster, &lab.policy, later).unwrap();
     let rows = list(&survey);
-    let lines: Vec<_> = rows
-        .iter()
-        .map(|row| format!("{} {} {:?} {}", row.name, row.state, row.days_left, row.because))
-        .collect();
+    let lines: Vec<_> =
+        rows.iter().map(|row| format!("{} {} {:?} {}", row.name, row.state, row.days_left, row.because)).collect();
     expect_test::expect![[r#"
         etcd-ca ok Some(3400) 
         etcd-healthcheck-client-casper renew Some(115) 115 days left of 365, less than a third
@@ -381,7 +377,9 @@ fn a_certificate_is_shown_whole() {
     let text = details.to_string();
     let stable: Vec<_> = text
         .lines()
-        .filter(|line| !["serial", "key", "file", "private key"].iter().any(|label| line.starts_with(&format!("{label:<12} "))))
+        .filter(|line| {
+            !["serial", "key", "file", "private key"].iter().any(|label| line.starts_with(&format!("{label:<12} ")))
+        })
         .collect();
     expect_test::expect![[r#"
         name         etcd-peer-casper
@@ -395,6 +393,7 @@ fn a_certificate_is_shown_whole() {
         usage        digitalSignature
         authority    no
         valid from   2026-11-21 11:55:00 UTC
-        valid until  2027-11-21 12:00:00 UTC (365 days left)"#]].assert_eq(&stable.join("\n"));
+        valid until  2027-11-21 12:00:00 UTC (365 days left)"#]]
+    .assert_eq(&stable.join("\n"));
     assert_eq!(show(&survey, "nobody").unwrap_err().to_string(), "no certificate is called `nobody`");
 }

@@ -72,7 +72,8 @@ fn openssl_reads_what_the_table_says() {
         X509v3 Basic Constraints: critical
             CA:TRUE, pathlen:0
         notBefore=Nov 21 11:55:00 2026 GMT
-        notAfter=Nov 18 12:00:00 2036 GMT"#]].assert_eq(&shown("authorities/etcd.pem"));
+        notAfter=Nov 18 12:00:00 2036 GMT"#]]
+    .assert_eq(&shown("authorities/etcd.pem"));
     expect_test::expect![[r#"
         subject=CN = kube-etcd
         issuer=CN = etcd-ca
@@ -109,7 +110,8 @@ fn openssl_reads_what_the_table_says() {
         X509v3 Basic Constraints: critical
             CA:FALSE
         notBefore=Nov 21 11:55:00 2026 GMT
-        notAfter=Nov 21 12:00:00 2027 GMT"#]].assert_eq(&shown("nodes/casper/etcd-healthcheck-client.pem"));
+        notAfter=Nov 21 12:00:00 2027 GMT"#]]
+    .assert_eq(&shown("nodes/casper/etcd-healthcheck-client.pem"));
     expect_test::expect![[r#"
         subject=CN = etcd-operator
         issuer=CN = etcd-ca
@@ -120,7 +122,8 @@ fn openssl_reads_what_the_table_says() {
         X509v3 Basic Constraints: critical
             CA:FALSE
         notBefore=Nov 21 11:55:00 2026 GMT
-        notAfter=Nov 21 12:00:00 2027 GMT"#]].assert_eq(&shown("operators/etcd-operator.pem"));
+        notAfter=Nov 21 12:00:00 2027 GMT"#]]
+    .assert_eq(&shown("operators/etcd-operator.pem"));
 }
 
 /// The value of an extension as one line.

@@ -1,174 +1,22 @@
 //! The sandbox with real machines: as root, with a Debian root in the shared cache (made by the first run).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod rig;
+
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    sync::Mutex,
+    net::Ipv4Addr,
+    path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use machinist_providers::sandbox::{
-    DEFAULT_CACHE_DIR, Error, Event, Link, MachineSpec, MachineState, Report, SandboxSpec, Status, SystemFile, down,
-    reboot, remove, set_link, start, status, stop, up,
+    DEFAULT_CACHE_DIR, Error, Event, Link, MachineSpec, MachineState, SandboxSpec, Status, SystemFile, down, reboot,
+    remove, set_link, start, stop, up,
 };
-
-/// A sandbox of its own, which is taken away however the test ends.
-struct Rig {
-    spec: SandboxSpec,
-    directory: tempfile::TempDir,
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let _ = down(&self.spec.state_dir, &|_| ());
-    }
-}
-
-impl Rig {
-    /// Returns none, and says so, without root: namespaces and mounts cannot be made then.
-    fn new(cluster: &str, subnet: u8, machines: &[&str]) -> Option<Self> {
-        if fs::metadata("/proc/self").unwrap().uid() != 0 {
-            eprintln!("skipped: needs root");
-            return None;
-        }
-        // On a disk: an overlay's upper directory cannot be on every kind of /tmp.
-        let directory = tempfile::Builder::new().prefix("machinist-sandbox-").tempdir_in("/var/tmp").unwrap();
-        let key = directory.path().join("id");
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
-        let public = fs::read_to_string(directory.path().join("id.pub")).unwrap().trim().to_owned();
-        let machine = |(index, name): (usize, &&str)| {
-            let ip = Ipv4Addr::new(10, 97, subnet, u8::try_from(index).unwrap() + 1);
-            MachineSpec::new(name, ip.into(), std::slice::from_ref(&public))
-        };
-        let spec = SandboxSpec {
-            cluster: cluster.to_owned(),
-            network: format!("10.97.{subnet}.0/24").parse().unwrap(),
-            reserved: Vec::new(),
-            machines: machines.iter().enumerate().map(machine).collect(),
-            state_dir: directory.path().join("state"),
-            cache_dir: DEFAULT_CACHE_DIR.into(),
-        };
-        Some(Self { spec, directory })
-    }
-
-    fn up(&self) -> (Report, Vec<Event>) {
-        let events = Mutex::new(Vec::new());
-        let result = up(&self.spec, &|event| events.lock().unwrap().push(event));
-        let report = result.unwrap_or_else(|error| panic!("{error}, hint: {:?}", error.hint()));
-        // The pins a person would have: exactly the reported keys.
-        let pins: String =
-            report.machines.iter().map(|machine| format!("{} {}\n", machine.ip, machine.host_key)).collect();
-        fs::write(self.directory.path().join("known_hosts"), pins).unwrap();
-        (report, events.into_inner().unwrap())
-    }
-
-    fn status(&self) -> Status {
-        status(&self.spec.state_dir).unwrap()
-    }
-
-    fn state_of(&self, machine: &str) -> MachineState {
-        self.status().machines.into_iter().find(|found| found.name == machine).unwrap().state
-    }
-
-    fn ip(&self, machine: &str) -> IpAddr {
-        self.spec.machines.iter().find(|spec| spec.name == machine).unwrap().ip
-    }
-
-    fn try_ssh(&self, machine: &str, command: &str) -> Output {
-        let ip = self.ip(machine);
-        let directory = self.directory.path().display();
-        Command::new("timeout")
-            .args(["60", "nsenter", &format!("--net=/run/netns/mch-{}._operator", self.spec.cluster), "ssh"])
-            .args([
-                "-F",
-                "none",
-                "-i",
-                &format!("{directory}/id"),
-                "-o",
-                &format!("UserKnownHostsFile={directory}/known_hosts"),
-            ])
-            .args(["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=3"])
-            .args([&format!("root@{ip}"), command])
-            .output()
-            .unwrap()
-    }
-
-    #[track_caller]
-    fn ssh(&self, machine: &str, command: &str) -> String {
-        let output = self.try_ssh(machine, command);
-        assert!(output.status.success(), "{machine}: {command}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    #[track_caller]
-    fn check_nothing_is_left(&self) {
-        let prefix = format!("mch-{}.", self.spec.cluster);
-        assert_eq!(entries_with("/run/netns", &prefix), [""; 0]);
-        assert_eq!(entries_with(&cgroups(), &prefix), [""; 0]);
-        let state = self.spec.state_dir.display().to_string();
-        assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&state), "a mount is left");
-        assert_eq!(processes_with(&state), [0; 0]);
-        assert!(!self.spec.state_dir.exists(), "the state directory is left");
-    }
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn cgroups() -> String {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let line = mounts.lines().find(|line| line.contains(" cgroup2 ")).unwrap().to_owned();
-    line.split(' ').nth(1).unwrap().to_owned()
-}
-
-fn entries_with(directory: &str, prefix: &str) -> Vec<String> {
-    let names = fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = names.map(|entry| entry.file_name().into_string().unwrap_or_default());
-    names.filter(|name| name.starts_with(prefix)).collect()
-}
-
-/// Processes whose arguments name `text`, this one and zombies aside.
-fn processes_with(text: &str) -> Vec<u32> {
-    let pids = fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != std::process::id())
-        .filter(|pid| {
-            String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).contains(text)
-        })
-        .collect()
-}
-
-fn kill(pid: u32) {
-    run(Command::new("kill").args(["-9", &pid.to_string()]));
-}
-
-#[track_caller]
-fn wait_for(what: &str, is_true: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !is_true() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Addresses and routes of the host's own namespace.
-fn host_network() -> String {
-    let ip = |what: &[&str]| run(Command::new("ip").args(["-o"]).args(what));
-    format!("{}{}{}", ip(&["address", "show", "up"]), ip(&["route"]), ip(&["-6", "route"]))
-        // The lifetime of a leased address counts down.
-        .split_whitespace()
-        .filter(|word| !word.ends_with("sec"))
-        .collect::<Vec<_>>()
-        .join(" ")
-}
+use rig::{Rig, host_network, kill, processes_with, run, wait_for};
 
 #[test]
 fn three_machines_come_up_and_a_second_up_changes_nothing_and_down_leaves_nothing() {
@@ -405,7 +253,69 @@ fn a_machine_that_cannot_start_is_told_with_its_last_words() {
     assert!(error.contains("1 of 2 machines failed: casper: it ended before its sshd answered"), "{error}");
     assert!(error.contains("no such closure"), "{error}");
     assert_eq!(rig.state_of("melchior"), MachineState::Running, "the other one is up");
-    fs::remove_dir_all(PathBuf::from(&broken)).unwrap();
+    fs::write(broken.join("init"), "#!/bin/sh\ntouch /etc/activated\nexec /usr/lib/systemd/systemd\n").unwrap();
     rig.spec.machines.truncate(1);
     rig.up();
+    assert_eq!(rig.ssh("casper", "ls /etc/activated; cat /proc/1/comm"), "/etc/activated\nsystemd");
+}
+
+#[test]
+fn a_supervisor_that_comes_late_gives_way() {
+    let Some(rig) = Rig::new("test-late", 9, &["casper"]) else { return };
+    rig.up();
+    let (state, pid) = (&rig.spec.state_dir, rig.status().machines[0].pid);
+    run(Command::new(state.join("supervise")).arg(state.join("machines/casper")).arg("an-earlier-launch"));
+    assert_eq!((rig.state_of("casper"), rig.status().machines[0].pid), (MachineState::Running, pid));
+    assert_eq!(rig.ssh("casper", "echo up"), "up");
+}
+
+/// The variable that gives `run_to_be_killed` its verb; without it, that is no test.
+const VERB: &str = "SANDBOX_TEST_VERB";
+
+fn rig_to_be_killed(state_dir: &Path) -> SandboxSpec {
+    let machine = |index: u8| MachineSpec::new(&format!("m{index}"), Ipv4Addr::new(10, 97, 10, index).into(), &[]);
+    SandboxSpec {
+        cluster: "test-killed".into(),
+        network: "10.97.10.0/24".parse().unwrap(),
+        reserved: Vec::new(),
+        machines: vec![machine(1), machine(2)],
+        state_dir: state_dir.to_owned(),
+        cache_dir: DEFAULT_CACHE_DIR.into(),
+    }
+}
+
+#[test]
+fn run_to_be_killed() {
+    let Ok(verb) = std::env::var(VERB) else { return };
+    let (verb, state_dir) = verb.split_once(' ').unwrap();
+    let spec = rig_to_be_killed(Path::new(state_dir));
+    let _ = if verb == "up" { up(&spec, &|_| ()).map(|_| ()) } else { down(&spec.state_dir, &|_| ()) };
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next_one() {
+    let Some(mut rig) = Rig::new("test-killed", 10, &[]) else { return };
+    rig.spec = rig_to_be_killed(&rig.spec.state_dir);
+    let killed_after = |verb: &str, milliseconds: u64| {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run_to_be_killed"])
+            .env(VERB, format!("{verb} {}", rig.spec.state_dir.display()))
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(milliseconds));
+        let _ = child.kill();
+        child.wait().unwrap();
+    };
+    for round in 0..8 {
+        killed_after("up", 12 + round * 35);
+        if round % 2 == 0 {
+            rig.up();
+            killed_after("down", 12 + round * 20);
+            let (report, _) = rig.up();
+            assert_eq!(report.machines.len(), 2);
+        }
+        down(&rig.spec.state_dir, &|_| ()).unwrap();
+        rig.check_nothing_is_left();
+    }
 }

@@ -361,6 +361,8 @@ impl Deploy {
 
     fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {
         let text = chain(error);
+        // The line begins with the node's name anyway.
+        let text = text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned);
         self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
         let outcome = if error.is_refusal() { Outcome::Refused { why: text } } else { Outcome::Failed { why: text } };
         report.nodes.insert(node.clone(), outcome);

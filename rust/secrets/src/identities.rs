@@ -265,8 +265,7 @@ pub fn generate_identity() -> GeneratedIdentity {
     let identity = x25519::Identity::generate();
     let recipient = identity.to_public().to_string();
     // The layout of `age-keygen`, without its time of creation.
-    let secret =
-        Zeroizing::new(format!("# public key: {recipient}\n{}\n", identity.to_string().expose_secret()));
+    let secret = Zeroizing::new(format!("# public key: {recipient}\n{}\n", identity.to_string().expose_secret()));
     GeneratedIdentity { secret, recipient }
 }
 

@@ -162,8 +162,7 @@ mod tests {
 
     use super::Recipients;
 
-    const ED25519: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice@rust";
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice@rust";
     const AGE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
     fn operator(name: &str, ssh: Option<&str>, age: Option<&str>) -> Operator {
@@ -184,7 +183,7 @@ mod tests {
         check(&[operator("ops", Some(ED25519), Some(AGE))], AGE);
         check(
             &[operator("ops", Some(ED25519), None)],
-            "ssh-ed25519:SHA256:9vC8lRH31ZB/SKo8MPcyzi1P74IyrcbHzuyZqtA5FNA",
+            "ssh-ed25519:SHA256:PYX4o9UfGwCwG76hFcLAEkmMS0PtIBtV9MNmVgW16Oc",
         );
     }
 

@@ -16,13 +16,13 @@ let
     sources = import ./sources.nix lib;
     stringsWithDeps = import ./strings-with-deps.nix lib;
     options = import ./options.nix lib;
-    modules = import ./modules.nix lib;
+    modules = import ./modules lib;
     optionAliases = import ./option-aliases.nix lib;
   };
 
   # Sub-libraries that nixpkgs does not merge into the top level.
   apart = lib: {
-    types = import ./types.nix lib;
+    types = import ./types lib;
     generators = import ./generators.nix lib;
   };
 

@@ -206,6 +206,8 @@ rec {
         // {
           inherit name system shellHook;
           builder = "/bin/bash";
+          # `nix develop` writes the environment to the outputs that this names.
+          outputs = [ "out" ];
           args = [
             "-c"
             "echo 'a shell of nixos-lite: use it by nix develop' > $out"

@@ -193,11 +193,13 @@ fn run_id() -> String {
 
 fn exit_code(report: &Report) -> u8 {
     let any = |wanted: fn(&NodeOutcome) -> bool| report.nodes.values().any(wanted);
-    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. })) || report.etcd_whole == Some(false) {
-        return Kind::Failed.code();
+    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. })) {
+        Kind::Failed.code()
+    } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted)) {
+        Kind::Refused.code()
+    } else if report.etcd_whole == Some(false) {
+        Kind::Failed.code()
+    } else {
+        0
     }
-    if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted)) {
-        return Kind::Refused.code();
-    }
-    0
 }

@@ -16,7 +16,7 @@ use crate::{
     args::Global,
     failure::{Failure, Kind, OrFail, Outcome},
     files,
-    project::{self, nix},
+    project::nix,
     ui::Ui,
 };
 
@@ -132,7 +132,8 @@ fn machines_text(args: &InitArgs, global: &Global, directory: &Path) -> Result<S
     })?;
     let folder = source.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let file = source.file_name().and_then(|name| name.to_str()).unwrap_or("machines.nix");
-    let json = nix(global)?.evaluate_file(folder, file).map_err(project::evaluation_failure)?;
+    // What has no value here (it may import what is written beside it only now) is taken as it is: `check` judges it.
+    let Ok(json) = nix(global)?.evaluate_file(folder, file) else { return Ok(text) };
     let Some(today) = load::convert_flat(&json) else { return Ok(text) };
     let header = "The whole cluster, rewritten by `machinist init` from the flat shape. Comments stayed behind.";
     let mut value = Value::from(&today);

@@ -18,13 +18,7 @@ impl Verdict {
     }
 }
 
-pub(super) fn judge(
-    spec: &AuthoritySpec,
-    table: &Table,
-    tree: &Tree,
-    policy: &Policy,
-    now: OffsetDateTime,
-) -> Verdict {
+pub(super) fn judge(spec: &AuthoritySpec, table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) -> Verdict {
     let Some(certificate) = tree.certificate(&spec.files.certificate) else {
         return missing(spec, table, tree);
     };
@@ -63,9 +57,10 @@ fn missing(spec: &AuthoritySpec, table: &Table, tree: &Tree) -> Verdict {
     let problem = Problem {
         subject: spec.files.certificate.display().to_string(),
         what: format!("the authority is missing, but certificates that it signed are there ({signed})"),
-        hint: "restore it and its key from version control; to begin with a new authority, move those certificates away \
+        hint:
+            "restore it and its key from version control; to begin with a new authority, move those certificates away \
                too, and every machine has to get new ones at the same time"
-            .to_owned(),
+                .to_owned(),
     };
     Verdict { problem: Some(problem), ..Verdict::step(Step::Refuse) }
 }
@@ -99,7 +94,8 @@ fn wrong(
         return Some((what, "set this computer's clock".to_owned()));
     }
     if certificate.not_after <= now {
-        let what = format!("it expired on {}, so nothing that it signed is accepted any more", day(certificate.not_after));
+        let what =
+            format!("it expired on {}, so nothing that it signed is accepted any more", day(certificate.not_after));
         let hint = format!(
             "move {}, its key and the certificates that it signed out of the directory, make new ones, and deploy to all \
              machines at once",

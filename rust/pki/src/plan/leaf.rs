@@ -90,10 +90,7 @@ fn drift(spec: &CertificateSpec, certificate: &Certificate) -> Vec<Reason> {
         reasons.push(Reason::Organization { found, wanted: spec.organization.clone() });
     }
     if certificate.sans != spec.sans {
-        reasons.push(Reason::Sans {
-            added: &spec.sans - &certificate.sans,
-            removed: &certificate.sans - &spec.sans,
-        });
+        reasons.push(Reason::Sans { added: &spec.sans - &certificate.sans, removed: &certificate.sans - &spec.sans });
     }
     if certificate.extended_usages != spec.extended_usages {
         let found = certificate.extended_usages.clone();

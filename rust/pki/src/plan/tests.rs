@@ -8,8 +8,8 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{Policy, Renewal, plan};
 use crate::{
-    Authority, AuthoritySpec, Certificate, CertificateSpec, Entry, ExtendedUsage, Files, KeyAlgorithm, KeyUsage, PrivateKey, San,
-    Table, Tree,
+    Authority, AuthoritySpec, Certificate, CertificateSpec, Entry, ExtendedUsage, Files, KeyAlgorithm, KeyUsage,
+    PrivateKey, San, Table, Tree,
     issue::{self, Signer, Validity},
     table::table,
 };
@@ -96,30 +96,43 @@ fn check(spoil: impl FnOnce(&mut Case), expect: Expect) {
     lines.extend(plan.orphans.iter().map(|orphan| format!("orphan {}", orphan.display())));
     // Keys are random.
     let text = lines.join("\n");
-    let masked = text.split(' ').map(|word| if crate::KeyId::parse(word.trim_matches(',')).is_some() { "KEYID" } else { word });
+    let masked =
+        text.split(' ').map(|word| if crate::KeyId::parse(word.trim_matches(',')).is_some() { "KEYID" } else { word });
     expect.assert_eq(&masked.collect::<Vec<_>>().join(" "));
 }
 
 #[test]
 fn what_is_right_is_kept() {
     check(|_| {}, expect![""]);
-    check(|case| case.put(&case.spec(), Validity::new(NOW, Duration::days(365), None), KeyAlgorithm::EcdsaP384), expect![""]);
+    check(
+        |case| case.put(&case.spec(), Validity::new(NOW, Duration::days(365), None), KeyAlgorithm::EcdsaP384),
+        expect![""],
+    );
 }
 
 #[test]
 fn an_empty_directory_is_filled() {
-    check(|case| case.entries.clear(), expect![[r#"
+    check(
+        |case| case.entries.clear(),
+        expect![[r#"
         issue etcd-ca: missing
         issue etcd-healthcheck-client-balthazar: missing
         issue etcd-operator: missing
         issue etcd-peer-balthazar: missing
-        issue etcd-server-balthazar: missing"#]]);
+        issue etcd-server-balthazar: missing"#]],
+    );
 }
 
 #[test]
 fn missing_files_are_made_again() {
-    check(|case| drop(case.entries.remove(&case.spec().files.certificate)), expect!["issue etcd-server-balthazar: the certificate is missing"]);
-    check(|case| drop(case.entries.remove(&case.spec().files.key)), expect!["renew etcd-server-balthazar: the private key is missing"]);
+    check(
+        |case| drop(case.entries.remove(&case.spec().files.certificate)),
+        expect!["issue etcd-server-balthazar: the certificate is missing"],
+    );
+    check(
+        |case| drop(case.entries.remove(&case.spec().files.key)),
+        expect!["renew etcd-server-balthazar: the private key is missing"],
+    );
 }
 
 #[test]
@@ -133,10 +146,22 @@ fn a_certificate_that_says_something_else_is_renewed() {
         },
         expect!["renew etcd-server-balthazar: SANs differ: +10.13.13.2 -10.13.13.9"],
     );
-    check(|case| case.server(|spec| spec.common_name = "etcd".to_owned()), expect!["renew etcd-server-balthazar: CN is `etcd`, not `kube-etcd`"]);
-    check(|case| case.server(|spec| spec.organization = Some("system:masters".to_owned())), expect!["renew etcd-server-balthazar: O is `system:masters`, not none"]);
-    check(|case| case.server(|spec| spec.extended_usages = [ExtendedUsage::Server].into()), expect!["renew etcd-server-balthazar: extended key usage is serverAuth, not serverAuth, clientAuth"]);
-    check(|case| case.server(|spec| spec.usages = [KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment].into()), expect!["renew etcd-server-balthazar: key usage is digitalSignature, keyEncipherment, not digitalSignature"]);
+    check(
+        |case| case.server(|spec| spec.common_name = "etcd".to_owned()),
+        expect!["renew etcd-server-balthazar: CN is `etcd`, not `kube-etcd`"],
+    );
+    check(
+        |case| case.server(|spec| spec.organization = Some("system:masters".to_owned())),
+        expect!["renew etcd-server-balthazar: O is `system:masters`, not none"],
+    );
+    check(
+        |case| case.server(|spec| spec.extended_usages = [ExtendedUsage::Server].into()),
+        expect!["renew etcd-server-balthazar: extended key usage is serverAuth, not serverAuth, clientAuth"],
+    );
+    check(
+        |case| case.server(|spec| spec.usages = [KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment].into()),
+        expect!["renew etcd-server-balthazar: key usage is digitalSignature, keyEncipherment, not digitalSignature"],
+    );
 }
 
 #[test]
@@ -148,7 +173,9 @@ fn all_that_differs_is_said() {
                 spec.extended_usages = [ExtendedUsage::Server].into();
             });
         },
-        expect!["renew etcd-server-balthazar: CN is `etcd`, not `kube-etcd`; extended key usage is serverAuth, not serverAuth, clientAuth"],
+        expect![
+            "renew etcd-server-balthazar: CN is `etcd`, not `kube-etcd`; extended key usage is serverAuth, not serverAuth, clientAuth"
+        ],
     );
 }
 
@@ -213,13 +240,20 @@ fn a_key_that_does_not_say_what_it_belongs_to_is_kept() {
 #[test]
 fn an_authority_is_never_made_a_second_time() {
     let files = || Files::authority(Authority::Etcd);
-    check(|case| drop(case.entries.remove(&files().certificate)), expect!["problem authorities/etcd.pem: the authority is missing, but certificates that it signed are there (4)"]);
+    check(
+        |case| drop(case.entries.remove(&files().certificate)),
+        expect![
+            "problem authorities/etcd.pem: the authority is missing, but certificates that it signed are there (4)"
+        ],
+    );
     check(
         |case| {
             case.entries.remove(&files().certificate);
             case.entries.remove(&files().key);
         },
-        expect!["problem authorities/etcd.pem: the authority is missing, but certificates that it signed are there (4)"],
+        expect![
+            "problem authorities/etcd.pem: the authority is missing, but certificates that it signed are there (4)"
+        ],
     );
 }
 
@@ -253,10 +287,26 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
             }
         }
     };
-    check(with(|spec| spec.common_name = "Demo CA".to_owned(), -1, 3649), expect!["problem authorities/etcd.pem: it is another authority: its CN is `Demo CA`, not `etcd-ca`"]);
-    check(with(|_| {}, -3650, -1), expect!["problem authorities/etcd.pem: it expired on 2026-11-20, so nothing that it signed is accepted any more"]);
-    check(with(|_| {}, 10, 3650), expect!["problem authorities/etcd.pem: it is not valid before 2026-12-01, and today is 2026-11-21"]);
-    check(with(|_| {}, -3600, 50), expect!["notice etcd-ca: the authority expires in 50 days, on 2027-01-10, and what it signs expires with it. Its successor has to be planned: the members of a cluster trust one authority at a time, so all of them change together while it stands still"]);
+    check(
+        with(|spec| spec.common_name = "Demo CA".to_owned(), -1, 3649),
+        expect!["problem authorities/etcd.pem: it is another authority: its CN is `Demo CA`, not `etcd-ca`"],
+    );
+    check(
+        with(|_| {}, -3650, -1),
+        expect![
+            "problem authorities/etcd.pem: it expired on 2026-11-20, so nothing that it signed is accepted any more"
+        ],
+    );
+    check(
+        with(|_| {}, 10, 3650),
+        expect!["problem authorities/etcd.pem: it is not valid before 2026-12-01, and today is 2026-11-21"],
+    );
+    check(
+        with(|_| {}, -3600, 50),
+        expect![
+            "notice etcd-ca: the authority expires in 50 days, on 2027-01-10, and what it signs expires with it. Its successor has to be planned: the members of a cluster trust one authority at a time, so all of them change together while it stands still"
+        ],
+    );
     check(
         |case| {
             let leaf = case.entries.remove(&case.spec().files.certificate).unwrap();
@@ -277,7 +327,10 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
 #[test]
 fn an_authoritys_key_may_be_kept_elsewhere_until_something_is_to_be_signed() {
     let key = || Files::authority(Authority::Etcd).key;
-    check(|case| drop(case.entries.remove(&key())), expect!["notice authorities/etcd.key.age: the authority's private key is not here"]);
+    check(
+        |case| drop(case.entries.remove(&key())),
+        expect!["notice authorities/etcd.key.age: the authority's private key is not here"],
+    );
     check(
         |case| {
             case.entries.remove(&key());
@@ -301,7 +354,9 @@ fn renewing_near_the_authoritys_end_does_not_go_on_for_ever() {
                 case.put(&spec, life, KeyAlgorithm::EcdsaP256);
             }
         },
-        expect!["notice etcd-ca: the authority expires in 10 days, on 2026-12-01, and what it signs expires with it. Its successor has to be planned: the members of a cluster trust one authority at a time, so all of them change together while it stands still"],
+        expect![
+            "notice etcd-ca: the authority expires in 10 days, on 2026-12-01, and what it signs expires with it. Its successor has to be planned: the members of a cluster trust one authority at a time, so all of them change together while it stands still"
+        ],
     );
 }
 
@@ -327,7 +382,9 @@ fn a_private_key_in_the_clear_stops_everything() {
         assert!(matches!(entry, Entry::Plaintext), "{path}");
     }
     check(
-        |case| drop(case.entries.insert("nodes/x/y.key".into(), Entry::classify("nodes/x/y.key".as_ref(), key.as_bytes()))),
+        |case| {
+            drop(case.entries.insert("nodes/x/y.key".into(), Entry::classify("nodes/x/y.key".as_ref(), key.as_bytes())))
+        },
         expect!["problem nodes/x/y.key: it holds a private key that is not encrypted"],
     );
 }
@@ -349,11 +406,22 @@ fn certificates_that_no_machine_needs_are_orphans() {
 fn what_is_asked_for_is_renewed() {
     let named = |name: &str| Renewal::Named([name.to_owned()].into());
     check(|case| case.policy.renewal = named(SERVER), expect!["renew etcd-server-balthazar: asked for"]);
-    check(|case| case.policy.renewal = named("etcd-servr"), expect!["problem etcd-servr: no certificate has this name"]);
-    check(|case| case.policy.renewal = named("etcd-ca"), expect!["problem etcd-ca: an authority is not renewed like a leaf: everything that trusts it would have to change with it"]);
-    check(|case| case.policy.renewal = Renewal::All, expect![[r#"
+    check(
+        |case| case.policy.renewal = named("etcd-servr"),
+        expect!["problem etcd-servr: no certificate has this name"],
+    );
+    check(
+        |case| case.policy.renewal = named("etcd-ca"),
+        expect![
+            "problem etcd-ca: an authority is not renewed like a leaf: everything that trusts it would have to change with it"
+        ],
+    );
+    check(
+        |case| case.policy.renewal = Renewal::All,
+        expect![[r#"
         renew etcd-healthcheck-client-balthazar: asked for
         renew etcd-operator: asked for
         renew etcd-peer-balthazar: asked for
-        renew etcd-server-balthazar: asked for"#]]);
+        renew etcd-server-balthazar: asked for"#]],
+    );
 }

@@ -16,7 +16,8 @@ fn check(cluster: &Cluster, expect: Expect) {
         writeln!(text, "{} CN={} {}", spec.name, spec.common_name, spec.files.certificate.display()).unwrap();
     }
     for spec in &table.certificates {
-        let owner = spec.owner.as_ref().map_or("operators".to_owned(), |owner| format!("{}:{}", owner.user, owner.group));
+        let owner =
+            spec.owner.as_ref().map_or("operators".to_owned(), |owner| format!("{}:{}", owner.user, owner.group));
         let (sans, usages) = (join(&spec.sans), join(&spec.extended_usages));
         writeln!(text, "{} by {} CN={} {usages} {owner}", spec.name, spec.authority, spec.common_name).unwrap();
         writeln!(text, "  {} -> {}", spec.files.certificate.display(), spec.consumer).unwrap();
@@ -36,7 +37,9 @@ fn only(names: &[&str]) -> Cluster {
 
 #[test]
 fn a_member_has_a_server_a_peer_and_a_health_check_certificate() {
-    check(&only(&["balthazar", "router"]), expect![[r#"
+    check(
+        &only(&["balthazar", "router"]),
+        expect![[r#"
         etcd-ca CN=etcd-ca authorities/etcd.pem
         etcd-healthcheck-client-balthazar by etcd CN=kube-etcd-healthcheck-client clientAuth root:root
           nodes/balthazar/etcd-healthcheck-client.pem -> etcdctl on the node
@@ -48,7 +51,8 @@ fn a_member_has_a_server_a_peer_and_a_health_check_certificate() {
         etcd-server-balthazar by etcd CN=kube-etcd serverAuth, clientAuth root:root
           nodes/balthazar/etcd-server.pem -> services.etcd.certFile, keyFile
           balthazar, balthazar.magi.internal, localhost, 10.13.13.2, 127.0.0.1, ::1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -57,7 +61,8 @@ fn both_addresses_of_a_dual_stack_member_are_sans() {
     let node = cluster.nodes.values_mut().next().unwrap();
     node.ip6 = Some("fd00::4".parse().unwrap());
     let peer = table(&cluster).certificates.into_iter().find(|spec| spec.leaf == "etcd-peer").unwrap();
-    expect!["casper, casper.magi.internal, localhost, 10.13.13.4, 127.0.0.1, ::1, fd00::4"].assert_eq(&join(&peer.sans));
+    expect!["casper, casper.magi.internal, localhost, 10.13.13.4, 127.0.0.1, ::1, fd00::4"]
+        .assert_eq(&join(&peer.sans));
 }
 
 #[test]

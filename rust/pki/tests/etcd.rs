@@ -1,0 +1,156 @@
+//! A real etcd with the certificates, three members on loopback, asked by a real `etcdctl`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Lab, run};
+use machinist_model::NodeName;
+use time::OffsetDateTime;
+
+struct Member {
+    name: NodeName,
+    client: String,
+    peer: String,
+    process: Option<Child>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+fn start(lab: &Lab) -> Vec<Member> {
+    let ports = free_ports(6);
+    let url = |port: u16| format!("https://127.0.0.1:{port}");
+    let names = lab.inventory().nodes.into_keys();
+    let mut members: Vec<_> = names
+        .zip(ports.chunks(2))
+        .map(|(name, ports)| Member { name, client: url(ports[0]), peer: url(ports[1]), process: None })
+        .collect();
+    let cluster: Vec<_> = members.iter().map(|member| format!("{}={}", member.name, member.peer)).collect();
+    for member in &mut members {
+        member.process = Some(spawn(lab, member, &cluster.join(",")));
+    }
+    members
+}
+
+fn spawn(lab: &Lab, member: &Member, cluster: &str) -> Child {
+    let node = member.name.as_str();
+    let certificate = |leaf: &str| lab.certs().join(format!("nodes/{node}/{leaf}.pem"));
+    let authority = lab.certs().join("authorities/etcd.pem");
+    let mut command = Command::new("etcd");
+    command
+        .args(["--name", node, "--client-cert-auth", "--peer-client-cert-auth"])
+        .args(["--initial-cluster", cluster, "--initial-cluster-state", "new"])
+        .args(["--listen-client-urls", &member.client, "--advertise-client-urls", &member.client])
+        .args(["--listen-peer-urls", &member.peer, "--initial-advertise-peer-urls", &member.peer]);
+    for (flag, path) in [
+        ("--data-dir", lab.scratch(&format!("{node}.etcd"))),
+        ("--trusted-ca-file", authority.clone()),
+        ("--cert-file", certificate("etcd-server")),
+        ("--key-file", lab.plaintext_key(node, "etcd-server")),
+        ("--peer-trusted-ca-file", authority),
+        ("--peer-cert-file", certificate("etcd-peer")),
+        ("--peer-key-file", lab.plaintext_key(node, "etcd-peer")),
+    ] {
+        command.arg(flag).arg(path);
+    }
+    let log = fs::File::create(lab.scratch(&format!("{node}.log"))).unwrap();
+    command.stdout(Stdio::null()).stderr(log);
+    match command.spawn() {
+        Ok(child) => child,
+        Err(error) => panic!("this test needs `etcd` (the Debian package etcd-server): {error}"),
+    }
+}
+
+/// A client certificate and its key.
+type Pair = (PathBuf, PathBuf);
+
+fn health(lab: &Lab, endpoints: &str, pair: Option<&Pair>) -> Output {
+    let authority = lab.certs().join("authorities/etcd.pem");
+    let mut arguments =
+        vec!["--endpoints", endpoints, "--cacert", authority.to_str().unwrap(), "--command-timeout", "2s"];
+    if let Some((certificate, key)) = pair {
+        arguments.extend(["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()]);
+    }
+    arguments.extend(["endpoint", "health"]);
+    run("etcdctl", &arguments)
+}
+
+fn operator(lab: &Lab) -> Pair {
+    let inventory = lab.inventory();
+    let entry = &inventory.operators["etcd-operator"];
+    let key = lab.scratch("operator.key");
+    fs::write(&key, &*inventory.key(entry, &lab.identities(), &lab.cluster.operators).unwrap()).unwrap();
+    (lab.root().join(&entry.certificate), key)
+}
+
+fn logs(lab: &Lab, members: &[Member]) -> String {
+    let read = |member: &Member| fs::read_to_string(lab.scratch(&format!("{}.log", member.name))).unwrap_or_default();
+    members.iter().map(read).collect()
+}
+
+fn lab() -> Lab {
+    let mut lab = Lab::new();
+    // etcd looks at the real clock.
+    lab.now = OffsetDateTime::now_utc();
+    lab.update().unwrap();
+    lab
+}
+
+#[test]
+fn etcd_is_healthy_for_our_clients_and_refuses_all_others() {
+    let lab = lab();
+    let members = start(&lab);
+    let endpoints: Vec<_> = members.iter().map(|member| member.client.as_str()).collect();
+    let endpoints = endpoints.join(",");
+    let ours = operator(&lab);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let output = health(&lab, &endpoints, Some(&ours));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            assert_eq!(text.matches("is healthy").count(), 3, "{text}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{text}\n{}", logs(&lab, &members));
+        thread::sleep(Duration::from_millis(100));
+    }
+    let node = |leaf: &str| -> Pair {
+        (lab.certs().join(format!("nodes/casper/{leaf}.pem")), lab.plaintext_key("casper", leaf))
+    };
+    assert!(health(&lab, &endpoints, Some(&node("etcd-healthcheck-client"))).status.success());
+    // No certificate, and one of an authority with the same name but another key.
+    let other = self::lab();
+    for foreign in [None, Some(operator(&other))] {
+        let output = health(&lab, &endpoints, foreign.as_ref());
+        assert!(!output.status.success());
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("is healthy"));
+    }
+    let refused = logs(&lab, &members);
+    assert!(
+        refused.contains("bad certificate")
+            || refused.contains("certificate required")
+            || refused.contains("didn't provide a certificate"),
+        "{refused}"
+    );
+}

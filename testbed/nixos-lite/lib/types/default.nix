@@ -1,0 +1,10 @@
+# Option types: a check, a merge, and a description each.
+lib:
+builtins.foldl' (all: part: all // import part lib) { types = lib.types; } [
+  ./base.nix
+  ./plain.nix
+  ./paths.nix
+  ./collections.nix
+  ./combined.nix
+  ./module-types.nix
+]
