@@ -1,8 +1,285 @@
-//! temporary
-use std::process::ExitCode;
+//! `machinist install`: NixOS on a bare machine, by nixos-anywhere.
+
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    thread,
+    time::{Duration, Instant},
+};
+
 use clap::Args;
-use crate::{args::Global, failure::Outcome, ui::Ui};
-/// x
+use machinist_model::{Cluster, Node, Provider};
+use machinist_nix::StorePath;
+use machinist_pki::host_key;
+use machinist_remote::{HostKey, KnownHosts};
+use machinist_rollout::{
+    install::{self, Machine, PROGRAM},
+    step::{Connector, gather, keys::DIRECTORY},
+};
+use machinist_secrets::Recipients;
+use tempfile::TempDir;
+
+use crate::{
+    args::Global,
+    command::certs,
+    connect::{self, KNOWN_HOSTS},
+    failure::{Failure, Kind, OrFail, Outcome},
+    project::Project,
+    ui::{Tone, Ui},
+};
+
+/// Where the host key is on the machine.
+const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+
+/// The tree of extra files inside the temporary directory. The temporary directory itself is for its owner only; its mode
+/// must not become that of the new machine's `/`.
+const TREE: &str = "root";
+
+/// How long the installed machine may take to answer: firmware of servers takes minutes.
+const BOOT_BOUND: Duration = Duration::from_secs(900);
+
+/// Puts NixOS on a bare machine. Erases the disk that `machines.<name>.disk` names.
 #[derive(Debug, Args)]
-pub struct InstallArgs {}
-pub fn run(_: &InstallArgs, _: &Global, _: Ui) -> Outcome { Ok(ExitCode::SUCCESS) }
+pub struct InstallArgs {
+    /// The machine's name
+    target: String,
+
+    /// Print each step and run none
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Keep nodes/<name>/hardware-configuration.nix as it is, or do without
+    #[arg(long)]
+    no_hardware_config: bool,
+}
+
+struct Install<'a> {
+    project: &'a Project,
+    cluster: &'a Cluster,
+    node: &'a Node,
+    disk: &'a str,
+    machine: Machine,
+    hardware: Option<PathBuf>,
+    global: &'a Global,
+    ui: Ui,
+}
+
+/// Runs the command.
+pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let nodes = connect::select(&cluster, Some(std::slice::from_ref(&args.target)))?;
+    let [name] = nodes.as_slice() else {
+        let failure = Failure::new(Kind::Input, format!("`{}` names {} machines", args.target, nodes.len()));
+        return Err(failure.hint("install one machine at a time: each loses its disk"));
+    };
+    let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?;
+    let disk = installable(node)?;
+    certs::require(&project, &cluster, &nodes)?;
+    let machine = Machine {
+        node: name.clone(),
+        host: node.ssh.host.clone(),
+        port: node.ssh.port,
+        user: node.ssh.user.clone(),
+        identity: global.ssh_key.clone(),
+    };
+    let hardware = (!args.no_hardware_config)
+        .then(|| project.directory.join(format!("nodes/{name}/hardware-configuration.nix")));
+    let install =
+        Install { project: &project, cluster: &cluster, node, disk, machine, hardware, global, ui };
+    if args.dry_run {
+        install.describe()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    install.confirm()?;
+    install.run()?;
+    ui.result(&format!("{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn installable(node: &Node) -> Result<&str, Failure> {
+    if node.provider == Provider::Sandbox {
+        let failure = Failure::new(Kind::Input, format!("{} is a sandbox machine; it needs no installation", node.name));
+        return Err(failure.hint(format!("`machinist sandbox up`, then `machinist deploy {}`", node.name)));
+    }
+    node.disk.as_deref().ok_or_else(|| {
+        Failure::new(Kind::Input, format!("machines.{}.disk is not set, so there is no disk to install on", node.name))
+            .hint("name it by its stable path, such as \"/dev/disk/by-id/nvme-...\"")
+    })
+}
+
+impl Install<'_> {
+    /// Says each step without doing it.
+    fn describe(&self) -> Result<(), Failure> {
+        let flake = self.project.flake()?.reference();
+        let name = &self.node.name;
+        let boot = install::boot_installer(&self.machine, &flake, self.hardware.as_deref());
+        self.ui.result(&format!("{PROGRAM} {}", boot.join(" ")));
+        self.ui.result(&format!("nix build {flake}#nixosConfigurations.{name}.config.system.build.{{diskoScript,toplevel}}"));
+        for (path, mode) in self.extra_files()? {
+            self.ui.result(&format!("put {path} (mode {mode:o}, root's, decrypted from certs/)"));
+        }
+        self.ui.result(&format!("{PROGRAM} --phases disko,install,reboot --store-paths DISKO SYSTEM --extra-files ... (erases {})", self.disk));
+        self.ui.result(&format!("pin the host key of {} in {KNOWN_HOSTS}; wait until the machine answers with it", self.machine.host));
+        Ok(())
+    }
+
+    fn extra_files(&self) -> Result<Vec<(String, u32)>, Failure> {
+        let keys = certs::key_files(&certs::inventory(self.project)?, self.cluster);
+        let keys = keys.get(&self.node.name).cloned().unwrap_or_default();
+        let mut files: Vec<(String, u32)> = keys.into_iter().map(|key| (format!("{DIRECTORY}/{key}"), 0o400)).collect();
+        files.extend([(HOST_KEY.to_owned(), 0o600), (format!("{HOST_KEY}.pub"), 0o644)]);
+        Ok(files)
+    }
+
+    /// The machine loses its disk: asked for, unless `--yes` said it.
+    fn confirm(&self) -> Result<(), Failure> {
+        if self.global.yes {
+            return Ok(());
+        }
+        let name = &self.node.name;
+        let question = format!("{name} ({}) loses everything on {}. Type its name to go on: ", self.machine.host, self.disk);
+        if !std::io::stdin().is_terminal() {
+            let failure = Failure::new(Kind::Refused, format!("installing {name} erases {}; nobody agreed to it", self.disk));
+            return Err(failure.hint("add `--yes` where there is no terminal to ask on"));
+        }
+        let mut stderr = std::io::stderr();
+        stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).failed()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).failed()?;
+        if answer.trim() == name.as_str() { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }
+    }
+
+    fn run(&self) -> Result<(), Failure> {
+        let certs = self.project.certs();
+        let recipients = Recipients::from_operators(&self.cluster.operators)
+            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
+        // Made before the machine is, so that its first answer is already checked.
+        let public = host_key::ensure(&certs, &self.node.name, &recipients)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        let generated = self.project.generated(self.cluster)?;
+        generated.refuse_foreign()?;
+        self.project.write_generated(&generated)?;
+        let flake = self.project.flake()?;
+        if let Some(path) = &self.hardware {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).failed()?;
+        }
+        self.call("boot the installer", &install::boot_installer(&self.machine, &flake.reference(), self.hardware.as_deref()))?;
+        flake.make_visible(&["nodes"]).failed()?;
+        let (disko, system) = self.build()?;
+        let extra = self.write_extra_files(&public)?;
+        self.call("install", &install::install(&self.machine, &disko, &system, &extra.path().join(TREE)))?;
+        drop(extra);
+        self.pin(&public)?;
+        self.await_boot(&system)
+    }
+
+    fn call(&self, what: &str, arguments: &[String]) -> Result<(), Failure> {
+        self.ui.story(&format!("{} {PROGRAM} {}", self.ui.paint(Tone::Strong, what), arguments.join(" ")));
+        let status = Command::new(PROGRAM).args(arguments).status().map_err(|error| {
+            let failure = Failure::from_error(Kind::Failed, &error);
+            let message = format!("cannot run {PROGRAM}");
+            Failure { message, causes: vec![failure.message], ..failure }
+                .hint("it is in `nix develop`, and `nix run .#install` brings it along")
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        let failure = Failure::new(Kind::Failed, format!("{}: {PROGRAM} could not {what} ({status})", self.node.name));
+        Err(failure.hint("its own words stand above; running install again starts over"))
+    }
+
+    fn build(&self) -> Result<(StorePath, StorePath), Failure> {
+        let flake = self.project.flake()?;
+        let attribute = |what: &str| format!("nixosConfigurations.{}.config.system.build.{what}", self.node.name);
+        let links = self.project.local().join("systems");
+        fs::create_dir_all(&links).failed()?;
+        let built = self.project.nix.build(&flake, &[attribute("diskoScript"), attribute("toplevel")], &links);
+        let built = built.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        for warning in &built.warnings {
+            self.ui.warn(warning);
+        }
+        match built.paths.as_slice() {
+            [disko, system] => Ok((disko.clone(), system.clone())),
+            other => Err(Failure::new(Kind::Failed, format!("nix built {} paths where two were wanted", other.len()))),
+        }
+    }
+
+    /// Writes this node's own keys as they will lie on its disk. The directory is in memory where there is one, for its
+    /// owner only, and gone afterwards.
+    fn write_extra_files(&self, public: &str) -> Result<TempDir, Failure> {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let directory = tempfile::Builder::new().prefix("machinist-install-").tempdir_in(parent).failed()?;
+        let root = directory.path().join(TREE);
+        let identities = certs::identities(self.global)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        let operators = &self.cluster.operators;
+        let private = host_key::open(&self.project.certs(), &self.node.name, &identities, operators)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
+        let inventory = certs::inventory(self.project)?;
+        let keys = inventory
+            .node_keys(&self.node.name, &identities, operators)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        let wanted = self.extra_files()?;
+        for key in &keys {
+            let path = format!("{DIRECTORY}/{}", machinist_rollout::step::keys::file_name(&key.leaf, key.key_id.as_str()));
+            if wanted.iter().any(|(known, _)| *known == path) {
+                put(&root, &path, &key.pem, 0o400)?;
+            }
+        }
+        put(&root, HOST_KEY, &private, 0o600)?;
+        put(&root, &format!("{HOST_KEY}.pub"), format!("{}\n", public.trim_end()).as_bytes(), 0o644)?;
+        // Directories are unpacked with the modes that they have here, whatever the umask was.
+        let public = ["/", "/etc", "/etc/ssh", "/var", "/var/lib", "/var/lib/machinist"].map(|path| (path, 0o755));
+        for (path, mode) in public.into_iter().chain([(DIRECTORY, 0o700)]) {
+            let path = root.join(path.trim_start_matches('/'));
+            if path.is_dir() {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).failed()?;
+            }
+        }
+        Ok(directory)
+    }
+
+    fn pin(&self, public: &str) -> Result<(), Failure> {
+        let key = HostKey::from_openssh(public)
+            .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
+        let known_hosts = KnownHosts::load(&self.project.directory.join(KNOWN_HOSTS)).input()?;
+        let pattern = connect::destination(self.cluster, self.node, &[]).host_pattern();
+        known_hosts.pin(&pattern, key).failed()?;
+        Ok(())
+    }
+
+    /// Waits until the machine answers with its own key and runs what was installed.
+    fn await_boot(&self, system: &StorePath) -> Result<(), Failure> {
+        let name = &self.node.name;
+        self.ui.story(&format!("waiting until {name} answers with its pinned host key"));
+        let connector: Connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let deadline = Instant::now() + BOOT_BOUND;
+        loop {
+            let asked = connector.connect(name).map_err(Into::into).and_then(|remote| gather(&*remote));
+            let why = match asked {
+                Ok(facts) if facts.running.as_ref() == Some(system) => return Ok(()),
+                Ok(_) => "it still runs another system".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= deadline {
+                let minutes = BOOT_BOUND.as_secs() / 60;
+                let failure = Failure::new(Kind::Failed, format!("{name} was installed, but not seen within {minutes} minutes: {why}"));
+                return Err(failure.hint("look at its console; `machinist status` asks again"));
+            }
+            thread::sleep(Duration::from_secs(2));
+        }
+    }
+}
+
+fn put(root: &Path, path: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
+    let file = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(file.parent().unwrap_or(root)).failed()?;
+    fs::write(&file, content).failed()?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).failed()
+}
