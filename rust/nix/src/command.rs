@@ -250,7 +250,8 @@ fn warnings(stderr: &str) -> Vec<String> {
     let warning = |line: &str| {
         let line = line.trim().trim_start_matches("trace: ");
         let text = line.strip_prefix("evaluation warning: ").or_else(|| line.strip_prefix("warning: "))?;
-        let about_the_call = text.starts_with("Git tree") || text.starts_with("not writing") || text.starts_with("input '");
+        let about_the_call =
+            text.starts_with("Git tree") || text.starts_with("not writing") || text.starts_with("input '");
         (!about_the_call && line.len() < 4096).then(|| text.to_owned())
     };
     let traced = |line: &&str| line.contains("trace: ") || line.contains("evaluation warning: ");

@@ -21,6 +21,9 @@ pub enum FlakeError {
     /// The directory is in no git work tree.
     #[error("{} is in no git work tree", .0.display())]
     NoWorktree(PathBuf),
+    /// The work tree around the directory ignores it, so no flake of that work tree could see its files.
+    #[error("{} is ignored by the git work tree around it", .0.display())]
+    Ignored(PathBuf),
     /// The directory holds no flake.nix.
     #[error("{} holds no flake.nix", .0.display())]
     NoFlake(PathBuf),
@@ -47,6 +50,9 @@ impl FlakeError {
                  `git -C {} init`",
                 directory.display()
             )),
+            Self::Ignored(directory) => {
+                Some(format!("make it a repository of its own: `git -C {} init`", directory.display()))
+            }
             Self::NoFlake(directory) => Some(format!("`machinist init {}` writes one", directory.display())),
             Self::Git(_) => Some("install git".to_owned()),
             Self::Add { .. } => None,
@@ -73,7 +79,18 @@ impl FlakeRef {
         let Ok(below) = canonical.strip_prefix(&worktree) else {
             return Err(FlakeError::NoWorktree(directory.to_owned()));
         };
+        if is_ignored(directory)? {
+            return Err(FlakeError::Ignored(directory.to_owned()));
+        }
         Ok(Self { directory: below.to_owned(), worktree })
+    }
+
+    /// Whether the directory is in a git work tree that would show its files to a flake.
+    ///
+    /// # Errors
+    /// git cannot be run.
+    pub fn has_worktree(directory: &Path) -> Result<bool, FlakeError> {
+        Ok(git(directory, &["rev-parse", "--show-toplevel"])?.status.success() && !is_ignored(directory)?)
     }
 
     /// Returns the installable for an attribute, such as `git+file:///c?dir=x#nixosConfigurations.a`.
@@ -125,6 +142,11 @@ fn git(directory: &Path, arguments: &[&str]) -> Result<std::process::Output, Fla
     Command::new("git").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
 }
 
+/// Files that are tracked in spite of a rule are not ignored, as git sees it.
+fn is_ignored(directory: &Path) -> Result<bool, FlakeError> {
+    Ok(git(directory, &["check-ignore", "--quiet", "flake.nix"])?.status.success())
+}
+
 fn percent_encode(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let mut encoded = String::new();
@@ -168,6 +190,17 @@ mod tests {
         let error = FlakeRef::find(directory.path()).unwrap_err();
         assert!(matches!(error, FlakeError::NoWorktree(_)), "{error}");
         assert!(error.hint().unwrap().contains("git -C"));
+    }
+
+    #[test]
+    fn a_folder_that_git_ignores_is_refused_with_what_to_do() {
+        let worktree = worktree();
+        let directory = worktree.path().join("a b");
+        assert!(FlakeRef::has_worktree(&directory).unwrap());
+        std::fs::write(worktree.path().join(".gitignore"), "/a b/\n").unwrap();
+        assert!(!FlakeRef::has_worktree(&directory).unwrap());
+        let error = FlakeRef::find(&directory).unwrap_err();
+        assert!(matches!(error, FlakeError::Ignored(_)), "{error}");
     }
 
     #[test]

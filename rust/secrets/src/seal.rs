@@ -21,7 +21,7 @@ pub enum EncryptError {
         /// The recipients.
         recipients: String,
         /// What age says.
-        source: age::EncryptError,
+        source: Box<age::EncryptError>,
     },
     /// The encrypted text could not be put together.
     #[error("age cannot write the encrypted text")]
@@ -98,8 +98,10 @@ pub fn encrypt_about(recipients: &Recipients, about: &str, plaintext: &[u8]) -> 
 
 fn seal(recipients: &Recipients, plaintext: &[u8], about: Option<String>) -> Result<Vec<u8>, EncryptError> {
     let note = Note { about, recipients: recipients.labels().map(str::to_owned).collect() };
-    let encryptor = age::Encryptor::with_recipients(recipients.keys().chain([&note as &dyn age::Recipient]))
-        .map_err(|source| EncryptError::Recipients { recipients: note.recipients.join(", "), source })?;
+    let encryptor =
+        age::Encryptor::with_recipients(recipients.keys().chain([&note as &dyn age::Recipient])).map_err(|source| {
+            EncryptError::Recipients { recipients: note.recipients.join(", "), source: Box::new(source) }
+        })?;
     let write = || {
         let armor = ArmoredWriter::wrap_output(Vec::with_capacity(2 * plaintext.len() + 1024), Format::AsciiArmor)?;
         let mut output = encryptor.wrap_output(armor)?;

@@ -24,8 +24,12 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         Ok(child) => child,
         Err(error) => panic!("this test needs `{program}` (a Debian package): {error}"),
     };
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // In a thread, as the program writes while it reads.
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input));
+        child.wait_with_output().unwrap()
+    });
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

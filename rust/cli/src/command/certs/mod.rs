@@ -102,14 +102,7 @@ fn survey(project: &Project, cluster: &Cluster) -> Result<Survey, Failure> {
         .map_err(|error| Failure::from_error(Kind::Failed, &error))
 }
 
-fn update(
-    project: &Project,
-    cluster: &Cluster,
-    global: &Global,
-    policy: &Policy,
-    certs: PathBuf,
-    ui: Ui,
-) -> Outcome {
+fn update(project: &Project, cluster: &Cluster, global: &Global, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
     let now = OffsetDateTime::now_utc();
     let done = pki::update(&certs, cluster, policy, now, || identities(global)).map_err(|error| {
         let kind = match error {
@@ -140,7 +133,7 @@ fn tell(plan: &Plan, ui: Ui) {
                 continue;
             }
         };
-        ui.result(&format!("{verb} {}  {}", action.name, ui.paint(Tone::Faint, &action.step.because())));
+        ui.result(&format!("{verb} {} ({})", action.name, action.step.because()));
     }
     if kept > 0 {
         ui.result(&format!("kept    {kept} {}", if kept == 1 { "certificate" } else { "certificates" }));
