@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use machinist_codegen::{
@@ -26,8 +26,17 @@ use crate::{
 };
 
 /// What the flake must see although git may not track it yet.
-const VISIBLE: [&str; 9] =
-    ["flake.nix", "flake.lock", "machines.nix", "operators.nix", "generated", "certs", "nodes", "modules", "app_modules"];
+const VISIBLE: [&str; 9] = [
+    "flake.nix",
+    "flake.lock",
+    "machines.nix",
+    "operators.nix",
+    "generated",
+    "certs",
+    "nodes",
+    "modules",
+    "app_modules",
+];
 
 /// A cluster's directory.
 pub struct Project {
@@ -82,7 +91,8 @@ impl Project {
         if self.ui.json {
             return;
         }
-        let theme = if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
+        let theme =
+            if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
         let handler = miette::GraphicalReportHandler::new_themed(theme).with_links(false);
         for diagnostic in diagnostics {
             let mut text = String::new();
@@ -136,15 +146,7 @@ impl Project {
 
     /// Writes what differs, and makes it visible to the flake.
     pub fn write_generated(&self, generated: &Generated) -> Result<(), Failure> {
-        let directory = self.directory.join("generated");
-        for (name, change) in &generated.changes {
-            let path = directory.join(name);
-            match change {
-                Change::Create { new } | Change::Update { new, .. } => files::write(&path, new).failed()?,
-                Change::Remove { .. } => files::remove(&path).failed()?,
-                Change::Foreign => {}
-            }
-        }
+        generated.write(&self.directory.join("generated"))?;
         // Without a flake there is nothing to be visible to; the facts are written all the same.
         match self.flake() {
             Ok(flake) => flake.make_visible(&VISIBLE).failed(),
@@ -157,7 +159,21 @@ impl Project {
 
     /// Returns the reference to the cluster's flake.
     pub fn flake(&self) -> Result<FlakeRef, Failure> {
-        FlakeRef::find(&self.directory).map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
+        FlakeRef::find(&self.directory)
+            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
+    }
+
+    /// Returns the flake as it is after `write_generated`: the own one if nothing differs, else a copy in the empty
+    /// directory `to`. The cluster's directory stays as it is.
+    pub fn flake_after(&self, generated: &Generated, to: &Path) -> Result<FlakeRef, Failure> {
+        let flake = self.flake()?;
+        if generated.changes.is_empty() && !flake.hides(&VISIBLE).failed()? {
+            return Ok(flake);
+        }
+        let (copy, directory) = flake.snapshot(to, &VISIBLE).failed()?;
+        generated.write(&directory.join("generated"))?;
+        copy.make_visible(&["generated"]).failed()?;
+        Ok(copy)
     }
 
     /// Returns the operator's own directory for this cluster, git-ignored.
@@ -192,6 +208,19 @@ impl Project {
 }
 
 impl Generated {
+    /// Writes what differs into the directory.
+    fn write(&self, directory: &Path) -> Result<(), Failure> {
+        for (name, change) in &self.changes {
+            let path = directory.join(name);
+            match change {
+                Change::Create { new } | Change::Update { new, .. } => files::write(&path, new).failed()?,
+                Change::Remove { .. } => files::remove(&path).failed()?,
+                Change::Foreign => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Returns what happens to each file that differs, in a word.
     pub fn summary(&self) -> BTreeMap<&str, &'static str> {
         let verb = |change: &Change| match change {
@@ -215,8 +244,9 @@ impl Generated {
             return Ok(());
         }
         let message = format!("generated/ holds files that machinist did not write: {}", foreign.join(", "));
-        Err(Failure::new(Kind::Input, message)
-            .hint("a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten"))
+        Err(Failure::new(Kind::Input, message).hint(
+            "a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten",
+        ))
     }
 }
 
@@ -247,7 +277,9 @@ fn overrides(global: &Global, variable: Option<&str>) -> Result<Vec<Override>, F
 pub fn evaluation_failure(error: EvalError) -> Failure {
     let hint = error.hint();
     let failure = match &error {
-        EvalError::Refused { message, .. } => Failure::new(Kind::Input, format!("machines.nix has no value\n{message}")),
+        EvalError::Refused { message, .. } => {
+            Failure::new(Kind::Input, format!("machines.nix has no value\n{message}"))
+        }
         EvalError::Nix(_) => Failure::from_error(Kind::Failed, &error),
         _ => Failure::from_error(Kind::Input, &error),
     };

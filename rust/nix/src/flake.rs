@@ -1,5 +1,7 @@
 //! References to the cluster's own flake.
 
+mod snapshot;
+
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
@@ -30,6 +32,15 @@ pub enum FlakeError {
     /// git cannot be run.
     #[error("cannot run git")]
     Git(#[source] std::io::Error),
+    /// A file cannot be copied.
+    #[error("cannot copy {}", .path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// git refused.
     #[error("`git add --intent-to-add` failed in {}: {message}", .directory.display())]
     Add {
@@ -55,7 +66,7 @@ impl FlakeError {
             }
             Self::NoFlake(directory) => Some(format!("`machinist init {}` writes one", directory.display())),
             Self::Git(_) => Some("install git".to_owned()),
-            Self::Add { .. } => None,
+            Self::Add { .. } | Self::Copy { .. } => None,
         }
     }
 }

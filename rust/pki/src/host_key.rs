@@ -112,6 +112,7 @@ pub fn public(certs: &Path, node: &NodeName) -> Result<Option<String>, HostKeyEr
 /// The private half is lost or damaged, or something cannot be written.
 pub fn ensure(certs: &Path, node: &NodeName, recipients: &Recipients) -> Result<String, HostKeyError> {
     let (key, public_file) = files(node);
+    let _lock = store::wait_for_lock(certs)?;
     if let Some(line) = public(certs, node)? {
         let file = certs.join(key);
         let content = match fs::read(&file) {

@@ -116,10 +116,22 @@ pub(crate) struct Lock {
 /// # Errors
 /// It cannot be made, or another run holds it.
 pub(crate) fn lock(certs: &Path) -> Result<Lock, StoreError> {
+    locked(certs, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Locks like [`lock`], but waits for another run. For work that takes a moment.
+///
+/// # Errors
+/// The directory cannot be made.
+pub(crate) fn wait_for_lock(certs: &Path) -> Result<Lock, StoreError> {
+    locked(certs, FlockOperation::LockExclusive)
+}
+
+fn locked(certs: &Path, operation: FlockOperation) -> Result<Lock, StoreError> {
     let failed = |source| StoreError::Write { path: certs.to_owned(), source };
     fs::create_dir_all(certs).map_err(failed)?;
     let directory = fs::File::open(certs).map_err(failed)?;
-    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+    match rustix::fs::flock(&directory, operation) {
         Ok(()) => Ok(Lock { _directory: directory }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: certs.to_owned() }),
         Err(error) => Err(failed(error.into())),

@@ -54,3 +54,16 @@ fn a_lost_private_half_is_named_and_not_replaced() {
     let error = host_key::ensure(&lab.certs(), &node, &recipients).unwrap_err();
     assert_eq!(error.to_string(), format!("{} is missing, but its public half is there", file.display()));
 }
+
+#[test]
+fn two_runs_at_once_get_one_host_key() {
+    let lab = Lab::new();
+    let recipients = Recipients::from_operators(&lab.cluster.operators).unwrap();
+    let node = name("casper");
+    let keys: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| host_key::ensure(&lab.certs(), &node, &recipients).unwrap())).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert!(keys.iter().all(|key| *key == keys[0]));
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use machinist_control_plane::etcd::Health;
-use machinist_model::NodeName;
+use machinist_model::{NodeName, quorum::quorum};
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;
 use serde::Serialize;
@@ -188,14 +188,16 @@ impl Deploy {
 
     fn situation(&self, hosts: &Hosts, changing: &BTreeSet<NodeName>) -> Situation {
         let members: BTreeSet<NodeName> = self.members.keys().cloned().collect();
-        let leader = if self.bootstrapped && changing.iter().any(|node| members.contains(node)) {
-            self.health(hosts, None).ok().and_then(|health| health.leader)
-        } else {
-            None
-        };
+        let any_data = members.iter().filter_map(|member| hosts.get(member)).any(|host| host.facts.etcd_data);
+        let asked = (self.bootstrapped || any_data) && changing.iter().any(|node| members.contains(node));
+        let health = if asked { self.health(hosts, None).ok() } else { None };
+        // The record may be lost, or was never written because the first deploy was cut off. What runs is the truth: a
+        // quorum that is there must not be restarted at once.
+        let runs = health.as_ref().is_some_and(|health| health.healthy() >= quorum(members.len()));
+        let leader = health.and_then(|health| health.leader);
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
-        let (changing, bootstrapped) = (changing.clone(), self.bootstrapped);
+        let (changing, bootstrapped) = (changing.clone(), self.bootstrapped || runs);
         Situation { changing, members, unchanged_members, bootstrapped, leader }
     }
 
@@ -374,7 +376,7 @@ impl Deploy {
 }
 
 /// The host has what the steps need.
-fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
+pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
     let hint = format!("put NixOS there first: `machinist install {}` (it erases the machine's disk)", target.node);
     if let Some(what) = facts.lacks.first() {
         return Err(StepError::Lacks { what: what.clone(), hint });
@@ -391,7 +393,7 @@ fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
 }
 
 /// Returns the error with its causes, joined by colons, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

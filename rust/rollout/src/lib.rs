@@ -8,6 +8,7 @@ pub mod event;
 pub mod host;
 pub mod install;
 pub mod journal;
+pub mod plan;
 mod script;
 pub mod step;
 pub mod waves;

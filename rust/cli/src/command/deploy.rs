@@ -1,10 +1,10 @@
 //! `machinist deploy`.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration, time::Instant};
+use std::{collections::BTreeMap, collections::BTreeSet, path::Path, process::ExitCode, sync::Arc, time::Duration, time::Instant};
 
 use clap::Args;
 use machinist_model::{Cluster, NodeName, Provider, RecordedState};
-use machinist_nix::StorePath;
+use machinist_nix::{FlakeRef, StorePath};
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     deploy::{Deploy, Outcome as NodeOutcome, Report, Target},
@@ -43,6 +43,31 @@ pub struct DeployArgs {
     accept_host_key: Option<Fingerprint>,
 }
 
+/// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
+/// quorum: both take etcd's own membership change, which a deploy does not do.
+fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result<(), Failure> {
+    let wanted: BTreeSet<NodeName> = cluster.etcd_members().map(|node| node.name.clone()).collect();
+    let recorded = &state.etcd.members;
+    if !state.etcd.bootstrapped || wanted == *recorded {
+        return Ok(());
+    }
+    let names = |names: Vec<&NodeName>| names.into_iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
+    let mut changes = Vec::new();
+    let added: Vec<&NodeName> = wanted.difference(recorded).collect();
+    let removed: Vec<&NodeName> = recorded.difference(&wanted).collect();
+    if !added.is_empty() {
+        changes.push(format!("{} would be new", names(added)));
+    }
+    if !removed.is_empty() {
+        changes.push(format!("{} would be gone", names(removed)));
+    }
+    let message = format!("the members of the running etcd cluster would change: {}", changes.join(", "));
+    Err(Failure::new(Kind::Refused, message).hint(
+        "machinist cannot change the membership of a running cluster yet: give the role \"etcd\" to the members that \
+         state/cluster.json records; after a change by hand with `machinist-etcdctl member add` or `remove`, record it there",
+    ))
+}
+
 /// What stays the same through the passes of one deploy.
 struct Run<'a> {
     args: &'a DeployArgs,
@@ -65,6 +90,7 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let connector = connect::connector(&project, &cluster, global, args.accept_host_key)?;
     let run = Run { args, project: &project, cluster: &cluster, nodes, connector, global, ui };
     let state = project.state()?;
+    refuse_changed_membership(&cluster, &state)?;
     let mut report = run.pass(&state)?;
     if !state.etcd.bootstrapped && report.etcd_whole == Some(true) {
         report = run.settle(report)?;
@@ -79,7 +105,8 @@ impl Run<'_> {
         let generated = self.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
-        let systems = self.build()?;
+        let flake = self.project.flake()?;
+        let systems = build(self.project, &flake, &self.nodes, &self.project.local().join("systems"), self.ui)?;
         let run = run_id();
         let journal = Journal::begin(&self.project.local().join("runs"), &run).failed()?;
         if self.ui.verbose {
@@ -88,7 +115,7 @@ impl Run<'_> {
         let members = self.cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
         let deploy = Deploy {
             run,
-            targets: self.targets(&systems)?,
+            targets: targets(self.project, self.cluster, &systems)?,
             members,
             bootstrapped: state.etcd.bootstrapped,
             bounds: Bounds {
@@ -125,41 +152,6 @@ impl Run<'_> {
         Ok(report)
     }
 
-    /// Builds all targets' systems in one nix process.
-    fn build(&self) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-        let begun = Instant::now();
-        let flake = self.project.flake()?;
-        let attribute = |node: &NodeName| format!("nixosConfigurations.{node}.config.system.build.toplevel");
-        let attributes: Vec<String> = self.nodes.iter().map(attribute).collect();
-        let links = self.project.local().join("systems");
-        std::fs::create_dir_all(&links).failed()?;
-        let built = self.project.nix.build(&flake, &attributes, &links).map_err(|error| {
-            Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
-        })?;
-        for warning in &built.warnings {
-            self.ui.warn(warning);
-        }
-        let built = built.paths;
-        if !self.ui.json {
-            let count = built.len();
-            let noun = if count == 1 { "system" } else { "systems" };
-            self.ui.story(&format!("built {count} {noun} in {:.1} s", begun.elapsed().as_secs_f64()));
-        }
-        Ok(self.nodes.iter().cloned().zip(built).collect())
-    }
-
-    fn targets(&self, systems: &BTreeMap<NodeName, StorePath>) -> Result<Vec<Target>, Failure> {
-        let keys = certs::key_files(&certs::inventory(self.project)?, self.cluster);
-        let target = |(node, system): (&NodeName, &StorePath)| {
-            let keys = keys.get(node).cloned().unwrap_or_default();
-            let provider = self.cluster.nodes.get(node).map(|node| node.provider);
-            // A sandbox machine is a Debian until its first deploy; any other machine gets NixOS by `install`.
-            let installs_itself = provider == Some(Provider::Sandbox);
-            Target { node: node.clone(), system: system.clone(), keys, installs_itself }
-        };
-        Ok(systems.iter().map(target).collect())
-    }
-
     fn tell(&self, report: &Report, took: Duration) {
         if self.ui.json {
             self.ui.result_json_line(&serde_json::json!({ "event": "report", "report": report }));
@@ -183,6 +175,50 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Builds the nodes' systems in one nix process. `links` keeps garbage collection from them.
+pub fn build(
+    project: &Project,
+    flake: &FlakeRef,
+    nodes: &[NodeName],
+    links: &Path,
+    ui: Ui,
+) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    let begun = Instant::now();
+    let attribute = |node: &NodeName| format!("nixosConfigurations.{node}.config.system.build.toplevel");
+    let attributes: Vec<String> = nodes.iter().map(attribute).collect();
+    std::fs::create_dir_all(links).failed()?;
+    let built = project
+        .nix
+        .build(flake, &attributes, links)
+        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+    for warning in &built.warnings {
+        ui.warn(warning);
+    }
+    if !ui.json {
+        let count = built.paths.len();
+        let noun = if count == 1 { "system" } else { "systems" };
+        ui.story(&format!("built {count} {noun} in {:.1} s", begun.elapsed().as_secs_f64()));
+    }
+    Ok(nodes.iter().cloned().zip(built.paths).collect())
+}
+
+/// Returns what a deploy brings to the nodes: their systems and the private keys that these need.
+pub fn targets(
+    project: &Project,
+    cluster: &Cluster,
+    systems: &BTreeMap<NodeName, StorePath>,
+) -> Result<Vec<Target>, Failure> {
+    let keys = certs::key_files(&certs::inventory(project)?, cluster);
+    let target = |(node, system): (&NodeName, &StorePath)| {
+        let keys = keys.get(node).cloned().unwrap_or_default();
+        let provider = cluster.nodes.get(node).map(|node| node.provider);
+        // A sandbox machine is a Debian until its first deploy; any other machine gets NixOS by `install`.
+        let installs_itself = provider == Some(Provider::Sandbox);
+        Target { node: node.clone(), system: system.clone(), keys, installs_itself }
+    };
+    Ok(systems.iter().map(target).collect())
 }
 
 /// The time, to the millisecond: sorts, and two runs of one operator never share it.

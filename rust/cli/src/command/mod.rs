@@ -7,6 +7,7 @@ pub mod explain;
 pub mod generate;
 pub mod init;
 pub mod install;
+pub mod plan;
 pub mod sandbox;
 pub mod status;
 
@@ -25,6 +26,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Explain(args) => explain::run(args, ui),
         Command::Generate(args) => generate::run(args, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
+        Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),

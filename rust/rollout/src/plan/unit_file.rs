@@ -143,7 +143,8 @@ pub fn compare(old: &UnitFile, new: &UnitFile) -> Difference {
             }
         }
     }
-    let of_weight = |wanted: Weight| changed.into_iter().filter(|(weight, _)| *weight == wanted).map(|(_, what)| what);
+    let of_weight =
+        |wanted: Weight| changed.into_iter().filter(move |(weight, _)| *weight == wanted).map(|(_, what)| what);
     match heaviest {
         Weight::None => Difference::None,
         Weight::Reload => Difference::Reload(of_weight(Weight::Reload).collect()),
@@ -254,7 +255,10 @@ mod tests {
 
     #[test]
     fn extensions_add_values_and_an_empty_one_clears_them() {
-        let whole = UnitFile::parse(["[Service]\nExecStart=a\nEnvironment=A=1", "[Service]\nExecStart=\nExecStart=b\nEnvironment=B=2"]);
+        let whole = UnitFile::parse([
+            "[Service]\nExecStart=a\nEnvironment=A=1",
+            "[Service]\nExecStart=\nExecStart=b\nEnvironment=B=2",
+        ]);
         assert_eq!(whole.values("Service", "ExecStart"), ["b"]);
         assert_eq!(whole.values("Service", "Environment"), ["A=1", "B=2"]);
     }

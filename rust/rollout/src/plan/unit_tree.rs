@@ -150,6 +150,14 @@ impl UnitTree {
         said.chain(self.linked(unit, ".requires")).map(|name| self.proper(name).to_owned()).collect()
     }
 
+    /// Returns the units without which this one does not start, by their proper names.
+    #[must_use]
+    pub fn requires(&self, unit: &str) -> BTreeSet<String> {
+        let file = self.parsed(unit);
+        let said = ["BindsTo", "Requires", "Requisite"].into_iter().flat_map(|key| file.words("Unit", key));
+        said.chain(self.linked(unit, ".requires")).map(|name| self.proper(name).to_owned()).collect()
+    }
+
     fn proper<'a>(&'a self, name: &'a str) -> &'a str {
         self.aliases.get(name).map_or(name, String::as_str)
     }

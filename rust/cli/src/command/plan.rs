@@ -1,0 +1,135 @@
+//! `machinist plan`: what a deploy would change. No host and no file of the cluster's directory is changed.
+
+mod render;
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use clap::Args;
+use machinist_model::{Cluster, NodeName};
+use machinist_pki::{
+    self as pki, Policy,
+    report::{self, Row, State},
+};
+use machinist_rollout::plan::{Plan, Survey};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{
+    args::Global,
+    command::deploy,
+    connect,
+    failure::{Failure, Kind, OrFail, Outcome},
+    project::{Generated, Project},
+    ui::Ui,
+};
+
+/// What the command exits with if there is something to do.
+const CHANGES: u8 = 4;
+
+/// Says what a deploy would change, and changes nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing to do, 4 something to do, 1 a host could not be asked.")]
+pub struct PlanArgs {
+    /// Names, globs, `@role`, `label=value`; all machines by default
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+/// All that there is to say.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Files of `generated/` that a deploy would write, each with its diff.
+    generated: BTreeMap<String, FactsChange>,
+    /// Certificates that are to be made or renewed.
+    certificates: Vec<Certificate>,
+    #[serde(flatten)]
+    plan: Plan,
+}
+
+#[derive(Debug, Serialize)]
+struct FactsChange {
+    change: &'static str,
+    diff: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Certificate {
+    name: String,
+    state: State,
+    because: String,
+}
+
+/// Runs the command.
+pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let patterns = (!args.targets.is_empty()).then_some(args.targets.as_slice());
+    let nodes = connect::select(&cluster, patterns)?;
+    let generated = project.generated(&cluster)?;
+    generated.refuse_foreign()?;
+    let certificates = certificates(&project, &cluster, &nodes)?;
+    let plan = survey(&project, &cluster, &nodes, &generated, global, ui)?;
+    let report = Report { generated: facts(&generated), certificates, plan };
+    if ui.json {
+        ui.result_json(&report);
+    } else {
+        ui.result(render::report(&report, ui).trim_end());
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+impl Report {
+    fn has_changes(&self) -> bool {
+        self.plan.has_changes() || !self.generated.is_empty() || !self.certificates.is_empty()
+    }
+
+    fn exit_code(&self) -> u8 {
+        match (self.plan.is_partial(), self.has_changes()) {
+            (true, _) => Kind::Failed.code(),
+            (false, true) => CHANGES,
+            (false, false) => 0,
+        }
+    }
+}
+
+/// Builds what a deploy would build, with the facts that it would write, and asks the hosts.
+fn survey(
+    project: &Project,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+    generated: &Generated,
+    global: &Global,
+    ui: Ui,
+) -> Result<Plan, Failure> {
+    let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
+    let flake = project.flake_after(generated, copy.path())?;
+    let systems = deploy::build(project, &flake, nodes, &project.local().join("plan"), ui)?;
+    let survey = Survey {
+        targets: deploy::targets(project, cluster, &systems)?,
+        members: cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect(),
+        bootstrapped: project.state()?.etcd.bootstrapped,
+        connector: connect::connector(project, cluster, global, None)?,
+        nix: project.nix.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+    Ok(runtime.block_on(survey.run()))
+}
+
+fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {
+    let summary = generated.summary();
+    let change = |(name, change): (&String, &machinist_codegen::tree::Change)| {
+        let verb = summary.get(name.as_str()).copied().unwrap_or("update");
+        (name.clone(), FactsChange { change: verb, diff: change.diff(&format!("generated/{name}")) })
+    };
+    generated.changes.iter().map(change).collect()
+}
+
+/// Returns the certificates of the nodes and of everyone that `certs gen` would make or renew.
+fn certificates(project: &Project, cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Certificate>, Failure> {
+    let survey = pki::survey(&project.certs(), cluster, &Policy::default(), OffsetDateTime::now_utc()).failed()?;
+    let of_targets =
+        |row: &Row| row.node.as_ref().is_none_or(|name| nodes.iter().any(|node| node.as_str() == name.as_str()));
+    let rows = report::list(&survey).into_iter();
+    let due = rows.filter(|row| !matches!(row.state, State::Ok | State::Orphan) && of_targets(row));
+    Ok(due.map(|row| Certificate { name: row.name, state: row.state, because: row.because }).collect())
+}

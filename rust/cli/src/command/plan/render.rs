@@ -1,0 +1,262 @@
+//! A plan as text for people: the result of `machinist plan`, so it goes to stdout as a whole.
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use machinist_rollout::plan::{Action, Changes, ClosureDiff, NodePlan, Package, Plan, UnitChange, Verdict};
+
+use super::Report;
+use crate::ui::{Tone, Ui, indent};
+
+/// How many items of a list are shown without `--verbose`.
+const SHOWN: usize = 6;
+
+/// How many lines of a diff are shown without `--verbose`.
+const DIFF_LINES: usize = 24;
+
+/// The width of what stands in front.
+const LABEL: usize = 10;
+
+/// Returns the whole text.
+pub fn report(report: &Report, ui: Ui) -> String {
+    let mut lines = Vec::new();
+    facts(report, ui, &mut lines);
+    for (node, plan) in &report.plan.nodes {
+        self::node(node, plan, ui, &mut lines);
+    }
+    lines.push(String::new());
+    whole(report, ui, &mut lines);
+    lines.push(summary(&report.plan, ui));
+    lines.join("\n")
+}
+
+fn label(ui: Ui, name: &str, text: &str) -> String {
+    let label = ui.paint(Tone::Faint, &format!("{name:<LABEL$}"));
+    format!("  {label}{}", indent(text, &" ".repeat(LABEL + 2)))
+}
+
+fn facts(report: &Report, ui: Ui, lines: &mut Vec<String>) {
+    if report.generated.is_empty() {
+        return;
+    }
+    lines.push(
+        "generated/ is stale. This plan is of the facts as they will be; `machinist generate` or a deploy writes them."
+            .to_owned(),
+    );
+    let diffs: Vec<&str> = report.generated.values().flat_map(|change| change.diff.lines()).collect();
+    let shown = if ui.verbose { diffs.len() } else { diffs.len().min(DIFF_LINES) };
+    lines.extend(diffs[..shown].iter().map(|line| colored(ui, line)));
+    if shown < diffs.len() {
+        lines.push(format!("({} more lines: --verbose, or `machinist generate --check`)", diffs.len() - shown));
+    }
+    lines.push(String::new());
+}
+
+fn colored(ui: Ui, line: &str) -> String {
+    match line.as_bytes().first() {
+        Some(b'+') => ui.paint(Tone::Good, line),
+        Some(b'-') => ui.paint(Tone::Bad, line),
+        _ => line.to_owned(),
+    }
+}
+
+fn node(name: &NodeName, plan: &NodePlan, ui: Ui, lines: &mut Vec<String>) {
+    let strong = ui.paint(Tone::Strong, name.as_str());
+    let (what, why, hint) = match plan {
+        NodePlan::Unchanged { .. } => return lines.push(format!("{strong} {}", ui.paint(Tone::Good, "nothing to do"))),
+        NodePlan::Changes(changes) => {
+            lines.push(strong);
+            return self::changes(changes, ui, lines);
+        }
+        NodePlan::Silent { why, hint } => ("could not be asked:", why, hint),
+        NodePlan::NotReady { why, hint } => ("is not ready:", why, hint),
+    };
+    lines.push(format!("{strong} {} {}", ui.paint(Tone::Bad, what), indent(why, "  ")));
+    lines.extend(hint.iter().map(|hint| label(ui, "hint", hint)));
+}
+
+fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
+    let mut say = |name: &str, text: &str| lines.push(label(ui, name, text));
+    say("system", &system(changes));
+    if changes.paths_to_send > 0 {
+        let (count, all, bytes) = (changes.paths_to_send, changes.paths, size(changes.bytes_to_send));
+        say("send", &format!("{count} of {all} paths, {bytes}"));
+    }
+    if let Some(free) = changes.too_little_room {
+        say("room", &ui.paint(Tone::Bad, &format!("only {} free in /nix/store: a deploy refuses that", size(free))));
+    }
+    if !changes.keys.is_empty() {
+        let leaves: Vec<String> = changes.keys.iter().map(|key| leaf(key)).collect();
+        say("keys", &format!("to put in place: {}", list(leaves, false)));
+    }
+    if let Some(closure) = &changes.closure {
+        for text in packages(closure, ui.verbose) {
+            say("packages", &text);
+        }
+    }
+    if changes.running.is_none() {
+        say("start", "everything: it is the first deploy");
+    }
+    units(changes, ui, &mut say);
+    if changes.systemd_reexec {
+        say("systemd", "executes itself anew; units run on meanwhile");
+    }
+    if let Some(reboot) = &changes.reboot {
+        let due = if reboot.was_due { "was needed before already, for" } else { "is needed for" };
+        say("reboot", &ui.paint(Tone::Careful, &format!("{due} {}; a deploy does not reboot", reboot.why.join(", "))));
+    }
+}
+
+fn units(changes: &Changes, ui: Ui, say: &mut impl FnMut(&str, &str)) {
+    let kinds = [
+        (Action::Stop, "stop"),
+        (Action::Restart, "restart"),
+        (Action::Reload, "reload"),
+        (Action::Start, "start"),
+        (Action::Keep, "keep"),
+    ];
+    let mut any = false;
+    for (action, verb) in kinds {
+        let units: Vec<&UnitChange> = changes.units_that(action).collect();
+        if !units.is_empty() {
+            any = true;
+            say(verb, &told(&units, ui.verbose));
+        }
+    }
+    let again: Vec<&UnitChange> = changes.units_that(Action::Again).collect();
+    if ui.verbose && !again.is_empty() {
+        say("again", &told(&again, true));
+    }
+    if !any && changes.running.is_some() {
+        say("units", "none stops, starts, restarts or reloads");
+    }
+}
+
+/// With few units there is room for the reasons.
+fn told(units: &[&UnitChange], verbose: bool) -> String {
+    let reasons = verbose || units.len() <= 3;
+    let word = |change: &&UnitChange| match change.why.as_slice() {
+        why if reasons && !why.is_empty() => format!("{} ({})", change.unit, list_of(why, verbose)),
+        _ => change.unit.clone(),
+    };
+    list(units.iter().map(word).collect(), verbose)
+}
+
+fn list_of(why: &[String], verbose: bool) -> String {
+    let shown = if verbose { why.len() } else { why.len().min(3) };
+    let more = if shown < why.len() { format!(", {} more", why.len() - shown) } else { String::new() };
+    why[..shown].join(", ") + &more
+}
+
+fn list(items: Vec<String>, verbose: bool) -> String {
+    if verbose {
+        return items.join("\n");
+    }
+    let more = items.len().saturating_sub(SHOWN);
+    let shown = items.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+fn system(changes: &Changes) -> String {
+    let new = short(&changes.system);
+    match &changes.running {
+        None => format!("{new}, the first one"),
+        Some(running) if *running != changes.system => format!("{} -> {new}", short(running)),
+        Some(_) if changes.boots.as_ref() == Some(&changes.system) => format!("{new} runs and boots already"),
+        Some(_) => format!("{new} runs already and will boot"),
+    }
+}
+
+/// The first characters of the hash tell systems apart well enough.
+fn short(path: &StorePath) -> String {
+    path.as_str().trim_start_matches("/nix/store/").chars().take(8).collect()
+}
+
+/// `etcd-server` of `etcd-server-0123456789abcdef.key`.
+fn leaf(key: &str) -> String {
+    let stem = key.strip_suffix(".key").unwrap_or(key);
+    stem.rsplit_once('-').map_or(stem, |(leaf, _)| leaf).to_owned()
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+/// Packages with versions are named. Files of the configuration have none; without `--verbose` they are counted.
+fn packages(diff: &ClosureDiff, verbose: bool) -> Vec<String> {
+    let versions = |versions: &[String]| if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
+    let named = |sign: &str, package: &Package| {
+        format!("{sign} {} {}", package.name, package.versions.join(", ")).trim_end().to_owned()
+    };
+    let mut items = Vec::new();
+    let mut counted = 0;
+    for change in &diff.changed {
+        items.push(format!("{} {} -> {}", change.name, versions(&change.from), versions(&change.to)));
+    }
+    for (sign, packages) in [("+", &diff.added), ("-", &diff.removed), ("~", &diff.rebuilt)] {
+        for package in packages {
+            if verbose || (!package.versions.is_empty() && sign != "~") {
+                items.push(named(sign, package));
+            } else {
+                counted += 1;
+            }
+        }
+    }
+    let mut texts = Vec::new();
+    if !items.is_empty() {
+        texts.push(list(items, verbose));
+    }
+    if counted > 0 {
+        let noun = if counted == 1 { "path differs" } else { "paths differ" };
+        texts.push(format!("{counted} other {noun} without another version"));
+    }
+    if texts.len() == 2 && !verbose { vec![texts.join("; ")] } else { texts }
+}
+
+/// What is about all nodes.
+fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
+    let plan = &report.plan;
+    if !report.certificates.is_empty() {
+        let word = |certificate: &super::Certificate| {
+            format!("{} ({}: {})", certificate.name, certificate.state, certificate.because)
+        };
+        let text = list(report.certificates.iter().map(word).collect(), ui.verbose);
+        let text = format!("{text}\n`machinist certs gen` makes them");
+        lines.push(label(ui, "certs", &ui.paint(Tone::Careful, &text)));
+    }
+    if let Some(refusal) = &plan.refusal {
+        lines.push(label(ui, "refused", &ui.paint(Tone::Bad, refusal)));
+    }
+    if !plan.waves.is_empty() {
+        let wave = |(number, wave): (usize, &machinist_rollout::waves::Wave)| {
+            let nodes: Vec<&str> = wave.nodes.iter().map(NodeName::as_str).collect();
+            format!("{number}. {}", nodes.join(" "))
+        };
+        let waves: Vec<String> = (1..).zip(&plan.waves).map(wave).collect();
+        lines.push(label(ui, "waves", &list(waves, ui.verbose)));
+    }
+    if let Some(quorum) = &plan.quorum {
+        let tone = match quorum.verdict {
+            Verdict::Untouched | Verdict::Held | Verdict::New => Tone::Good,
+            Verdict::Interrupted | Verdict::Unknown => Tone::Careful,
+            Verdict::Refused => Tone::Bad,
+        };
+        lines.push(label(ui, "quorum", &ui.paint(tone, &quorum.words)));
+    }
+}
+
+fn summary(plan: &Plan, ui: Ui) -> String {
+    let count = |wanted: fn(&NodePlan) -> bool| plan.nodes.values().filter(|node| wanted(node)).count();
+    let changing = count(|node| matches!(node, NodePlan::Changes(_)));
+    let unchanged = count(|node| matches!(node, NodePlan::Unchanged { .. }));
+    let unknown = plan.nodes.len() - changing - unchanged;
+    let unknown = if unknown > 0 { ui.paint(Tone::Bad, &format!(", {unknown} not known")) } else { String::new() };
+    format!("{changing} to change, {unchanged} unchanged{unknown}")
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

@@ -1,0 +1,278 @@
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use machinist_pki::report::State;
+use machinist_rollout::{
+    plan::{
+        Action, Changes, ClosureDiff, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict, VersionChange,
+    },
+    waves::{Wave, WaveKind},
+};
+
+use super::super::{Certificate, FactsChange, Report};
+use crate::ui::Ui;
+
+fn name(text: &str) -> NodeName {
+    NodeName::parse(text).unwrap()
+}
+
+fn system(letter: &str) -> StorePath {
+    StorePath::parse(&format!("/nix/store/{}-nixos-system", letter.repeat(32))).unwrap()
+}
+
+fn unit(unit: &str, action: Action, why: &[&str]) -> UnitChange {
+    UnitChange { unit: unit.to_owned(), action, why: why.iter().map(|&word| word.to_owned()).collect() }
+}
+
+fn package(name: &str, version: &str) -> Package {
+    Package { name: name.to_owned(), versions: version.split_whitespace().map(str::to_owned).collect() }
+}
+
+fn changes() -> Changes {
+    let mut units = vec![
+        unit("old.service", Action::Stop, &["the new system does not have it"]),
+        unit("etcd.service", Action::Restart, &["Service.ExecStart", "Unit.X-Restart-Triggers"]),
+        unit("nftables.service", Action::Reload, &["Unit.X-Reload-Triggers"]),
+        unit("keygen.service", Action::Again, &["it is not running now"]),
+    ];
+    units.extend((1..=8).map(|number| unit(&format!("n{number}.service"), Action::Start, &["it is new"])));
+    let changed =
+        vec![VersionChange { name: "etcd".to_owned(), from: vec!["3.5.16".to_owned()], to: vec!["3.5.17".to_owned()] }];
+    let (added, removed) = (vec![package("jq", "1.7.1"), package("unit-n1.service", "")], vec![package("htop", "3.3")]);
+    Changes {
+        running: Some(system("a")),
+        boots: Some(system("a")),
+        system: system("b"),
+        paths: 412,
+        paths_to_send: 14,
+        bytes_to_send: 2_500_000,
+        too_little_room: None,
+        keys: vec!["etcd-server-0123456789abcdef.key".to_owned()],
+        closure: Some(ClosureDiff { added, removed, changed, rebuilt: vec![package("etc", "")] }),
+        units,
+        systemd_reexec: true,
+        reboot: Some(Reboot { why: vec!["kernel 6.12.1 -> 6.12.3".to_owned()], was_due: false }),
+    }
+}
+
+fn first() -> Changes {
+    Changes {
+        running: None,
+        boots: None,
+        closure: None,
+        units: Vec::new(),
+        keys: Vec::new(),
+        systemd_reexec: false,
+        reboot: None,
+        ..changes()
+    }
+}
+
+fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
+    let nodes = nodes.into_iter().map(|(node, plan)| (name(node), plan)).collect();
+    Report { generated: BTreeMap::new(), certificates: Vec::new(), plan: Plan { nodes, ..Plan::default() } }
+}
+
+#[track_caller]
+fn check(report: &Report, verbose: bool, exit_code: u8, expect: &Expect) {
+    expect.assert_eq(&super::report(report, Ui::new(false, verbose)));
+    assert_eq!(report.exit_code(), exit_code);
+}
+
+#[test]
+fn nothing_to_do_is_said_in_a_line_a_node() {
+    let unchanged = || NodePlan::Unchanged { system: system("a") };
+    check(
+        &told(vec![("a", unchanged()), ("b", unchanged())]),
+        false,
+        0,
+        &expect![[r#"
+        a nothing to do
+        b nothing to do
+
+        0 to change, 2 unchanged"#]],
+    );
+}
+
+#[test]
+fn long_lists_are_cut_with_a_count() {
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(changes())))]),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    aaaaaaaa -> bbbbbbbb
+              send      14 of 412 paths, 2.4 MiB
+              keys      to put in place: etcd-server
+              packages  etcd 3.5.16 -> 3.5.17, + jq 1.7.1, - htop 3.3; 2 other paths differ without another version
+              stop      old.service (the new system does not have it)
+              restart   etcd.service (Service.ExecStart, Unit.X-Restart-Triggers)
+              reload    nftables.service (Unit.X-Reload-Triggers)
+              start     n1.service, n2.service, n3.service, n4.service, n5.service, n6.service and 2 more
+              systemd   executes itself anew; units run on meanwhile
+              reboot    is needed for kernel 6.12.1 -> 6.12.3; a deploy does not reboot
+
+            1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn verbose_says_everything_with_its_reason() {
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(changes())))]),
+        true,
+        4,
+        &expect![[r#"
+            a
+              system    aaaaaaaa -> bbbbbbbb
+              send      14 of 412 paths, 2.4 MiB
+              keys      to put in place: etcd-server
+              packages  etcd 3.5.16 -> 3.5.17
+                        + jq 1.7.1
+                        + unit-n1.service
+                        - htop 3.3
+                        ~ etc
+              stop      old.service (the new system does not have it)
+              restart   etcd.service (Service.ExecStart, Unit.X-Restart-Triggers)
+              reload    nftables.service (Unit.X-Reload-Triggers)
+              start     n1.service (it is new)
+                        n2.service (it is new)
+                        n3.service (it is new)
+                        n4.service (it is new)
+                        n5.service (it is new)
+                        n6.service (it is new)
+                        n7.service (it is new)
+                        n8.service (it is new)
+              again     keygen.service (it is not running now)
+              systemd   executes itself anew; units run on meanwhile
+              reboot    is needed for kernel 6.12.1 -> 6.12.3; a deploy does not reboot
+
+            1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn a_first_deploy_starts_everything() {
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(first())))]),
+        false,
+        4,
+        &expect![[r#"
+        a
+          system    bbbbbbbb, the first one
+          send      14 of 412 paths, 2.4 MiB
+          start     everything: it is the first deploy
+
+        1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn a_host_that_cannot_be_asked_is_named_and_the_rest_is_shown() {
+    let silent = NodePlan::Silent { why: "no route".to_owned(), hint: Some("look at the cable".to_owned()) };
+    let report = told(vec![("a", silent), ("b", NodePlan::Unchanged { system: system("a") })]);
+    check(
+        &report,
+        false,
+        1,
+        &expect![[r#"
+        a could not be asked: no route
+          hint      look at the cable
+        b nothing to do
+
+        0 to change, 1 unchanged, 1 not known"#]],
+    );
+}
+
+#[test]
+fn facts_certificates_waves_and_the_quorum_are_about_all() {
+    let mut report = told(vec![("a", NodePlan::Unchanged { system: system("a") })]);
+    let diff = "--- a/generated/a.nix\n+++ b/generated/a.nix\n@@ -1 +1 @@\n-x\n+y\n".to_owned();
+    report.generated.insert("a.nix".to_owned(), FactsChange { change: "update", diff });
+    let because = "12 days left".to_owned();
+    report.certificates.push(Certificate { name: "etcd-server-a".to_owned(), state: State::Renew, because });
+    report.plan.waves = ["b", "a"].map(|node| Wave { kind: WaveKind::Member, nodes: vec![name(node)] }).into();
+    report.plan.quorum = Some(QuorumRisk { verdict: Verdict::Held, words: "2 of 3 stay".to_owned() });
+    check(
+        &report,
+        false,
+        4,
+        &expect![[r#"
+        generated/ is stale. This plan is of the facts as they will be; `machinist generate` or a deploy writes them.
+        --- a/generated/a.nix
+        +++ b/generated/a.nix
+        @@ -1 +1 @@
+        -x
+        +y
+
+        a nothing to do
+
+          certs     etcd-server-a (renew: 12 days left)
+                    `machinist certs gen` makes them
+          waves     1. b, 2. a
+          quorum    2 of 3 stay
+        0 to change, 1 unchanged"#]],
+    );
+}
+
+#[test]
+fn an_order_that_is_not_safe_is_told() {
+    let mut report = told(vec![("a", NodePlan::Changes(Box::new(first())))]);
+    report.plan.refusal = Some("a new etcd cluster of 3 members needs 2 members at once".to_owned());
+    check(
+        &report,
+        false,
+        4,
+        &expect![[r#"
+        a
+          system    bbbbbbbb, the first one
+          send      14 of 412 paths, 2.4 MiB
+          start     everything: it is the first deploy
+
+          refused   a new etcd cluster of 3 members needs 2 members at once
+        1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn a_system_that_runs_already_only_boots_or_gets_its_keys() {
+    let mut boots = Changes {
+        running: Some(system("b")),
+        units: Vec::new(),
+        closure: None,
+        paths_to_send: 0,
+        systemd_reexec: false,
+        reboot: None,
+        ..changes()
+    };
+    let both = |changes: &Changes| told(vec![("a", NodePlan::Changes(Box::new(changes.clone())))]);
+    check(
+        &both(&boots),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    bbbbbbbb runs already and will boot
+              keys      to put in place: etcd-server
+              units     none stops, starts, restarts or reloads
+
+            1 to change, 0 unchanged"#]],
+    );
+    boots.boots = Some(system("b"));
+    check(
+        &both(&boots),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    bbbbbbbb runs and boots already
+              keys      to put in place: etcd-server
+              units     none stops, starts, restarts or reloads
+
+            1 to change, 0 unchanged"#]],
+    );
+}

@@ -1,0 +1,127 @@
+//! A copy of what a flake's work tree shows to nix, to be changed and built without touching the work tree.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::{Path, PathBuf},
+};
+
+use super::{FlakeError, FlakeRef, git};
+
+impl FlakeRef {
+    /// Returns whether git neither tracks nor ignores one of the paths, or something in it: nix does not see that.
+    ///
+    /// # Errors
+    /// git cannot be run.
+    pub fn hides(&self, paths: &[&str]) -> Result<bool, FlakeError> {
+        Ok(!self.untracked(paths)?.is_empty())
+    }
+
+    /// Copies what nix sees of the work tree into an empty directory, and what it would see of `paths` (relative to the
+    /// flake) after [`make_visible`](Self::make_visible). Returns the flake in the copy, and its directory.
+    ///
+    /// # Errors
+    /// git cannot be run or refuses, or a file cannot be copied.
+    pub fn snapshot(&self, to: &Path, paths: &[&str]) -> Result<(Self, PathBuf), FlakeError> {
+        let listed = git(&self.worktree, &["ls-files", "-z"])?.stdout;
+        let mut files = split(&listed, Path::new(""));
+        files.extend(self.untracked(paths)?);
+        for file in files {
+            copy(&self.worktree.join(&file), &to.join(&file))
+                .map_err(|source| FlakeError::Copy { path: self.worktree.join(&file), source })?;
+        }
+        // `--force`: what the work tree tracks belongs to it, ignored or not.
+        for arguments in [&["init", "--quiet"] as &[&str], &["add", "--all", "--force"]] {
+            let output = git(to, arguments)?;
+            if !output.status.success() {
+                let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(FlakeError::Add { directory: to.to_owned(), message });
+            }
+        }
+        let worktree = to.canonicalize().map_err(FlakeError::Git)?;
+        let directory = worktree.join(&self.directory);
+        Ok((Self { worktree, directory: self.directory.clone() }, directory))
+    }
+
+    /// Untracked files of the paths, relative to the work tree.
+    fn untracked(&self, paths: &[&str]) -> Result<BTreeSet<PathBuf>, FlakeError> {
+        let directory = self.worktree.join(&self.directory);
+        let mut arguments = vec!["ls-files", "--others", "--exclude-standard", "-z", "--"];
+        arguments.extend(paths.iter().copied().filter(|path| directory.join(path).exists()));
+        // Without a path git would list everything.
+        if arguments.len() == 5 {
+            return Ok(BTreeSet::new());
+        }
+        Ok(split(&git(&directory, &arguments)?.stdout, &self.directory))
+    }
+}
+
+fn split(listing: &[u8], below: &Path) -> BTreeSet<PathBuf> {
+    let names = listing.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    names.map(|name| below.join(OsStr::from_bytes(name))).collect()
+}
+
+/// Copies a file or a link. One that git still lists but that is gone stays gone; a submodule is not nix' to see.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?.file_type(),
+    };
+    if kind.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if kind.is_symlink() { symlink(fs::read_link(from)?, to) } else { fs::copy(from, to).map(drop) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{fs, path::Path, process::Command};
+
+    use crate::FlakeRef;
+
+    fn git(directory: &Path, arguments: &[&str]) -> String {
+        let output = Command::new("git").arg("-C").arg(directory).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_copy_holds_what_nix_sees_and_the_work_tree_stays_as_it_is() {
+        let worktree = tempfile::tempdir().unwrap();
+        let at = |name: &str| worktree.path().join(name);
+        git(worktree.path(), &["init", "-q"]);
+        fs::create_dir_all(at("c/generated")).unwrap();
+        for (name, text) in [
+            ("c/flake.nix", "{ }"),
+            ("c/gone.nix", ""),
+            ("c/generated/a.nix", "1"),
+            ("lib.nix", "l"),
+            (".gitignore", "*.key\n"),
+        ] {
+            fs::write(at(name), text).unwrap();
+        }
+        git(worktree.path(), &["add", "-A"]);
+        fs::remove_file(at("c/gone.nix")).unwrap();
+        for name in ["c/generated/b.nix", "c/generated/x.key", "c/notes"] {
+            fs::write(at(name), "2").unwrap();
+        }
+        let before = git(worktree.path(), &["ls-files", "--stage"]);
+        let flake = FlakeRef::find(&at("c")).unwrap();
+        assert!(flake.hides(&["generated", "absent"]).unwrap());
+        let copy = tempfile::tempdir().unwrap();
+        let (copied, directory) = flake.snapshot(copy.path(), &["generated"]).unwrap();
+        assert_eq!(
+            git(copy.path(), &["ls-files"]),
+            ".gitignore\nc/flake.nix\nc/generated/a.nix\nc/generated/b.nix\nlib.nix\n"
+        );
+        assert!(copied.reference().ends_with("?dir=c"), "{}", copied.reference());
+        assert!(directory.join("flake.nix").is_file());
+        assert_eq!(git(worktree.path(), &["ls-files", "--stage"]), before);
+        assert!(!copied.hides(&["generated"]).unwrap());
+    }
+}

@@ -1,0 +1,192 @@
+//! What changes between two closures, told by the names of their store paths, as nvd and dix do. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use machinist_nix::StorePath;
+use serde::{Deserialize, Serialize};
+
+/// What changes between two closures. Each list is sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosureDiff {
+    /// Packages that only the new one has.
+    pub added: Vec<Package>,
+    /// Packages that only the old one has.
+    pub removed: Vec<Package>,
+    /// Packages whose versions differ.
+    pub changed: Vec<VersionChange>,
+    /// Packages of the same versions that were built anew.
+    pub rebuilt: Vec<Package>,
+}
+
+/// A package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its name, such as `etcd`.
+    pub name: String,
+    /// Its versions, sorted. Files of the configuration have none.
+    pub versions: Vec<String>,
+}
+
+/// A package whose versions differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionChange {
+    /// Its name.
+    pub name: String,
+    /// The versions before.
+    pub from: Vec<String>,
+    /// The versions after.
+    pub to: Vec<String>,
+}
+
+/// Outputs of derivations, which stand behind the version (`openssl-3.0.14-bin`).
+const OUTPUTS: [&str; 18] = [
+    "bin", "data", "debug", "dev", "devdoc", "dist", "doc", "getent", "info", "lib", "lib32", "lib64", "libgcc", "man",
+    "modules", "out", "static", "terminfo",
+];
+
+#[derive(Default)]
+struct Entry<'a> {
+    versions: BTreeSet<&'a str>,
+    paths: BTreeSet<&'a StorePath>,
+}
+
+/// Compares two closures.
+#[must_use]
+pub fn closure_diff(old: &[StorePath], new: &[StorePath]) -> ClosureDiff {
+    let (before, after) = (by_name(old), by_name(new));
+    let mut diff = ClosureDiff::default();
+    let package = |name: &str, entry: &Entry<'_>| Package { name: name.to_owned(), versions: owned(&entry.versions) };
+    for (name, was) in &before {
+        match after.get(name) {
+            None => diff.removed.push(package(name, was)),
+            Some(is) if is.versions != was.versions => diff.changed.push(VersionChange {
+                name: (*name).to_owned(),
+                from: owned(&was.versions),
+                to: owned(&is.versions),
+            }),
+            Some(is) if is.paths != was.paths => diff.rebuilt.push(package(name, is)),
+            Some(_) => {}
+        }
+    }
+    let added = after.iter().filter(|(name, _)| !before.contains_key(*name));
+    diff.added.extend(added.map(|(name, entry)| package(name, entry)));
+    diff
+}
+
+fn owned(versions: &BTreeSet<&str>) -> Vec<String> {
+    versions.iter().map(|version| (*version).to_owned()).collect()
+}
+
+fn by_name(paths: &[StorePath]) -> BTreeMap<&str, Entry<'_>> {
+    let mut packages: BTreeMap<&str, Entry<'_>> = BTreeMap::new();
+    for path in paths {
+        let (name, version) = name_and_version(path);
+        let entry = packages.entry(name).or_default();
+        entry.versions.extend(version);
+        entry.paths.insert(path);
+    }
+    packages
+}
+
+/// Splits a store path's name where Nix does: the version begins after the first dash that no letter follows
+/// (Nix manual, `builtins.parseDrvName`). The output's name is taken off the end.
+#[must_use]
+pub fn name_and_version(path: &StorePath) -> (&str, Option<&str>) {
+    // The form of a store path is checked when it is parsed: the hash ends at the first dash.
+    let whole = path.as_str().split_once('-').map_or("", |(_, name)| name);
+    let whole = match whole.rsplit_once('-') {
+        Some((rest, output)) if OUTPUTS.contains(&output) && version_start(rest).is_some() => rest,
+        _ => whole,
+    };
+    match version_start(whole) {
+        Some(at) => (&whole[..at], Some(&whole[at + 1..])),
+        None => (whole, None),
+    }
+}
+
+fn version_start(name: &str) -> Option<usize> {
+    let begins = |(at, _): &(usize, &str)| name.as_bytes().get(at + 1).is_some_and(|next| !next.is_ascii_alphabetic());
+    name.match_indices('-').find(begins).map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_nix::StorePath;
+
+    use super::{ClosureDiff, Package, closure_diff, name_and_version};
+
+    /// Words are names of store paths; `#x` before one makes it another build.
+    fn paths(text: &str) -> Vec<StorePath> {
+        let path = |word: &str| {
+            let (hash, name) =
+                word.strip_prefix('#').map_or(('0', word), |rest| (rest.chars().next().unwrap(), &rest[1..]));
+            StorePath::parse(&format!("/nix/store/{}-{name}", hash.to_string().repeat(32))).unwrap()
+        };
+        text.split_whitespace().map(path).collect()
+    }
+
+    fn names(packages: &[Package]) -> Vec<String> {
+        packages
+            .iter()
+            .map(|package| format!("{} {}", package.name, package.versions.join(" ")).trim_end().to_owned())
+            .collect()
+    }
+
+    #[track_caller]
+    fn check_name(text: &str, name: &str, version: Option<&str>) {
+        assert_eq!(name_and_version(&paths(text)[0]), (name, version), "{text}");
+    }
+
+    #[test]
+    fn the_version_begins_where_nix_says() {
+        check_name("etcd-3.5.16", "etcd", Some("3.5.16"));
+        check_name("nixos-system-casper-26.05.20261101.abcdef", "nixos-system-casper", Some("26.05.20261101.abcdef"));
+        check_name("unit-etcd.service", "unit-etcd.service", None);
+        check_name("python3.12-six-1.16.0", "python3.12-six", Some("1.16.0"));
+        check_name("X-Restart-Triggers-etcd", "X-Restart-Triggers-etcd", None);
+        check_name("linux-6.12.1-modules", "linux", Some("6.12.1"));
+        check_name("a-", "a-", None);
+    }
+
+    #[test]
+    fn an_output_is_not_a_part_of_the_version() {
+        check_name("openssl-3.0.14-bin", "openssl", Some("3.0.14"));
+        check_name("libfoo-1.2-rc1", "libfoo", Some("1.2-rc1"));
+        check_name("etc-man", "etc-man", None);
+    }
+
+    #[test]
+    fn equal_closures_do_not_differ() {
+        assert_eq!(closure_diff(&paths("a-1 b-2"), &paths("b-2 a-1")), ClosureDiff::default());
+    }
+
+    #[test]
+    fn added_removed_changed_and_rebuilt_packages_are_told_apart() {
+        let diff = closure_diff(&paths("a-1 b-2 c-3 etc"), &paths("a-1 b-2.1 d-4 #1etc"));
+        assert_eq!(names(&diff.added), ["d 4"]);
+        assert_eq!(names(&diff.removed), ["c 3"]);
+        assert_eq!(names(&diff.rebuilt), ["etc"]);
+        assert_eq!(
+            (diff.changed[0].name.as_str(), &diff.changed[0].from[..], &diff.changed[0].to[..]),
+            ("b", &["2".to_owned()][..], &["2.1".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn several_versions_of_one_package_are_one_line() {
+        let diff = closure_diff(&paths("gcc-12 gcc-13"), &paths("gcc-13 gcc-14"));
+        assert_eq!(diff.changed.len(), 1);
+        assert_eq!(
+            (diff.changed[0].from.join(" "), diff.changed[0].to.join(" ")),
+            ("12 13".to_owned(), "13 14".to_owned())
+        );
+    }
+
+    #[test]
+    fn outputs_of_one_package_are_one_package() {
+        let diff =
+            closure_diff(&paths("curl-8.1 curl-8.1-bin curl-8.1-man"), &paths("curl-8.2 curl-8.2-bin curl-8.2-man"));
+        assert_eq!(diff.changed.len(), 1);
+    }
+}

@@ -1,0 +1,219 @@
+//! Asks the hosts and puts the plan together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::IpAddr,
+    path::Path,
+};
+
+use machinist_control_plane::etcd::Health;
+use machinist_model::NodeName;
+use machinist_nix::{Nix, StorePath};
+use machinist_remote::Remote;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
+use super::{
+    Changes, NodePlan, Plan,
+    boot::{BootFiles, reboot},
+    closure_diff::closure_diff,
+    consequences::consequences,
+    file_systems::file_systems,
+    inspect::{self, Inspection},
+    quorum::{self, QuorumRisk, QuorumView},
+    unit_tree::UnitTree,
+    units::decide,
+};
+use crate::{
+    HostFacts,
+    deploy::{Target, chain, ready_for_us},
+    step::{Connector, StepError, copy, gate, gather},
+    waves::{self, Situation, Wave},
+};
+
+/// A plan to be made.
+pub struct Survey {
+    /// The nodes, with the systems that are built for them.
+    pub targets: Vec<Target>,
+    /// All voting members of etcd with their addresses, targets or not.
+    pub members: BTreeMap<NodeName, IpAddr>,
+    /// Whether the members formed a quorum once, as recorded.
+    pub bootstrapped: bool,
+    /// Reaches nodes.
+    pub connector: Connector,
+    /// The local store.
+    pub nix: Nix,
+}
+
+/// A host that answered.
+struct Asked {
+    remote: Box<dyn Remote>,
+    plan: NodePlan,
+}
+
+impl Survey {
+    /// Asks all hosts at once, and says what a deploy would change. What goes wrong with a host is that host's plan.
+    pub async fn run(self) -> Plan {
+        let Self { targets, members, bootstrapped, connector, nix } = self;
+        let mut tasks = JoinSet::new();
+        for target in targets {
+            let (connector, nix) = (connector.clone(), nix.clone());
+            tasks.spawn_blocking(move || {
+                let asked = ask(&target, &connector, &nix);
+                (target.node, asked)
+            });
+        }
+        let mut nodes = BTreeMap::new();
+        let mut remotes = BTreeMap::new();
+        for (node, asked) in tasks.join_all().await {
+            match asked {
+                Ok(Asked { remote, plan }) => {
+                    remotes.insert(node.clone(), remote);
+                    nodes.insert(node, plan);
+                }
+                Err(error) => {
+                    let plan = NodePlan::Silent { why: chain(&error), hint: error.hint() };
+                    nodes.insert(node, plan);
+                }
+            }
+        }
+        let names = members.keys().cloned().collect();
+        let asking = move || bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
+        // Without an answer, whatever the reason, etcd counts as not asked.
+        let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
+        assemble(nodes, names, bootstrapped, health.as_ref())
+    }
+}
+
+fn ask(target: &Target, connector: &Connector, nix: &Nix) -> Result<Asked, StepError> {
+    let remote = connector.connect(&target.node)?;
+    let facts = gather(&*remote)?;
+    let plan = match ready_for_us(&facts, target) {
+        Err(error) => NodePlan::NotReady { why: chain(&error), hint: error.hint() },
+        Ok(()) => compare(target, &*remote, &facts, nix)?,
+    };
+    Ok(Asked { remote, plan })
+}
+
+fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -> Result<NodePlan, StepError> {
+    let system = &target.system;
+    let keys: Vec<String> = target.keys.iter().filter(|key| !facts.keys.contains(*key)).cloned().collect();
+    if facts.is_on(system) && keys.is_empty() {
+        return Ok(NodePlan::Unchanged { system: system.clone() });
+    }
+    let closure = nix.closure(std::slice::from_ref(system))?;
+    let delta = copy::delta(nix, remote, &closure)?;
+    let mut changes = Changes {
+        running: facts.running.clone(),
+        boots: facts.profile.clone(),
+        system: system.clone(),
+        paths: closure.len(),
+        paths_to_send: delta.paths.len(),
+        bytes_to_send: delta.bytes,
+        too_little_room: facts.store_free.filter(|free| *free < copy::room_for(&delta)),
+        keys,
+        closure: None,
+        units: Vec::new(),
+        systemd_reexec: false,
+        reboot: None,
+    };
+    if facts.running.is_some() {
+        let at = Path::new(system.as_str());
+        let unreadable = |source| StepError::Unknown { why: format!("the units of {system} cannot be read: {source}") };
+        let new = UnitTree::read(&at.join("etc/systemd/system")).map_err(unreadable)?;
+        let old = inspect::ask(remote, &new)?;
+        differences(&mut changes, &old, &new, &closure, at);
+    }
+    Ok(NodePlan::Changes(Box::new(changes)))
+}
+
+fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[StorePath], at: &Path) {
+    // With the system that runs already, a deploy only puts keys or changes what boots.
+    if changes.running.as_ref() != Some(&changes.system) {
+        let mut switch = decide(&old.units, new);
+        let fstab = fs::read_to_string(at.join("etc/fstab")).unwrap_or_default();
+        file_systems(&old.fstab, &fstab, &mut switch);
+        changes.units = consequences(&switch, &old.units, new);
+        changes.systemd_reexec = manager(at) != old.manager;
+    }
+    changes.closure = Some(closure_diff(&old.closure, closure));
+    changes.reboot = reboot(&old.booted, &old.running, &BootFiles::read(at));
+}
+
+/// The new systemd and the digest of its configuration.
+fn manager(at: &Path) -> (Option<String>, Option<String>) {
+    let systemd = fs::canonicalize(at.join("systemd")).ok().map(|path| path.display().to_string());
+    let text = fs::read(at.join("etc/systemd/system.conf")).ok();
+    let hex = |text: Vec<u8>| Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    (systemd, text.map(hex))
+}
+
+/// Asks etcd through a connected member, or through another one.
+fn health(
+    members: &BTreeMap<NodeName, IpAddr>,
+    remotes: &BTreeMap<NodeName, Box<dyn Remote>>,
+    connector: &Connector,
+) -> Option<Health> {
+    let (connected, others): (Vec<_>, Vec<_>) = members.keys().partition(|member| remotes.contains_key(*member));
+    let asked = connected.into_iter().filter_map(|member| remotes.get(member));
+    let answer = asked.filter_map(|remote| gate::etcd(&**remote, members).ok()).next();
+    answer.or_else(|| {
+        let connect = |member| connector.connect(member).ok();
+        others.into_iter().filter_map(connect).filter_map(|remote| gate::etcd(&*remote, members).ok()).next()
+    })
+}
+
+/// From the nodes' plans to the order and the risk.
+fn assemble(
+    nodes: BTreeMap<NodeName, NodePlan>,
+    members: BTreeSet<NodeName>,
+    bootstrapped: bool,
+    health: Option<&Health>,
+) -> Plan {
+    let of_kind = |wanted: fn(&NodePlan) -> bool| -> BTreeSet<NodeName> {
+        nodes.iter().filter(|(_, plan)| wanted(plan)).map(|(node, _)| node.clone()).collect()
+    };
+    let changing = of_kind(|plan| matches!(plan, NodePlan::Changes(_)));
+    let unchanged = of_kind(|plan| matches!(plan, NodePlan::Unchanged { .. }));
+    let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
+    let leader = health.and_then(|health| health.leader.clone());
+    let unchanged_members = unchanged.intersection(&members).cloned().collect();
+    let situation =
+        Situation { changing, members: members.clone(), unchanged_members, bootstrapped, leader: leader.clone() };
+    let (waves, refusal) = match waves::waves(&situation) {
+        Ok(waves) => (waves, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    let quorum =
+        if refusal.is_some() { None } else { risk(&nodes, &members, &waves, silent, bootstrapped, health, leader) };
+    Plan { nodes, waves, refusal, quorum }
+}
+
+fn risk(
+    nodes: &BTreeMap<NodeName, NodePlan>,
+    members: &BTreeSet<NodeName>,
+    waves: &[Wave],
+    silent: BTreeSet<NodeName>,
+    bootstrapped: bool,
+    health: Option<&Health>,
+    leader: Option<NodeName>,
+) -> Option<QuorumRisk> {
+    let disturbed = |plan: &NodePlan| match plan {
+        // Nothing is known of units before the first deploy: everything starts.
+        NodePlan::Changes(changes) => changes.running.is_none() || changes.disturbs(quorum::UNIT),
+        _ => false,
+    };
+    let restarting = members.iter().filter(|node| nodes.get(*node).is_some_and(disturbed)).cloned().collect();
+    let broken = health.map(|health| health.broken().map(|(node, why)| (node.clone(), why)).collect());
+    quorum::risk(&QuorumView {
+        members: members.clone(),
+        waves,
+        restarting,
+        silent: silent.intersection(members).cloned().collect(),
+        broken,
+        unmanaged: health.map_or(0, |health| health.unmanaged.len()),
+        bootstrapped,
+        leader,
+    })
+}
