@@ -43,7 +43,10 @@ const LICENCES: [&str; 15] = [
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().other_options(["--offline", "--filter-platform", PLATFORM].map(str::to_owned).to_vec()).exec().unwrap()
+    MetadataCommand::new()
+        .other_options(["--offline", "--filter-platform", PLATFORM].map(str::to_owned).to_vec())
+        .exec()
+        .unwrap()
 }
 
 #[test]
@@ -54,7 +57,8 @@ fn the_crates_keep_one_direction_of_dependency() {
         let name = package.name.strip_prefix("machinist-").unwrap();
         let ours = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
         let used: BTreeSet<&str> = ours.filter_map(|dependency| dependency.name.strip_prefix("machinist-")).collect();
-        let allowed: BTreeSet<&str> = allowed.get(name).unwrap_or_else(|| panic!("{name} has no row in LAYERS")).iter().copied().collect();
+        let allowed: BTreeSet<&str> =
+            allowed.get(name).unwrap_or_else(|| panic!("{name} has no row in LAYERS")).iter().copied().collect();
         let too_many: Vec<_> = used.difference(&allowed).collect();
         assert!(too_many.is_empty(), "machinist-{name} must not use {too_many:?}");
     }
@@ -67,7 +71,7 @@ fn every_dependency_has_a_licence_that_ours_goes_with() {
         let licence = package.license.as_deref().unwrap_or("none");
         let acceptable = |one: &str| LICENCES.contains(&one.trim().trim_matches(['(', ')']));
         // `A OR B` needs one of them, `A AND B` all; the old `/` means OR.
-        let any = |part: &str| part.replace('/', " OR ").split(" OR ").any(|one| acceptable(one));
+        let any = |part: &str| part.replace('/', " OR ").split(" OR ").any(acceptable);
         if !licence.split(" AND ").all(any) {
             refused.push(format!("{} {}: {licence}", package.name, package.version));
         }

@@ -1,6 +1,9 @@
 //! `machinist deploy`.
 
-use std::{collections::BTreeMap, collections::BTreeSet, path::Path, process::ExitCode, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::BTreeMap, collections::BTreeSet, path::Path, process::ExitCode, sync::Arc, time::Duration,
+    time::Instant,
+};
 
 use clap::Args;
 use machinist_model::{Cluster, NodeName, Provider, RecordedState};
