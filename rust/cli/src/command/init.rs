@@ -153,7 +153,7 @@ fn cluster_name(args: &InitArgs, directory: &Path) -> Result<NodeName, Failure> 
     }
     let canonical = directory.canonicalize().failed()?;
     let folder = canonical.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    Ok(NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()?)
+    NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()
 }
 
 fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String, Failure> {
