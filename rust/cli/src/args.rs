@@ -8,7 +8,8 @@ use crate::command;
 
 /// Turns one machines.nix into a running, highly available cluster of NixOS machines
 ///
-/// Exit codes: 0 done, 1 the operation failed, 2 the command line or machines.nix is wrong, 3 refused for safety.
+/// Exit codes: 0 done, 1 the operation failed, 2 the command line or machines.nix is wrong, 3 refused for safety,
+/// 4 there is something to do.
 #[derive(Debug, Parser)]
 #[command(name = "machinist", version, max_term_width = 100)]
 pub struct Cli {
