@@ -1,13 +1,14 @@
-//! A deploy: gather, plan, copy, then wave after wave.
+//! A deploy: gather, plan, lock, copy, then wave after wave.
+
+pub mod locks;
+mod roll;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
 };
 
-use machinist_control_plane::etcd::Health;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;
@@ -16,15 +17,16 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::{
-    EventKind, Events, HostFacts,
+    EventKind, Events, HostFacts, Interrupt,
     journal::{Entry, Journal},
+    keeper::Keeper,
     step::{
         Connector, StepError,
-        activate::{Activation, Bounds, State},
-        copy, gate, gather,
+        activate::Bounds,
+        copy, gather,
         keys::{self, Key},
     },
-    waves::{self, Situation, Wave, WaveError, WaveKind},
+    waves::{self, Situation, Wave, WaveError},
 };
 
 /// Decrypts private keys of a node, by file name. Called only for keys that the node lacks.
@@ -65,6 +67,10 @@ pub struct Deploy {
     pub events: Events,
     /// Where the run is recorded.
     pub journal: Arc<Journal>,
+    /// Who runs it, `user@host`.
+    pub who: String,
+    /// Stops it.
+    pub interrupt: Interrupt,
 }
 
 /// What became of a node.
@@ -75,8 +81,11 @@ pub enum Outcome {
     Unchanged,
     /// It runs and boots the system now.
     Changed,
-    /// It was not touched, because a wave before it failed.
-    NotStarted,
+    /// It was not touched, because something before it failed.
+    NotStarted {
+        /// What.
+        why: String,
+    },
     /// It was not touched, because a check said no.
     Refused {
         /// Why.
@@ -98,6 +107,8 @@ pub struct Report {
     pub waves: Vec<Wave>,
     /// Whether every voting member of etcd is healthy at the end. None if that was not asked.
     pub etcd_whole: Option<bool>,
+    /// Whether the person stopped it.
+    pub interrupted: bool,
 }
 
 /// Why a deploy did not begin.
@@ -117,7 +128,7 @@ pub enum DeployError {
 /// A host that is connected and known.
 struct Host {
     target: Target,
-    remote: Box<dyn Remote>,
+    remote: Arc<dyn Remote>,
     facts: HostFacts,
 }
 
@@ -137,11 +148,26 @@ impl Deploy {
         let situation = this.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
         this.record(&Entry::planned(&report.waves))?;
-        let ready = this.prepare(&hosts, &changing, &mut report).await?;
-        this.roll(&hosts, &ready, &mut report).await?;
+        if let Some(keeper) = this.lock(&hosts, &changing, &mut report).await {
+            let rolled = this.change_all(&hosts, &changing, &keeper, &mut report).await;
+            this.unlock(keeper).await;
+            rolled?;
+        }
+        report.interrupted = this.interrupt.is_set();
         report.etcd_whole = this.final_health(&hosts).await;
         this.record(&Entry::ended(&report.nodes))?;
         Ok(report)
+    }
+
+    async fn change_all(
+        self: &Arc<Self>,
+        hosts: &Hosts,
+        changing: &BTreeSet<NodeName>,
+        keeper: &Arc<Keeper>,
+        report: &mut Report,
+    ) -> Result<(), DeployError> {
+        let ready = self.prepare(hosts, changing, report).await?;
+        self.roll(hosts, &ready, keeper, report).await
     }
 
     /// Connects to all targets at once and asks each what is true.
@@ -156,7 +182,7 @@ impl Deploy {
                 let host = connected.and_then(|remote| {
                     let facts = gather(&*remote)?;
                     ready_for_us(&facts, &target)?;
-                    Ok(Host { target, remote, facts })
+                    Ok(Host { target, remote: Arc::from(remote), facts })
                 });
                 (node, host)
             });
@@ -218,6 +244,8 @@ impl Deploy {
             let closure = closures.get(system).map(Arc::clone).unwrap_or_default();
             tasks.spawn_blocking(move || {
                 let result = this.deliver(&host, &closure);
+                // What an interruption broke is not what went wrong.
+                let result = if this.interrupt.is_set() { Err(StepError::Interrupted) } else { result };
                 (host.target.node.clone(), result)
             });
         }
@@ -232,6 +260,9 @@ impl Deploy {
     }
 
     fn deliver(&self, host: &Host, closure: &[StorePath]) -> Result<(), StepError> {
+        if self.interrupt.is_set() {
+            return Err(StepError::Interrupted);
+        }
         let node = &host.target.node;
         let lacking: Vec<String> =
             host.target.keys.iter().filter(|key| !host.facts.keys.contains(*key)).cloned().collect();
@@ -245,109 +276,12 @@ impl Deploy {
             self.events.step(node, format!("copying {} of {} paths", delta.paths.len(), closure.len()));
         }
         let (events, name, total) = (self.events.clone(), node.clone(), delta.bytes);
-        let progress = move |bytes| events.node(&name, EventKind::Copied { bytes, total });
+        let interrupt = self.interrupt.clone();
+        let progress = move |bytes| {
+            events.node(&name, EventKind::Copied { bytes, total });
+            !interrupt.is_set()
+        };
         copy::send(&self.nix, &*host.remote, &delta, host.facts.store_free, progress)
-    }
-
-    /// Runs the waves. The first that fails ends the run.
-    async fn roll(
-        self: &Arc<Self>,
-        hosts: &Hosts,
-        ready: &BTreeSet<NodeName>,
-        report: &mut Report,
-    ) -> Result<(), DeployError> {
-        let mut stopped = false;
-        for wave in report.waves.clone() {
-            let nodes: Vec<&Arc<Host>> =
-                wave.nodes.iter().filter(|node| ready.contains(*node)).filter_map(|node| hosts.get(node)).collect();
-            if stopped {
-                let left = nodes.iter().map(|host| (host.target.node.clone(), Outcome::NotStarted));
-                report.nodes.extend(left);
-                continue;
-            }
-            stopped = !self.wave(wave.kind, &nodes, hosts, report).await?;
-        }
-        Ok(())
-    }
-
-    async fn wave(
-        self: &Arc<Self>,
-        kind: WaveKind,
-        nodes: &[&Arc<Host>],
-        hosts: &Hosts,
-        report: &mut Report,
-    ) -> Result<bool, DeployError> {
-        let mut tasks = JoinSet::new();
-        // A new cluster must be whole; if a member could not be prepared, those that come up need only be healthy.
-        let whole = kind == WaveKind::Bootstrap && nodes.len() == self.members.len();
-        for &host in nodes {
-            let (this, host, hosts) = (Arc::clone(self), Arc::clone(host), hosts.clone());
-            tasks.spawn_blocking(move || {
-                let begun = Instant::now();
-                let result = this.change(kind, &host, &hosts, whole);
-                (host.target.node.clone(), begun.elapsed(), result)
-            });
-        }
-        let mut all_well = true;
-        for (node, took, result) in tasks.join_all().await {
-            match result {
-                Ok(()) => {
-                    let text = format!("runs the new system ({:.1} s)", took.as_secs_f64());
-                    self.events.node(&node, EventKind::Done { text });
-                    report.nodes.insert(node.clone(), Outcome::Changed);
-                }
-                Err(error) => {
-                    all_well = false;
-                    self.fail(report, &node, &error);
-                }
-            }
-            self.record(&Entry::node(&node, report.nodes.get(&node)))?;
-        }
-        Ok(all_well)
-    }
-
-    /// Changes one host: the check right before, the activation, the gates, the confirmation.
-    fn change(&self, kind: WaveKind, host: &Host, hosts: &Hosts, whole: bool) -> Result<(), StepError> {
-        let node = &host.target.node;
-        if kind == WaveKind::Member {
-            let health = self.health(hosts, Some(node))?;
-            if let Some(objection) = health.objection(node) {
-                return Err(StepError::Quorum(objection));
-            }
-        }
-        let system = host.target.system.clone();
-        let activation = Activation { node: node.clone(), system, run: self.run.clone(), bounds: self.bounds };
-        self.events.step(node, "activating");
-        activation.start(&*host.remote, &host.facts)?;
-        let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
-        if state != State::Waiting {
-            return activation.verdict(state, &*host.remote);
-        }
-        if self.members.contains_key(node) {
-            self.events.step(node, "waiting for etcd to be healthy");
-            // The gate asks over a fresh connection if the activation cut the first one.
-            let fresh = self.connector.connect(node)?;
-            if let Err(closed) = gate::await_etcd(&*fresh, &self.members, node, whole) {
-                let state = activation.abort(&*fresh, &self.connector, &closed.to_string())?;
-                return activation.verdict(state, &*fresh);
-            }
-        }
-        self.events.step(node, "confirming over a fresh connection");
-        activation.confirm(&self.connector)
-    }
-
-    /// Asks etcd through any connected member, `away` only if there is no other.
-    fn health(&self, hosts: &Hosts, away: Option<&NodeName>) -> Result<Health, StepError> {
-        let mut askable: Vec<&Arc<Host>> = self.members.keys().filter_map(|member| hosts.get(member)).collect();
-        askable.sort_by_key(|host| Some(&host.target.node) == away);
-        let mut last = StepError::Gate("no etcd member can be asked".to_owned());
-        for host in askable {
-            match gate::etcd(&*host.remote, &self.members) {
-                Ok(health) => return Ok(health),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<bool> {
@@ -364,7 +298,11 @@ impl Deploy {
         // The line begins with the node's name anyway.
         let text = text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned);
         self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
-        let outcome = if error.is_refusal() { Outcome::Refused { why: text } } else { Outcome::Failed { why: text } };
+        let outcome = match error {
+            StepError::Interrupted => Outcome::NotStarted { why: text },
+            error if error.is_refusal() => Outcome::Refused { why: text },
+            _ => Outcome::Failed { why: text },
+        };
         report.nodes.insert(node.clone(), outcome);
     }
 
@@ -381,11 +319,6 @@ fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
     }
     if facts.running.is_none() && !target.installs_itself {
         return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
-    }
-    if let Some(unit) = facts.activations.first() {
-        let what = format!("a free hand: another deploy is activating a system ({unit})");
-        let hint = "wait until it ends; an abandoned one reverts by itself".to_owned();
-        return Err(StepError::Lacks { what, hint });
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use machinist_nix::StorePath;
 use serde::Serialize;
 
+use crate::lock::Lock;
+
 pub use crate::script::GATHER;
 
 /// What is true on a host, as [`GATHER`] reports it.
@@ -28,6 +30,10 @@ pub struct HostFacts {
     pub keys: BTreeSet<String>,
     /// Units of activations that are under way.
     pub activations: BTreeSet<String>,
+    /// Seconds since this boot.
+    pub uptime: u64,
+    /// Who is changing the host.
+    pub lock: Lock,
     /// Programs that are needed and not there.
     pub lacks: BTreeSet<String>,
 }
@@ -37,6 +43,7 @@ impl HostFacts {
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
+        let mut lock = String::new();
         for (key, value) in output.lines().filter_map(|line| line.split_once('=')) {
             let value = value.trim();
             if value.is_empty() {
@@ -52,10 +59,13 @@ impl HostFacts {
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
+                "uptime" => facts.uptime = value.parse().unwrap_or(0),
+                "lock" => lock.extend([value, "\n"]),
                 "lacks" => drop(facts.lacks.insert(value.to_owned())),
                 _ => {}
             }
         }
+        facts.lock = Lock::parse(&lock);
         facts
     }
 
@@ -85,6 +95,7 @@ mod tests {
         let facts = HostFacts::parse(&text);
         assert_eq!(facts.running.as_ref().map(ToString::to_string), Some(format!("/nix/store/{hash}-a")));
         assert_eq!((facts.profile.as_ref(), facts.failed.len()), (None, 2));
+        assert_eq!(HostFacts::parse("lock=fence=3\nlock=run=r\n").lock.fence, 3);
         assert!(facts.running.clone().is_some_and(|system| !facts.is_on(&system)));
     }
 }

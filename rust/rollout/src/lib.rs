@@ -8,9 +8,12 @@ pub mod event;
 pub mod host;
 pub mod install;
 pub mod journal;
+pub mod keeper;
+pub mod lock;
 mod script;
 pub mod step;
 pub mod waves;
 
 pub use event::{Event, EventKind, Events};
 pub use host::HostFacts;
+pub use keeper::Interrupt;

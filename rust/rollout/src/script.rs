@@ -13,6 +13,9 @@ pub const START: &str = include_str!("script/start.sh");
 /// Waits for [`ACTIVATE`] to reach a state.
 pub const AWAIT: &str = include_str!("script/await.sh");
 
+/// Takes, renews and releases the lock on a node.
+pub const LOCK: &str = include_str!("script/lock.sh");
+
 /// Returns the script with shell variables set in front of it, quoted.
 pub fn with(variables: &[(&str, &str)], script: &str) -> String {
     let mut text = String::new();
@@ -29,11 +32,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, GATHER, START, with};
+    use super::{ACTIVATE, AWAIT, GATHER, LOCK, START, with};
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, GATHER, START] {
+        for script in [ACTIVATE, AWAIT, GATHER, LOCK, START] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }

@@ -7,6 +7,7 @@ use machinist_model::{Cluster, NodeName, Provider, RecordedState};
 use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
+    Interrupt,
     deploy::{Deploy, Outcome as NodeOutcome, Report, Target},
     journal::Journal,
     step::{Connector, activate::Bounds},
@@ -20,6 +21,7 @@ use crate::{
     failure::{Failure, Kind, OrFail, Outcome},
     progress,
     project::Project,
+    signals,
     ui::{Tone, Ui},
 };
 
@@ -100,9 +102,17 @@ impl Run<'_> {
             nix: self.project.nix.clone(),
             events: progress::events(self.ui, &self.nodes),
             journal: Arc::new(journal),
+            who: signals::who(),
+            interrupt: Interrupt::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
-        runtime.block_on(deploy.run()).map_err(|error| Failure::from_error(Kind::Refused, &error))
+        let result = runtime.block_on(async {
+            signals::stop_on(deploy.interrupt.clone(), self.ui);
+            deploy.run().await
+        });
+        // A thread may still wait for a host that hangs: what it would say matters to nobody now.
+        runtime.shutdown_background();
+        result.map_err(|error| Failure::from_error(Kind::Refused, &error))
     }
 
     /// After the first quorum: records it, so that no node is ever again told to form a new cluster, and brings that
@@ -112,6 +122,9 @@ impl Run<'_> {
         state.etcd.bootstrapped = true;
         state.etcd.members = self.cluster.etcd_members().map(|node| node.name.clone()).collect();
         self.project.record(&state)?;
+        if first.interrupted {
+            return Ok(first);
+        }
         if !self.ui.json {
             self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
         }
@@ -177,25 +190,28 @@ impl Run<'_> {
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
         let seconds = took.as_secs_f64();
         self.ui.result(&format!("{changed} changed, {unchanged} unchanged{failed}{etcd} ({seconds:.1} s)"));
+        if report.interrupted {
+            self.ui.story("the run was stopped; every host runs and boots one whole system. Deploy again to go on");
+        }
         for (node, outcome) in &report.nodes {
-            if *outcome == NodeOutcome::NotStarted {
-                self.ui.story(&format!("{node} was not touched: a wave before it failed"));
+            if let NodeOutcome::NotStarted { why } = outcome {
+                self.ui.story(&format!("{node} was not touched: {why}"));
             }
         }
     }
 }
 
 /// The time, to the millisecond: sorts, and two runs of one operator never share it.
-fn run_id() -> String {
+pub fn run_id() -> String {
     let format = format_description!("[year][month][day]t[hour][minute][second]-[subsecond digits:3]");
     OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| std::process::id().to_string())
 }
 
 fn exit_code(report: &Report) -> u8 {
     let any = |wanted: fn(&NodeOutcome) -> bool| report.nodes.values().any(wanted);
-    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. })) {
+    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. })) || report.interrupted {
         Kind::Failed.code()
-    } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted)) {
+    } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted { .. })) {
         Kind::Refused.code()
     } else if report.etcd_whole == Some(false) {
         Kind::Failed.code()

@@ -9,6 +9,7 @@ pub mod init;
 pub mod install;
 pub mod sandbox;
 pub mod status;
+pub mod unlock;
 
 use crate::{
     args::{Cli, Command},
@@ -27,6 +28,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Certs(args) => certs::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
+        Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
     }

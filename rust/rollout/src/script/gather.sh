@@ -1,6 +1,7 @@
 # Says what is true on this host, a `key=value` a line. Changes nothing.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 echo "boot=$(cat /proc/sys/kernel/random/boot_id)"
+echo "uptime=$(cut -d. -f1 /proc/uptime)"
 echo "arch=$(uname -m)"
 echo "running=$(readlink -f /run/current-system 2>/dev/null)"
 echo "profile=$(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
@@ -17,3 +18,7 @@ done
 for unit in $(systemctl list-units --plain --no-legend --no-pager 'machinist-activate-*' 2>/dev/null | cut -d' ' -f1); do
   echo "activation=$unit"
 done
+while IFS= read -r line; do
+  echo "lock=$line"
+done 2>/dev/null </var/lib/machinist/lock
+true

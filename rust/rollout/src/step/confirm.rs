@@ -25,6 +25,7 @@ impl Activation {
         match state {
             State::Confirmed => Ok(()),
             State::Reverted(why) => Err(StepError::Reverted { why, log: self.log(remote) }),
+            State::Refused(why) => Err(StepError::Locked(why)),
             State::Failed(why) => {
                 let why = format!("{why} (no older system to go back to)");
                 Err(StepError::Broken { why, log: self.log(remote) })

@@ -5,6 +5,7 @@ pub mod confirm;
 pub mod copy;
 pub mod gate;
 pub mod keys;
+pub mod lock;
 
 use std::{sync::Arc, time::Duration};
 
@@ -79,6 +80,12 @@ pub enum StepError {
     /// Quorum would be lost.
     #[error("{0}")]
     Quorum(String),
+    /// Someone else is changing the node.
+    #[error("locked: {0}")]
+    Locked(String),
+    /// The person stopped the run.
+    #[error("interrupted before anything was activated here")]
+    Interrupted,
     /// A gate stayed closed.
     #[error("gate closed: {0}")]
     Gate(String),
@@ -103,14 +110,15 @@ impl StepError {
                 Some("`machinist status` asks the host; deploying again finishes or reverts".to_owned())
             }
             Self::Quorum(_) => Some("`machinist status` shows the members; bring them back first".to_owned()),
-            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) => None,
+            Self::Locked(_) => Some("wait, or see who it is and what the node does: `machinist unlock`".to_owned()),
+            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted => None,
         }
     }
 
     /// Whether nothing was done because a check said no.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Quorum(_))
+        matches!(self, Self::Quorum(_) | Self::Locked(_))
     }
 }
 
