@@ -104,7 +104,11 @@ mod tests {
     fn ids_are_unique(command: &clap::Command, global: &BTreeSet<String>) {
         for argument in command.get_arguments() {
             let id = argument.get_id().to_string();
-            assert!(!global.contains(&id) || argument.is_global_set(), "{}: {id} is also a global one", command.get_name());
+            assert!(
+                !global.contains(&id) || argument.is_global_set(),
+                "{}: {id} is also a global one",
+                command.get_name()
+            );
         }
         command.get_subcommands().for_each(|command| ids_are_unique(command, global));
     }

@@ -91,7 +91,8 @@ struct Bars {
 impl Bars {
     fn new(ui: Ui, nodes: &[NodeName], width: usize) -> Self {
         let all = MultiProgress::new();
-        let style = ProgressStyle::with_template("{prefix} {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let style = ProgressStyle::with_template("{prefix} {spinner} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = |node: &NodeName| {
             let bar = all.add(ProgressBar::new_spinner().with_style(style.clone()));
             bar.set_prefix(ui.paint(Tone::Strong, &format!("{node:<width$}")));

@@ -26,8 +26,17 @@ use crate::{
 };
 
 /// What the flake must see although git may not track it yet.
-const VISIBLE: [&str; 9] =
-    ["flake.nix", "flake.lock", "machines.nix", "operators.nix", "generated", "certs", "nodes", "modules", "app_modules"];
+const VISIBLE: [&str; 9] = [
+    "flake.nix",
+    "flake.lock",
+    "machines.nix",
+    "operators.nix",
+    "generated",
+    "certs",
+    "nodes",
+    "modules",
+    "app_modules",
+];
 
 /// A cluster's directory.
 pub struct Project {
@@ -82,7 +91,8 @@ impl Project {
         if self.ui.json {
             return;
         }
-        let theme = if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
+        let theme =
+            if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
         let handler = miette::GraphicalReportHandler::new_themed(theme).with_links(false);
         for diagnostic in diagnostics {
             let mut text = String::new();
@@ -157,7 +167,8 @@ impl Project {
 
     /// Returns the reference to the cluster's flake.
     pub fn flake(&self) -> Result<FlakeRef, Failure> {
-        FlakeRef::find(&self.directory).map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
+        FlakeRef::find(&self.directory)
+            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
     }
 
     /// Returns the operator's own directory for this cluster, git-ignored.
@@ -215,8 +226,9 @@ impl Generated {
             return Ok(());
         }
         let message = format!("generated/ holds files that machinist did not write: {}", foreign.join(", "));
-        Err(Failure::new(Kind::Input, message)
-            .hint("a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten"))
+        Err(Failure::new(Kind::Input, message).hint(
+            "a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten",
+        ))
     }
 }
 
@@ -247,7 +259,9 @@ fn overrides(global: &Global, variable: Option<&str>) -> Result<Vec<Override>, F
 pub fn evaluation_failure(error: EvalError) -> Failure {
     let hint = error.hint();
     let failure = match &error {
-        EvalError::Refused { message, .. } => Failure::new(Kind::Input, format!("machines.nix has no value\n{message}")),
+        EvalError::Refused { message, .. } => {
+            Failure::new(Kind::Input, format!("machines.nix has no value\n{message}"))
+        }
         EvalError::Nix(_) => Failure::from_error(Kind::Failed, &error),
         _ => Failure::from_error(Kind::Input, &error),
     };

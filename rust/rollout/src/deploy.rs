@@ -1,6 +1,7 @@
 //! A deploy: gather, plan, lock, copy, then wave after wave.
 
 pub mod locks;
+mod preflight;
 mod roll;
 
 use std::{
@@ -16,14 +17,15 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+use self::preflight::Deltas;
 use crate::{
     EventKind, Events, HostFacts, Interrupt,
     journal::{Entry, Journal},
-    keeper::Keeper,
+    preflight::Problem,
     step::{
         Connector, StepError,
         activate::Bounds,
-        copy, gather,
+        gather,
         keys::{self, Key},
     },
     waves::{self, Situation, Wave, WaveError},
@@ -71,6 +73,24 @@ pub struct Deploy {
     pub who: String,
     /// Stops it.
     pub interrupt: Interrupt,
+    /// What is known of the nodes beside their systems.
+    pub traits: BTreeMap<NodeName, Traits>,
+    /// What the person allows.
+    pub policy: Policy,
+}
+
+/// What decides how a node is treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// The Nix system, such as `x86_64-linux`.
+    pub platform: String,
+}
+
+/// What the person allows in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Deploy over what no deploy brought to the hosts.
+    pub accept_drift: bool,
 }
 
 /// What became of a node.
@@ -109,6 +129,8 @@ pub struct Report {
     pub etcd_whole: Option<bool>,
     /// Whether the person stopped it.
     pub interrupted: bool,
+    /// What was wrong before anything was changed.
+    pub preflight: Vec<Problem>,
 }
 
 /// Why a deploy did not begin.
@@ -148,8 +170,12 @@ impl Deploy {
         let situation = this.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
         this.record(&Entry::planned(&report.waves))?;
-        if let Some(keeper) = this.lock(&hosts, &changing, &mut report).await {
-            let rolled = this.change_all(&hosts, &changing, &keeper, &mut report).await;
+        let deltas = this.survey(&hosts, &changing, &mut report).await?;
+        if this.preflight(&hosts, &deltas, &mut report)
+            && let Some(keeper) = this.lock(&hosts, &deltas, &mut report).await
+        {
+            let ready = this.prepare(&hosts, &deltas, &mut report).await;
+            let rolled = this.roll(&hosts, &ready, &keeper, &mut report).await;
             this.unlock(keeper).await;
             rolled?;
         }
@@ -157,17 +183,6 @@ impl Deploy {
         report.etcd_whole = this.final_health(&hosts).await;
         this.record(&Entry::ended(&report.nodes))?;
         Ok(report)
-    }
-
-    async fn change_all(
-        self: &Arc<Self>,
-        hosts: &Hosts,
-        changing: &BTreeSet<NodeName>,
-        keeper: &Arc<Keeper>,
-        report: &mut Report,
-    ) -> Result<(), DeployError> {
-        let ready = self.prepare(hosts, changing, report).await?;
-        self.roll(hosts, &ready, keeper, report).await
     }
 
     /// Connects to all targets at once and asks each what is true.
@@ -226,24 +241,13 @@ impl Deploy {
     }
 
     /// Copies closures and keys to all hosts at once; running systems are not touched yet. Returns who is ready.
-    async fn prepare(
-        self: &Arc<Self>,
-        hosts: &Hosts,
-        changing: &BTreeSet<NodeName>,
-        report: &mut Report,
-    ) -> Result<BTreeSet<NodeName>, DeployError> {
-        let mut closures: BTreeMap<StorePath, Arc<Vec<StorePath>>> = BTreeMap::new();
+    async fn prepare(self: &Arc<Self>, hosts: &Hosts, deltas: &Deltas, report: &mut Report) -> BTreeSet<NodeName> {
         let mut tasks = JoinSet::new();
-        for host in changing.iter().filter_map(|node| hosts.get(node)) {
-            let system = &host.target.system;
-            if !closures.contains_key(system) {
-                let closure = self.nix.closure(std::slice::from_ref(system))?;
-                closures.insert(system.clone(), Arc::new(closure));
-            }
-            let (this, host) = (Arc::clone(self), Arc::clone(host));
-            let closure = closures.get(system).map(Arc::clone).unwrap_or_default();
+        for (node, delta) in deltas {
+            let Some(host) = hosts.get(node) else { continue };
+            let (this, host, delta) = (Arc::clone(self), Arc::clone(host), Arc::clone(delta));
             tasks.spawn_blocking(move || {
-                let result = this.deliver(&host, &closure);
+                let result = this.deliver(&host, &delta);
                 // What an interruption broke is not what went wrong.
                 let result = if this.interrupt.is_set() { Err(StepError::Interrupted) } else { result };
                 (host.target.node.clone(), result)
@@ -256,32 +260,19 @@ impl Deploy {
                 Err(error) => self.fail(report, &node, &error),
             }
         }
-        Ok(ready)
+        ready
     }
 
-    fn deliver(&self, host: &Host, closure: &[StorePath]) -> Result<(), StepError> {
-        if self.interrupt.is_set() {
-            return Err(StepError::Interrupted);
-        }
+    fn put_keys(&self, host: &Host) -> Result<(), StepError> {
         let node = &host.target.node;
         let lacking: Vec<String> =
             host.target.keys.iter().filter(|key| !host.facts.keys.contains(*key)).cloned().collect();
-        if !lacking.is_empty() {
-            self.events.step(node, format!("putting {} private keys in place", lacking.len()));
-            let keys = (self.keys)(node, &lacking).map_err(StepError::Keys)?;
-            keys::put(&*host.remote, keys)?;
+        if lacking.is_empty() {
+            return Ok(());
         }
-        let delta = copy::delta(&self.nix, &*host.remote, closure)?;
-        if !delta.paths.is_empty() {
-            self.events.step(node, format!("copying {} of {} paths", delta.paths.len(), closure.len()));
-        }
-        let (events, name, total) = (self.events.clone(), node.clone(), delta.bytes);
-        let interrupt = self.interrupt.clone();
-        let progress = move |bytes| {
-            events.node(&name, EventKind::Copied { bytes, total });
-            !interrupt.is_set()
-        };
-        copy::send(&self.nix, &*host.remote, &delta, host.facts.store_free, progress)
+        self.events.step(node, format!("putting {} private keys in place", lacking.len()));
+        let keys = (self.keys)(node, &lacking).map_err(StepError::Keys)?;
+        keys::put(&*host.remote, keys)
     }
 
     async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<bool> {

@@ -10,6 +10,7 @@ pub mod install;
 pub mod journal;
 pub mod keeper;
 pub mod lock;
+pub mod preflight;
 mod script;
 pub mod step;
 pub mod waves;

@@ -15,7 +15,9 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
         ui.warn(line);
     }
     if ui.json {
-        ui.result_json(&serde_json::json!({ "warnings": loaded.warnings, "certificates": trouble, "cluster": cluster }));
+        ui.result_json(
+            &serde_json::json!({ "warnings": loaded.warnings, "certificates": trouble, "cluster": cluster }),
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let deployable = cluster.deployable().count();

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration, time::Instant};
 
 use clap::Args;
-use machinist_model::{Cluster, NodeName, Provider, RecordedState};
+use machinist_model::{Cluster, Node, NodeName, Provider, RecordedState};
 use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
-    deploy::{Deploy, Outcome as NodeOutcome, Report, Target},
+    deploy::{Deploy, Outcome as NodeOutcome, Policy, Report, Target, Traits},
     journal::Journal,
     step::{Connector, activate::Bounds},
 };
@@ -39,6 +39,10 @@ pub struct DeployArgs {
     /// Seconds that a host waits for the confirmation before it reverts
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     confirm_timeout: u64,
+
+    /// Go on although a host runs or boots what no deploy brought there
+    #[arg(long)]
+    accept_drift: bool,
 
     /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
     #[arg(long, value_name = "FINGERPRINT")]
@@ -104,6 +108,8 @@ impl Run<'_> {
             journal: Arc::new(journal),
             who: signals::who(),
             interrupt: Interrupt::default(),
+            traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
+            policy: Policy { accept_drift: self.args.accept_drift },
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         let result = runtime.block_on(async {
@@ -146,9 +152,11 @@ impl Run<'_> {
         let attributes: Vec<String> = self.nodes.iter().map(attribute).collect();
         let links = self.project.local().join("systems");
         std::fs::create_dir_all(&links).failed()?;
-        let built = self.project.nix.build(&flake, &attributes, &links).map_err(|error| {
-            Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
-        })?;
+        let built = self
+            .project
+            .nix
+            .build(&flake, &attributes, &links)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         for warning in &built.warnings {
             self.ui.warn(warning);
         }
@@ -199,6 +207,10 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn traits(node: &Node) -> Traits {
+    Traits { platform: node.system.clone() }
 }
 
 /// The time, to the millisecond: sorts, and two runs of one operator never share it.

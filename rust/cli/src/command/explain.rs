@@ -30,7 +30,12 @@ pub fn run(args: &ExplainArgs, ui: Ui) -> Outcome {
     if ui.json {
         ui.result_json(&as_json(info));
     } else {
-        ui.result(&format!("{} {}\n\n{}", ui.paint(Tone::Strong, &info.code.to_string()), info.title, info.explanation.trim()));
+        ui.result(&format!(
+            "{} {}\n\n{}",
+            ui.paint(Tone::Strong, &info.code.to_string()),
+            info.title,
+            info.explanation.trim()
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

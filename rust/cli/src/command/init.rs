@@ -127,9 +127,9 @@ fn machines_text(args: &InitArgs, global: &Global, directory: &Path) -> Result<S
     let Some(source) = &args.from else {
         return Ok(MACHINES_NIX.replace("@name@", cluster_name(args, directory)?.as_str()));
     };
-    let text = files::read_optional(source).failed()?.ok_or_else(|| {
-        Failure::new(Kind::Input, format!("there is no {}", source.display()))
-    })?;
+    let text = files::read_optional(source)
+        .failed()?
+        .ok_or_else(|| Failure::new(Kind::Input, format!("there is no {}", source.display())))?;
     let folder = source.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let file = source.file_name().and_then(|name| name.to_str()).unwrap_or("machines.nix");
     // What has no value here (it may import what is written beside it only now) is taken as it is: `check` judges it.
@@ -171,12 +171,12 @@ fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String, Fa
 /// repository.
 fn identity(global: &Global, ui: Ui) -> Result<String, Failure> {
     let path = global.identity.clone().or_else(secrets::default_identity_path).ok_or_else(|| {
-        Failure::new(Kind::Input, "no place for the age identity: HOME is not set").hint("set HOME, or use `--identity FILE`")
+        Failure::new(Kind::Input, "no place for the age identity: HOME is not set")
+            .hint("set HOME, or use `--identity FILE`")
     })?;
     if path.exists() {
-        return secrets::recipient_of_file(&path).map_err(|error| {
-            Failure::from_error(Kind::Input, &error).maybe_hint(error.hint())
-        });
+        return secrets::recipient_of_file(&path)
+            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()));
     }
     let identity = secrets::generate_identity();
     secrets::write_private(&path, identity.secret().as_bytes()).failed()?;

@@ -86,23 +86,25 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
         user: node.ssh.user.clone(),
         identity: global.ssh_key.clone(),
     };
-    let hardware = (!args.no_hardware_config)
-        .then(|| project.directory.join(format!("nodes/{name}/hardware-configuration.nix")));
-    let install =
-        Install { project: &project, cluster: &cluster, node, disk, machine, hardware, global, ui };
+    let hardware =
+        (!args.no_hardware_config).then(|| project.directory.join(format!("nodes/{name}/hardware-configuration.nix")));
+    let install = Install { project: &project, cluster: &cluster, node, disk, machine, hardware, global, ui };
     if args.dry_run {
         install.describe()?;
         return Ok(ExitCode::SUCCESS);
     }
     install.confirm()?;
     install.run()?;
-    ui.result(&format!("{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"));
+    ui.result(&format!(
+        "{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
 fn installable(node: &Node) -> Result<&str, Failure> {
     if node.provider == Provider::Sandbox {
-        let failure = Failure::new(Kind::Input, format!("{} is a sandbox machine; it needs no installation", node.name));
+        let failure =
+            Failure::new(Kind::Input, format!("{} is a sandbox machine; it needs no installation", node.name));
         return Err(failure.hint(format!("`machinist sandbox up`, then `machinist deploy {}`", node.name)));
     }
     node.disk.as_deref().ok_or_else(|| {
@@ -118,12 +120,20 @@ impl Install<'_> {
         let name = &self.node.name;
         let boot = install::boot_installer(&self.machine, &flake, self.hardware.as_deref());
         self.ui.result(&format!("{PROGRAM} {}", boot.join(" ")));
-        self.ui.result(&format!("nix build {flake}#nixosConfigurations.{name}.config.system.build.{{diskoScript,toplevel}}"));
+        self.ui.result(&format!(
+            "nix build {flake}#nixosConfigurations.{name}.config.system.build.{{diskoScript,toplevel}}"
+        ));
         for (path, mode) in self.extra_files()? {
             self.ui.result(&format!("put {path} (mode {mode:o}, root's, decrypted from certs/)"));
         }
-        self.ui.result(&format!("{PROGRAM} --phases disko,install,reboot --store-paths DISKO SYSTEM --extra-files ... (erases {})", self.disk));
-        self.ui.result(&format!("pin the host key of {} in {KNOWN_HOSTS}; wait until the machine answers with it", self.machine.host));
+        self.ui.result(&format!(
+            "{PROGRAM} --phases disko,install,reboot --store-paths DISKO SYSTEM --extra-files ... (erases {})",
+            self.disk
+        ));
+        self.ui.result(&format!(
+            "pin the host key of {} in {KNOWN_HOSTS}; wait until the machine answers with it",
+            self.machine.host
+        ));
         Ok(())
     }
 
@@ -141,9 +151,11 @@ impl Install<'_> {
             return Ok(());
         }
         let name = &self.node.name;
-        let question = format!("{name} ({}) loses everything on {}. Type its name to go on: ", self.machine.host, self.disk);
+        let question =
+            format!("{name} ({}) loses everything on {}. Type its name to go on: ", self.machine.host, self.disk);
         if !std::io::stdin().is_terminal() {
-            let failure = Failure::new(Kind::Refused, format!("installing {name} erases {}; nobody agreed to it", self.disk));
+            let failure =
+                Failure::new(Kind::Refused, format!("installing {name} erases {}; nobody agreed to it", self.disk));
             return Err(failure.hint("add `--yes` where there is no terminal to ask on"));
         }
         let mut stderr = std::io::stderr();
@@ -167,7 +179,10 @@ impl Install<'_> {
         if let Some(path) = &self.hardware {
             fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).failed()?;
         }
-        self.call("boot the installer", &install::boot_installer(&self.machine, &flake.reference(), self.hardware.as_deref()))?;
+        self.call(
+            "boot the installer",
+            &install::boot_installer(&self.machine, &flake.reference(), self.hardware.as_deref()),
+        )?;
         flake.make_visible(&["nodes"]).failed()?;
         let (disko, system) = self.build()?;
         let extra = self.write_extra_files(&public)?;
@@ -227,7 +242,8 @@ impl Install<'_> {
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         let wanted = self.extra_files()?;
         for key in &keys {
-            let path = format!("{DIRECTORY}/{}", machinist_rollout::step::keys::file_name(&key.leaf, key.key_id.as_str()));
+            let path =
+                format!("{DIRECTORY}/{}", machinist_rollout::step::keys::file_name(&key.leaf, key.key_id.as_str()));
             if wanted.iter().any(|(known, _)| *known == path) {
                 put(&root, &path, &key.pem, 0o400)?;
             }
@@ -269,7 +285,10 @@ impl Install<'_> {
             };
             if Instant::now() >= deadline {
                 let minutes = BOOT_BOUND.as_secs() / 60;
-                let failure = Failure::new(Kind::Failed, format!("{name} was installed, but not seen within {minutes} minutes: {why}"));
+                let failure = Failure::new(
+                    Kind::Failed,
+                    format!("{name} was installed, but not seen within {minutes} minutes: {why}"),
+                );
                 return Err(failure.hint("look at its console; `machinist status` asks again"));
             }
             thread::sleep(Duration::from_secs(2));

@@ -71,9 +71,7 @@ fn up(project: &Project, cluster: &Cluster, state: &Path, ui: Ui) -> Result<(), 
         known_hosts.pin(&host_pattern(&machine.ip.to_string(), machine.ssh_port), key).failed()?;
     }
     if ui.json {
-        let machine = |machine: &sandbox::MachineReport| {
-            serde_json::json!({ "name": machine.name, "ip": machine.ip, "started": machine.started })
-        };
+        let machine = |machine: &sandbox::MachineReport| serde_json::json!({ "name": machine.name, "ip": machine.ip, "started": machine.started });
         let machines: Vec<serde_json::Value> = report.machines.iter().map(machine).collect();
         ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": report.operator_namespace }));
         return Ok(());
@@ -125,9 +123,7 @@ fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
         MachineState::Stopped => "stopped",
     };
     if ui.json {
-        let machine = |machine: &sandbox::MachineStatus| {
-            serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state) })
-        };
+        let machine = |machine: &sandbox::MachineStatus| serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state) });
         let machines: Vec<serde_json::Value> = status.machines.iter().map(machine).collect();
         ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": status.operator_namespace }));
         return Ok(());
@@ -185,7 +181,9 @@ fn tell(ui: Ui, event: &Event) {
     }
     let name = |machine: &str| ui.paint(Tone::Strong, machine);
     let text = match event {
-        Event::WaitingForLock { path } => format!("another machinist works on this sandbox; waiting ({})", path.display()),
+        Event::WaitingForLock { path } => {
+            format!("another machinist works on this sandbox; waiting ({})", path.display())
+        }
         Event::MakingRoot { path } => format!("making the machines' Debian root, once: {}", path.display()),
         Event::RootMade { took } => format!("the Debian root is made ({:.0} s)", took.as_secs_f64()),
         Event::Starting { machine } => format!("{} starting", name(machine)),

@@ -1,10 +1,6 @@
 //! `machinist status`: every node asked, and the cluster.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, net::IpAddr, process::ExitCode};
 
 use clap::Args;
 use machinist_control_plane::etcd::Health;
@@ -12,7 +8,7 @@ use machinist_model::{Cluster, NodeName, Role};
 use machinist_remote::Remote;
 use machinist_rollout::{
     HostFacts,
-    step::{Connector, StepError, gather, gate},
+    step::{Connector, StepError, gate, gather},
 };
 use serde::Serialize;
 
@@ -70,7 +66,8 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let asked = ask(&nodes, &connector)?;
     let health = etcd(&cluster, &asked);
     let unmanaged = health.as_ref().map(|health| health.unmanaged.clone()).unwrap_or_default();
-    let rows: Vec<Row> = asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
+    let rows: Vec<Row> =
+        asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
     let well = rows.iter().all(Row::is_well) && unmanaged.is_empty();
     if ui.json {
         ui.result_json(&serde_json::json!({ "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged }));
@@ -130,7 +127,9 @@ fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>)
     });
     let answer = match asked {
         Ok((_, facts)) => Answer::Answers { facts: Box::new(facts) },
-        Err(error) => Answer::Silent { why: Failure::from_error(Kind::Failed, &error).in_one_line(), hint: error.hint() },
+        Err(error) => {
+            Answer::Silent { why: Failure::from_error(Kind::Failed, &error).in_one_line(), hint: error.hint() }
+        }
     };
     Some(Row { ip: node.ip, roles: node.roles.iter().copied().collect(), node: name, answer, etcd })
 }

@@ -111,9 +111,14 @@ fn tell(found: &[Found], ui: Ui) {
             format!("its run seems to go on; the lock expires in {left} s unless it is renewed")
         };
         let Holder { who, since, run, .. } = holder;
-        ui.story(&format!("{} is locked by {who} since {since} (run {run}): {state}", ui.paint(Tone::Strong, node.as_str())));
+        ui.story(&format!(
+            "{} is locked by {who} since {since} (run {run}): {state}",
+            ui.paint(Tone::Strong, node.as_str())
+        ));
         match activations.first() {
-            Some(unit) => ui.story(&format!("  it is activating a system ({unit}), and will go back to the one before")),
+            Some(unit) => {
+                ui.story(&format!("  it is activating a system ({unit}), and will go back to the one before"))
+            }
             None => ui.story("  no system is being activated there"),
         }
     }
@@ -132,5 +137,9 @@ fn ask(found: &[Found], global: &Global) -> Result<(), Failure> {
     write!(stderr, "take {count} locks from their holders? [y/N] ").and_then(|()| stderr.flush()).failed()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).failed()?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new(Kind::Refused, "nothing was done"))
+    }
 }

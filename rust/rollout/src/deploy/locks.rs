@@ -1,17 +1,13 @@
 //! All locks of a run are taken before anything is changed anywhere, or none.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
 use machinist_model::NodeName;
 use machinist_remote::Remote;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::task::JoinSet;
 
-use super::{Deploy, Host, Hosts, Outcome, Report};
+use super::{Deploy, Host, Hosts, Outcome, Report, preflight::Deltas};
 use crate::{
     EventKind, HostFacts,
     keeper::Keeper,
@@ -26,11 +22,11 @@ use crate::{
 const TRIES: usize = 3;
 
 impl Deploy {
-    /// Takes the locks of all nodes that change, at once. `None` if one is refused; the others are given back.
+    /// Takes the locks of all nodes that change and are ready, at once. `None` if one is refused; the others are given back.
     pub(super) async fn lock(
         self: &Arc<Self>,
         hosts: &Hosts,
-        changing: &BTreeSet<NodeName>,
+        deltas: &Deltas,
         report: &mut Report,
     ) -> Option<Arc<Keeper>> {
         let claimant = Arc::new(Claimant {
@@ -40,7 +36,7 @@ impl Deploy {
             since: OffsetDateTime::now_utc().replace_nanosecond(0).ok()?.format(&Rfc3339).unwrap_or_default(),
         });
         let mut tasks = JoinSet::new();
-        for host in changing.iter().filter_map(|node| hosts.get(node)) {
+        for host in deltas.keys().filter_map(|node| hosts.get(node)) {
             let (this, host, claimant) = (Arc::clone(self), Arc::clone(host), Arc::clone(&claimant));
             tasks.spawn_blocking(move || (host.target.node.clone(), this.lock_one(&host, &claimant)));
         }

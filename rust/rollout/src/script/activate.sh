@@ -5,9 +5,16 @@
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
-lock=/var/lib/machinist/lock
+kept=/var/lib/machinist
+lock=$kept/lock
 other=nobody
 
+# What outlives a reset: the last activation and how it ended, so that anyone can tell later what this host went through.
+keep() {
+  printf 'run=%s\nfence=%s\nboot=%s\nnew=%s\nold=%s\nbefore=%s\nstate=%s\n' "$run" "$fence" \
+    "$(cat /proc/sys/kernel/random/boot_id)" "$new" "$old" "$before" "$*" >"$kept/activation.new"
+  sync "$kept/activation.new" && mv -f "$kept/activation.new" "$kept/activation"
+}
 say() {
   printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
 }
@@ -33,15 +40,18 @@ uptime_seconds() {
 }
 revert() {
   if [ -z "$old" ]; then
+    keep "failed $1"
     say "failed $1"
     exit 1
   fi
   say "reverting $1"
   timeout -k 5 "$activation_bound" "$old/bin/switch-to-configuration" test 9>&-
   case $? in
-    0 | 4) say "reverted $1" ;;
-    *) say "broken $1, and the old system could not be activated again" ;;
+    0 | 4) end="reverted $1" ;;
+    *) end="broken $1, and the old system could not be activated again" ;;
   esac
+  keep "$end"
+  say "$end"
   exit 1
 }
 
@@ -54,6 +64,7 @@ if [ -e "$directory/abort" ]; then
   exit 1
 fi
 failed_units >"$directory/failed.before"
+keep "activating"
 say "activating"
 timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test
 code=$?
@@ -95,4 +106,6 @@ if ! "$new/bin/switch-to-configuration" boot 9>&-; then
   if [ -n "$before" ]; then nix-env --profile "$profile" --set "$before" 9>&-; fi
   revert "the boot loader could not be installed"
 fi
+printf '%s\n' "$new" >"$kept/confirmed.new" && sync "$kept/confirmed.new" && mv -f "$kept/confirmed.new" "$kept/confirmed"
+keep "confirmed"
 say "confirmed"

@@ -40,6 +40,12 @@ pub struct Delta {
     pub bytes: u64,
 }
 
+/// Returns how many bytes must be free on the host for the copy.
+#[must_use]
+pub const fn room_for(delta: &Delta) -> u64 {
+    delta.bytes + SPARE
+}
+
 /// Asks the host which paths of the closure it lacks.
 ///
 /// # Errors
@@ -71,9 +77,9 @@ pub fn send(
         return Ok(());
     }
     if let Some(free) = free
-        && free < delta.bytes + SPARE
+        && free < room_for(delta)
     {
-        return Err(StepError::Full { free, needed: delta.bytes + SPARE });
+        return Err(StepError::Full { free, needed: room_for(delta) });
     }
     let mut export = nix.export(&delta.paths)?;
     let Some(stream) = export.take_stream() else {

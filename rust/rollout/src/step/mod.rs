@@ -12,8 +12,9 @@ use std::{sync::Arc, time::Duration};
 use machinist_model::NodeName;
 use machinist_remote::{Output, Remote, RemoteError, Request};
 use thiserror::Error;
+use time::OffsetDateTime;
 
-use crate::{HostFacts, host};
+use crate::{HostFacts, host, preflight};
 
 /// Opens connections to nodes.
 pub trait Connect: Send + Sync {
@@ -132,8 +133,14 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
 /// # Errors
 /// The connection fails.
 pub fn gather(remote: &dyn Remote) -> Result<HostFacts, StepError> {
+    let asked = OffsetDateTime::now_utc();
     let output = run(remote, "gather facts", host::GATHER, Duration::from_secs(30))?;
-    Ok(HostFacts::parse(&output.stdout_text()))
+    let answered = OffsetDateTime::now_utc();
+    let mut facts = HostFacts::parse(&output.stdout_text());
+    let milliseconds =
+        |time: OffsetDateTime| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+    facts.clock_skew = facts.clock.map(|clock| preflight::skew(milliseconds(asked), clock, milliseconds(answered)));
+    Ok(facts)
 }
 
 /// Runs a script that must succeed.

@@ -58,9 +58,8 @@ pub fn key_source(project: &Project, cluster: &Cluster, global: &Global) -> KeyS
                 match &*loaded {
                     Some(identities) => Arc::clone(identities),
                     None => {
-                        let fresh = identities(&global).map_err(|error| {
-                            Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
-                        })?;
+                        let fresh = identities(&global)
+                            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
                         Arc::clone(loaded.insert(Arc::new(fresh)))
                     }
                 }
@@ -82,9 +81,8 @@ fn keys_of(
     operators: &[machinist_model::Operator],
     wanted: &[String],
 ) -> Result<Vec<Key>, Failure> {
-    let failed = |error: machinist_pki::InventoryError| {
-        Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
-    };
+    let failed =
+        |error: machinist_pki::InventoryError| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint());
     let inventory = Inventory::read(directory).map_err(failed)?;
     let mut keys = Vec::new();
     for (leaf, entry) in inventory.nodes.get(node).into_iter().flatten() {

@@ -102,14 +102,7 @@ fn survey(project: &Project, cluster: &Cluster) -> Result<Survey, Failure> {
         .map_err(|error| Failure::from_error(Kind::Failed, &error))
 }
 
-fn update(
-    project: &Project,
-    cluster: &Cluster,
-    global: &Global,
-    policy: &Policy,
-    certs: PathBuf,
-    ui: Ui,
-) -> Outcome {
+fn update(project: &Project, cluster: &Cluster, global: &Global, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
     let now = OffsetDateTime::now_utc();
     let done = pki::update(&certs, cluster, policy, now, || identities(global)).map_err(|error| {
         let kind = match error {
