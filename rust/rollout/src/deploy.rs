@@ -1,7 +1,9 @@
 //! A deploy: gather, plan, lock, copy, then wave after wave.
 
+mod leader;
 pub mod locks;
 mod preflight;
+mod revert;
 mod roll;
 
 use std::{
@@ -13,7 +15,7 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
@@ -28,7 +30,7 @@ use crate::{
         gather,
         keys::{self, Key},
     },
-    waves::{self, Situation, Wave, WaveError},
+    waves::{self, Situation, Spread, Wave, WaveError},
 };
 
 /// Decrypts private keys of a node, by file name. Called only for keys that the node lacks.
@@ -84,6 +86,10 @@ pub struct Deploy {
 pub struct Traits {
     /// The Nix system, such as `x86_64-linux`.
     pub platform: String,
+    /// The zone: nodes of two zones never change in the same wave unless that is asked for.
+    pub zone: Option<String>,
+    /// Whether it takes traffic from outside.
+    pub ingress: bool,
 }
 
 /// What the person allows in a run.
@@ -91,10 +97,16 @@ pub struct Traits {
 pub struct Policy {
     /// Deploy over what no deploy brought to the hosts.
     pub accept_drift: bool,
+    /// How nodes without a vote are spread over waves.
+    pub spread: Spread,
+    /// Leave the nodes of a wave that failed as they are; without it those that were confirmed go back too.
+    pub no_revert: bool,
+    /// Confirm as soon as the new system runs, without gates and without a fresh connection.
+    pub no_rollback: bool,
 }
 
 /// What became of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// It runs and boots the system already.
@@ -115,7 +127,28 @@ pub enum Outcome {
     Failed {
         /// Why.
         why: String,
+        /// What the host runs now.
+        verdict: Verdict,
     },
+    /// It ran the new system well and went back to the one before, because another node of its wave failed.
+    Reverted {
+        /// Which one.
+        why: String,
+    },
+}
+
+/// What a host runs after something failed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// What it ran before: nothing was activated.
+    Untouched,
+    /// What it ran before: the host went back.
+    Reverted,
+    /// The new system, and going back failed.
+    Broken,
+    /// That could not be asked.
+    Unknown,
 }
 
 /// What became of all.
@@ -237,7 +270,11 @@ impl Deploy {
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), self.bootstrapped);
-        Situation { changing, members, unchanged_members, bootstrapped, leader }
+        let zone = |(node, traits): (&NodeName, &Traits)| Some((node.clone(), traits.zone.clone()?));
+        let zones = self.traits.iter().filter_map(zone).collect();
+        let ingress = self.traits.iter().filter(|(_, traits)| traits.ingress).map(|(node, _)| node.clone()).collect();
+        let spread = self.policy.spread.clone();
+        Situation { changing, members, unchanged_members, bootstrapped, leader, zones, ingress, spread }
     }
 
     /// Copies closures and keys to all hosts at once; running systems are not touched yet. Returns who is ready.
@@ -292,7 +329,7 @@ impl Deploy {
         let outcome = match error {
             StepError::Interrupted => Outcome::NotStarted { why: text },
             error if error.is_refusal() => Outcome::Refused { why: text },
-            _ => Outcome::Failed { why: text },
+            error => Outcome::Failed { why: text, verdict: error.verdict() },
         };
         report.nodes.insert(node.clone(), outcome);
     }

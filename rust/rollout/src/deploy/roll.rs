@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{Deploy, DeployError, Host, Hosts, Outcome, Report};
 use crate::{
-    EventKind,
+    EventKind, HostFacts,
     journal::Entry,
     keeper::Keeper,
     step::{
@@ -63,13 +63,14 @@ impl Deploy {
                 (host.target.node.clone(), begun.elapsed(), result)
             });
         }
-        let mut all_well = true;
+        let (mut all_well, mut changed) = (true, Vec::new());
         for (node, took, result) in tasks.join_all().await {
             match result {
                 Ok(()) => {
                     let text = format!("runs the new system ({:.1} s)", took.as_secs_f64());
                     self.events.node(&node, EventKind::Done { text });
                     report.nodes.insert(node.clone(), Outcome::Changed);
+                    changed.push(node.clone());
                 }
                 Err(error) => {
                     all_well = false;
@@ -77,6 +78,9 @@ impl Deploy {
                 }
             }
             self.record(&Entry::node(&node, report.nodes.get(&node)))?;
+        }
+        if !all_well && kind != WaveKind::Bootstrap && !self.policy.no_revert && !self.interrupt.is_set() {
+            self.revert(&changed, hosts, keeper, report).await?;
         }
         Ok(all_well)
     }
@@ -99,29 +103,51 @@ impl Deploy {
             if let Some(objection) = health.objection(node) {
                 return Err(StepError::Quorum(objection));
             }
+            self.move_leader(host, &health);
         }
         let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
         let token = keeper.token(node).ok_or_else(unlocked)?;
-        let system = host.target.system.clone();
-        let activation = Activation { node: node.clone(), system, token, bounds: self.bounds };
+        let (system, id) = (host.target.system.clone(), self.run.clone());
+        let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds };
         self.events.step(node, "activating");
-        keeper.activating(&activation);
-        activation.start(&*host.remote, &host.facts)?;
+        self.activate(&activation, host, &host.facts, keeper, whole)
+    }
+
+    /// Activates a system on a host, waits for the gates and confirms.
+    pub(super) fn activate(
+        &self,
+        activation: &Activation,
+        host: &Host,
+        facts: &HostFacts,
+        keeper: &Keeper,
+        whole: bool,
+    ) -> Result<(), StepError> {
+        let node = &activation.node;
+        // Once it has begun, only the host can say what became of it.
+        let unknown = |error: StepError| match error {
+            StepError::Remote(error) => StepError::Unknown { why: error.to_string() },
+            error => error,
+        };
+        keeper.activating(activation);
+        activation.start(&*host.remote, facts).map_err(unknown)?;
         let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
         if state != State::Waiting {
             return activation.verdict(state, &*host.remote);
         }
+        if self.policy.no_rollback {
+            return activation.confirm_at_once(&*host.remote, &self.connector).map_err(unknown);
+        }
         if self.members.contains_key(node) {
             self.events.step(node, "waiting for etcd to be healthy");
             // The gate asks over a fresh connection if the activation cut the first one.
-            let fresh = self.connector.connect(node)?;
+            let fresh = self.connector.connect(node).map_err(|error| unknown(error.into()))?;
             if let Err(closed) = gate::await_etcd(&*fresh, &self.members, node, whole, &self.interrupt) {
-                let state = activation.abort(&*fresh, &self.connector, &closed.to_string())?;
+                let state = activation.abort(&*fresh, &self.connector, &closed.to_string()).map_err(unknown)?;
                 return activation.verdict(state, &*fresh);
             }
         }
         self.events.step(node, "confirming over a fresh connection");
-        activation.confirm(&self.connector)
+        activation.confirm(&self.connector).map_err(unknown)
     }
 
     /// Asks etcd through any connected member, `away` only if there is no other.

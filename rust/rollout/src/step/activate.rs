@@ -31,7 +31,9 @@ pub struct Activation {
     pub node: NodeName,
     /// The system to activate.
     pub system: StorePath,
-    /// The lock under which it happens; its run is the identifier of this activation.
+    /// The identifier of this activation, of letters, digits and `-`: the run, or what follows from it.
+    pub id: String,
+    /// The lock under which it happens.
     pub token: Token,
     /// How long things may take.
     pub bounds: Bounds,
@@ -85,7 +87,7 @@ impl Activation {
     /// The directory of this activation on the host. It is in memory: a reset leaves nothing of it.
     #[must_use]
     pub fn directory(&self) -> String {
-        format!("/run/machinist/{}", self.token.run)
+        format!("/run/machinist/{}", self.id)
     }
 
     /// Puts a file into this activation's directory, which only root can enter.
@@ -99,7 +101,7 @@ impl Activation {
     }
 
     fn unit(&self) -> String {
-        format!("machinist-activate-{}", self.token.run)
+        format!("machinist-activate-{}", self.id)
     }
 
     /// Starts the activation.

@@ -14,7 +14,7 @@ use machinist_remote::{Output, Remote, RemoteError, Request};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{HostFacts, host, preflight};
+use crate::{HostFacts, deploy::Verdict, host, preflight};
 
 /// Opens connections to nodes.
 pub trait Connect: Send + Sync {
@@ -113,6 +113,17 @@ impl StepError {
             Self::Quorum(_) => Some("`machinist status` shows the members; bring them back first".to_owned()),
             Self::Locked(_) => Some("wait, or see who it is and what the node does: `machinist unlock`".to_owned()),
             Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// What the host runs after this error.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Reverted { .. } => Verdict::Reverted,
+            Self::Broken { .. } => Verdict::Broken,
+            Self::Unknown { .. } => Verdict::Unknown,
+            _ => Verdict::Untouched,
         }
     }
 
