@@ -74,6 +74,8 @@ pub enum Command {
     Deploy(command::deploy::DeployArgs),
     /// Put NixOS on a bare machine for the first time, with nixos-anywhere
     Install(command::install::InstallArgs),
+    /// Take the lock of a deploy that was left behind, after saying whose it is and what the node does
+    Unlock(command::unlock::UnlockArgs),
     /// Ask every node and the cluster how they are
     Status(command::status::StatusArgs),
     /// Machines on this computer, to try things

@@ -7,6 +7,7 @@ mod failure;
 mod files;
 mod progress;
 mod project;
+mod signals;
 mod ui;
 
 use std::process::ExitCode;

@@ -17,6 +17,22 @@ machinist-etcdctl --command-timeout=3s --dial-timeout=2s endpoint status --clust
 echo
 ";
 
+/// The script that gives the leadership to another member; it must ask the leader itself. Set before these lines:
+/// endpoint (the leader's URL) and heir (the member's identifier, hexadecimal).
+pub const MOVE_LEADER: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=10s --dial-timeout=2s --endpoints=\"$endpoint\" move-leader \"$heir\"
+";
+
+/// Returns the URL at which clients reach the member.
+#[must_use]
+pub fn client_url(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("https://{ip}:2379"),
+        IpAddr::V6(ip) => format!("https://[{ip}]:2379"),
+    }
+}
+
 /// How far a member's applied index may lag behind the leader's and still count as caught up. etcd itself calls a
 /// learner ready at 90 % of the leader's log; a voter in a healthy cluster is a few entries behind.
 const MAX_LAG: u64 = 500;
@@ -33,7 +49,7 @@ pub struct Health {
 }
 
 /// One voting member.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Member {
     /// Why it does not count as healthy. Empty means healthy.
     pub problems: Vec<String>,
@@ -41,6 +57,10 @@ pub struct Member {
     pub version: Option<String>,
     /// The size of its database in bytes, if it answered.
     pub database_bytes: Option<u64>,
+    /// Its identifier in the cluster that runs.
+    pub id: Option<u64>,
+    /// The last entry that it applied, if it answered.
+    pub applied: Option<u64>,
 }
 
 /// Why an answer cannot be used.
@@ -130,7 +150,8 @@ fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &B
         let problems = problems(found, status, newest, term);
         let version = status.map(|status| status.version.clone());
         let database_bytes = status.map(|status| status.db_size);
-        members.insert(name.clone(), Member { problems, version, database_bytes });
+        let (id, applied) = (found.map(|listed| listed.id), status.map(|status| status.raft_applied_index));
+        members.insert(name.clone(), Member { problems, version, database_bytes, id, applied });
     }
     let known = |listed: &&ListedMember| !expected.values().any(|ip| is_at(listed, *ip));
     let unmanaged = listed.iter().filter(known).map(|m| format!("{} ({})", m.name, m.peer_urls.join(", "))).collect();
@@ -204,6 +225,16 @@ impl Health {
         ))
     }
 
+    /// Returns the healthiest follower, with its identifier: the one that has applied most, by name among equals.
+    /// `None` if nobody leads or no other member is healthy.
+    #[must_use]
+    pub fn heir(&self) -> Option<(&NodeName, u64)> {
+        let leader = self.leader.as_ref()?;
+        let fit = self.members.iter().filter(|(name, member)| *name != leader && member.problems.is_empty());
+        let (name, member) = fit.max_by_key(|(name, member)| (member.applied, std::cmp::Reverse(*name)))?;
+        Some((name, member.id?))
+    }
+
     /// Returns the members that are not healthy, each with its problems in words.
     pub fn broken(&self) -> impl Iterator<Item = (&NodeName, String)> {
         let broken = self.members.iter().filter(|(_, member)| !member.problems.is_empty());
@@ -218,7 +249,7 @@ mod tests {
 
     use machinist_model::NodeName;
 
-    use super::{Health, ProbeError, assess};
+    use super::{Health, Member, ProbeError, assess};
 
     const MEMBERS: &str = r#"{"header":{"cluster_id":1,"member_id":2,"raft_term":3},"members":[
         {"ID":18446744073709551615,"name":"a","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["https://10.0.0.1:2379"]},
@@ -303,5 +334,31 @@ mod tests {
         let error = assess("\n", "x\nError: context deadline exceeded\n", &BTreeMap::new()).unwrap_err();
         assert_eq!(error.to_string(), "etcd gives no answer: Error: context deadline exceeded");
         assert!(matches!(assess("{}", "", &BTreeMap::new()), Err(ProbeError::Format(_))));
+    }
+
+    #[test]
+    fn the_heir_is_the_healthy_follower_that_applied_most() {
+        let heir = |statuses: &[String]| health(statuses).heir().map(|(name, id)| (name.to_string(), id));
+        let [a, b, c] = all();
+        assert_eq!(heir(&[a.clone(), b.clone(), c]), Some(("a".to_owned(), u64::MAX)));
+        assert_eq!(heir(&[a.clone(), b.clone(), status(3, 2, 101, "")]), Some(("c".to_owned(), 3)));
+        assert_eq!(heir(&[status(u64::MAX, 2, 1, ""), b.clone(), status(3, 2, 600, "")]), Some(("c".to_owned(), 3)));
+        assert_eq!(heir(&[b]), None, "nobody else is healthy");
+        assert_eq!(heir(&[status(u64::MAX, 0, 100, "")]), None, "nobody leads");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whoever_may_go_leaves_a_quorum_of_healthy_members(healthy in proptest::collection::vec(proptest::bool::ANY, 2..9), away in 0_usize..9) {
+            let name = |n: usize| NodeName::parse(&format!("n{n}")).unwrap();
+            let problems = |well: bool| if well { Vec::new() } else { vec!["does not answer".to_owned()] };
+            let member = |(n, well): (usize, &bool)| (name(n), Member { problems: problems(*well), ..Member::default() });
+            let members: BTreeMap<_, _> = healthy.iter().enumerate().map(member).collect();
+            let voters = members.len();
+            let health = Health { members, unmanaged: Vec::new(), leader: None };
+            let away = away % voters;
+            let left = healthy.iter().enumerate().filter(|(n, well)| **well && *n != away).count();
+            proptest::prop_assert_eq!(health.objection(&name(away)).is_none(), left >= voters / 2 + 1);
+        }
     }
 }

@@ -1,30 +1,36 @@
-//! A deploy: gather, plan, copy, then wave after wave.
+//! A deploy: gather, plan, lock, copy, then wave after wave.
+
+mod leader;
+pub mod locks;
+mod preflight;
+mod revert;
+mod roll;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
 };
 
-use machinist_control_plane::etcd::Health;
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+use self::preflight::Deltas;
 use crate::{
-    EventKind, Events, HostFacts,
+    EventKind, Events, HostFacts, Interrupt,
     journal::{Entry, Journal},
+    preflight::Problem,
     step::{
         Connector, StepError,
-        activate::{Activation, Bounds, State},
-        copy, gate, gather,
+        activate::Bounds,
+        gather,
         keys::{self, Key},
     },
-    waves::{self, Situation, Wave, WaveError, WaveKind},
+    waves::{self, Situation, Spread, Wave, WaveError},
 };
 
 /// Decrypts private keys of a node, by file name. Called only for keys that the node lacks.
@@ -65,18 +71,62 @@ pub struct Deploy {
     pub events: Events,
     /// Where the run is recorded.
     pub journal: Arc<Journal>,
+    /// Who runs it, `user@host`.
+    pub who: String,
+    /// Stops it.
+    pub interrupt: Interrupt,
+    /// What is known of the nodes beside their systems.
+    pub traits: BTreeMap<NodeName, Traits>,
+    /// What the person allows.
+    pub policy: Policy,
+}
+
+/// What decides how a node is treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// The Nix system, such as `x86_64-linux`.
+    pub platform: String,
+    /// The zone: nodes of two zones never change in the same wave unless that is asked for.
+    pub zone: Option<String>,
+    /// Whether it takes traffic from outside.
+    pub ingress: bool,
+}
+
+/// Returns the zone of each node that has one, and the nodes that take traffic from outside.
+pub(crate) fn zones_and_ingress(
+    traits: &BTreeMap<NodeName, Traits>,
+) -> (BTreeMap<NodeName, String>, BTreeSet<NodeName>) {
+    let zone = |(node, traits): (&NodeName, &Traits)| Some((node.clone(), traits.zone.clone()?));
+    let ingress = traits.iter().filter(|(_, traits)| traits.ingress).map(|(node, _)| node.clone());
+    (traits.iter().filter_map(zone).collect(), ingress.collect())
+}
+
+/// What the person allows in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Deploy over what no deploy brought to the hosts.
+    pub accept_drift: bool,
+    /// How nodes without a vote are spread over waves.
+    pub spread: Spread,
+    /// Leave the nodes of a wave that failed as they are; without it those that were confirmed go back too.
+    pub no_revert: bool,
+    /// Confirm as soon as the new system runs, without gates and without a fresh connection.
+    pub no_rollback: bool,
 }
 
 /// What became of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// It runs and boots the system already.
     Unchanged,
     /// It runs and boots the system now.
     Changed,
-    /// It was not touched, because a wave before it failed.
-    NotStarted,
+    /// It was not touched, because something before it failed.
+    NotStarted {
+        /// What.
+        why: String,
+    },
     /// It was not touched, because a check said no.
     Refused {
         /// Why.
@@ -86,7 +136,28 @@ pub enum Outcome {
     Failed {
         /// Why.
         why: String,
+        /// What the host runs now.
+        verdict: Verdict,
     },
+    /// It ran the new system well and went back to the one before, because another node of its wave failed.
+    Reverted {
+        /// Which one.
+        why: String,
+    },
+}
+
+/// What a host runs after something failed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// What it ran before: nothing was activated.
+    Untouched,
+    /// What it ran before: the host went back.
+    Reverted,
+    /// The new system, and going back failed.
+    Broken,
+    /// That could not be asked.
+    Unknown,
 }
 
 /// What became of all.
@@ -98,6 +169,10 @@ pub struct Report {
     pub waves: Vec<Wave>,
     /// Whether every voting member of etcd is healthy at the end. None if that was not asked.
     pub etcd_whole: Option<bool>,
+    /// Whether the person stopped it.
+    pub interrupted: bool,
+    /// What was wrong before anything was changed.
+    pub preflight: Vec<Problem>,
 }
 
 /// Why a deploy did not begin.
@@ -117,7 +192,7 @@ pub enum DeployError {
 /// A host that is connected and known.
 struct Host {
     target: Target,
-    remote: Box<dyn Remote>,
+    remote: Arc<dyn Remote>,
     facts: HostFacts,
 }
 
@@ -137,8 +212,16 @@ impl Deploy {
         let situation = this.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
         this.record(&Entry::planned(&report.waves))?;
-        let ready = this.prepare(&hosts, &changing, &mut report).await?;
-        this.roll(&hosts, &ready, &mut report).await?;
+        let deltas = this.survey(&hosts, &changing, &mut report).await?;
+        if this.preflight(&hosts, &deltas, &mut report)
+            && let Some(keeper) = this.lock(&hosts, &deltas, &mut report).await
+        {
+            let ready = this.prepare(&hosts, &deltas, &mut report).await;
+            let rolled = this.roll(&hosts, &ready, &keeper, &mut report).await;
+            this.unlock(keeper).await;
+            rolled?;
+        }
+        report.interrupted = this.interrupt.is_set();
         report.etcd_whole = this.final_health(&hosts).await;
         this.record(&Entry::ended(&report.nodes))?;
         Ok(report)
@@ -156,7 +239,7 @@ impl Deploy {
                 let host = connected.and_then(|remote| {
                     let facts = gather(&*remote)?;
                     ready_for_us(&facts, &target)?;
-                    Ok(Host { target, remote, facts })
+                    Ok(Host { target, remote: Arc::from(remote), facts })
                 });
                 (node, host)
             });
@@ -198,28 +281,21 @@ impl Deploy {
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), self.bootstrapped || runs);
-        Situation { changing, members, unchanged_members, bootstrapped, leader }
+        let (zones, ingress) = zones_and_ingress(&self.traits);
+        let spread = self.policy.spread.clone();
+        Situation { changing, members, unchanged_members, bootstrapped, leader, zones, ingress, spread }
     }
 
     /// Copies closures and keys to all hosts at once; running systems are not touched yet. Returns who is ready.
-    async fn prepare(
-        self: &Arc<Self>,
-        hosts: &Hosts,
-        changing: &BTreeSet<NodeName>,
-        report: &mut Report,
-    ) -> Result<BTreeSet<NodeName>, DeployError> {
-        let mut closures: BTreeMap<StorePath, Arc<Vec<StorePath>>> = BTreeMap::new();
+    async fn prepare(self: &Arc<Self>, hosts: &Hosts, deltas: &Deltas, report: &mut Report) -> BTreeSet<NodeName> {
         let mut tasks = JoinSet::new();
-        for host in changing.iter().filter_map(|node| hosts.get(node)) {
-            let system = &host.target.system;
-            if !closures.contains_key(system) {
-                let closure = self.nix.closure(std::slice::from_ref(system))?;
-                closures.insert(system.clone(), Arc::new(closure));
-            }
-            let (this, host) = (Arc::clone(self), Arc::clone(host));
-            let closure = closures.get(system).map(Arc::clone).unwrap_or_default();
+        for (node, delta) in deltas {
+            let Some(host) = hosts.get(node) else { continue };
+            let (this, host, delta) = (Arc::clone(self), Arc::clone(host), Arc::clone(delta));
             tasks.spawn_blocking(move || {
-                let result = this.deliver(&host, &closure);
+                let result = this.deliver(&host, &delta);
+                // What an interruption broke is not what went wrong.
+                let result = if this.interrupt.is_set() { Err(StepError::Interrupted) } else { result };
                 (host.target.node.clone(), result)
             });
         }
@@ -230,126 +306,19 @@ impl Deploy {
                 Err(error) => self.fail(report, &node, &error),
             }
         }
-        Ok(ready)
+        ready
     }
 
-    fn deliver(&self, host: &Host, closure: &[StorePath]) -> Result<(), StepError> {
+    fn put_keys(&self, host: &Host) -> Result<(), StepError> {
         let node = &host.target.node;
         let lacking: Vec<String> =
             host.target.keys.iter().filter(|key| !host.facts.keys.contains(*key)).cloned().collect();
-        if !lacking.is_empty() {
-            self.events.step(node, format!("putting {} private keys in place", lacking.len()));
-            let keys = (self.keys)(node, &lacking).map_err(StepError::Keys)?;
-            keys::put(&*host.remote, keys)?;
+        if lacking.is_empty() {
+            return Ok(());
         }
-        let delta = copy::delta(&self.nix, &*host.remote, closure)?;
-        if !delta.paths.is_empty() {
-            self.events.step(node, format!("copying {} of {} paths", delta.paths.len(), closure.len()));
-        }
-        let (events, name, total) = (self.events.clone(), node.clone(), delta.bytes);
-        let progress = move |bytes| events.node(&name, EventKind::Copied { bytes, total });
-        copy::send(&self.nix, &*host.remote, &delta, host.facts.store_free, progress)
-    }
-
-    /// Runs the waves. The first that fails ends the run.
-    async fn roll(
-        self: &Arc<Self>,
-        hosts: &Hosts,
-        ready: &BTreeSet<NodeName>,
-        report: &mut Report,
-    ) -> Result<(), DeployError> {
-        let mut stopped = false;
-        for wave in report.waves.clone() {
-            let nodes: Vec<&Arc<Host>> =
-                wave.nodes.iter().filter(|node| ready.contains(*node)).filter_map(|node| hosts.get(node)).collect();
-            if stopped {
-                let left = nodes.iter().map(|host| (host.target.node.clone(), Outcome::NotStarted));
-                report.nodes.extend(left);
-                continue;
-            }
-            stopped = !self.wave(wave.kind, &nodes, hosts, report).await?;
-        }
-        Ok(())
-    }
-
-    async fn wave(
-        self: &Arc<Self>,
-        kind: WaveKind,
-        nodes: &[&Arc<Host>],
-        hosts: &Hosts,
-        report: &mut Report,
-    ) -> Result<bool, DeployError> {
-        let mut tasks = JoinSet::new();
-        // A new cluster must be whole; if a member could not be prepared, those that come up need only be healthy.
-        let whole = kind == WaveKind::Bootstrap && nodes.len() == self.members.len();
-        for &host in nodes {
-            let (this, host, hosts) = (Arc::clone(self), Arc::clone(host), hosts.clone());
-            tasks.spawn_blocking(move || {
-                let begun = Instant::now();
-                let result = this.change(kind, &host, &hosts, whole);
-                (host.target.node.clone(), begun.elapsed(), result)
-            });
-        }
-        let mut all_well = true;
-        for (node, took, result) in tasks.join_all().await {
-            match result {
-                Ok(()) => {
-                    let text = format!("runs the new system ({:.1} s)", took.as_secs_f64());
-                    self.events.node(&node, EventKind::Done { text });
-                    report.nodes.insert(node.clone(), Outcome::Changed);
-                }
-                Err(error) => {
-                    all_well = false;
-                    self.fail(report, &node, &error);
-                }
-            }
-            self.record(&Entry::node(&node, report.nodes.get(&node)))?;
-        }
-        Ok(all_well)
-    }
-
-    /// Changes one host: the check right before, the activation, the gates, the confirmation.
-    fn change(&self, kind: WaveKind, host: &Host, hosts: &Hosts, whole: bool) -> Result<(), StepError> {
-        let node = &host.target.node;
-        if kind == WaveKind::Member {
-            let health = self.health(hosts, Some(node))?;
-            if let Some(objection) = health.objection(node) {
-                return Err(StepError::Quorum(objection));
-            }
-        }
-        let system = host.target.system.clone();
-        let activation = Activation { node: node.clone(), system, run: self.run.clone(), bounds: self.bounds };
-        self.events.step(node, "activating");
-        activation.start(&*host.remote, &host.facts)?;
-        let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
-        if state != State::Waiting {
-            return activation.verdict(state, &*host.remote);
-        }
-        if self.members.contains_key(node) {
-            self.events.step(node, "waiting for etcd to be healthy");
-            // The gate asks over a fresh connection if the activation cut the first one.
-            let fresh = self.connector.connect(node)?;
-            if let Err(closed) = gate::await_etcd(&*fresh, &self.members, node, whole) {
-                let state = activation.abort(&*fresh, &self.connector, &closed.to_string())?;
-                return activation.verdict(state, &*fresh);
-            }
-        }
-        self.events.step(node, "confirming over a fresh connection");
-        activation.confirm(&self.connector)
-    }
-
-    /// Asks etcd through any connected member, `away` only if there is no other.
-    fn health(&self, hosts: &Hosts, away: Option<&NodeName>) -> Result<Health, StepError> {
-        let mut askable: Vec<&Arc<Host>> = self.members.keys().filter_map(|member| hosts.get(member)).collect();
-        askable.sort_by_key(|host| Some(&host.target.node) == away);
-        let mut last = StepError::Gate("no etcd member can be asked".to_owned());
-        for host in askable {
-            match gate::etcd(&*host.remote, &self.members) {
-                Ok(health) => return Ok(health),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        self.events.step(node, format!("putting {} private keys in place", lacking.len()));
+        let keys = (self.keys)(node, &lacking).map_err(StepError::Keys)?;
+        keys::put(&*host.remote, keys)
     }
 
     async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<bool> {
@@ -366,7 +335,11 @@ impl Deploy {
         // The line begins with the node's name anyway.
         let text = text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned);
         self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
-        let outcome = if error.is_refusal() { Outcome::Refused { why: text } } else { Outcome::Failed { why: text } };
+        let outcome = match error {
+            StepError::Interrupted => Outcome::NotStarted { why: text },
+            error if error.is_refusal() => Outcome::Refused { why: text },
+            error => Outcome::Failed { why: text, verdict: error.verdict() },
+        };
         report.nodes.insert(node.clone(), outcome);
     }
 
@@ -383,11 +356,6 @@ pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), Ste
     }
     if facts.running.is_none() && !target.installs_itself {
         return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
-    }
-    if let Some(unit) = facts.activations.first() {
-        let what = format!("a free hand: another deploy is activating a system ({unit})");
-        let hint = "wait until it ends; an abandoned one reverts by itself".to_owned();
-        return Err(StepError::Lacks { what, hint });
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use machinist_nix::StorePath;
 use serde::Serialize;
 
+use crate::lock::Lock;
+
 pub use crate::script::GATHER;
 
 /// What is true on a host, as [`GATHER`] reports it.
@@ -28,8 +30,51 @@ pub struct HostFacts {
     pub keys: BTreeSet<String>,
     /// Units of activations that are under way.
     pub activations: BTreeSet<String>,
+    /// Free bytes in /boot where that is a mount of its own.
+    pub boot_free: Option<u64>,
+    /// The host's clock, in milliseconds since 1970.
+    #[serde(skip)]
+    pub clock: Option<i64>,
+    /// By how many milliseconds its clock is certainly off; positive is ahead.
+    pub clock_skew: Option<i64>,
+    /// The system that a deploy confirmed last.
+    pub confirmed: Option<StorePath>,
+    /// The last activation that a deploy began.
+    pub last: Option<Last>,
+    /// Seconds since this boot.
+    pub uptime: u64,
+    /// Who is changing the host.
+    pub lock: Lock,
     /// Programs that are needed and not there.
     pub lacks: BTreeSet<String>,
+}
+
+/// What the host recorded of the last activation; it outlives a reset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Last {
+    /// The run.
+    pub run: String,
+    /// The boot in which it was begun.
+    pub boot: String,
+    /// The system that was activated.
+    pub new: Option<StorePath>,
+    /// The system that ran before.
+    pub old: Option<StorePath>,
+    /// How far it came: `activating`, or how it ended, a word and a reason.
+    pub state: String,
+}
+
+impl Last {
+    fn read(&mut self, line: &str) {
+        match line.split_once('=') {
+            Some(("run", value)) => value.clone_into(&mut self.run),
+            Some(("boot", value)) => value.clone_into(&mut self.boot),
+            Some(("new", value)) => self.new = StorePath::parse(value).ok(),
+            Some(("old", value)) => self.old = StorePath::parse(value).ok(),
+            Some(("state", value)) => value.clone_into(&mut self.state),
+            _ => {}
+        }
+    }
 }
 
 impl HostFacts {
@@ -37,6 +82,7 @@ impl HostFacts {
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
+        let mut lock = String::new();
         for (key, value) in output.lines().filter_map(|line| line.split_once('=')) {
             let value = value.trim();
             if value.is_empty() {
@@ -52,10 +98,17 @@ impl HostFacts {
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
+                "boot_free" => facts.boot_free = value.parse().ok(),
+                "time" => facts.clock = value.parse::<i64>().ok(),
+                "confirmed" => facts.confirmed = StorePath::parse(value).ok(),
+                "last" => facts.last.get_or_insert_default().read(value),
+                "uptime" => facts.uptime = value.parse().unwrap_or(0),
+                "lock" => lock.extend([value, "\n"]),
                 "lacks" => drop(facts.lacks.insert(value.to_owned())),
                 _ => {}
             }
         }
+        facts.lock = Lock::parse(&lock);
         facts
     }
 
@@ -85,6 +138,9 @@ mod tests {
         let facts = HostFacts::parse(&text);
         assert_eq!(facts.running.as_ref().map(ToString::to_string), Some(format!("/nix/store/{hash}-a")));
         assert_eq!((facts.profile.as_ref(), facts.failed.len()), (None, 2));
+        assert_eq!(HostFacts::parse("lock=fence=3\nlock=run=r\n").lock.fence, 3);
+        let last = HostFacts::parse(&format!("last=run=r\nlast=new=/nix/store/{hash}-n\nlast=state=broken x\n")).last;
+        assert_eq!(last.map(|last| (last.run, last.state)), Some(("r".to_owned(), "broken x".to_owned())));
         assert!(facts.running.clone().is_some_and(|system| !facts.is_on(&system)));
     }
 }

@@ -8,10 +8,14 @@ pub mod event;
 pub mod host;
 pub mod install;
 pub mod journal;
+pub mod keeper;
+pub mod lock;
 pub mod plan;
+pub mod preflight;
 mod script;
 pub mod step;
 pub mod waves;
 
 pub use event::{Event, EventKind, Events};
 pub use host::HostFacts;
+pub use keeper::Interrupt;

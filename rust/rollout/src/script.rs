@@ -15,6 +15,8 @@ pub const AWAIT: &str = include_str!("script/await.sh");
 
 /// Tells what a plan compares: units, what is booted, the closure.
 pub const UNITS: &str = include_str!("script/units.sh");
+/// Takes, renews and releases the lock on a node.
+pub const LOCK: &str = include_str!("script/lock.sh");
 
 /// Returns the script with shell variables set in front of it, quoted.
 pub fn with(variables: &[(&str, &str)], script: &str) -> String {
@@ -32,11 +34,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, GATHER, START, UNITS, with};
+    use super::{ACTIVATE, AWAIT, GATHER, LOCK, START, UNITS, with};
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, GATHER, START, UNITS] {
+        for script in [ACTIVATE, AWAIT, GATHER, LOCK, START, UNITS] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }

@@ -23,8 +23,55 @@ pub enum WaveKind {
     Bootstrap,
     /// One member of a running etcd cluster.
     Member,
+    /// A few nodes without a vote that go before the others of their kind.
+    Canary,
     /// Nodes without a vote.
     Others,
+}
+
+/// How many nodes without a vote may be away at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// So many.
+    Nodes(usize),
+    /// So many of a hundred of those that change, at least one.
+    Percent(usize),
+}
+
+impl Limit {
+    /// Reads `3` or `25%`.
+    ///
+    /// # Errors
+    /// It is neither, or zero, or more than all.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (digits, percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
+        let wrong = || format!("`{text}` is neither a number of nodes such as 2 nor a part such as 25%");
+        match digits.parse::<usize>().map_err(|_| wrong())? {
+            0 => Err("0 would never change anything".to_owned()),
+            part @ 101.. if percent => Err(format!("{part}% is more than all")),
+            part if percent => Ok(Self::Percent(part)),
+            count => Ok(Self::Nodes(count)),
+        }
+    }
+
+    fn of(self, all: usize) -> usize {
+        match self {
+            Self::Nodes(count) => count,
+            Self::Percent(part) => (all.saturating_mul(part) / 100).max(1),
+        }
+    }
+}
+
+/// How nodes without a vote are spread over waves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// How many may be away at the same time; all of a zone if not said.
+    pub max_unavailable: Option<Limit>,
+    /// How many go first, one wave before all others.
+    pub canary: usize,
+    /// Whether a wave may take nodes of several zones.
+    pub across_zones: bool,
 }
 
 /// What decides the order.
@@ -40,6 +87,12 @@ pub struct Situation {
     pub bootstrapped: bool,
     /// The leader, if known.
     pub leader: Option<NodeName>,
+    /// The zone of each node that has one.
+    pub zones: BTreeMap<NodeName, String>,
+    /// The nodes that take traffic from outside: they go last.
+    pub ingress: BTreeSet<NodeName>,
+    /// How nodes without a vote are spread.
+    pub spread: Spread,
 }
 
 /// Why there is no safe order.
@@ -58,7 +111,7 @@ pub enum WaveError {
 }
 
 /// Returns the waves: a new cluster's members together; a running cluster's members one at a time with the leader
-/// last; then everyone else.
+/// last; then everyone else, the canary first, zone after zone, what takes traffic from outside last.
 ///
 /// # Errors
 /// The cluster is new and the targets cannot form a quorum.
@@ -68,7 +121,9 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     let others: Vec<NodeName> = changing.difference(members).cloned().collect();
     let mut waves = Vec::new();
     if situation.bootstrapped {
-        voters.sort_by_key(|name| (situation.leader.as_ref() == Some(name), name.clone()));
+        voters.sort_by_key(|name| {
+            (situation.leader.as_ref() == Some(name), situation.ingress.contains(name), name.clone())
+        });
         waves.extend(voters.into_iter().map(|name| Wave { kind: WaveKind::Member, nodes: vec![name] }));
     } else if !voters.is_empty() {
         let up = voters.len() + situation.unchanged_members.len();
@@ -78,10 +133,33 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
         }
         waves.push(Wave { kind: WaveKind::Bootstrap, nodes: voters });
     }
-    if !others.is_empty() {
-        waves.push(Wave { kind: WaveKind::Others, nodes: others });
-    }
+    waves.extend(spread(situation, others));
     Ok(waves)
+}
+
+fn spread(situation: &Situation, others: Vec<NodeName>) -> Vec<Wave> {
+    let Situation { zones, ingress, spread, .. } = situation;
+    let limit = spread.max_unavailable.map_or(usize::MAX, |limit| limit.of(others.len()));
+    let (outer, mut inner): (Vec<NodeName>, Vec<NodeName>) =
+        others.into_iter().partition(|name| ingress.contains(name));
+    let mut waves = Vec::new();
+    let canary: Vec<NodeName> = inner.drain(..spread.canary.min(inner.len())).collect();
+    waves.extend(canary.chunks(limit.min(canary.len().max(1))).map(|chunk| wave(WaveKind::Canary, chunk)));
+    for nodes in [inner, outer] {
+        let mut groups: BTreeMap<Option<&String>, Vec<NodeName>> = BTreeMap::new();
+        for node in nodes {
+            let zone = if spread.across_zones { None } else { zones.get(&node) };
+            groups.entry(zone).or_default().push(node);
+        }
+        for group in groups.values() {
+            waves.extend(group.chunks(limit.min(group.len())).map(|chunk| wave(WaveKind::Others, chunk)));
+        }
+    }
+    waves
+}
+
+fn wave(kind: WaveKind, nodes: &[NodeName]) -> Wave {
+    Wave { kind, nodes: nodes.to_vec() }
 }
 
 /// Returns the position of each node's wave, from 1.
@@ -98,7 +176,7 @@ mod tests {
 
     use machinist_model::NodeName;
 
-    use super::{Situation, WaveError, waves};
+    use super::{Limit, Situation, Spread, Wave, WaveError, waves};
 
     fn names(text: &str) -> BTreeSet<NodeName> {
         text.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
@@ -140,5 +218,76 @@ mod tests {
         let mut situation = situation("c", false);
         situation.unchanged_members = names("a b");
         check(&situation, &[&["c"]]);
+    }
+
+    /// Six workers, two in each zone, of which `i1` takes traffic from outside.
+    fn fleet(spread: Spread) -> Situation {
+        let zone = |(name, zone): (&str, &str)| (NodeName::parse(name).unwrap(), zone.to_owned());
+        let zones = [("w1", "a"), ("w2", "b"), ("w3", "a"), ("w4", "b"), ("w5", "a"), ("i1", "a")].map(zone).into();
+        Situation { zones, ingress: names("i1"), spread, ..situation("w1 w2 w3 w4 w5 i1", true) }
+    }
+
+    #[test]
+    fn workers_go_zone_after_zone_and_ingress_last() {
+        check(&fleet(Spread::default()), &[&["w1", "w3", "w5"], &["w2", "w4"], &["i1"]]);
+    }
+
+    #[test]
+    fn no_more_than_allowed_are_away_at_once() {
+        let max = |text: &str| Spread { max_unavailable: Some(Limit::parse(text).unwrap()), ..Spread::default() };
+        check(&fleet(max("2")), &[&["w1", "w3"], &["w5"], &["w2", "w4"], &["i1"]]);
+        check(&fleet(max("50%")), &[&["w1", "w3", "w5"], &["w2", "w4"], &["i1"]]);
+        check(&fleet(max("1%")), &[&["w1"], &["w3"], &["w5"], &["w2"], &["w4"], &["i1"]]);
+        let across = Spread { across_zones: true, ..max("3") };
+        check(&fleet(across), &[&["w1", "w2", "w3"], &["w4", "w5"], &["i1"]]);
+    }
+
+    #[test]
+    fn the_canary_goes_first_and_never_is_more_than_there_are() {
+        let canary = |canary| Spread { canary, ..Spread::default() };
+        check(&fleet(canary(1)), &[&["w1"], &["w3", "w5"], &["w2", "w4"], &["i1"]]);
+        check(&fleet(canary(9)), &[&["w1", "w2", "w3", "w4", "w5"], &["i1"]]);
+        check(&situation("a b", true), &[&["a"], &["b"]]);
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_a_part_and_neither_nothing_nor_more_than_all() {
+        assert_eq!((Limit::parse("3"), Limit::parse("25%")), (Ok(Limit::Nodes(3)), Ok(Limit::Percent(25))));
+        for wrong in ["0", "0%", "101%", "-1", "x", "", "%"] {
+            assert!(Limit::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Each node changes exactly once, a running cluster never loses two voters at once, and the leader is the last
+        /// of them, whatever the situation.
+        #[test]
+        fn no_wave_breaks_quorum(
+            changing in proptest::collection::btree_set(0_u8..12, 0..12),
+            members in proptest::collection::btree_set(0_u8..12, 1..8),
+            leader in 0_u8..12, zones in proptest::collection::vec(0_u8..3, 12), ingress in 0_u8..12,
+            max in 0_usize..5, canary in 0_usize..4, across_zones in proptest::bool::ANY,
+        ) {
+            let name = |n: u8| NodeName::parse(&format!("n{n}")).unwrap();
+            let all = |set: &BTreeSet<u8>| set.iter().copied().map(name).collect::<BTreeSet<_>>();
+            let situation = Situation {
+                changing: all(&changing), members: all(&members), bootstrapped: true, leader: Some(name(leader)),
+                zones: (0..12).zip(&zones).map(|(n, zone)| (name(n), zone.to_string())).collect(),
+                ingress: [name(ingress)].into(),
+                spread: Spread { max_unavailable: (max > 0).then_some(Limit::Nodes(max)), canary, across_zones },
+                ..Situation::default()
+            };
+            let waves = waves(&situation).unwrap();
+            let voters = |wave: &Wave| wave.nodes.iter().filter(|node| situation.members.contains(*node)).count();
+            proptest::prop_assert!(waves.iter().all(|wave| voters(wave) <= 1 && (voters(wave) == 0 || wave.nodes.len() == 1)));
+            proptest::prop_assert!(waves.iter().all(|wave| max == 0 || wave.nodes.len() <= max));
+            let mut seen: Vec<NodeName> = waves.iter().flat_map(|wave| wave.nodes.clone()).collect();
+            let last_voter = seen.iter().filter(|node| situation.members.contains(*node)).next_back().cloned();
+            if situation.changing.contains(&name(leader)) && situation.members.contains(&name(leader)) {
+                proptest::prop_assert_eq!(last_voter, Some(name(leader)));
+            }
+            seen.sort();
+            proptest::prop_assert_eq!(seen, situation.changing.iter().cloned().collect::<Vec<_>>());
+        }
     }
 }

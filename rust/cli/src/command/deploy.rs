@@ -6,13 +6,15 @@ use std::{
 };
 
 use clap::Args;
-use machinist_model::{Cluster, NodeName, Provider, RecordedState};
+use machinist_model::{Cluster, Node, NodeName, Provider, RecordedState, Role};
 use machinist_nix::{FlakeRef, StorePath};
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
-    deploy::{Deploy, Outcome as NodeOutcome, Report, Target},
+    Interrupt,
+    deploy::{Deploy, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
     journal::Journal,
     step::{Connector, activate::Bounds},
+    waves::{Limit, Spread},
 };
 use time::{OffsetDateTime, macros::format_description};
 
@@ -23,6 +25,7 @@ use crate::{
     failure::{Failure, Kind, OrFail, Outcome},
     progress,
     project::Project,
+    signals,
     ui::{Tone, Ui},
 };
 
@@ -40,6 +43,30 @@ pub struct DeployArgs {
     /// Seconds that a host waits for the confirmation before it reverts
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     confirm_timeout: u64,
+
+    /// Confirm without gates and without a fresh connection: a system that locks you out stays
+    #[arg(long)]
+    no_rollback: bool,
+
+    /// How many nodes without a vote in etcd may change at the same time, such as 2 or 25%; a whole zone if not said
+    #[arg(long, value_name = "N|P%", value_parser = Limit::parse)]
+    max_unavailable: Option<Limit>,
+
+    /// How many nodes without a vote go first, in a wave of their own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    canary: usize,
+
+    /// Let nodes of several zones change at the same time
+    #[arg(long)]
+    across_zones: bool,
+
+    /// Leave nodes that run the new system well as they are when another node of their wave fails
+    #[arg(long)]
+    no_revert: bool,
+
+    /// Go on although a host runs or boots what no deploy brought there
+    #[arg(long)]
+    accept_drift: bool,
 
     /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
     #[arg(long, value_name = "FINGERPRINT")]
@@ -102,6 +129,18 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     Ok(ExitCode::from(exit_code(&report)))
 }
 
+impl DeployArgs {
+    fn policy(&self) -> Policy {
+        let Self { max_unavailable, canary, across_zones, .. } = *self;
+        Policy {
+            accept_drift: self.accept_drift,
+            spread: Spread { max_unavailable, canary, across_zones },
+            no_revert: self.no_revert,
+            no_rollback: self.no_rollback,
+        }
+    }
+}
+
 impl Run<'_> {
     /// Generates, builds and rolls out once.
     fn pass(&self, state: &RecordedState) -> Result<Report, Failure> {
@@ -130,9 +169,19 @@ impl Run<'_> {
             nix: self.project.nix.clone(),
             events: progress::events(self.ui, &self.nodes),
             journal: Arc::new(journal),
+            who: signals::who(),
+            interrupt: Interrupt::default(),
+            traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
+            policy: self.args.policy(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
-        runtime.block_on(deploy.run()).map_err(|error| Failure::from_error(Kind::Refused, &error))
+        let result = runtime.block_on(async {
+            signals::stop_on(deploy.interrupt.clone(), self.ui);
+            deploy.run().await
+        });
+        // A thread may still wait for a host that hangs: what it would say matters to nobody now.
+        runtime.shutdown_background();
+        result.map_err(|error| Failure::from_error(Kind::Refused, &error))
     }
 
     /// After the first quorum: records it, so that no node is ever again told to form a new cluster, and brings that
@@ -142,6 +191,9 @@ impl Run<'_> {
         state.etcd.bootstrapped = true;
         state.etcd.members = self.cluster.etcd_members().map(|node| node.name.clone()).collect();
         self.project.record(&state)?;
+        if first.interrupted {
+            return Ok(first);
+        }
         if !self.ui.json {
             self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
         }
@@ -172,9 +224,15 @@ impl Run<'_> {
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
         let seconds = took.as_secs_f64();
         self.ui.result(&format!("{changed} changed, {unchanged} unchanged{failed}{etcd} ({seconds:.1} s)"));
+        if left > 0 {
+            self.ui.story(&format!("now {}", standing(report)));
+        }
+        if report.interrupted {
+            self.ui.story("the run was stopped; every host runs and boots one whole system. Deploy again to go on");
+        }
         for (node, outcome) in &report.nodes {
-            if *outcome == NodeOutcome::NotStarted {
-                self.ui.story(&format!("{node} was not touched: a wave before it failed"));
+            if let NodeOutcome::NotStarted { why } = outcome {
+                self.ui.story(&format!("{node} was not touched: {why}"));
             }
         }
     }
@@ -224,17 +282,43 @@ pub fn targets(
     Ok(systems.iter().map(target).collect())
 }
 
+/// Returns what decides how the node is treated.
+pub fn traits(node: &Node) -> Traits {
+    Traits {
+        platform: node.system.clone(),
+        zone: node.labels.get("zone").cloned(),
+        ingress: node.roles.contains(&Role::Ingress),
+    }
+}
+
+/// Says which nodes run what, after not all went well.
+fn standing(report: &Report) -> String {
+    let runs = |outcome: &NodeOutcome| match outcome {
+        NodeOutcome::Changed | NodeOutcome::Unchanged => "the new system runs on",
+        NodeOutcome::Failed { verdict: Verdict::Broken, .. } => "a system that could not be reverted runs on",
+        NodeOutcome::Failed { verdict: Verdict::Unknown, .. } => "it is not known what runs on",
+        _ => "the system before runs on",
+    };
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (node, outcome) in &report.nodes {
+        groups.entry(runs(outcome)).or_default().push(node.as_str());
+    }
+    let parts: Vec<String> = groups.iter().map(|(runs, nodes)| format!("{runs} {}", nodes.join(", "))).collect();
+    parts.join("; ")
+}
+
 /// The time, to the millisecond: sorts, and two runs of one operator never share it.
-fn run_id() -> String {
+pub fn run_id() -> String {
     let format = format_description!("[year][month][day]t[hour][minute][second]-[subsecond digits:3]");
     OffsetDateTime::now_utc().format(format).unwrap_or_else(|_| std::process::id().to_string())
 }
 
 fn exit_code(report: &Report) -> u8 {
     let any = |wanted: fn(&NodeOutcome) -> bool| report.nodes.values().any(wanted);
-    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. })) {
+    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. } | NodeOutcome::Reverted { .. })) || report.interrupted
+    {
         Kind::Failed.code()
-    } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted)) {
+    } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted { .. })) {
         Kind::Refused.code()
     } else if report.etcd_whole == Some(false) {
         Kind::Failed.code()

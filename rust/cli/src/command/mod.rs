@@ -10,6 +10,7 @@ pub mod install;
 pub mod plan;
 pub mod sandbox;
 pub mod status;
+pub mod unlock;
 
 use crate::{
     args::{Cli, Command},
@@ -29,6 +30,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
+        Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
     }

@@ -107,6 +107,7 @@ fn survey(
     let survey = Survey {
         targets: deploy::targets(project, cluster, &systems)?,
         members: cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect(),
+        traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
         connector: connect::connector(project, cluster, global, None)?,
         nix: project.nix.clone(),

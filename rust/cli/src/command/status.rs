@@ -81,10 +81,11 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
 }
 
-type Asked = Result<(Box<dyn Remote>, HostFacts), StepError>;
+/// A node that answered, or why it did not.
+pub type Asked = Result<(Box<dyn Remote>, HostFacts), StepError>;
 
 /// Asks all nodes at once.
-fn ask(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeName, Asked>, Failure> {
+pub fn ask(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeName, Asked>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
     Ok(runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();

@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{
     HostFacts,
-    deploy::{Target, chain, ready_for_us},
+    deploy::{Target, Traits, chain, ready_for_us, zones_and_ingress},
     step::{Connector, StepError, copy, gate, gather},
-    waves::{self, Situation, Wave},
+    waves::{self, Situation, Spread, Wave},
 };
 
 /// A plan to be made.
@@ -38,6 +38,8 @@ pub struct Survey {
     pub targets: Vec<Target>,
     /// All voting members of etcd with their addresses, targets or not.
     pub members: BTreeMap<NodeName, IpAddr>,
+    /// What decides how each node is treated.
+    pub traits: BTreeMap<NodeName, Traits>,
     /// Whether the members formed a quorum once, as recorded.
     pub bootstrapped: bool,
     /// Reaches nodes.
@@ -55,7 +57,7 @@ struct Asked {
 impl Survey {
     /// Asks all hosts at once, and says what a deploy would change. What goes wrong with a host is that host's plan.
     pub async fn run(self) -> Plan {
-        let Self { targets, members, bootstrapped, connector, nix } = self;
+        let Self { targets, members, traits, bootstrapped, connector, nix } = self;
         let mut tasks = JoinSet::new();
         for target in targets {
             let (connector, nix) = (connector.clone(), nix.clone());
@@ -82,7 +84,7 @@ impl Survey {
         let asking = move || bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
         // Without an answer, whatever the reason, etcd counts as not asked.
         let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
-        assemble(nodes, names, bootstrapped, health.as_ref())
+        assemble(nodes, names, &traits, bootstrapped, health.as_ref())
     }
 }
 
@@ -168,6 +170,7 @@ fn health(
 fn assemble(
     nodes: BTreeMap<NodeName, NodePlan>,
     members: BTreeSet<NodeName>,
+    traits: &BTreeMap<NodeName, Traits>,
     bootstrapped: bool,
     health: Option<&Health>,
 ) -> Plan {
@@ -179,8 +182,17 @@ fn assemble(
     let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
-    let situation =
-        Situation { changing, members: members.clone(), unchanged_members, bootstrapped, leader: leader.clone() };
+    let (zones, ingress) = zones_and_ingress(traits);
+    let situation = Situation {
+        changing,
+        members: members.clone(),
+        unchanged_members,
+        bootstrapped,
+        leader: leader.clone(),
+        zones,
+        ingress,
+        spread: Spread::default(),
+    };
     let (waves, refusal) = match waves::waves(&situation) {
         Ok(waves) => (waves, None),
         Err(error) => (Vec::new(), Some(error.to_string())),

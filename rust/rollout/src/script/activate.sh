@@ -1,13 +1,35 @@
 # Runs on the host in a transient unit, so that it outlives the connection that started it. Any end but the last line
 # leaves the old system running, and the old system is what boots until then: a reset at any moment ends on a whole one.
 # Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
-# activation_bound and confirm_bound in seconds.
+# activation_bound and confirm_bound in seconds, fence and run: the lock that this activation was started under.
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
+kept=/var/lib/machinist
+lock=$kept/lock
+other=nobody
 
+# What outlives a reset: the last activation and how it ended, so that anyone can tell later what this host went through.
+keep() {
+  printf 'run=%s\nfence=%s\nboot=%s\nnew=%s\nold=%s\nbefore=%s\nstate=%s\n' "$run" "$fence" \
+    "$(cat /proc/sys/kernel/random/boot_id)" "$new" "$old" "$before" "$*" >"$kept/activation.new"
+  sync "$kept/activation.new" && mv -f "$kept/activation.new" "$kept/activation"
+}
 say() {
   printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
+}
+# Whether the run that started this still holds the node's lock. Another one with a higher counter has taken over
+# otherwise, and must not find the node changing under its hands.
+holds() {
+  found_fence='' found_run=''
+  while IFS= read -r line; do
+    case $line in
+      fence=*) found_fence=${line#fence=} ;;
+      run=*) found_run=${line#run=} ;;
+      who=*) other=${line#who=} ;;
+    esac
+  done 2>/dev/null <"$lock"
+  [ "$found_fence" = "$fence" ] && [ "$found_run" = "$run" ]
 }
 failed_units() {
   systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sort
@@ -18,19 +40,31 @@ uptime_seconds() {
 }
 revert() {
   if [ -z "$old" ]; then
+    keep "failed $1"
     say "failed $1"
     exit 1
   fi
   say "reverting $1"
-  timeout -k 5 "$activation_bound" "$old/bin/switch-to-configuration" test
+  timeout -k 5 "$activation_bound" "$old/bin/switch-to-configuration" test 9>&-
   case $? in
-    0 | 4) say "reverted $1" ;;
-    *) say "broken $1, and the old system could not be activated again" ;;
+    0 | 4) end="reverted $1" ;;
+    *) end="broken $1, and the old system could not be activated again" ;;
   esac
+  keep "$end"
+  say "$end"
   exit 1
 }
 
+if ! holds; then
+  say "refused the lock of this run is gone ($other holds it now)"
+  exit 1
+fi
+if [ -e "$directory/abort" ]; then
+  say "reverted $(cat "$directory/abort") before it began"
+  exit 1
+fi
 failed_units >"$directory/failed.before"
+keep "activating"
 say "activating"
 timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test
 code=$?
@@ -51,17 +85,27 @@ while ! [ -e "$directory/confirm" ]; do
   if [ -e "$directory/abort" ]; then
     revert "$(cat "$directory/abort")"
   fi
+  if ! holds; then
+    revert "the lock of this run is gone ($other holds it now)"
+  fi
   if [ "$(uptime_seconds)" -ge "$deadline" ]; then
     revert "no confirmation came over a fresh connection within $confirm_bound s"
   fi
   sleep 0.05
 done
 
-if ! nix-env --profile "$profile" --set "$new"; then
+# From here to the end nobody takes the lock over.
+exec 9>"$lock.guard"
+if ! flock -w 30 9 || ! holds; then
+  revert "the lock of this run is gone ($other holds it now)"
+fi
+if ! nix-env --profile "$profile" --set "$new" 9>&-; then
   revert "the profile could not be set"
 fi
-if ! "$new/bin/switch-to-configuration" boot; then
-  if [ -n "$before" ]; then nix-env --profile "$profile" --set "$before"; fi
+if ! "$new/bin/switch-to-configuration" boot 9>&-; then
+  if [ -n "$before" ]; then nix-env --profile "$profile" --set "$before" 9>&-; fi
   revert "the boot loader could not be installed"
 fi
+printf '%s\n' "$new" >"$kept/confirmed.new" && sync "$kept/confirmed.new" && mv -f "$kept/confirmed.new" "$kept/confirmed"
+keep "confirmed"
 say "confirmed"

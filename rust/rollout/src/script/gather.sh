@@ -1,10 +1,13 @@
 # Says what is true on this host, a `key=value` a line. Changes nothing.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+echo "time=$(date +%s%3N)"
 echo "boot=$(cat /proc/sys/kernel/random/boot_id)"
+echo "uptime=$(cut -d. -f1 /proc/uptime)"
 echo "arch=$(uname -m)"
 echo "running=$(readlink -f /run/current-system 2>/dev/null)"
 echo "profile=$(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
 echo "store_free=$(df -B1 --output=avail /nix/store 2>/dev/null | tail -n 1 | tr -d ' ')"
+if mountpoint -q /boot; then echo "boot_free=$(df -B1 --output=avail /boot 2>/dev/null | tail -n 1 | tr -d ' ')"; fi
 if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
@@ -17,3 +20,13 @@ done
 for unit in $(systemctl list-units --plain --no-legend --no-pager 'machinist-activate-*' 2>/dev/null | cut -d' ' -f1); do
   echo "activation=$unit"
 done
+while IFS= read -r line; do
+  echo "last=$line"
+done 2>/dev/null </var/lib/machinist/activation
+while IFS= read -r line; do
+  echo "confirmed=$line"
+done 2>/dev/null </var/lib/machinist/confirmed
+while IFS= read -r line; do
+  echo "lock=$line"
+done 2>/dev/null </var/lib/machinist/lock
+true

@@ -6,7 +6,7 @@ use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteDirectory, RemoteEntry, RemoteError, RemoteFile, Request, put_files};
 
-use super::{Connector, StepError, run};
+use super::{Connector, StepError, lock::Token, run};
 use crate::{HostFacts, script};
 
 /// How long things may take on the host.
@@ -31,8 +31,10 @@ pub struct Activation {
     pub node: NodeName,
     /// The system to activate.
     pub system: StorePath,
-    /// The identifier of the run, of letters, digits and `-`.
-    pub run: String,
+    /// The identifier of this activation, of letters, digits and `-`: the run, or what follows from it.
+    pub id: String,
+    /// The lock under which it happens.
+    pub token: Token,
     /// How long things may take.
     pub bounds: Bounds,
 }
@@ -46,6 +48,8 @@ pub enum State {
     Confirmed,
     /// The old system runs again.
     Reverted(String),
+    /// The host did nothing: another run holds its lock.
+    Refused(String),
     /// The activation failed and there was nothing to go back to.
     Failed(String),
     /// The activation failed and going back failed too.
@@ -69,6 +73,7 @@ impl State {
             "waiting" => Self::Waiting,
             "confirmed" => Self::Confirmed,
             "reverted" => Self::Reverted(rest),
+            "refused" => Self::Refused(rest),
             "failed" => Self::Failed(rest),
             "broken" => Self::Broken(rest),
             "died" => Self::Died(rest),
@@ -82,7 +87,7 @@ impl Activation {
     /// The directory of this activation on the host. It is in memory: a reset leaves nothing of it.
     #[must_use]
     pub fn directory(&self) -> String {
-        format!("/run/machinist/{}", self.run)
+        format!("/run/machinist/{}", self.id)
     }
 
     /// Puts a file into this activation's directory, which only root can enter.
@@ -96,7 +101,7 @@ impl Activation {
     }
 
     fn unit(&self) -> String {
-        format!("machinist-activate-{}", self.run)
+        format!("machinist-activate-{}", self.id)
     }
 
     /// Starts the activation.
@@ -115,6 +120,8 @@ impl Activation {
                 ("directory", &directory),
                 ("activation_bound", &seconds(self.bounds.activation)),
                 ("confirm_bound", &seconds(self.bounds.confirmation)),
+                ("fence", &self.token.fence.to_string()),
+                ("run", &self.token.run),
             ],
             script::ACTIVATE,
         );
@@ -153,12 +160,20 @@ impl Activation {
         Ok(State::parse(&output.stdout_text()))
     }
 
+    /// Tells the host to go back as soon as the new system runs.
+    ///
+    /// # Errors
+    /// The host cannot be reached; it then goes back by itself when the confirmation stays away.
+    pub fn ask_to_abort(&self, remote: &dyn Remote, why: &str) -> Result<(), RemoteError> {
+        self.put(remote, "abort", why.to_owned())
+    }
+
     /// Tells the host to go back at once, and waits until it did.
     ///
     /// # Errors
     /// The host cannot be reached; it then goes back by itself when the confirmation stays away.
     pub fn abort(&self, remote: &dyn Remote, connector: &Connector, why: &str) -> Result<State, StepError> {
-        self.put(remote, "abort", why.to_owned())?;
+        self.ask_to_abort(remote, why)?;
         self.wait(remote, connector, "starting|activating|waiting|reverting")
     }
 

@@ -1,5 +1,7 @@
 //! Confirms a new system over a fresh connection: proof that the host still lets one in.
 
+use machinist_remote::Remote;
+
 use super::{
     Connector, StepError,
     activate::{Activation, State},
@@ -12,19 +14,28 @@ impl Activation {
     /// No new connection can be had (the host goes back by itself), or the host went back.
     pub fn confirm(&self, connector: &Connector) -> Result<(), StepError> {
         let fresh = connector.connect(&self.node)?;
-        self.put(&*fresh, "confirm", String::new())?;
-        let state = self.wait(&*fresh, connector, "waiting|reverting")?;
-        self.verdict(state, &*fresh)
+        self.confirm_at_once(&*fresh, connector)
+    }
+
+    /// Confirms over the given connection, which proves nothing about the host's letting new ones in.
+    ///
+    /// # Errors
+    /// The connection fails, or the host went back.
+    pub fn confirm_at_once(&self, remote: &dyn Remote, connector: &Connector) -> Result<(), StepError> {
+        self.put(remote, "confirm", String::new())?;
+        let state = self.wait(remote, connector, "waiting|reverting")?;
+        self.verdict(state, remote)
     }
 
     /// Turns a lasting state into a verdict, with the journal where something failed.
     ///
     /// # Errors
     /// The state is any but confirmed.
-    pub fn verdict(&self, state: State, remote: &dyn machinist_remote::Remote) -> Result<(), StepError> {
+    pub fn verdict(&self, state: State, remote: &dyn Remote) -> Result<(), StepError> {
         match state {
             State::Confirmed => Ok(()),
             State::Reverted(why) => Err(StepError::Reverted { why, log: self.log(remote) }),
+            State::Refused(why) => Err(StepError::Locked(why)),
             State::Failed(why) => {
                 let why = format!("{why} (no older system to go back to)");
                 Err(StepError::Broken { why, log: self.log(remote) })

@@ -61,7 +61,7 @@ pub fn delta(nix: &Nix, remote: &dyn Remote, closure: &[StorePath]) -> Result<De
     Ok(Delta { paths, bytes })
 }
 
-/// Sends the paths. `progress` is told how many bytes went out so far.
+/// Sends the paths. `progress` is told how many bytes went out so far, and ends the copy by returning false.
 ///
 /// # Errors
 /// There is too little room, the connection breaks, or one of the two nix programs fails. What has arrived whole stays
@@ -71,7 +71,7 @@ pub fn send(
     remote: &dyn Remote,
     delta: &Delta,
     free: Option<u64>,
-    progress: impl FnMut(u64) + Send + 'static,
+    progress: impl FnMut(u64) -> bool + Send + 'static,
 ) -> Result<(), StepError> {
     if delta.paths.is_empty() {
         return Ok(());
@@ -101,11 +101,10 @@ struct Counted<R, F> {
     progress: F,
 }
 
-impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
+impl<R: Read, F: FnMut(u64) -> bool> Read for Counted<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.sent += count as u64;
-        (self.progress)(self.sent);
-        Ok(count)
+        if (self.progress)(self.sent) { Ok(count) } else { Err(io::Error::other("the run was stopped")) }
     }
 }

@@ -12,6 +12,7 @@ use machinist_model::NodeName;
 use machinist_remote::{Remote, Request};
 
 use super::StepError;
+use crate::Interrupt;
 
 /// How long etcd may take to be healthy after an activation. An election takes a second or two, reading a large
 /// database some ten.
@@ -30,15 +31,19 @@ pub fn etcd(remote: &dyn Remote, members: &BTreeMap<NodeName, IpAddr>) -> Result
 /// Waits until the member is healthy, and with `whole` every member.
 ///
 /// # Errors
-/// It is not within [`ETCD_BOUND`]; the error says what is wrong.
+/// It is not within [`ETCD_BOUND`], or the run is interrupted; the error says what is wrong.
 pub fn await_etcd(
     remote: &dyn Remote,
     members: &BTreeMap<NodeName, IpAddr>,
     node: &NodeName,
     whole: bool,
+    interrupt: &Interrupt,
 ) -> Result<Health, StepError> {
     let deadline = Instant::now() + ETCD_BOUND;
     loop {
+        if interrupt.is_set() {
+            return Err(StepError::Gate("the operator stopped the run".to_owned()));
+        }
         let closed = match etcd(remote, members) {
             Ok(health) => match closed(&health, node, whole) {
                 None => return Ok(health),

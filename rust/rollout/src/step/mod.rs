@@ -5,14 +5,16 @@ pub mod confirm;
 pub mod copy;
 pub mod gate;
 pub mod keys;
+pub mod lock;
 
 use std::{sync::Arc, time::Duration};
 
 use machinist_model::NodeName;
 use machinist_remote::{Output, Remote, RemoteError, Request};
 use thiserror::Error;
+use time::OffsetDateTime;
 
-use crate::{HostFacts, host};
+use crate::{HostFacts, deploy::Verdict, host, preflight};
 
 /// Opens connections to nodes.
 pub trait Connect: Send + Sync {
@@ -79,6 +81,12 @@ pub enum StepError {
     /// Quorum would be lost.
     #[error("{0}")]
     Quorum(String),
+    /// Someone else is changing the node.
+    #[error("locked: {0}")]
+    Locked(String),
+    /// The person stopped the run.
+    #[error("interrupted before anything was activated here")]
+    Interrupted,
     /// A gate stayed closed.
     #[error("gate closed: {0}")]
     Gate(String),
@@ -103,14 +111,26 @@ impl StepError {
                 Some("`machinist status` asks the host; deploying again finishes or reverts".to_owned())
             }
             Self::Quorum(_) => Some("`machinist status` shows the members; bring them back first".to_owned()),
-            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) => None,
+            Self::Locked(_) => Some("wait, or see who it is and what the node does: `machinist unlock`".to_owned()),
+            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// What the host runs after this error.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Reverted { .. } => Verdict::Reverted,
+            Self::Broken { .. } => Verdict::Broken,
+            Self::Unknown { .. } => Verdict::Unknown,
+            _ => Verdict::Untouched,
         }
     }
 
     /// Whether nothing was done because a check said no.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Quorum(_))
+        matches!(self, Self::Quorum(_) | Self::Locked(_))
     }
 }
 
@@ -124,8 +144,14 @@ pub(crate) fn mebibytes(bytes: u64) -> String {
 /// # Errors
 /// The connection fails.
 pub fn gather(remote: &dyn Remote) -> Result<HostFacts, StepError> {
+    let asked = OffsetDateTime::now_utc();
     let output = run(remote, "gather facts", host::GATHER, Duration::from_secs(30))?;
-    Ok(HostFacts::parse(&output.stdout_text()))
+    let answered = OffsetDateTime::now_utc();
+    let mut facts = HostFacts::parse(&output.stdout_text());
+    let milliseconds =
+        |time: OffsetDateTime| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+    facts.clock_skew = facts.clock.map(|clock| preflight::skew(milliseconds(asked), clock, milliseconds(answered)));
+    Ok(facts)
 }
 
 /// Runs a script that must succeed.

@@ -1,0 +1,6 @@
+{ command }:
+command {
+  name = "unlock";
+  description = "Take the lock of a deploy that was left behind";
+  subcommand = [ "unlock" ];
+}

@@ -1,0 +1,145 @@
+//! `machinist unlock`: whose lock it is, since when, what the node does; then it is taken.
+
+use std::{
+    io::{IsTerminal, Write as _},
+    process::ExitCode,
+};
+
+use clap::Args;
+use machinist_model::NodeName;
+use machinist_rollout::{
+    HostFacts,
+    deploy::locks::{self, break_lock},
+    lock::{self, Claimant, Decision, Holder},
+};
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    args::Global,
+    command::{deploy::run_id, status},
+    connect,
+    failure::{Failure, Kind, OrFail, Outcome},
+    project::Project,
+    signals,
+    ui::{Tone, Ui},
+};
+
+/// Takes the locks of a deploy that was left behind.
+///
+/// An activation that was started under such a lock goes back to the system before.
+#[derive(Debug, Args)]
+pub struct UnlockArgs {
+    /// Names, globs, `@role`, `label=value`; all machines by default
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+/// A lock that was found.
+#[derive(Serialize)]
+struct Found {
+    node: NodeName,
+    holder: Holder,
+    /// Seconds until it expires.
+    left: u64,
+    /// Whether the holder is known to have ended, or the lock has expired.
+    abandoned: bool,
+    /// Units that activate a system now.
+    activations: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let patterns = (!args.targets.is_empty()).then_some(args.targets.as_slice());
+    let nodes = connect::select(&cluster, patterns)?;
+    let connector = connect::connector(&project, &cluster, global, None)?;
+    let (mut found, mut silent) = (Vec::new(), false);
+    let mut open = Vec::new();
+    for (node, asked) in status::ask(&nodes, &connector)? {
+        match asked {
+            Err(error) => {
+                silent = true;
+                ui.warn(&format!("{node} {}", Failure::from_error(Kind::Failed, &error).in_one_line()));
+            }
+            Ok((remote, facts)) => {
+                if let Some(lock) = describe(&node, &facts) {
+                    found.push(lock);
+                    open.push((node, remote, facts));
+                }
+            }
+        }
+    }
+    tell(&found, ui);
+    if !found.is_empty() {
+        ask(&found, global)?;
+    }
+    let since = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+    let claimant = Claimant { run: run_id(), who: signals::who(), process: locks::this_process(), since };
+    for (node, remote, facts) in &open {
+        break_lock(&**remote, &facts.lock, &claimant)
+            .map_err(|error| Failure::new(Kind::Failed, format!("{node}: {error}")).maybe_hint(error.hint()))?;
+        if !ui.json {
+            ui.result(&format!("{node} is unlocked"));
+        }
+    }
+    if ui.json {
+        ui.result_json(&serde_json::json!({ "unlocked": found }));
+    }
+    Ok(if silent { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
+}
+
+fn describe(node: &NodeName, facts: &HostFacts) -> Option<Found> {
+    let holder = facts.lock.holder.clone()?;
+    let moment = locks::moment(facts, &facts.lock);
+    let left = holder.left(&moment);
+    let idle = lock::Moment { activating: false, ..moment };
+    let abandoned = matches!(lock::decide(&facts.lock, "", &idle), Decision::TakeOver { .. });
+    let activations = facts.activations.iter().cloned().collect();
+    Some(Found { node: node.clone(), holder, left, abandoned, activations })
+}
+
+fn tell(found: &[Found], ui: Ui) {
+    if found.is_empty() && !ui.json {
+        ui.result("no node is locked");
+    }
+    for Found { node, holder, left, abandoned, activations } in found {
+        let state = if *abandoned {
+            "its run has ended or the lock has expired".to_owned()
+        } else {
+            format!("its run seems to go on; the lock expires in {left} s unless it is renewed")
+        };
+        let Holder { who, since, run, .. } = holder;
+        ui.story(&format!(
+            "{} is locked by {who} since {since} (run {run}): {state}",
+            ui.paint(Tone::Strong, node.as_str())
+        ));
+        match activations.first() {
+            Some(unit) => {
+                ui.story(&format!("  it is activating a system ({unit}), and will go back to the one before"))
+            }
+            None => ui.story("  no system is being activated there"),
+        }
+    }
+}
+
+fn ask(found: &[Found], global: &Global) -> Result<(), Failure> {
+    if global.yes {
+        return Ok(());
+    }
+    let count = found.len();
+    if !std::io::stdin().is_terminal() {
+        let message = format!("{count} locks would be taken from their holders, and there is nobody to ask");
+        return Err(Failure::new(Kind::Refused, message).hint("`--yes` takes them all the same"));
+    }
+    let mut stderr = std::io::stderr();
+    write!(stderr, "take {count} locks from their holders? [y/N] ").and_then(|()| stderr.flush()).failed()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).failed()?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new(Kind::Refused, "nothing was done"))
+    }
+}

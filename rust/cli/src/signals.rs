@@ -1,0 +1,33 @@
+//! Who runs this command, and what stops it.
+
+use machinist_rollout::Interrupt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::ui::Ui;
+
+/// Returns who runs this command: the person before `sudo`, and the computer.
+pub fn who() -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let person = variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}@{}", person.as_deref().unwrap_or("unknown"), host.trim())
+}
+
+/// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. To be called within the
+/// runtime.
+pub fn stop_on(interrupt: Interrupt, ui: Ui) {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    for mut signal in signals.into_iter().filter_map(|kind| signal(kind).ok()) {
+        let interrupt = interrupt.clone();
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                if interrupt.is_set() {
+                    ui.story("left at once: hosts in the middle go back by themselves when no confirmation comes");
+                    std::process::exit(1);
+                }
+                interrupt.set();
+                ui.story("stopping: hosts in the middle go back to the system before, the others are left as they are");
+            }
+        });
+    }
+}

@@ -1,0 +1,29 @@
+//! The leader hands over before it changes: an orderly change of leaders takes milliseconds, an election after a crash
+//! more than a second without writes.
+
+use std::time::Duration;
+
+use machinist_control_plane::etcd::{Health, MOVE_LEADER, client_url};
+
+use super::{Deploy, Host};
+use crate::{EventKind, script, step::run};
+
+impl Deploy {
+    /// Moves the leadership to the healthiest follower, if the host's member has it. If that fails the run goes on: the
+    /// others hold a quorum and elect one.
+    pub(super) fn move_leader(&self, host: &Host, health: &Health) {
+        let node = &host.target.node;
+        let (Some((heir, id)), Some(ip)) = (health.heir(), self.members.get(node)) else { return };
+        if health.leader.as_ref() != Some(node) {
+            return;
+        }
+        let variables = [("endpoint", client_url(*ip)), ("heir", format!("{id:x}"))];
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let script = script::with(&variables, MOVE_LEADER);
+        let text = match run(&*host.remote, "move the leader", &script, Duration::from_secs(20)) {
+            Ok(_) => format!("handed the leadership of etcd over to {heir}"),
+            Err(error) => format!("careful: the leadership of etcd could not be handed over to {heir}: {error}"),
+        };
+        self.events.node(node, EventKind::Note { text });
+    }
+}

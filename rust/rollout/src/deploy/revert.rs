@@ -1,0 +1,64 @@
+//! A wave that fails takes back what it has confirmed, on the same path as any change.
+
+use std::sync::Arc;
+
+use machinist_model::NodeName;
+use tokio::task::JoinSet;
+
+use super::{Deploy, DeployError, Host, Hosts, Outcome, Report};
+use crate::{
+    EventKind, HostFacts,
+    journal::Entry,
+    keeper::Keeper,
+    step::{StepError, activate::Activation},
+};
+
+impl Deploy {
+    /// Brings the nodes back to what they ran before this run.
+    pub(super) async fn revert(
+        self: &Arc<Self>,
+        nodes: &[NodeName],
+        hosts: &Hosts,
+        keeper: &Arc<Keeper>,
+        report: &mut Report,
+    ) -> Result<(), DeployError> {
+        let mut tasks = JoinSet::new();
+        for host in nodes.iter().filter_map(|node| hosts.get(node)) {
+            let (this, host, keeper) = (Arc::clone(self), Arc::clone(host), Arc::clone(keeper));
+            tasks.spawn_blocking(move || {
+                let result = this.revert_one(&host, &keeper);
+                keeper.ended(&host.target.node);
+                (host.target.node.clone(), result)
+            });
+        }
+        for (node, result) in tasks.join_all().await {
+            match result {
+                Ok(()) => {
+                    let why = "another node of its wave failed".to_owned();
+                    let text = format!("went back to the system before: {why}");
+                    self.events.node(&node, EventKind::Done { text });
+                    report.nodes.insert(node.clone(), Outcome::Reverted { why });
+                }
+                Err(error) => self.fail(report, &node, &error),
+            }
+            self.record(&Entry::node(&node, report.nodes.get(&node)))?;
+        }
+        Ok(())
+    }
+
+    fn revert_one(&self, host: &Host, keeper: &Keeper) -> Result<(), StepError> {
+        let node = &host.target.node;
+        let nothing = || {
+            let why = "it ran no system of ours before, so there is nothing to go back to".to_owned();
+            StepError::Broken { why, log: String::new() }
+        };
+        let system = host.facts.running.clone().ok_or_else(nothing)?;
+        let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()))?;
+        self.events.step(node, "going back: another node of its wave failed");
+        let id = format!("{}-back", self.run);
+        let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds };
+        let new = Some(host.target.system.clone());
+        let now = HostFacts { running: new.clone(), profile: new, ..HostFacts::default() };
+        self.activate(&activation, host, &now, keeper, false)
+    }
+}

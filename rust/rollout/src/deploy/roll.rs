@@ -1,0 +1,166 @@
+//! Wave after wave: what is changed, gated and confirmed, and what ends the run.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use machinist_control_plane::etcd::Health;
+use machinist_model::NodeName;
+use tokio::task::JoinSet;
+
+use super::{Deploy, DeployError, Host, Hosts, Outcome, Report};
+use crate::{
+    EventKind, HostFacts,
+    journal::Entry,
+    keeper::Keeper,
+    step::{
+        StepError,
+        activate::{Activation, State},
+        gate,
+    },
+    waves::WaveKind,
+};
+
+impl Deploy {
+    /// Runs the waves. The first that fails ends the run.
+    pub(super) async fn roll(
+        self: &Arc<Self>,
+        hosts: &Hosts,
+        ready: &BTreeSet<NodeName>,
+        keeper: &Arc<Keeper>,
+        report: &mut Report,
+    ) -> Result<(), DeployError> {
+        let mut stopped = false;
+        for wave in report.waves.clone() {
+            let nodes: Vec<&Arc<Host>> =
+                wave.nodes.iter().filter(|node| ready.contains(*node)).filter_map(|node| hosts.get(node)).collect();
+            if stopped || self.interrupt.is_set() {
+                let why = if stopped { "a wave before it failed" } else { "the run was stopped" };
+                let outcome = Outcome::NotStarted { why: why.to_owned() };
+                report.nodes.extend(nodes.iter().map(|host| (host.target.node.clone(), outcome.clone())));
+                continue;
+            }
+            stopped = !self.wave(wave.kind, &nodes, hosts, keeper, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn wave(
+        self: &Arc<Self>,
+        kind: WaveKind,
+        nodes: &[&Arc<Host>],
+        hosts: &Hosts,
+        keeper: &Arc<Keeper>,
+        report: &mut Report,
+    ) -> Result<bool, DeployError> {
+        let mut tasks = JoinSet::new();
+        // A new cluster must be whole; if a member could not be prepared, those that come up need only be healthy.
+        let whole = kind == WaveKind::Bootstrap && nodes.len() == self.members.len();
+        for &host in nodes {
+            let (this, host, hosts, keeper) = (Arc::clone(self), Arc::clone(host), hosts.clone(), Arc::clone(keeper));
+            tasks.spawn_blocking(move || {
+                let begun = Instant::now();
+                let result = this.change(kind, &host, &hosts, &keeper, whole);
+                keeper.ended(&host.target.node);
+                (host.target.node.clone(), begun.elapsed(), result)
+            });
+        }
+        let (mut all_well, mut changed) = (true, Vec::new());
+        for (node, took, result) in tasks.join_all().await {
+            match result {
+                Ok(()) => {
+                    let text = format!("runs the new system ({:.1} s)", took.as_secs_f64());
+                    self.events.node(&node, EventKind::Done { text });
+                    report.nodes.insert(node.clone(), Outcome::Changed);
+                    changed.push(node.clone());
+                }
+                Err(error) => {
+                    all_well = false;
+                    self.fail(report, &node, &error);
+                }
+            }
+            self.record(&Entry::node(&node, report.nodes.get(&node)))?;
+        }
+        if !all_well && kind != WaveKind::Bootstrap && !self.policy.no_revert && !self.interrupt.is_set() {
+            self.revert(&changed, hosts, keeper, report).await?;
+        }
+        Ok(all_well)
+    }
+
+    /// Changes one host: the check right before, the activation, the gates, the confirmation.
+    fn change(
+        &self,
+        kind: WaveKind,
+        host: &Host,
+        hosts: &Hosts,
+        keeper: &Keeper,
+        whole: bool,
+    ) -> Result<(), StepError> {
+        let node = &host.target.node;
+        if self.interrupt.is_set() {
+            return Err(StepError::Interrupted);
+        }
+        if kind == WaveKind::Member {
+            let health = self.health(hosts, Some(node))?;
+            if let Some(objection) = health.objection(node) {
+                return Err(StepError::Quorum(objection));
+            }
+            self.move_leader(host, &health);
+        }
+        let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
+        let token = keeper.token(node).ok_or_else(unlocked)?;
+        let (system, id) = (host.target.system.clone(), self.run.clone());
+        let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds };
+        self.events.step(node, "activating");
+        self.activate(&activation, host, &host.facts, keeper, whole)
+    }
+
+    /// Activates a system on a host, waits for the gates and confirms.
+    pub(super) fn activate(
+        &self,
+        activation: &Activation,
+        host: &Host,
+        facts: &HostFacts,
+        keeper: &Keeper,
+        whole: bool,
+    ) -> Result<(), StepError> {
+        let node = &activation.node;
+        // Once it has begun, only the host can say what became of it.
+        let unknown = |error: StepError| match error {
+            StepError::Remote(error) => StepError::Unknown { why: error.to_string() },
+            error => error,
+        };
+        keeper.activating(activation);
+        activation.start(&*host.remote, facts).map_err(unknown)?;
+        let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
+        if state != State::Waiting {
+            return activation.verdict(state, &*host.remote);
+        }
+        if self.policy.no_rollback {
+            return activation.confirm_at_once(&*host.remote, &self.connector).map_err(unknown);
+        }
+        if self.members.contains_key(node) {
+            self.events.step(node, "waiting for etcd to be healthy");
+            // The gate asks over a fresh connection if the activation cut the first one.
+            let fresh = self.connector.connect(node).map_err(|error| unknown(error.into()))?;
+            if let Err(closed) = gate::await_etcd(&*fresh, &self.members, node, whole, &self.interrupt) {
+                let state = activation.abort(&*fresh, &self.connector, &closed.to_string()).map_err(unknown)?;
+                return activation.verdict(state, &*fresh);
+            }
+        }
+        self.events.step(node, "confirming over a fresh connection");
+        activation.confirm(&self.connector).map_err(unknown)
+    }
+
+    /// Asks etcd through any connected member, `away` only if there is no other.
+    pub(super) fn health(&self, hosts: &Hosts, away: Option<&NodeName>) -> Result<Health, StepError> {
+        let mut askable: Vec<&Arc<Host>> = self.members.keys().filter_map(|member| hosts.get(member)).collect();
+        askable.sort_by_key(|host| Some(&host.target.node) == away);
+        let mut last = StepError::Gate("no etcd member can be asked".to_owned());
+        for host in askable {
+            match gate::etcd(&*host.remote, &self.members) {
+                Ok(health) => return Ok(health),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}

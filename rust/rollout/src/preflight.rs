@@ -1,0 +1,305 @@
+//! What must be true of a host before anything is changed anywhere. Pure.
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use serde::Serialize;
+
+use crate::{
+    HostFacts,
+    lock::{self, Decision, Moment},
+    step::mebibytes,
+};
+
+/// A clock that is off by more than this deserves a look, in milliseconds: etcd itself warns at a second, leases and
+/// logs of several machines no longer fit together.
+const CLOCK_WARNS: u64 = 5_000;
+
+/// A clock that is off by more than this is refused, in milliseconds: certificates are valid from five minutes before
+/// they are made, and a clock that drifts does not stop.
+const CLOCK_REFUSES: u64 = 60_000;
+
+/// One host and what is to be done to it.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    /// The node.
+    pub node: &'a NodeName,
+    /// What is true there.
+    pub facts: &'a HostFacts,
+    /// The Nix system that machines.nix names, such as `x86_64-linux`. Empty if unknown.
+    pub platform: &'a str,
+    /// What it shall run.
+    pub system: &'a StorePath,
+    /// Bytes that the store must have free.
+    pub store_needed: u64,
+    /// Bytes that /boot must have free: the kernel and initrd, if the host lacks them.
+    pub boot_needed: u64,
+    /// The run that asks.
+    pub run: &'a str,
+    /// What is true besides its lock.
+    pub moment: Moment,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where.
+    pub node: NodeName,
+    /// What kind.
+    pub kind: ProblemKind,
+    /// Whether the run must not begin.
+    pub refuses: bool,
+    /// What is wrong, in words.
+    pub text: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What kind of problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// The processor is another one than machines.nix says.
+    Architecture,
+    /// The clock is off.
+    Clock,
+    /// The store or /boot has too little room.
+    Space,
+    /// Someone else is changing the host.
+    Lock,
+    /// The host runs or boots what no deploy brought there.
+    Drift,
+}
+
+/// Returns all that is wrong with a host.
+#[must_use]
+pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
+    let problem = |kind, refuses, text, hint: &str| Problem {
+        node: candidate.node.clone(),
+        kind,
+        refuses,
+        text,
+        hint: (!hint.is_empty()).then(|| hint.to_owned()),
+    };
+    let mut problems = Vec::new();
+    if let Some(text) = architecture(candidate) {
+        problems.push(problem(ProblemKind::Architecture, true, text, "set `system` of the machine in machines.nix"));
+    }
+    if let Some((refuses, text)) = clock(candidate.facts.clock_skew) {
+        problems.push(problem(
+            ProblemKind::Clock,
+            refuses,
+            text,
+            "is systemd-timesyncd running there, and reaching a server?",
+        ));
+    }
+    for (place, free, needed, hint) in [
+        (
+            "/nix/store",
+            candidate.facts.store_free,
+            candidate.store_needed,
+            "`nix-collect-garbage --delete-older-than 14d` on the host",
+        ),
+        (
+            "/boot",
+            candidate.facts.boot_free,
+            candidate.boot_needed,
+            "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`",
+        ),
+    ] {
+        if let Some(free) = free.filter(|free| *free < needed) {
+            let text = format!("{place} has {} free, the system needs {}", mebibytes(free), mebibytes(needed));
+            problems.push(problem(ProblemKind::Space, true, text, hint));
+        }
+    }
+    if let Decision::Refuse { why } = lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment) {
+        let hint = "wait, or see who it is and what the node does: `machinist unlock`";
+        problems.push(problem(ProblemKind::Lock, true, format!("locked: {why}"), hint));
+    }
+    if let Some(text) = drift(candidate.facts, candidate.system) {
+        let hint = if accept_drift { "" } else { "look what someone changed there; `--accept-drift` deploys over it" };
+        problems.push(problem(ProblemKind::Drift, !accept_drift, text, hint));
+    }
+    problems
+}
+
+fn architecture(candidate: &Candidate<'_>) -> Option<String> {
+    let (wanted, _) = candidate.platform.split_once('-')?;
+    let found = candidate.facts.arch.as_str();
+    // A processor that runs x86_64 may be asked for i686, never the other way round.
+    let fits = found.is_empty() || found == wanted || (wanted == "i686" && found == "x86_64");
+    (!fits).then(|| format!("the machine is {found}, machines.nix says {}", candidate.platform))
+}
+
+fn clock(skew: Option<i64>) -> Option<(bool, String)> {
+    let skew = skew?;
+    let off = skew.unsigned_abs();
+    let way = if skew > 0 { "ahead of" } else { "behind" };
+    (off > CLOCK_WARNS).then(|| {
+        let text = format!("its clock is {} s {way} this computer's", off / 1000);
+        (off > CLOCK_REFUSES, text)
+    })
+}
+
+/// Compares what the host runs and boots with what the last deploy confirmed there. What our own unfinished activation
+/// left behind is no drift.
+fn drift(facts: &HostFacts, system: &StorePath) -> Option<String> {
+    let confirmed = facts.confirmed.as_ref()?;
+    let last = facts.last.as_ref().filter(|last| last.state != "confirmed");
+    let ours = |path: &StorePath| {
+        path == confirmed
+            || path == system
+            || last.is_some_and(|last| last.new.as_ref() == Some(path) || last.old.as_ref() == Some(path))
+    };
+    let foreign = |path: &Option<StorePath>, verb: &str| {
+        let path = path.as_ref().filter(|path| !ours(path))?;
+        Some(format!("{verb} {path}"))
+    };
+    let found: Vec<String> =
+        [foreign(&facts.running, "runs"), foreign(&facts.profile, "boots")].into_iter().flatten().collect();
+    (!found.is_empty()).then(|| format!("drift: it {}, the last deploy confirmed {confirmed}", found.join(" and ")))
+}
+
+/// Returns by how many milliseconds the host's clock is certainly off, when the question was asked and answered at
+/// these times of the own clock (milliseconds since 1970). What the round trip may explain does not count.
+#[must_use]
+pub fn skew(asked: i64, host: i64, answered: i64) -> i64 {
+    if host < asked {
+        host.saturating_sub(asked)
+    } else if host > answered {
+        host.saturating_sub(answered)
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::NodeName;
+    use machinist_nix::StorePath;
+
+    use super::{Candidate, Problem, judge, skew};
+    use crate::{
+        HostFacts,
+        host::Last,
+        lock::{Lock, Moment},
+    };
+
+    fn path(name: &str) -> StorePath {
+        StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap()
+    }
+
+    /// A host that is as it should be.
+    fn well() -> HostFacts {
+        HostFacts {
+            arch: "x86_64".to_owned(),
+            running: Some(path("old")),
+            profile: Some(path("old")),
+            confirmed: Some(path("old")),
+            store_free: Some(1000 << 20),
+            clock_skew: Some(0),
+            ..HostFacts::default()
+        }
+    }
+
+    fn problems(facts: &HostFacts, accept_drift: bool) -> Vec<Problem> {
+        let node = NodeName::parse("a").unwrap();
+        let system = path("new");
+        let candidate = Candidate {
+            node: &node,
+            facts,
+            platform: "x86_64-linux",
+            system: &system,
+            store_needed: 100 << 20,
+            boot_needed: 30 << 20,
+            run: "r2",
+            moment: Moment::default(),
+        };
+        judge(&candidate, accept_drift)
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut HostFacts), expect: &[&str]) {
+        let mut facts = well();
+        change(&mut facts);
+        let show =
+            |problem: Problem| format!("{}: {}", if problem.refuses { "refuses" } else { "warns" }, problem.text);
+        assert_eq!(problems(&facts, false).into_iter().map(show).collect::<Vec<_>>(), expect);
+    }
+
+    #[test]
+    fn a_host_that_is_well_has_no_problems() {
+        check(|_| {}, &[]);
+        check(|facts| *facts = HostFacts::default(), &[]);
+    }
+
+    #[test]
+    fn another_processor_is_refused() {
+        check(|f| f.arch = "aarch64".to_owned(), &["refuses: the machine is aarch64, machines.nix says x86_64-linux"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_warns_and_one_that_breaks_certificates_is_refused() {
+        check(|f| f.clock_skew = Some(4_999), &[]);
+        check(|f| f.clock_skew = Some(-7_300), &["warns: its clock is 7 s behind this computer's"]);
+        check(|f| f.clock_skew = Some(61_000), &["refuses: its clock is 61 s ahead of this computer's"]);
+        check(|f| f.clock_skew = Some(i64::MIN), &["refuses: its clock is 9223372036854775 s behind this computer's"]);
+    }
+
+    #[test]
+    fn the_round_trip_explains_what_lies_within_it() {
+        assert_eq!([skew(1000, 1400, 1500), skew(1000, 900, 1500), skew(1000, 1700, 1500)], [0, -100, 200]);
+    }
+
+    #[test]
+    fn too_little_room_is_refused_in_the_store_and_where_boot_is_a_mount() {
+        check(|f| f.store_free = Some(99 << 20), &["refuses: /nix/store has 99 MiB free, the system needs 100 MiB"]);
+        check(|f| f.boot_free = Some(10 << 20), &["refuses: /boot has 10 MiB free, the system needs 30 MiB"]);
+        check(|f| f.boot_free = None, &[]);
+    }
+
+    #[test]
+    fn what_no_deploy_brought_is_drift() {
+        let old = path("old");
+        check(
+            |f| f.running = Some(path("x")),
+            &[&format!("refuses: drift: it runs {}, the last deploy confirmed {old}", path("x"))],
+        );
+        check(
+            |f| f.profile = Some(path("x")),
+            &[&format!("refuses: drift: it boots {}, the last deploy confirmed {old}", path("x"))],
+        );
+        let mut facts = well();
+        facts.running = Some(path("x"));
+        assert!(!problems(&facts, true)[0].refuses, "accepted");
+    }
+
+    #[test]
+    fn what_is_wanted_anyway_or_was_left_by_an_unfinished_activation_is_no_drift() {
+        check(|f| f.running = Some(path("new")), &[]);
+        let last = |state: &str| {
+            Some(Last { new: Some(path("half")), old: Some(path("old")), state: state.to_owned(), ..Last::default() })
+        };
+        check(|f| (f.running, f.last) = (Some(path("half")), last("broken")), &[]);
+        let old = path("old");
+        check(
+            |f| (f.running, f.last) = (Some(path("half")), last("confirmed")),
+            &[&format!("refuses: drift: it runs {}, the last deploy confirmed {old}", path("half"))],
+        );
+    }
+
+    #[test]
+    fn a_lock_is_one_of_the_problems_and_all_are_told_at_once() {
+        check(
+            |f| {
+                f.arch = "aarch64".to_owned();
+                f.lock = Lock::parse("fence=1\nrun=r1\nwho=ann@desk\nsince=T\nlasts=90\nexpires=50\n");
+            },
+            &[
+                "refuses: the machine is aarch64, machines.nix says x86_64-linux",
+                "refuses: locked: ann@desk has been changing it since T (run r1); the lock expires in 50 s unless it is renewed",
+            ],
+        );
+    }
+}

@@ -1,0 +1,47 @@
+# Changes this node's lock in one step, or says what it is. Set before these lines: action and its variables:
+#   take     replaces the lock by $claim, if it still reads $expected
+#   renew    lets it last longer, if it still is that of $fence and $run
+#   release  leaves the counter only, if it still is that of $fence and $run
+# Prints `done` or `lost`, then the lock as it is.
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+umask 022
+mkdir -p /var/lib/machinist || exit 1
+lock=/var/lib/machinist/lock
+# The guard is a file of its own: the lock itself is replaced, and a lock on a replaced file protects nothing.
+exec 9>"$lock.guard" || exit 1
+# An activation that is just being confirmed holds the guard.
+flock -w 60 9 || { echo "the guard $lock.guard is held by another process" >&2; exit 1; }
+ours() {
+  grep -qxF "fence=$fence" "$lock" 2>/dev/null && grep -qxF "run=$run" "$lock"
+}
+replace() {
+  cat >"$lock.new" && sync "$lock.new" && mv -f "$lock.new" "$lock" || exit 1
+}
+term() {
+  printf 'boot=%s\n' "$(cat /proc/sys/kernel/random/boot_id)"
+  printf 'expires=%s\n' $(($(cut -d. -f1 /proc/uptime) + $1))
+}
+verdict=lost
+case $action in
+  take)
+    if [ "$(cat "$lock" 2>/dev/null)" = "$expected" ]; then
+      { printf '%s\n' "$claim"; term "$lasts"; } | replace
+      verdict=done
+    fi
+    ;;
+  renew)
+    if ours; then
+      { grep -vE '^(boot|expires)=' "$lock"; term "$lasts"; } | replace
+      verdict=done
+    fi
+    ;;
+  release)
+    if ours; then
+      printf 'fence=%s\n' "$fence" | replace
+      verdict=done
+    fi
+    ;;
+esac
+echo "$verdict"
+cat "$lock" 2>/dev/null
+exit 0
