@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What the flake must see although git may not track it yet.
-const VISIBLE: [&str; 9] = [
+const VISIBLE: [&str; 10] = [
     "flake.nix",
     "flake.lock",
     "machines.nix",
@@ -36,6 +36,7 @@ const VISIBLE: [&str; 9] = [
     "nodes",
     "modules",
     "app_modules",
+    "state",
 ];
 
 /// A cluster's directory.

@@ -3,7 +3,6 @@
 mod snapshot;
 
 use std::{
-    fmt::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -26,6 +25,10 @@ pub enum FlakeError {
     /// The work tree around the directory ignores it, so no flake of that work tree could see its files.
     #[error("{} is ignored by the git work tree around it", .0.display())]
     Ignored(PathBuf),
+    /// The path has characters that a reference would have to encode. Nix 2.8 then silently reads the last commit
+    /// instead of the work tree.
+    #[error("the path {} has characters that not every version of Nix takes in a flake reference", .0.display())]
+    Path(PathBuf),
     /// The directory holds no flake.nix.
     #[error("{} holds no flake.nix", .0.display())]
     NoFlake(PathBuf),
@@ -64,6 +67,7 @@ impl FlakeError {
             Self::Ignored(directory) => {
                 Some(format!("make it a repository of its own: `git -C {} init`", directory.display()))
             }
+            Self::Path(_) => Some("use a path of letters, digits and - _ . ~ only".to_owned()),
             Self::NoFlake(directory) => Some(format!("`machinist init {}` writes one", directory.display())),
             Self::Git(_) => Some("install git".to_owned()),
             Self::Add { .. } | Self::Copy { .. } => None,
@@ -93,6 +97,9 @@ impl FlakeRef {
         if is_ignored(directory)? {
             return Err(FlakeError::Ignored(directory.to_owned()));
         }
+        if !is_plain(&canonical) {
+            return Err(FlakeError::Path(canonical));
+        }
         Ok(Self { directory: below.to_owned(), worktree })
     }
 
@@ -113,10 +120,10 @@ impl FlakeRef {
     /// Returns the reference without an attribute.
     #[must_use]
     pub fn reference(&self) -> String {
-        let mut reference = format!("git+file://{}", percent_encode(&self.worktree));
+        let mut reference = format!("git+file://{}", self.worktree.display());
         if !self.directory.as_os_str().is_empty() {
             reference.push_str("?dir=");
-            reference.push_str(&percent_encode(&self.directory));
+            reference.push_str(&self.directory.display().to_string());
         }
         reference
     }
@@ -158,18 +165,10 @@ fn is_ignored(directory: &Path) -> Result<bool, FlakeError> {
     Ok(git(directory, &["check-ignore", "--quiet", "flake.nix"])?.status.success())
 }
 
-fn percent_encode(path: &Path) -> String {
+/// Whether the path can stand in a URL as it is (RFC 3986, unreserved characters).
+fn is_plain(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
-    let mut encoded = String::new();
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _infallible = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+    path.as_os_str().as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(byte))
 }
 
 #[cfg(test)]
@@ -181,17 +180,27 @@ mod tests {
     fn worktree() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         assert!(Command::new("git").args(["init", "-q"]).arg(directory.path()).status().unwrap().success());
-        std::fs::create_dir(directory.path().join("a b")).unwrap();
-        std::fs::write(directory.path().join("a b/flake.nix"), "{ }").unwrap();
+        std::fs::create_dir(directory.path().join("a-b")).unwrap();
+        std::fs::write(directory.path().join("a-b/flake.nix"), "{ }").unwrap();
         directory
     }
 
     #[test]
     fn a_local_flake_is_named_through_git_with_its_folder() {
         let worktree = worktree();
-        let reference = FlakeRef::find(&worktree.path().join("a b")).unwrap().attribute("x");
+        let reference = FlakeRef::find(&worktree.path().join("a-b")).unwrap().attribute("x");
         assert!(reference.starts_with("git+file:///"), "{reference}");
-        assert!(reference.ends_with("?dir=a%20b#x"), "{reference}");
+        assert!(reference.ends_with("?dir=a-b#x"), "{reference}");
+    }
+
+    #[test]
+    fn a_path_that_would_be_encoded_is_refused() {
+        let worktree = worktree();
+        let directory = worktree.path().join("x y");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("flake.nix"), "{ }").unwrap();
+        let error = FlakeRef::find(&directory).unwrap_err();
+        assert!(matches!(error, FlakeError::Path(_)), "{error}");
     }
 
     #[test]
@@ -206,9 +215,9 @@ mod tests {
     #[test]
     fn a_folder_that_git_ignores_is_refused_with_what_to_do() {
         let worktree = worktree();
-        let directory = worktree.path().join("a b");
+        let directory = worktree.path().join("a-b");
         assert!(FlakeRef::has_worktree(&directory).unwrap());
-        std::fs::write(worktree.path().join(".gitignore"), "/a b/\n").unwrap();
+        std::fs::write(worktree.path().join(".gitignore"), "/a-b/\n").unwrap();
         assert!(!FlakeRef::has_worktree(&directory).unwrap());
         let error = FlakeRef::find(&directory).unwrap_err();
         assert!(matches!(error, FlakeError::Ignored(_)), "{error}");
@@ -217,7 +226,7 @@ mod tests {
     #[test]
     fn untracked_files_become_visible_and_ignored_ones_stay_out() {
         let worktree = worktree();
-        let directory = worktree.path().join("a b");
+        let directory = worktree.path().join("a-b");
         std::fs::write(directory.join(".gitignore"), "*.key\n").unwrap();
         std::fs::create_dir(directory.join("certs")).unwrap();
         std::fs::write(directory.join("certs/a.pem"), "public").unwrap();

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use machinist_control_plane::etcd::Health;
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;
@@ -169,6 +170,8 @@ pub struct Report {
     pub waves: Vec<Wave>,
     /// Whether every voting member of etcd is healthy at the end. None if that was not asked.
     pub etcd_whole: Option<bool>,
+    /// Whether at least a quorum of etcd is healthy at the end.
+    pub etcd_quorum: bool,
     /// Whether the person stopped it.
     pub interrupted: bool,
     /// What was wrong before anything was changed.
@@ -222,7 +225,9 @@ impl Deploy {
             rolled?;
         }
         report.interrupted = this.interrupt.is_set();
-        report.etcd_whole = this.final_health(&hosts).await;
+        let health = this.final_health(&hosts).await;
+        report.etcd_whole = health.as_ref().map(|health| health.as_ref().is_some_and(Health::is_whole));
+        report.etcd_quorum = health.flatten().is_some_and(|health| health.healthy() >= quorum(this.members.len()));
         this.record(&Entry::ended(&report.nodes))?;
         Ok(report)
     }
@@ -277,10 +282,14 @@ impl Deploy {
         // The record may be lost, or was never written because the first deploy was cut off. What runs is the truth: a
         // quorum that is there must not be restarted at once.
         let runs = health.as_ref().is_some_and(|health| health.healthy() >= quorum(members.len()));
+        // Nor can a quorum run where too few members do: a cold start brings them up together, one alone would wait for
+        // ever.
+        let down = members.iter().filter_map(|member| hosts.get(member)).filter(|host| !host.facts.etcd_active).count();
+        let is_cold = members.len() - down < quorum(members.len());
         let leader = health.and_then(|health| health.leader);
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
-        let (changing, bootstrapped) = (changing.clone(), self.bootstrapped || runs);
+        let (changing, bootstrapped) = (changing.clone(), (self.bootstrapped && !is_cold) || runs);
         let (zones, ingress) = zones_and_ingress(&self.traits);
         let spread = self.policy.spread.clone();
         Situation { changing, members, unchanged_members, bootstrapped, leader, zones, ingress, spread }
@@ -321,13 +330,14 @@ impl Deploy {
         keys::put(&*host.remote, keys)
     }
 
-    async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<bool> {
+    /// Asks etcd at the end. The outer `None`: nobody was there to ask; the inner one: there was no answer.
+    async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<Option<Health>> {
         if !self.members.keys().any(|member| hosts.contains_key(member)) {
             return None;
         }
         let (this, hosts) = (Arc::clone(self), hosts.clone());
         let asked = tokio::task::spawn_blocking(move || this.health(&hosts, None)).await.ok()?;
-        Some(asked.is_ok_and(|health| health.is_whole()))
+        Some(asked.ok())
     }
 
     fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {

@@ -24,6 +24,8 @@ pub struct HostFacts {
     pub store_free: Option<u64>,
     /// Whether etcd's data directory holds a member.
     pub etcd_data: bool,
+    /// Whether etcd runs.
+    pub etcd_active: bool,
     /// Units in the failed state, sorted.
     pub failed: BTreeSet<String>,
     /// File names of the private keys that are there.
@@ -95,6 +97,7 @@ impl HostFacts {
                 "profile" => facts.profile = StorePath::parse(value).ok(),
                 "store_free" => facts.store_free = value.parse().ok(),
                 "etcd_data" => facts.etcd_data = true,
+                "etcd_active" => facts.etcd_active = true,
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),
                 "activation" => drop(facts.activations.insert(value.to_owned())),

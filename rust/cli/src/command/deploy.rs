@@ -11,7 +11,7 @@ use machinist_nix::{FlakeRef, StorePath};
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
-    deploy::{Deploy, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
+    deploy::{Deploy, DeployError, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
     journal::Journal,
     step::{Connector, activate::Bounds},
     waves::{Limit, Spread},
@@ -122,7 +122,7 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let state = project.state()?;
     refuse_changed_membership(&cluster, &state)?;
     let mut report = run.pass(&state)?;
-    if !state.etcd.bootstrapped && report.etcd_whole == Some(true) {
+    if !state.etcd.bootstrapped && report.etcd_quorum {
         report = run.settle(report)?;
     }
     run.tell(&report, begun.elapsed());
@@ -181,7 +181,10 @@ impl Run<'_> {
         });
         // A thread may still wait for a host that hangs: what it would say matters to nobody now.
         runtime.shutdown_background();
-        result.map_err(|error| Failure::from_error(Kind::Refused, &error))
+        result.map_err(|error| {
+            let kind = if matches!(error, DeployError::Waves(_)) { Kind::Refused } else { Kind::Failed };
+            Failure::from_error(kind, &error)
+        })
     }
 
     /// After the first quorum: records it, so that no node is ever again told to form a new cluster, and brings that

@@ -23,6 +23,9 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let loaded = project.load()?;
+    for line in project.certificate_trouble(&loaded.cluster)? {
+        ui.warn(&line);
+    }
     let generated = project.generated(&loaded.cluster)?;
     if args.check {
         return check(&generated, ui);
@@ -53,6 +56,9 @@ fn check(generated: &crate::project::Generated, ui: Ui) -> Outcome {
     generated.refuse_foreign()?;
     if generated.changes.is_empty() {
         return Ok(ExitCode::SUCCESS);
+    }
+    if ui.json {
+        return Err(Failure::said(Kind::Failed));
     }
     let count = generated.changes.len();
     let failure = Failure::new(Kind::Failed, format!("generated/ is stale: {count} of its files would change"));

@@ -55,7 +55,7 @@ pub struct InitArgs {
 pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
     let directory = args.new_directory.clone().unwrap_or_else(|| global.directory.clone());
     std::fs::create_dir_all(&directory).failed()?;
-    let machines = machines_text(args, global, &directory)?;
+    let machines = machines_text(args, global, &directory, ui)?;
     let mut writer = Writer { directory: &directory, refresh: args.refresh, written: Vec::new(), kept: Vec::new() };
     writer.vendored()?;
     writer.own("flake.nix", FLAKE_NIX)?;
@@ -123,7 +123,7 @@ impl Writer<'_> {
     }
 }
 
-fn machines_text(args: &InitArgs, global: &Global, directory: &Path) -> Result<String, Failure> {
+fn machines_text(args: &InitArgs, global: &Global, directory: &Path, ui: Ui) -> Result<String, Failure> {
     let Some(source) = &args.from else {
         return Ok(MACHINES_NIX.replace("@name@", cluster_name(args, directory)?.as_str()));
     };
@@ -132,8 +132,19 @@ fn machines_text(args: &InitArgs, global: &Global, directory: &Path) -> Result<S
         .ok_or_else(|| Failure::new(Kind::Input, format!("there is no {}", source.display())))?;
     let folder = source.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let file = source.file_name().and_then(|name| name.to_str()).unwrap_or("machines.nix");
-    // What has no value here (it may import what is written beside it only now) is taken as it is: `check` judges it.
-    let Ok(json) = nix(global)?.evaluate_file(folder, file) else { return Ok(text) };
+    // What has no value here may import what is written beside it only now; it is taken as it is.
+    let json = match nix(global)?.evaluate_file(folder, file) {
+        Ok(json) => json,
+        Err(error) => {
+            let why = error.to_string();
+            let first = why.lines().next().unwrap_or_default();
+            ui.warn(&format!(
+                "{} is copied as it is ({first}); `machinist check` says whether it holds",
+                source.display()
+            ));
+            return Ok(text);
+        }
+    };
     let Some(today) = load::convert_flat(&json) else { return Ok(text) };
     let header = "The whole cluster, rewritten by `machinist init` from the flat shape. Comments stayed behind.";
     let mut value = Value::from(&today);

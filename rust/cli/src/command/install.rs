@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{IsTerminal, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
@@ -78,6 +78,7 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     };
     let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?;
     let disk = installable(node)?;
+    refuse_recorded_member(&project, node)?;
     certs::require(&project, &cluster, &nodes)?;
     let machine = Machine {
         node: name.clone(),
@@ -99,6 +100,20 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
         "{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// An installation erases the member's data: the cluster would be one voter short, and the new one could not join.
+fn refuse_recorded_member(project: &Project, node: &Node) -> Result<(), Failure> {
+    let state = project.state()?;
+    if !state.etcd.bootstrapped || !state.etcd.members.contains(&node.name) {
+        return Ok(());
+    }
+    let message =
+        format!("{} is a recorded member of the running etcd cluster; installing it would erase its data", node.name);
+    Err(Failure::new(Kind::Refused, message).hint(
+        "take it out of the cluster first (`machinist-etcdctl member remove` on another member) and out of \
+         state/cluster.json",
+    ))
 }
 
 fn installable(node: &Node) -> Result<&str, Failure> {
@@ -186,6 +201,7 @@ impl Install<'_> {
         flake.make_visible(&["nodes"]).failed()?;
         let (disko, system) = self.build()?;
         let extra = self.write_extra_files(&public)?;
+        remove_when_interrupted(extra.path().to_owned());
         self.call("install", &install::install(&self.machine, &disko, &system, &extra.path().join(TREE)))?;
         drop(extra);
         self.pin(&public)?;
@@ -228,7 +244,11 @@ impl Install<'_> {
     fn write_extra_files(&self, public: &str) -> Result<TempDir, Failure> {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory = tempfile::Builder::new().prefix("machinist-install-").tempdir_in(parent).failed()?;
+        let directory = tempfile::Builder::new()
+            .prefix("machinist-install-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .failed()?;
         let root = directory.path().join(TREE);
         let identities = certs::identities(self.global)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
@@ -296,9 +316,23 @@ impl Install<'_> {
     }
 }
 
+/// Keys in the clear must not outlive a Ctrl-C.
+fn remove_when_interrupted(directory: PathBuf) {
+    thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            let _gone = fs::remove_dir_all(directory);
+            // As a shell reports a command that SIGINT ended.
+            std::process::exit(130);
+        }
+    });
+}
+
 fn put(root: &Path, path: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
     let file = root.join(path.trim_start_matches('/'));
     fs::create_dir_all(file.parent().unwrap_or(root)).failed()?;
-    fs::write(&file, content).failed()?;
+    // Private from the first byte on, whatever the umask is.
+    let mut open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).failed()?;
+    open.write_all(content).failed()?;
     fs::set_permissions(&file, fs::Permissions::from_mode(mode)).failed()
 }

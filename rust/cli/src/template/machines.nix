@@ -1,4 +1,4 @@
-# The whole cluster. `machinist check` says what is wrong with it; docs/machines-nix.md lists every attribute.
+# The whole cluster. `machinist check` says what is wrong with it, and `machinist explain CODE` why.
 {
   cluster = {
     name = "@name@";
@@ -14,6 +14,8 @@
     node1 = {
       ip = "10.0.0.11";
       roles = [ "etcd" ];
+      # The disk that `machinist install node1` erases, by its stable path.
+      # disk = "/dev/disk/by-id/nvme-...";
     };
     node2 = {
       ip = "10.0.0.12";

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use machinist_control_plane::etcd::Health;
 use machinist_model::NodeName;
+use machinist_remote::{Remote, RemoteError};
 use tokio::task::JoinSet;
 
 use super::{Deploy, DeployError, Host, Hosts, Outcome, Report};
@@ -14,7 +15,7 @@ use crate::{
     step::{
         StepError,
         activate::{Activation, State},
-        gate,
+        gate, gather,
     },
     waves::WaveKind,
 };
@@ -99,11 +100,7 @@ impl Deploy {
             return Err(StepError::Interrupted);
         }
         if kind == WaveKind::Member {
-            let health = self.health(hosts, Some(node))?;
-            if let Some(objection) = health.objection(node) {
-                return Err(StepError::Quorum(objection));
-            }
-            self.move_leader(host, &health);
+            self.ask_for_quorum(host, hosts)?;
         }
         let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
         let token = keeper.token(node).ok_or_else(unlocked)?;
@@ -111,6 +108,31 @@ impl Deploy {
         let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds };
         self.events.step(node, "activating");
         self.activate(&activation, host, &host.facts, keeper, whole)
+    }
+
+    /// Takes the member out of the quorum's way, or refuses. A member that is down already takes nothing from a quorum, and
+    /// a deploy may be what brings it back.
+    fn ask_for_quorum(&self, host: &Host, hosts: &Hosts) -> Result<(), StepError> {
+        let node = &host.target.node;
+        let health = match self.health(hosts, Some(node)) {
+            Ok(health) => health,
+            Err(_) if is_down(host) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if health.members.get(node).is_some_and(|member| member.started) && !host.facts.etcd_data {
+            return Err(StepError::Quorum(format!(
+                "{node} is a member of the running etcd cluster, but its data is gone: started with an empty disk it would \
+                 crash, and it must first be taken out of the cluster and added again (`machinist-etcdctl member remove`, \
+                 `member add` on another member)"
+            )));
+        }
+        match health.objection(node) {
+            Some(objection) if !is_down(host) => Err(StepError::Quorum(objection)),
+            _ => {
+                self.move_leader(host, &health);
+                Ok(())
+            }
+        }
     }
 
     /// Activates a system on a host, waits for the gates and confirms.
@@ -139,15 +161,42 @@ impl Deploy {
         }
         if self.members.contains_key(node) {
             self.events.step(node, "waiting for etcd to be healthy");
-            // The gate asks over a fresh connection if the activation cut the first one.
-            let fresh = self.connector.connect(node).map_err(|error| unknown(error.into()))?;
-            if let Err(closed) = gate::await_etcd(&*fresh, &self.members, node, whole, &self.interrupt) {
-                let state = activation.abort(&*fresh, &self.connector, &closed.to_string()).map_err(unknown)?;
-                return activation.verdict(state, &*fresh);
-            }
+            self.gate(activation, host, whole)?;
         }
         self.events.step(node, "confirming over a fresh connection");
-        activation.confirm(&self.connector).map_err(unknown)
+        match self.connector.connect(node) {
+            Ok(fresh) => activation.confirm_at_once(&*fresh, &self.connector).map_err(unknown),
+            // The new system lets nobody in. It would revert by itself; over the old connection, if that still stands, it
+            // does so at once.
+            Err(error) => {
+                let why = format!("no fresh connection could be opened: {error}");
+                let state = activation.abort(&*host.remote, &self.connector, &why).map_err(|_| {
+                    let seconds = self.bounds.confirmation.as_secs();
+                    StepError::Unknown { why: format!("{why}; the host reverts by itself within {seconds} s") }
+                })?;
+                activation.verdict(state, &*host.remote)
+            }
+        }
+    }
+
+    /// Waits until etcd is healthy, over the connection that is there, or over a new one if the activation cut it. If the
+    /// gate stays closed, the host goes back at once, and what etcd logged is told.
+    fn gate(&self, activation: &Activation, host: &Host, whole: bool) -> Result<(), StepError> {
+        let node = &activation.node;
+        let ask = |remote: &dyn Remote| gate::await_etcd(remote, &self.members, node, whole, &self.interrupt);
+        let (remote, asked) = match ask(&*host.remote) {
+            Err(StepError::Remote(error)) if error.is_connection_failure() => {
+                let unknown = |error: RemoteError| StepError::Unknown { why: error.to_string() };
+                let fresh: Arc<dyn Remote> = Arc::from(self.connector.connect(node).map_err(unknown)?);
+                let asked = ask(&*fresh);
+                (fresh, asked)
+            }
+            asked => (Arc::clone(&host.remote), asked),
+        };
+        let Err(closed) = asked else { return Ok(()) };
+        let log = activation.log_of(&*remote, "etcd.service");
+        let state = activation.abort(&*remote, &self.connector, &closed.to_string())?;
+        activation.verdict(state, &*remote).map_err(|error| error.with_log(log))
     }
 
     /// Asks etcd through any connected member, `away` only if there is no other.
@@ -163,4 +212,9 @@ impl Deploy {
         }
         Err(last)
     }
+}
+
+/// Whether the host's etcd does not run, asked right now. Without an answer it counts as running.
+fn is_down(host: &Host) -> bool {
+    gather(&*host.remote).is_ok_and(|facts| !facts.etcd_active)
 }

@@ -9,6 +9,7 @@ echo "profile=$(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
 echo "store_free=$(df -B1 --output=avail /nix/store 2>/dev/null | tail -n 1 | tr -d ' ')"
 if mountpoint -q /boot; then echo "boot_free=$(df -B1 --output=avail /boot 2>/dev/null | tail -n 1 | tr -d ' ')"; fi
 if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
+if systemctl is-active --quiet etcd.service; then echo "etcd_active=yes"; fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
 for key in /var/lib/machinist/keys/*.key; do

@@ -177,6 +177,14 @@ impl Activation {
         self.wait(remote, connector, "starting|activating|waiting|reverting")
     }
 
+    /// Fetches the last journal lines of one unit.
+    pub fn log_of(&self, remote: &dyn Remote, unit: &str) -> String {
+        let script = script::with(&[("unit", unit)], LOG_OF);
+        run(remote, "fetch the journal", &script, Duration::from_secs(15))
+            .map(|output| output.stdout_text().trim_end().to_owned())
+            .unwrap_or_default()
+    }
+
     /// Fetches the last journal lines of the units that failed newly, and of the activation itself.
     pub fn log(&self, remote: &dyn Remote) -> String {
         let (directory, unit) = (self.directory(), self.unit());
@@ -187,6 +195,11 @@ impl Activation {
             .unwrap_or_default()
     }
 }
+
+const LOG_OF: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+journalctl --unit=\"$unit\" --lines=8 --output=cat --no-pager 2>/dev/null | sed \"s|^|  $unit: |\"
+";
 
 const LOG: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH

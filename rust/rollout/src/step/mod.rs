@@ -127,6 +127,16 @@ impl StepError {
         }
     }
 
+    /// Puts a journal in the place of the one that the error carries, if it carries one.
+    #[must_use]
+    pub(crate) fn with_log(self, journal: String) -> Self {
+        match self {
+            Self::Reverted { why, .. } => Self::Reverted { why, log: journal },
+            Self::Broken { why, .. } => Self::Broken { why, log: journal },
+            other => other,
+        }
+    }
+
     /// Whether nothing was done because a check said no.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
