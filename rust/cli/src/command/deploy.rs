@@ -9,15 +9,15 @@ use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
     deploy::{Deploy, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
-    journal::Journal,
+    journal::{Journal, Record},
     step::{Connector, activate::Bounds},
     waves::{Limit, Spread},
 };
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    args::{Global, Targets},
-    command::certs,
+    args::Global,
+    command::{certs, history},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     progress,
@@ -29,9 +29,17 @@ use crate::{
 /// Builds the targets' systems and brings them to the machines.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// Which nodes
-    #[command(flatten)]
-    targets: Targets,
+    /// Names, globs such as `cp*`, `@role`, or `label=value`
+    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "resume"])]
+    targets: Vec<String>,
+
+    /// All machines
+    #[arg(long, conflicts_with = "targets")]
+    all: bool,
+
+    /// Go on with a run that was cut off, the last one if not said
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["targets", "all"])]
+    resume: Option<String>,
 
     /// Seconds that an activation may take on a host before it is reverted
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
@@ -86,13 +94,22 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
-    let patterns = (!args.targets.all).then_some(args.targets.targets.as_slice());
-    let nodes = connect::select(&cluster, patterns)?;
+    let resumed = match &args.resume {
+        None => None,
+        Some(wanted) => match history::unfinished(&project, wanted, ui)? {
+            Some(record) => Some(record),
+            None => return Ok(ExitCode::SUCCESS),
+        },
+    };
+    let nodes = match &resumed {
+        Some(record) => record.systems.keys().cloned().collect(),
+        None => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
+    };
     certs::require(&project, &cluster, &nodes)?;
     let connector = connect::connector(&project, &cluster, global, args.accept_host_key)?;
     let run = Run { args, project: &project, cluster: &cluster, nodes, connector, global, ui };
     let state = project.state()?;
-    let mut report = run.pass(&state)?;
+    let mut report = run.pass(&state, resumed.as_ref())?;
     if !state.etcd.bootstrapped && report.etcd_whole == Some(true) {
         report = run.settle(report)?;
     }
@@ -114,13 +131,23 @@ impl DeployArgs {
 
 impl Run<'_> {
     /// Generates, builds and rolls out once.
-    fn pass(&self, state: &RecordedState) -> Result<Report, Failure> {
+    fn pass(&self, state: &RecordedState, resumed: Option<&Record>) -> Result<Report, Failure> {
         let generated = self.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let systems = self.build()?;
-        let run = run_id();
-        let journal = Journal::begin(&self.project.local().join("runs"), &run).failed()?;
+        let runs = self.project.local().join("runs");
+        let (run, journal) = match resumed {
+            None => {
+                let run = run_id();
+                let journal = Journal::begin(&runs, &run).failed()?;
+                (run, journal)
+            }
+            Some(record) => {
+                history::refuse_changed(record, &systems)?;
+                (record.run.clone(), Journal::resume(&runs, &record.run).failed()?)
+            }
+        };
         if self.ui.verbose {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
@@ -143,6 +170,7 @@ impl Run<'_> {
             interrupt: Interrupt::default(),
             traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
             policy: self.args.policy(),
+            resumes: resumed.is_some(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         let result = runtime.block_on(async {
@@ -167,7 +195,7 @@ impl Run<'_> {
         if !self.ui.json {
             self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
         }
-        let mut report = self.pass(&state)?;
+        let mut report = self.pass(&state, None)?;
         for (node, outcome) in first.nodes {
             let now = report.nodes.entry(node).or_insert_with(|| outcome.clone());
             if *now == NodeOutcome::Unchanged {

@@ -5,6 +5,7 @@ pub mod check;
 pub mod deploy;
 pub mod explain;
 pub mod generate;
+pub mod history;
 pub mod init;
 pub mod install;
 pub mod sandbox;
@@ -28,6 +29,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Certs(args) => certs::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
+        Command::History(args) => history::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
