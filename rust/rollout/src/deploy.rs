@@ -81,6 +81,8 @@ pub struct Deploy {
     pub policy: Policy,
     /// Whether a run of this identifier was cut off: what it began on hosts is finished.
     pub resumes: bool,
+    /// Whether the hosts have the systems already, and this computer need not have them.
+    pub from_host: bool,
 }
 
 /// What decides how a node is treated.

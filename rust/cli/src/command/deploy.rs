@@ -1,6 +1,6 @@
 //! `machinist deploy`.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, sync::Arc, time::Duration, time::Instant};
 
 use clap::Args;
 use machinist_model::{Cluster, Node, NodeName, Provider, RecordedState, Role};
@@ -41,6 +41,14 @@ pub struct DeployArgs {
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["targets", "all"])]
     resume: Option<String>,
 
+    /// How
+    #[command(flatten)]
+    rollout: RolloutArgs,
+}
+
+/// How systems are brought to machines.
+#[derive(Debug, Args)]
+pub struct RolloutArgs {
     /// Seconds that an activation may take on a host before it is reverted
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     activation_timeout: u64,
@@ -75,18 +83,54 @@ pub struct DeployArgs {
 
     /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
     #[arg(long, value_name = "FINGERPRINT")]
-    accept_host_key: Option<Fingerprint>,
+    pub accept_host_key: Option<Fingerprint>,
 }
 
 /// What stays the same through the passes of one deploy.
-struct Run<'a> {
-    args: &'a DeployArgs,
-    project: &'a Project,
-    cluster: &'a Cluster,
-    nodes: Vec<NodeName>,
-    connector: Connector,
-    global: &'a Global,
-    ui: Ui,
+pub struct Run<'a> {
+    /// How.
+    pub args: &'a RolloutArgs,
+    /// The directory.
+    pub project: &'a Project,
+    /// What it describes.
+    pub cluster: &'a Cluster,
+    /// The targets.
+    pub nodes: Vec<NodeName>,
+    /// Reaches them.
+    pub connector: Connector,
+    /// What holds for every command.
+    pub global: &'a Global,
+    /// The terminal.
+    pub ui: Ui,
+}
+
+/// One pass: what is brought where, and its record.
+pub struct Job {
+    run: String,
+    journal: Journal,
+    targets: Vec<Target>,
+    resumes: bool,
+    from_host: bool,
+}
+
+impl Job {
+    /// Begins a run. With `from_host` the hosts have the systems already.
+    pub fn new(project: &Project, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
+        let run = run_id();
+        let journal = Journal::begin(&runs(project), &run).failed()?;
+        Ok(Self { run, journal, targets, resumes: false, from_host })
+    }
+
+    /// Goes on with a run that was cut off.
+    fn resume(project: &Project, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
+        let run = record.run.clone();
+        let journal = Journal::resume(&runs(project), &run).failed()?;
+        Ok(Self { run, journal, targets, resumes: true, from_host: false })
+    }
+}
+
+fn runs(project: &Project) -> PathBuf {
+    project.local().join("runs")
 }
 
 /// Runs the command.
@@ -106,18 +150,18 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
         None => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
     };
     certs::require(&project, &cluster, &nodes)?;
-    let connector = connect::connector(&project, &cluster, global, args.accept_host_key)?;
-    let run = Run { args, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
+    let run = Run { args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
     let state = project.state()?;
     let mut report = run.pass(&state, resumed.as_ref())?;
     if !state.etcd.bootstrapped && report.etcd_whole == Some(true) {
         report = run.settle(report)?;
     }
     run.tell(&report, begun.elapsed());
-    Ok(ExitCode::from(exit_code(&report)))
+    Ok(run.exit_code(&report))
 }
 
-impl DeployArgs {
+impl RolloutArgs {
     fn policy(&self) -> Policy {
         let Self { max_unavailable, canary, across_zones, .. } = *self;
         Policy {
@@ -136,25 +180,27 @@ impl Run<'_> {
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let systems = self.build()?;
-        let runs = self.project.local().join("runs");
-        let (run, journal) = match resumed {
-            None => {
-                let run = run_id();
-                let journal = Journal::begin(&runs, &run).failed()?;
-                (run, journal)
-            }
+        let targets = self.targets(&systems)?;
+        let job = match resumed {
+            None => Job::new(self.project, targets, false)?,
             Some(record) => {
                 history::refuse_changed(record, &systems)?;
-                (record.run.clone(), Journal::resume(&runs, &record.run).failed()?)
+                Job::resume(self.project, targets, record)?
             }
         };
+        self.roll_out(state, job)
+    }
+
+    /// Brings systems to the machines.
+    pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
+        let Job { run, journal, targets, resumes, from_host } = job;
         if self.ui.verbose {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
         let members = self.cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
         let deploy = Deploy {
             run,
-            targets: self.targets(&systems)?,
+            targets,
             members,
             bootstrapped: state.etcd.bootstrapped,
             bounds: Bounds {
@@ -170,7 +216,8 @@ impl Run<'_> {
             interrupt: Interrupt::default(),
             traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
             policy: self.args.policy(),
-            resumes: resumed.is_some(),
+            resumes,
+            from_host,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         let result = runtime.block_on(async {
@@ -242,7 +289,13 @@ impl Run<'_> {
         Ok(systems.iter().map(target).collect())
     }
 
-    fn tell(&self, report: &Report, took: Duration) {
+    /// Returns the exit code that the report deserves.
+    pub fn exit_code(&self, report: &Report) -> ExitCode {
+        ExitCode::from(exit_code(report))
+    }
+
+    /// Says what became of all.
+    pub fn tell(&self, report: &Report, took: Duration) {
         if self.ui.json {
             self.ui.result_json_line(&serde_json::json!({ "event": "report", "report": report }));
             return;

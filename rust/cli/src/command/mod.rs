@@ -8,6 +8,7 @@ pub mod generate;
 pub mod history;
 pub mod init;
 pub mod install;
+pub mod rollback;
 pub mod sandbox;
 pub mod status;
 pub mod unlock;
@@ -29,6 +30,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Certs(args) => certs::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
+        Command::Rollback(args) => rollback::run(args, global, ui),
         Command::History(args) => history::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
