@@ -74,6 +74,10 @@ pub enum Command {
     Deploy(command::deploy::DeployArgs),
     /// Put NixOS on a bare machine for the first time, with nixos-anywhere
     Install(command::install::InstallArgs),
+    /// Bring machines back to a system that they still have
+    Rollback(command::rollback::RollbackArgs),
+    /// List the runs of this directory
+    History(command::history::HistoryArgs),
     /// Take the lock of a deploy that was left behind, after saying whose it is and what the node does
     Unlock(command::unlock::UnlockArgs),
     /// Ask every node and the cluster how they are

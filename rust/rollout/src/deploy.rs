@@ -80,6 +80,10 @@ pub struct Deploy {
     pub traits: BTreeMap<NodeName, Traits>,
     /// What the person allows.
     pub policy: Policy,
+    /// Whether a run of this identifier was cut off: what it began on hosts is finished.
+    pub resumes: bool,
+    /// Whether the hosts have the systems already, and this computer need not have them.
+    pub from_host: bool,
 }
 
 /// What decides how a node is treated.
@@ -125,7 +129,8 @@ pub enum Outcome {
     Changed,
     /// It was not touched, because something before it failed.
     NotStarted {
-        /// What.
+        /// What. Empty in journals from before it was told.
+        #[serde(default)]
         why: String,
     },
     /// It was not touched, because a check said no.
@@ -137,7 +142,8 @@ pub enum Outcome {
     Failed {
         /// Why.
         why: String,
-        /// What the host runs now.
+        /// What the host runs now. Journals from before there was one do not say.
+        #[serde(default)]
         verdict: Verdict,
     },
     /// It ran the new system well and went back to the one before, because another node of its wave failed.
@@ -148,7 +154,7 @@ pub enum Outcome {
 }
 
 /// What a host runs after something failed there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// What it ran before: nothing was activated.
@@ -158,6 +164,7 @@ pub enum Verdict {
     /// The new system, and going back failed.
     Broken,
     /// That could not be asked.
+    #[default]
     Unknown,
 }
 
@@ -208,7 +215,9 @@ impl Deploy {
     /// It cannot begin. What goes wrong on a host is that host's outcome, not an error.
     pub async fn run(self) -> Result<Report, DeployError> {
         let this = Arc::new(self);
-        this.record(&Entry::begin(&this.run, &this.targets))?;
+        let begin =
+            if this.resumes { Entry::resumed(&this.who) } else { Entry::begin(&this.run, &this.who, &this.targets) };
+        this.record(&begin)?;
         let mut report = Report::default();
         let hosts = this.gather(&mut report).await;
         let changing = this.changing(&hosts, &mut report);

@@ -1,14 +1,17 @@
 //! The record of a run on the operator's side: JSON lines, one written and flushed for each thing that is decided or
-//! done, so that a run that was cut off can be read afterwards.
+//! done, so that a run that was cut off can be read afterwards and resumed.
+
+mod record;
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read as _, Write},
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use machinist_model::NodeName;
+use machinist_nix::StorePath;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -16,6 +19,8 @@ use crate::{
     deploy::{Outcome, Target},
     waves::Wave,
 };
+
+pub use record::{Record, RecordError, Records};
 
 /// A run's record.
 #[derive(Debug)]
@@ -44,6 +49,22 @@ impl Journal {
         Ok(Self { path, file })
     }
 
+    /// Goes on with the record of a run that was cut off.
+    ///
+    /// # Errors
+    /// The file is gone or cannot be written.
+    pub fn resume(directory: &Path, run: &str) -> io::Result<Self> {
+        let path = directory.join(format!("{run}.jsonl"));
+        let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        // The line that was being written is not followed by another on the same line.
+        if !text.is_empty() && !text.ends_with('\n') {
+            file.write_all(b"\n")?;
+        }
+        Ok(Self { path, file: Mutex::new(file) })
+    }
+
     /// Returns where the record is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -70,14 +91,22 @@ impl Entry {
         Self { at, what }
     }
 
-    pub(crate) fn begin(run: &str, targets: &[Target]) -> Self {
+    pub(crate) fn begin(run: &str, who: &str, targets: &[Target]) -> Self {
         let systems: serde_json::Map<String, serde_json::Value> =
             targets.iter().map(|target| (target.node.to_string(), target.system.as_str().into())).collect();
-        Self::new(serde_json::json!({ "entry": "begin", "version": 1, "run": run, "systems": systems }))
+        Self::new(serde_json::json!({ "entry": "begin", "version": 1, "run": run, "who": who, "systems": systems }))
     }
 
     pub(crate) fn planned(waves: &[Wave]) -> Self {
         Self::new(serde_json::json!({ "entry": "planned", "waves": waves }))
+    }
+
+    pub(crate) fn resumed(who: &str) -> Self {
+        Self::new(serde_json::json!({ "entry": "resumed", "who": who }))
+    }
+
+    pub(crate) fn started(node: &NodeName, old: Option<&StorePath>) -> Self {
+        Self::new(serde_json::json!({ "entry": "started", "node": node, "old": old.map(StorePath::as_str) }))
     }
 
     pub(crate) fn node(node: &NodeName, outcome: Option<&Outcome>) -> Self {
@@ -98,7 +127,7 @@ mod tests {
     fn a_run_is_recorded_a_line_at_a_time_and_never_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::begin(&directory.path().join("runs"), "r1").unwrap();
-        journal.append(&Entry::begin("r1", &[])).unwrap();
+        journal.append(&Entry::begin("r1", "ann@desk", &[])).unwrap();
         journal.append(&Entry::planned(&[])).unwrap();
         let text = std::fs::read_to_string(journal.path()).unwrap();
         let entries: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

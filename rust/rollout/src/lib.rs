@@ -5,6 +5,7 @@
 
 pub mod deploy;
 pub mod event;
+pub mod generations;
 pub mod host;
 pub mod install;
 pub mod journal;

@@ -77,7 +77,7 @@ pub struct Moment {
 pub enum Decision {
     /// Nobody holds it.
     Take,
-    /// The run itself holds it: it goes on.
+    /// The run itself holds it, and its process was cut off: it goes on under the same counter.
     Keep,
     /// It was left behind; it may be taken over.
     TakeOver {
@@ -101,10 +101,17 @@ pub fn decide(lock: &Lock, run: &str, moment: &Moment) -> Decision {
             Decision::Take
         };
     };
-    if holder.run == run {
-        return Decision::Keep;
-    }
     let left = holder.left(moment);
+    if holder.run == run {
+        // Only a run that is resumed finds a lock of its own.
+        return if moment.holder_ended || left == 0 {
+            Decision::Keep
+        } else {
+            let why =
+                format!("run {run} still goes on at {}; the lock expires in {left} s unless it is renewed", holder.who);
+            Decision::Refuse { why }
+        };
+    }
     let held = format!("{} has been changing it since {} (run {})", holder.who, holder.since, holder.run);
     if moment.activating {
         // Even an abandoned activation still decides what the node runs.
@@ -159,10 +166,13 @@ impl Lock {
     }
 
     /// Returns the lock as the claimant takes it. The node adds `boot` and `expires`, which only it knows.
+    ///
+    /// A run that goes on keeps its counter, under which its activation may still be waiting on the node.
     #[must_use]
     pub fn claimed(&self, claimant: &Claimant) -> String {
         let Claimant { run, who, process, since } = claimant;
-        let fence = self.fence.saturating_add(1);
+        let ours = self.holder.as_ref().is_some_and(|holder| holder.run == *run);
+        let fence = if ours { self.fence } else { self.fence.saturating_add(1) };
         let mut text = format!("fence={fence}\nrun={}\n", line(run));
         for (key, value) in [("who", who), ("process", process), ("since", since)] {
             // Writing to a String cannot fail.
@@ -216,8 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn the_run_that_holds_it_goes_on() {
-        check(&HELD.replace("r1", "r2"), &moment("boot1", 5), "keep");
+    fn a_run_that_was_cut_off_goes_on_under_its_lock_and_never_twice() {
+        let ours = HELD.replace("r1", "r2");
+        let ended = Moment { holder_ended: true, activating: true, ..moment("boot1", 5) };
+        check(&ours, &ended, "keep");
+        check(&ours, &moment("boot1", 1000), "keep");
+        check(
+            &ours,
+            &moment("boot1", 970),
+            "refuse: run r2 still goes on at ann@desk; the lock expires in 30 s unless it is renewed",
+        );
     }
 
     #[test]
@@ -269,6 +287,7 @@ mod tests {
             since: "T".to_owned(),
         };
         let taken = Lock::parse(&Lock::parse(HELD).claimed(&claimant));
-        assert_eq!((taken.fence, taken.holder.unwrap().who.as_str()), (8, "eve?fence=99@x"));
+        assert_eq!((taken.fence, taken.holder.clone().unwrap().who.as_str()), (8, "eve?fence=99@x"));
+        assert_eq!(Lock::parse(&taken.claimed(&claimant)).fence, 8, "a run that goes on keeps it");
     }
 }

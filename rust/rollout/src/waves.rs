@@ -282,7 +282,7 @@ mod tests {
             proptest::prop_assert!(waves.iter().all(|wave| voters(wave) <= 1 && (voters(wave) == 0 || wave.nodes.len() == 1)));
             proptest::prop_assert!(waves.iter().all(|wave| max == 0 || wave.nodes.len() <= max));
             let mut seen: Vec<NodeName> = waves.iter().flat_map(|wave| wave.nodes.clone()).collect();
-            let last_voter = seen.iter().filter(|node| situation.members.contains(*node)).next_back().cloned();
+            let last_voter = seen.iter().rfind(|node| situation.members.contains(*node)).cloned();
             if situation.changing.contains(&name(leader)) && situation.members.contains(&name(leader)) {
                 proptest::prop_assert_eq!(last_voter, Some(name(leader)));
             }

@@ -1,8 +1,11 @@
 //! `machinist deploy`.
 
 use std::{
-    collections::BTreeMap, collections::BTreeSet, path::Path, process::ExitCode, sync::Arc, time::Duration,
-    time::Instant,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -12,15 +15,15 @@ use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
     deploy::{Deploy, DeployError, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
-    journal::Journal,
+    journal::{Journal, Record},
     step::{Connector, activate::Bounds},
     waves::{Limit, Spread},
 };
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    args::{Global, Targets},
-    command::certs,
+    args::Global,
+    command::{certs, history},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     progress,
@@ -32,10 +35,26 @@ use crate::{
 /// Builds the targets' systems and brings them to the machines.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// Which nodes
-    #[command(flatten)]
-    targets: Targets,
+    /// Names, globs such as `cp*`, `@role`, or `label=value`
+    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "resume"])]
+    targets: Vec<String>,
 
+    /// All machines
+    #[arg(long, conflicts_with = "targets")]
+    all: bool,
+
+    /// Go on with a run that was cut off, the last one if not said
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["targets", "all"])]
+    resume: Option<String>,
+
+    /// How
+    #[command(flatten)]
+    rollout: RolloutArgs,
+}
+
+/// How systems are brought to machines.
+#[derive(Debug, Args)]
+pub struct RolloutArgs {
     /// Seconds that an activation may take on a host before it is reverted
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     activation_timeout: u64,
@@ -70,7 +89,7 @@ pub struct DeployArgs {
 
     /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
     #[arg(long, value_name = "FINGERPRINT")]
-    accept_host_key: Option<Fingerprint>,
+    pub accept_host_key: Option<Fingerprint>,
 }
 
 /// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
@@ -99,14 +118,50 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
 }
 
 /// What stays the same through the passes of one deploy.
-struct Run<'a> {
-    args: &'a DeployArgs,
-    project: &'a Project,
-    cluster: &'a Cluster,
-    nodes: Vec<NodeName>,
-    connector: Connector,
-    global: &'a Global,
-    ui: Ui,
+pub struct Run<'a> {
+    /// How.
+    pub args: &'a RolloutArgs,
+    /// The directory.
+    pub project: &'a Project,
+    /// What it describes.
+    pub cluster: &'a Cluster,
+    /// The targets.
+    pub nodes: Vec<NodeName>,
+    /// Reaches them.
+    pub connector: Connector,
+    /// What holds for every command.
+    pub global: &'a Global,
+    /// The terminal.
+    pub ui: Ui,
+}
+
+/// One pass: what is brought where, and its record.
+pub struct Job {
+    run: String,
+    journal: Journal,
+    targets: Vec<Target>,
+    resumes: bool,
+    from_host: bool,
+}
+
+impl Job {
+    /// Begins a run. With `from_host` the hosts have the systems already.
+    pub fn new(project: &Project, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
+        let run = run_id();
+        let journal = Journal::begin(&runs(project), &run).failed()?;
+        Ok(Self { run, journal, targets, resumes: false, from_host })
+    }
+
+    /// Goes on with a run that was cut off.
+    fn resume(project: &Project, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
+        let run = record.run.clone();
+        let journal = Journal::resume(&runs(project), &run).failed()?;
+        Ok(Self { run, journal, targets, resumes: true, from_host: false })
+    }
+}
+
+fn runs(project: &Project) -> PathBuf {
+    project.local().join("runs")
 }
 
 /// Runs the command.
@@ -114,22 +169,31 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
-    let patterns = (!args.targets.all).then_some(args.targets.targets.as_slice());
-    let nodes = connect::select(&cluster, patterns)?;
+    let resumed = match &args.resume {
+        None => None,
+        Some(wanted) => match history::unfinished(&project, wanted, ui)? {
+            Some(record) => Some(record),
+            None => return Ok(ExitCode::SUCCESS),
+        },
+    };
+    let nodes = match &resumed {
+        Some(record) => record.systems.keys().cloned().collect(),
+        None => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
+    };
     certs::require(&project, &cluster, &nodes)?;
-    let connector = connect::connector(&project, &cluster, global, args.accept_host_key)?;
-    let run = Run { args, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
+    let run = Run { args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
     let state = project.state()?;
     refuse_changed_membership(&cluster, &state)?;
-    let mut report = run.pass(&state)?;
+    let mut report = run.pass(&state, resumed.as_ref())?;
     if !state.etcd.bootstrapped && report.etcd_quorum {
         report = run.settle(report)?;
     }
     run.tell(&report, begun.elapsed());
-    Ok(ExitCode::from(exit_code(&report)))
+    Ok(run.exit_code(&report))
 }
 
-impl DeployArgs {
+impl RolloutArgs {
     fn policy(&self) -> Policy {
         let Self { max_unavailable, canary, across_zones, .. } = *self;
         Policy {
@@ -143,21 +207,33 @@ impl DeployArgs {
 
 impl Run<'_> {
     /// Generates, builds and rolls out once.
-    fn pass(&self, state: &RecordedState) -> Result<Report, Failure> {
+    fn pass(&self, state: &RecordedState, resumed: Option<&Record>) -> Result<Report, Failure> {
         let generated = self.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let flake = self.project.flake()?;
         let systems = build(self.project, &flake, &self.nodes, &self.project.local().join("systems"), self.ui)?;
-        let run = run_id();
-        let journal = Journal::begin(&self.project.local().join("runs"), &run).failed()?;
+        let targets = targets(self.project, self.cluster, &systems)?;
+        let job = match resumed {
+            None => Job::new(self.project, targets, false)?,
+            Some(record) => {
+                history::refuse_changed(record, &systems)?;
+                Job::resume(self.project, targets, record)?
+            }
+        };
+        self.roll_out(state, job)
+    }
+
+    /// Brings systems to the machines.
+    pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
+        let Job { run, journal, targets, resumes, from_host } = job;
         if self.ui.verbose {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
         let members = self.cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
         let deploy = Deploy {
             run,
-            targets: targets(self.project, self.cluster, &systems)?,
+            targets,
             members,
             bootstrapped: state.etcd.bootstrapped,
             bounds: Bounds {
@@ -173,6 +249,8 @@ impl Run<'_> {
             interrupt: Interrupt::default(),
             traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
             policy: self.args.policy(),
+            resumes,
+            from_host,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         let result = runtime.block_on(async {
@@ -200,7 +278,7 @@ impl Run<'_> {
         if !self.ui.json {
             self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
         }
-        let mut report = self.pass(&state)?;
+        let mut report = self.pass(&state, None)?;
         for (node, outcome) in first.nodes {
             let now = report.nodes.entry(node).or_insert_with(|| outcome.clone());
             if *now == NodeOutcome::Unchanged {
@@ -210,7 +288,13 @@ impl Run<'_> {
         Ok(report)
     }
 
-    fn tell(&self, report: &Report, took: Duration) {
+    /// Returns the exit code that the report deserves.
+    pub fn exit_code(&self, report: &Report) -> ExitCode {
+        ExitCode::from(exit_code(report))
+    }
+
+    /// Says what became of all.
+    pub fn tell(&self, report: &Report, took: Duration) {
         if self.ui.json {
             self.ui.result_json_line(&serde_json::json!({ "event": "report", "report": report }));
             return;

@@ -5,9 +5,11 @@ pub mod check;
 pub mod deploy;
 pub mod explain;
 pub mod generate;
+pub mod history;
 pub mod init;
 pub mod install;
 pub mod plan;
+pub mod rollback;
 pub mod sandbox;
 pub mod status;
 pub mod unlock;
@@ -30,6 +32,8 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
+        Command::Rollback(args) => rollback::run(args, global, ui),
+        Command::History(args) => history::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),

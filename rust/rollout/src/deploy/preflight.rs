@@ -35,14 +35,18 @@ impl Deploy {
         let mut tasks = JoinSet::new();
         for host in changing.iter().filter_map(|node| hosts.get(node)) {
             let system = &host.target.system;
-            if !closures.contains_key(system) {
+            if !self.from_host && !closures.contains_key(system) {
                 let closure = self.nix.closure(std::slice::from_ref(system))?;
                 closures.insert(system.clone(), Arc::new(closure));
             }
             let (this, host) = (Arc::clone(self), Arc::clone(host));
             let closure = closures.get(system).map(Arc::clone).unwrap_or_default();
             tasks.spawn_blocking(move || {
-                let delta = copy::delta(&this.nix, &*host.remote, &closure);
+                let delta = if this.from_host {
+                    copy::require(&*host.remote, &host.target.system).map(|()| Delta::default())
+                } else {
+                    copy::delta(&this.nix, &*host.remote, &closure)
+                };
                 (host.target.node.clone(), delta)
             });
         }

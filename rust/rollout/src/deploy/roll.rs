@@ -7,7 +7,7 @@ use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError};
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report};
+use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, chain};
 use crate::{
     EventKind, HostFacts,
     journal::Entry,
@@ -99,15 +99,26 @@ impl Deploy {
         if self.interrupt.is_set() {
             return Err(StepError::Interrupted);
         }
-        if kind == WaveKind::Member {
-            self.ask_for_quorum(host, hosts)?;
-        }
         let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
         let token = keeper.token(node).ok_or_else(unlocked)?;
         let (system, id) = (host.target.system.clone(), self.run.clone());
         let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds };
+        let mut facts = host.facts.clone();
+        if activation.found(&facts) {
+            // It was begun before the run was cut off. Its member is away already, if it is: no quorum to ask for.
+            self.events.step(node, "going on with the activation that was begun");
+            keeper.activating(&activation);
+            match activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")? {
+                State::Reverted(_) | State::Gone | State::Died(_) => facts = gather(&*host.remote)?,
+                state => return self.finish(&activation, host, state, whole),
+            }
+        }
+        if kind == WaveKind::Member {
+            self.ask_for_quorum(host, hosts)?;
+        }
         self.events.step(node, "activating");
-        self.activate(&activation, host, &host.facts, keeper, whole)
+        self.journal.append(&Entry::started(node, facts.running.as_ref())).map_err(StepError::Journal)?;
+        self.activate(&activation, host, &facts, keeper, whole)
     }
 
     /// Takes the member out of the quorum's way, or refuses. A member that is down already takes nothing from a quorum, and
@@ -144,16 +155,20 @@ impl Deploy {
         keeper: &Keeper,
         whole: bool,
     ) -> Result<(), StepError> {
-        let node = &activation.node;
-        // Once it has begun, only the host can say what became of it.
-        let unknown = |error: StepError| match error {
-            StepError::Remote(error) => StepError::Unknown { why: error.to_string() },
-            error => error,
-        };
         keeper.activating(activation);
         activation.start(&*host.remote, facts).map_err(unknown)?;
         let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
+        self.finish(activation, host, state, whole)
+    }
+
+    fn finish(&self, activation: &Activation, host: &Host, state: State, whole: bool) -> Result<(), StepError> {
+        let node = &activation.node;
         if state != State::Waiting {
+            return activation.verdict(state, &*host.remote);
+        }
+        if self.interrupt.is_set() {
+            let why = "the operator stopped the run";
+            let state = activation.abort(&*host.remote, &self.connector, why).map_err(unknown)?;
             return activation.verdict(state, &*host.remote);
         }
         if self.policy.no_rollback {
@@ -217,4 +232,12 @@ impl Deploy {
 /// Whether the host's etcd does not run, asked right now. Without an answer it counts as running.
 fn is_down(host: &Host) -> bool {
     gather(&*host.remote).is_ok_and(|facts| !facts.etcd_active)
+}
+
+/// Once an activation has begun, only the host can say what became of it.
+fn unknown(error: StepError) -> StepError {
+    match error {
+        StepError::Remote(error) => StepError::Unknown { why: chain(&error) },
+        error => error,
+    }
 }

@@ -104,6 +104,13 @@ impl Activation {
         format!("machinist-activate-{}", self.id)
     }
 
+    /// Whether the host was already at it when it was asked: then it was begun before the run was cut off.
+    #[must_use]
+    pub fn found(&self, facts: &HostFacts) -> bool {
+        let same = facts.last.as_ref().is_some_and(|last| last.new.as_ref() == Some(&self.system));
+        same && facts.activations.contains(&format!("{}.service", self.unit()))
+    }
+
     /// Starts the activation.
     ///
     /// # Errors

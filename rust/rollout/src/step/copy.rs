@@ -61,6 +61,20 @@ pub fn delta(nix: &Nix, remote: &dyn Remote, closure: &[StorePath]) -> Result<De
     Ok(Delta { paths, bytes })
 }
 
+/// Makes sure that the host has the whole system already: a path is valid only when all that it refers to is.
+///
+/// # Errors
+/// The connection fails, or the system is not there any more.
+pub fn require(remote: &dyn Remote, system: &StorePath) -> Result<(), StepError> {
+    let request = Request::new("look for the system", MISSING).bytes(format!("{system}\n").into_bytes());
+    let output = remote.run_checked(request.timeout(Duration::from_secs(30)))?;
+    if output.stdout_text().trim().is_empty() {
+        return Ok(());
+    }
+    let hint = "check out the commit that it was built from, and deploy that".to_owned();
+    Err(StepError::Lacks { what: format!("{system}: it was removed by garbage collection"), hint })
+}
+
 /// Sends the paths. `progress` is told how many bytes went out so far, and ends the copy by returning false.
 ///
 /// # Errors

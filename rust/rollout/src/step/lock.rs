@@ -36,7 +36,8 @@ pub fn take(remote: &dyn Remote, read: &Lock, claimant: &Claimant) -> Result<Res
     ];
     let (done, lock) = change(remote, "take the lock", &variables)?;
     // The answer to the first try may have been lost with its connection.
-    let ours = lock.holder.as_ref().is_some_and(|holder| holder.run == claimant.run);
+    let ours =
+        lock.holder.as_ref().is_some_and(|holder| holder.run == claimant.run && holder.process == claimant.process);
     Ok(if done || ours { Ok(Token { fence: lock.fence, run: claimant.run.clone() }) } else { Err(lock) })
 }
 

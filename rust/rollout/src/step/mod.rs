@@ -84,6 +84,9 @@ pub enum StepError {
     /// Someone else is changing the node.
     #[error("locked: {0}")]
     Locked(String),
+    /// The record of the run cannot be written, so nothing was begun.
+    #[error("cannot write the journal of this run")]
+    Journal(#[source] std::io::Error),
     /// The person stopped the run.
     #[error("interrupted before anything was activated here")]
     Interrupted,
@@ -112,7 +115,7 @@ impl StepError {
             }
             Self::Quorum(_) => Some("`machinist status` shows the members; bring them back first".to_owned()),
             Self::Locked(_) => Some("wait, or see who it is and what the node does: `machinist unlock`".to_owned()),
-            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted => None,
+            Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted | Self::Journal(_) => None,
         }
     }
 

@@ -1,0 +1,258 @@
+//! Reads the records of runs.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::deploy::Outcome;
+
+/// What the record of a run says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// The run.
+    pub run: String,
+    /// When it began (RFC 3339).
+    pub began: String,
+    /// Who began it, `user@host`. Empty in old records.
+    pub who: String,
+    /// What it was to bring to the nodes.
+    pub systems: BTreeMap<NodeName, String>,
+    /// The nodes on which something was begun.
+    pub started: Vec<NodeName>,
+    /// What became of the nodes, as far as it is recorded.
+    pub nodes: BTreeMap<NodeName, Outcome>,
+    /// Whether it came to its end, well or not.
+    pub ended: bool,
+}
+
+/// All records of a directory.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Those that can be read, the oldest first.
+    pub runs: Vec<Record>,
+    /// Where those that cannot be read are now.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// A line is no entry.
+    #[error("line {line} is no entry of a journal")]
+    Line {
+        /// From 1.
+        line: usize,
+        /// What the parser says.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The first entry is missing or of a later version.
+    #[error("it does not begin as a journal that this machinist knows")]
+    Beginning,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "entry", rename_all = "kebab-case")]
+enum Line {
+    Begin {
+        at: String,
+        version: u32,
+        run: String,
+        #[serde(default)]
+        who: String,
+        systems: BTreeMap<NodeName, String>,
+    },
+    Started {
+        node: NodeName,
+    },
+    Node {
+        node: NodeName,
+        result: Option<Outcome>,
+    },
+    Ended {
+        nodes: BTreeMap<NodeName, Outcome>,
+    },
+    Resumed {},
+    /// What later versions add, and what says nothing about the outcome.
+    #[serde(other)]
+    Other,
+}
+
+impl Record {
+    /// Reads a record. A last line without an end is what a cut leaves behind, and is passed over.
+    ///
+    /// # Errors
+    /// Any other line cannot be read, or the record does not begin with the beginning.
+    pub fn parse(text: &str) -> Result<Self, RecordError> {
+        let mut record: Option<Self> = None;
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for (number, line) in (1..).zip(whole.lines()) {
+            let line: Line = match serde_json::from_str(line) {
+                Ok(line) => line,
+                // A run that was resumed ended the line that was cut.
+                Err(_) if is_cut(whole, number) => continue,
+                Err(source) => return Err(RecordError::Line { line: number, source }),
+            };
+            match (&mut record, line) {
+                (None, Line::Begin { at, version: 1, run, who, systems }) => {
+                    record = Some(Self { run, began: at, who, systems, ..Self::default() });
+                }
+                (None, _) => return Err(RecordError::Beginning),
+                (Some(record), line) => record.add(line),
+            }
+        }
+        record.ok_or(RecordError::Beginning)
+    }
+
+    fn add(&mut self, line: Line) {
+        match line {
+            Line::Started { node } => self.started.push(node),
+            Line::Node { node, result: Some(outcome) } => drop(self.nodes.insert(node, outcome)),
+            Line::Ended { nodes } => {
+                self.nodes = nodes;
+                self.ended = true;
+            }
+            Line::Resumed {} => self.ended = false,
+            Line::Node { result: None, .. } | Line::Begin { .. } | Line::Other => {}
+        }
+    }
+
+    /// Returns the outcome of the run in a word: `done`, `failed`, `refused` or `cut off`.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        let any = |wanted: fn(&Outcome) -> bool| self.nodes.values().any(wanted);
+        if !self.ended {
+            "cut off"
+        } else if any(|outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Reverted { .. })) {
+            "failed"
+        } else if any(|outcome| matches!(outcome, Outcome::Refused { .. } | Outcome::NotStarted { .. })) {
+            "refused"
+        } else {
+            "done"
+        }
+    }
+
+    /// Returns the nodes whose system is another one now, with both.
+    #[must_use]
+    pub fn changed<'a>(&'a self, systems: &'a BTreeMap<NodeName, StorePath>) -> Vec<(&'a NodeName, &'a str, &'a str)> {
+        let pairs =
+            self.systems.iter().filter_map(|(node, then)| Some((node, then.as_str(), systems.get(node)?.as_str())));
+        pairs.filter(|(_, then, now)| then != now).collect()
+    }
+}
+
+/// Whether the next line says that the run was resumed after this one was cut.
+fn is_cut(text: &str, number: usize) -> bool {
+    text.lines().nth(number).is_some_and(|next| next.contains("\"entry\":\"resumed\""))
+}
+
+impl Records {
+    /// Reads all records of a directory. Those that cannot be read are kept aside, under another name, and named.
+    ///
+    /// # Errors
+    /// The directory cannot be read. None at all is no error.
+    pub fn read(directory: &Path) -> io::Result<Self> {
+        let mut records = Self::default();
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(records),
+            Err(error) => return Err(error),
+        };
+        let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        for path in paths {
+            if path.extension().is_some_and(|extension| extension == "unreadable") {
+                records.unreadable.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "jsonl") {
+                // Any bytes may be in there.
+                match Record::parse(&String::from_utf8_lossy(&fs::read(&path)?)) {
+                    Ok(record) => records.runs.push(record),
+                    Err(_) if is_empty_beginning(&path) => {}
+                    Err(_) => {
+                        let aside = path.with_extension("jsonl.unreadable");
+                        fs::rename(&path, &aside)?;
+                        records.unreadable.push(aside);
+                    }
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// A run that is just beginning, or was cut off before its first line, has done nothing yet.
+fn is_empty_beginning(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| !bytes.contains(&b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{Record, Records};
+
+    const BEGIN: &str =
+        r#"{"at":"T","entry":"begin","version":1,"run":"r1","who":"ann@desk","systems":{"a":"/nix/store/x"}}"#;
+    const CHANGED: &str = r#"{"at":"T","entry":"node","node":"a","result":{"outcome":"changed"}}"#;
+    const ENDED: &str = r#"{"at":"T","entry":"ended","nodes":{"a":{"outcome":"changed"}}}"#;
+
+    #[track_caller]
+    fn check(lines: &[&str], expect: &str) {
+        let said = Record::parse(&lines.join("\n")).map(|record| record.outcome().to_owned());
+        assert_eq!(said.unwrap_or_else(|error| error.to_string()), expect);
+    }
+
+    #[test]
+    fn a_run_that_came_to_its_end_is_done_or_failed_or_refused() {
+        check(&[BEGIN, CHANGED, ENDED, ""], "done");
+        let ended = |outcome: &str| ENDED.replace(r#"{"outcome":"changed"}"#, outcome);
+        check(&[BEGIN, &ended(r#"{"outcome":"failed","why":"x","verdict":"reverted"}"#), ""], "failed");
+        check(&[BEGIN, &ended(r#"{"outcome":"refused","why":"x"}"#), ""], "refused");
+    }
+
+    #[test]
+    fn a_cut_leaves_half_a_line_and_a_run_that_can_be_resumed() {
+        check(&[BEGIN, CHANGED, &ENDED[..20]], "cut off");
+        check(&[BEGIN, r#"{"at":"T","entry":"planned","waves":[]}"#, ""], "cut off");
+        check(&[BEGIN, &CHANGED[..9], r#"{"at":"T","entry":"resumed","who":"x"}"#, ENDED, ""], "done");
+    }
+
+    /// Written by the first version; journals like this one are on disks.
+    #[test]
+    fn the_first_journals_can_still_be_read() {
+        let begin = BEGIN.replace(r#""who":"ann@desk","#, "");
+        let ended =
+            r#"{"at":"T","entry":"ended","nodes":{"a":{"outcome":"failed","why":"x"},"b":{"outcome":"not-started"}}}"#;
+        check(&[&begin, ended, ""], "failed");
+    }
+
+    #[test]
+    fn what_is_no_journal_is_told() {
+        check(&[BEGIN, "junk", CHANGED, ""], "line 2 is no entry of a journal");
+        check(&["{}", ""], "line 1 is no entry of a journal");
+        check(&[CHANGED, ""], "it does not begin as a journal that this machinist knows");
+        check(&[&BEGIN.replace(":1,", ":2,"), ""], "it does not begin as a journal that this machinist knows");
+        check(&[""], "it does not begin as a journal that this machinist knows");
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_kept_aside_and_named_never_deleted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| std::fs::write(directory.path().join(name), text).unwrap();
+        file("r1.jsonl", format!("{BEGIN}\n").as_bytes());
+        file("r2.jsonl", b"\xff\xfe\njunk\n");
+        file("r3.jsonl", b"");
+        for _ in 0..2 {
+            let records = Records::read(directory.path()).unwrap();
+            assert_eq!(records.runs.len(), 1);
+            assert_eq!(records.unreadable, [directory.path().join("r2.jsonl.unreadable")]);
+        }
+        assert_eq!(std::fs::read(directory.path().join("r2.jsonl.unreadable")).unwrap(), b"\xff\xfe\njunk\n");
+    }
+}
