@@ -24,17 +24,6 @@ pub struct Machine {
     pub identity: Option<PathBuf>,
 }
 
-/// A file that is there when the new system boots for the first time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExtraFile {
-    /// The absolute path on the machine.
-    pub path: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// What it is, for a person.
-    pub what: String,
-}
-
 /// The program.
 pub const PROGRAM: &str = "nixos-anywhere";
 

@@ -25,7 +25,7 @@ export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 nix-store --import >/dev/null
 ";
 
-/// A stream without a byte for this long is a dead one; a whole copy may take as long as it needs below this.
+/// A whole copy may take this long. What has arrived by then stays, and the next run sends the rest.
 const BOUND: Duration = Duration::from_secs(3600);
 
 /// Room that must stay free beside the copied paths: the store's database and the activation need some.
