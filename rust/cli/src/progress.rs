@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use machinist_model::NodeName;
 use machinist_rollout::{Event, EventKind, Events};
 
@@ -64,7 +64,8 @@ impl Copies {
 fn words(ui: Ui, kind: &EventKind) -> Option<String> {
     Some(match kind {
         EventKind::Step { text } => text.clone(),
-        EventKind::Copied { bytes, total } => format!("copied {} of {} MiB", bytes >> 20, total >> 20),
+        EventKind::Copied { bytes, total } if bytes >= total => "copied; waiting for its turn".to_owned(),
+        EventKind::Copied { bytes, total } => format!("copied {} of {}", HumanBytes(*bytes), HumanBytes(*total)),
         EventKind::Done { text } => ui.paint(Tone::Good, text),
         EventKind::Note { text } => text.clone(),
         EventKind::Failed { text, hint } => {
