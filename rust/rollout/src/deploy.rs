@@ -295,13 +295,14 @@ impl Deploy {
         // ever.
         let down = members.iter().filter_map(|member| hosts.get(member)).filter(|host| !host.facts.etcd_active).count();
         let is_cold = members.len() - down < quorum(members.len());
+        let broken = health.iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect();
         let leader = health.and_then(|health| health.leader);
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), (self.bootstrapped && !is_cold) || runs);
         let (zones, ingress) = zones_and_ingress(&self.traits);
         let spread = self.policy.spread.clone();
-        Situation { changing, members, unchanged_members, bootstrapped, leader, zones, ingress, spread }
+        Situation { changing, members, unchanged_members, bootstrapped, leader, broken, zones, ingress, spread }
     }
 
     /// Copies closures and keys to all hosts at once; running systems are not touched yet. Returns who is ready.

@@ -87,6 +87,8 @@ pub struct Situation {
     pub bootstrapped: bool,
     /// The leader, if known.
     pub leader: Option<NodeName>,
+    /// Members that are not healthy: they go first, since a quorum may only be had with them.
+    pub broken: BTreeSet<NodeName>,
     /// The zone of each node that has one.
     pub zones: BTreeMap<NodeName, String>,
     /// The nodes that take traffic from outside: they go last.
@@ -122,7 +124,8 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     let mut waves = Vec::new();
     if situation.bootstrapped {
         voters.sort_by_key(|name| {
-            (situation.leader.as_ref() == Some(name), situation.ingress.contains(name), name.clone())
+            let is_leader = situation.leader.as_ref() == Some(name);
+            (is_leader, !situation.broken.contains(name), situation.ingress.contains(name), name.clone())
         });
         waves.extend(voters.into_iter().map(|name| Wave { kind: WaveKind::Member, nodes: vec![name] }));
     } else if !voters.is_empty() {
@@ -204,6 +207,14 @@ mod tests {
         let mut situation = situation("a b c w1", true);
         situation.leader = names("a").pop_first();
         check(&situation, &[&["b"], &["c"], &["a"], &["w1"]]);
+    }
+
+    #[test]
+    fn a_member_that_is_down_is_brought_back_before_another_one_changes() {
+        let mut situation = situation("a b c", true);
+        situation.leader = names("a").pop_first();
+        situation.broken = names("c");
+        check(&situation, &[&["c"], &["b"], &["a"]]);
     }
 
     #[test]

@@ -189,6 +189,7 @@ fn assemble(
         unchanged_members,
         bootstrapped,
         leader: leader.clone(),
+        broken: health.into_iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect(),
         zones,
         ingress,
         spread: Spread::default(),
