@@ -82,6 +82,8 @@ pub enum Command {
     Unlock(command::unlock::UnlockArgs),
     /// Ask every node and the cluster how they are
     Status(command::status::StatusArgs),
+    /// Say what differs from what a deploy left on the machines and from what the directory says
+    Drift(command::drift::DriftArgs),
     /// Machines on this computer, to try things
     #[command(subcommand)]
     Sandbox(command::sandbox::SandboxCommand),

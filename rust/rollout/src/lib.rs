@@ -4,6 +4,7 @@
 //! one host, [`deploy`](mod@deploy) puts them together. Nothing here prints: the story goes out as [`Event`]s.
 
 pub mod deploy;
+pub mod drift;
 pub mod event;
 pub mod generations;
 pub mod host;

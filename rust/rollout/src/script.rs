@@ -18,6 +18,9 @@ pub const UNITS: &str = include_str!("script/units.sh");
 /// Takes, renews and releases the lock on a node.
 pub const LOCK: &str = include_str!("script/lock.sh");
 
+/// Tells what differs from the active system.
+pub const DRIFT: &str = include_str!("script/drift.sh");
+
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
@@ -37,11 +40,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
+    use super::{ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, GATHER, GENERATIONS, LOCK, START, UNITS] {
+        for script in [ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }

@@ -3,6 +3,7 @@
 pub mod certs;
 pub mod check;
 pub mod deploy;
+pub mod drift;
 pub mod explain;
 pub mod generate;
 pub mod history;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::History(args) => history::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
+        Command::Drift(args) => drift::run(args, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
     }
 }

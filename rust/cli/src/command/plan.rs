@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
 use machinist_model::{Cluster, NodeName};
+use machinist_nix::StorePath;
 use machinist_pki::{
     self as pki, Policy,
     report::{self, Row, State},
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// What the command exits with if there is something to do.
-const CHANGES: u8 = 4;
+pub const CHANGES: u8 = 4;
 
 /// Says what a deploy would change, and changes nothing.
 #[derive(Debug, Args)]
@@ -92,7 +93,7 @@ impl Report {
     }
 }
 
-/// Builds what a deploy would build, with the facts that it would write, and asks the hosts.
+/// Asks the hosts what a deploy would change there.
 fn survey(
     project: &Project,
     cluster: &Cluster,
@@ -101,9 +102,7 @@ fn survey(
     global: &Global,
     ui: Ui,
 ) -> Result<Plan, Failure> {
-    let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
-    let flake = project.flake_after(generated, copy.path())?;
-    let systems = deploy::build(project, &flake, nodes, &project.local().join("plan"), ui)?;
+    let systems = systems(project, nodes, generated, ui)?;
     let survey = Survey {
         targets: deploy::targets(project, cluster, &systems)?,
         members: cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect(),
@@ -114,6 +113,18 @@ fn survey(
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
     Ok(runtime.block_on(survey.run()))
+}
+
+/// Builds what a deploy would build, with the facts that it would write. The cluster's directory stays as it is.
+pub fn systems(
+    project: &Project,
+    nodes: &[NodeName],
+    generated: &Generated,
+    ui: Ui,
+) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
+    let flake = project.flake_after(generated, copy.path())?;
+    deploy::build(project, &flake, nodes, &project.local().join("plan"), ui)
 }
 
 fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {

@@ -9,7 +9,7 @@ use machinist_nix::StorePath;
 
 /// What a machine boots: links of a system, followed, and its kernel parameters. None where the system has no such
 /// file, as in a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BootFiles {
     /// Where `kernel` leads.
     pub kernel: Option<String>,

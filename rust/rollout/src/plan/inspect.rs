@@ -42,8 +42,8 @@ pub fn ask(remote: &dyn Remote, new: &UnitTree) -> Result<Inspection, StepError>
         .ok_or_else(|| StepError::Unknown { why: "its answer about units is cut off".to_owned() })
 }
 
-/// Reads the answer. None if it is not whole.
-fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Option<Inspection> {
+/// Reads an answer of sections, each begun by a line `== NAME`. What stands before the first is a login shell's.
+pub(crate) fn sections(output: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut current: Option<&mut Vec<&str>> = None;
     for line in output.lines() {
@@ -56,6 +56,12 @@ fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Op
             }
         }
     }
+    sections
+}
+
+/// Reads the answer. None if it is not whole.
+fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Option<Inspection> {
+    let sections = sections(output);
     sections.get("end")?;
     let lines = |name: &str| sections.get(name).map_or(&[] as &[&str], Vec::as_slice);
     let set = |name: &str| lines(name).iter().filter(|line| !line.is_empty()).map(|&line| line.to_owned()).collect();
@@ -123,7 +129,8 @@ fn value(lines: &[&str], key: &str) -> Option<String> {
     lines.iter().find_map(of_key)
 }
 
-fn boot_files(lines: &[&str]) -> BootFiles {
+/// Reads the lines that tell what a system boots.
+pub(crate) fn boot_files(lines: &[&str]) -> BootFiles {
     BootFiles {
         kernel: value(lines, "kernel"),
         initrd: value(lines, "initrd"),

@@ -23,7 +23,7 @@ use machinist_nix::StorePath;
 use serde::Serialize;
 
 pub use self::{
-    boot::Reboot,
+    boot::{BootFiles, Reboot},
     closure_diff::{ClosureDiff, Package, VersionChange},
     consequences::{Action, UnitChange},
     quorum::{QuorumRisk, Verdict},
