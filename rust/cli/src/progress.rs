@@ -63,6 +63,13 @@ impl Copies {
 
 fn words(ui: Ui, kind: &EventKind) -> Option<String> {
     Some(match kind {
+        // One wave needs no number, and its only node speaks for itself.
+        EventKind::Wave { of: 1, .. } => return None,
+        EventKind::Wave { number, of, wave } => {
+            let nodes: Vec<&str> = wave.nodes.iter().map(NodeName::as_str).collect();
+            let text = format!("wave {number} of {of}: {}{}", nodes.join(", "), wave.kind.words());
+            ui.paint(Tone::Strong, &text)
+        }
         EventKind::Step { text } => text.clone(),
         EventKind::Copied { bytes, total } if bytes >= total => "copied; waiting for its turn".to_owned(),
         EventKind::Copied { bytes, total } => format!("copied {} of {}", HumanBytes(*bytes), HumanBytes(*total)),
@@ -78,7 +85,7 @@ fn words(ui: Ui, kind: &EventKind) -> Option<String> {
 fn line(ui: Ui, node: Option<&NodeName>, width: usize, text: &str) -> String {
     match node {
         Some(node) => format!("{} {}", ui.paint(Tone::Strong, &format!("{node:<width$}")), indent(text, "    ")),
-        None => indent(text, "    "),
+        None => text.to_owned(),
     }
 }
 

@@ -24,6 +24,7 @@ use self::preflight::Deltas;
 use crate::{
     EventKind, Events, HostFacts, Interrupt,
     journal::{Entry, Journal},
+    plan::PlanFile,
     preflight::Problem,
     step::{
         Connector, StepError,
@@ -84,6 +85,8 @@ pub struct Deploy {
     pub resumes: bool,
     /// Whether the hosts have the systems already, and this computer need not have them.
     pub from_host: bool,
+    /// The plan that this is to be, to the letter.
+    pub planned: Option<PlanFile>,
 }
 
 /// What decides how a node is treated.
@@ -175,14 +178,46 @@ pub struct Report {
     pub nodes: BTreeMap<NodeName, Outcome>,
     /// The waves as planned.
     pub waves: Vec<Wave>,
-    /// Whether every voting member of etcd is healthy at the end. None if that was not asked.
-    pub etcd_whole: Option<bool>,
-    /// Whether at least a quorum of etcd is healthy at the end.
-    pub etcd_quorum: bool,
+    /// How etcd is at the end. None if nobody was there to ask.
+    pub etcd: Option<EtcdEnd>,
     /// Whether the person stopped it.
     pub interrupted: bool,
     /// What was wrong before anything was changed.
     pub preflight: Vec<Problem>,
+}
+
+/// How etcd is at the end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EtcdEnd {
+    /// How many members vote, those that the configuration does not know too.
+    pub members: usize,
+    /// How many of those that it knows are healthy.
+    pub healthy: usize,
+    /// What is wrong, in words.
+    pub problems: Vec<String>,
+}
+
+impl EtcdEnd {
+    /// Whether every member is healthy, and none is unknown.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.healthy == self.members && self.problems.is_empty()
+    }
+
+    /// Whether at least a quorum is healthy.
+    #[must_use]
+    pub const fn has_quorum(&self) -> bool {
+        self.healthy >= quorum(self.members)
+    }
+}
+
+impl From<&Health> for EtcdEnd {
+    fn from(health: &Health) -> Self {
+        let broken = health.broken().map(|(node, why)| format!("{node} {why}"));
+        let unknown = health.unmanaged.iter().map(|member| format!("machines.nix does not know the member {member}"));
+        let members = health.members.len() + health.unmanaged.len();
+        Self { members, healthy: health.healthy(), problems: broken.chain(unknown).collect() }
+    }
 }
 
 /// Why a deploy did not begin.
@@ -194,6 +229,9 @@ pub enum DeployError {
     /// The local store lacks a path.
     #[error(transparent)]
     Nix(#[from] machinist_nix::NixError),
+    /// Something is no longer as it was when the plan was made.
+    #[error("this is no longer what was planned: {}", .0.join("; "))]
+    Moved(Vec<String>),
     /// The record of the run cannot be written.
     #[error("cannot write the journal of this run")]
     Journal(#[source] std::io::Error),
@@ -219,26 +257,44 @@ impl Deploy {
             if this.resumes { Entry::resumed(&this.who) } else { Entry::begin(&this.run, &this.who, &this.targets) };
         this.record(&begin)?;
         let mut report = Report::default();
-        let hosts = this.gather(&mut report).await;
-        let changing = this.changing(&hosts, &mut report);
-        let situation = this.situation(&hosts, &changing);
+        let result = this.go(&mut report).await;
+        if let Err(error @ (DeployError::Waves(_) | DeployError::Moved(_) | DeployError::Nix(_))) = &result {
+            // It came to an end: a run without one would be taken for one that was cut off.
+            let refused = |target: &Target| (target.node.clone(), Outcome::Refused { why: error.to_string() });
+            this.record(&Entry::ended(&this.targets.iter().map(refused).collect()))?;
+        }
+        result.map(|()| report)
+    }
+
+    async fn go(self: &Arc<Self>, report: &mut Report) -> Result<(), DeployError> {
+        let hosts = self.gather(report).await;
+        let changing = self.changing(&hosts, report);
+        let situation = self.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
-        this.record(&Entry::planned(&report.waves))?;
-        let deltas = this.survey(&hosts, &changing, &mut report).await?;
-        if this.preflight(&hosts, &deltas, &mut report)
-            && let Some(keeper) = this.lock(&hosts, &deltas, &mut report).await
+        self.refuse_what_moved(&hosts, &report.waves)?;
+        self.record(&Entry::planned(&report.waves))?;
+        let deltas = self.survey(&hosts, &changing, report).await?;
+        if self.preflight(&hosts, &deltas, report)
+            && let Some(keeper) = self.lock(&hosts, &deltas, report).await
         {
-            let ready = this.prepare(&hosts, &deltas, &mut report).await;
-            let rolled = this.roll(&hosts, &ready, &keeper, &mut report).await;
-            this.unlock(keeper).await;
+            let ready = self.prepare(&hosts, &deltas, report).await;
+            let rolled = self.roll(&hosts, &ready, &keeper, report).await;
+            self.unlock(keeper).await;
             rolled?;
         }
-        report.interrupted = this.interrupt.is_set();
-        let health = this.final_health(&hosts).await;
-        report.etcd_whole = health.as_ref().map(|health| health.as_ref().is_some_and(Health::is_whole));
-        report.etcd_quorum = health.flatten().is_some_and(|health| health.healthy() >= quorum(this.members.len()));
-        this.record(&Entry::ended(&report.nodes))?;
-        Ok(report)
+        report.interrupted = self.interrupt.is_set();
+        report.etcd = self.etcd_at_the_end(&hosts).await;
+        self.record(&Entry::ended(&report.nodes))
+    }
+
+    /// Holds what is true against the plan that this is to be.
+    fn refuse_what_moved(&self, hosts: &Hosts, waves: &[Wave]) -> Result<(), DeployError> {
+        let Some(plan) = &self.planned else { return Ok(()) };
+        let runs = |(node, host): (&NodeName, &Arc<Host>)| {
+            (node.clone(), (host.facts.running.clone(), host.facts.profile.clone()))
+        };
+        let moved = plan.moved(&hosts.iter().map(runs).collect(), waves);
+        if moved.is_empty() { Ok(()) } else { Err(DeployError::Moved(moved)) }
     }
 
     /// Connects to all targets at once and asks each what is true.
@@ -340,14 +396,16 @@ impl Deploy {
         keys::put(&*host.remote, keys)
     }
 
-    /// Asks etcd at the end. The outer `None`: nobody was there to ask; the inner one: there was no answer.
-    async fn final_health(self: &Arc<Self>, hosts: &Hosts) -> Option<Option<Health>> {
+    async fn etcd_at_the_end(self: &Arc<Self>, hosts: &Hosts) -> Option<EtcdEnd> {
         if !self.members.keys().any(|member| hosts.contains_key(member)) {
             return None;
         }
         let (this, hosts) = (Arc::clone(self), hosts.clone());
         let asked = tokio::task::spawn_blocking(move || this.health(&hosts, None)).await.ok()?;
-        Some(asked.ok())
+        Some(match asked {
+            Ok(health) => EtcdEnd::from(&health),
+            Err(error) => EtcdEnd { members: self.members.len(), healthy: 0, problems: vec![chain(&error)] },
+        })
     }
 
     fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use machinist_model::NodeName;
 use serde::Serialize;
 
+use crate::waves::Wave;
+
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
@@ -20,6 +22,15 @@ pub struct Event {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
+    /// A wave begins.
+    Wave {
+        /// Which one, from 1.
+        number: usize,
+        /// Of so many.
+        of: usize,
+        /// Who changes now, and why together.
+        wave: Wave,
+    },
     /// A step begins or goes on.
     Step {
         /// The step in words, such as `copying 12 paths`.

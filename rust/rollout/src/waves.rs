@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_model::{NodeName, quorum::quorum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Nodes that change at the same time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wave {
     /// Why these together.
     pub kind: WaveKind,
@@ -16,7 +16,7 @@ pub struct Wave {
 }
 
 /// Why nodes change together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaveKind {
     /// The members of a new etcd cluster: one alone would wait for a quorum for ever.
@@ -29,8 +29,21 @@ pub enum WaveKind {
     Others,
 }
 
+impl WaveKind {
+    /// Says why these nodes, to stand behind their names; empty where there is nothing to say.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Bootstrap => " (a new etcd cluster, together)",
+            Self::Member => " (member of etcd)",
+            Self::Canary => " (canary)",
+            Self::Others => "",
+        }
+    }
+}
+
 /// How many nodes without a vote may be away at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// So many.
@@ -64,7 +77,8 @@ impl Limit {
 }
 
 /// How nodes without a vote are spread over waves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Spread {
     /// How many may be away at the same time; all of a zone if not said.
     pub max_unavailable: Option<Limit>,

@@ -14,8 +14,9 @@ use machinist_nix::{FlakeRef, StorePath};
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
-    deploy::{Deploy, DeployError, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
+    deploy::{Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
     journal::{Journal, Record},
+    plan::{PlanFile, Planned},
     step::{Connector, activate::Bounds},
     waves::{Limit, Spread},
 };
@@ -36,7 +37,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     /// Names, globs such as `cp*`, `@role`, or `label=value`
-    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "resume"])]
+    #[arg(value_name = "TARGET", required_unless_present_any = ["all", "resume", "plan"])]
     targets: Vec<String>,
 
     /// All machines
@@ -46,6 +47,14 @@ pub struct DeployArgs {
     /// Go on with a run that was cut off, the last one if not said
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["targets", "all"])]
     resume: Option<String>,
+
+    /// Bring exactly what `machinist plan --out FILE` wrote, or refuse because something has changed since
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["targets", "all", "resume", "max_unavailable", "canary", "across_zones"]
+    )]
+    plan: Option<PathBuf>,
 
     /// How
     #[command(flatten)]
@@ -67,17 +76,9 @@ pub struct RolloutArgs {
     #[arg(long)]
     no_rollback: bool,
 
-    /// How many nodes without a vote in etcd may change at the same time, such as 2 or 25%; a whole zone if not said
-    #[arg(long, value_name = "N|P%", value_parser = Limit::parse)]
-    max_unavailable: Option<Limit>,
-
-    /// How many nodes without a vote go first, in a wave of their own
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    canary: usize,
-
-    /// Let nodes of several zones change at the same time
-    #[arg(long)]
-    across_zones: bool,
+    /// In which order
+    #[command(flatten)]
+    spread: SpreadArgs,
 
     /// Leave nodes that run the new system well as they are when another node of their wave fails
     #[arg(long)]
@@ -90,6 +91,30 @@ pub struct RolloutArgs {
     /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
     #[arg(long, value_name = "FINGERPRINT")]
     pub accept_host_key: Option<Fingerprint>,
+}
+
+/// How nodes without a vote are spread over waves.
+#[derive(Debug, Args)]
+pub struct SpreadArgs {
+    /// How many nodes without a vote in etcd may change at the same time, such as 2 or 25%; a whole zone if not said
+    #[arg(long, value_name = "N|P%", value_parser = Limit::parse)]
+    max_unavailable: Option<Limit>,
+
+    /// How many nodes without a vote go first, in a wave of their own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    canary: usize,
+
+    /// Let nodes of several zones change at the same time
+    #[arg(long)]
+    across_zones: bool,
+}
+
+impl SpreadArgs {
+    /// Returns what was asked for.
+    pub const fn spread(&self) -> Spread {
+        let Self { max_unavailable, canary, across_zones } = *self;
+        Spread { max_unavailable, canary, across_zones }
+    }
 }
 
 /// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
@@ -119,6 +144,8 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
 
 /// What stays the same through the passes of one deploy.
 pub struct Run<'a> {
+    /// The command's name.
+    pub verb: &'static str,
     /// How.
     pub args: &'a RolloutArgs,
     /// The directory.
@@ -142,6 +169,7 @@ pub struct Job {
     targets: Vec<Target>,
     resumes: bool,
     from_host: bool,
+    planned: Option<PlanFile>,
 }
 
 impl Job {
@@ -149,14 +177,14 @@ impl Job {
     pub fn new(project: &Project, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
         let run = run_id();
         let journal = Journal::begin(&runs(project), &run).failed()?;
-        Ok(Self { run, journal, targets, resumes: false, from_host })
+        Ok(Self { run, journal, targets, resumes: false, from_host, planned: None })
     }
 
     /// Goes on with a run that was cut off.
     fn resume(project: &Project, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
         let run = record.run.clone();
         let journal = Journal::resume(&runs(project), &run).failed()?;
-        Ok(Self { run, journal, targets, resumes: true, from_host: false })
+        Ok(Self { run, journal, targets, resumes: true, from_host: false, planned: None })
     }
 }
 
@@ -176,17 +204,20 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
             None => return Ok(ExitCode::SUCCESS),
         },
     };
-    let nodes = match &resumed {
-        Some(record) => record.systems.keys().cloned().collect(),
-        None => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
+    let planned = args.plan.as_ref().map(|path| planned(path, &cluster)).transpose()?;
+    let nodes = match (&resumed, &planned) {
+        (Some(record), _) => record.systems.keys().cloned().collect(),
+        (_, Some(plan)) => plan.nodes.keys().cloned().collect(),
+        _ => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
     };
     certs::require(&project, &cluster, &nodes)?;
     let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
-    let run = Run { args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let run =
+        Run { verb: "deploy", args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
     let state = project.state()?;
     refuse_changed_membership(&cluster, &state)?;
-    let mut report = run.pass(&state, resumed.as_ref())?;
-    if !state.etcd.bootstrapped && report.etcd_quorum {
+    let mut report = run.pass(&state, resumed.as_ref(), planned)?;
+    if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
         report = run.settle(report)?;
     }
     run.tell(&report, begun.elapsed());
@@ -195,10 +226,9 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
 
 impl RolloutArgs {
     fn policy(&self) -> Policy {
-        let Self { max_unavailable, canary, across_zones, .. } = *self;
         Policy {
             accept_drift: self.accept_drift,
-            spread: Spread { max_unavailable, canary, across_zones },
+            spread: self.spread.spread(),
             no_revert: self.no_revert,
             no_rollback: self.no_rollback,
         }
@@ -207,26 +237,35 @@ impl RolloutArgs {
 
 impl Run<'_> {
     /// Generates, builds and rolls out once.
-    fn pass(&self, state: &RecordedState, resumed: Option<&Record>) -> Result<Report, Failure> {
+    fn pass(
+        &self,
+        state: &RecordedState,
+        resumed: Option<&Record>,
+        planned: Option<PlanFile>,
+    ) -> Result<Report, Failure> {
         let generated = self.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let flake = self.project.flake()?;
         let systems = build(self.project, &flake, &self.nodes, &self.project.local().join("systems"), self.ui)?;
         let targets = targets(self.project, self.cluster, &systems)?;
-        let job = match resumed {
+        if let Some(plan) = &planned {
+            refuse_other_systems(plan, &systems)?;
+        }
+        let mut job = match resumed {
             None => Job::new(self.project, targets, false)?,
             Some(record) => {
                 history::refuse_changed(record, &systems)?;
                 Job::resume(self.project, targets, record)?
             }
         };
+        job.planned = planned;
         self.roll_out(state, job)
     }
 
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host } = job;
+        let Job { run, journal, targets, resumes, from_host, planned } = job;
         if self.ui.verbose {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
@@ -248,7 +287,8 @@ impl Run<'_> {
             who: signals::who(),
             interrupt: Interrupt::default(),
             traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
-            policy: self.args.policy(),
+            policy: Policy { spread: spread_of(self.args, planned.as_ref()), ..self.args.policy() },
+            planned,
             resumes,
             from_host,
         };
@@ -260,8 +300,10 @@ impl Run<'_> {
         // A thread may still wait for a host that hangs: what it would say matters to nobody now.
         runtime.shutdown_background();
         result.map_err(|error| {
-            let kind = if matches!(error, DeployError::Waves(_)) { Kind::Refused } else { Kind::Failed };
-            Failure::from_error(kind, &error)
+            let refused = matches!(error, DeployError::Waves(_) | DeployError::Moved(_));
+            let kind = if refused { Kind::Refused } else { Kind::Failed };
+            let moved = matches!(error, DeployError::Moved(_)).then(|| PLAN_AGAIN.to_owned());
+            Failure::from_error(kind, &error).maybe_hint(moved)
         })
     }
 
@@ -278,7 +320,7 @@ impl Run<'_> {
         if !self.ui.json {
             self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
         }
-        let mut report = self.pass(&state, None)?;
+        let mut report = self.pass(&state, None, None)?;
         for (node, outcome) in first.nodes {
             let now = report.nodes.entry(node).or_insert_with(|| outcome.clone());
             if *now == NodeOutcome::Unchanged {
@@ -303,14 +345,19 @@ impl Run<'_> {
         let changed = count(|outcome| *outcome == NodeOutcome::Changed);
         let unchanged = count(|outcome| *outcome == NodeOutcome::Unchanged);
         let left = report.nodes.len() - changed - unchanged;
-        let etcd = match report.etcd_whole {
-            Some(true) => self.ui.paint(Tone::Good, ", etcd healthy"),
-            Some(false) => self.ui.paint(Tone::Bad, ", etcd not healthy: `machinist status` says why"),
+        let etcd = match &report.etcd {
+            Some(etcd) if etcd.is_whole() => self.ui.paint(Tone::Good, ", etcd healthy"),
+            Some(EtcdEnd { healthy, members, .. }) => {
+                self.ui.paint(Tone::Bad, &format!(", only {healthy} of {members} etcd members healthy"))
+            }
             None => String::new(),
         };
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
         let seconds = took.as_secs_f64();
         self.ui.result(&format!("{changed} changed, {unchanged} unchanged{failed}{etcd} ({seconds:.1} s)"));
+        for problem in report.etcd.iter().flat_map(|etcd| &etcd.problems) {
+            self.ui.story(&format!("etcd: {problem}"));
+        }
         if left > 0 {
             self.ui.story(&format!("now {}", standing(report)));
         }
@@ -322,6 +369,23 @@ impl Run<'_> {
                 self.ui.story(&format!("{node} was not touched: {why}"));
             }
         }
+        if left > 0 {
+            self.ui.story(&format!("to do the rest: {}", self.again(report)));
+        }
+    }
+
+    /// The command for the nodes that are not done.
+    fn again(&self, report: &Report) -> String {
+        let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
+        let rest = report.nodes.iter().filter(|(_, outcome)| !is_done(outcome)).map(|(node, _)| node.as_str());
+        let directory = &self.global.directory;
+        let mut words = vec!["machinist".to_owned()];
+        if directory != Path::new(".") {
+            words.extend(["-C".to_owned(), machinist_remote::quote(&directory.display().to_string())]);
+        }
+        words.push(self.verb.to_owned());
+        words.extend(rest.map(str::to_owned));
+        words.join(" ")
     }
 }
 
@@ -378,6 +442,39 @@ pub fn traits(node: &Node) -> Traits {
     }
 }
 
+/// Reads a plan that was kept.
+fn planned(path: &Path, cluster: &Cluster) -> Result<PlanFile, Failure> {
+    let input = |message: String| Failure::new(Kind::Input, format!("{}: {message}", path.display())).hint(PLAN_AGAIN);
+    let text = std::fs::read_to_string(path).map_err(|error| input(error.to_string()))?;
+    let plan = PlanFile::parse(&text, &cluster.name).map_err(|error| input(error.to_string()))?;
+    match plan.nodes.keys().find(|name| !cluster.deployable().any(|node| node.name == **name)) {
+        Some(gone) => Err(input(format!("it changes {gone}, which machines.nix no longer deploys"))),
+        None => Ok(plan),
+    }
+}
+
+/// What to do about a plan that cannot be used.
+const PLAN_AGAIN: &str = "make a new plan and read it: `machinist plan --out FILE`";
+
+/// The directory must still say what was planned: what runs afterwards would otherwise not be what it says.
+fn refuse_other_systems(plan: &PlanFile, systems: &BTreeMap<NodeName, StorePath>) -> Result<(), Failure> {
+    let other = |(node, planned): (&NodeName, &Planned)| {
+        let now = systems.get(node).filter(|now| **now != planned.system)?;
+        Some(format!("\n{node}: {}\n  now {now}", planned.system))
+    };
+    let list: String = plan.nodes.iter().filter_map(other).collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the directory has changed since {} made the plan at {}:{list}", plan.by, plan.made);
+    Err(Failure::new(Kind::Refused, message).hint(PLAN_AGAIN))
+}
+
+/// The order is the plan's own.
+fn spread_of(args: &RolloutArgs, planned: Option<&PlanFile>) -> Spread {
+    planned.map_or_else(|| args.spread.spread(), |plan| plan.spread.clone())
+}
+
 /// Says which nodes run what, after not all went well.
 fn standing(report: &Report) -> String {
     let runs = |outcome: &NodeOutcome| match outcome {
@@ -407,7 +504,7 @@ fn exit_code(report: &Report) -> u8 {
         Kind::Failed.code()
     } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted { .. })) {
         Kind::Refused.code()
-    } else if report.etcd_whole == Some(false) {
+    } else if report.etcd.as_ref().is_some_and(|etcd| !etcd.is_whole()) {
         Kind::Failed.code()
     } else {
         0

@@ -2,7 +2,11 @@
 
 mod render;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use machinist_model::{Cluster, NodeName};
@@ -11,16 +15,21 @@ use machinist_pki::{
     self as pki, Policy,
     report::{self, Row, State},
 };
-use machinist_rollout::plan::{Plan, Survey};
+use machinist_rollout::{
+    plan::{Plan, PlanFile, Survey},
+    waves::Spread,
+};
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     args::Global,
-    command::deploy,
+    command::deploy::{self, SpreadArgs},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
+    files,
     project::{Generated, Project},
+    signals,
     ui::Ui,
 };
 
@@ -34,6 +43,14 @@ pub struct PlanArgs {
     /// Names, globs, `@role`, `label=value`; all machines by default
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
+
+    /// Keep the plan in this file: `machinist deploy --plan FILE` brings exactly that, or refuses
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// How
+    #[command(flatten)]
+    spread: SpreadArgs,
 }
 
 /// All that there is to say.
@@ -69,14 +86,28 @@ pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
     let generated = project.generated(&cluster)?;
     generated.refuse_foreign()?;
     let certificates = certificates(&project, &cluster, &nodes)?;
-    let plan = survey(&project, &cluster, &nodes, &generated, global, ui)?;
+    let spread = args.spread.spread();
+    let plan = survey(&project, &cluster, &nodes, &generated, &spread, global, ui)?;
     let report = Report { generated: facts(&generated), certificates, plan };
+    let kept = args.out.as_ref().map(|out| keep(&cluster, &spread, &report.plan, out));
     if ui.json {
         ui.result_json(&report);
     } else {
         ui.result(render::report(&report, ui).trim_end());
     }
+    kept.transpose()?;
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Writes the plan to a file.
+fn keep(cluster: &Cluster, spread: &Spread, plan: &Plan, out: &Path) -> Result<(), Failure> {
+    // Seconds are exact enough for people.
+    let now = OffsetDateTime::now_utc();
+    let made = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+    let file = PlanFile::new(&cluster.name, &signals::who(), &made, spread, plan)
+        .map_err(|error| Failure::from_error(Kind::Failed, &error).hint("the plan was not written"))?;
+    let text = serde_json::to_string_pretty(&file).failed()?;
+    files::write(out, &(text + "\n")).failed()
 }
 
 impl Report {
@@ -99,6 +130,7 @@ fn survey(
     cluster: &Cluster,
     nodes: &[NodeName],
     generated: &Generated,
+    spread: &Spread,
     global: &Global,
     ui: Ui,
 ) -> Result<Plan, Failure> {
@@ -110,6 +142,7 @@ fn survey(
         bootstrapped: project.state()?.etcd.bootstrapped,
         connector: connect::connector(project, cluster, global, None)?,
         nix: project.nix.clone(),
+        spread: spread.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
     Ok(runtime.block_on(survey.run()))

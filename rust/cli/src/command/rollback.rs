@@ -85,7 +85,16 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
         open.insert(node, remote);
     }
     let connector: Connector = Arc::new(Opened { open: Mutex::new(open), connector });
-    let run = Run { args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let run = Run {
+        verb: "rollback",
+        args: &args.rollout,
+        project: &project,
+        cluster: &cluster,
+        nodes,
+        connector,
+        global,
+        ui,
+    };
     let report = run.roll_out(&project.state()?, Job::new(&project, targets, true)?)?;
     run.tell(&report, begun.elapsed());
     Ok(run.exit_code(&report))

@@ -30,7 +30,9 @@ impl Deploy {
         report: &mut Report,
     ) -> Result<(), DeployError> {
         let mut stopped = false;
-        for wave in report.waves.clone() {
+        let waves = report.waves.clone();
+        let of = waves.len();
+        for (number, wave) in (1..).zip(waves) {
             let nodes: Vec<&Arc<Host>> =
                 wave.nodes.iter().filter(|node| ready.contains(*node)).filter_map(|node| hosts.get(node)).collect();
             if stopped || self.interrupt.is_set() {
@@ -39,6 +41,7 @@ impl Deploy {
                 report.nodes.extend(nodes.iter().map(|host| (host.target.node.clone(), outcome.clone())));
                 continue;
             }
+            self.events.run(EventKind::Wave { number, of, wave: wave.clone() });
             stopped = !self.wave(wave.kind, &nodes, hosts, keeper, report).await?;
         }
         Ok(())

@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod closure_diff;
 pub mod consequences;
+pub mod file;
 pub mod file_systems;
 pub mod inspect;
 pub mod quorum;
@@ -26,6 +27,7 @@ pub use self::{
     boot::{BootFiles, Reboot},
     closure_diff::{ClosureDiff, Package, VersionChange},
     consequences::{Action, UnitChange},
+    file::{PlanFile, PlanFileError, Planned},
     quorum::{QuorumRisk, Verdict},
     survey::Survey,
 };
@@ -100,6 +102,8 @@ pub struct Changes {
     pub systemd_reexec: bool,
     /// What only a reboot brings into effect. A deploy does not reboot.
     pub reboot: Option<Reboot>,
+    /// What `switch-to-configuration dry-activate` says, where the host has the new system already.
+    pub dry_run: Option<String>,
 }
 
 impl Plan {

@@ -5,12 +5,13 @@ use std::{
     fs,
     net::IpAddr,
     path::Path,
+    time::Duration,
 };
 
 use machinist_control_plane::etcd::Health;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
-use machinist_remote::Remote;
+use machinist_remote::{Remote, Request, Status};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
@@ -28,6 +29,7 @@ use super::{
 use crate::{
     HostFacts,
     deploy::{Target, Traits, chain, ready_for_us, zones_and_ingress},
+    script,
     step::{Connector, StepError, copy, gate, gather},
     waves::{self, Situation, Spread, Wave},
 };
@@ -46,6 +48,8 @@ pub struct Survey {
     pub connector: Connector,
     /// The local store.
     pub nix: Nix,
+    /// How nodes without a vote are spread over waves.
+    pub spread: Spread,
 }
 
 /// A host that answered.
@@ -57,7 +61,7 @@ struct Asked {
 impl Survey {
     /// Asks all hosts at once, and says what a deploy would change. What goes wrong with a host is that host's plan.
     pub async fn run(self) -> Plan {
-        let Self { targets, members, traits, bootstrapped, connector, nix } = self;
+        let Self { targets, members, traits, bootstrapped, connector, nix, spread } = self;
         let mut tasks = JoinSet::new();
         for target in targets {
             let (connector, nix) = (connector.clone(), nix.clone());
@@ -84,7 +88,7 @@ impl Survey {
         let asking = move || bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
         // Without an answer, whatever the reason, etcd counts as not asked.
         let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
-        assemble(nodes, names, &traits, bootstrapped, health.as_ref())
+        assemble(nodes, names, &traits, bootstrapped, health.as_ref(), spread)
     }
 }
 
@@ -119,6 +123,7 @@ fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -
         units: Vec::new(),
         systemd_reexec: false,
         reboot: None,
+        dry_run: None,
     };
     if facts.running.is_some() {
         let at = Path::new(system.as_str());
@@ -126,9 +131,26 @@ fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -
         let new = UnitTree::read(&at.join("etc/systemd/system")).map_err(unreadable)?;
         let old = inspect::ask(remote, &new)?;
         differences(&mut changes, &old, &new, &closure, at);
+        if changes.paths_to_send == 0 && changes.running.as_ref() != Some(system) {
+            changes.dry_run = dry_activate(remote, system)?;
+        }
     }
     Ok(NodePlan::Changes(Box::new(changes)))
 }
+
+/// Lets the new system say itself what it would do. It is there already, so nothing is copied for it.
+fn dry_activate(remote: &dyn Remote, system: &StorePath) -> Result<Option<String>, StepError> {
+    let script = script::with(&[("system", system.as_str())], DRY_ACTIVATE);
+    let output = remote.run(Request::new("dry-activate", script).timeout(Duration::from_secs(120)))?;
+    let text = output.stdout_text();
+    Ok((output.status == Status::Exited(0) && !text.trim().is_empty()).then(|| text.trim_end().to_owned()))
+}
+
+/// The program speaks on stderr.
+const DRY_ACTIVATE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+timeout -k 5 100 \"$system/bin/switch-to-configuration\" dry-activate 2>&1
+";
 
 fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[StorePath], at: &Path) {
     // With the system that runs already, a deploy only puts keys or changes what boots.
@@ -173,6 +195,7 @@ fn assemble(
     traits: &BTreeMap<NodeName, Traits>,
     bootstrapped: bool,
     health: Option<&Health>,
+    spread: Spread,
 ) -> Plan {
     let of_kind = |wanted: fn(&NodePlan) -> bool| -> BTreeSet<NodeName> {
         nodes.iter().filter(|(_, plan)| wanted(plan)).map(|(node, _)| node.clone()).collect()
@@ -192,7 +215,7 @@ fn assemble(
         broken: health.into_iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect(),
         zones,
         ingress,
-        spread: Spread::default(),
+        spread,
     };
     let (waves, refusal) = match waves::waves(&situation) {
         Ok(waves) => (waves, None),

@@ -104,6 +104,9 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
         let due = if reboot.was_due { "was needed before already, for" } else { "is needed for" };
         say("reboot", &ui.paint(Tone::Careful, &format!("{due} {}; a deploy does not reboot", reboot.why.join(", "))));
     }
+    if let Some(text) = &changes.dry_run {
+        say("dry run", text);
+    }
 }
 
 fn units(changes: &Changes, ui: Ui, say: &mut impl FnMut(&str, &str)) {

@@ -55,6 +55,7 @@ fn changes() -> Changes {
         units,
         systemd_reexec: true,
         reboot: Some(Reboot { why: vec!["kernel 6.12.1 -> 6.12.3".to_owned()], was_due: false }),
+        dry_run: Some("would stop the following units: etcd.service\nwould activate the configuration...".to_owned()),
     }
 }
 
@@ -62,6 +63,7 @@ fn first() -> Changes {
     Changes {
         running: None,
         boots: None,
+        dry_run: None,
         closure: None,
         units: Vec::new(),
         keys: Vec::new(),
@@ -115,6 +117,8 @@ fn long_lists_are_cut_with_a_count() {
               start     n1.service, n2.service, n3.service, n4.service, n5.service, n6.service and 2 more
               systemd   executes itself anew; units run on meanwhile
               reboot    is needed for kernel 6.12.1 -> 6.12.3; a deploy does not reboot
+              dry run   would stop the following units: etcd.service
+                        would activate the configuration...
 
             1 to change, 0 unchanged"#]],
     );
@@ -150,6 +154,8 @@ fn verbose_says_everything_with_its_reason() {
               again     keygen.service (it is not running now)
               systemd   executes itself anew; units run on meanwhile
               reboot    is needed for kernel 6.12.1 -> 6.12.3; a deploy does not reboot
+              dry run   would stop the following units: etcd.service
+                        would activate the configuration...
 
             1 to change, 0 unchanged"#]],
     );
@@ -259,6 +265,8 @@ fn a_system_that_runs_already_only_boots_or_gets_its_keys() {
               system    bbbbbbbb runs already and will boot
               keys      to put in place: etcd-server
               units     none stops, starts, restarts or reloads
+              dry run   would stop the following units: etcd.service
+                        would activate the configuration...
 
             1 to change, 0 unchanged"#]],
     );
@@ -272,6 +280,8 @@ fn a_system_that_runs_already_only_boots_or_gets_its_keys() {
               system    bbbbbbbb runs and boots already
               keys      to put in place: etcd-server
               units     none stops, starts, restarts or reloads
+              dry run   would stop the following units: etcd.service
+                        would activate the configuration...
 
             1 to change, 0 unchanged"#]],
     );
