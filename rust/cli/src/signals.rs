@@ -13,11 +13,34 @@ pub fn who() -> String {
     format!("{}@{}", person.as_deref().unwrap_or("unknown"), host.trim())
 }
 
+/// What a person or the system ends a command with: Ctrl-C, a termination, a closed terminal.
+const fn ending() -> [SignalKind; 3] {
+    [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+}
+
+/// Waits for the first of them, and returns the exit status with which a shell reports it. To be called within a runtime.
+pub async fn ended() -> i32 {
+    let mut tasks = tokio::task::JoinSet::new();
+    for kind in ending() {
+        tasks.spawn(async move {
+            match signal(kind) {
+                Ok(mut signal) => drop(signal.recv().await),
+                // It cannot be listened for: it ends the process by itself.
+                Err(_) => std::future::pending().await,
+            }
+            128 + kind.as_raw_value()
+        });
+    }
+    match tasks.join_next().await {
+        Some(Ok(code)) => code,
+        _ => std::future::pending().await,
+    }
+}
+
 /// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. To be called within the
 /// runtime.
 pub fn stop_on(interrupt: Interrupt, ui: Ui) {
-    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    for mut signal in signals.into_iter().filter_map(|kind| signal(kind).ok()) {
+    for mut signal in ending().into_iter().filter_map(|kind| signal(kind).ok()) {
         let interrupt = interrupt.clone();
         tokio::spawn(async move {
             while signal.recv().await.is_some() {

@@ -28,6 +28,7 @@ use crate::{
     connect::{self, KNOWN_HOSTS},
     failure::{Failure, Kind, OrFail, Outcome},
     project::Project,
+    signals,
     ui::{Tone, Ui},
 };
 
@@ -316,15 +317,13 @@ impl Install<'_> {
     }
 }
 
-/// Keys in the clear must not outlive a Ctrl-C.
+/// Keys in the clear must not outlive a Ctrl-C, a termination or a closed terminal.
 fn remove_when_interrupted(directory: PathBuf) {
     thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            let _gone = fs::remove_dir_all(directory);
-            // As a shell reports a command that SIGINT ended.
-            std::process::exit(130);
-        }
+        let code = runtime.block_on(signals::ended());
+        let _gone = fs::remove_dir_all(directory);
+        std::process::exit(code);
     });
 }
 
