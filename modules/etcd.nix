@@ -18,6 +18,10 @@ let
   url = port: address: "https://${urlHost address}:${toString port}";
   memberAddresses = lib.attrValues cfg.members;
 
+  # What etcd itself must find when a member without data joins: those that vote, and itself.
+  initialMembers = removeAttrs cfg.members (lib.remove node.name cfg.joining);
+  peers = lib.mapAttrsToList (name: address: "${name}=${url peerPort address}");
+
   # etcdctl refuses a flag that is also set by its environment, so only flags are used, and the endpoints only when
   # the caller names none.
   etcdctl = pkgs.writeShellScriptBin "machinist-etcdctl" ''
@@ -51,6 +55,13 @@ in
         melchior = "10.13.13.3";
       };
       description = "All voting members of the cluster: name to address.";
+    };
+
+    joining = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "casper" ];
+      description = "Those of the members that the running cluster does not have yet: `machinist node join` adds them.";
     };
 
     clients = lib.mkOption {
@@ -92,9 +103,10 @@ in
       listenPeerUrls = [ (url peerPort network.address) ];
       initialAdvertisePeerUrls = [ (url peerPort network.address) ];
 
-      initialCluster = lib.mapAttrsToList (name: address: "${name}=${url peerPort address}") cfg.members;
+      # Constants, overruled by /etc/machinist/etcd.env: neither recording the bootstrap nor a change of the members,
+      # which only one without data reads, must restart a member.
+      initialCluster = peers { ${node.name} = network.address; };
       initialClusterToken = cfg.token;
-      # A constant, overruled by /etc/machinist/etcd.env: recording the bootstrap must not restart a member.
       initialClusterState = "existing";
 
       clientCertAuth = true;
@@ -127,6 +139,7 @@ in
     machinist.keys.root = [ "etcd-healthcheck-client" ];
 
     environment.etc."machinist/etcd.env".text = ''
+      ETCD_INITIAL_CLUSTER=${lib.concatStringsSep "," (peers initialMembers)}
       ETCD_INITIAL_CLUSTER_STATE=${cfg.initialClusterState}
     '';
     # Without `-`: a member that cannot read the recorded state must not guess it.

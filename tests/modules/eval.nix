@@ -142,6 +142,15 @@ in
     bootstrapped = view (
       with' balthazar { machinist.etcd.initialClusterState = lib.mkForce "existing"; }
     );
+    joining = view (with' balthazar { machinist.etcd.joining = [ "casper" ]; });
+    joins = view (
+      with' balthazar {
+        machinist.etcd.joining = [
+          "balthazar"
+          "casper"
+        ];
+      }
+    );
     ipv6 = view (
       with' balthazar {
         machinist.network.address = lib.mkForce "fd13::2";

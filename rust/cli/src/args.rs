@@ -84,6 +84,12 @@ pub enum Command {
     Status(command::status::StatusArgs),
     /// Say what differs from what a deploy left on the machines and from what the directory says
     Drift(command::drift::DriftArgs),
+    /// Change who votes in etcd: join, remove, replace
+    #[command(subcommand)]
+    Node(command::node::NodeCommand),
+    /// Ask etcd: its members, a snapshot of its data
+    #[command(subcommand)]
+    Etcd(command::etcd::EtcdCommand),
     /// Machines on this computer, to try things
     #[command(subcommand)]
     Sandbox(command::sandbox::SandboxCommand),

@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod connect;
+mod consent;
 mod failure;
 mod files;
 mod progress;

@@ -93,13 +93,28 @@ impl<'a> Shared<'a> {
     fn etcd(&self) -> Attributes {
         let state = if self.state.etcd.bootstrapped { "existing" } else { "new" };
         let clients = self.clients.iter().map(IpAddr::to_string);
-        set([
+        let mut facts = set([
             ("clients", clients.collect()),
             ("enable", true.into()),
             ("initialClusterState", state.into()),
             ("members", self.members.clone().into()),
             ("token", self.cluster.name.as_str().into()),
-        ])
+        ]);
+        let joining = self.joining();
+        if !joining.is_empty() {
+            facts.insert("joining".to_owned(), joining.into_iter().collect());
+        }
+        facts
+    }
+
+    /// The members that the running cluster does not have yet, sorted.
+    fn joining(&self) -> Vec<String> {
+        let recorded = &self.state.etcd;
+        let new =
+            self.cluster.etcd_members().filter(|node| recorded.bootstrapped && !recorded.members.contains(&node.name));
+        let mut names: Vec<String> = new.map(|node| node.name.to_string()).collect();
+        names.sort();
+        names
     }
 
     fn hosts(&self, node: &Node) -> Attributes {

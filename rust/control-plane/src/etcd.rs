@@ -1,6 +1,6 @@
 //! The health of an etcd cluster, as `etcdctl` on a node reports it.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use machinist_model::{NodeName, quorum};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,15 @@ pub fn client_url(ip: IpAddr) -> String {
     }
 }
 
+/// Returns the URL at which other members reach the member.
+#[must_use]
+pub fn peer_url(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("https://{ip}:2380"),
+        IpAddr::V6(ip) => format!("https://[{ip}]:2380"),
+    }
+}
+
 /// How far a member's applied index may lag behind the leader's and still count as caught up. etcd itself calls a
 /// learner ready at 90 % of the leader's log; a voter in a healthy cluster is a few entries behind.
 const MAX_LAG: u64 = 500;
@@ -42,10 +51,32 @@ const MAX_LAG: u64 = 500;
 pub struct Health {
     /// The voting members that the configuration names, sorted by name.
     pub members: BTreeMap<NodeName, Member>,
-    /// Members that etcd has but the configuration does not, `name (peer address)`.
-    pub unmanaged: Vec<String>,
+    /// Members that etcd has but the configuration does not.
+    pub unmanaged: Vec<Stranger>,
     /// The leader, if it is one of `members`.
     pub leader: Option<NodeName>,
+}
+
+/// A member that etcd has but the configuration does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stranger {
+    /// Its name. Empty if it has never started.
+    pub name: String,
+    /// Its identifier in the cluster that runs.
+    pub id: u64,
+    /// Where the other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Whether it only learns, and does not vote.
+    pub learner: bool,
+    /// Whether it answered and is well.
+    pub healthy: bool,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.name.is_empty() { "one that has never started" } else { &self.name };
+        write!(f, "{name} ({})", self.peer_urls.join(", "))
+    }
 }
 
 /// One voting member.
@@ -61,6 +92,8 @@ pub struct Member {
     pub database_bytes: Option<u64>,
     /// Its identifier in the cluster that runs.
     pub id: Option<u64>,
+    /// Whether it only learns so far, and does not vote.
+    pub learner: bool,
     /// The last entry that it applied, if it answered.
     pub applied: Option<u64>,
 }
@@ -156,10 +189,18 @@ fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &B
         let started = found.is_some_and(|found| !found.client_urls.is_empty());
         let database_bytes = status.map(|status| status.db_size);
         let (id, applied) = (found.map(|listed| listed.id), status.map(|status| status.raft_applied_index));
-        members.insert(name.clone(), Member { problems, started, version, database_bytes, id, applied });
+        let learner = found.is_some_and(|listed| listed.is_learner);
+        members.insert(name.clone(), Member { problems, started, version, database_bytes, id, learner, applied });
     }
     let known = |listed: &&ListedMember| !expected.values().any(|ip| is_at(listed, *ip));
-    let unmanaged = listed.iter().filter(known).map(|m| format!("{} ({})", m.name, m.peer_urls.join(", "))).collect();
+    let stranger = |listed: &ListedMember| Stranger {
+        name: listed.name.clone(),
+        id: listed.id,
+        peer_urls: listed.peer_urls.clone(),
+        learner: listed.is_learner,
+        healthy: problems(Some(listed), statuses.get(&listed.id), newest, term).is_empty(),
+    };
+    let unmanaged = listed.iter().filter(known).map(stranger).collect();
     Health { members, unmanaged, leader }
 }
 

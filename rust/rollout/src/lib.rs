@@ -12,6 +12,7 @@ pub mod install;
 pub mod journal;
 pub mod keeper;
 pub mod lock;
+pub mod membership;
 pub mod plan;
 pub mod preflight;
 mod script;

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use age::{
+    armor::{ArmoredReader, ArmoredWriter, Format},
+    stream::StreamWriter,
+};
 use machinist_model::Operator;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -96,12 +99,46 @@ pub fn encrypt_about(recipients: &Recipients, about: &str, plaintext: &[u8]) -> 
     seal(recipients, plaintext, Some(about.to_owned()))
 }
 
-fn seal(recipients: &Recipients, plaintext: &[u8], about: Option<String>) -> Result<Vec<u8>, EncryptError> {
+/// Encrypts what is written to it, of any length, as a binary age file.
+pub struct SealedWriter<W: Write>(StreamWriter<W>);
+
+impl<W: Write> Write for SealedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<W: Write> SealedWriter<W> {
+    /// Writes the end, without which the file does not open, and returns the output.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.finish()
+    }
+}
+
+/// Begins a file that is encrypted to all of the recipients, for content that is too long to be held.
+///
+/// # Errors
+/// age refuses a recipient, or the output cannot be written.
+pub fn encrypt_to<W: Write>(recipients: &Recipients, output: W) -> Result<SealedWriter<W>, EncryptError> {
+    let encryptor = encryptor(recipients, None)?;
+    encryptor.wrap_output(output).map(SealedWriter).map_err(EncryptError::Write)
+}
+
+fn encryptor(recipients: &Recipients, about: Option<String>) -> Result<age::Encryptor, EncryptError> {
     let note = Note { about, recipients: recipients.labels().map(str::to_owned).collect() };
-    let encryptor =
-        age::Encryptor::with_recipients(recipients.keys().chain([&note as &dyn age::Recipient])).map_err(|source| {
-            EncryptError::Recipients { recipients: note.recipients.join(", "), source: Box::new(source) }
-        })?;
+    age::Encryptor::with_recipients(recipients.keys().chain([&note as &dyn age::Recipient]))
+        .map_err(|source| EncryptError::Recipients { recipients: note.recipients.join(", "), source: Box::new(source) })
+}
+
+fn seal(recipients: &Recipients, plaintext: &[u8], about: Option<String>) -> Result<Vec<u8>, EncryptError> {
+    let encryptor = encryptor(recipients, about)?;
     let write = || {
         let armor = ArmoredWriter::wrap_output(Vec::with_capacity(2 * plaintext.len() + 1024), Format::AsciiArmor)?;
         let mut output = encryptor.wrap_output(armor)?;

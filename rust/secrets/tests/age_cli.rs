@@ -11,8 +11,8 @@ use std::{
 
 use machinist_model::Operator;
 use machinist_secrets::{
-    Identities, IdentityError, Note, Recipients, Zeroizing, decrypt, encrypt, encrypt_about, generate_identity,
-    recipient_of_file, write_private,
+    Identities, IdentityError, Note, Recipients, Zeroizing, decrypt, encrypt, encrypt_about, encrypt_to,
+    generate_identity, recipient_of_file, write_private,
 };
 use tempfile::TempDir;
 
@@ -233,4 +233,21 @@ fn nothing_shows_a_secret() {
     }
     assert!(identity.secret().contains("AGE-SECRET-KEY-1"));
     assert!(pair.private().contains("PRIVATE"));
+}
+
+#[test]
+fn the_age_program_opens_what_was_written_piece_by_piece_and_nothing_that_is_cut() {
+    let directory = TempDir::new().unwrap();
+    let (identity, recipient) = age_identity(&directory);
+    let recipients = Recipients::from_operators(&[operator("ann", None, Some(recipient))]).unwrap();
+    let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut writer = encrypt_to(&recipients, Vec::new()).unwrap();
+    content.chunks(7_777).for_each(|piece| writer.write_all(piece).unwrap());
+    let whole = writer.finish().unwrap();
+    assert_eq!(run("age", &["--decrypt", "--identity", identity.to_str().unwrap()], &whole), content);
+    let cut = directory.path().join("cut.age");
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let mut age = Command::new("age");
+    age.args(["--decrypt", "--identity", identity.to_str().unwrap(), "--output", "/dev/null", cut.to_str().unwrap()]);
+    assert!(!age.output().unwrap().status.success());
 }

@@ -10,7 +10,7 @@ equal "etcd gets the environment that nixpkgs' module gives" \
     ETCD_DATA_DIR: "/var/lib/etcd",
     ETCD_DISCOVERY: "",
     ETCD_INITIAL_ADVERTISE_PEER_URLS: "https://10.13.13.2:2380",
-    ETCD_INITIAL_CLUSTER: "balthazar=https://10.13.13.2:2380,casper=https://10.13.13.4:2380,melchior=https://10.13.13.3:2380",
+    ETCD_INITIAL_CLUSTER: "balthazar=https://10.13.13.2:2380",
     ETCD_INITIAL_CLUSTER_STATE: "existing",
     ETCD_INITIAL_CLUSTER_TOKEN: "magi",
     ETCD_KEY_FILE: "/run/credentials/etcd.service/etcd-server.key",
@@ -39,13 +39,20 @@ check "keys reach etcd as credentials, from their content-addressed files" '
 
 check "no key is in the store" '.keyInStore == false'
 
-equal "the recorded state reaches etcd by a file in /etc" .nodes.balthazar.envFile '"ETCD_INITIAL_CLUSTER_STATE=new\n"'
+peers=balthazar=https://10.13.13.2:2380,casper=https://10.13.13.4:2380,melchior=https://10.13.13.3:2380
+equal "members and recorded state reach etcd by a file in /etc" .nodes.balthazar.envFile \
+  "\"ETCD_INITIAL_CLUSTER=$peers\\nETCD_INITIAL_CLUSTER_STATE=new\\n\""
 check "the unit reads that file and does not start without it" \
   '.nodes.balthazar.unit.serviceConfig.EnvironmentFile == "/etc/machinist/etcd.env"'
 check "recording the bootstrap changes the file and nothing of the unit" '
-  .variants.bootstrapped.envFile == "ETCD_INITIAL_CLUSTER_STATE=existing\n"
+  (.variants.bootstrapped.envFile | endswith("\nETCD_INITIAL_CLUSTER_STATE=existing\n"))
   and .variants.bootstrapped.etcd == .nodes.balthazar.etcd
   and .variants.bootstrapped.unit == .nodes.balthazar.unit' .variants.bootstrapped.envFile
+
+check "a member that joins changes the file of the others and nothing of their unit, and is in its own only" '
+  (.variants.joining.envFile | contains("casper") | not)
+  and .variants.joining.unit == .nodes.balthazar.unit
+  and (.variants.joins.envFile | startswith("ETCD_INITIAL_CLUSTER=balthazar=https://10.13.13.2:2380,melchior="))' .variants.joining.envFile
 
 check "etcd waits for the network and for the check of its keys, and is not bound to either" '
   .nodes.balthazar.unit

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -118,28 +119,24 @@ impl SpreadArgs {
 }
 
 /// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
-/// quorum: both take etcd's own membership change, which a deploy does not do.
+/// quorum: both take etcd's own membership change, which `machinist node` does.
 fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result<(), Failure> {
     let wanted: BTreeSet<NodeName> = cluster.etcd_members().map(|node| node.name.clone()).collect();
     let recorded = &state.etcd.members;
     if !state.etcd.bootstrapped || wanted == *recorded {
         return Ok(());
     }
-    let names = |names: Vec<&NodeName>| names.into_iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ");
     let mut changes = Vec::new();
-    let added: Vec<&NodeName> = wanted.difference(recorded).collect();
-    let removed: Vec<&NodeName> = recorded.difference(&wanted).collect();
-    if !added.is_empty() {
-        changes.push(format!("{} would be new", names(added)));
-    }
-    if !removed.is_empty() {
-        changes.push(format!("{} would be gone", names(removed)));
-    }
-    let message = format!("the members of the running etcd cluster would change: {}", changes.join(", "));
-    Err(Failure::new(Kind::Refused, message).hint(
-        "machinist cannot change the membership of a running cluster yet: give the role \"etcd\" to the members that \
-         state/cluster.json records; after a change by hand with `machinist-etcdctl member add` or `remove`, record it there",
-    ))
+    changes.extend(wanted.difference(recorded).map(|node| (node, "would be new", "join")));
+    changes.extend(recorded.difference(&wanted).map(|node| (node, "would be gone", "remove")));
+    let words: Vec<String> = changes.iter().map(|(node, what, _)| format!("{node} {what}")).collect();
+    let commands: Vec<String> =
+        changes.iter().map(|(node, _, verb)| format!("`machinist node {verb} {node}`")).collect();
+    let message = format!("the members of the running etcd cluster would change: {}", words.join(", "));
+    Err(Failure::new(Kind::Refused, message).hint(format!(
+        "a deploy never changes who votes: {}; after a change by hand, record it in state/cluster.json",
+        commands.join(", ")
+    )))
 }
 
 /// What stays the same through the passes of one deploy.
@@ -154,6 +151,8 @@ pub struct Run<'a> {
     pub cluster: &'a Cluster,
     /// The targets.
     pub nodes: Vec<NodeName>,
+    /// Who votes in etcd while this goes on.
+    pub voters: BTreeMap<NodeName, IpAddr>,
     /// Reaches them.
     pub connector: Connector,
     /// What holds for every command.
@@ -212,10 +211,11 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     };
     certs::require(&project, &cluster, &nodes)?;
     let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
-    let run =
-        Run { verb: "deploy", args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let voters = voters(&cluster);
+    let (args, project, cluster) = (&args.rollout, &project, &cluster);
+    let run = Run { verb: "deploy", args, project, cluster, nodes, voters, connector, global, ui };
     let state = project.state()?;
-    refuse_changed_membership(&cluster, &state)?;
+    refuse_changed_membership(cluster, &state)?;
     let mut report = run.pass(&state, resumed.as_ref(), planned)?;
     if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
         report = run.settle(report)?;
@@ -237,7 +237,7 @@ impl RolloutArgs {
 
 impl Run<'_> {
     /// Generates, builds and rolls out once.
-    fn pass(
+    pub fn pass(
         &self,
         state: &RecordedState,
         resumed: Option<&Record>,
@@ -269,11 +269,10 @@ impl Run<'_> {
         if self.ui.verbose {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
-        let members = self.cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
         let deploy = Deploy {
             run,
             targets,
-            members,
+            members: self.voters.clone(),
             bootstrapped: state.etcd.bootstrapped,
             bounds: Bounds {
                 activation: Duration::from_secs(self.args.activation_timeout),
@@ -431,6 +430,11 @@ pub fn targets(
         Target { node: node.clone(), system: system.clone(), keys, installs_itself }
     };
     Ok(systems.iter().map(target).collect())
+}
+
+/// Returns the members that machines.nix names, with their addresses.
+pub fn voters(cluster: &Cluster) -> BTreeMap<NodeName, IpAddr> {
+    cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect()
 }
 
 /// Returns what decides how the node is treated.

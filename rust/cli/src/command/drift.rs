@@ -104,7 +104,7 @@ fn unmanaged(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Vec<String
     let members: BTreeMap<NodeName, IpAddr> = cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
     let reachable = members.keys().filter_map(|member| asked.get(member)?.as_ref().ok());
     let health = reachable.filter_map(|(remote, _)| gate::etcd(&**remote, &members).ok()).next();
-    health.map(|health| health.unmanaged).unwrap_or_default()
+    health.into_iter().flat_map(|health| health.unmanaged).map(|member| member.to_string()).collect()
 }
 
 /// Asks all machines at once for what is not theirs.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{IsTerminal, Write},
+    io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -26,6 +26,7 @@ use crate::{
     args::Global,
     command::certs,
     connect::{self, KNOWN_HOSTS},
+    consent,
     failure::{Failure, Kind, OrFail, Outcome},
     project::Project,
     signals,
@@ -163,22 +164,9 @@ impl Install<'_> {
 
     /// The machine loses its disk: asked for, unless `--yes` said it.
     fn confirm(&self) -> Result<(), Failure> {
-        if self.global.yes {
-            return Ok(());
-        }
-        let name = &self.node.name;
-        let question =
-            format!("{name} ({}) loses everything on {}. Type its name to go on: ", self.machine.host, self.disk);
-        if !std::io::stdin().is_terminal() {
-            let failure =
-                Failure::new(Kind::Refused, format!("installing {name} erases {}; nobody agreed to it", self.disk));
-            return Err(failure.hint("add `--yes` where there is no terminal to ask on"));
-        }
-        let mut stderr = std::io::stderr();
-        stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).failed()?;
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).failed()?;
-        if answer.trim() == name.as_str() { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }
+        let (name, host, disk) = (&self.node.name, &self.machine.host, self.disk);
+        let question = format!("{name} ({host}) loses everything on {disk}. Type its name to go on:");
+        consent::ask(&question, &[name.as_str()], &format!("installing {name} erases {disk}"), self.global)
     }
 
     fn run(&self) -> Result<(), Failure> {

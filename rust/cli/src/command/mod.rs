@@ -4,11 +4,13 @@ pub mod certs;
 pub mod check;
 pub mod deploy;
 pub mod drift;
+pub mod etcd;
 pub mod explain;
 pub mod generate;
 pub mod history;
 pub mod init;
 pub mod install;
+pub mod node;
 pub mod plan;
 pub mod rollback;
 pub mod sandbox;
@@ -38,6 +40,8 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Drift(args) => drift::run(args, global, ui),
+        Command::Node(command) => node::run(command, global, ui),
+        Command::Etcd(command) => etcd::run(command, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
     }
 }

@@ -19,7 +19,7 @@ use machinist_rollout::{
 use crate::{
     args::{Global, Targets},
     command::{
-        deploy::{Job, RolloutArgs, Run},
+        deploy::{self, Job, RolloutArgs, Run},
         history, status,
     },
     connect,
@@ -85,17 +85,10 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
         open.insert(node, remote);
     }
     let connector: Connector = Arc::new(Opened { open: Mutex::new(open), connector });
-    let run = Run {
-        verb: "rollback",
-        args: &args.rollout,
-        project: &project,
-        cluster: &cluster,
-        nodes,
-        connector,
-        global,
-        ui,
-    };
-    let report = run.roll_out(&project.state()?, Job::new(&project, targets, true)?)?;
+    let voters = deploy::voters(&cluster);
+    let (args, project, cluster) = (&args.rollout, &project, &cluster);
+    let run = Run { verb: "rollback", args, project, cluster, nodes, voters, connector, global, ui };
+    let report = run.roll_out(&project.state()?, Job::new(project, targets, true)?)?;
     run.tell(&report, begun.elapsed());
     Ok(run.exit_code(&report))
 }

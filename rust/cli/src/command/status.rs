@@ -65,7 +65,8 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let connector = connect::connector(&project, &cluster, global, None)?;
     let asked = ask(&nodes, &connector)?;
     let health = etcd(&cluster, &asked);
-    let unmanaged = health.as_ref().map(|health| health.unmanaged.clone()).unwrap_or_default();
+    let strangers = health.iter().flat_map(|health| &health.unmanaged);
+    let unmanaged: Vec<String> = strangers.map(ToString::to_string).collect();
     let rows: Vec<Row> =
         asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
     let well = rows.iter().all(Row::is_well) && unmanaged.is_empty();

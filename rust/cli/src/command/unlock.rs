@@ -1,9 +1,6 @@
 //! `machinist unlock`: whose lock it is, since when, what the node does; then it is taken.
 
-use std::{
-    io::{IsTerminal, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Args;
 use machinist_model::NodeName;
@@ -18,8 +15,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     args::Global,
     command::{deploy::run_id, status},
-    connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    connect, consent,
+    failure::{Failure, Kind, Outcome},
     project::Project,
     signals,
     ui::{Tone, Ui},
@@ -73,7 +70,10 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     }
     tell(&found, ui);
     if !found.is_empty() {
-        ask(&found, global)?;
+        let count = found.len();
+        let question = format!("take {count} locks from their holders? [y/N]");
+        let nobody = format!("{count} locks would be taken from their holders");
+        consent::ask(&question, consent::YES, &nobody, global)?;
     }
     let since = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let claimant = Claimant { run: run_id(), who: signals::who(), process: locks::this_process(), since };
@@ -121,25 +121,5 @@ fn tell(found: &[Found], ui: Ui) {
             }
             None => ui.story("  no system is being activated there"),
         }
-    }
-}
-
-fn ask(found: &[Found], global: &Global) -> Result<(), Failure> {
-    if global.yes {
-        return Ok(());
-    }
-    let count = found.len();
-    if !std::io::stdin().is_terminal() {
-        let message = format!("{count} locks would be taken from their holders, and there is nobody to ask");
-        return Err(Failure::new(Kind::Refused, message).hint("`--yes` takes them all the same"));
-    }
-    let mut stderr = std::io::stderr();
-    write!(stderr, "take {count} locks from their holders? [y/N] ").and_then(|()| stderr.flush()).failed()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).failed()?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::new(Kind::Refused, "nothing was done"))
     }
 }

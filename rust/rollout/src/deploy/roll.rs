@@ -136,8 +136,7 @@ impl Deploy {
         if health.members.get(node).is_some_and(|member| member.started) && !host.facts.etcd_data {
             return Err(StepError::Quorum(format!(
                 "{node} is a member of the running etcd cluster, but its data is gone: started with an empty disk it would \
-                 crash, and it must first be taken out of the cluster and added again (`machinist-etcdctl member remove`, \
-                 `member add` on another member)"
+                 crash. Let it join anew: `machinist node replace {node}`"
             )));
         }
         match health.objection(node) {

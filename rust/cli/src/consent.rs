@@ -1,0 +1,28 @@
+//! Asks a person before something that cannot be taken back.
+
+use std::io::{self, IsTerminal, Write as _};
+
+use crate::{
+    args::Global,
+    failure::{Failure, Kind, OrFail},
+};
+
+/// Asks, unless `--yes` said it. `accepted` are the answers that mean yes; `nobody` says what would be done, for where there
+/// is no terminal to ask on.
+pub fn ask(question: &str, accepted: &[&str], nobody: &str, global: &Global) -> Result<(), Failure> {
+    if global.yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        let message = format!("{nobody}, and there is nobody to ask");
+        return Err(Failure::new(Kind::Refused, message).hint("`--yes` does it all the same"));
+    }
+    let mut stderr = io::stderr();
+    write!(stderr, "{question} ").and_then(|()| stderr.flush()).failed()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).failed()?;
+    if accepted.contains(&answer.trim()) { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }
+}
+
+/// The answers to a question that ends with `[y/N]`.
+pub const YES: &[&str] = &["y", "Y", "yes"];

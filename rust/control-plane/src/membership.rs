@@ -1,0 +1,172 @@
+//! Changing who votes in etcd: what to run, and when it must not be run. Pure.
+//!
+//! A member joins as a learner, which counts for no quorum, and is promoted when it has caught up (etcd.io, "Learner").
+//! One that is to be replaced is removed before its successor joins: the other way round the quorum would grow first.
+
+use machinist_model::{NodeName, quorum::quorum};
+
+use crate::etcd::Health;
+
+/// Adds a learner. Set before these lines: name, url (its peer URL).
+pub const ADD_LEARNER: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s member add \"$name\" --learner --peer-urls=\"$url\"
+";
+
+/// Makes a learner a voter; etcd itself refuses that for one that has not caught up. Set before these lines: id, hexadecimal.
+pub const PROMOTE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s member promote \"$id\"
+";
+
+/// Removes a member. Set before these lines: id, hexadecimal.
+pub const REMOVE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s member remove \"$id\"
+";
+
+/// Takes a snapshot of one member, verifies it, and writes it to standard output. It lies in a directory of root's alone
+/// meanwhile. Set before these lines: endpoint (the member's URL).
+pub const SNAPSHOT: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+umask 077
+directory=$(mktemp -d /var/lib/machinist/snapshot-XXXXXX) || exit 1
+trap 'rm -rf \"$directory\"' EXIT
+trap 'exit 1' HUP INT TERM
+machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoint\" snapshot save \"$directory/etcd.db\" >&2 &&
+  etcdutl snapshot status \"$directory/etcd.db\" >&2 && cat \"$directory/etcd.db\"
+";
+
+/// Stops a member that was removed and puts its data aside, so that it can join anew. Nothing is deleted. Set before these
+/// lines: aside, the new name of the directory.
+pub const PUT_ASIDE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+systemctl stop etcd.service 2>/dev/null
+if systemctl is-active --quiet etcd.service; then echo 'etcd.service does not stop' >&2; exit 1; fi
+if [ -d /var/lib/etcd/member ]; then mv /var/lib/etcd/member \"$aside\"; fi
+systemctl reset-failed etcd.service 2>/dev/null
+true
+";
+
+/// Starts etcd, where the system that runs already is the one that starts it. It does not wait: a learner counts as started
+/// when it has heard from the others.
+pub const START: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+systemctl reset-failed etcd.service 2>/dev/null
+systemctl start --no-block etcd.service
+";
+
+/// Returns an identifier as etcdctl wants it.
+#[must_use]
+pub fn hexadecimal(id: u64) -> String {
+    format!("{id:x}")
+}
+
+/// One member that votes, whether the configuration knows it or not.
+struct Voter<'a> {
+    label: &'a str,
+    id: u64,
+    healthy: bool,
+}
+
+fn voters(health: &Health) -> Vec<Voter<'_>> {
+    let known = health.members.iter().filter(|(_, member)| !member.learner).filter_map(|(name, member)| {
+        Some(Voter { label: name.as_str(), id: member.id?, healthy: member.problems.is_empty() })
+    });
+    let strangers = health.unmanaged.iter().filter(|stranger| !stranger.learner);
+    known
+        .chain(strangers.map(|stranger| Voter { label: &stranger.name, id: stranger.id, healthy: stranger.healthy }))
+        .collect()
+}
+
+/// Says why the member must not be removed now, or `None`: a quorum of today's voters must agree to it, and those that
+/// stay must be a healthy quorum of their own.
+#[must_use]
+pub fn removal_objection(health: &Health, id: u64) -> Option<String> {
+    let voters = voters(health);
+    let is_voter = voters.iter().any(|voter| voter.id == id);
+    let healthy = voters.iter().filter(|voter| voter.healthy).count();
+    if healthy < quorum(voters.len()) {
+        return Some(format!("only {healthy} of {} voters are healthy: etcd cannot change its members", voters.len()));
+    }
+    if !is_voter {
+        return None;
+    }
+    let stay: Vec<&Voter<'_>> = voters.iter().filter(|voter| voter.id != id).collect();
+    if stay.is_empty() {
+        return Some("it is the only voter: without it the data would be gone".to_owned());
+    }
+    let well = stay.iter().filter(|voter| voter.healthy).count();
+    if well >= quorum(stay.len()) {
+        return None;
+    }
+    let ill: Vec<&str> = stay.iter().filter(|voter| !voter.healthy).map(|voter| voter.label).collect();
+    let (needs, ill) = (quorum(stay.len()), ill.join(", "));
+    Some(format!(
+        "of the {} voters that stay only {well} would be healthy, a quorum needs {needs} (not well: {ill})",
+        stay.len()
+    ))
+}
+
+/// Says why no learner may be added now, or `None`: every member must be well, because the promotion of the new one makes
+/// the quorum larger, and etcd takes one learner at a time.
+#[must_use]
+pub fn join_objection(health: &Health, joining: &NodeName) -> Option<String> {
+    let others = health.broken().filter(|(name, _)| *name != joining);
+    let mut ill: Vec<String> = others.map(|(name, why)| format!("{name} {why}")).collect();
+    ill.extend(health.unmanaged.iter().map(|stranger| format!("machines.nix does not know the member {stranger}")));
+    (!ill.is_empty()).then(|| ill.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::NodeName;
+
+    use super::{join_objection, removal_objection};
+    use crate::etcd::{Health, Member, Stranger};
+
+    /// Members 1, 2, ... named a, b, ...: `+` is healthy, `-` is not, `l` is a learner.
+    fn health(members: &str) -> Health {
+        let member = |(n, kind): (u8, char)| {
+            let problems = if kind == '-' { vec!["does not answer".to_owned()] } else { Vec::new() };
+            let name = NodeName::parse(&char::from(b'a' + n - 1).to_string()).unwrap();
+            (name, Member { problems, learner: kind == 'l', id: Some(u64::from(n)), ..Member::default() })
+        };
+        Health { members: (1..).zip(members.chars()).map(member).collect(), unmanaged: Vec::new(), leader: None }
+    }
+
+    #[track_caller]
+    fn check(members: &str, id: u64, expect: Option<&str>) {
+        assert_eq!(removal_objection(&health(members), id).as_deref(), expect);
+    }
+
+    #[test]
+    fn a_member_may_go_when_those_that_stay_are_a_healthy_quorum() {
+        check("+++", 1, None);
+        check("-++", 1, None);
+        check("++", 1, None);
+        check("+++l", 4, None);
+        check("++-+-", 3, None);
+    }
+
+    #[test]
+    fn a_member_may_not_go_when_the_rest_would_have_no_quorum_or_nothing_can_be_agreed() {
+        check("+", 1, Some("it is the only voter: without it the data would be gone"));
+        check("+-", 2, Some("only 1 of 2 voters are healthy: etcd cannot change its members"));
+        check("+-+", 1, Some("of the 2 voters that stay only 1 would be healthy, a quorum needs 2 (not well: b)"));
+        check("--+", 1, Some("only 1 of 3 voters are healthy: etcd cannot change its members"));
+    }
+
+    #[test]
+    fn one_joins_when_all_others_are_well_and_known() {
+        let joining = NodeName::parse("d").unwrap();
+        assert_eq!(join_objection(&health("+++-"), &joining), None);
+        assert_eq!(join_objection(&health("+-+-"), &joining).unwrap(), "b does not answer");
+        let mut strange = health("+++");
+        let urls = vec!["https://10.0.0.9:2380".to_owned()];
+        strange.unmanaged.push(Stranger { name: String::new(), id: 9, peer_urls: urls, learner: true, healthy: false });
+        let expect = "machines.nix does not know the member one that has never started (https://10.0.0.9:2380)";
+        assert_eq!(join_objection(&strange, &joining).unwrap(), expect);
+    }
+}

@@ -1,0 +1,177 @@
+//! Changes who votes in etcd, one request a function. Which one may be sent when is decided by
+//! [`machinist_control_plane::membership`].
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use machinist_control_plane::{
+    etcd::{Health, client_url, peer_url},
+    membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START, hexadecimal},
+};
+use machinist_model::NodeName;
+use machinist_remote::{Remote, Request};
+
+use crate::{
+    script,
+    step::{Connector, StepError, gate, run},
+};
+
+/// How long a learner may take to catch up: reading a database of the largest size over a slow link.
+const LEARNING: Duration = Duration::from_secs(1800);
+
+/// How long a new member may take to be heard of by the others.
+const JOINING: Duration = Duration::from_secs(120);
+
+/// How long a change of members may take: etcd answers when the others have agreed.
+const CHANGE: Duration = Duration::from_secs(30);
+
+/// How long etcd may take to find its members settled after the last one restarted.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// A member that can be asked about all.
+pub struct Voice {
+    /// Which one.
+    pub node: NodeName,
+    /// The connection to it.
+    pub remote: Box<dyn Remote>,
+    /// What it says.
+    pub health: Health,
+}
+
+/// Finds a member that answers for the cluster, any but `away`. `members` are those that the answer is held against.
+///
+/// # Errors
+/// None of `askable` can be reached, or none has an answer; the last reason is given.
+pub fn find_voice(
+    connector: &Connector,
+    askable: &[NodeName],
+    members: &BTreeMap<NodeName, IpAddr>,
+    away: Option<&NodeName>,
+) -> Result<Voice, StepError> {
+    let mut last = StepError::Gate("there is no other member to ask".to_owned());
+    for node in askable.iter().filter(|node| Some(*node) != away) {
+        let asked = connector.connect(node).map_err(StepError::from).and_then(|remote| {
+            let health = gate::etcd(&*remote, members)?;
+            Ok((remote, health))
+        });
+        match asked {
+            Ok((remote, health)) => return Ok(Voice { node: node.clone(), remote, health }),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Adds the node as a learner.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn add_learner(remote: &dyn Remote, node: &NodeName, ip: IpAddr) -> Result<(), StepError> {
+    agree(remote, "add a learner", &script::with(&[("name", node.as_str()), ("url", &peer_url(ip))], ADD_LEARNER))
+}
+
+/// Removes a member.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn remove(remote: &dyn Remote, id: u64) -> Result<(), StepError> {
+    agree(remote, "remove a member", &script::with(&[("id", &hexadecimal(id))], REMOVE))
+}
+
+/// Sends a change of members. etcd refuses one while a member has been back for less than five seconds (`HealthInterval` in
+/// etcd's `server/etcdserver`), so that answer is asked for again.
+fn agree(remote: &dyn Remote, label: &str, script: &str) -> Result<(), StepError> {
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        match run(remote, label, script, CHANGE) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.to_string().contains("unhealthy cluster") && Instant::now() < deadline => {
+                thread::sleep(Duration::from_secs(1));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until the learner has caught up, and makes it a voter. `waiting` is told why not yet, whenever that changes.
+///
+/// # Errors
+/// The connection fails, or it does not catch up within half an hour.
+pub fn promote(
+    remote: &dyn Remote,
+    members: &BTreeMap<NodeName, IpAddr>,
+    node: &NodeName,
+    mut waiting: impl FnMut(&str),
+) -> Result<(), StepError> {
+    let begun = Instant::now();
+    let mut said = String::new();
+    loop {
+        let health = gate::etcd(remote, members)?;
+        let member = health.members.get(node);
+        let (bound, why) = match member.and_then(|member| Some((member.id?, member))) {
+            Some((_, member)) if !member.learner => return Ok(()),
+            Some((id, member)) if member.started => match try_promote(remote, id)? {
+                None => continue,
+                Some(why) => (LEARNING, why),
+            },
+            _ => (JOINING, "its etcd has not joined yet".to_owned()),
+        };
+        if why != said {
+            waiting(&why);
+            said.clone_from(&why);
+        }
+        if begun.elapsed() >= bound {
+            let why = format!("{node} is a learner still: {why} (`journalctl -u etcd` there says more)");
+            return Err(StepError::Gate(why));
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Returns why etcd does not promote it yet, if it does not.
+fn try_promote(remote: &dyn Remote, id: u64) -> Result<Option<String>, StepError> {
+    let script = script::with(&[("id", &hexadecimal(id))], PROMOTE);
+    let output = remote.run(Request::new("promote the learner", script).timeout(CHANGE))?;
+    if output.status == machinist_remote::Status::Exited(0) {
+        return Ok(None);
+    }
+    // A line of JSON for the log stands before the sentence for people.
+    let stderr = output.stderr_text();
+    Ok(Some(stderr.lines().rev().find(|line| !line.is_empty()).unwrap_or("etcd does not say why").to_owned()))
+}
+
+/// Takes a snapshot of the member at `ip`, verified on the node, and writes it to `to`.
+///
+/// # Errors
+/// The connection fails, or etcd gives none.
+pub fn snapshot(remote: &dyn Remote, ip: IpAddr, to: &mut (dyn Write + Send)) -> Result<(), StepError> {
+    let script = script::with(&[("endpoint", &client_url(ip))], SNAPSHOT);
+    let request = Request::new("take a snapshot of etcd", script).timeout(Duration::from_secs(3600)).stdout_to(to);
+    remote.run_checked(request)?;
+    Ok(())
+}
+
+/// Starts etcd on a node whose system is the right one already.
+///
+/// # Errors
+/// The connection fails, or systemd refuses.
+pub fn start(remote: &dyn Remote) -> Result<(), StepError> {
+    run(remote, "start etcd", START, CHANGE)?;
+    Ok(())
+}
+
+/// Stops etcd on a node that is no member any more, and puts its data aside under a name with `mark`. Returns where it is.
+///
+/// # Errors
+/// The connection fails, or etcd does not stop.
+pub fn put_aside(remote: &dyn Remote, mark: &str) -> Result<String, StepError> {
+    let aside = format!("/var/lib/etcd/member.removed-{mark}");
+    let script = script::with(&[("aside", &aside)], PUT_ASIDE);
+    run(remote, "put the data of etcd aside", &script, Duration::from_secs(120))?;
+    Ok(aside)
+}
