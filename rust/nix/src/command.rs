@@ -1,6 +1,7 @@
 //! Runs nix programs: found once, bounded, their errors trimmed.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::Read,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, StorePath};
+use crate::{FlakeRef, NixError, StorePath, fingerprint::Metadata};
 
 /// An input of the flake that is replaced: its name and the flake that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +57,17 @@ impl Nix {
         }
     }
 
-    /// Builds attributes of a flake, all in one process, and keeps links to them in `links` so that garbage
-    /// collection spares them.
+    /// Builds attributes of a flake, all in one process, and keeps links to them so that garbage collection spares
+    /// them: `link` for the first, `link-1` for the second and so on.
     ///
     /// # Errors
     /// The evaluation or a build fails; the message is nix' own, trimmed.
-    pub fn build(&self, flake: &FlakeRef, attributes: &[String], links: &Path) -> Result<Built, NixError> {
+    pub fn build(&self, flake: &FlakeRef, attributes: &[String], link: &Path) -> Result<Built, NixError> {
         if attributes.is_empty() {
             return Ok(Built::default());
         }
         let mut arguments = self.flake_arguments("build");
-        arguments.extend(["--json".into(), "--out-link".into(), links.join("system").into_os_string()]);
+        arguments.extend(["--json".into(), "--out-link".into(), link.as_os_str().to_owned()]);
         arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
         let finished = run("nix", &arguments, None)?;
         let command =
@@ -84,6 +85,36 @@ impl Nix {
         let mut arguments = self.flake_arguments("eval");
         arguments.extend(["--json".into(), flake.attribute(attribute).into()]);
         run("nix", &arguments, Some(crate::evaluate::BOUND))
+    }
+
+    /// Returns the inputs that are replaced.
+    pub(crate) fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
+
+    /// Asks what the inputs of a flake are locked to.
+    pub(crate) fn flake_metadata(&self, flake: &FlakeRef) -> Result<Metadata, NixError> {
+        let mut arguments = self.flake_arguments("flake");
+        arguments.insert(1, "metadata".into());
+        arguments.extend(["--json".into(), flake.reference().into()]);
+        let stdout = run("nix", &arguments, Some(crate::evaluate::BOUND))?.success("nix flake metadata")?;
+        serde_json::from_slice(&stdout).map_err(|error| answer("nix flake metadata", &error))
+    }
+
+    /// Returns which of the paths are in the local store, whole and known to it.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, NixError> {
+        if paths.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut arguments: Vec<OsString> = vec!["--check-validity".into(), "--print-invalid".into()];
+        arguments.extend(paths.iter().map(|path| path.as_str().into()));
+        let stdout = run("nix-store", &arguments, None)?.success("nix-store --check-validity")?;
+        let text = String::from_utf8_lossy(&stdout);
+        let invalid: BTreeSet<&str> = text.lines().map(str::trim).collect();
+        Ok(paths.iter().filter(|path| !invalid.contains(path.as_str())).cloned().collect())
     }
 
     /// Returns the closure of the paths, what a path refers to before it.

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use machinist_model::{Cluster, Node, NodeName, Provider, RecordedState, Role};
-use machinist_nix::{FlakeRef, StorePath};
+use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
@@ -30,6 +30,7 @@ use crate::{
     progress,
     project::Project,
     signals,
+    systems::{self, BuildArgs},
     ui::{Tone, Ui},
 };
 
@@ -59,6 +60,10 @@ pub struct DeployArgs {
     /// How
     #[command(flatten)]
     rollout: RolloutArgs,
+
+    /// From what
+    #[command(flatten)]
+    building: BuildArgs,
 }
 
 /// How systems are brought to machines.
@@ -195,7 +200,7 @@ fn runs(project: &Project) -> PathBuf {
 /// Runs the command.
 pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
-    let project = Project::open(global, ui)?;
+    let project = Project::open(global, ui)?.building(&args.building);
     let cluster = project.load()?.cluster;
     let resumed = match &args.resume {
         None => None,
@@ -247,7 +252,7 @@ impl Run<'_> {
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let flake = self.project.flake()?;
-        let systems = build(self.project, &flake, &self.nodes, &self.project.local().join("systems"), self.ui)?;
+        let systems = systems::build(self.project, &flake, &self.nodes, self.ui)?;
         let targets = targets(self.project, self.cluster, &systems)?;
         if let Some(plan) = &planned {
             refuse_other_systems(plan, &systems)?;
@@ -387,33 +392,6 @@ impl Run<'_> {
         words.extend(rest.map(str::to_owned));
         words.join(" ")
     }
-}
-
-/// Builds the nodes' systems in one nix process. `links` keeps garbage collection from them.
-pub fn build(
-    project: &Project,
-    flake: &FlakeRef,
-    nodes: &[NodeName],
-    links: &Path,
-    ui: Ui,
-) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    let begun = Instant::now();
-    let attribute = |node: &NodeName| format!("nixosConfigurations.{node}.config.system.build.toplevel");
-    let attributes: Vec<String> = nodes.iter().map(attribute).collect();
-    std::fs::create_dir_all(links).failed()?;
-    let built = project
-        .nix
-        .build(flake, &attributes, links)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    for warning in &built.warnings {
-        ui.warn(warning);
-    }
-    if !ui.json {
-        let count = built.paths.len();
-        let noun = if count == 1 { "system" } else { "systems" };
-        ui.story(&format!("built {count} {noun} in {:.1} s", begun.elapsed().as_secs_f64()));
-    }
-    Ok(nodes.iter().cloned().zip(built.paths).collect())
 }
 
 /// Returns what a deploy brings to the nodes: their systems and the private keys that these need.
