@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -153,6 +153,35 @@ impl Nix {
         Ok(Export { child })
     }
 
+    /// Evaluates attributes of a flake to their derivations, all in one process, and builds none.
+    ///
+    /// # Errors
+    /// The evaluation fails; the message is nix' own, trimmed.
+    pub fn derivations(&self, flake: &FlakeRef, attributes: &[String]) -> Result<Built, NixError> {
+        if attributes.is_empty() {
+            return Ok(Built::default());
+        }
+        let mut arguments = self.flake_arguments("build");
+        arguments.extend(["--json".into(), "--dry-run".into(), "--no-link".into()]);
+        arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
+        let finished = run("nix", &arguments, None)?;
+        let warnings = warnings(&finished.stderr);
+        let paths = parse_derivations(&finished.success("nix build --dry-run")?, attributes.len())?;
+        Ok(Built { paths, warnings })
+    }
+
+    /// Starts an import of what is written to it, in the format of `nix-store --export`.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn import(&self) -> Result<Import, NixError> {
+        let mut command = Command::new("nix-store");
+        command.arg("--import").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| spawn_error("nix-store", source))?;
+        let stdin = child.stdin.take();
+        Ok(Import { child, stdin })
+    }
+
     /// The arguments that every call on a flake has: no lock file written, no remark on a dirty tree.
     fn flake_arguments(&self, verb: &str) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![
@@ -192,6 +221,36 @@ impl Export {
         let output = self.child.wait_with_output().map_err(|source| spawn_error("nix-store", source))?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Finished { status: output.status, stdout: Vec::new(), stderr }.success("nix-store --export").map(drop)
+    }
+}
+
+/// A running `nix-store --import`.
+#[derive(Debug)]
+pub struct Import {
+    child: Child,
+    stdin: Option<std::process::ChildStdin>,
+}
+
+impl Import {
+    /// Says that nothing more comes, and waits for the end.
+    ///
+    /// # Errors
+    /// The import failed.
+    pub fn finish(mut self) -> Result<(), NixError> {
+        drop(self.stdin.take());
+        let output = self.child.wait_with_output().map_err(|source| spawn_error("nix-store", source))?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Finished { status: output.status, stdout: Vec::new(), stderr }.success("nix-store --import").map(drop)
+    }
+}
+
+impl Write for Import {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stdin.as_mut().map_or(Ok(0), |stdin| stdin.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stdin.as_mut().map_or(Ok(()), Write::flush)
     }
 }
 
@@ -300,6 +359,21 @@ fn parse_build(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError>
     }
     let out = |built: Built| built.outputs.get("out").cloned().unwrap_or_default();
     built.into_iter().map(|built| StorePath::parse(&out(built)).map_err(|error| answer("nix build", &error))).collect()
+}
+
+/// Reads the derivations that `nix build --dry-run --json` names, in the order of the attributes.
+fn parse_derivations(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Planned {
+        drv_path: String,
+    }
+    let planned: Vec<Planned> = serde_json::from_slice(stdout).map_err(|error| answer("nix build", &error))?;
+    if planned.len() != wanted {
+        return Err(answer("nix build", &format!("{} results for {wanted} attributes", planned.len())));
+    }
+    let parse = |planned: Planned| StorePath::parse(&planned.drv_path).map_err(|error| answer("nix build", &error));
+    planned.into_iter().map(parse).collect()
 }
 
 fn is_on_path(program: &str) -> bool {

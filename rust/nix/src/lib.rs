@@ -10,7 +10,7 @@ mod fingerprint;
 mod flake;
 mod store;
 
-pub use command::{Built, Nix, Override};
+pub use command::{Built, Import, Nix, Override};
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
 pub use fingerprint::{FingerprintError, Fingerprints};

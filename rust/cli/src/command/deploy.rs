@@ -30,7 +30,7 @@ use crate::{
     progress,
     project::Project,
     signals,
-    systems::{self, BuildArgs},
+    systems::{self, BuildArgs, BuildOn},
     ui::{Tone, Ui},
 };
 
@@ -64,6 +64,11 @@ pub struct DeployArgs {
     /// From what
     #[command(flatten)]
     building: BuildArgs,
+
+    /// Who builds: this computer (`local`), each target its own system (`target`), or a node for all of them
+    #[arg(long, value_name = "local|target|NODE", default_value = "local", value_parser = BuildOn::parse,
+          conflicts_with_all = ["store_path", "plan"])]
+    build_on: BuildOn,
 }
 
 /// How systems are brought to machines.
@@ -88,6 +93,10 @@ pub struct RolloutArgs {
     /// Leave nodes that run the new system well as they are when another node of their wave fails
     #[arg(long)]
     no_revert: bool,
+
+    /// Let hosts fetch what they lack from their own substituters, and send only the rest
+    #[arg(long)]
+    substitute_on_destination: bool,
 
     /// Go on although a host runs or boots what no deploy brought there
     #[arg(long)]
@@ -151,6 +160,8 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
 pub struct Run<'a> {
     /// The command's name.
     pub verb: &'static str,
+    /// Who builds.
+    pub build_on: &'a BuildOn,
     /// How.
     pub args: &'a RolloutArgs,
     /// The directory.
@@ -217,8 +228,17 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     };
     certs::require(&project, &cluster, &nodes)?;
     let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
-    let run =
-        Run { verb: "deploy", args: &args.rollout, project: &project, cluster: &cluster, nodes, connector, global, ui };
+    let run = Run {
+        verb: "deploy",
+        build_on: &args.build_on,
+        args: &args.rollout,
+        project: &project,
+        cluster: &cluster,
+        nodes,
+        connector,
+        global,
+        ui,
+    };
     let state = project.state()?;
     refuse_changed_membership(&cluster, &state)?;
     let mut report = run.pass(&state, resumed.as_ref(), planned)?;
@@ -236,6 +256,7 @@ impl RolloutArgs {
             spread: self.spread.spread(),
             no_revert: self.no_revert,
             no_rollback: self.no_rollback,
+            substitute: self.substitute_on_destination,
         }
     }
 }
@@ -252,7 +273,10 @@ impl Run<'_> {
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let flake = self.project.flake()?;
-        let systems = systems::build(self.project, &flake, &self.nodes, self.ui)?;
+        let systems = match self.build_on {
+            BuildOn::Local => systems::build(self.project, &flake, &self.nodes, self.ui)?,
+            on => systems::build_elsewhere(self.project, &flake, &self.nodes, on, &self.connector, self.ui)?,
+        };
         let targets = targets(self.project, self.cluster, &systems)?;
         if let Some(plan) = &planned {
             refuse_other_systems(plan, &systems)?;
@@ -265,6 +289,7 @@ impl Run<'_> {
             }
         };
         job.planned = planned;
+        job.from_host = *self.build_on == BuildOn::Target;
         self.roll_out(state, job)
     }
 
@@ -320,6 +345,12 @@ impl Run<'_> {
         state.etcd.members = self.cluster.etcd_members().map(|node| node.name.clone()).collect();
         self.project.record(&state)?;
         if first.interrupted {
+            return Ok(first);
+        }
+        if self.project.building.is_given() {
+            let now = "etcd has formed its quorum; recorded in state/cluster.json. The systems that were given still say \
+                       that the cluster is new: build them again from the directory as it is now, and deploy those";
+            self.ui.warn(now);
             return Ok(first);
         }
         if !self.ui.json {

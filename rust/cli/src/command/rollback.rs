@@ -25,6 +25,7 @@ use crate::{
     connect,
     failure::{Failure, Kind, Outcome},
     project::Project,
+    systems::BuildOn,
     ui::Ui,
 };
 
@@ -87,6 +88,7 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     let connector: Connector = Arc::new(Opened { open: Mutex::new(open), connector });
     let run = Run {
         verb: "rollback",
+        build_on: &BuildOn::Local,
         args: &args.rollout,
         project: &project,
         cluster: &cluster,

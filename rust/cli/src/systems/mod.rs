@@ -1,6 +1,8 @@
 //! The systems of nodes: those that cannot have changed are taken as they are, the others are evaluated and built.
 
 mod cache;
+mod elsewhere;
+mod given;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +14,17 @@ use clap::Args;
 use machinist_model::NodeName;
 use machinist_nix::{FlakeRef, StorePath};
 
-use self::cache::{Cache, Entry};
+use self::{
+    cache::{Cache, Entry},
+    given::Given,
+};
 use crate::{
     command::deploy::run_id,
     failure::{Failure, Kind, OrFail},
     project::Project,
     ui::Ui,
 };
+pub use elsewhere::{BuildOn, build as build_elsewhere};
 
 /// The text that `nix/cluster.nix` has in a directory that this machinist wrote.
 const CLUSTER_NIX: &str = include_str!("../../../../nix/cluster.nix");
@@ -29,6 +35,17 @@ pub struct BuildArgs {
     /// Evaluate all systems, also those that nothing changed for
     #[arg(long)]
     no_cache: bool,
+
+    /// Take this system, built elsewhere, and evaluate nothing; once for each target
+    #[arg(long, value_name = "[NODE=]PATH", value_parser = Given::parse)]
+    store_path: Vec<Given>,
+}
+
+impl BuildArgs {
+    /// Whether the systems were built elsewhere, so that what the directory says does not change them.
+    pub const fn is_given(&self) -> bool {
+        !self.store_path.is_empty()
+    }
 }
 
 /// Returns the nodes' systems.
@@ -38,6 +55,9 @@ pub fn build(
     nodes: &[NodeName],
     ui: Ui,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    if project.building.is_given() {
+        return given::systems(project, &project.building.store_path, nodes);
+    }
     let begun = Instant::now();
     let cache = Cache::new(project.local().join("cache"), project.local().join("systems"));
     std::fs::create_dir_all(cache.links()).failed()?;
@@ -130,13 +150,17 @@ fn evaluate(
     Ok(nodes.iter().cloned().zip(systems).collect())
 }
 
+/// The flake's attribute of a node's system.
+fn attribute(node: &NodeName) -> String {
+    format!("nixosConfigurations.{node}.config.system.build.toplevel")
+}
+
 fn nix_build(
     project: &Project,
     flake: &FlakeRef,
     nodes: &[NodeName],
     link: &Path,
 ) -> Result<(Vec<StorePath>, Vec<String>), Failure> {
-    let attribute = |node: &NodeName| format!("nixosConfigurations.{node}.config.system.build.toplevel");
     let attributes: Vec<String> = nodes.iter().map(attribute).collect();
     let built = project
         .nix
