@@ -3,16 +3,19 @@
 mod cache;
 mod elsewhere;
 mod given;
+mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
     path::Path,
+    thread,
     time::Instant,
 };
 
 use clap::Args;
 use machinist_model::NodeName;
-use machinist_nix::{FlakeRef, StorePath};
+use machinist_nix::{Built, FlakeRef, StorePath};
 
 use self::{
     cache::{Cache, Entry},
@@ -35,6 +38,10 @@ pub struct BuildArgs {
     /// Evaluate all systems, also those that nothing changed for
     #[arg(long)]
     no_cache: bool,
+
+    /// How many processes evaluate; by default as many as cores and free memory allow, each with at least 4 nodes
+    #[arg(long, value_name = "N")]
+    eval_workers: Option<NonZeroUsize>,
 
     /// Take this system, built elsewhere, and evaluate nothing; once for each target
     #[arg(long, value_name = "[NODE=]PATH", value_parser = Given::parse)]
@@ -119,6 +126,14 @@ fn unchanged(
     Ok(known)
 }
 
+/// What came of a process that evaluates and builds.
+struct Chunk<'a> {
+    nodes: &'a [NodeName],
+    /// The name of the link of the first.
+    link: String,
+    built: Result<Built, Failure>,
+}
+
 /// Evaluates and builds, and remembers what came of it.
 fn evaluate(
     project: &Project,
@@ -128,26 +143,78 @@ fn evaluate(
     cache: &Cache,
     ui: Ui,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    // A link of its own for each run, so that no build takes away what keeps another node's system.
-    let name = run_id();
     let tellable = nodes.iter().all(|node| keys.contains_key(node));
-    let (built, pinned) = std::thread::scope(|scope| {
+    let (chunks, pinned) = thread::scope(|scope| {
         let pinned = scope.spawn(|| tellable && project.nix.inputs_are_pinned(flake).unwrap_or(false));
-        let built = nix_build(project, flake, nodes, &cache.links().join(&name));
-        (built, pinned.join().unwrap_or(false))
+        let chunks = in_chunks(project, flake, nodes, cache.links());
+        (chunks, pinned.join().unwrap_or(false))
     });
-    let (systems, warnings) = built?;
-    for warning in &warnings {
-        ui.warn(warning);
+    if tellable && !pinned && ui.verbose {
+        ui.story("what was built is not remembered: an input of the flake is not locked");
     }
     // A file that changed while nix read it may be in the system, in the digest, or in both.
     let now = if pinned { self::keys(project, flake, nodes, ui.quiet()) } else { BTreeMap::new() };
-    for (index, (node, system)) in nodes.iter().zip(&systems).enumerate() {
-        let link = if index == 0 { name.clone() } else { format!("{name}-{index}") };
-        let key = keys.get(node).filter(|key| now.get(node) == Some(key)).cloned().unwrap_or_default();
-        cache.put(node, &Entry::new(key, system.clone(), warnings.clone(), link)).failed()?;
+    let mut systems = BTreeMap::new();
+    let mut warnings = BTreeSet::new();
+    let mut failed = Vec::new();
+    for Chunk { nodes, link, built } in chunks {
+        let Built { paths, warnings: told } = match built {
+            Ok(built) => built,
+            Err(failure) => {
+                failed.push((nodes, failure));
+                continue;
+            }
+        };
+        for (index, (node, system)) in nodes.iter().zip(paths).enumerate() {
+            let link = if index == 0 { link.clone() } else { format!("{link}-{index}") };
+            let key = keys.get(node).filter(|key| now.get(node) == Some(key)).cloned().unwrap_or_default();
+            cache.put(node, &Entry::new(key, system.clone(), told.clone(), link)).failed()?;
+            systems.insert(node.clone(), system);
+        }
+        warnings.extend(told);
     }
-    Ok(nodes.iter().cloned().zip(systems).collect())
+    warnings.iter().for_each(|warning| ui.warn(warning));
+    if failed.is_empty() { Ok(systems) } else { Err(together(failed, nodes.len())) }
+}
+
+/// Runs the processes side by side. Each has links of its own in each run, so that no build takes away what keeps
+/// another node's system.
+fn in_chunks<'a>(project: &Project, flake: &FlakeRef, nodes: &'a [NodeName], links: &Path) -> Vec<Chunk<'a>> {
+    let run = run_id();
+    thread::scope(|scope| {
+        let start = |(index, nodes): (usize, &'a [NodeName])| {
+            let link = format!("{run}-{index}");
+            let path = links.join(&link);
+            (nodes, link, scope.spawn(move || nix_build(project, flake, nodes, &path)))
+        };
+        let chunks = workers::chunks(nodes, project.building.eval_workers);
+        let started: Vec<_> = chunks.into_iter().enumerate().map(start).collect();
+        let end = |(nodes, link, thread): (_, _, thread::ScopedJoinHandle<'_, Result<Built, Failure>>)| {
+            let silent = |_| Err(Failure::new(Kind::Failed, "the evaluation ended without an answer"));
+            Chunk { nodes, link, built: thread.join().unwrap_or_else(silent) }
+        };
+        started.into_iter().map(end).collect()
+    })
+}
+
+/// One failure of all that failed, each with the nodes that it is about if others went well.
+fn together(failed: Vec<(&[NodeName], Failure)>, of: usize) -> Failure {
+    let told = |(nodes, failure): &(&[NodeName], Failure)| {
+        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+        let about = if nodes.len() == of { String::new() } else { format!("{}: ", names.join(", ")) };
+        format!("{about}{}", failure.message)
+    };
+    let message = failed.iter().map(told).collect::<Vec<_>>().join("\n");
+    let mut whole = Failure::new(Kind::Failed, message);
+    for (_, Failure { causes, hints, .. }) in failed {
+        whole.causes.extend(causes);
+        for hint in hints {
+            if !whole.hints.contains(&hint) {
+                whole.hints.push(hint);
+            }
+        }
+    }
+    whole
 }
 
 /// The flake's attribute of a node's system.
@@ -155,16 +222,8 @@ fn attribute(node: &NodeName) -> String {
     format!("nixosConfigurations.{node}.config.system.build.toplevel")
 }
 
-fn nix_build(
-    project: &Project,
-    flake: &FlakeRef,
-    nodes: &[NodeName],
-    link: &Path,
-) -> Result<(Vec<StorePath>, Vec<String>), Failure> {
+fn nix_build(project: &Project, flake: &FlakeRef, nodes: &[NodeName], link: &Path) -> Result<Built, Failure> {
     let attributes: Vec<String> = nodes.iter().map(attribute).collect();
-    let built = project
-        .nix
-        .build(flake, &attributes, link)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    Ok((built.paths, built.warnings))
+    let built = project.nix.build(flake, &attributes, link);
+    built.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
 }

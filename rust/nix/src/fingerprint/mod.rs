@@ -98,7 +98,7 @@ impl Nix {
             path.is_some_and(|path| replaced.iter().any(|known| inputs::directory(known) == Some(path)))
                 || input.get("rev").and_then(Value::as_str).is_some_and(|rev| replaced.iter().any(|r| r.contains(rev)))
         };
-        Ok(computed.iter().all(|input| pinned.contains(input) || is_replacement(input)))
+        Ok(computed.iter().all(|input| pinned.iter().any(|known| is_same(known, input)) || is_replacement(input)))
     }
 }
 
@@ -160,6 +160,12 @@ fn source(tree: &mut Worktree, folder: &str, cluster_nix: &str, file: &str) -> S
 /// Returns what each input of a lock file is locked to.
 fn locked(locks: &Locks) -> Vec<Value> {
     locks.nodes.values().filter_map(|node| node.locked.clone()).collect()
+}
+
+/// Versions of Nix write different attributes; the digest of the content is enough.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let content = |value: &Value| value.get("narHash").and_then(Value::as_str).map(str::to_owned);
+    one == other || content(one).is_some_and(|digest| content(other) == Some(digest))
 }
 
 /// `flake.lock`, of which only this matters.
