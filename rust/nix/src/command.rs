@@ -384,7 +384,7 @@ fn is_on_path(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{parse_build, run, trim, warnings};
+    use super::{parse_build, parse_derivations, run, trim, warnings};
     use crate::NixError;
     use std::time::Duration;
 
@@ -419,6 +419,14 @@ mod tests {
         let one =
             br#"[{"drvPath":"/nix/store/x.drv","outputs":{"out":"/nix/store/00000000000000000000000000000000-a"}}]"#;
         assert_eq!(parse_build(one, 1).unwrap().len(), 1);
+        assert!(parse_derivations(one, 2).is_err());
+        assert!(parse_derivations(one, 1).is_err(), "x.drv is no store path");
+        let planned = one.to_vec().into_iter().map(char::from).collect::<String>();
+        let planned = planned.replace("x.drv", "00000000000000000000000000000000-a.drv");
+        assert_eq!(
+            parse_derivations(planned.as_bytes(), 1).unwrap()[0].to_string(),
+            "/nix/store/00000000000000000000000000000000-a.drv"
+        );
         assert!(matches!(parse_build(one, 2), Err(NixError::Answer { .. })));
     }
 }

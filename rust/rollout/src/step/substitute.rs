@@ -54,7 +54,7 @@ mod tests {
     fn what_the_host_has_fetched_is_not_sent() {
         let path =
             |name: &str| StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
-        let remote = FakeRemote::new("a");
+        let remote = FakeRemote::new("a").answer("--realise", 0, "", "").answer("--check-validity", 0, "", "");
         let nix = Nix::find(Vec::new()).unwrap();
         let delta = Delta { paths: vec![path("a"), path("b")], bytes: 7 };
         assert_eq!(fetch(&nix, &remote, &delta).unwrap(), Delta::default());
