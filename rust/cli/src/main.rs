@@ -9,6 +9,7 @@ mod files;
 mod progress;
 mod project;
 mod signals;
+mod systems;
 mod ui;
 
 use std::process::ExitCode;

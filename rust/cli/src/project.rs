@@ -22,6 +22,7 @@ use crate::{
     command::certs,
     failure::{Failure, Kind, OrFail},
     files,
+    systems::BuildArgs,
     ui::Ui,
 };
 
@@ -45,6 +46,8 @@ pub struct Project {
     pub directory: PathBuf,
     /// The nix programs.
     pub nix: Nix,
+    /// How systems are built.
+    pub building: BuildArgs,
     ui: Ui,
 }
 
@@ -59,7 +62,12 @@ pub struct Generated {
 impl Project {
     /// Opens the directory. Nothing is evaluated yet.
     pub fn open(global: &Global, ui: Ui) -> Result<Self, Failure> {
-        Ok(Self { directory: global.directory.clone(), nix: nix(global)?, ui })
+        Ok(Self { directory: global.directory.clone(), nix: nix(global)?, building: BuildArgs::default(), ui })
+    }
+
+    /// Says how systems are built.
+    pub fn building(self, building: &BuildArgs) -> Self {
+        Self { building: building.clone(), ..self }
     }
 
     /// Evaluates and checks machines.nix. Prints all diagnostics, warnings too.

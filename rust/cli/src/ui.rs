@@ -41,6 +41,11 @@ impl Ui {
         Self { json, verbose, is_terminal, color: is_terminal && wanted && !json }
     }
 
+    /// Returns the same without what is only said when asked to say more.
+    pub const fn quiet(self) -> Self {
+        Self { verbose: false, ..self }
+    }
+
     /// Returns whether colours are in use.
     pub const fn color(&self) -> bool {
         self.color

@@ -1,15 +1,16 @@
 //! Runs nix programs: found once, bounded, their errors trimmed.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, StorePath};
+use crate::{FlakeRef, NixError, StorePath, fingerprint::Metadata};
 
 /// An input of the flake that is replaced: its name and the flake that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +57,17 @@ impl Nix {
         }
     }
 
-    /// Builds attributes of a flake, all in one process, and keeps links to them in `links` so that garbage
-    /// collection spares them.
+    /// Builds attributes of a flake, all in one process, and keeps links to them so that garbage collection spares
+    /// them: `link` for the first, `link-1` for the second and so on.
     ///
     /// # Errors
     /// The evaluation or a build fails; the message is nix' own, trimmed.
-    pub fn build(&self, flake: &FlakeRef, attributes: &[String], links: &Path) -> Result<Built, NixError> {
+    pub fn build(&self, flake: &FlakeRef, attributes: &[String], link: &Path) -> Result<Built, NixError> {
         if attributes.is_empty() {
             return Ok(Built::default());
         }
         let mut arguments = self.flake_arguments("build");
-        arguments.extend(["--json".into(), "--out-link".into(), links.join("system").into_os_string()]);
+        arguments.extend(["--json".into(), "--out-link".into(), link.as_os_str().to_owned()]);
         arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
         let finished = run("nix", &arguments, None)?;
         let command =
@@ -84,6 +85,36 @@ impl Nix {
         let mut arguments = self.flake_arguments("eval");
         arguments.extend(["--json".into(), flake.attribute(attribute).into()]);
         run("nix", &arguments, Some(crate::evaluate::BOUND))
+    }
+
+    /// Returns the inputs that are replaced.
+    pub(crate) fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
+
+    /// Asks what the inputs of a flake are locked to.
+    pub(crate) fn flake_metadata(&self, flake: &FlakeRef) -> Result<Metadata, NixError> {
+        let mut arguments = self.flake_arguments("flake");
+        arguments.insert(1, "metadata".into());
+        arguments.extend(["--json".into(), flake.reference().into()]);
+        let stdout = run("nix", &arguments, Some(crate::evaluate::BOUND))?.success("nix flake metadata")?;
+        serde_json::from_slice(&stdout).map_err(|error| answer("nix flake metadata", &error))
+    }
+
+    /// Returns which of the paths are in the local store, whole and known to it.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn valid(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, NixError> {
+        if paths.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut arguments: Vec<OsString> = vec!["--check-validity".into(), "--print-invalid".into()];
+        arguments.extend(paths.iter().map(|path| path.as_str().into()));
+        let stdout = run("nix-store", &arguments, None)?.success("nix-store --check-validity")?;
+        let text = String::from_utf8_lossy(&stdout);
+        let invalid: BTreeSet<&str> = text.lines().map(str::trim).collect();
+        Ok(paths.iter().filter(|path| !invalid.contains(path.as_str())).cloned().collect())
     }
 
     /// Returns the closure of the paths, what a path refers to before it.
@@ -120,6 +151,35 @@ impl Nix {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(|source| spawn_error("nix-store", source))?;
         Ok(Export { child })
+    }
+
+    /// Evaluates attributes of a flake to their derivations, all in one process, and builds none.
+    ///
+    /// # Errors
+    /// The evaluation fails; the message is nix' own, trimmed.
+    pub fn derivations(&self, flake: &FlakeRef, attributes: &[String]) -> Result<Built, NixError> {
+        if attributes.is_empty() {
+            return Ok(Built::default());
+        }
+        let mut arguments = self.flake_arguments("build");
+        arguments.extend(["--json".into(), "--dry-run".into(), "--no-link".into()]);
+        arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
+        let finished = run("nix", &arguments, None)?;
+        let warnings = warnings(&finished.stderr);
+        let paths = parse_derivations(&finished.success("nix build --dry-run")?, attributes.len())?;
+        Ok(Built { paths, warnings })
+    }
+
+    /// Starts an import of what is written to it, in the format of `nix-store --export`.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn import(&self) -> Result<Import, NixError> {
+        let mut command = Command::new("nix-store");
+        command.arg("--import").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| spawn_error("nix-store", source))?;
+        let stdin = child.stdin.take();
+        Ok(Import { child, stdin })
     }
 
     /// The arguments that every call on a flake has: no lock file written, no remark on a dirty tree.
@@ -161,6 +221,36 @@ impl Export {
         let output = self.child.wait_with_output().map_err(|source| spawn_error("nix-store", source))?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Finished { status: output.status, stdout: Vec::new(), stderr }.success("nix-store --export").map(drop)
+    }
+}
+
+/// A running `nix-store --import`.
+#[derive(Debug)]
+pub struct Import {
+    child: Child,
+    stdin: Option<std::process::ChildStdin>,
+}
+
+impl Import {
+    /// Says that nothing more comes, and waits for the end.
+    ///
+    /// # Errors
+    /// The import failed.
+    pub fn finish(mut self) -> Result<(), NixError> {
+        drop(self.stdin.take());
+        let output = self.child.wait_with_output().map_err(|source| spawn_error("nix-store", source))?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Finished { status: output.status, stdout: Vec::new(), stderr }.success("nix-store --import").map(drop)
+    }
+}
+
+impl Write for Import {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stdin.as_mut().map_or(Ok(0), |stdin| stdin.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stdin.as_mut().map_or(Ok(()), Write::flush)
     }
 }
 
@@ -271,6 +361,21 @@ fn parse_build(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError>
     built.into_iter().map(|built| StorePath::parse(&out(built)).map_err(|error| answer("nix build", &error))).collect()
 }
 
+/// Reads the derivations that `nix build --dry-run --json` names, in the order of the attributes.
+fn parse_derivations(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Planned {
+        drv_path: String,
+    }
+    let planned: Vec<Planned> = serde_json::from_slice(stdout).map_err(|error| answer("nix build", &error))?;
+    if planned.len() != wanted {
+        return Err(answer("nix build", &format!("{} results for {wanted} attributes", planned.len())));
+    }
+    let parse = |planned: Planned| StorePath::parse(&planned.drv_path).map_err(|error| answer("nix build", &error));
+    planned.into_iter().map(parse).collect()
+}
+
 fn is_on_path(program: &str) -> bool {
     let Some(path) = std::env::var_os("PATH") else { return false };
     std::env::split_paths(&path).map(|directory: PathBuf| directory.join(program)).any(|file| file.is_file())
@@ -279,7 +384,7 @@ fn is_on_path(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{parse_build, run, trim, warnings};
+    use super::{parse_build, parse_derivations, run, trim, warnings};
     use crate::NixError;
     use std::time::Duration;
 
@@ -314,6 +419,14 @@ mod tests {
         let one =
             br#"[{"drvPath":"/nix/store/x.drv","outputs":{"out":"/nix/store/00000000000000000000000000000000-a"}}]"#;
         assert_eq!(parse_build(one, 1).unwrap().len(), 1);
+        assert!(parse_derivations(one, 2).is_err());
+        assert!(parse_derivations(one, 1).is_err(), "x.drv is no store path");
+        let planned = one.to_vec().into_iter().map(char::from).collect::<String>();
+        let planned = planned.replace("x.drv", "00000000000000000000000000000000-a.drv");
+        assert_eq!(
+            parse_derivations(planned.as_bytes(), 1).unwrap()[0].to_string(),
+            "/nix/store/00000000000000000000000000000000-a.drv"
+        );
         assert!(matches!(parse_build(one, 2), Err(NixError::Answer { .. })));
     }
 }

@@ -128,6 +128,16 @@ impl FlakeRef {
         reference
     }
 
+    /// Returns the git work tree.
+    pub(crate) fn worktree(&self) -> &Path {
+        &self.worktree
+    }
+
+    /// Returns the flake's folder in the work tree; empty for the work tree itself.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Makes files that git does not track visible to the flake, without staging their content. Files that git
     /// ignores stay out.
     ///
@@ -156,7 +166,7 @@ impl FlakeRef {
     }
 }
 
-fn git(directory: &Path, arguments: &[&str]) -> Result<std::process::Output, FlakeError> {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<std::process::Output, FlakeError> {
     Command::new("git").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
 }
 

@@ -6,11 +6,13 @@
 mod command;
 mod error;
 pub mod evaluate;
+mod fingerprint;
 mod flake;
 mod store;
 
-pub use command::{Built, Nix, Override};
+pub use command::{Built, Import, Nix, Override};
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
+pub use fingerprint::{FingerprintError, Fingerprints};
 pub use flake::{FlakeError, FlakeRef};
 pub use store::{StorePath, StorePathError};

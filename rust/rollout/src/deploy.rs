@@ -120,6 +120,8 @@ pub struct Policy {
     pub no_revert: bool,
     /// Confirm as soon as the new system runs, without gates and without a fresh connection.
     pub no_rollback: bool,
+    /// Let hosts fetch what they lack from their own substituters before the rest is sent.
+    pub substitute: bool,
 }
 
 /// What became of a node.

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use machinist_model::{Cluster, Node, NodeName, Provider, RecordedState, Role};
-use machinist_nix::{FlakeRef, StorePath};
+use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     Interrupt,
@@ -31,6 +31,7 @@ use crate::{
     progress,
     project::Project,
     signals,
+    systems::{self, BuildArgs, BuildOn},
     ui::{Tone, Ui},
 };
 
@@ -60,6 +61,15 @@ pub struct DeployArgs {
     /// How
     #[command(flatten)]
     rollout: RolloutArgs,
+
+    /// From what
+    #[command(flatten)]
+    building: BuildArgs,
+
+    /// Who builds: this computer (`local`), each target its own system (`target`), or a node for all of them
+    #[arg(long, value_name = "local|target|NODE", default_value = "local", value_parser = BuildOn::parse,
+          conflicts_with_all = ["store_path", "plan"])]
+    build_on: BuildOn,
 }
 
 /// How systems are brought to machines.
@@ -84,6 +94,10 @@ pub struct RolloutArgs {
     /// Leave nodes that run the new system well as they are when another node of their wave fails
     #[arg(long)]
     no_revert: bool,
+
+    /// Let hosts fetch what they lack from their own substituters, and send only the rest
+    #[arg(long)]
+    substitute_on_destination: bool,
 
     /// Go on although a host runs or boots what no deploy brought there
     #[arg(long)]
@@ -143,6 +157,8 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
 pub struct Run<'a> {
     /// The command's name.
     pub verb: &'static str,
+    /// Who builds.
+    pub build_on: &'a BuildOn,
     /// How.
     pub args: &'a RolloutArgs,
     /// The directory.
@@ -194,7 +210,7 @@ fn runs(project: &Project) -> PathBuf {
 /// Runs the command.
 pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
-    let project = Project::open(global, ui)?;
+    let project = Project::open(global, ui)?.building(&args.building);
     let cluster = project.load()?.cluster;
     let resumed = match &args.resume {
         None => None,
@@ -212,8 +228,9 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     certs::require(&project, &cluster, &nodes)?;
     let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
     let voters = voters(&cluster);
+    let build_on = &args.build_on;
     let (args, project, cluster) = (&args.rollout, &project, &cluster);
-    let run = Run { verb: "deploy", args, project, cluster, nodes, voters, connector, global, ui };
+    let run = Run { verb: "deploy", build_on, args, project, cluster, nodes, voters, connector, global, ui };
     let state = project.state()?;
     refuse_changed_membership(cluster, &state)?;
     let mut report = run.pass(&state, resumed.as_ref(), planned)?;
@@ -231,6 +248,7 @@ impl RolloutArgs {
             spread: self.spread.spread(),
             no_revert: self.no_revert,
             no_rollback: self.no_rollback,
+            substitute: self.substitute_on_destination,
         }
     }
 }
@@ -247,7 +265,10 @@ impl Run<'_> {
         generated.refuse_foreign()?;
         self.project.write_generated(&generated)?;
         let flake = self.project.flake()?;
-        let systems = build(self.project, &flake, &self.nodes, &self.project.local().join("systems"), self.ui)?;
+        let systems = match self.build_on {
+            BuildOn::Local => systems::build(self.project, &flake, &self.nodes, self.ui)?,
+            on => systems::build_elsewhere(self.project, &flake, &self.nodes, on, &self.connector, self.ui)?,
+        };
         let targets = targets(self.project, self.cluster, &systems)?;
         if let Some(plan) = &planned {
             refuse_other_systems(plan, &systems)?;
@@ -260,6 +281,7 @@ impl Run<'_> {
             }
         };
         job.planned = planned;
+        job.from_host = *self.build_on == BuildOn::Target;
         self.roll_out(state, job)
     }
 
@@ -314,6 +336,12 @@ impl Run<'_> {
         state.etcd.members = self.cluster.etcd_members().map(|node| node.name.clone()).collect();
         self.project.record(&state)?;
         if first.interrupted {
+            return Ok(first);
+        }
+        if self.project.building.is_given() {
+            let now = "etcd has formed its quorum; recorded in state/cluster.json. The systems that were given still say \
+                       that the cluster is new: build them again from the directory as it is now, and deploy those";
+            self.ui.warn(now);
             return Ok(first);
         }
         if !self.ui.json {
@@ -386,33 +414,6 @@ impl Run<'_> {
         words.extend(rest.map(str::to_owned));
         words.join(" ")
     }
-}
-
-/// Builds the nodes' systems in one nix process. `links` keeps garbage collection from them.
-pub fn build(
-    project: &Project,
-    flake: &FlakeRef,
-    nodes: &[NodeName],
-    links: &Path,
-    ui: Ui,
-) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    let begun = Instant::now();
-    let attribute = |node: &NodeName| format!("nixosConfigurations.{node}.config.system.build.toplevel");
-    let attributes: Vec<String> = nodes.iter().map(attribute).collect();
-    std::fs::create_dir_all(links).failed()?;
-    let built = project
-        .nix
-        .build(flake, &attributes, links)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    for warning in &built.warnings {
-        ui.warn(warning);
-    }
-    if !ui.json {
-        let count = built.paths.len();
-        let noun = if count == 1 { "system" } else { "systems" };
-        ui.story(&format!("built {count} {noun} in {:.1} s", begun.elapsed().as_secs_f64()));
-    }
-    Ok(nodes.iter().cloned().zip(built.paths).collect())
 }
 
 /// Returns what a deploy brings to the nodes: their systems and the private keys that these need.

@@ -217,7 +217,8 @@ impl Install<'_> {
         let attribute = |what: &str| format!("nixosConfigurations.{}.config.system.build.{what}", self.node.name);
         let links = self.project.local().join("systems");
         fs::create_dir_all(&links).failed()?;
-        let built = self.project.nix.build(&flake, &[attribute("diskoScript"), attribute("toplevel")], &links);
+        let built =
+            self.project.nix.build(&flake, &[attribute("diskoScript"), attribute("toplevel")], &links.join("install"));
         let built = built.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         for warning in &built.warnings {
             self.ui.warn(warning);

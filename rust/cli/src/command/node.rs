@@ -27,6 +27,7 @@ use crate::{
     connect, consent,
     failure::{Failure, Kind, Outcome},
     project::Project,
+    systems::BuildOn,
     ui::Ui,
 };
 
@@ -349,6 +350,7 @@ impl Change<'_> {
         }
         let run = Run {
             verb: "deploy",
+            build_on: &BuildOn::Local,
             args: self.rollout,
             project: self.project,
             cluster: self.cluster,

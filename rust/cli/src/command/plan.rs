@@ -30,6 +30,7 @@ use crate::{
     files,
     project::{Generated, Project},
     signals,
+    systems::{self, BuildArgs},
     ui::Ui,
 };
 
@@ -51,6 +52,10 @@ pub struct PlanArgs {
     /// How
     #[command(flatten)]
     spread: SpreadArgs,
+
+    /// From what
+    #[command(flatten)]
+    building: BuildArgs,
 }
 
 /// All that there is to say.
@@ -79,7 +84,7 @@ struct Certificate {
 
 /// Runs the command.
 pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let project = Project::open(global, ui)?.building(&args.building);
     let cluster = project.load()?.cluster;
     let patterns = (!args.targets.is_empty()).then_some(args.targets.as_slice());
     let nodes = connect::select(&cluster, patterns)?;
@@ -157,7 +162,7 @@ pub fn systems(
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
     let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
     let flake = project.flake_after(generated, copy.path())?;
-    deploy::build(project, &flake, nodes, &project.local().join("plan"), ui)
+    systems::build(project, &flake, nodes, ui)
 }
 
 fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {

@@ -25,6 +25,7 @@ use crate::{
     connect,
     failure::{Failure, Kind, Outcome},
     project::Project,
+    systems::BuildOn,
     ui::Ui,
 };
 
@@ -86,8 +87,9 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     }
     let connector: Connector = Arc::new(Opened { open: Mutex::new(open), connector });
     let voters = deploy::voters(&cluster);
+    let build_on = &BuildOn::Local;
     let (args, project, cluster) = (&args.rollout, &project, &cluster);
-    let run = Run { verb: "rollback", args, project, cluster, nodes, voters, connector, global, ui };
+    let run = Run { verb: "rollback", build_on, args, project, cluster, nodes, voters, connector, global, ui };
     let report = run.roll_out(&project.state()?, Job::new(project, targets, true)?)?;
     run.tell(&report, begun.elapsed());
     Ok(run.exit_code(&report))

@@ -17,6 +17,7 @@ use crate::{
     step::{
         StepError,
         copy::{self, Delta},
+        substitute,
     },
 };
 
@@ -108,6 +109,8 @@ impl Deploy {
         }
         self.put_keys(host)?;
         let node = &host.target.node;
+        let left = if self.policy.substitute { Some(self.substitute(host, delta)?) } else { None };
+        let delta = left.as_ref().unwrap_or(delta);
         if !delta.paths.is_empty() {
             self.events.step(node, format!("copying {} paths", delta.paths.len()));
         }
@@ -118,6 +121,21 @@ impl Deploy {
             !interrupt.is_set()
         };
         copy::send(&self.nix, &*host.remote, delta, host.facts.store_free, progress)
+    }
+}
+
+impl Deploy {
+    /// Lets the host fetch, and returns what is left to send.
+    fn substitute(&self, host: &Host, delta: &Delta) -> Result<Delta, StepError> {
+        let node = &host.target.node;
+        if delta.paths.is_empty() {
+            return Ok(Delta::default());
+        }
+        self.events.step(node, format!("fetching {} paths from its own substituters", delta.paths.len()));
+        let left = substitute::fetch(&self.nix, &*host.remote, delta)?;
+        let fetched = delta.paths.len() - left.paths.len();
+        self.events.node(node, EventKind::Note { text: format!("fetched {fetched} of {} paths", delta.paths.len()) });
+        Ok(left)
     }
 }
 

@@ -1,11 +1,13 @@
 //! What is done to one host, one step a file. Each step takes a connection and says what it found or did.
 
 pub mod activate;
+pub mod build;
 pub mod confirm;
 pub mod copy;
 pub mod gate;
 pub mod keys;
 pub mod lock;
+pub mod substitute;
 
 use std::{sync::Arc, time::Duration};
 

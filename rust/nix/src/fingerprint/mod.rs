@@ -1,0 +1,192 @@
+//! A digest for each node over everything that the evaluation of its system can read. Equal digests mean equal systems,
+//! so that an unchanged node needs no evaluation.
+
+mod inputs;
+mod reach;
+#[cfg(test)]
+mod tests;
+mod worktree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use self::{reach::Source, worktree::Worktree};
+use crate::{FlakeError, FlakeRef, Nix, NixError};
+
+/// Counts up when the same files no longer mean the same digest.
+const VERSION: &str = "machinist 1";
+
+/// The digests of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Node to digest, in hexadecimal.
+    pub of: BTreeMap<String, String>,
+    /// Why some node's digest is over the whole work tree and the commit, if one is.
+    pub whole: Option<String>,
+}
+
+/// Why there are no digests.
+#[derive(Debug, Error)]
+pub enum FingerprintError {
+    /// What an evaluation depends on cannot be told.
+    #[error("what the systems depend on cannot be told: {0}")]
+    Unknown(String),
+    /// The files cannot be listed.
+    #[error(transparent)]
+    Flake(#[from] FlakeError),
+}
+
+impl Nix {
+    /// Returns a digest for each node over all that its system can depend on. `cluster_nix` is the text that
+    /// `nix/cluster.nix` must have for the digest to leave out what belongs to other nodes.
+    ///
+    /// # Errors
+    /// It depends on something whose content cannot be told cheaply, or git cannot be run.
+    pub fn fingerprints(
+        &self,
+        flake: &FlakeRef,
+        cluster_nix: &str,
+        nodes: &[&str],
+    ) -> Result<Fingerprints, FingerprintError> {
+        let mut base = Sha256::new();
+        add(&mut base, VERSION.as_bytes());
+        inputs::add_nix(&mut base).map_err(FingerprintError::Unknown)?;
+        inputs::add_overrides(&mut base, self.overrides()).map_err(FingerprintError::Unknown)?;
+        let mut tree = Worktree::list(flake)?;
+        if let Some(why) = tree.opaque.take() {
+            return Err(FingerprintError::Unknown(why));
+        }
+        let folder = worktree::folder(flake.directory());
+        add(&mut base, folder.as_bytes());
+        let files = tree.files.clone();
+        let shared_roots = [format!("{folder}flake.nix"), format!("{folder}flake.lock")];
+        let mut source = |file: &str| source(&mut tree, &folder, cluster_nix, file);
+        let shared = reach::reach(&shared_roots, &files, &BTreeSet::new(), &mut source);
+        let own: Vec<(&str, Result<BTreeSet<String>, String>)> = nodes
+            .iter()
+            .map(|node| {
+                let roots = [format!("generated/{node}.nix"), format!("nodes/{node}.nix"), format!("nodes/{node}")];
+                let roots = roots.map(|root| format!("{folder}{root}"));
+                let known = shared.as_ref().map_err(Clone::clone);
+                (*node, known.and_then(|known| reach::reach(&roots, &files, known, &mut source)))
+            })
+            .collect();
+        add(&mut base, &tree.digest(&shared.unwrap_or_default()));
+        finish(&base, &mut tree, own)
+    }
+
+    /// Whether each input of the flake is locked by a `flake.lock` or stands for a directory that a digest covers.
+    ///
+    /// # Errors
+    /// nix fails.
+    pub fn inputs_are_pinned(&self, flake: &FlakeRef) -> Result<bool, NixError> {
+        let computed = locked(&self.flake_metadata(flake)?.locks);
+        let mut directories = vec![flake.worktree().join(flake.directory())];
+        directories.extend(self.overrides().iter().filter_map(|o| inputs::directory(&o.reference)).map(Into::into));
+        let mut pinned: Vec<Value> = Vec::new();
+        for directory in &directories {
+            let text = std::fs::read_to_string(directory.join("flake.lock")).unwrap_or_default();
+            pinned.extend(serde_json::from_str(&text).map(|locks| locked(&locks)).unwrap_or_default());
+        }
+        let replaced: Vec<&str> = self.overrides().iter().map(|o| o.reference.as_str()).collect();
+        let is_replacement = |input: &Value| {
+            let path = input.get("path").and_then(Value::as_str);
+            path.is_some_and(|path| replaced.iter().any(|known| inputs::directory(known) == Some(path)))
+                || input.get("rev").and_then(Value::as_str).is_some_and(|rev| replaced.iter().any(|r| r.contains(rev)))
+        };
+        Ok(computed.iter().all(|input| pinned.iter().any(|known| is_same(known, input)) || is_replacement(input)))
+    }
+}
+
+/// Takes each node's digest together. Where a node may read anything, all files and the commit count.
+fn finish(
+    base: &Sha256,
+    tree: &mut Worktree,
+    own: Vec<(&str, Result<BTreeSet<String>, String>)>,
+) -> Result<Fingerprints, FingerprintError> {
+    let odd = tree.odd.clone();
+    let mut of = BTreeMap::new();
+    let mut whole: Option<(String, Vec<u8>)> = None;
+    for (node, own) in own {
+        let mut digest = base.clone();
+        add(&mut digest, node.as_bytes());
+        match own.and_then(|own| odd.clone().map_or(Ok(own), Err)) {
+            Ok(own) => add(&mut digest, &tree.digest(&own)),
+            Err(why) => {
+                let all = match whole.take() {
+                    Some((_, all)) => all,
+                    None => tree.whole()?,
+                };
+                add(&mut digest, &all);
+                whole = Some((why, all));
+            }
+        }
+        let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        of.insert(node.to_owned(), hex);
+    }
+    Ok(Fingerprints { of, whole: whole.map(|(why, _)| why) })
+}
+
+/// Files that hold data for programs: nothing in them leads Nix to another file.
+const LEAVES: [&str; 12] = ["pem", "crt", "pub", "age", "md", "sh", "service", "conf", "patch", "rs", "yaml", "yml"];
+
+fn source(tree: &mut Worktree, folder: &str, cluster_nix: &str, file: &str) -> Source {
+    let Some(bytes) = tree.read(file) else { return Source::Leaf };
+    let (_, extension) = file.rsplit('/').next().unwrap_or(file).rsplit_once('.').unwrap_or((file, ""));
+    if LEAVES.contains(&extension) {
+        return Source::Leaf;
+    }
+    let Ok(text) = String::from_utf8(bytes) else { return Source::Leaf };
+    let own = file.strip_prefix(folder).unwrap_or(file);
+    match own {
+        "flake.lock" => Source::Leaf,
+        "nix/cluster.nix" if text == cluster_nix => Source::Known(BTreeSet::from(["../modules".to_owned()])),
+        "flake.nix" => match reach::scan_flake(&text) {
+            Ok(mut literals) => {
+                literals.insert("./nix/cluster.nix".to_owned());
+                Source::Known(literals)
+            }
+            Err(_) => Source::Nix(text),
+        },
+        _ if extension == "nix" || extension.is_empty() => Source::Nix(text),
+        _ => Source::Data(text),
+    }
+}
+
+/// Returns what each input of a lock file is locked to.
+fn locked(locks: &Locks) -> Vec<Value> {
+    locks.nodes.values().filter_map(|node| node.locked.clone()).collect()
+}
+
+/// Versions of Nix write different attributes; the digest of the content is enough.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let content = |value: &Value| value.get("narHash").and_then(Value::as_str).map(str::to_owned);
+    one == other || content(one).is_some_and(|digest| content(other) == Some(digest))
+}
+
+/// `flake.lock`, of which only this matters.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Locks {
+    nodes: BTreeMap<String, LockNode>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LockNode {
+    locked: Option<Value>,
+}
+
+/// What `nix flake metadata --json` says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) locks: Locks,
+}
+
+/// Adds a part with its length before it, so that no two sequences of parts are the same bytes.
+fn add(digest: &mut Sha256, part: &[u8]) {
+    digest.update((part.len() as u64).to_le_bytes());
+    digest.update(part);
+}

@@ -1,0 +1,198 @@
+//! Which change of which file changes whose digest.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path, process::Command};
+
+use super::Fingerprints;
+use crate::{FlakeRef, Nix};
+
+const FLAKE: &str = include_str!("../../../../nix/template-flake.nix");
+const CLUSTER: &str = include_str!("../../../../nix/cluster.nix");
+
+fn git(directory: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
+    let status = Command::new("git").arg("-C").arg(directory).args(identity).args(arguments).status().unwrap();
+    assert!(status.success(), "git {arguments:?}");
+}
+
+fn write(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A directory as `machinist init` writes it, with `more` files, in a folder of a committed work tree.
+fn directory(more: &[(&str, &str)]) -> tempfile::TempDir {
+    let worktree = tempfile::tempdir().unwrap();
+    let cluster = worktree.path().join("c");
+    git(worktree.path(), &["init", "-q"]);
+    let files = [
+        ("flake.nix", FLAKE),
+        ("flake.lock", "{}"),
+        ("nix/cluster.nix", CLUSTER),
+        ("modules/default.nix", "{ imports = [ ./x.nix ]; }"),
+        ("modules/x.nix", "{ lib, ... }: { }"),
+        ("machines.nix", "{ }"),
+        ("state/cluster.json", "{}"),
+        ("certs/a.pem", "A"),
+        ("certs/b.pem", "B"),
+        ("generated/a.nix", "{ x = ../certs/a.pem; }"),
+        ("generated/b.nix", "{ x = ../certs/b.pem; }"),
+        ("nodes/a.nix", "{ imports = [ ../shared/of-a.nix ]; }"),
+        ("nodes/b/disk.nix", "{ }"),
+        ("shared/of-a.nix", "{ y = builtins.readFile ./text; }"),
+        ("shared/text", "hello there"),
+        ("README.md", "words"),
+    ];
+    for (name, text) in files.iter().chain(more) {
+        write(&cluster, name, text);
+    }
+    git(worktree.path(), &["add", "-A"]);
+    git(worktree.path(), &["commit", "-qm", "x"]);
+    worktree
+}
+
+fn fingerprints(worktree: &Path) -> Fingerprints {
+    let nix = Nix::find(Vec::new()).unwrap();
+    nix.fingerprints(&FlakeRef::find(&worktree.join("c")).unwrap(), CLUSTER, &["a", "b"]).unwrap()
+}
+
+/// Returns whose digest the change changes.
+fn changed(worktree: &Path, change: impl FnOnce(&Path)) -> String {
+    let before = fingerprints(worktree).of;
+    change(&worktree.join("c"));
+    let after = fingerprints(worktree).of;
+    before.into_iter().filter(|(node, digest)| after.get(node) != Some(digest)).map(|(node, _)| node).collect()
+}
+
+/// Whose digest each changed file changes, in the directory as it is first, then with the file that `with` names.
+#[track_caller]
+fn check(with: &[(&str, &str)], table: &[(&str, &str)]) {
+    for (file, nodes) in table {
+        let worktree = directory(with);
+        let touch = |cluster: &Path| {
+            let text = fs::read_to_string(cluster.join(file)).unwrap_or_default();
+            write(cluster, file, &format!("{text}\n"));
+        };
+        assert_eq!(changed(worktree.path(), touch), *nodes, "{file} changed, with {with:?}");
+    }
+}
+
+#[test]
+fn a_file_counts_for_the_nodes_that_can_read_it() {
+    check(
+        &[],
+        &[
+            ("flake.nix", "ab"),
+            ("flake.lock", "ab"),
+            ("modules/default.nix", "ab"),
+            ("modules/x.nix", "ab"),
+            ("nix/cluster.nix", "ab"),
+            ("generated/a.nix", "a"),
+            ("generated/b.nix", "b"),
+            ("certs/a.pem", "a"),
+            ("certs/b.pem", "b"),
+            ("nodes/a.nix", "a"),
+            ("shared/of-a.nix", "a"),
+            ("shared/text", "a"),
+            ("nodes/b/disk.nix", "b"),
+            ("machines.nix", ""),
+            ("state/cluster.json", ""),
+            ("README.md", ""),
+            ("not-tracked", ""),
+        ],
+    );
+}
+
+#[test]
+fn a_module_that_reads_more_makes_more_count() {
+    check(&[("nodes/b/more.nix", "import ../../machines.nix")], &[("machines.nix", "b"), ("generated/a.nix", "a")]);
+    check(&[("modules/more.nix", "import ../generated/a.nix")], &[("generated/a.nix", "ab"), ("certs/a.pem", "ab")]);
+    check(&[("nodes/b/more.nix", "n: import ../../generated/${n}.nix")], &[("generated/a.nix", "ab")]);
+    check(&[("nodes/b/more.nix", "builtins.readDir ../.")], &[("nodes/a.nix", "ab"), ("README.md", "")]);
+}
+
+#[test]
+fn where_anything_may_be_read_everything_counts() {
+    let everything = [("README.md", "ab"), ("generated/a.nix", "ab"), ("state/cluster.json", "ab")];
+    for text in [
+        "{ self, ... }: self.rev",
+        "{ inputs, ... }: builtins.mapAttrs (_: flake: flake.outPath) inputs",
+        "./. + \"/../README.md\"",
+        "./. + (\"/\" + \"..\")",
+        "builtins.readFile (builtins.dirOf ./. + \"/x\")",
+        "toString ./default.nix",
+        "toString (./default.nix)",
+        "a: ./${a}/../x",
+        "/. + \"x\"",
+        "__curPos.file",
+        "../../../x",
+    ] {
+        check(&[("modules/more.nix", text)], &everything);
+    }
+    // What only one node reads makes everything count for that node only.
+    check(&[("nodes/b/more.nix", "{ self, ... }: { }")], &[("README.md", "b"), ("generated/a.nix", "ab")]);
+}
+
+#[test]
+fn a_flake_of_a_persons_own_makes_everything_count() {
+    let own = FLAKE.replace("inherit inputs;", "inherit inputs; own = inputs;");
+    let alias = FLAKE.replace("inputs:\n", "all: let inputs = all; in\n");
+    let relative = FLAKE.replace("github:Mic92/sops-nix", "path:./sops");
+    for text in [own, alias, relative] {
+        assert_ne!(text, FLAKE);
+        check(&[("flake.nix", &text)], &[("README.md", "ab")]);
+    }
+    // What names single inputs and files hands on nothing.
+    let more =
+        FLAKE.replace("root = ./.;\n    };", "root = ./.;\n    } // { x = inputs.nixpkgs.lib; y = ./shared/text; };");
+    check(&[("flake.nix", &more)], &[("README.md", ""), ("shared/text", "ab")]);
+}
+
+#[test]
+fn where_everything_counts_the_commit_does_too() {
+    let commit = |cluster: &Path| git(cluster, &["commit", "-q", "--allow-empty", "-m", "y"]);
+    assert_eq!(changed(directory(&[]).path(), commit), "");
+    assert_eq!(changed(directory(&[("nodes/a/more.nix", "{ self }: { }")]).path(), commit), "a");
+}
+
+#[test]
+fn a_file_that_appears_goes_or_becomes_executable_counts() {
+    type Change = fn(&Path);
+    let table: [(Change, &str); 5] = [
+        (|c| fs::remove_file(c.join("certs/a.pem")).unwrap(), "a"),
+        (|c| fs::remove_file(c.join("modules/x.nix")).unwrap(), "ab"),
+        (
+            |c| {
+                write(c, "nodes/b.nix", "{ }");
+                git(c, &["add", "--intent-to-add", "nodes/b.nix"]);
+            },
+            "b",
+        ),
+        (|c| write(c, "nodes/b.nix", "{ }"), ""),
+        (
+            |c| {
+                use std::os::unix::fs::PermissionsExt;
+                fs::set_permissions(c.join("shared/text"), fs::Permissions::from_mode(0o755)).unwrap();
+            },
+            "a",
+        ),
+    ];
+    for (index, (change, nodes)) in table.into_iter().enumerate() {
+        assert_eq!(changed(directory(&[]).path(), change), nodes, "change {index}");
+    }
+}
+
+#[test]
+fn a_link_makes_everything_count_and_a_submodule_ends_it() {
+    let worktree = directory(&[]);
+    std::os::unix::fs::symlink("../README.md", worktree.path().join("c/shared/link")).unwrap();
+    git(worktree.path(), &["add", "-A"]);
+    assert_eq!(changed(worktree.path(), |c| write(c, "README.md", "other")), "ab");
+    let object = "0123456789012345678901234567890123456789";
+    git(worktree.path(), &["update-index", "--add", "--cacheinfo", &format!("160000,{object},c/sub")]);
+    let nix = Nix::find(Vec::new()).unwrap();
+    let flake = FlakeRef::find(&worktree.path().join("c")).unwrap();
+    let error = nix.fingerprints(&flake, CLUSTER, &["a"]).unwrap_err();
+    assert!(error.to_string().contains("submodule c/sub"), "{error}");
+}

@@ -1,0 +1,99 @@
+//! Builds a system on a host: the derivation and all that it is made from goes there, the host realises it.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use machinist_nix::{Nix, StorePath};
+use machinist_remote::{Remote, Request, Stream};
+
+use super::{
+    StepError,
+    copy::{self, Delta},
+    gather,
+};
+
+/// Realises the derivation on stdin and says what came of it. The root keeps it until the next build there.
+const REALISE: &str = "\
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+set -eu
+read -r derivation name
+mkdir -p /var/lib/machinist/built
+nix-store --realise \"$derivation\" --indirect --add-root \"/var/lib/machinist/built/$name\" >/dev/null
+readlink -f \"/var/lib/machinist/built/$name\"
+";
+
+/// Writes all that a path needs, what a path refers to before it.
+const CLOSURE: &str = "\
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+xargs nix-store --query --requisites
+";
+
+/// Writes an archive of the paths on stdin.
+const EXPORT: &str = "\
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+xargs nix-store --export
+";
+
+/// A build or a copy may take this long.
+const BOUND: Duration = Duration::from_secs(4 * 3600);
+
+/// Builds the derivation on the host. `line` is told what the build says.
+///
+/// # Errors
+/// The connection fails, the host has too little room, or the build fails.
+pub fn realise(
+    nix: &Nix,
+    remote: &dyn Remote,
+    derivation: &StorePath,
+    name: &str,
+    mut line: impl FnMut(&str) + Send,
+) -> Result<StorePath, StepError> {
+    let delta = copy::delta(nix, remote, &nix.closure(std::slice::from_ref(derivation))?)?;
+    let free = gather(remote)?.store_free;
+    copy::send(nix, remote, &delta, free, |_| true)?;
+    let request = Request::new(format!("build the system of {name}"), REALISE)
+        .bytes(format!("{derivation} {name}\n").into_bytes())
+        .timeout(BOUND)
+        .on_line(move |stream, text| {
+            if stream == Stream::Stderr {
+                line(text);
+            }
+        });
+    let output = remote.run_checked(request)?;
+    let text = output.stdout_text();
+    StorePath::parse(text.trim()).map_err(|error| StepError::Unknown { why: format!("the build answered: {error}") })
+}
+
+/// Brings systems from the host that built them into the store of this computer.
+///
+/// # Errors
+/// The connection fails, or one of the two nix programs does.
+pub fn fetch(nix: &Nix, remote: &dyn Remote, systems: &[StorePath]) -> Result<(), StepError> {
+    let listing = |paths: &[StorePath]| paths.iter().map(|path| format!("{path}\n")).collect::<String>().into_bytes();
+    let output = remote.run_checked(Request::new("ask for the closures", CLOSURE).bytes(listing(systems)))?;
+    let mut closure: Vec<StorePath> = Vec::new();
+    for text in output.stdout_text().lines() {
+        let path = StorePath::parse(text.trim()).map_err(|error| StepError::Unknown { why: error.to_string() })?;
+        closure.push(path);
+    }
+    let valid = nix.valid(&closure)?;
+    closure.retain(|path| !valid.contains(path));
+    let delta = Delta { paths: closure, bytes: 0 };
+    if delta.paths.is_empty() {
+        return Ok(());
+    }
+    let mut import = nix.import()?;
+    let label = format!("export {} paths", delta.paths.len());
+    let request = Request::new(label, EXPORT).bytes(listing(&delta.paths)).timeout(BOUND);
+    let exported = remote.run_checked(request.stdout_to(&mut import));
+    let imported = import.flush().map_err(unreadable).and_then(|()| Ok(import.finish()?));
+    // If both failed, the export's word is the cause: the import then only saw its input end.
+    exported?;
+    imported
+}
+
+fn unreadable(error: io::Error) -> StepError {
+    StepError::Unknown { why: format!("nix-store --import does not read: {error}") }
+}

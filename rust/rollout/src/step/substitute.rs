@@ -1,0 +1,63 @@
+//! Lets the host fetch what it lacks from its own substituters, before anything is sent to it.
+//!
+//! Which caches it asks, and whose signatures it takes, is its own configuration's to say.
+
+use std::time::Duration;
+
+use machinist_nix::{Nix, StorePath};
+use machinist_remote::{Remote, Request};
+
+use super::{StepError, copy::Delta};
+use crate::step::copy;
+
+/// Fetches the paths on stdin, those that there are. A path that no cache has is nothing wrong: it is sent afterwards.
+/// Without `--max-jobs 0` and an empty list of builders a path that is an output would be built.
+const FETCH: &str = "\
+export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+xargs -r nix-store --realise --keep-going --max-jobs 0 --builders '' >/dev/null 2>&1 || true
+";
+
+/// Fetching may take this long. What has arrived by then stays.
+const BOUND: Duration = Duration::from_secs(3600);
+
+/// Lets the host fetch, and returns what it still lacks.
+///
+/// # Errors
+/// The connection fails.
+pub fn fetch(nix: &Nix, remote: &dyn Remote, delta: &Delta) -> Result<Delta, StepError> {
+    if delta.paths.is_empty() {
+        return Ok(delta.clone());
+    }
+    let listing: String = delta.paths.iter().map(|path: &StorePath| format!("{path}\n")).collect();
+    let label = format!("fetch {} paths from the host's own substituters", delta.paths.len());
+    remote.run_checked(Request::new(label, FETCH).bytes(listing.into_bytes()).timeout(BOUND))?;
+    copy::delta(nix, remote, &delta.paths)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_nix::{Nix, StorePath};
+    use machinist_remote::FakeRemote;
+
+    use super::{Delta, fetch};
+
+    #[test]
+    fn a_host_that_lacks_nothing_is_not_asked() {
+        let remote = FakeRemote::new("a");
+        let nix = Nix::find(Vec::new()).unwrap();
+        assert_eq!(fetch(&nix, &remote, &Delta::default()).unwrap(), Delta::default());
+        assert!(remote.labels().is_empty());
+    }
+
+    #[test]
+    fn what_the_host_has_fetched_is_not_sent() {
+        let path =
+            |name: &str| StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
+        let remote = FakeRemote::new("a").answer("--realise", 0, "", "").answer("--check-validity", 0, "", "");
+        let nix = Nix::find(Vec::new()).unwrap();
+        let delta = Delta { paths: vec![path("a"), path("b")], bytes: 7 };
+        assert_eq!(fetch(&nix, &remote, &delta).unwrap(), Delta::default());
+        assert_eq!(remote.labels(), ["fetch 2 paths from the host's own substituters", "ask for missing paths"]);
+    }
+}
