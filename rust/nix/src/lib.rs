@@ -6,11 +6,16 @@
 mod command;
 mod error;
 pub mod evaluate;
+mod export;
 mod flake;
+mod info;
+pub mod nar;
 mod store;
 
 pub use command::{Built, Nix, Override};
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
+pub use export::Export;
 pub use flake::{FlakeError, FlakeRef};
+pub use info::PathInfo;
 pub use store::{StorePath, StorePathError};
