@@ -111,8 +111,7 @@ impl Nix {
         arguments.extend(paths.iter().map(|path| path.as_str().into()));
         let stdout = run("nix-store", &arguments, None)?.success("nix-store --dump-db")?;
         let infos = info::parse(&String::from_utf8_lossy(&stdout))?;
-        let mut known: HashMap<StorePath, PathInfo> =
-            infos.into_iter().map(|info| (info.path.clone(), info)).collect();
+        let mut known: HashMap<StorePath, PathInfo> = infos.into_iter().map(|info| (info.path.clone(), info)).collect();
         let missing = |path: &StorePath| answer("nix-store --dump-db", &format!("nothing of {path}"));
         paths.iter().map(|path| known.remove(path).ok_or_else(|| missing(path))).collect()
     }

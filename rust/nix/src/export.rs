@@ -4,6 +4,7 @@
 use std::{
     io::{self, BufWriter, PipeReader, Write},
     path::Path,
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -26,7 +27,7 @@ impl Export {
     ///
     /// # Errors
     /// The system has no more pipes or threads.
-    pub fn start(paths: Vec<PathInfo>) -> Result<Self, NixError> {
+    pub fn start(paths: Vec<Arc<PathInfo>>) -> Result<Self, NixError> {
         let io = |source| NixError::Io { program: "export".to_owned(), source };
         let (stream, pipe) = io::pipe().map_err(io)?;
         let writer = thread::Builder::new()
@@ -55,7 +56,7 @@ impl Export {
 }
 
 /// Writes an export.
-fn write(paths: &[PathInfo], out: &mut impl Write) -> Result<(), NixError> {
+fn write(paths: &[Arc<PathInfo>], out: &mut impl Write) -> Result<(), NixError> {
     let written = paths.iter().try_for_each(|info| one(info, out));
     let ended = written.and_then(|()| out.write_all(&0_u64.to_le_bytes()).and_then(|()| out.flush()).map_err(Why::Io));
     match ended {
@@ -121,7 +122,7 @@ impl<W: Write> Write for Hashed<'_, W> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{io::Read, process::Command};
+    use std::{io::Read, process::Command, sync::Arc};
 
     use super::Export;
     use crate::{Nix, NixError, PathInfo, StorePath};
@@ -144,7 +145,7 @@ mod tests {
     }
 
     fn read(paths: Vec<PathInfo>) -> (Vec<u8>, Result<(), NixError>) {
-        let mut export = Export::start(paths).unwrap();
+        let mut export = Export::start(paths.into_iter().map(Arc::new).collect()).unwrap();
         let mut bytes = Vec::new();
         export.take_stream().unwrap().read_to_end(&mut bytes).unwrap();
         (bytes, export.finish())
@@ -186,6 +187,6 @@ mod tests {
     fn a_reader_that_goes_away_ends_it_without_an_error() {
         let (_, infos) = closure();
         let many: Vec<PathInfo> = std::iter::repeat_n(infos, 5000).flatten().collect();
-        assert!(Export::start(many).unwrap().finish().is_ok());
+        assert!(Export::start(many.into_iter().map(Arc::new).collect()).unwrap().finish().is_ok());
     }
 }

@@ -36,9 +36,7 @@ fn record<'a>(path: &str, lines: &mut impl Iterator<Item = &'a str>) -> Option<P
     let size = lines.next()?.parse().ok()?;
     let deriver = StorePath::parse(lines.next()?).ok();
     let count: usize = lines.next()?.parse().ok()?;
-    let mut references = (0..count)
-        .map(|_| StorePath::parse(lines.next()?).ok())
-        .collect::<Option<Vec<_>>>()?;
+    let mut references = (0..count).map(|_| StorePath::parse(lines.next()?).ok()).collect::<Option<Vec<_>>>()?;
     references.sort_unstable();
     Some(PathInfo { path, digest, size, deriver, references })
 }
