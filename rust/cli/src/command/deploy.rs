@@ -125,7 +125,7 @@ impl SpreadArgs {
 /// When nodes hand on what they got.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FanOutArg {
-    /// Where four nodes or more lack the same 16 MiB
+    /// From four nodes on, where it saves 48 MiB
     Auto,
     /// Wherever two nodes lack the same
     Always,

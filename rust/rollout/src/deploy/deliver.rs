@@ -119,7 +119,8 @@ impl Delivery {
             }
         }
         let able = addresses.keys().cloned().collect();
-        let parts = slices::cut(&deltas, &able, threshold.unwrap_or(Threshold { hosts: usize::MAX, bytes: u64::MAX }));
+        let parts =
+            slices::cut(&deltas, &able, threshold.unwrap_or(Threshold { hosts: usize::MAX, saved: 0, bytes: 0 }));
         let delivery = Self {
             deploy: Arc::clone(deploy),
             hosts: hosts.clone(),
@@ -140,7 +141,7 @@ impl Delivery {
         let mut schedule = Schedule::new(parts);
         let mut tasks = JoinSet::new();
         loop {
-            let jobs = if self.deploy.interrupt.is_set() { Vec::new() } else { schedule.next() };
+            let jobs = if self.deploy.interrupt.is_set() { Vec::new() } else { schedule.begin() };
             for job in jobs {
                 let this = Arc::clone(self);
                 tasks.spawn_blocking(move || {
@@ -262,7 +263,7 @@ impl Delivery {
 /// The hosts that can take part: others reach them, and there is room for the slices beside what is made of them.
 fn able(deploy: &Deploy, hosts: &Hosts, deltas: &Deltas) -> BTreeSet<NodeName> {
     let has_room = |host: &Host, delta: &Delta| {
-        host.facts.store_free.is_some_and(|free| free >= copy::room_for(delta).saturating_add(delta.bytes))
+        host.facts.store_free.is_none_or(|free| free >= copy::room_for(delta).saturating_add(delta.bytes))
     };
     let is_able = |(node, delta): &(&NodeName, &Arc<Delta>)| {
         deploy.traits.get(*node).is_some_and(|traits| traits.address.is_some())

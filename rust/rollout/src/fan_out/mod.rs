@@ -29,8 +29,8 @@ impl FanOut {
     #[must_use]
     pub const fn threshold(self) -> Option<Threshold> {
         match self {
-            Self::Auto => Some(Threshold { hosts: 4, bytes: 16 << 20 }),
-            Self::Always => Some(Threshold { hosts: 2, bytes: 0 }),
+            Self::Auto => Some(Threshold { hosts: 4, saved: 48 << 20, bytes: 1 << 20 }),
+            Self::Always => Some(Threshold { hosts: 2, saved: 0, bytes: 0 }),
             Self::Never => None,
         }
     }

@@ -104,7 +104,7 @@ impl Schedule {
     }
 
     /// Returns what can begin now. Each job must be reported to [`Schedule::ended`].
-    pub fn next(&mut self) -> Vec<Job> {
+    pub fn begin(&mut self) -> Vec<Job> {
         let idle = self.hosts.iter().filter(|(_, host)| !host.busy && !host.lost).map(|(node, _)| node.clone());
         let idle: Vec<NodeName> = idle.collect();
         idle.iter().filter_map(|node| self.job_for(node)).collect()
@@ -244,7 +244,7 @@ mod tests {
         let mut story = Story::default();
         let mut running: VecDeque<Job> = VecDeque::new();
         loop {
-            running.extend(schedule.next());
+            running.extend(schedule.begin());
             if running.is_empty() {
                 break;
             }

@@ -41,9 +41,11 @@ pub struct Parts {
 /// From where on it is worth while that hosts fetch from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
-    /// So many hosts lack the same paths.
+    /// So many hosts lack something that others lack too.
     pub hosts: usize,
-    /// These have so many bytes.
+    /// So many bytes would go over the operator's link more than once.
+    pub saved: u64,
+    /// What the same hosts lack has so many bytes; the operator sends what is less.
     pub bytes: u64,
 }
 
@@ -55,6 +57,8 @@ const SLICE: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
 #[must_use]
 pub fn cut(deltas: &BTreeMap<NodeName, Arc<Delta>>, peers: &BTreeSet<NodeName>, threshold: Threshold) -> Parts {
     let groups = Groups::new(deltas, peers);
+    let (sharing, saved) = groups.gain();
+    let is_worth_it = sharing >= threshold.hosts && saved >= threshold.saved;
     let mut parts = Parts::default();
     for (node, delta) in deltas {
         parts.hosts.insert(node.clone(), Vec::new());
@@ -67,7 +71,7 @@ pub fn cut(deltas: &BTreeMap<NodeName, Arc<Delta>>, peers: &BTreeSet<NodeName>, 
     for info in groups.ordered() {
         let hosts = groups.of(&info.path);
         let total = groups.bytes.get(hosts).copied().unwrap_or(0);
-        let is_shared = hosts.len() >= threshold.hosts.max(2) && total >= threshold.bytes;
+        let is_shared = is_worth_it && hosts.len() >= 2 && total >= threshold.bytes;
         let limit = (total / 8).clamp(*SLICE.start(), *SLICE.end());
         let continues = |(whose, slice): &(&BTreeSet<NodeName>, Slice)| {
             is_shared && *whose == hosts && slice.bytes + info.size <= limit
@@ -142,6 +146,13 @@ impl Groups {
             *bytes.entry(hosts.clone()).or_default() += info.size;
         }
         Self { paths, bytes, nobody: BTreeSet::new() }
+    }
+
+    /// How many hosts lack something that others lack too, and how many bytes of it would be sent again.
+    fn gain(&self) -> (usize, u64) {
+        let shared = || self.bytes.iter().filter(|(hosts, _)| hosts.len() >= 2);
+        let hosts: BTreeSet<&NodeName> = shared().flat_map(|(hosts, _)| hosts).collect();
+        (hosts.len(), shared().map(|(hosts, bytes)| (hosts.len() as u64 - 1) * bytes).sum())
     }
 
     fn of(&self, path: &StorePath) -> &BTreeSet<NodeName> {
@@ -234,7 +245,7 @@ mod tests {
         parts.hosts[&node(host)].iter().map(part).collect::<Vec<_>>().join(" ")
     }
 
-    const ALWAYS: Threshold = Threshold { hosts: 2, bytes: 0 };
+    const ALWAYS: Threshold = Threshold { hosts: 2, saved: 0, bytes: 0 };
 
     #[test]
     fn what_most_lack_comes_first_and_what_one_lacks_last() {
@@ -273,17 +284,19 @@ mod tests {
 
     #[test]
     fn below_the_threshold_and_for_others_than_peers_the_operator_sends_all() {
-        let libc = info("libc", 15, &[]);
-        let deltas = deltas(&[("a", &[&libc]), ("b", &[&libc]), ("c", &[&libc]), ("d", &[])]);
-        let cut = |peers: &[&str], hosts, mebibytes| {
+        let (libc, etcd) = (info("libc", 15, &[]), info("etcd", 1, &["libc"]));
+        let deltas = deltas(&[("a", &[&libc, &etcd]), ("b", &[&libc, &etcd]), ("c", &[&libc]), ("d", &[])]);
+        let cut = |peers: &[&str], hosts, saved, bytes| {
             let peers = peers.iter().map(|name| node(name)).collect();
-            cut(&deltas, &peers, Threshold { hosts, bytes: mebibytes * MIB })
+            cut(&deltas, &peers, Threshold { hosts, saved: saved * MIB, bytes: bytes * MIB })
         };
-        assert_eq!(told(&cut(&["a", "b", "c"], 3, 16), "a"), "libc");
-        assert_eq!(told(&cut(&["a", "b", "c"], 4, 15), "a"), "libc");
-        let parts = cut(&["a", "b"], 2, 15);
-        assert_eq!((told(&parts, "a"), told(&parts, "c")), ("[libc]".to_owned(), "libc".to_owned()));
+        let parts = cut(&["a", "b", "c"], 3, 31, 2);
+        assert_eq!((told(&parts, "a"), told(&parts, "c")), ("[libc] etcd".to_owned(), "[libc]".to_owned()));
         assert_eq!(told(&parts, "d"), "");
-        assert_eq!(cut(&["a"], 1, 0).slices, []);
+        assert_eq!(told(&cut(&["a", "b", "c"], 3, 32, 2), "a"), "libc etcd");
+        assert_eq!(told(&cut(&["a", "b", "c"], 4, 31, 2), "a"), "libc etcd");
+        let parts = cut(&["a", "b"], 2, 16, 1);
+        assert_eq!((told(&parts, "a"), told(&parts, "c")), ("[libc] [etcd]".to_owned(), "libc".to_owned()));
+        assert_eq!(cut(&["a"], 1, 0, 0).slices, []);
     }
 }
