@@ -4,6 +4,7 @@
     ./cluster.nix
     ./disk.nix
     ./etcd.nix
+    ./fan-out.nix
     ./firewall.nix
     ./hosts.nix
     ./keys.nix

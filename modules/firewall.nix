@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.firewall;
-  inherit (import ./types.nix { inherit lib; }) ipAddress isIPv6;
+  inherit (import ./types.nix { inherit lib; }) ipAddress ipRange isIPv6;
 
   rule =
     name: port:
@@ -28,9 +28,9 @@ in
             description = "TCP port that is opened.";
           };
           sources = lib.mkOption {
-            type = lib.types.listOf ipAddress;
+            type = lib.types.listOf (lib.types.either ipAddress ipRange);
             default = [ ];
-            description = "Addresses that may connect. An empty list opens nothing.";
+            description = "Addresses and ranges that may connect. An empty list opens nothing.";
           };
         };
       }

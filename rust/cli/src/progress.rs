@@ -73,6 +73,12 @@ fn words(ui: Ui, kind: &EventKind) -> Option<String> {
         EventKind::Step { text } => text.clone(),
         EventKind::Copied { bytes, total } if bytes >= total => "copied; waiting for its turn".to_owned(),
         EventKind::Copied { bytes, total } => format!("copied {} of {}", HumanBytes(*bytes), HumanBytes(*total)),
+        EventKind::Arrived { peers, .. } if peers.is_empty() => return None,
+        EventKind::Arrived { operator, peers } => {
+            let from = |(node, bytes): (&NodeName, &u64)| format!("{} from {node}", HumanBytes(*bytes));
+            let peers: Vec<String> = peers.iter().map(from).collect();
+            format!("copied {} from here, {}", HumanBytes(*operator), peers.join(", "))
+        }
         EventKind::Done { text } => ui.paint(Tone::Good, text),
         EventKind::Note { text } => text.clone(),
         EventKind::Failed { text, hint } => {

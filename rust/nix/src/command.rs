@@ -1,7 +1,7 @@
 //! Runs nix programs: found once, bounded, their errors trimmed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     ffi::OsString,
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, StorePath, fingerprint::Metadata};
+use crate::{FlakeRef, NixError, PathInfo, StorePath, fingerprint::Metadata, info};
 
 /// An input of the flake that is replaced: its name and the flake that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,28 +129,21 @@ impl Nix {
         text.lines().map(|line| StorePath::parse(line).map_err(|error| answer("nix-store", &error))).collect()
     }
 
-    /// Returns the sizes of the paths' archives in bytes, in the order of `paths`.
+    /// Returns what the store knows of the paths, in the order of `paths`.
     ///
     /// # Errors
     /// A path is not valid in the local store.
-    pub fn sizes(&self, paths: &[StorePath]) -> Result<Vec<u64>, NixError> {
-        let mut arguments: Vec<OsString> = vec!["--query".into(), "--size".into()];
+    pub fn infos(&self, paths: &[StorePath]) -> Result<Vec<PathInfo>, NixError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut arguments: Vec<OsString> = vec!["--dump-db".into()];
         arguments.extend(paths.iter().map(|path| path.as_str().into()));
-        let stdout = run("nix-store", &arguments, None)?.success("nix-store --query --size")?;
-        let text = String::from_utf8_lossy(&stdout);
-        text.lines().map(|line| line.trim().parse().map_err(|error| answer("nix-store", &error))).collect()
-    }
-
-    /// Starts an export of the paths in the format of `nix-store --import`, to be read from the child's stdout.
-    ///
-    /// # Errors
-    /// The program cannot be started.
-    pub fn export(&self, paths: &[StorePath]) -> Result<Export, NixError> {
-        let mut command = Command::new("nix-store");
-        command.arg("--export").args(paths.iter().map(StorePath::as_str));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|source| spawn_error("nix-store", source))?;
-        Ok(Export { child })
+        let stdout = run("nix-store", &arguments, None)?.success("nix-store --dump-db")?;
+        let infos = info::parse(&String::from_utf8_lossy(&stdout))?;
+        let mut known: HashMap<StorePath, PathInfo> = infos.into_iter().map(|info| (info.path.clone(), info)).collect();
+        let missing = |path: &StorePath| answer("nix-store --dump-db", &format!("nothing of {path}"));
+        paths.iter().map(|path| known.remove(path).ok_or_else(|| missing(path))).collect()
     }
 
     /// Evaluates attributes of a flake to their derivations, all in one process, and builds none.
@@ -197,30 +190,6 @@ impl Nix {
             arguments.extend(["--override-input".into(), input.into(), reference.into()]);
         }
         arguments
-    }
-}
-
-/// A running `nix-store --export`.
-#[derive(Debug)]
-pub struct Export {
-    child: Child,
-}
-
-impl Export {
-    /// Takes the stream of the export. `None` when it was taken already.
-    pub fn take_stream(&mut self) -> Option<std::process::ChildStdout> {
-        self.child.stdout.take()
-    }
-
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// The export failed.
-    pub fn finish(mut self) -> Result<(), NixError> {
-        drop(self.child.stdout.take());
-        let output = self.child.wait_with_output().map_err(|source| spawn_error("nix-store", source))?;
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Finished { status: output.status, stdout: Vec::new(), stderr }.success("nix-store --export").map(drop)
     }
 }
 

@@ -38,6 +38,12 @@ pub enum NixError {
         /// What it said, trimmed.
         message: String,
     },
+    /// A path of the local store is not what was recorded when it was made.
+    #[error("{path} is damaged: it is not what this computer's store recorded when it was made")]
+    Damaged {
+        /// The path.
+        path: crate::StorePath,
+    },
     /// The program's answer is not what it should be.
     #[error("`{program}` answered something unexpected: {detail}")]
     Answer {
@@ -58,6 +64,7 @@ impl NixError {
                 "install Nix 2.8 or newer: https://nixos.org/download, or `apt-get install nix-bin` on Debian"
                     .to_owned(),
             ),
+            Self::Damaged { path } => Some(format!("`nix-store --repair-path {path}` fetches or builds it anew")),
             Self::Failed { message, .. } if message.contains("is not valid") || message.contains("corrupt") => {
                 Some("the local store may be damaged: `nix-store --verify --check-contents --repair`".to_owned())
             }

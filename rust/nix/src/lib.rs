@@ -6,13 +6,18 @@
 mod command;
 mod error;
 pub mod evaluate;
+mod export;
 mod fingerprint;
 mod flake;
+mod info;
+pub mod nar;
 mod store;
 
 pub use command::{Built, Import, Nix, Override};
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
+pub use export::Export;
 pub use fingerprint::{FingerprintError, Fingerprints};
 pub use flake::{FlakeError, FlakeRef};
+pub use info::PathInfo;
 pub use store::{StorePath, StorePathError};

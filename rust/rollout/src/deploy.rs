@@ -1,5 +1,6 @@
 //! A deploy: gather, plan, lock, copy, then wave after wave.
 
+mod deliver;
 mod leader;
 pub mod locks;
 mod preflight;
@@ -20,9 +21,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-use self::preflight::Deltas;
 use crate::{
     EventKind, Events, HostFacts, Interrupt,
+    fan_out::FanOut,
     journal::{Entry, Journal},
     plan::PlanFile,
     preflight::Problem,
@@ -98,6 +99,8 @@ pub struct Traits {
     pub zone: Option<String>,
     /// Whether it takes traffic from outside.
     pub ingress: bool,
+    /// Where other nodes reach it.
+    pub address: Option<IpAddr>,
 }
 
 /// Returns the zone of each node that has one, and the nodes that take traffic from outside.
@@ -118,6 +121,8 @@ pub struct Policy {
     pub spread: Spread,
     /// Leave the nodes of a wave that failed as they are; without it those that were confirmed go back too.
     pub no_revert: bool,
+    /// Whether hosts hand on to each other what they got.
+    pub fan_out: FanOut,
     /// Confirm as soon as the new system runs, without gates and without a fresh connection.
     pub no_rollback: bool,
     /// Let hosts fetch what they lack from their own substituters before the rest is sent.
@@ -361,29 +366,6 @@ impl Deploy {
         let (zones, ingress) = zones_and_ingress(&self.traits);
         let spread = self.policy.spread.clone();
         Situation { changing, members, unchanged_members, bootstrapped, leader, broken, zones, ingress, spread }
-    }
-
-    /// Copies closures and keys to all hosts at once; running systems are not touched yet. Returns who is ready.
-    async fn prepare(self: &Arc<Self>, hosts: &Hosts, deltas: &Deltas, report: &mut Report) -> BTreeSet<NodeName> {
-        let mut tasks = JoinSet::new();
-        for (node, delta) in deltas {
-            let Some(host) = hosts.get(node) else { continue };
-            let (this, host, delta) = (Arc::clone(self), Arc::clone(host), Arc::clone(delta));
-            tasks.spawn_blocking(move || {
-                let result = this.deliver(&host, &delta);
-                // What an interruption broke is not what went wrong.
-                let result = if this.interrupt.is_set() { Err(StepError::Interrupted) } else { result };
-                (host.target.node.clone(), result)
-            });
-        }
-        let mut ready = BTreeSet::new();
-        for (node, result) in tasks.join_all().await {
-            match result {
-                Ok(()) => drop(ready.insert(node)),
-                Err(error) => self.fail(report, &node, &error),
-            }
-        }
-        ready
     }
 
     fn put_keys(&self, host: &Host) -> Result<(), StepError> {

@@ -1,6 +1,6 @@
 //! What happens during a deploy, as data for whoever shows it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use machinist_model::NodeName;
 use serde::Serialize;
@@ -42,6 +42,13 @@ pub enum EventKind {
         bytes: u64,
         /// Of so many.
         total: u64,
+    },
+    /// The node has all paths that it lacked.
+    Arrived {
+        /// So many bytes came from the operator's computer.
+        operator: u64,
+        /// So many from other nodes.
+        peers: BTreeMap<NodeName, u64>,
     },
     /// The node's part is over and well.
     Done {

@@ -24,6 +24,17 @@ pub const DRIFT: &str = include_str!("script/drift.sh");
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
+/// Makes a host a source for its peers.
+pub const PEERS: &str = include_str!("script/peers.sh");
+/// What listens there.
+pub const PEERS_WATCH: &str = include_str!("script/peers-watch.sh");
+/// What answers there.
+pub const PEERS_SERVE: &str = include_str!("script/peers-serve.sh");
+/// Imports a slice from the operator and keeps it for the peers.
+pub const KEEP: &str = include_str!("script/keep.sh");
+/// Fetches a slice from a peer and imports it.
+pub const FETCH: &str = include_str!("script/fetch.sh");
+
 /// Returns the script with shell variables set in front of it, quoted.
 pub fn with(variables: &[(&str, &str)], script: &str) -> String {
     let mut text = String::new();

@@ -1,8 +1,9 @@
 # Firewall, addresses, names, SSH.
 
-equal "2379 is open to members and clients, 2380 to members only" .nodes.casper.firewall '[
+equal "2379 is open to members and clients, 2380 to members only, 7080 to the nodes' network" .nodes.casper.firewall '[
   "ip saddr { 10.13.13.2, 10.13.13.20, 10.13.13.21, 10.13.13.3, 10.13.13.4 } tcp dport 2379 accept comment \"etcd-clients\"",
-  "ip saddr { 10.13.13.2, 10.13.13.3, 10.13.13.4 } tcp dport 2380 accept comment \"etcd-peers\"" ]'
+  "ip saddr { 10.13.13.2, 10.13.13.3, 10.13.13.4 } tcp dport 2380 accept comment \"etcd-peers\"",
+  "ip saddr { 10.13.13.0/24 } tcp dport 7080 accept comment \"fan-out\"" ]'
 check "IPv4 and IPv6 sources get rules of their own" '
   .variants.ipv6.firewall
   | (map(select(startswith("ip6 saddr { fd13::2 } tcp dport 2380"))) | length == 1)

@@ -14,11 +14,7 @@ use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, locks};
 use crate::{
     EventKind,
     preflight::{Candidate, Problem, judge},
-    step::{
-        StepError,
-        copy::{self, Delta},
-        substitute,
-    },
+    step::copy::{self, Catalog, Delta},
 };
 
 /// What each host lacks.
@@ -32,21 +28,22 @@ impl Deploy {
         changing: &BTreeSet<NodeName>,
         report: &mut Report,
     ) -> Result<Deltas, DeployError> {
-        let mut closures: BTreeMap<StorePath, Arc<Vec<StorePath>>> = BTreeMap::new();
         let mut tasks = JoinSet::new();
-        for host in changing.iter().filter_map(|node| hosts.get(node)) {
-            let system = &host.target.system;
-            if !self.from_host && !closures.contains_key(system) {
-                let closure = self.nix.closure(std::slice::from_ref(system))?;
-                closures.insert(system.clone(), Arc::new(closure));
-            }
-            let (this, host) = (Arc::clone(self), Arc::clone(host));
-            let closure = closures.get(system).map(Arc::clone).unwrap_or_default();
+        let hosts: Vec<&Arc<Host>> = changing.iter().filter_map(|node| hosts.get(node)).collect();
+        let catalog = if self.from_host {
+            Arc::default()
+        } else {
+            let systems = hosts.iter().map(|host| host.target.system.clone()).collect();
+            Arc::new(Catalog::read(&self.nix, &systems)?)
+        };
+        for host in hosts {
+            let (this, host, catalog) = (Arc::clone(self), Arc::clone(host), Arc::clone(&catalog));
             tasks.spawn_blocking(move || {
+                let system = &host.target.system;
                 let delta = if this.from_host {
-                    copy::require(&*host.remote, &host.target.system).map(|()| Delta::default())
+                    copy::require(&*host.remote, system).map(|()| Delta::default())
                 } else {
-                    copy::delta(&this.nix, &*host.remote, &closure)
+                    copy::delta(&*host.remote, &catalog.closure(system))
                 };
                 (host.target.node.clone(), delta)
             });
@@ -102,48 +99,13 @@ impl Deploy {
         };
         judge(&candidate, self.policy.accept_drift)
     }
-
-    pub(super) fn deliver(&self, host: &Host, delta: &Delta) -> Result<(), StepError> {
-        if self.interrupt.is_set() {
-            return Err(StepError::Interrupted);
-        }
-        self.put_keys(host)?;
-        let node = &host.target.node;
-        let left = if self.policy.substitute { Some(self.substitute(host, delta)?) } else { None };
-        let delta = left.as_ref().unwrap_or(delta);
-        if !delta.paths.is_empty() {
-            self.events.step(node, format!("copying {} paths", delta.paths.len()));
-        }
-        let (events, name, total) = (self.events.clone(), node.clone(), delta.bytes);
-        let interrupt = self.interrupt.clone();
-        let progress = move |bytes| {
-            events.node(&name, EventKind::Copied { bytes, total });
-            !interrupt.is_set()
-        };
-        copy::send(&self.nix, &*host.remote, delta, host.facts.store_free, progress)
-    }
-}
-
-impl Deploy {
-    /// Lets the host fetch, and returns what is left to send.
-    fn substitute(&self, host: &Host, delta: &Delta) -> Result<Delta, StepError> {
-        let node = &host.target.node;
-        if delta.paths.is_empty() {
-            return Ok(Delta::default());
-        }
-        self.events.step(node, format!("fetching {} paths from its own substituters", delta.paths.len()));
-        let left = substitute::fetch(&self.nix, &*host.remote, delta)?;
-        let fetched = delta.paths.len() - left.paths.len();
-        self.events.node(node, EventKind::Note { text: format!("fetched {fetched} of {} paths", delta.paths.len()) });
-        Ok(left)
-    }
 }
 
 /// Returns the size of the kernel and initrd that the boot loader will copy, if the host lacks them.
 fn boot_files(system: &StorePath, delta: &Delta) -> u64 {
     let size = |name: &str| {
         let file = Path::new(system.as_str()).join(name).canonicalize().ok()?;
-        let new = delta.paths.iter().any(|path| file.starts_with(path.as_str()));
+        let new = delta.paths.iter().any(|info| file.starts_with(info.path.as_str()));
         new.then(|| file.metadata().map_or(0, |metadata| metadata.len()))
     };
     ["kernel", "initrd"].into_iter().filter_map(size).sum()

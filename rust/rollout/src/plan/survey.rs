@@ -30,7 +30,11 @@ use crate::{
     HostFacts,
     deploy::{Target, Traits, chain, ready_for_us, zones_and_ingress},
     script,
-    step::{Connector, StepError, copy, gate, gather},
+    step::{
+        Connector, StepError,
+        copy::{self, Catalog},
+        gate, gather,
+    },
     waves::{self, Situation, Spread, Wave},
 };
 
@@ -108,8 +112,8 @@ fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -
     if facts.is_on(system) && keys.is_empty() {
         return Ok(NodePlan::Unchanged { system: system.clone() });
     }
-    let closure = nix.closure(std::slice::from_ref(system))?;
-    let delta = copy::delta(nix, remote, &closure)?;
+    let closure = Catalog::read(nix, &BTreeSet::from([system.clone()]))?.closure(system);
+    let delta = copy::delta(remote, &closure)?;
     let mut changes = Changes {
         running: facts.running.clone(),
         boots: facts.profile.clone(),
@@ -130,6 +134,7 @@ fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -
         let unreadable = |source| StepError::Unknown { why: format!("the units of {system} cannot be read: {source}") };
         let new = UnitTree::read(&at.join("etc/systemd/system")).map_err(unreadable)?;
         let old = inspect::ask(remote, &new)?;
+        let closure: Vec<StorePath> = closure.iter().map(|info| info.path.clone()).collect();
         differences(&mut changes, &old, &new, &closure, at);
         if changes.paths_to_send == 0 && changes.running.as_ref() != Some(system) {
             changes.dry_run = dry_activate(remote, system)?;

@@ -10,7 +10,7 @@ use machinist_remote::{Remote, Request, Stream};
 
 use super::{
     StepError,
-    copy::{self, Delta},
+    copy::{self, Catalog},
     gather,
 };
 
@@ -50,9 +50,10 @@ pub fn realise(
     name: &str,
     mut line: impl FnMut(&str) + Send,
 ) -> Result<StorePath, StepError> {
-    let delta = copy::delta(nix, remote, &nix.closure(std::slice::from_ref(derivation))?)?;
-    let free = gather(remote)?.store_free;
-    copy::send(nix, remote, &delta, free, |_| true)?;
+    let catalog = Catalog::read(nix, &[derivation.clone()].into())?;
+    let delta = copy::delta(remote, &catalog.closure(derivation))?;
+    copy::check_room(&delta, gather(remote)?.store_free)?;
+    copy::send(remote, &delta.paths, |_| true)?;
     let request = Request::new(format!("build the system of {name}"), REALISE)
         .bytes(format!("{derivation} {name}\n").into_bytes())
         .timeout(BOUND)
@@ -80,13 +81,12 @@ pub fn fetch(nix: &Nix, remote: &dyn Remote, systems: &[StorePath]) -> Result<()
     }
     let valid = nix.valid(&closure)?;
     closure.retain(|path| !valid.contains(path));
-    let delta = Delta { paths: closure, bytes: 0 };
-    if delta.paths.is_empty() {
+    if closure.is_empty() {
         return Ok(());
     }
     let mut import = nix.import()?;
-    let label = format!("export {} paths", delta.paths.len());
-    let request = Request::new(label, EXPORT).bytes(listing(&delta.paths)).timeout(BOUND);
+    let label = format!("export {} paths", closure.len());
+    let request = Request::new(label, EXPORT).bytes(listing(&closure)).timeout(BOUND);
     let exported = remote.run_checked(request.stdout_to(&mut import));
     let imported = import.flush().map_err(unreadable).and_then(|()| Ok(import.finish()?));
     // If both failed, the export's word is the cause: the import then only saw its input end.

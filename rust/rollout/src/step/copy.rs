@@ -1,15 +1,18 @@
 //! Brings a closure into the host's store: one question which paths it lacks, then one stream of those.
 //!
-//! `nix-store --export` into `nix-store --import` over the connection that is open anyway needs no second connection
-//! and no round trip for each path.
+//! The format of `nix-store --export`, read by `nix-store --import` over the connection that is open anyway, needs no
+//! second connection and no round trip for each path. What nix knows of the paths is asked once for all hosts.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Read},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use machinist_nix::{Nix, StorePath};
+use machinist_nix::{Export, Nix, NixError, PathInfo, StorePath};
 use machinist_remote::{Remote, Request};
+use sha2::{Digest, Sha256};
 
 use super::{StepError, mebibytes};
 
@@ -35,9 +38,44 @@ const SPARE: u64 = 32 * 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
     /// The paths that the host lacks, what a path refers to before it.
-    pub paths: Vec<StorePath>,
+    pub paths: Vec<Arc<PathInfo>>,
     /// Their size in bytes.
     pub bytes: u64,
+}
+
+/// What the local store knows of the closures of some systems.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// What a path refers to comes before it.
+    paths: Vec<Arc<PathInfo>>,
+}
+
+impl Catalog {
+    /// Asks nix, with two processes whatever the number of systems.
+    ///
+    /// # Errors
+    /// A system is not in the local store.
+    pub fn read(nix: &Nix, systems: &BTreeSet<StorePath>) -> Result<Self, NixError> {
+        if systems.is_empty() {
+            return Ok(Self::default());
+        }
+        let systems: Vec<StorePath> = systems.iter().cloned().collect();
+        let paths = nix.infos(&nix.closure(&systems)?)?;
+        Ok(Self { paths: paths.into_iter().map(Arc::new).collect() })
+    }
+
+    /// Returns the closure of one of the systems, what a path refers to before it.
+    #[must_use]
+    pub fn closure(&self, system: &StorePath) -> Vec<Arc<PathInfo>> {
+        let mut wanted = BTreeSet::from([system]);
+        // Backwards, whatever refers to a path has been met before it.
+        for info in self.paths.iter().rev() {
+            if wanted.contains(&info.path) {
+                wanted.extend(&info.references);
+            }
+        }
+        self.paths.iter().filter(|info| wanted.contains(&info.path)).cloned().collect()
+    }
 }
 
 /// Returns how many bytes must be free on the host for the copy.
@@ -46,18 +84,32 @@ pub const fn room_for(delta: &Delta) -> u64 {
     delta.bytes + SPARE
 }
 
+/// Makes sure that the host has room for what it lacks, as far as its room is known.
+///
+/// # Errors
+/// It has not.
+pub fn check_room(delta: &Delta, free: Option<u64>) -> Result<(), StepError> {
+    match free {
+        Some(free) if !delta.paths.is_empty() && free < room_for(delta) => {
+            Err(StepError::Full { free, needed: room_for(delta) })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Asks the host which paths of the closure it lacks.
 ///
 /// # Errors
-/// The connection fails, or the paths are not in the local store.
-pub fn delta(nix: &Nix, remote: &dyn Remote, closure: &[StorePath]) -> Result<Delta, StepError> {
-    let listing: String = closure.iter().map(|path| format!("{path}\n")).collect();
+/// The connection fails.
+pub fn delta(remote: &dyn Remote, closure: &[Arc<PathInfo>]) -> Result<Delta, StepError> {
+    let listing: String = closure.iter().map(|info| format!("{}\n", info.path)).collect();
     let request = Request::new("ask for missing paths", MISSING).bytes(listing.into_bytes());
     let output = remote.run_checked(request.timeout(Duration::from_secs(120)))?;
     let text = output.stdout_text();
-    let missing: std::collections::BTreeSet<&str> = text.lines().map(str::trim).collect();
-    let paths: Vec<StorePath> = closure.iter().filter(|path| missing.contains(path.as_str())).cloned().collect();
-    let bytes = if paths.is_empty() { 0 } else { nix.sizes(&paths)?.iter().sum() };
+    let missing: BTreeSet<&str> = text.lines().map(str::trim).collect();
+    let paths: Vec<Arc<PathInfo>> =
+        closure.iter().filter(|info| missing.contains(info.path.as_str())).cloned().collect();
+    let bytes = paths.iter().map(|info| info.size).sum();
     Ok(Delta { paths, bytes })
 }
 
@@ -75,50 +127,68 @@ pub fn require(remote: &dyn Remote, system: &StorePath) -> Result<(), StepError>
     Err(StepError::Lacks { what: format!("{system}: it was removed by garbage collection"), hint })
 }
 
+/// What went to a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// What the host's script said.
+    pub answer: String,
+    /// The SHA-256 digest of the stream, in hexadecimal digits.
+    pub digest: String,
+    /// The length of the stream.
+    pub bytes: u64,
+}
+
 /// Sends the paths. `progress` is told how many bytes went out so far, and ends the copy by returning false.
 ///
 /// # Errors
-/// There is too little room, the connection breaks, or one of the two nix programs fails. What has arrived whole stays
-/// and is not sent again.
+/// A path is damaged here, the connection breaks, or the import fails. What has arrived whole stays and is not sent
+/// again.
 pub fn send(
-    nix: &Nix,
     remote: &dyn Remote,
-    delta: &Delta,
-    free: Option<u64>,
+    paths: &[Arc<PathInfo>],
     progress: impl FnMut(u64) -> bool + Send + 'static,
-) -> Result<(), StepError> {
-    if delta.paths.is_empty() {
-        return Ok(());
-    }
-    if let Some(free) = free
-        && free < room_for(delta)
-    {
-        return Err(StepError::Full { free, needed: room_for(delta) });
-    }
-    let mut export = nix.export(&delta.paths)?;
+) -> Result<Sent, StepError> {
+    send_to(remote, IMPORT, paths, progress)
+}
+
+/// The same, into a script that reads an export and imports it.
+pub(crate) fn send_to(
+    remote: &dyn Remote,
+    script: &str,
+    paths: &[Arc<PathInfo>],
+    progress: impl FnMut(u64) -> bool + Send + 'static,
+) -> Result<Sent, StepError> {
+    let mut export = Export::start(paths.to_vec())?;
     let Some(stream) = export.take_stream() else {
         return Err(StepError::Unknown { why: "the export has no stream".to_owned() });
     };
-    let label = format!("import {} paths ({})", delta.paths.len(), mebibytes(delta.bytes));
-    let counted = Counted { inner: stream, sent: 0, progress };
-    let imported = remote.run_checked(Request::new(label, IMPORT).reader(counted).timeout(BOUND));
-    let exported = export.finish();
-    // If both failed, the import's word is the cause: the export then only saw its reader go away.
-    imported?;
-    exported?;
-    Ok(())
+    let label = format!("import {} paths ({})", paths.len(), mebibytes(paths.iter().map(|info| info.size).sum()));
+    let state = Arc::new(Mutex::new((Sha256::new(), 0)));
+    let counted = Counted { inner: stream, state: Arc::clone(&state), progress };
+    let imported = remote.run_checked(Request::new(label, script).reader(counted).timeout(BOUND));
+    // If both failed, a damaged path here is the cause: the import then only saw its input end.
+    export.finish()?;
+    let answer = imported?.stdout_text();
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let digest = state.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Sent { answer, digest, bytes: state.1 })
 }
 
 struct Counted<R, F> {
     inner: R,
-    sent: u64,
+    state: Arc<Mutex<(Sha256, u64)>>,
     progress: F,
 }
 
 impl<R: Read, F: FnMut(u64) -> bool> Read for Counted<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.sent += count as u64;
-        if (self.progress)(self.sent) { Ok(count) } else { Err(io::Error::other("the run was stopped")) }
+        let sent = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0.update(&buffer[..count]);
+            state.1 += count as u64;
+            state.1
+        };
+        if (self.progress)(sent) { Ok(count) } else { Err(io::Error::other("the run was stopped")) }
     }
 }

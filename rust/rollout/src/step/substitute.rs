@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use machinist_nix::{Nix, StorePath};
 use machinist_remote::{Remote, Request};
 
 use super::{StepError, copy::Delta};
@@ -24,20 +23,22 @@ const BOUND: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// The connection fails.
-pub fn fetch(nix: &Nix, remote: &dyn Remote, delta: &Delta) -> Result<Delta, StepError> {
+pub fn fetch(remote: &dyn Remote, delta: &Delta) -> Result<Delta, StepError> {
     if delta.paths.is_empty() {
         return Ok(delta.clone());
     }
-    let listing: String = delta.paths.iter().map(|path: &StorePath| format!("{path}\n")).collect();
+    let listing: String = delta.paths.iter().map(|info| format!("{}\n", info.path)).collect();
     let label = format!("fetch {} paths from the host's own substituters", delta.paths.len());
     remote.run_checked(Request::new(label, FETCH).bytes(listing.into_bytes()).timeout(BOUND))?;
-    copy::delta(nix, remote, &delta.paths)
+    copy::delta(remote, &delta.paths)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use machinist_nix::{Nix, StorePath};
+    use std::sync::Arc;
+
+    use machinist_nix::{PathInfo, StorePath};
     use machinist_remote::FakeRemote;
 
     use super::{Delta, fetch};
@@ -45,19 +46,19 @@ mod tests {
     #[test]
     fn a_host_that_lacks_nothing_is_not_asked() {
         let remote = FakeRemote::new("a");
-        let nix = Nix::find(Vec::new()).unwrap();
-        assert_eq!(fetch(&nix, &remote, &Delta::default()).unwrap(), Delta::default());
+        assert_eq!(fetch(&remote, &Delta::default()).unwrap(), Delta::default());
         assert!(remote.labels().is_empty());
     }
 
     #[test]
     fn what_the_host_has_fetched_is_not_sent() {
-        let path =
-            |name: &str| StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
+        let path = |name: &str| {
+            let path = StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
+            Arc::new(PathInfo { path, digest: String::new(), size: 7, deriver: None, references: Vec::new() })
+        };
         let remote = FakeRemote::new("a").answer("--realise", 0, "", "").answer("--check-validity", 0, "", "");
-        let nix = Nix::find(Vec::new()).unwrap();
         let delta = Delta { paths: vec![path("a"), path("b")], bytes: 7 };
-        assert_eq!(fetch(&nix, &remote, &delta).unwrap(), Delta::default());
+        assert_eq!(fetch(&remote, &delta).unwrap(), Delta::default());
         assert_eq!(remote.labels(), ["fetch 2 paths from the host's own substituters", "ask for missing paths"]);
     }
 }
