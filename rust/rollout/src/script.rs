@@ -50,6 +50,33 @@ mod tests {
         }
     }
 
+    /// What [`AWAIT`] prints when the state file holds this, or is not there.
+    fn awaited(content: Option<&str>) -> String {
+        let directory = std::env::temp_dir().join(format!("machinist-await-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        if let Some(content) = content {
+            std::fs::write(directory.join("state"), content).unwrap();
+        }
+        let variables = [("directory", directory.to_str().unwrap()), ("unit", "x"), ("passing", "starting|activating")];
+        let output = Command::new("timeout").args(["0.3", "sh", "-c", &with(&variables, AWAIT)]).output().unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn waiting_ends_with_the_first_state_that_lasts() {
+        for (content, printed) in [
+            (None, "gone\n"),
+            (Some(""), ""),
+            (Some("activating\n"), ""),
+            (Some("waiting\n"), "waiting\n"),
+            (Some("reverted units failed: a.service \n"), "reverted units failed: a.service\n"),
+            (Some("activating-not\n"), "activating-not\n"),
+        ] {
+            assert_eq!(awaited(content), printed, "{content:?}");
+        }
+    }
+
     #[test]
     fn a_variable_s_value_is_data() {
         let script = with(&[("x", "a'b $(exit 1) \"")], "printf %s \"$x\"");
