@@ -10,6 +10,8 @@ pub const GATHER: &str = include_str!("script/gather.sh");
 pub const ACTIVATE: &str = include_str!("script/activate.sh");
 /// Starts [`ACTIVATE`] in a transient unit.
 pub const START: &str = include_str!("script/start.sh");
+/// Confirms a system that [`ACTIVATE`] has activated; [`AWAIT`] follows.
+pub const CONFIRM: &str = include_str!("script/confirm.sh");
 /// Waits for [`ACTIVATE`] to reach a state.
 pub const AWAIT: &str = include_str!("script/await.sh");
 
@@ -40,11 +42,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
+    use super::{ACTIVATE, AWAIT, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
+        for script in [ACTIVATE, AWAIT, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }
@@ -75,6 +77,24 @@ mod tests {
         ] {
             assert_eq!(awaited(content), printed, "{content:?}");
         }
+    }
+
+    #[test]
+    fn an_activation_that_arrives_cut_short_is_not_put_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run");
+        let variables = [("directory", path.to_str().unwrap()), ("unit", "x"), ("length", "100")];
+        let script = format!("printf 'rm -rf ' | {{ {}\n}}", with(&variables, START));
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains("did not arrive whole"), "{output:?}");
+        assert_eq!((output.status.code(), path.join("activate").exists()), (Some(1), false));
+    }
+
+    #[test]
+    fn a_confirmation_finds_a_host_that_was_reset_gone() {
+        let script = with(&[("directory", "/nowhere/at/all")], &[CONFIRM, "echo on"].concat());
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "gone\n");
     }
 
     #[test]
