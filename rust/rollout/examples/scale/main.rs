@@ -1,12 +1,12 @@
 //! How a deploy grows with the number of hosts: the time and the memory of the deployer for many FAKE hosts, and the time
-//! that planning waves takes. `./bench rollout` runs it:
+//! that planning waves takes:
 //!
 //! ```text
 //! cargo run --release -p machinist-rollout --example scale [HOSTS] [PATHS]
 //! ```
 //!
 //! The store, its closures and the nix programs are this computer's real ones; the connections are not. A real one takes
-//! memory of its own, which `./bench rollout` measures with real hosts.
+//! memory of its own.
 
 mod fake_host;
 
