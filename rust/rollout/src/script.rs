@@ -10,6 +10,8 @@ pub const GATHER: &str = include_str!("script/gather.sh");
 pub const ACTIVATE: &str = include_str!("script/activate.sh");
 /// Starts [`ACTIVATE`] in a transient unit.
 pub const START: &str = include_str!("script/start.sh");
+/// Confirms a system that [`ACTIVATE`] has activated; [`AWAIT`] follows.
+pub const CONFIRM: &str = include_str!("script/confirm.sh");
 /// Waits for [`ACTIVATE`] to reach a state.
 pub const AWAIT: &str = include_str!("script/await.sh");
 
@@ -51,14 +53,59 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
+    use super::{ACTIVATE, AWAIT, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
+        for script in [ACTIVATE, AWAIT, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }
+    }
+
+    /// What [`AWAIT`] prints when the state file holds this, or is not there.
+    fn awaited(content: Option<&str>) -> String {
+        let directory = std::env::temp_dir().join(format!("machinist-await-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        if let Some(content) = content {
+            std::fs::write(directory.join("state"), content).unwrap();
+        }
+        let variables = [("directory", directory.to_str().unwrap()), ("unit", "x"), ("passing", "starting|activating")];
+        let output = Command::new("timeout").args(["0.3", "sh", "-c", &with(&variables, AWAIT)]).output().unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn waiting_ends_with_the_first_state_that_lasts() {
+        for (content, printed) in [
+            (None, "gone\n"),
+            (Some(""), ""),
+            (Some("activating\n"), ""),
+            (Some("waiting\n"), "waiting\n"),
+            (Some("reverted units failed: a.service \n"), "reverted units failed: a.service\n"),
+            (Some("activating-not\n"), "activating-not\n"),
+        ] {
+            assert_eq!(awaited(content), printed, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn an_activation_that_arrives_cut_short_is_not_put_in_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run");
+        let variables = [("directory", path.to_str().unwrap()), ("unit", "x"), ("length", "100")];
+        let script = format!("printf 'rm -rf ' | {{ {}\n}}", with(&variables, START));
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stderr).contains("did not arrive whole"), "{output:?}");
+        assert_eq!((output.status.code(), path.join("activate").exists()), (Some(1), false));
+    }
+
+    #[test]
+    fn a_confirmation_finds_a_host_that_was_reset_gone() {
+        let script = with(&[("directory", "/nowhere/at/all")], &[CONFIRM, "echo on"].concat());
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "gone\n");
     }
 
     #[test]

@@ -1,1 +1,3 @@
-//! Tests about the workspace itself: its layers, its licences. There is no code here, only `tests/`.
+//! What tests and measurements need and machinist does not. Tests about the workspace itself are in `tests/`.
+
+pub mod delay;

@@ -36,7 +36,8 @@ failed_units() {
 }
 # Seconds since boot: the wall clock may jump.
 uptime_seconds() {
-  cut -d. -f1 /proc/uptime
+  read -r since _ </proc/uptime
+  echo "${since%%.*}"
 }
 revert() {
   if [ -z "$old" ]; then

@@ -132,10 +132,11 @@ impl Activation {
             ],
             script::ACTIVATE,
         );
-        self.put(remote, "activate", activate)?;
-        let unit = self.unit();
-        let start = script::with(&[("directory", &directory), ("unit", &unit)], script::START);
-        run(remote, "start the activation", &start, Duration::from_secs(30))?;
+        let (unit, length) = (self.unit(), activate.len().to_string());
+        let variables = [("directory", directory.as_str()), ("unit", &unit), ("length", &length)];
+        let start = script::with(&variables, script::START);
+        let request = Request::new("start the activation", start).bytes(activate);
+        remote.run_checked(request.timeout(Duration::from_secs(30)))?;
         Ok(())
     }
 
@@ -145,24 +146,35 @@ impl Activation {
     /// # Errors
     /// No connection can be had within the bound.
     pub fn wait(&self, remote: &dyn Remote, connector: &Connector, passing: &str) -> Result<State, StepError> {
+        self.wait_after("", remote, connector, passing)
+    }
+
+    /// The same, after the script `first` has run in the same request; again with each new connection.
+    pub(super) fn wait_after(
+        &self,
+        first: &str,
+        remote: &dyn Remote,
+        connector: &Connector,
+        passing: &str,
+    ) -> Result<State, StepError> {
         let bound = self.bounds.activation * 2 + self.bounds.confirmation + Duration::from_secs(15);
         let deadline = Instant::now() + bound;
-        let mut result = self.ask(remote, passing, bound);
+        let mut result = self.ask(first, remote, passing, bound);
         while let Err(error) = &result {
             if Instant::now() >= deadline {
                 return Err(StepError::Unknown { why: format!("the host does not answer: {error}") });
             }
             thread::sleep(Duration::from_millis(200));
             let left = deadline.saturating_duration_since(Instant::now());
-            result = connector.connect(&self.node).and_then(|fresh| self.ask(&*fresh, passing, left));
+            result = connector.connect(&self.node).and_then(|fresh| self.ask(first, &*fresh, passing, left));
         }
         Ok(result?)
     }
 
-    fn ask(&self, remote: &dyn Remote, passing: &str, bound: Duration) -> Result<State, RemoteError> {
+    fn ask(&self, first: &str, remote: &dyn Remote, passing: &str, bound: Duration) -> Result<State, RemoteError> {
         let (directory, unit) = (self.directory(), self.unit());
         let variables = [("directory", directory.as_str()), ("unit", unit.as_str()), ("passing", passing)];
-        let script = script::with(&variables, script::AWAIT);
+        let script = script::with(&variables, &[first, script::AWAIT].concat());
         let output = remote.run_checked(Request::new("wait for the activation", script).timeout(bound))?;
         Ok(State::parse(&output.stdout_text()))
     }

@@ -6,6 +6,7 @@ use super::{
     Connector, StepError,
     activate::{Activation, State},
 };
+use crate::script;
 
 impl Activation {
     /// Opens a new connection, confirms over it, and waits until the new system is the one that boots.
@@ -22,8 +23,7 @@ impl Activation {
     /// # Errors
     /// The connection fails, or the host went back.
     pub fn confirm_at_once(&self, remote: &dyn Remote, connector: &Connector) -> Result<(), StepError> {
-        self.put(remote, "confirm", String::new())?;
-        let state = self.wait(remote, connector, "waiting|reverting")?;
+        let state = self.wait_after(script::CONFIRM, remote, connector, "waiting|reverting")?;
         self.verdict(state, remote)
     }
 

@@ -1,0 +1,149 @@
+//! How a deploy grows with the number of hosts: the time and the memory of the deployer for many FAKE hosts, and the time
+//! that planning waves takes:
+//!
+//! ```text
+//! cargo run --release -p machinist-rollout --example scale [HOSTS] [PATHS]
+//! ```
+//!
+//! The store, its closures and the nix programs are this computer's real ones; the connections are not. A real one takes
+//! memory of its own.
+
+mod fake_host;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fs,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fake_host::FakeFleet;
+use machinist_model::NodeName;
+use machinist_nix::{Nix, StorePath};
+use machinist_rollout::{
+    Events, Interrupt,
+    deploy::{Deploy, Outcome, Policy, Target, Traits},
+    journal::Journal,
+    step::activate::Bounds,
+    waves::{Limit, Situation, Spread, waves},
+};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
+    let (hosts, paths) = (number(200)?, number(1500)?);
+    schedule(10_000)?;
+    let before = systems(hosts, paths, "before")?;
+    let after = systems(hosts, paths, "after")?;
+    let fleet = Arc::new(FakeFleet::new(&before));
+    for (what, wanted, changed) in [("no-op", &before, 0), ("one line changed on each", &after, hosts)] {
+        // Forget the peak so far.
+        fs::write("/proc/self/clear_refs", "5")?;
+        let begun = Instant::now();
+        let report = deploy(&fleet, wanted, what)?;
+        let took = begun.elapsed();
+        let done = report.values().filter(|outcome| **outcome == Outcome::Changed).count();
+        let whole = report.values().all(|outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged));
+        if done != changed || !whole {
+            return Err(format!("{what}: {report:?}").into());
+        }
+        println!("{hosts} fake hosts, {paths} paths each, {what}: {:.2} s, {} MB", took.as_secs_f64(), peak_memory()?);
+    }
+    Ok(())
+}
+
+fn names(count: usize) -> Result<Vec<NodeName>, Failure> {
+    (1..=count).map(|index| NodeName::parse(&format!("n{index}")).map_err(Into::into)).collect()
+}
+
+/// Plans the waves of a cluster with three members in fifty zones.
+fn schedule(count: usize) -> Result<(), Failure> {
+    let names = names(count)?;
+    let zones = names.iter().enumerate().map(|(index, name)| (name.clone(), format!("z{}", index % 50))).collect();
+    let spread = Spread { max_unavailable: Some(Limit::Percent(1)), canary: 1, across_zones: false };
+    let situation = Situation {
+        changing: names.iter().cloned().collect(),
+        members: names.iter().take(3).cloned().collect(),
+        bootstrapped: true,
+        ingress: names.iter().rev().take(10).cloned().collect(),
+        zones,
+        spread,
+        ..Situation::default()
+    };
+    let begun = Instant::now();
+    let waves = waves(&situation)?;
+    let took = begun.elapsed();
+    let planned: BTreeSet<_> = waves.iter().flat_map(|wave| &wave.nodes).collect();
+    if planned.len() != count {
+        return Err(format!("{} of {count} nodes are in a wave", planned.len()).into());
+    }
+    println!("waves of {count} nodes: {:.4} s, {} waves", took.as_secs_f64(), waves.len());
+    Ok(())
+}
+
+/// Writes a system for each host into the local store; all refer to the same paths.
+fn systems(hosts: usize, paths: usize, what: &str) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    let expression = format!(
+        "let paths = builtins.genList (i: builtins.toFile \"scale-path\" (toString i)) {paths};
+         in builtins.concatStringsSep \"\\n\" (builtins.genList (i: builtins.toFile \"scale-system-n${{toString (i + 1)}}\"
+              \"{what} ${{toString i}} ${{builtins.concatStringsSep \" \" paths}}\") {hosts})"
+    );
+    let output = Command::new("nix-instantiate")
+        .args(["--eval", "--strict", "--json", "--read-write-mode", "-E", &expression])
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let listing: String = serde_json::from_slice(&output.stdout)?;
+    let systems = listing.lines().map(StorePath::parse).collect::<Result<Vec<_>, _>>()?;
+    Ok(names(hosts)?.into_iter().zip(systems).collect())
+}
+
+fn deploy(
+    fleet: &Arc<FakeFleet>,
+    systems: &BTreeMap<NodeName, StorePath>,
+    what: &str,
+) -> Result<BTreeMap<NodeName, Outcome>, Failure> {
+    let directory = tempfile::tempdir()?;
+    let target = |(node, system): (&NodeName, &StorePath)| Target {
+        node: node.clone(),
+        system: system.clone(),
+        keys: Vec::new(),
+        installs_itself: false,
+    };
+    let traits = Traits { platform: "x86_64-linux".to_owned(), ..Traits::default() };
+    let run = format!("scale-{}", what.len());
+    let deploy = Deploy {
+        run: run.clone(),
+        targets: systems.iter().map(target).collect(),
+        members: BTreeMap::new(),
+        bootstrapped: false,
+        bounds: Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60) },
+        connector: Arc::clone(fleet) as _,
+        keys: Arc::new(|_, _| Err("there are none".to_owned())),
+        nix: Nix::find(Vec::new())?,
+        events: Events::new(drop),
+        journal: Arc::new(Journal::begin(directory.path(), &run)?),
+        who: "scale@localhost".to_owned(),
+        interrupt: Interrupt::default(),
+        traits: systems.keys().map(|node| (node.clone(), traits.clone())).collect(),
+        policy: Policy::default(),
+        planned: None,
+        resumes: false,
+        from_host: false,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(deploy.run())?.nodes)
+}
+
+/// The most memory that this process had at once, in MB.
+fn peak_memory() -> Result<u64, Failure> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes / 1024)
+}
