@@ -40,6 +40,7 @@ pub mod store;
 mod table;
 mod tree;
 mod update;
+pub mod user;
 
 pub use certificate::{Certificate, CertificateError};
 pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};

@@ -27,7 +27,7 @@ pub fn table(cluster: &Cluster) -> Table {
 }
 
 /// A client certificate without SANs, which rows change.
-fn leaf(authority: Authority, leaf: &str, holder: Holder) -> CertificateSpec {
+pub(crate) fn leaf(authority: Authority, leaf: &str, holder: Holder) -> CertificateSpec {
     // Keys stay root's on the node: the service gets them by systemd's LoadCredential.
     let root = || Owner { user: "root".to_owned(), group: "root".to_owned() };
     let (name, owner) = match &holder {

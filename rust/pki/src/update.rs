@@ -223,7 +223,7 @@ fn make(
     pairs.extend(made);
     for spec in key_pairs {
         let key = match &identities {
-            Some(identities) if lone(spec) => open_key(survey, &spec.name, &spec.files, identities, operators)?,
+            Some(identities) if lone(spec) => open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?,
             _ => generate(&spec.name, policy)?,
         };
         pairs.push(Pair {
@@ -299,20 +299,20 @@ fn open_authority(
     operators: &[Operator],
 ) -> Result<Option<(Authority, Signer)>, UpdateError> {
     let Some(certificate) = survey.tree.certificate(&spec.files.certificate) else { return Ok(None) };
-    let key = open_key(survey, &spec.name, &spec.files, identities, operators)?;
+    let key = open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?;
     let signer = Signer::new(certificate.clone(), key)
         .map_err(|source| UpdateError::Issue { name: spec.name.clone(), source })?;
     Ok(Some((spec.authority, signer)))
 }
 
-fn open_key(
-    survey: &Survey,
+pub(crate) fn open_key(
+    certs: &Path,
     name: &str,
     files: &Files,
     identities: &Identities,
     operators: &[Operator],
 ) -> Result<PrivateKey, UpdateError> {
-    let file = survey.certs.join(&files.key);
+    let file = certs.join(&files.key);
     let content = std::fs::read(&file).map_err(|source| StoreError::Read { path: file.clone(), source })?;
     let text = machinist_secrets::decrypt(identities, &file, &content, operators)
         .map_err(|source| UpdateError::Decrypt { name: name.to_owned(), source })?;
@@ -320,7 +320,7 @@ fn open_key(
         .map_err(|source| UpdateError::AuthorityKey { name: name.to_owned(), source })
 }
 
-fn serial() -> [u8; 16] {
+pub(crate) fn serial() -> [u8; 16] {
     let mut serial = [0; 16];
     OsRng.fill_bytes(&mut serial);
     serial

@@ -7,7 +7,11 @@ mod common;
 use std::{collections::BTreeSet, fs};
 
 use common::{Lab, made, mode, name, run, stdout};
-use machinist_pki::{ExtendedUsage, Policy, table};
+use machinist_pki::{
+    ExtendedUsage, Policy, table,
+    user::{Credentials, User, UserError, credentials},
+};
+use time::Duration;
 
 fn accepts(lab: &Lab, authority: &str, purpose: &str, certificate: &str) -> bool {
     let (authority, certificate) = (lab.certs().join(authority), lab.certs().join(certificate));
@@ -128,4 +132,49 @@ fn a_private_half_that_was_lost_or_is_anothers_is_not_made_again_in_silence() {
     let another = Lab::kubernetes();
     check(&|lab| assert!(fs::copy(public(&another), public(lab)).is_ok()), "the private key is of ");
     check(&|lab| fs::write(public(lab), "-----BEGIN nothing").unwrap(), "not a public key in PEM");
+}
+
+fn user(lab: &Lab, group: Option<&str>, life: Duration) -> Result<Credentials, UserError> {
+    let user = User { name: "jane".to_owned(), group: group.map(str::to_owned), life };
+    credentials(&lab.certs(), &user, lab.now, &lab.identities(), &lab.cluster.operators)
+}
+
+#[test]
+fn a_persons_certificate_is_a_client_of_kubernetes_for_its_hours_and_is_kept_nowhere() {
+    let lab = Lab::kubernetes();
+    let files = lab.files();
+    let made = user(&lab, Some("system:masters"), Duration::hours(8)).unwrap();
+    assert_eq!(lab.files(), files);
+    assert_eq!(made.authority, fs::read_to_string(lab.certs().join("authorities/kubernetes.pem")).unwrap());
+    assert_eq!(made.not_after, lab.now + Duration::hours(8));
+    let (certificate, key) = (lab.scratch("jane.pem"), lab.scratch("jane.key"));
+    fs::write(&certificate, &made.certificate).unwrap();
+    fs::write(&key, made.key.as_bytes()).unwrap();
+    let path = certificate.to_str().unwrap();
+    assert!(accepts(&lab, "authorities/kubernetes.pem", "sslclient", path));
+    assert!(!accepts(&lab, "authorities/kubernetes.pem", "sslserver", path));
+    assert!(!accepts(&lab, "authorities/etcd.pem", "sslclient", path));
+    assert!(!accepts(&lab, "authorities/front-proxy.pem", "sslclient", path));
+    let shown = stdout(&run("openssl", &["x509", "-noout", "-in", path, "-subject", "-enddate", "-pubkey"]));
+    let of_key = stdout(&run("openssl", &["pkey", "-in", key.to_str().unwrap(), "-pubout"]));
+    let expect = "subject=O = system:masters, CN = jane\nnotAfter=Nov 21 20:00:00 2026 GMT\n";
+    assert_eq!(shown, format!("{expect}{of_key}"));
+}
+
+#[test]
+fn a_person_without_a_group_has_none_and_a_life_ends_with_the_authoritys() {
+    let lab = Lab::kubernetes();
+    let made = user(&lab, None, Duration::days(365 * 20)).unwrap();
+    assert_eq!(made.not_after, lab.now + lab.policy.authority_life);
+    let certificate = lab.scratch("jane.pem");
+    fs::write(&certificate, &made.certificate).unwrap();
+    let shown = stdout(&run("openssl", &["x509", "-noout", "-in", certificate.to_str().unwrap(), "-subject"]));
+    assert_eq!(shown, "subject=CN = jane\n");
+}
+
+#[test]
+fn without_an_authority_there_is_no_persons_certificate() {
+    let error = user(&Lab::made(), None, Duration::hours(1)).err().unwrap();
+    assert!(error.to_string().contains("authorities/kubernetes.pem is not there"), "{error}");
+    assert_eq!(error.hint().unwrap(), "`machinist certs gen` makes it");
 }

@@ -11,6 +11,7 @@ pub mod history;
 pub mod init;
 pub mod install;
 pub mod node;
+pub mod kubeconfig;
 pub mod plan;
 pub mod rollback;
 pub mod sandbox;
@@ -32,6 +33,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Explain(args) => explain::run(args, ui),
         Command::Generate(args) => generate::run(args, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
+        Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
