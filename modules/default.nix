@@ -7,6 +7,7 @@
     ./firewall.nix
     ./hosts.nix
     ./keys.nix
+    ./kubernetes
     ./networking.nix
     ./node.nix
     ./pki.nix

@@ -3,6 +3,8 @@
 //! A node's facts name only the machines that it must know (members of etcd, control planes, itself), so that the
 //! facts of a whole cluster grow in step with its nodes.
 
+mod kubernetes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -88,6 +90,9 @@ impl<'a> Shared<'a> {
         ]);
         if node.roles.contains(&Role::Etcd) {
             facts.insert("etcd".to_owned(), self.etcd().into());
+        }
+        if self.cluster.runs_kubernetes(node) {
+            facts.insert("kubernetes".to_owned(), kubernetes::facts(self.cluster, node).into());
         }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());

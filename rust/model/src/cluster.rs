@@ -213,9 +213,15 @@ impl Cluster {
 
     /// Returns the nodes that run pods or the control plane of Kubernetes, sorted by name. None under another orchestrator.
     pub fn kubernetes_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.deployable().filter(|node| self.runs_kubernetes(node))
+    }
+
+    /// Whether the node runs pods or the control plane of Kubernetes.
+    #[must_use]
+    pub fn runs_kubernetes(&self, node: &Node) -> bool {
         let is_kubernetes = self.orchestrator == Some(Orchestrator::Kubernetes);
         let roles = [Role::ControlPlane, Role::Ingress, Role::Worker];
-        self.deployable().filter(move |node| is_kubernetes && roles.iter().any(|role| node.roles.contains(role)))
+        is_kubernetes && node.is_deployable() && roles.iter().any(|role| node.roles.contains(role))
     }
 
     /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server

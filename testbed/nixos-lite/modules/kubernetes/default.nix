@@ -127,7 +127,7 @@ in
       assertions = [
         {
           assertion = !cfg.easyCerts && cfg.roles == [ ] && !cfg.addonManager.enable && !cfg.flannel.enable;
-          message = "nixos-lite has no services.kubernetes.roles, easyCerts, addonManager and flannel.";
+          message = "nixos-lite has none of what sets Kubernetes up by itself (roles, certificates, addons, flannel).";
         }
       ];
     })
