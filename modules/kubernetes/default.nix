@@ -6,6 +6,7 @@
     ./containerd.nix
     ./controller-manager.nix
     ./flannel.nix
+    ./kube-vip.nix
     ./kubelet.nix
     ./network.nix
     ./options.nix

@@ -23,7 +23,7 @@ let
   };
 in
 {
-  config = lib.mkIf cfg.enable {
+  config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
     services.flannel = {
       enable = true;
       storageBackend = "kubernetes";

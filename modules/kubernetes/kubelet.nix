@@ -20,7 +20,7 @@ let
     };
 in
 {
-  config = lib.mkIf cfg.enable {
+  config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
     services.kubernetes.kubelet = {
       enable = true;
       # NixOS takes the name with its domain here, and the short one for kube-proxy.

@@ -16,6 +16,15 @@ in
       description = "Whether the node runs the API server, the controller manager and the scheduler.";
     };
 
+    nodeComponents = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = ''
+        Whether kubelet, kube-proxy, flannel and containerd run here. A control plane without them is no node of the
+        cluster: it runs no pods, and none of their network.
+      '';
+    };
+
     controlPlanes = lib.mkOption {
       type = lib.types.attrsOf ipAddress;
       default = { };

@@ -5,7 +5,7 @@ let
   pki = import ../pki-files.nix { inherit config; };
 in
 {
-  config = lib.mkIf cfg.enable {
+  config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
     services.kubernetes.proxy = {
       enable = true;
       hostname = config.machinist.node.name;

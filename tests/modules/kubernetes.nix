@@ -112,6 +112,22 @@ in
       }
     );
     alone = view (with' cp1 { machinist.kubernetes.endpoint = lib.mkForce null; });
+    arp = view (
+      with' cp1 {
+        machinist.network.interface = "eth0";
+        machinist.kubernetes.endpoint.vip = lib.mkForce { mode = "arp"; };
+      }
+    );
+    withoutPods =
+      let
+        system = with' cp1 { machinist.kubernetes.nodeComponents = false; };
+        services = system.config.systemd.services;
+      in
+      {
+        failed = failed system;
+        units = lib.filter (name: services ? ${name}) (components ++ [ "containerd" ]);
+        inherit (system.config.machinist.keys) root;
+      };
     vxlan = view (with' w1 { machinist.kubernetes.overlay = lib.mkForce "vxlan"; });
     dual = view (
       with' w1 {
@@ -137,6 +153,10 @@ in
       services.kubernetes.kubelet.extraConfig.failSwapOn = false;
     };
     tinc = refused { machinist.kubernetes.overlay = lib.mkForce "tinc"; };
+    vipWithoutKubelet = refused {
+      machinist.kubernetes.nodeComponents = false;
+      machinist.kubernetes.kubeVip.enable = true;
+    };
     noEtcd = refused { machinist.kubernetes.etcdMembers = lib.mkForce [ ]; };
   };
   systems = [

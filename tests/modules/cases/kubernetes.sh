@@ -128,6 +128,13 @@ check "a control plane without an etcd of its own asks all members" '
   '.kubernetes.variants.external.flags["kube-apiserver"]'
 check "without an endpoint the first control plane is it" '.kubernetes.variants.alone.apiserverAddress == "https://10.13.13.2:6443"'
 
+equal "a control plane without the components of a node runs the others, and reads no key in place but etcd's" \
+  .kubernetes.variants.withoutPods '{
+    failed: [],
+    units: ["kube-apiserver", "kube-controller-manager", "kube-scheduler"],
+    root: ["etcd-healthcheck-client"]
+  }'
+
 # Keys.
 check "the keys of services of the user kubernetes are credentials, each of its own unit" '
   .kubernetes.nodes.cp1.credentials
@@ -165,3 +172,36 @@ equal "flannel gets the pods' range and the overlay" .kubernetes.nodes.w1.flanne
 check "dual stack reaches flannel" '.kubernetes.variants.dual.flannelNet | .Network == "10.42.0.0/16" and .IPv6Network == "fd00:42::/48" and .EnableIPv6' .kubernetes.variants.dual.flannelNet
 check "an announced address on lo is answered for by nobody on the link" '
   .kubernetes.nodes.cp1.sysctl | .["net.ipv4.conf.all.arp_ignore"] == 1 and .["net.ipv4.conf.all.arp_announce"] == 2' .kubernetes.nodes.cp1.sysctl
+
+# The virtual address.
+vip='.kubernetes.nodes.cp1.kubelet.manifests["kube-vip"]'
+env() { # NODES-PATH: the environment of kube-vip there, without the node's name
+  printf '%s' "$1.kubelet.manifests[\"kube-vip\"].spec.containers[0].env | map(select(.value)) | from_entries"
+}
+equal "kube-vip announces by BGP from every control plane, from the node's own identifier, while its API server is well" "$(env .kubernetes.nodes.cp1)" '{
+    address: "10.13.100.1", port: "6443", vip_subnet: "32", vip_interface: "lo", vip_arp: "false",
+    cp_enable: "true", cp_namespace: "kube-system", svc_enable: "false",
+    bgp_enable: "true", bgp_routerid: "10.13.13.2", bgp_as: "64512", bgp_peers: "10.13.13.1:64513::false",
+    bgp_keepalive_interval: "1", bgp_hold_time: "4",
+    control_plane_health_check_address: "https://localhost:6443/livez",
+    control_plane_health_check_ca_path: "/etc/kube-vip/ca.pem",
+    control_plane_health_check_period_seconds: "1",
+    control_plane_health_check_timeout_seconds: "1",
+    control_plane_health_check_failure_threshold: "3",
+    k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
+  }'
+equal "by ARP one of them is elected and answers on the node's interface" "$(env .kubernetes.variants.arp)" '{
+    address: "10.13.100.1", port: "6443", vip_subnet: "32", vip_interface: "eth0", vip_arp: "true",
+    cp_enable: "true", cp_namespace: "kube-system", svc_enable: "false",
+    vip_leaderelection: "true", vip_leasename: "plndr-cp-lock", vip_leaseduration: "5", vip_renewdeadline: "3", vip_retryperiod: "1",
+    k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
+  }'
+check "a file that is missing is an error, not an empty directory, and the key stays outside of the store" "
+  $vip.spec.volumes | length == 4 and all(.hostPath.type == \"File\")
+    and ([.[].hostPath.path | select(test(\"^/var/lib/machinist/keys/kube-vip-client-[0-9a-f]{16}.key\$\"))] | length == 1)" "$vip.spec.volumes"
+check "kube-vip may change the network and nothing else" "
+  $vip.spec.containers[0].securityContext == {capabilities: {add: [\"NET_ADMIN\", \"NET_RAW\"], drop: [\"ALL\"]}}" "$vip.spec.containers[0].securityContext"
+check "no variable that kube-vip no longer has is set" "[$vip.spec.containers[0].env[].name | select(. == \"vip_cidr\" or . == \"vip_address\" or . == \"lb_port\")] == []"
+check "workers have no kube-vip" '.kubernetes.nodes.w1.kubelet.manifests == {}'
+check "without a virtual address there is none" '.kubernetes.variants.alone.kubelet.manifests == {}'
+only "kube-vip without a kubelet is refused" .kubernetes.refused.vipWithoutKubelet kubeVip.enable nodeComponents
