@@ -14,6 +14,7 @@ pub mod node;
 pub mod kubeconfig;
 pub mod plan;
 pub mod rollback;
+pub mod router_config;
 pub mod sandbox;
 pub mod status;
 pub mod unlock;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
+        Command::RouterConfig(args) => router_config::run(args, global, ui),
         Command::History(args) => history::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
