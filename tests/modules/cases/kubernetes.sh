@@ -70,7 +70,7 @@ check "the API server trusts etcd's authority for etcd, not Kubernetes' as by de
   .kubernetes.nodes.cp1.flags["kube-apiserver"] | map(select(test("^--etcd-cafile=.*-etcd-ca.pem$"))) | length == 1'
 check "a stacked member is the cluster's, not the single one that the API server's module presets" '
   .kubernetes.nodes.cp1.etcd
-  | .name == "cp1" and (.initialCluster | length == 3) and .listenClientUrls[0] == "https://10.13.13.2:2379"' .kubernetes.nodes.cp1.etcd
+  | .name == "cp1" and (.initialCluster | contains(["cp1=https://10.13.13.2:2380"])) and .listenClientUrls[0] == "https://10.13.13.2:2379"' .kubernetes.nodes.cp1.etcd
 only "an API server that advertises the virtual address would be one endpoint for all: refused" .kubernetes.refused.advertised advertiseAddress 10.13.13.2
 check "nodes find the API at the virtual address with its port, which the default leaves out" '
   .kubernetes.nodes.w1.apiserverAddress == "https://10.13.100.1:6443"'
