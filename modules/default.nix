@@ -8,6 +8,7 @@
     ./firewall.nix
     ./hosts.nix
     ./keys.nix
+    ./kubernetes
     ./networking.nix
     ./node.nix
     ./pki.nix

@@ -5,44 +5,63 @@ let
   inherit (import ./types.nix { inherit lib; }) ipAddress ipRange isIPv6;
 
   rule =
-    name: port:
+    protocol: name: port:
     let
       sources = lib.sort (a: b: a < b) (lib.unique port.sources);
       accept =
         family: addresses:
         lib.optional (addresses != [ ]) (
           "${family} saddr { ${lib.concatStringsSep ", " addresses} } "
-          + "tcp dport ${toString port.port} accept comment \"${name}\""
+          + "${protocol} dport ${toString port.port} accept comment \"${name}\""
         );
     in
     accept "ip" (lib.filter (source: !isIPv6 source) sources)
     ++ accept "ip6" (lib.filter isIPv6 sources);
+
+  ports =
+    protocol: example:
+    lib.mkOption {
+      type = lib.types.attrsOf (
+        lib.types.submodule {
+          options = {
+            port = lib.mkOption {
+              type = lib.types.port;
+              description = "${protocol} port that is opened.";
+            };
+            sources = lib.mkOption {
+              type = lib.types.listOf (lib.types.either ipAddress ipRange);
+              default = [ ];
+              description = "Addresses and ranges that may connect. An empty list opens nothing.";
+            };
+          };
+        }
+      );
+      default = { };
+      inherit example;
+      description = ''
+        ${protocol} ports that are open to named addresses only. The name becomes the comment of the rule.
+      '';
+    };
+
+  rules =
+    lib.concatLists (lib.mapAttrsToList (rule "tcp") cfg.tcp)
+    ++ lib.concatLists (lib.mapAttrsToList (rule "udp") cfg.udp);
+  names = lib.attrNames cfg.tcp ++ lib.attrNames cfg.udp;
 in
 {
-  options.machinist.firewall.tcp = lib.mkOption {
-    type = lib.types.attrsOf (
-      lib.types.submodule {
-        options = {
-          port = lib.mkOption {
-            type = lib.types.port;
-            description = "TCP port that is opened.";
-          };
-          sources = lib.mkOption {
-            type = lib.types.listOf (lib.types.either ipAddress ipRange);
-            default = [ ];
-            description = "Addresses and ranges that may connect. An empty list opens nothing.";
-          };
-        };
-      }
-    );
-    default = { };
-    example = {
+  options.machinist.firewall = {
+    tcp = ports "TCP" {
       "etcd-peers" = {
         port = 2380;
         sources = [ "10.13.13.3" ];
       };
     };
-    description = "TCP ports that are open to named addresses only. The name becomes the comment of the rule.";
+    udp = ports "UDP" {
+      "vxlan" = {
+        port = 8472;
+        sources = [ "10.13.13.0/24" ];
+      };
+    };
   };
 
   config = {
@@ -50,19 +69,17 @@ in
     networking.firewall = {
       enable = lib.mkDefault true;
       allowPing = lib.mkDefault true;
-      extraInputRules = lib.mkIf (cfg.tcp != { }) (
-        lib.concatStringsSep "\n" (lib.concatLists (lib.mapAttrsToList rule cfg.tcp))
-      );
+      extraInputRules = lib.mkIf (names != [ ]) (lib.concatStringsSep "\n" rules);
     };
 
     # extraInputRules is silently ignored by the iptables backend: the ports would stay closed and etcd split.
     assertions = [
       {
-        assertion = config.networking.firewall.enable && cfg.tcp != { } -> config.networking.nftables.enable;
+        assertion = config.networking.firewall.enable && names != [ ] -> config.networking.nftables.enable;
         message =
           "networking.nftables.enable is false on ${config.machinist.node.name}, so the source rules of "
-          + "machinist.firewall.tcp have no effect: enable nftables, or switch networking.firewall.enable off "
-          + "and filter ${lib.concatStringsSep ", " (lib.attrNames cfg.tcp)} elsewhere.";
+          + "machinist.firewall have no effect: enable nftables, or switch networking.firewall.enable off "
+          + "and filter ${lib.concatStringsSep ", " names} elsewhere.";
       }
     ];
   };

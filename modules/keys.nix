@@ -6,8 +6,11 @@ let
   files = import ./pki-files.nix { inherit config; };
   node = config.machinist.node.name;
 
-  required = lib.unique (cfg.root ++ lib.concatMap (unit: unit.leaves) (lib.attrValues cfg.units));
-  missing = lib.filter (leaf: !config.machinist.pki.certificates ? ${leaf}) required;
+  required = lib.unique (
+    cfg.root ++ lib.concatMap (unit: unit.leaves ++ unit.keyPairs) (lib.attrValues cfg.units)
+  );
+  inherit (config.machinist.pki) certificates keyPairs;
+  missing = lib.filter (name: !certificates ? ${name} && !keyPairs ? ${name}) required;
   missingAuthorities = lib.filter (name: !config.machinist.pki.authorities ? ${name}) (
     lib.unique (lib.concatMap (unit: unit.authorities) (lib.attrValues cfg.units))
   );
@@ -26,6 +29,16 @@ let
           '';
         };
 
+        keyPairs = lib.mkOption {
+          type = lib.types.listOf lib.types.str;
+          default = [ ];
+          example = [ "service-account" ];
+          description = ''
+            Key pairs that the service uses, by their names in {option}`machinist.pki.keyPairs`. Each private half
+            becomes the credential `<name>.key` of the service.
+          '';
+        };
+
         authorities = lib.mkOption {
           type = lib.types.listOf lib.types.str;
           default = [ ];
@@ -37,8 +50,8 @@ let
           type = lib.types.attrsOf lib.types.raw;
           readOnly = true;
           description = ''
-            Paths for the service's own configuration: `files.<leaf>.certificate`, `files.<leaf>.key` and
-            `files.authorities.<name>`.
+            Paths for the service's own configuration: `files.<leaf>.certificate`, `files.<leaf>.key`,
+            `files.<key pair>.public`, `files.<key pair>.key` and `files.authorities.<name>`.
           '';
         };
       };
@@ -47,6 +60,10 @@ let
         lib.genAttrs config.leaves (leaf: {
           certificate = files.certificate leaf;
           key = "/run/credentials/${name}.service/${leaf}.key";
+        })
+        // lib.genAttrs config.keyPairs (pair: {
+          public = files.public pair;
+          key = "/run/credentials/${name}.service/${pair}.key";
         })
         // {
           authorities = lib.genAttrs config.authorities files.authority;
@@ -84,7 +101,9 @@ in
         # systemd does not start a service whose credential cannot be loaded.
         wants = [ "machinist-keys.service" ];
         after = [ "machinist-keys.service" ];
-        serviceConfig.LoadCredential = map (leaf: "${leaf}.key:${files.key leaf}") unit.leaves;
+        serviceConfig.LoadCredential = map (leaf: "${leaf}.key:${files.key leaf}") (
+          unit.leaves ++ unit.keyPairs
+        );
       }) cfg.units)
       {
         machinist-keys = {

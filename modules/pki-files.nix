@@ -8,5 +8,6 @@ in
 {
   authority = name: cfg.authorities.${name} or "${absent}/${name}-ca.pem";
   certificate = leaf: cfg.certificates.${leaf}.certificate or "${absent}/${leaf}.pem";
-  key = leaf: cfg.certificates.${leaf}.key or "${absent}/${leaf}.key";
+  key = leaf: cfg.certificates.${leaf}.key or cfg.keyPairs.${leaf}.key or "${absent}/${leaf}.key";
+  public = name: cfg.keyPairs.${name}.public or "${absent}/${name}.pub";
 }

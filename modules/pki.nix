@@ -52,6 +52,39 @@ in
       '';
       description = "Certificates that were issued to this node.";
     };
+
+    keyPairs = lib.mkOption {
+      type = lib.types.attrsOf (
+        lib.types.submodule (
+          { name, ... }:
+          {
+            options = {
+              public = lib.mkOption {
+                type = lib.types.path;
+                apply = storeFile "${name}.pub";
+                description = "Public half, PEM.";
+              };
+
+              key = lib.mkOption {
+                type = secretPath;
+                example = "/var/lib/machinist/keys/service-account-0123456789abcdef.key";
+                description = "Private half on the node, named like the keys of certificates.";
+              };
+            };
+          }
+        )
+      );
+      default = { };
+      example = lib.literalExpression ''
+        {
+          service-account = {
+            public = ../certs/shared/service-account.pub;
+            key = "/var/lib/machinist/keys/service-account-0123456789abcdef.key";
+          };
+        }
+      '';
+      description = "Key pairs without a certificate that this node shares with others.";
+    };
   };
 
   # For people and tools that look at a node; the services use the store paths.

@@ -8,14 +8,13 @@ let
   self = (import (nixpkgs + "/flake.nix")).outputs { inherit self; };
   inherit (self) lib;
 
-  cluster = import ../../nix/cluster.nix {
-    inherit root;
-    inputs = {
-      nixpkgs = self;
-      disko = self;
-      sops-nix = self;
-    };
+  inputs = {
+    nixpkgs = self;
+    disko = self;
+    sops-nix = self;
   };
+  cluster = import ../../nix/cluster.nix { inherit inputs root; };
+  kubernetes = import ./kubernetes.nix { inherit inputs lib; };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
   failed =
@@ -180,12 +179,13 @@ in
       }).config.machinist.pki.certificates.etcd-server.key
     ).success;
   machines = cluster.lib.machines;
+  kubernetes = removeAttrs kubernetes [ "systems" ];
   defined = lib.unique (
-    lib.concatMap defined [
+    lib.concatMap defined (kubernetes.systems ++ [
       balthazar
       melchior
       (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })
       (with' balthazar { machinist.network.nameservers = [ "10.13.13.1" ]; })
-    ]
+    ])
   );
 }

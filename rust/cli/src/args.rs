@@ -68,6 +68,10 @@ pub enum Command {
     /// Make, list and show certificates
     #[command(subcommand)]
     Certs(command::certs::CertsCommand),
+    /// Print the Router's side of BGP, for FRR, BIRD or VyOS
+    RouterConfig(command::router_config::RouterConfigArgs),
+    /// Write a kubeconfig with a client certificate that lives for hours
+    Kubeconfig(command::kubeconfig::KubeconfigArgs),
     /// Say what a deploy would change, and change nothing
     Plan(command::plan::PlanArgs),
     /// Build the targets' systems and bring them to the machines

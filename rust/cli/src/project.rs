@@ -6,7 +6,7 @@ use std::{
 };
 
 use machinist_codegen::{
-    facts::{Certificate, Certificates, Shared},
+    facts::{Certificate, Certificates, KeyPair, Shared},
     tree::{self, Change},
 };
 use machinist_model::{
@@ -203,11 +203,23 @@ impl Project {
         for spec in &table.certificates {
             let Holder::Node(node) = &spec.holder else { continue };
             if let Some(entry) = inventory.nodes.get(node).and_then(|leaves| leaves.get(&spec.leaf)) {
-                let certificate = Certificate { path: entry.certificate.clone(), key: entry.key_on_node(&spec.leaf) };
+                let certificate = Certificate {
+                    path: entry.certificate.clone(),
+                    key: entry.key_on_node(&spec.leaf),
+                    authority: spec.authority.to_string(),
+                };
                 nodes.entry(node.clone()).or_default().insert(spec.leaf.clone(), certificate);
             }
         }
-        Ok(Certificates { authorities: inventory.authorities, nodes })
+        let mut key_pairs: BTreeMap<NodeName, BTreeMap<String, KeyPair>> = BTreeMap::new();
+        for spec in &table.key_pairs {
+            let Some(entry) = inventory.shared.get(&spec.name) else { continue };
+            let pair = KeyPair { path: entry.certificate.clone(), key: entry.key_on_node(&spec.name) };
+            for node in &spec.holders {
+                key_pairs.entry(node.clone()).or_default().insert(spec.name.clone(), pair.clone());
+            }
+        }
+        Ok(Certificates { authorities: inventory.authorities, nodes, key_pairs })
     }
 
     /// Says in words which certificates need attention. Missing ones only count where others exist.

@@ -3,6 +3,8 @@
 //! A node's facts name only the machines that it must know (members of etcd, control planes, itself), so that the
 //! facts of a whole cluster grow in step with its nodes.
 
+mod kubernetes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -23,6 +25,8 @@ pub struct Certificates {
     pub authorities: BTreeMap<String, String>,
     /// Node to leaf (`etcd-server`) to certificate.
     pub nodes: BTreeMap<NodeName, BTreeMap<String, Certificate>>,
+    /// Node to key pair (`service-account`) to its halves.
+    pub key_pairs: BTreeMap<NodeName, BTreeMap<String, KeyPair>>,
 }
 
 /// One leaf certificate of a node.
@@ -31,6 +35,17 @@ pub struct Certificate {
     /// The path of the certificate, relative to the cluster's directory.
     pub path: String,
     /// The absolute path of the private key on the node.
+    pub key: String,
+    /// The authority that signed it. A node trusts those of its own certificates, and no others.
+    pub authority: String,
+}
+
+/// A key pair that nodes share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The path of the public half, relative to the cluster's directory.
+    pub path: String,
+    /// The absolute path of the private half on the node.
     pub key: String,
 }
 
@@ -75,6 +90,9 @@ impl<'a> Shared<'a> {
         ]);
         if node.roles.contains(&Role::Etcd) {
             facts.insert("etcd".to_owned(), self.etcd().into());
+        }
+        if self.cluster.runs_kubernetes(node) {
+            facts.insert("kubernetes".to_owned(), kubernetes::facts(self.cluster, node).into());
         }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());
@@ -172,11 +190,23 @@ impl<'a> Shared<'a> {
                 set([("certificate", from_generated(&certificate.path)?), ("key", certificate.key.as_str().into())]);
             certificates.insert(leaf.clone(), facts.into());
         }
+        let trusted: BTreeSet<&str> = leaves.values().map(|certificate| certificate.authority.as_str()).collect();
         let mut authorities = Attributes::new();
         for (authority, path) in &self.certificates.authorities {
-            authorities.insert(authority.clone(), from_generated(path)?);
+            if trusted.contains(authority.as_str()) {
+                authorities.insert(authority.clone(), from_generated(path)?);
+            }
         }
-        Ok(Some(set([("authorities", authorities.into()), ("certificates", certificates.into())])))
+        let mut key_pairs = Attributes::new();
+        for (name, pair) in self.certificates.key_pairs.get(&node.name).into_iter().flatten() {
+            let facts = set([("key", pair.key.as_str().into()), ("public", from_generated(&pair.path)?)]);
+            key_pairs.insert(name.clone(), facts.into());
+        }
+        let mut facts = set([("authorities", authorities.into()), ("certificates", certificates.into())]);
+        if !key_pairs.is_empty() {
+            facts.insert("keyPairs".to_owned(), key_pairs.into());
+        }
+        Ok(Some(facts))
     }
 }
 

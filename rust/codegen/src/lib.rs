@@ -4,4 +4,5 @@
 
 pub mod facts;
 pub mod nix;
+pub mod router;
 pub mod tree;

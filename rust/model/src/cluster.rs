@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, Role};
+use crate::{NodeName, Role, defaults};
 
 /// Labels: key to value, both valid Kubernetes label syntax, sorted by key.
 pub type Labels = BTreeMap<String, String>;
@@ -209,6 +209,25 @@ impl Cluster {
     /// Returns the voting members of etcd, sorted by name.
     pub fn etcd_members(&self) -> impl Iterator<Item = &Node> {
         self.with_role(Role::Etcd)
+    }
+
+    /// Returns the nodes that run pods or the control plane of Kubernetes, sorted by name. None under another orchestrator.
+    pub fn kubernetes_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.deployable().filter(|node| self.runs_kubernetes(node))
+    }
+
+    /// Whether the node runs pods or the control plane of Kubernetes.
+    #[must_use]
+    pub fn runs_kubernetes(&self, node: &Node) -> bool {
+        let is_kubernetes = self.orchestrator == Some(Orchestrator::Kubernetes);
+        let roles = [Role::ControlPlane, Role::Ingress, Role::Worker];
+        is_kubernetes && node.is_deployable() && roles.iter().any(|role| node.roles.contains(role))
+    }
+
+    /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server
+    /// takes it.
+    pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.network.services.iter().filter_map(|range| defaults::nth_address(*range, 1))
     }
 
     /// Returns the node's fully qualified name.

@@ -17,6 +17,8 @@ pub const SYSTEM: &str = "x86_64-linux";
 pub const API_PORT: u16 = 6443;
 /// The name of the API endpoint.
 pub const API_NAME: &str = "kubernetes";
+/// The DNS domain of services and pods, the usual one of Kubernetes.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The port of SSH.
 pub const SSH_PORT: u16 = 22;
 /// The login name.
@@ -69,7 +71,7 @@ pub fn dns(shape: &Shape) -> Option<IpAddr> {
 }
 
 /// Returns the address `n` above the range's first one, if the range has that many.
-fn nth_address(range: IpNet, n: u8) -> Option<IpAddr> {
+pub(crate) fn nth_address(range: IpNet, n: u8) -> Option<IpAddr> {
     let address = match range.network() {
         IpAddr::V4(first) => IpAddr::V4(u32::from(first).checked_add(n.into())?.into()),
         IpAddr::V6(first) => IpAddr::V6(u128::from(first).checked_add(n.into())?.into()),

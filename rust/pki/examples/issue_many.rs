@@ -59,5 +59,7 @@ fn main() {
     assert_eq!(rows.len(), 3 * n_nodes as usize + 2);
     let inventory = timed("inventory", || Inventory::read(&root).unwrap());
     let node = inventory.nodes.keys().next().unwrap();
-    timed("decrypt the keys of one node", || inventory.node_keys(node, &load().unwrap(), &operators).unwrap());
+    timed("decrypt the keys of one node", || {
+        inventory.node_keys(&machinist_pki::table(&cluster), node, &load().unwrap(), &operators).unwrap()
+    });
 }

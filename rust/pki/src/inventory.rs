@@ -11,7 +11,7 @@ use machinist_secrets::{DecryptError, Identities, Zeroizing};
 use thiserror::Error;
 
 use crate::{
-    CERTS, Certificate, Entry, KeyError, KeyId, PrivateKey, Tree,
+    CERTS, Entry, Holder, KeyError, KeyId, PrivateKey, Table, Tree,
     store::{self, StoreError},
 };
 
@@ -28,6 +28,8 @@ pub struct Inventory {
     pub nodes: BTreeMap<NodeName, BTreeMap<String, CertificateEntry>>,
     /// Leaf, such as `etcd-operator`, to certificate.
     pub operators: BTreeMap<String, CertificateEntry>,
+    /// Key pair that nodes share, such as `service-account`, to its files. `certificate` is the public half.
+    pub shared: BTreeMap<String, CertificateEntry>,
     /// Certificates left out because their private key is missing or of another certificate; paths relative to the
     /// cluster's directory, sorted. `certs gen` makes them again.
     pub incomplete: Vec<String>,
@@ -135,7 +137,8 @@ impl Inventory {
             match entry {
                 Entry::Corrupt(what) => return Err(inventory.corrupt(path, what)),
                 Entry::Plaintext => return Err(inventory.corrupt(path, "a private key that is not encrypted")),
-                Entry::Certificate(certificate) => inventory.add(&tree, path, certificate),
+                Entry::Certificate(certificate) => inventory.add(&tree, path, &certificate.key_id),
+                Entry::PublicKey(id) => inventory.add(&tree, path, id),
                 _ => {}
             }
         }
@@ -146,7 +149,7 @@ impl Inventory {
         InventoryError::Corrupt { file: self.root.join(CERTS).join(path), what: what.to_owned() }
     }
 
-    fn add(&mut self, tree: &Tree, path: &Path, certificate: &Certificate) {
+    fn add(&mut self, tree: &Tree, path: &Path, key_id: &KeyId) {
         let parts: Vec<_> = path
             .components()
             .filter_map(|part| match part {
@@ -155,26 +158,23 @@ impl Inventory {
             })
             .collect();
         let text = format!("{CERTS}/{}", parts.join("/"));
-        let Some(stem) = text.strip_suffix(".pem") else { return };
+        let Some(stem) = text.strip_suffix(".pem").or_else(|| text.strip_suffix(".pub")) else { return };
         let Some(leaf) = stem.rsplit('/').next().map(str::to_owned) else { return };
         if parts.first() == Some(&"authorities") {
             self.authorities.insert(leaf, text);
             return;
         }
         // A key that does not name its public half was written by another program; deploying it proves it.
-        let whole = tree
-            .key(&path.with_extension("key.age"))
-            .is_some_and(|found| found.is_none_or(|found| *found == certificate.key_id));
+        let whole =
+            tree.key(&path.with_extension("key.age")).is_some_and(|found| found.is_none_or(|found| found == key_id));
         if !whole {
             self.incomplete.push(text);
             return;
         }
-        let entry = CertificateEntry {
-            key: format!("{stem}.key.age"),
-            certificate: text.clone(),
-            key_id: certificate.key_id.clone(),
-        };
+        let entry =
+            CertificateEntry { key: format!("{stem}.key.age"), certificate: text.clone(), key_id: key_id.clone() };
         match parts.as_slice() {
+            ["shared", _] => drop(self.shared.insert(leaf, entry)),
             ["operators", _] => drop(self.operators.insert(leaf, entry)),
             ["nodes", node, _] => {
                 if let Ok(node) = NodeName::parse(node) {
@@ -185,22 +185,35 @@ impl Inventory {
         }
     }
 
-    /// Decrypts the private keys of one node, and of no other, sorted by leaf. Each is proven to belong to its certificate.
-    /// The operators are asked for names only, for an error.
+    /// Returns what exists of the rows that the table has for the node, key pairs too, sorted by name. Leftovers that no row
+    /// asks for are left out.
+    #[must_use]
+    pub fn of_node<'a>(&'a self, table: &'a Table, node: &NodeName) -> BTreeMap<&'a str, &'a CertificateEntry> {
+        let leaves =
+            table.certificates.iter().filter(|spec| matches!(&spec.holder, Holder::Node(name) if name == node));
+        let own = self.nodes.get(node);
+        let leaves = leaves.filter_map(|spec| Some((spec.leaf.as_str(), own?.get(&spec.leaf)?)));
+        let pairs = table.key_pairs.iter().filter(|spec| spec.holders.contains(node));
+        leaves.chain(pairs.filter_map(|spec| Some((spec.name.as_str(), self.shared.get(&spec.name)?)))).collect()
+    }
+
+    /// Decrypts the private keys of one node, and of no other, sorted by name: those of the table's rows that exist. Each is
+    /// proven to belong to its certificate. The operators are asked for names only, for an error.
     ///
     /// # Errors
     /// A key cannot be read or decrypted, or is not the one of its certificate.
     pub fn node_keys(
         &self,
+        table: &Table,
         node: &NodeName,
         identities: &Identities,
         operators: &[Operator],
     ) -> Result<Vec<NodeKey>, InventoryError> {
-        let leaves = self.nodes.get(node).into_iter().flatten();
-        leaves
+        self.of_node(table, node)
+            .into_iter()
             .map(|(leaf, entry)| {
                 let pem = self.key(entry, identities, operators)?;
-                Ok(NodeKey { leaf: leaf.clone(), key_id: entry.key_id.clone(), pem })
+                Ok(NodeKey { leaf: leaf.to_owned(), key_id: entry.key_id.clone(), pem })
             })
             .collect()
     }

@@ -9,6 +9,7 @@ use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use x509_parser::prelude::FromDer;
 
 /// The name of a public key: the first 16 hexadecimal digits of SHA-256 over its `SubjectPublicKeyInfo` in DER.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,14 @@ impl KeyId {
     pub fn of_spki(der: &[u8]) -> Self {
         let digest = Sha256::digest(der);
         Self(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Returns the name of the key in a PEM text (`PUBLIC KEY`). Of several, the first counts: it is the one that signs.
+    #[must_use]
+    pub fn of_public_pem(text: &[u8]) -> Option<Self> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(text).ok()?;
+        let (rest, _) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&pem.contents).ok()?;
+        (pem.label == "PUBLIC KEY" && rest.is_empty()).then(|| Self::of_spki(&pem.contents))
     }
 
     /// Parses a name.
@@ -156,6 +165,12 @@ impl PrivateKey {
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.0.serialize_pem())
+    }
+
+    /// Returns the public half, PEM.
+    #[must_use]
+    pub fn public_pem(&self) -> String {
+        self.0.public_key_pem()
     }
 
     /// Returns the name of the public half.

@@ -18,6 +18,7 @@
 //! nodes/<node>/<leaf>.pem      .key.age
 //! nodes/<node>/ssh_host_ed25519_key.pub  .age
 //! operators/<leaf>.pem         .key.age
+//! shared/<key pair>.pub        .key.age
 //! ```
 //!
 //! It can be committed: private keys are ASCII-armored age files. Everything else in there is somebody else's and is left
@@ -39,12 +40,15 @@ pub mod store;
 mod table;
 mod tree;
 mod update;
+pub mod user;
 
 pub use certificate::{Certificate, CertificateError};
 pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};
 pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm};
 pub use plan::{Action, Notice, Plan, Policy, Problem, Reason, Renewal, Step, plan};
-pub use spec::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
+pub use spec::{
+    Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUsage, Owner, San, Table,
+};
 pub use table::table;
 pub use tree::{Entry, Tree};
 pub use update::{Survey, UpdateError, survey, update};

@@ -1,6 +1,7 @@
 //! What to keep, issue and renew, and why. Pure: the table, the tree and the clock in, the plan out.
 
 mod authority;
+mod key_pair;
 mod leaf;
 mod reason;
 #[cfg(test)]
@@ -30,7 +31,7 @@ pub struct Policy {
     pub algorithm: KeyAlgorithm,
     /// What is renewed besides what must be.
     pub renewal: Renewal,
-    /// Whether to remove certificates that the table no longer has. Authorities are never removed.
+    /// Whether to remove certificates that the table no longer has. Authorities and shared key pairs are never removed.
     pub prune: bool,
 }
 
@@ -71,7 +72,7 @@ impl Renewal {
 /// What would be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// One action a row of the table: authorities first, then leaves, both sorted by name.
+    /// One action a row of the table: authorities first, then leaves, then key pairs, each sorted by name.
     pub actions: Vec<Action>,
     /// What forbids to do anything.
     pub problems: Vec<Problem>,
@@ -190,6 +191,11 @@ pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) ->
     authority::keys_at_hand(table, tree, &leaves, &authorities, &mut plan);
     authority::successors(table, &leaves, &mut plan);
     plan.actions.extend(leaves);
+    for spec in &table.key_pairs {
+        let (step, problem) = key_pair::judge(spec, tree);
+        plan.problems.extend(problem);
+        plan.actions.push(Action { name: spec.name.clone(), step });
+    }
     plan
 }
 
@@ -229,6 +235,9 @@ fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) 
             let what =
                 "an authority is not renewed like a leaf: everything that trusts it would have to change with it";
             (what, "name leaf certificates".to_owned())
+        } else if table.key_pairs.iter().any(|spec| &spec.name == name) {
+            let what = "a key pair is not renewed like a certificate: what it signed would be refused at once";
+            (what, "name leaf certificates".to_owned())
         } else {
             let more = if table.certificates.len() > 8 { ", ..." } else { "" };
             ("no certificate has this name", format!("there are {known}{more}"))
@@ -244,10 +253,12 @@ fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
         .iter()
         .map(|spec| &spec.files)
         .chain(table.certificates.iter().map(|spec| &spec.files))
+        .chain(table.key_pairs.iter().map(|spec| &spec.files))
         .flat_map(|files| [files.certificate.as_path(), files.key.as_path()]);
     let wanted: BTreeSet<&Path> = files.collect();
+    let is_ours = |entry: &Entry| matches!(entry, Entry::Certificate(_) | Entry::Key(_) | Entry::PublicKey(_));
     tree.entries()
-        .filter(|(path, entry)| matches!(entry, Entry::Certificate(_) | Entry::Key(_)) && !wanted.contains(path))
+        .filter(|(path, entry)| is_ours(entry) && !wanted.contains(path))
         .map(|(path, _)| path.to_owned())
         .collect()
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::{
-    AuthoritySpec, Certificate, CertificateSpec, ExtendedUsage, Holder, KeyId, KeyUsage, Reason, San, Step, Survey,
-    spec::join,
+    AuthoritySpec, Certificate, CertificateSpec, ExtendedUsage, Holder, KeyId, KeyPairSpec, KeyUsage, Reason, San,
+    Step, Survey, spec::join,
 };
 
 /// One line of `certs list`.
@@ -15,7 +15,7 @@ use crate::{
 pub struct Row {
     /// The certificate's name.
     pub name: String,
-    /// Who signs it. An authority signs itself.
+    /// Who signs it. An authority signs itself, and nobody signs a key pair.
     pub authority: String,
     /// The node that has it. `None` for authorities and operators' certificates.
     pub node: Option<String>,
@@ -83,7 +83,7 @@ impl State {
 
     const fn of_reason(reason: &Reason) -> Self {
         match reason {
-            Reason::Missing | Reason::NoCertificate | Reason::NoKey => Self::Missing,
+            Reason::Missing | Reason::NoCertificate | Reason::NoPublicHalf | Reason::NoKey => Self::Missing,
             Reason::Expired { .. } => Self::Expired,
             Reason::NotYetValid { .. } => Self::NotYetValid,
             Reason::Due { .. } | Reason::Asked => Self::Renew,
@@ -92,7 +92,7 @@ impl State {
     }
 }
 
-/// Returns all certificates of the survey: authorities, then leaves by name, then orphans by file.
+/// Returns all certificates of the survey: authorities, then leaves by name, then key pairs, then orphans by file.
 #[must_use]
 pub fn list(survey: &Survey) -> Vec<Row> {
     // The plan's actions are in the table's order.
@@ -120,6 +120,7 @@ pub fn list(survey: &Survey) -> Vec<Row> {
 enum Spec<'a> {
     Authority(&'a AuthoritySpec),
     Leaf(&'a CertificateSpec),
+    KeyPair(&'a KeyPairSpec),
 }
 
 impl<'a> Spec<'a> {
@@ -127,6 +128,7 @@ impl<'a> Spec<'a> {
         match self {
             Self::Authority(spec) => &spec.name,
             Self::Leaf(spec) => &spec.name,
+            Self::KeyPair(spec) => &spec.name,
         }
     }
 
@@ -134,6 +136,7 @@ impl<'a> Spec<'a> {
         match self {
             Self::Authority(spec) => &spec.files,
             Self::Leaf(spec) => &spec.files,
+            Self::KeyPair(spec) => &spec.files,
         }
     }
 
@@ -141,6 +144,7 @@ impl<'a> Spec<'a> {
         match self {
             Self::Authority(spec) => spec.authority.to_string(),
             Self::Leaf(spec) => spec.authority.to_string(),
+            Self::KeyPair(_) => "-".to_owned(),
         }
     }
 
@@ -155,13 +159,15 @@ impl<'a> Spec<'a> {
         match self {
             Self::Authority(spec) => &spec.consumer,
             Self::Leaf(spec) => &spec.consumer,
+            Self::KeyPair(spec) => &spec.consumer,
         }
     }
 }
 
 fn specs(survey: &Survey) -> impl Iterator<Item = Spec<'_>> {
     let authorities = survey.table.authorities.iter().map(Spec::Authority);
-    authorities.chain(survey.table.certificates.iter().map(Spec::Leaf))
+    let leaves = survey.table.certificates.iter().map(Spec::Leaf);
+    authorities.chain(leaves).chain(survey.table.key_pairs.iter().map(Spec::KeyPair))
 }
 
 fn row(survey: &Survey, spec: Spec<'_>, state: State, because: String) -> Row {
@@ -254,6 +260,14 @@ pub enum ShowError {
         /// Why.
         because: String,
     },
+    /// It is a key pair.
+    #[error("`{name}` is a key pair without a certificate; its public half is {}", .file.display())]
+    KeyPair {
+        /// Its name.
+        name: String,
+        /// The file of its public half.
+        file: PathBuf,
+    },
 }
 
 impl ShowError {
@@ -263,6 +277,9 @@ impl ShowError {
         Some(match self {
             Self::Unknown(_) => "`machinist certs list` shows all names".to_owned(),
             Self::Missing { .. } => "`machinist certs gen` makes what is missing".to_owned(),
+            Self::KeyPair { file, .. } => {
+                format!("`openssl pkey -pubin -in {} -noout -text` shows it", file.display())
+            }
         })
     }
 }
@@ -275,6 +292,9 @@ pub fn show(survey: &Survey, name: &str) -> Result<Details, ShowError> {
     let spec = specs(survey).find(|spec| spec.name() == name).ok_or_else(|| ShowError::Unknown(name.to_owned()))?;
     let step = survey.plan.action(name).map_or(&Step::Refuse, |action| &action.step);
     let because = because(survey, spec, step);
+    if survey.tree.public_key(&spec.files().certificate).is_some() {
+        return Err(ShowError::KeyPair { name: name.to_owned(), file: survey.certs.join(&spec.files().certificate) });
+    }
     let Some(certificate) = survey.tree.certificate(&spec.files().certificate) else {
         return Err(ShowError::Missing { name: name.to_owned(), because });
     };

@@ -12,15 +12,21 @@ pub struct Table {
     pub authorities: Vec<AuthoritySpec>,
     /// The leaf certificates.
     pub certificates: Vec<CertificateSpec>,
+    /// The key pairs without a certificate.
+    pub key_pairs: Vec<KeyPairSpec>,
 }
 
-/// An authority. Each is a trust domain of its own: etcd admits whatever its authority signed, so that authority must
-/// sign nothing else.
+/// An authority. Each is a trust domain of its own: etcd admits whatever its authority signed, and the API server believes
+/// what a bearer of a front-proxy certificate says about users, so these authorities must sign nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authority {
     /// Members and clients of etcd.
     Etcd,
+    /// The API server as a proxy in front of extension API servers.
+    FrontProxy,
+    /// Kubernetes' servers and all its users.
+    Kubernetes,
 }
 
 impl Authority {
@@ -29,6 +35,8 @@ impl Authority {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
+            Self::FrontProxy => "front-proxy",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
@@ -83,6 +91,19 @@ pub struct CertificateSpec {
     pub consumer: String,
 }
 
+/// A key pair that some nodes share, without a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyPairSpec {
+    /// The name by which people call it, such as `service-account`: the stem of its files too.
+    pub name: String,
+    /// The nodes that have it. Without its private half, nobody does.
+    pub holders: BTreeSet<NodeName>,
+    /// Where it lies: the public half takes the place of a certificate.
+    pub files: Files,
+    /// What uses it, such as NixOS options.
+    pub consumer: String,
+}
+
 /// Who has a leaf certificate's private key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -102,10 +123,10 @@ pub struct Owner {
     pub group: String,
 }
 
-/// The two files of a certificate, relative to the certificates' directory.
+/// The two files of a certificate or key pair, relative to the certificates' directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Files {
-    /// The certificate, PEM.
+    /// The certificate or public key, PEM.
     pub certificate: PathBuf,
     /// The private key, PKCS#8 PEM in an ASCII-armored age file.
     pub key: PathBuf,
@@ -125,6 +146,12 @@ impl Files {
             Holder::Node(node) => Self::stem(&format!("nodes/{node}"), leaf),
             Holder::Operators => Self::stem("operators", leaf),
         }
+    }
+
+    /// Returns the files of a key pair that nodes share.
+    #[must_use]
+    pub fn key_pair(name: &str) -> Self {
+        Self { certificate: PathBuf::from(format!("shared/{name}.pub")), ..Self::stem("shared", name) }
     }
 
     fn stem(directory: &str, stem: &str) -> Self {

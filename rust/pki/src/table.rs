@@ -1,12 +1,17 @@
 //! Which certificates a cluster needs. One file a consumer; each adds rows and nothing else.
 
 mod etcd;
+mod kubernetes;
+#[cfg(test)]
+mod kubernetes_tests;
 #[cfg(test)]
 mod tests;
 
-use machinist_model::Cluster;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::Table;
+use machinist_model::{Cluster, Node};
+
+use crate::{Authority, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
 
 /// Returns the certificates that the cluster needs, sorted by name.
 ///
@@ -15,7 +20,44 @@ use crate::Table;
 pub fn table(cluster: &Cluster) -> Table {
     let mut table = Table::default();
     etcd::add(cluster, &mut table);
+    kubernetes::add(cluster, &mut table);
     table.authorities.sort_by(|left, right| left.name.cmp(&right.name));
     table.certificates.sort_by(|left, right| left.name.cmp(&right.name));
     table
+}
+
+/// A client certificate without SANs, which rows change.
+pub(crate) fn leaf(authority: Authority, leaf: &str, holder: Holder) -> CertificateSpec {
+    // Keys stay root's on the node: the service gets them by systemd's LoadCredential.
+    let root = || Owner { user: "root".to_owned(), group: "root".to_owned() };
+    let (name, owner) = match &holder {
+        Holder::Node(node) => (format!("{leaf}-{node}"), Some(root())),
+        Holder::Operators => (leaf.to_owned(), None),
+    };
+    CertificateSpec {
+        name,
+        leaf: leaf.to_owned(),
+        authority,
+        files: Files::leaf(&holder, leaf),
+        holder,
+        common_name: String::new(),
+        organization: None,
+        sans: BTreeSet::new(),
+        extended_usages: [ExtendedUsage::Client].into(),
+        usages: [KeyUsage::DigitalSignature].into(),
+        owner,
+        consumer: String::new(),
+    }
+}
+
+/// What the other nodes call the node.
+fn names_of(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
+    let names = [node.name.to_string(), cluster.fqdn(&node.name)].map(San::Dns);
+    names.into_iter().chain([node.ip].into_iter().chain(node.ip6).map(San::Ip)).collect()
+}
+
+/// What the node calls itself.
+fn loopback() -> BTreeSet<San> {
+    let addresses = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
+    [San::Dns("localhost".to_owned())].into_iter().chain(addresses.map(San::Ip)).collect()
 }

@@ -26,6 +26,8 @@ pub enum Entry {
     Certificate(Box<Certificate>),
     /// An encrypted private key, of the public key of that name if it says so.
     Key(Option<KeyId>),
+    /// The public half of a key pair that nodes share.
+    PublicKey(KeyId),
     /// Half of an SSH host key.
     HostKey,
     /// Our own temporary file, left by a run that was cut off.
@@ -43,6 +45,7 @@ pub enum Entry {
 enum Place {
     Certificate,
     Key,
+    PublicKey,
     HostKey,
     Leftover,
     Directory,
@@ -64,9 +67,15 @@ impl Place {
             return Self::Leftover;
         }
         match parts.as_slice() {
-            ["authorities" | "nodes" | "operators"] => Self::Directory,
+            ["authorities" | "nodes" | "operators" | "shared"] => Self::Directory,
             ["nodes", node] if NodeName::parse(node).is_ok() => Self::Directory,
             ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"] => Self::HostKey,
+            ["shared", name] => match *name {
+                name if name.starts_with('.') => Self::Other,
+                name if name.ends_with(".key.age") => Self::Key,
+                name if name.ends_with(".pub") => Self::PublicKey,
+                _ => Self::Other,
+            },
             ["authorities" | "operators", name] | ["nodes", _, name] => match *name {
                 name if name.starts_with('.') => Self::Other,
                 name if name.ends_with(".key.age") => Self::Key,
@@ -104,6 +113,15 @@ impl Tree {
         }
     }
 
+    /// Returns the name of the public key at the path.
+    #[must_use]
+    pub fn public_key(&self, path: &Path) -> Option<&KeyId> {
+        match self.get(path)? {
+            Entry::PublicKey(id) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Returns the encrypted key at the path: the name of its public half, if the file says it.
     #[must_use]
     pub fn key(&self, path: &Path) -> Option<Option<&KeyId>> {
@@ -131,6 +149,10 @@ impl Entry {
                 Ok(certificate) => Self::Certificate(Box::new(certificate)),
                 Err(error) => Self::Corrupt(describe_certificate(&error)),
             },
+            Place::PublicKey => match KeyId::of_public_pem(content) {
+                Some(id) => Self::PublicKey(id),
+                None => Self::Corrupt("not a public key in PEM".to_owned()),
+            },
             Place::Key => match Note::read(content) {
                 Ok(note) => Self::Key(note.about.as_deref().and_then(KeyId::parse)),
                 Err(error) => Self::Corrupt(describe_key(&error)),
@@ -150,7 +172,7 @@ impl Entry {
     /// Whether a directory at the path is in the way of a file of ours.
     #[must_use]
     pub fn is_file_of_ours(path: &Path) -> bool {
-        matches!(Place::of(path), Place::Certificate | Place::Key | Place::HostKey)
+        matches!(Place::of(path), Place::Certificate | Place::Key | Place::PublicKey | Place::HostKey)
     }
 }
 

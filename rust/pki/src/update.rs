@@ -13,7 +13,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::{
-    Authority, AuthoritySpec, Certificate, CertificateSpec, Entry, KeyError, Plan, Policy, PrivateKey, Table, Tree,
+    Authority, AuthoritySpec, Certificate, CertificateSpec, Entry, Files, KeyError, KeyPairSpec, Plan, Policy,
+    PrivateKey, Table, Tree,
     issue::{self, IssueError, Signer, Validity},
     plan::plan,
     store::{self, Pair, StoreError},
@@ -55,16 +56,16 @@ pub enum UpdateError {
     /// There is no identity that could open an authority's key.
     #[error("cannot open the private keys of the authorities")]
     Identity(#[from] IdentityError),
-    /// An authority's key cannot be opened.
-    #[error("cannot sign with the authority `{name}`")]
+    /// A key cannot be opened: an authority's, or a shared one.
+    #[error("cannot use the private key of `{name}`")]
     Decrypt {
         /// The authority's name.
         name: String,
         /// Why not.
         source: DecryptError,
     },
-    /// An authority's key is none.
-    #[error("the private key of the authority `{name}` cannot be used")]
+    /// What the file holds is no key that can sign.
+    #[error("the private key of `{name}` is none that can sign")]
     AuthorityKey {
         /// The authority's name.
         name: String,
@@ -178,7 +179,11 @@ fn has_work(survey: &Survey, policy: &Policy) -> bool {
 fn rubbish(survey: &Survey, policy: &Policy) -> Vec<PathBuf> {
     let leftovers =
         survey.tree.entries().filter(|(_, entry)| matches!(entry, Entry::Leftover)).map(|(path, _)| path.to_owned());
-    let orphans = survey.plan.orphans.iter().filter(|path| policy.prune && !path.starts_with("authorities"));
+    let orphans = survey
+        .plan
+        .orphans
+        .iter()
+        .filter(|path| policy.prune && !path.starts_with("authorities") && !path.starts_with("shared"));
     leftovers.chain(orphans.cloned()).collect()
 }
 
@@ -190,7 +195,7 @@ fn make(
     identities: impl FnOnce() -> Result<Identities, IdentityError>,
 ) -> Result<Vec<Pair>, UpdateError> {
     let recipients = Recipients::from_operators(operators)?;
-    let (authorities, leaves) = survey.to_make();
+    let (authorities, leaves, key_pairs) = survey.to_make();
     let (mut pairs, mut signers) = (Vec::new(), BTreeMap::new());
     for spec in authorities {
         let (pair, signer) = make_authority(spec, &recipients, policy, survey.now)?;
@@ -204,28 +209,43 @@ fn make(
         .iter()
         .filter(|spec| signing.contains(&spec.authority) && !signers.contains_key(&spec.authority))
         .collect();
-    if !closed.is_empty() {
-        let identities = identities()?;
-        for spec in closed {
-            signers.extend(open_authority(survey, spec, &identities, operators)?);
-        }
+    let lone = |spec: &KeyPairSpec| survey.tree.key(&spec.files.key).is_some();
+    let identities =
+        if closed.is_empty() && !key_pairs.iter().any(|spec| lone(spec)) { None } else { Some(identities()?) };
+    for (spec, identities) in closed.into_iter().zip(std::iter::repeat(&identities)) {
+        let Some(identities) = identities else { continue };
+        signers.extend(open_authority(survey, spec, identities, operators)?);
     }
     let made: Vec<Pair> = leaves
         .into_par_iter()
         .filter_map(|spec| Some(make_leaf(spec, signers.get(&spec.authority)?, &recipients, policy, survey.now)))
         .collect::<Result<_, _>>()?;
     pairs.extend(made);
+    for spec in key_pairs {
+        let key = match &identities {
+            Some(identities) if lone(spec) => open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?,
+            _ => generate(&spec.name, policy)?,
+        };
+        pairs.push(Pair {
+            key: spec.files.key.clone(),
+            encrypted: encrypt(&spec.name, &recipients, &key)?,
+            public: spec.files.certificate.clone(),
+            text: key.public_pem(),
+            durable: true,
+        });
+    }
     Ok(pairs)
 }
 
 impl Survey {
     /// Returns the rows that the plan makes certificates for. Its actions are in the table's order.
-    fn to_make(&self) -> (Vec<&AuthoritySpec>, Vec<&CertificateSpec>) {
+    fn to_make(&self) -> (Vec<&AuthoritySpec>, Vec<&CertificateSpec>, Vec<&KeyPairSpec>) {
         let mut actions = self.plan.actions.iter().map(|action| action.step.makes_one());
         let mut due = || actions.next().unwrap_or(false);
         let authorities = self.table.authorities.iter().filter(|_| due()).collect();
         let leaves = self.table.certificates.iter().filter(|_| due()).collect();
-        (authorities, leaves)
+        let key_pairs = self.table.key_pairs.iter().filter(|_| due()).collect();
+        (authorities, leaves, key_pairs)
     }
 }
 
@@ -237,7 +257,7 @@ fn make_authority(
 ) -> Result<(Pair, Signer), UpdateError> {
     let name = || spec.name.clone();
     let failed = |source| UpdateError::Issue { name: name(), source };
-    let key = PrivateKey::generate(policy.algorithm).map_err(|source| UpdateError::Key { name: name(), source })?;
+    let key = generate(&spec.name, policy)?;
     let validity = Validity::new(now, policy.authority_life, None);
     let text = issue::authority(spec, &key, serial(), validity).map_err(failed)?;
     let encrypted = encrypt(&spec.name, recipients, &key)?;
@@ -255,13 +275,16 @@ fn make_leaf(
     policy: &Policy,
     now: OffsetDateTime,
 ) -> Result<Pair, UpdateError> {
-    let name = || spec.name.clone();
-    let key = PrivateKey::generate(policy.algorithm).map_err(|source| UpdateError::Key { name: name(), source })?;
+    let key = generate(&spec.name, policy)?;
     let validity = Validity::new(now, policy.leaf_life, Some(signer.certificate().not_after));
     let text = issue::leaf(spec, &key, signer, serial(), validity)
-        .map_err(|source| UpdateError::Issue { name: name(), source })?;
+        .map_err(|source| UpdateError::Issue { name: spec.name.clone(), source })?;
     let encrypted = encrypt(&spec.name, recipients, &key)?;
     Ok(Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text, durable: false })
+}
+
+fn generate(name: &str, policy: &Policy) -> Result<PrivateKey, UpdateError> {
+    PrivateKey::generate(policy.algorithm).map_err(|source| UpdateError::Key { name: name.to_owned(), source })
 }
 
 fn encrypt(name: &str, recipients: &Recipients, key: &PrivateKey) -> Result<Vec<u8>, UpdateError> {
@@ -275,19 +298,29 @@ fn open_authority(
     identities: &Identities,
     operators: &[Operator],
 ) -> Result<Option<(Authority, Signer)>, UpdateError> {
-    let name = || spec.name.clone();
     let Some(certificate) = survey.tree.certificate(&spec.files.certificate) else { return Ok(None) };
-    let file = survey.certs.join(&spec.files.key);
-    let content = std::fs::read(&file).map_err(|source| StoreError::Read { path: file.clone(), source })?;
-    let text = machinist_secrets::decrypt(identities, &file, &content, operators)
-        .map_err(|source| UpdateError::Decrypt { name: name(), source })?;
-    let key = PrivateKey::from_pem(&String::from_utf8_lossy(&text))
-        .map_err(|source| UpdateError::AuthorityKey { name: name(), source })?;
-    let signer = Signer::new(certificate.clone(), key).map_err(|source| UpdateError::Issue { name: name(), source })?;
+    let key = open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?;
+    let signer = Signer::new(certificate.clone(), key)
+        .map_err(|source| UpdateError::Issue { name: spec.name.clone(), source })?;
     Ok(Some((spec.authority, signer)))
 }
 
-fn serial() -> [u8; 16] {
+pub(crate) fn open_key(
+    certs: &Path,
+    name: &str,
+    files: &Files,
+    identities: &Identities,
+    operators: &[Operator],
+) -> Result<PrivateKey, UpdateError> {
+    let file = certs.join(&files.key);
+    let content = std::fs::read(&file).map_err(|source| StoreError::Read { path: file.clone(), source })?;
+    let text = machinist_secrets::decrypt(identities, &file, &content, operators)
+        .map_err(|source| UpdateError::Decrypt { name: name.to_owned(), source })?;
+    PrivateKey::from_pem(&String::from_utf8_lossy(&text))
+        .map_err(|source| UpdateError::AuthorityKey { name: name.to_owned(), source })
+}
+
+pub(crate) fn serial() -> [u8; 16] {
     let mut serial = [0; 16];
     OsRng.fill_bytes(&mut serial);
     serial

@@ -16,7 +16,7 @@ use common::{Lab, made, mode, name};
 use machinist_pki::{
     Policy, Renewal, UpdateError,
     report::{State, list, show},
-    survey, update,
+    survey, table, update,
 };
 use machinist_secrets::{IdentityError, generate_identity};
 use time::Duration;
@@ -89,7 +89,7 @@ fn a_node_gets_its_own_keys_only() {
     let lab = Lab::made();
     let inventory = lab.inventory();
     let node = name("casper");
-    let keys = inventory.node_keys(&node, &lab.identities(), &lab.cluster.operators).unwrap();
+    let keys = inventory.node_keys(&table(&lab.cluster), &node, &lab.identities(), &lab.cluster.operators).unwrap();
     let leaves: Vec<_> = keys.iter().map(|key| key.leaf.as_str()).collect();
     assert_eq!(leaves, ["etcd-healthcheck-client", "etcd-peer", "etcd-server"]);
     for key in &keys {
@@ -100,7 +100,10 @@ fn a_node_gets_its_own_keys_only() {
     // The keys of the other nodes need not even be there.
     fs::remove_dir_all(lab.certs().join("nodes/balthazar")).unwrap();
     fs::write(lab.certs().join("nodes/melchior/etcd-peer.key.age"), "not a key").unwrap();
-    assert_eq!(inventory.node_keys(&node, &lab.identities(), &lab.cluster.operators).unwrap().len(), 3);
+    assert_eq!(
+        inventory.node_keys(&table(&lab.cluster), &node, &lab.identities(), &lab.cluster.operators).unwrap().len(),
+        3
+    );
 }
 
 #[test]
@@ -253,7 +256,9 @@ fn a_key_without_its_certificate_is_made_again() {
     let lab = Lab::made();
     fs::remove_file(lab.certs().join("nodes/casper/etcd-peer.pem")).unwrap();
     assert_eq!(made(&lab.update().unwrap().plan), ["etcd-peer-casper: the certificate is missing"]);
-    lab.inventory().node_keys(&name("casper"), &lab.identities(), &lab.cluster.operators).unwrap();
+    lab.inventory()
+        .node_keys(&table(&lab.cluster), &name("casper"), &lab.identities(), &lab.cluster.operators)
+        .unwrap();
 }
 
 /// Not a test of its own: the child process that the next test kills.
@@ -293,7 +298,7 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
         assert!(made(&lab.update().unwrap().plan).is_empty());
         assert_eq!(lab.files().len(), 22, "no temporary file is left");
         for node in lab.cluster.nodes.keys() {
-            lab.inventory().node_keys(node, &lab.identities(), &lab.cluster.operators).unwrap();
+            lab.inventory().node_keys(&table(&lab.cluster), node, &lab.identities(), &lab.cluster.operators).unwrap();
         }
     }
 }

@@ -4,13 +4,16 @@
   ./assertions.nix
   ./boot.nix
   ./build.nix
+  ./containerd.nix
   ./environment.nix
   ./etc.nix
   ./etcd.nix
   ./file-systems.nix
   ./firewall.nix
+  ./flannel.nix
   ./haproxy.nix
   ./hardware.nix
+  ./kubernetes
   ./locale.nix
   ./network-interfaces.nix
   ./networking.nix

@@ -130,6 +130,11 @@ in
       default = null;
       description = "The window size of the default route.";
     };
+    dhcpcd.denyInterfaces = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Interfaces that dhcpcd leaves alone.";
+    };
     dhcpcd.enable = mkOption {
       type = types.bool;
       default = true;

@@ -36,6 +36,25 @@ in
       type = types.serializableValueWith { typeName = "YAML 1.1"; };
       generate = name: value: pkgs.writeText name (builtins.toJSON value);
     };
+  # Tables are inline: that is TOML too, and says the same.
+  toml =
+    { }:
+    let
+      print =
+        value:
+        if builtins.isAttrs value && !lib.isDerivation value then
+          "{ ${lib.concatStringsSep ", " (lib.mapAttrsToList entry value)} }"
+        else if builtins.isList value then
+          "[ ${lib.concatMapStringsSep ", " print value} ]"
+        else
+          builtins.toJSON value;
+      entry = name: value: "${builtins.toJSON name} = ${print value}";
+    in
+    {
+      type = types.toml;
+      generate =
+        name: value: pkgs.writeText name (lib.concatStrings (lib.mapAttrsToList (n: v: entry n v + "\n") value));
+    };
   keyValue =
     {
       listsAsDuplicateKeys ? false,

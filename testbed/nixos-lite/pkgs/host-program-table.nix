@@ -26,6 +26,17 @@ in
     main = "cargo-clippy";
     programs = [ "cargo-clippy" "clippy-driver" ];
   };
+  cni-plugin-flannel = {
+    version = "1.9";
+    main = "flannel";
+    search = [ "/opt/cni/plugins" "/usr/lib/cni" ];
+  };
+  cni-plugins = {
+    version = "1.9";
+    main = "bridge";
+    programs = [ "bridge" "host-local" "loopback" "portmap" ];
+    search = [ "/opt/cni/plugins" "/usr/lib/cni" ];
+  };
   conntrack-tools = {
     version = "1.4";
     main = "conntrack";
@@ -68,6 +79,8 @@ in
     main = "find";
     programs = [ "find" "xargs" ];
   };
+  # The name that NixOS' unit starts it by.
+  flannel = one "0.28";
   frr = {
     version = "10.2";
     main = "vtysh";
@@ -125,6 +138,13 @@ in
     programs = [ "depmod" "insmod" "kmod" "lsmod" "modinfo" "modprobe" "rmmod" ];
   };
   kubectl = one "1.36";
+  kubernetes = {
+    version = "1.36.3";
+    main = "kubelet";
+    programs = [
+      "kube-apiserver" "kube-controller-manager" "kube-proxy" "kube-scheduler" "kubectl" "kubelet"
+    ];
+  };
   kubernetes-helm = {
     version = "3.18";
     main = "helm";
@@ -174,6 +194,7 @@ in
     main = "rg";
   };
   rsync = one "3.4";
+  runc = one "1.3";
   rust-analyzer = one "2026-05-01";
   rustc = one "1.95";
   rustfmt = {

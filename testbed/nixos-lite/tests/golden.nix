@@ -2,6 +2,7 @@
 let
   inherit (import ./sample.nix { }) config;
   unit = name: config.systemd.units.${name}.text;
+  kubernetes = import ./kubernetes-sample.nix;
 in
 {
   "etcd.service" = unit "etcd.service";
@@ -14,5 +15,12 @@ in
   "nixos-fw" = config.networking.nftables.tables.nixos-fw.content;
   "etcd-tmpfiles.conf" = config.environment.etc."tmpfiles.d/10-etcd.conf".text;
   "hosts" = config.environment.etc.hosts.text;
+  "kube-apiserver.service" = kubernetes.systemd.units."kube-apiserver.service".text;
+  "kube-controller-manager.service" = kubernetes.systemd.units."kube-controller-manager.service".text;
+  "kube-scheduler.service" = kubernetes.systemd.units."kube-scheduler.service".text;
+  "kube-proxy.service" = kubernetes.systemd.units."kube-proxy.service".text;
+  "kubelet.service" = kubernetes.systemd.units."kubelet.service".text;
+  "flannel.service" = kubernetes.systemd.units."flannel.service".text;
+  "containerd.service" = kubernetes.systemd.units."containerd.service".text;
   "sshd_config" = config.services.openssh.extraConfig;
 }

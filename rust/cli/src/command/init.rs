@@ -114,10 +114,8 @@ impl Writer<'_> {
 
     fn vendored(&mut self) -> Result<(), Failure> {
         self.ours("nix/cluster.nix", CLUSTER_NIX)?;
-        for file in MODULES.files() {
-            if let Some(text) = file.contents_utf8() {
-                self.ours(&format!("modules/{}", file.path().display()), text)?;
-            }
+        for (path, text) in module_files(&MODULES) {
+            self.ours(&format!("modules/{path}"), text)?;
         }
         Ok(())
     }
@@ -256,4 +254,23 @@ fn tell(directory: &Path, written: &[String], kept: &[String], ui: Ui) {
         ui.result(&format!("kept  {}", directory.join(name).display()));
     }
     ui.result("next: edit machines.nix, then `machinist check`, `machinist certs gen`, `machinist generate`");
+}
+
+/// All files below the directory with their paths in it, those of its folders too.
+fn module_files<'a>(directory: &'a Dir<'a>) -> Vec<(String, &'a str)> {
+    let own = directory.files().filter_map(|file| Some((file.path().display().to_string(), file.contents_utf8()?)));
+    own.chain(directory.dirs().flat_map(module_files)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MODULES, module_files};
+
+    #[test]
+    fn every_module_that_another_imports_is_written_folders_too() {
+        let files = module_files(&MODULES);
+        for wanted in ["default.nix", "etcd.nix", "kubernetes/default.nix", "kubernetes/apiserver.nix"] {
+            assert!(files.iter().any(|(path, text)| path == wanted && !text.is_empty()), "{wanted}");
+        }
+    }
 }

@@ -248,7 +248,7 @@ impl Install<'_> {
             .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
         let inventory = certs::inventory(self.project)?;
         let keys = inventory
-            .node_keys(&self.node.name, &identities, operators)
+            .node_keys(&machinist_pki::table(self.cluster), &self.node.name, &identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         let wanted = self.extra_files()?;
         for key in &keys {

@@ -10,9 +10,11 @@ pub mod generate;
 pub mod history;
 pub mod init;
 pub mod install;
+pub mod kubeconfig;
 pub mod node;
 pub mod plan;
 pub mod rollback;
+pub mod router_config;
 pub mod sandbox;
 pub mod status;
 pub mod unlock;
@@ -32,10 +34,12 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Explain(args) => explain::run(args, ui),
         Command::Generate(args) => generate::run(args, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
+        Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
+        Command::RouterConfig(args) => router_config::run(args, global, ui),
         Command::History(args) => history::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),

@@ -13,6 +13,8 @@ pub enum Reason {
     Missing,
     /// Only the key is there.
     NoCertificate,
+    /// Only the private half of a key pair is there.
+    NoPublicHalf,
     /// Only the certificate is there.
     NoKey,
     /// The file of the key names another public key.
@@ -94,6 +96,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Missing => formatter.write_str("missing"),
             Self::NoCertificate => formatter.write_str("the certificate is missing"),
+            Self::NoPublicHalf => formatter.write_str("the public half is missing"),
             Self::NoKey => formatter.write_str("the private key is missing"),
             Self::ForeignKey { found, wanted } => {
                 write!(formatter, "the private key is of {found}, the certificate of {wanted}")

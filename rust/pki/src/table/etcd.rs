@@ -3,11 +3,11 @@
 //! etcd admits every client that its authority signed (`--client-cert-auth` looks at the authority, not at names), so the
 //! rows are as few as can be. Sources: etcd, "Transport security model"; Kubernetes, "PKI certificates and requirements".
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use machinist_model::{Cluster, Node};
 
-use crate::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
+use crate::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, San, Table};
 
 pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     let mut members = cluster.etcd_members().peekable();
@@ -71,33 +71,11 @@ fn operator() -> CertificateSpec {
     }
 }
 
-/// A client certificate without SANs, which the rows above change.
 fn leaf(leaf: &str, holder: Holder) -> CertificateSpec {
-    // Keys stay root's on the node: the service gets them by systemd's LoadCredential.
-    let root = || Owner { user: "root".to_owned(), group: "root".to_owned() };
-    let (name, owner) = match &holder {
-        Holder::Node(node) => (format!("{leaf}-{node}"), Some(root())),
-        Holder::Operators => (leaf.to_owned(), None),
-    };
-    CertificateSpec {
-        name,
-        leaf: leaf.to_owned(),
-        authority: Authority::Etcd,
-        files: Files::leaf(&holder, leaf),
-        holder,
-        common_name: String::new(),
-        organization: None,
-        sans: BTreeSet::new(),
-        extended_usages: [ExtendedUsage::Client].into(),
-        usages: [KeyUsage::DigitalSignature].into(),
-        owner,
-        consumer: String::new(),
-    }
+    super::leaf(Authority::Etcd, leaf, holder)
 }
 
 /// Everything that a member is called by the others and by itself.
 fn addresses(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
-    let names = [node.name.to_string(), cluster.fqdn(&node.name), "localhost".to_owned()].map(San::Dns);
-    let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
-    names.into_iter().chain([node.ip].into_iter().chain(node.ip6).chain(loopback).map(San::Ip)).collect()
+    super::names_of(cluster, node).into_iter().chain(super::loopback()).collect()
 }

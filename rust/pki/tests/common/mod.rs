@@ -11,7 +11,7 @@ use std::{
 };
 
 use machinist_model::{Cluster, NodeName, fixtures};
-use machinist_pki::{Inventory, Plan, Policy, Survey, UpdateError, update};
+use machinist_pki::{Inventory, Plan, Policy, Survey, UpdateError, table, update};
 use machinist_secrets::{Identities, generate_identity, write_private};
 use tempfile::TempDir;
 use time::{OffsetDateTime, macros::datetime};
@@ -28,8 +28,12 @@ pub struct Lab {
 impl Lab {
     /// An empty directory, and an identity outside of it.
     pub fn new() -> Self {
+        Self::of(fixtures::three_member_etcd())
+    }
+
+    /// An empty directory for another cluster.
+    pub fn of(mut cluster: Cluster) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut cluster = fixtures::three_member_etcd();
         let identity = generate_identity();
         write_private(&directory.path().join("identity.txt"), identity.secret().as_bytes()).unwrap();
         cluster.operators[0].age = Some(identity.recipient().to_owned());
@@ -39,6 +43,13 @@ impl Lab {
     /// The same with all certificates made.
     pub fn made() -> Self {
         let lab = Self::new();
+        lab.update().unwrap();
+        lab
+    }
+
+    /// Three Kubernetes control planes with stacked etcd and a worker, with all certificates made.
+    pub fn kubernetes() -> Self {
+        let lab = Self::of(fixtures::ha_kubernetes());
         lab.update().unwrap();
         lab
     }
@@ -81,7 +92,10 @@ impl Lab {
 
     /// Writes the decrypted key of a node's leaf where a program can read it.
     pub fn plaintext_key(&self, node: &str, leaf: &str) -> PathBuf {
-        let keys = self.inventory().node_keys(&name(node), &self.identities(), &self.cluster.operators).unwrap();
+        let keys = self
+            .inventory()
+            .node_keys(&table(&self.cluster), &name(node), &self.identities(), &self.cluster.operators)
+            .unwrap();
         let key = keys.into_iter().find(|key| key.leaf == leaf).unwrap();
         let path = self.scratch(&format!("{node}-{leaf}.key"));
         fs::write(&path, &*key.pem).unwrap();

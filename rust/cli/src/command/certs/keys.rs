@@ -8,7 +8,7 @@ use std::{
 };
 
 use machinist_model::{Cluster, NodeName};
-use machinist_pki::{Holder, Inventory};
+use machinist_pki::{Holder, Inventory, Table};
 use machinist_rollout::{
     deploy::KeySource,
     step::keys::{Key, file_name},
@@ -36,10 +36,17 @@ pub fn identities(global: &Global) -> Result<Identities, IdentityError> {
 /// for stay where they are.
 pub fn key_files(inventory: &Inventory, cluster: &Cluster) -> BTreeMap<NodeName, Vec<String>> {
     let mut files: BTreeMap<NodeName, Vec<String>> = BTreeMap::new();
-    for spec in &machinist_pki::table(cluster).certificates {
+    let table = machinist_pki::table(cluster);
+    for spec in &table.certificates {
         let Holder::Node(node) = &spec.holder else { continue };
         if let Some(entry) = inventory.nodes.get(node).and_then(|leaves| leaves.get(&spec.leaf)) {
             files.entry(node.clone()).or_default().push(file_name(&spec.leaf, entry.key_id.as_str()));
+        }
+    }
+    for spec in &table.key_pairs {
+        let Some(entry) = inventory.shared.get(&spec.name) else { continue };
+        for node in &spec.holders {
+            files.entry(node.clone()).or_default().push(file_name(&spec.name, entry.key_id.as_str()));
         }
     }
     files
@@ -49,6 +56,7 @@ pub fn key_files(inventory: &Inventory, cluster: &Cluster) -> BTreeMap<NodeName,
 /// not at all if nobody lacks anything.
 pub fn key_source(project: &Project, cluster: &Cluster, global: &Global) -> KeySource {
     let (directory, operators, global) = (project.directory.clone(), cluster.operators.clone(), global.clone());
+    let table = machinist_pki::table(cluster);
     let loaded: Mutex<Option<Arc<Identities>>> = Mutex::new(None);
     Arc::new(move |node, wanted| {
         let open = || -> Result<Vec<Key>, Failure> {
@@ -64,7 +72,7 @@ pub fn key_source(project: &Project, cluster: &Cluster, global: &Global) -> KeyS
                     }
                 }
             };
-            keys_of(&directory, node, &identities, &operators, wanted)
+            keys_of(&directory, &table, node, &identities, &operators, wanted)
         };
         open().map_err(|failure| {
             let hints: Vec<&str> = failure.hints.iter().map(String::as_str).collect();
@@ -76,6 +84,7 @@ pub fn key_source(project: &Project, cluster: &Cluster, global: &Global) -> KeyS
 
 fn keys_of(
     directory: &Path,
+    table: &Table,
     node: &NodeName,
     identities: &Identities,
     operators: &[machinist_model::Operator],
@@ -85,7 +94,7 @@ fn keys_of(
         |error: machinist_pki::InventoryError| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint());
     let inventory = Inventory::read(directory).map_err(failed)?;
     let mut keys = Vec::new();
-    for (leaf, entry) in inventory.nodes.get(node).into_iter().flatten() {
+    for (leaf, entry) in inventory.of_node(table, node) {
         let file = file_name(leaf, entry.key_id.as_str());
         if wanted.contains(&file) {
             let content = inventory.key(entry, identities, operators).map_err(failed)?;

@@ -1,0 +1,89 @@
+# The API server of a control plane: it talks to etcd with a certificate of its own, advertises the node's address, and
+# believes the front proxy's authority about users of extension API servers.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.kubernetes;
+  inherit (config.machinist) network;
+  inherit (import ../types.nix { inherit lib; }) isIPv6 urlHost;
+  inherit (config.machinist.keys.units.kube-apiserver) files;
+
+  url = address: "https://${urlHost address}:2379";
+  isMember = config.machinist.etcd.enable;
+  others = lib.filter (address: address != network.address) cfg.etcdMembers;
+in
+{
+  config = lib.mkIf (cfg.enable && cfg.controlPlane) {
+    services.kubernetes.apiserver = {
+      enable = true;
+      # The virtual address here would make one endpoint of all API servers.
+      advertiseAddress = network.address;
+      bindAddress = if isIPv6 network.address then "::" else "0.0.0.0";
+      securePort = cfg.port;
+      allowPrivileged = lib.mkDefault true;
+      authorizationMode = [
+        "Node"
+        "RBAC"
+      ];
+
+      etcd = {
+        # The node's own member first: etcd's client stays with the first one that answers.
+        servers = if isMember then [ (url "127.0.0.1") ] ++ map url others else map url cfg.etcdMembers;
+        caFile = files.authorities.etcd;
+        certFile = files.kube-apiserver-etcd-client.certificate;
+        keyFile = files.kube-apiserver-etcd-client.key;
+      };
+
+      tlsCertFile = files.kube-apiserver.certificate;
+      tlsKeyFile = files.kube-apiserver.key;
+      kubeletClientCertFile = files.kube-apiserver-kubelet-client.certificate;
+      kubeletClientKeyFile = files.kube-apiserver-kubelet-client.key;
+      # Names of nodes are in /etc/hosts of few.
+      preferredAddressTypes = "InternalIP,Hostname,InternalDNS,ExternalIP,ExternalDNS";
+      proxyClientCertFile = files.front-proxy-client.certificate;
+      proxyClientKeyFile = files.front-proxy-client.key;
+
+      serviceAccountKeyFile = files.service-account.public;
+      serviceAccountSigningKeyFile = files.service-account.key;
+      # NixOS' default switches an API group on that no longer exists.
+      runtimeConfig = "";
+
+      # NixOS has no options for these.
+      extraOpts = lib.concatStringsSep " " [
+        "--requestheader-client-ca-file=${files.authorities.front-proxy}"
+        "--requestheader-allowed-names=front-proxy-client"
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-"
+        "--requestheader-group-headers=X-Remote-Group"
+        "--requestheader-username-headers=X-Remote-User"
+      ];
+    };
+
+    machinist.keys.units.kube-apiserver = {
+      leaves = [
+        "front-proxy-client"
+        "kube-apiserver"
+        "kube-apiserver-etcd-client"
+        "kube-apiserver-kubelet-client"
+      ];
+      keyPairs = [ "service-account" ];
+      authorities = [
+        "etcd"
+        "front-proxy"
+      ];
+    };
+
+    assertions = [
+      {
+        assertion = config.services.kubernetes.apiserver.advertiseAddress == network.address;
+        message =
+          "services.kubernetes.apiserver.advertiseAddress of ${config.machinist.node.name} is not the node's own "
+          + "address ${network.address}: all API servers would register as one endpoint. Remove it.";
+      }
+      {
+        assertion = cfg.etcdMembers != [ ];
+        message =
+          "machinist.kubernetes.etcdMembers of ${config.machinist.node.name} is empty: give machines the role "
+          + "\"etcd\" in machines.nix and run `machinist generate`.";
+      }
+    ];
+  };
+}

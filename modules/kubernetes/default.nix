@@ -1,0 +1,17 @@
+# Kubernetes from NixOS' own components, each switched on by itself. NixOS' `roles`, `easyCerts` and addon manager are left
+# alone: they are for one control plane that makes its own certificates.
+{
+  imports = [
+    ./apiserver.nix
+    ./containerd.nix
+    ./controller-manager.nix
+    ./flannel.nix
+    ./kube-vip.nix
+    ./kubelet.nix
+    ./network.nix
+    ./options.nix
+    ./proxy.nix
+    ./scheduler.nix
+    ./unwanted.nix
+  ];
+}

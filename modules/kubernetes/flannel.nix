@@ -1,0 +1,92 @@
+# flannel of every node, with Kubernetes as its store, and the CNI configuration that pods are attached by. NixOS' own
+# services.kubernetes.flannel would open its ports to everyone and knows no hostPort.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.kubernetes;
+  inherit (config.machinist) network node;
+  inherit (import ../types.nix { inherit lib; }) isIPv6;
+  pki = import ../pki-files.nix { inherit config; };
+
+  podRanges = lib.partition isIPv6 cfg.pods;
+  backends = {
+    vxlan.Type = "vxlan";
+    host-gw.Type = "host-gw";
+    wireguard = {
+      Type = "wireguard";
+      PersistentKeepaliveInterval = 25;
+    };
+  };
+in
+{
+  config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
+    services.flannel = {
+      enable = true;
+      storageBackend = "kubernetes";
+      nodeName = node.name;
+      # By address: the default is the interface of the default route, which is another one on many machines.
+      iface = network.address;
+      publicIp = network.address;
+      network = if podRanges.wrong == [ ] then "0.0.0.0/0" else lib.head podRanges.wrong;
+      backend = backends.${cfg.overlay} or backends.vxlan;
+      extraNetworkConfig = lib.mkIf (podRanges.right != [ ]) {
+        EnableIPv4 = podRanges.wrong != [ ];
+        EnableIPv6 = true;
+        IPv6Network = lib.head podRanges.right;
+      };
+      kubeconfig = config.services.kubernetes.lib.mkKubeConfig "flannel" {
+        inherit (cfg) server;
+        caFile = pki.authority "kubernetes";
+        certFile = pki.certificate "flannel-client";
+        keyFile = pki.key "flannel-client";
+      };
+    };
+
+    services.kubernetes.kubelet.cni.configDir = pkgs.writeTextDir "10-flannel.conflist" (
+      builtins.toJSON {
+        cniVersion = "0.3.1";
+        name = "cbr0";
+        plugins = [
+          {
+            type = "flannel";
+            delegate = {
+              bridge = "cni0";
+              hairpinMode = true;
+              isDefaultGateway = true;
+            };
+          }
+          {
+            # Without it, hostPort of a pod does nothing.
+            type = "portmap";
+            capabilities.portMappings = true;
+          }
+        ];
+      }
+    );
+
+    networking.dhcpcd.denyInterfaces = [
+      "cni*"
+      "flannel*"
+      "veth*"
+    ];
+
+    machinist.keys.root = [ "flannel-client" ];
+    systemd.services.flannel = {
+      wants = [ "machinist-keys.service" ];
+      after = [ "machinist-keys.service" ];
+    };
+
+    assertions = [
+      {
+        assertion = backends ? ${cfg.overlay};
+        message =
+          "network.overlay.backend of machines.nix is \"${cfg.overlay}\", which flannel does not have: "
+          + "write ${lib.concatStringsSep ", " (lib.attrNames backends)}.";
+      }
+    ];
+  };
+}

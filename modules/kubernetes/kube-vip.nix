@@ -1,0 +1,159 @@
+# kube-vip as a static pod of every control plane: it brings the API's virtual address to a control plane whose API server is
+# well, by BGP from each of them or by ARP from an elected one. The kubelet starts it without an API server.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.kubernetes.kubeVip;
+  kubernetes = config.machinist.kubernetes;
+  inherit (kubernetes) endpoint;
+  inherit (config.machinist) network node;
+  inherit (import ../types.nix { inherit lib; }) isIPv6;
+  pki = import ../pki-files.nix { inherit config; };
+
+  # The container's own paths: it sees four files of the node and nothing else.
+  inside = "/etc/kube-vip";
+  files = {
+    "ca.pem" = pki.authority "kubernetes";
+    "client.pem" = pki.certificate "kube-vip-client";
+    "client.key" = pki.key "kube-vip-client";
+    "kubeconfig" = config.services.kubernetes.lib.mkKubeConfig "kube-vip" {
+      # localhost, not the virtual address that it is there to bring up.
+      server = kubernetes.localServer;
+      caFile = "${inside}/ca.pem";
+      certFile = "${inside}/client.pem";
+      keyFile = "${inside}/client.key";
+    };
+  };
+  volume = lib.replaceStrings [ "." ] [ "-" ];
+
+  common = {
+    address = endpoint.address;
+    port = toString endpoint.port;
+    # `vip_cidr` of older versions and of most examples is ignored.
+    vip_subnet = if isIPv6 endpoint.address then "128" else "32";
+    cp_enable = "true";
+    cp_namespace = "kube-system";
+    svc_enable = "false";
+    k8s_config_file = "${inside}/kubeconfig";
+    prometheus_server = "127.0.0.1:2112";
+  };
+
+  modes = {
+    # No election: every control plane announces, and the Router spreads over them. Nobody listens for BGP: kube-vip dials.
+    bgp = {
+      vip_arp = "false";
+      bgp_enable = "true";
+      vip_interface = "lo";
+      # Each node its own: two with one identifier cannot both be the Router's neighbors.
+      bgp_routerid = network.address;
+      bgp_as = toString endpoint.vip.nodeAs;
+      bgp_peers = "${
+        if isIPv6 endpoint.vip.router then "[${endpoint.vip.router}]" else endpoint.vip.router
+      }:${toString endpoint.vip.routerAs}::false";
+      # A node that vanishes is noticed after four seconds; one whose API server is not well withdraws after three.
+      bgp_keepalive_interval = "1";
+      bgp_hold_time = "4";
+      control_plane_health_check_address = "https://localhost:${toString endpoint.port}/livez";
+      control_plane_health_check_ca_path = "${inside}/ca.pem";
+      control_plane_health_check_period_seconds = "1";
+      control_plane_health_check_timeout_seconds = "1";
+      control_plane_health_check_failure_threshold = "3";
+    };
+    arp = {
+      vip_arp = "true";
+      vip_leaderelection = "true";
+      vip_leasename = "plndr-cp-lock";
+      vip_leaseduration = "5";
+      vip_renewdeadline = "3";
+      vip_retryperiod = "1";
+    }
+    // lib.optionalAttrs (network.interface != null) { vip_interface = network.interface; };
+  };
+
+  env = lib.mapAttrsToList (name: value: { inherit name value; }) (common // modes.${endpoint.vip.mode});
+in
+{
+  options.machinist.kubernetes.kubeVip = {
+    enable = lib.mkOption {
+      type = lib.types.bool;
+      default = endpoint != null && endpoint.vip != null && kubernetes.nodeComponents;
+      defaultText = lib.literalExpression "whether the node is a control plane with a virtual address";
+      description = "Whether kube-vip runs on this node.";
+    };
+
+    image = lib.mkOption {
+      type = lib.types.str;
+      # The first that takes a kubeconfig of another place, and that announces nothing before the API server is well.
+      default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
+      description = ''
+        Image of kube-vip. Where nodes reach no registry, put an image of this name into
+        {option}`services.kubernetes.kubelet.seedDockerImages`.
+      '';
+    };
+  };
+
+  config = lib.mkIf (kubernetes.enable && kubernetes.controlPlane && cfg.enable) {
+    services.kubernetes.kubelet.manifests.kube-vip = {
+      apiVersion = "v1";
+      kind = "Pod";
+      metadata = {
+        name = "kube-vip";
+        namespace = "kube-system";
+      };
+      spec = {
+        hostNetwork = true;
+        priorityClassName = "system-node-critical";
+        containers = [
+          {
+            name = "kube-vip";
+            inherit (cfg) image;
+            imagePullPolicy = "IfNotPresent";
+            args = [ "manager" ];
+            env = env ++ [
+              {
+                name = "vip_nodename";
+                valueFrom.fieldRef.fieldPath = "spec.nodeName";
+              }
+            ];
+            securityContext.capabilities = {
+              add = [
+                "NET_ADMIN"
+                "NET_RAW"
+              ];
+              drop = [ "ALL" ];
+            };
+            volumeMounts = lib.mapAttrsToList (name: _: {
+              name = volume name;
+              mountPath = "${inside}/${name}";
+              readOnly = true;
+            }) files;
+          }
+        ];
+        # With the type, a file that is missing is an error. Without, it becomes an empty directory.
+        volumes = lib.mapAttrsToList (name: path: {
+          name = volume name;
+          hostPath = {
+            path = "${path}";
+            type = "File";
+          };
+        }) files;
+      };
+    };
+
+    machinist.keys.root = [ "kube-vip-client" ];
+
+    assertions = [
+      {
+        assertion = kubernetes.nodeComponents;
+        message =
+          "machinist.kubernetes.kubeVip.enable is true on ${node.name}, which has no kubelet to run it: set "
+          + "machinist.kubernetes.nodeComponents, or remove it.";
+      }
+      {
+        assertion = endpoint != null && endpoint.vip != null;
+        message =
+          "machinist.kubernetes.kubeVip.enable is true on ${node.name}, but there is no virtual address: write "
+          + "kubeMaster in machines.nix and run `machinist generate`, or remove it.";
+      }
+    ];
+  };
+}

@@ -1,0 +1,72 @@
+# The kubelet of every node, known by the node's name and no other: the Node authorizer gives rights by that name.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.kubernetes;
+  inherit (config.machinist) network node;
+  pki = import ../pki-files.nix { inherit config; };
+
+  taint =
+    text:
+    let
+      parts = builtins.match "([^=:]+)(=([^=:]*))?:(.*)" text;
+      value = lib.elemAt parts 2;
+      effect = lib.elemAt parts 3;
+      key = lib.head parts;
+    in
+    # A key may be there once an effect.
+    lib.nameValuePair "${key}:${effect}" {
+      inherit key effect;
+      value = if value == null then "" else value;
+    };
+in
+{
+  config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
+    services.kubernetes.kubelet = {
+      enable = true;
+      # NixOS takes the name with its domain here, and the short one for kube-proxy.
+      hostname = node.name;
+      nodeIp = network.address;
+      clusterDns = [ cfg.dns ];
+      clusterDomain = cfg.clusterDomain;
+      kubeconfig = {
+        inherit (cfg) server;
+        certFile = pki.certificate "kubelet-client";
+        keyFile = pki.key "kubelet-client";
+      };
+      # Without them the kubelet signs for itself, and the API server refuses it: no logs, no exec.
+      tlsCertFile = pki.certificate "kubelet";
+      tlsKeyFile = pki.key "kubelet";
+      taints = lib.listToAttrs (map taint cfg.taints);
+    };
+
+    # Read in place: a unit with credentials may get a mount namespace of its own, and the kubelet's mounts must be seen by
+    # the container runtime.
+    machinist.keys.root = [
+      "kubelet"
+      "kubelet-client"
+    ];
+    systemd.services.kubelet = {
+      wants = [ "machinist-keys.service" ];
+      after = [ "machinist-keys.service" ];
+    };
+
+    assertions = [
+      {
+        assertion =
+          config.services.kubernetes.kubelet.hostname == node.name
+          && config.services.kubernetes.proxy.hostname == node.name
+          && config.services.flannel.nodeName == node.name;
+        message =
+          "services.kubernetes.kubelet.hostname, services.kubernetes.proxy.hostname and services.flannel.nodeName of "
+          + "${node.name} must all be the node's name, which its certificate has. Remove what sets another.";
+      }
+      {
+        assertion =
+          config.swapDevices == [ ] || config.services.kubernetes.kubelet.extraConfig.failSwapOn or true == false;
+        message =
+          "${node.name} has swap, with which the kubelet does not start: remove swapDevices, or set "
+          + "services.kubernetes.kubelet.extraConfig.failSwapOn = false.";
+      }
+    ];
+  };
+}

@@ -1,0 +1,180 @@
+//! What a node of Kubernetes is told.
+
+use machinist_model::{Cluster, Node, OverlayBackend, Role, Vip, defaults};
+
+use crate::nix::{Attributes, Value, set};
+
+/// Returns `machinist.kubernetes` of the node.
+pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
+    let network = &cluster.network;
+    let planes = cluster.with_role(Role::ControlPlane).map(|node| (node.name.to_string(), node.ip.to_string().into()));
+    let mut facts = set([
+        ("clusterDomain", defaults::CLUSTER_DOMAIN.into()),
+        ("controlPlane", node.roles.contains(&Role::ControlPlane).into()),
+        ("controlPlanes", Value::Set(planes.collect())),
+        ("enable", true.into()),
+        ("overlay", backend(network.overlay.as_ref().map(|overlay| overlay.backend)).into()),
+        ("pods", texts(&network.pods)),
+        ("services", texts(&network.services)),
+    ]);
+    if let Some(dns) = network.dns {
+        facts.insert("dns".to_owned(), dns.to_string().into());
+    }
+    let taints = taints(node);
+    if !taints.is_empty() {
+        facts.insert("taints".to_owned(), taints.into_iter().collect());
+    }
+    if node.roles.contains(&Role::ControlPlane) {
+        let members = cluster.etcd_members().map(|node| node.ip.to_string());
+        facts.insert("etcdMembers".to_owned(), members.collect());
+    }
+    if let Some(endpoint) = &cluster.kube_master {
+        let mut text = set([
+            ("address", endpoint.ip.to_string().into()),
+            ("name", endpoint.name.as_str().into()),
+            ("port", endpoint.port.into()),
+        ]);
+        if node.roles.contains(&Role::ControlPlane) {
+            text.insert("vip".to_owned(), vip(cluster, &endpoint.vip).into());
+        }
+        facts.insert("endpoint".to_owned(), text.into());
+    }
+    facts
+}
+
+fn vip(cluster: &Cluster, vip: &Vip) -> Attributes {
+    match vip {
+        Vip::Arp => set([("mode", "arp".into())]),
+        Vip::Bgp { gateway, node_as, router_as } => {
+            let mut facts = set([
+                ("mode", "bgp".into()),
+                ("nodeAs", Value::Int((*node_as).into())),
+                ("routerAs", Value::Int((*router_as).into())),
+            ]);
+            if let Some(router) = cluster.nodes.get(gateway) {
+                facts.insert("router".to_owned(), router.ip.to_string().into());
+            }
+            facts
+        }
+    }
+}
+
+/// The taints of machines.nix; and a control plane that is no worker takes no pods but those that say so.
+fn taints(node: &Node) -> Vec<String> {
+    let own = "node-role.kubernetes.io/control-plane=:NoSchedule";
+    let runs_pods = [Role::Ingress, Role::Worker].iter().any(|role| node.roles.contains(role));
+    let is_reserved = node.roles.contains(&Role::ControlPlane) && !runs_pods;
+    let own = (is_reserved && !node.taints.iter().any(|taint| taint == own)).then(|| own.to_owned());
+    node.taints.iter().cloned().chain(own).collect()
+}
+
+const fn backend(backend: Option<OverlayBackend>) -> &'static str {
+    match backend {
+        None | Some(OverlayBackend::Vxlan) => "vxlan",
+        Some(OverlayBackend::Wireguard) => "wireguard",
+        Some(OverlayBackend::HostGw) => "host-gw",
+        Some(OverlayBackend::Tinc) => "tinc",
+    }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Value {
+    items.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use expect_test::{Expect, expect};
+    use machinist_model::{Cluster, NodeName, Role, fixtures};
+
+    use super::facts;
+    use crate::nix;
+
+    #[track_caller]
+    fn check(cluster: &Cluster, node: &str, expect: Expect) {
+        let node = &cluster.nodes[&NodeName::parse(node).unwrap()];
+        expect.assert_eq(&nix::file("", &facts(cluster, node).into()).unwrap());
+    }
+
+    #[test]
+    fn a_control_plane_knows_etcd_and_the_router() {
+        check(
+            &fixtures::ha_kubernetes(),
+            "cp1",
+            expect![[r#"
+            {
+              clusterDomain = "cluster.local";
+              controlPlane = true;
+              controlPlanes = {
+                cp1 = "10.13.13.2";
+                cp2 = "10.13.13.3";
+                cp3 = "10.13.13.4";
+              };
+              dns = "10.96.0.10";
+              enable = true;
+              endpoint = {
+                address = "10.13.100.1";
+                name = "kubernetes";
+                port = 6443;
+                vip = {
+                  mode = "bgp";
+                  nodeAs = 64512;
+                  router = "10.13.13.1";
+                  routerAs = 64513;
+                };
+              };
+              etcdMembers = [
+                "10.13.13.2"
+                "10.13.13.3"
+                "10.13.13.4"
+              ];
+              overlay = "vxlan";
+              pods = [ "10.42.0.0/16" ];
+              services = [ "10.96.0.0/16" ];
+            }
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_worker_knows_neither() {
+        check(
+            &fixtures::ha_kubernetes(),
+            "w1",
+            expect![[r#"
+            {
+              clusterDomain = "cluster.local";
+              controlPlane = false;
+              controlPlanes = {
+                cp1 = "10.13.13.2";
+                cp2 = "10.13.13.3";
+                cp3 = "10.13.13.4";
+              };
+              dns = "10.96.0.10";
+              enable = true;
+              endpoint = {
+                address = "10.13.100.1";
+                name = "kubernetes";
+                port = 6443;
+              };
+              overlay = "vxlan";
+              pods = [ "10.42.0.0/16" ];
+              services = [ "10.96.0.0/16" ];
+            }
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_control_plane_that_runs_no_pods_is_tainted_once() {
+        let mut cluster = fixtures::ha_kubernetes();
+        let node = cluster.nodes.get_mut("cp1").unwrap();
+        node.roles.remove(&Role::Worker);
+        assert_eq!(super::taints(node), ["node-role.kubernetes.io/control-plane=:NoSchedule"]);
+        node.taints = vec!["node-role.kubernetes.io/control-plane=:NoSchedule".to_owned()];
+        assert_eq!(super::taints(node).len(), 1);
+        node.roles.insert(Role::Ingress);
+        node.taints.clear();
+        assert!(super::taints(node).is_empty());
+    }
+}

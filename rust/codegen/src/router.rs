@@ -1,0 +1,339 @@
+//! The Router's side of BGP, for a Router that machinist does not deploy: it takes the virtual address of the API from the
+//! control planes, and nothing else, and tells them nothing.
+
+use std::{fmt::Write as _, net::IpAddr, str::FromStr};
+
+use machinist_model::{Cluster, Role, Vip};
+use thiserror::Error;
+
+/// Seconds between messages, and until a silent neighbor counts as gone: what kube-vip is told too.
+const TIMERS: (u8, u8) = (1, 4);
+
+/// The language of the Router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// FRRouting, as for `vtysh`.
+    Frr,
+    /// BIRD 2 and newer, to be included in `bird.conf`.
+    Bird,
+    /// VyOS 1.4 and newer, in configuration mode.
+    Vyos,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "frr" => Ok(Self::Frr),
+            "bird" => Ok(Self::Bird),
+            "vyos" => Ok(Self::Vyos),
+            _ => Err("write frr, bird or vyos".to_owned()),
+        }
+    }
+}
+
+/// Why there is nothing to configure.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum RouterError {
+    /// Nothing is announced by BGP.
+    #[error("kubeMaster of machines.nix announces nothing by BGP")]
+    NoBgp,
+    /// The virtual address and the nodes are of different address families.
+    #[error("the virtual address {vip} and the Router {router} are of different address families")]
+    Family {
+        /// The virtual address.
+        vip: IpAddr,
+        /// The Router's address.
+        router: IpAddr,
+    },
+}
+
+impl RouterError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoBgp => "write kubeMaster.mode = \"bgp\" with `gateway` and `as`; by ARP a Router has nothing to do",
+            Self::Family { .. } => "write kubeMaster.ip of the family of network.nodes",
+        }
+    }
+}
+
+/// What all languages say.
+struct Session<'a> {
+    router: IpAddr,
+    router_as: u32,
+    node_as: u32,
+    vip: IpAddr,
+    prefix: String,
+    nodes: Vec<(&'a str, IpAddr)>,
+}
+
+/// Returns the configuration, ending with a newline.
+///
+/// # Errors
+/// Nothing is announced by BGP, or not in the nodes' address family.
+pub fn config(cluster: &Cluster, format: Format) -> Result<String, RouterError> {
+    let endpoint = cluster.kube_master.as_ref().ok_or(RouterError::NoBgp)?;
+    let Vip::Bgp { gateway, node_as, router_as } = &endpoint.vip else { return Err(RouterError::NoBgp) };
+    let router = cluster.nodes.get(gateway).ok_or(RouterError::NoBgp)?.ip;
+    if router.is_ipv4() != endpoint.ip.is_ipv4() {
+        return Err(RouterError::Family { vip: endpoint.ip, router });
+    }
+    let session = Session {
+        router,
+        router_as: *router_as,
+        node_as: *node_as,
+        vip: endpoint.ip,
+        prefix: format!("{}/{}", endpoint.ip, if endpoint.ip.is_ipv4() { 32 } else { 128 }),
+        nodes: cluster.with_role(Role::ControlPlane).map(|node| (node.name.as_str(), node.ip)).collect(),
+    };
+    let mut text = String::new();
+    // Formatting into a String cannot fail.
+    let _infallible = match format {
+        Format::Frr => session.frr(&mut text),
+        Format::Bird => session.bird(&mut text),
+        Format::Vyos => session.vyos(&mut text),
+    };
+    Ok(text)
+}
+
+impl Session<'_> {
+    const fn is_ipv4(&self) -> bool {
+        self.vip.is_ipv4()
+    }
+
+    /// Within one AS it is another kind of session.
+    const fn kind(&self) -> &'static str {
+        if self.node_as == self.router_as { "ibgp" } else { "ebgp" }
+    }
+
+    fn frr(&self, text: &mut String) -> std::fmt::Result {
+        let (ip, family) = if self.is_ipv4() { ("ip", "ipv4") } else { ("ipv6", "ipv6") };
+        let ibgp = if self.kind() == "ibgp" { " ibgp" } else { "" };
+        let (keepalive, hold) = TIMERS;
+        writeln!(
+            text,
+            "! The API's virtual address {}, from the control planes. Made by `machinist router-config`.",
+            self.vip
+        )?;
+        writeln!(text, "{ip} prefix-list MACHINIST-VIP seq 10 permit {}", self.prefix)?;
+        writeln!(text, "!\nroute-map MACHINIST-IN permit 10\n match {ip} address prefix-list MACHINIST-VIP\nexit")?;
+        writeln!(text, "!\nroute-map MACHINIST-OUT deny 10\nexit")?;
+        writeln!(text, "!\nrouter bgp {}", self.router_as)?;
+        if self.is_ipv4() {
+            writeln!(text, " bgp router-id {}", self.router)?;
+        }
+        writeln!(text, " bgp bestpath as-path multipath-relax")?;
+        writeln!(text, " neighbor MACHINIST peer-group\n neighbor MACHINIST remote-as {}", self.node_as)?;
+        writeln!(text, " neighbor MACHINIST passive\n neighbor MACHINIST timers {keepalive} {hold}")?;
+        for (name, ip) in &self.nodes {
+            writeln!(text, " neighbor {ip} peer-group MACHINIST\n neighbor {ip} description {name}")?;
+        }
+        writeln!(text, " !\n address-family {family} unicast\n  neighbor MACHINIST activate")?;
+        writeln!(
+            text,
+            "  neighbor MACHINIST route-map MACHINIST-IN in\n  neighbor MACHINIST route-map MACHINIST-OUT out"
+        )?;
+        writeln!(text, "  maximum-paths{ibgp} {}\n exit-address-family\nexit", self.nodes.len())
+    }
+
+    fn bird(&self, text: &mut String) -> std::fmt::Result {
+        let channel = if self.is_ipv4() { "ipv4" } else { "ipv6" };
+        let (keepalive, hold) = TIMERS;
+        writeln!(
+            text,
+            "# The API's virtual address {}, from the control planes. Made by `machinist router-config`.",
+            self.vip
+        )?;
+        writeln!(text, "# Write `merge paths on;` into your kernel protocol, so that all control planes get traffic.")?;
+        writeln!(text, "filter machinist_vip {{\n  if net = {} then accept;\n  reject;\n}}\n", self.prefix)?;
+        writeln!(text, "template bgp machinist {{\n  local {} as {};\n  passive;", self.router, self.router_as)?;
+        writeln!(text, "  keepalive time {keepalive};\n  hold time {hold};")?;
+        writeln!(text, "  {channel} {{\n    import filter machinist_vip;\n    export none;\n  }};\n}}")?;
+        for (name, ip) in &self.nodes {
+            // A symbol has no hyphen, and a node's name no underscore.
+            let symbol = name.replace('-', "_");
+            writeln!(text, "\nprotocol bgp machinist_{symbol} from machinist {{")?;
+            writeln!(text, "  neighbor {ip} as {};\n}}", self.node_as)?;
+        }
+        Ok(())
+    }
+
+    fn vyos(&self, text: &mut String) -> std::fmt::Result {
+        let (list, ip, family) = if self.is_ipv4() {
+            ("prefix-list", "ip", "ipv4-unicast")
+        } else {
+            ("prefix-list6", "ipv6", "ipv6-unicast")
+        };
+        let (keepalive, hold) = TIMERS;
+        let mut set = |rest: &str| writeln!(text, "set {rest}");
+        set(&format!("policy {list} MACHINIST-VIP rule 10 action permit"))?;
+        set(&format!("policy {list} MACHINIST-VIP rule 10 prefix {}", self.prefix))?;
+        set("policy route-map MACHINIST-IN rule 10 action permit")?;
+        set(&format!("policy route-map MACHINIST-IN rule 10 match {ip} address prefix-list MACHINIST-VIP"))?;
+        set("policy route-map MACHINIST-OUT rule 10 action deny")?;
+        set(&format!("protocols bgp system-as {}", self.router_as))?;
+        set("protocols bgp parameters bestpath as-path multipath-relax")?;
+        if self.is_ipv4() {
+            set(&format!("protocols bgp parameters router-id {}", self.router))?;
+        }
+        set(&format!("protocols bgp address-family {family} maximum-paths {} {}", self.kind(), self.nodes.len()))?;
+        set(&format!("protocols bgp peer-group MACHINIST remote-as {}", self.node_as))?;
+        set("protocols bgp peer-group MACHINIST passive")?;
+        for (direction, map) in [("import", "IN"), ("export", "OUT")] {
+            let group = "protocols bgp peer-group MACHINIST";
+            set(&format!("{group} address-family {family} route-map {direction} MACHINIST-{map}"))?;
+        }
+        for (name, ip) in &self.nodes {
+            set(&format!("protocols bgp neighbor {ip} peer-group MACHINIST"))?;
+            set(&format!("protocols bgp neighbor {ip} description {name}"))?;
+            set(&format!("protocols bgp neighbor {ip} timers keepalive {keepalive}"))?;
+            set(&format!("protocols bgp neighbor {ip} timers holdtime {hold}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use expect_test::{Expect, expect};
+    use machinist_model::{Vip, fixtures};
+
+    use super::{Format, RouterError, config};
+
+    #[track_caller]
+    fn check(format: Format, expect: Expect) {
+        expect.assert_eq(&config(&fixtures::ha_kubernetes(), format).unwrap());
+    }
+
+    #[test]
+    fn frr_takes_the_address_from_every_control_plane() {
+        check(
+            Format::Frr,
+            expect![[r#"
+            ! The API's virtual address 10.13.100.1, from the control planes. Made by `machinist router-config`.
+            ip prefix-list MACHINIST-VIP seq 10 permit 10.13.100.1/32
+            !
+            route-map MACHINIST-IN permit 10
+             match ip address prefix-list MACHINIST-VIP
+            exit
+            !
+            route-map MACHINIST-OUT deny 10
+            exit
+            !
+            router bgp 64513
+             bgp router-id 10.13.13.1
+             bgp bestpath as-path multipath-relax
+             neighbor MACHINIST peer-group
+             neighbor MACHINIST remote-as 64512
+             neighbor MACHINIST passive
+             neighbor MACHINIST timers 1 4
+             neighbor 10.13.13.2 peer-group MACHINIST
+             neighbor 10.13.13.2 description cp1
+             neighbor 10.13.13.3 peer-group MACHINIST
+             neighbor 10.13.13.3 description cp2
+             neighbor 10.13.13.4 peer-group MACHINIST
+             neighbor 10.13.13.4 description cp3
+             !
+             address-family ipv4 unicast
+              neighbor MACHINIST activate
+              neighbor MACHINIST route-map MACHINIST-IN in
+              neighbor MACHINIST route-map MACHINIST-OUT out
+              maximum-paths 3
+             exit-address-family
+            exit
+        "#]],
+        );
+    }
+
+    #[test]
+    fn bird_takes_the_address_from_every_control_plane() {
+        check(
+            Format::Bird,
+            expect![[r#"
+            # The API's virtual address 10.13.100.1, from the control planes. Made by `machinist router-config`.
+            # Write `merge paths on;` into your kernel protocol, so that all control planes get traffic.
+            filter machinist_vip {
+              if net = 10.13.100.1/32 then accept;
+              reject;
+            }
+
+            template bgp machinist {
+              local 10.13.13.1 as 64513;
+              passive;
+              keepalive time 1;
+              hold time 4;
+              ipv4 {
+                import filter machinist_vip;
+                export none;
+              };
+            }
+
+            protocol bgp machinist_cp1 from machinist {
+              neighbor 10.13.13.2 as 64512;
+            }
+
+            protocol bgp machinist_cp2 from machinist {
+              neighbor 10.13.13.3 as 64512;
+            }
+
+            protocol bgp machinist_cp3 from machinist {
+              neighbor 10.13.13.4 as 64512;
+            }
+        "#]],
+        );
+    }
+
+    #[test]
+    fn vyos_takes_the_address_from_every_control_plane() {
+        check(
+            Format::Vyos,
+            expect![[r#"
+            set policy prefix-list MACHINIST-VIP rule 10 action permit
+            set policy prefix-list MACHINIST-VIP rule 10 prefix 10.13.100.1/32
+            set policy route-map MACHINIST-IN rule 10 action permit
+            set policy route-map MACHINIST-IN rule 10 match ip address prefix-list MACHINIST-VIP
+            set policy route-map MACHINIST-OUT rule 10 action deny
+            set protocols bgp system-as 64513
+            set protocols bgp parameters bestpath as-path multipath-relax
+            set protocols bgp parameters router-id 10.13.13.1
+            set protocols bgp address-family ipv4-unicast maximum-paths ebgp 3
+            set protocols bgp peer-group MACHINIST remote-as 64512
+            set protocols bgp peer-group MACHINIST passive
+            set protocols bgp peer-group MACHINIST address-family ipv4-unicast route-map import MACHINIST-IN
+            set protocols bgp peer-group MACHINIST address-family ipv4-unicast route-map export MACHINIST-OUT
+            set protocols bgp neighbor 10.13.13.2 peer-group MACHINIST
+            set protocols bgp neighbor 10.13.13.2 description cp1
+            set protocols bgp neighbor 10.13.13.2 timers keepalive 1
+            set protocols bgp neighbor 10.13.13.2 timers holdtime 4
+            set protocols bgp neighbor 10.13.13.3 peer-group MACHINIST
+            set protocols bgp neighbor 10.13.13.3 description cp2
+            set protocols bgp neighbor 10.13.13.3 timers keepalive 1
+            set protocols bgp neighbor 10.13.13.3 timers holdtime 4
+            set protocols bgp neighbor 10.13.13.4 peer-group MACHINIST
+            set protocols bgp neighbor 10.13.13.4 description cp3
+            set protocols bgp neighbor 10.13.13.4 timers keepalive 1
+            set protocols bgp neighbor 10.13.13.4 timers holdtime 4
+        "#]],
+        );
+    }
+
+    #[test]
+    fn without_bgp_there_is_nothing_to_configure() {
+        let mut cluster = fixtures::ha_kubernetes();
+        cluster.kube_master.as_mut().unwrap().vip = Vip::Arp;
+        assert_eq!(config(&cluster, Format::Frr), Err(RouterError::NoBgp));
+        cluster.kube_master = None;
+        assert_eq!(config(&cluster, Format::Bird), Err(RouterError::NoBgp));
+    }
+
+    #[test]
+    fn an_address_of_another_family_is_refused() {
+        let mut cluster = fixtures::ha_kubernetes();
+        cluster.kube_master.as_mut().unwrap().ip = "fd00::1".parse().unwrap();
+        assert!(matches!(config(&cluster, Format::Frr), Err(RouterError::Family { .. })));
+    }
+}

@@ -1,0 +1,28 @@
+//! Key pairs that nodes share are made once. What one signed is refused by whoever gets another.
+
+use super::{Problem, Reason, Step};
+use crate::{KeyPairSpec, Tree};
+
+pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree) -> (Step, Option<Problem>) {
+    let (public, key) = (&spec.files.certificate, &spec.files.key);
+    let refuse = |subject: &std::path::Path, what: String| {
+        let hint = "restore both halves from version control; to begin with a new pair, move what is left away: every \
+                    token of a service account that exists is refused then, and all control planes have to be deployed \
+                    together"
+            .to_owned();
+        (Step::Refuse, Some(Problem { subject: subject.display().to_string(), what, hint }))
+    };
+    let (found_public, found_key) = (tree.get(public), tree.get(key));
+    match (found_public, tree.public_key(public), found_key, tree.key(key)) {
+        (None, _, None, _) => (Step::Issue(vec![Reason::Missing]), None),
+        (_, Some(public), _, Some(Some(of_key))) if public != of_key => {
+            refuse(key, format!("the private key is of {of_key}, the public one is {public}"))
+        }
+        (_, Some(_), _, Some(_)) => (Step::Keep, None),
+        // What a first run leaves that was cut off. The public half follows from the private one.
+        (None, _, _, Some(_)) => (Step::Issue(vec![Reason::NoPublicHalf]), None),
+        (_, _, None, _) => refuse(key, "the private half of the key pair is missing".to_owned()),
+        // Corrupt, which is a problem of its own.
+        _ => (Step::Refuse, None),
+    }
+}

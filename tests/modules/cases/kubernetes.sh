@@ -1,0 +1,207 @@
+# services.kubernetes on control planes and workers. Where a test is about a trap of NixOS' own modules or of the project that
+# this one follows, its sentence says what would go wrong.
+
+equal "the API server gets these flags and no others" \
+  '.kubernetes.nodes.cp1.flags["kube-apiserver"] | map(gsub("/nix/store/[a-z0-9]{32}-"; "/store/"))' '[
+    "--allow-privileged=true",
+    "--authorization-mode=Node,RBAC",
+    "--bind-address=0.0.0.0",
+    "--advertise-address=10.13.13.2",
+    "--client-ca-file=/store/kubernetes-ca.pem",
+    "--disable-admission-plugins=",
+    "--enable-admission-plugins=NamespaceLifecycle,LimitRanger,ServiceAccount,ResourceQuota,DefaultStorageClass,DefaultTolerationSeconds,NodeRestriction",
+    "--etcd-servers=https://127.0.0.1:2379,https://10.13.13.3:2379,https://10.13.13.4:2379",
+    "--etcd-cafile=/store/etcd-ca.pem",
+    "--etcd-certfile=/store/kube-apiserver-etcd-client.pem",
+    "--etcd-keyfile=/run/credentials/kube-apiserver.service/kube-apiserver-etcd-client.key",
+    "--kubelet-certificate-authority=/store/kubernetes-ca.pem",
+    "--kubelet-client-certificate=/store/kube-apiserver-kubelet-client.pem",
+    "--kubelet-client-key=/run/credentials/kube-apiserver.service/kube-apiserver-kubelet-client.key",
+    "--kubelet-preferred-address-types=InternalIP,Hostname,InternalDNS,ExternalIP,ExternalDNS",
+    "--proxy-client-cert-file=/store/front-proxy-client.pem",
+    "--proxy-client-key-file=/run/credentials/kube-apiserver.service/front-proxy-client.key",
+    "--secure-port=6443",
+    "--api-audiences=api,https://kubernetes.default.svc",
+    "--service-account-issuer=https://kubernetes.default.svc",
+    "--service-account-signing-key-file=/run/credentials/kube-apiserver.service/service-account.key",
+    "--service-account-key-file=/store/service-account.pub",
+    "--service-cluster-ip-range=10.96.0.0/16",
+    "--storage-backend=etcd3",
+    "--tls-cert-file=/store/kube-apiserver.pem",
+    "--tls-private-key-file=/run/credentials/kube-apiserver.service/kube-apiserver.key",
+    "--requestheader-client-ca-file=/store/front-proxy-ca.pem",
+    "--requestheader-allowed-names=front-proxy-client",
+    "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+    "--requestheader-group-headers=X-Remote-Group",
+    "--requestheader-username-headers=X-Remote-User"
+  ]'
+equal "the controller manager gets these flags and no others" \
+  '.kubernetes.nodes.cp1.flags["kube-controller-manager"] | map(gsub("/nix/store/[a-z0-9]{32}-"; "/store/"))' '[
+    "--allocate-node-cidrs=true",
+    "--bind-address=127.0.0.1",
+    "--cluster-cidr=10.42.0.0/16",
+    "--kubeconfig=/store/kube-controller-manager-kubeconfig",
+    "--leader-elect=true",
+    "--root-ca-file=/store/kubernetes-ca.pem",
+    "--secure-port=10257",
+    "--service-account-private-key-file=/run/credentials/kube-controller-manager.service/service-account.key",
+    "--tls-cert-file=/store/kube-controller-manager.pem",
+    "--tls-private-key-file=/run/credentials/kube-controller-manager.service/kube-controller-manager.key",
+    "--use-service-account-credentials",
+    "--service-cluster-ip-range=10.96.0.0/16"
+  ]'
+equal "the scheduler gets these flags and no others" \
+  '.kubernetes.nodes.cp1.flags["kube-scheduler"] | map(gsub("/nix/store/[a-z0-9]{32}-"; "/store/"))' '[
+    "--bind-address=127.0.0.1",
+    "--kubeconfig=/store/kube-scheduler-kubeconfig",
+    "--leader-elect=true",
+    "--secure-port=10259"
+  ]'
+equal "a worker runs the kubelet, kube-proxy and flannel" .kubernetes.nodes.w1.units '["flannel", "kube-proxy", "kubelet"]'
+check "every node is without failed assertions and warnings" '[.kubernetes.nodes[] | .failed + .warnings] | flatten == []' '[.kubernetes.nodes[] | .failed + .warnings]'
+
+# Traps of NixOS' modules.
+only "roles, which would set up an etcd and certificates of NixOS' own, are refused" .kubernetes.refused.roles services.kubernetes.roles "cp1" "remove it"
+only "easyCerts, which knows one control plane only, is refused" .kubernetes.refused.easyCerts services.kubernetes.easyCerts "cp1"
+only "the addon manager, which has no kubeconfig without easyCerts, is refused" .kubernetes.refused.addonManager services.kubernetes.addonManager.enable
+only "NixOS' CoreDNS, whose objects nobody would apply, is refused" .kubernetes.refused.dns services.kubernetes.addons.dns.enable
+only "NixOS' flannel, open to everyone and without hostPort, is refused" .kubernetes.refused.ownFlannel services.kubernetes.flannel.enable
+check "the API server trusts etcd's authority for etcd, not Kubernetes' as by default" '
+  .kubernetes.nodes.cp1.flags["kube-apiserver"] | map(select(test("^--etcd-cafile=.*-etcd-ca.pem$"))) | length == 1'
+check "a stacked member is the cluster's, not the single one that the API server's module presets" '
+  .kubernetes.nodes.cp1.etcd
+  | .name == "cp1" and (.initialCluster | contains(["cp1=https://10.13.13.2:2380"])) and .listenClientUrls[0] == "https://10.13.13.2:2379"' .kubernetes.nodes.cp1.etcd
+only "an API server that advertises the virtual address would be one endpoint for all: refused" .kubernetes.refused.advertised advertiseAddress 10.13.13.2
+check "nodes find the API at the virtual address with its port, which the default leaves out" '
+  .kubernetes.nodes.w1.apiserverAddress == "https://10.13.100.1:6443"'
+check "the service range is set on workers too, and the pods' name server is in it" '
+  .kubernetes.nodes.w1 | .serviceRange == "10.96.0.0/16" and .kubelet.clusterDns == ["10.96.0.10"]' .kubernetes.nodes.w1.kubelet
+only "another service range than the certificates' is refused" .kubernetes.refused.range serviceClusterIpRange network.services
+check "NixOS' ranges, which collide with common networks, are nowhere" '
+  [.kubernetes.nodes[].flags[][] | select(test("10[.][01][.]0[.]0/"))] == []'
+check "kubelet, kube-proxy and flannel go by the node's name whatever the domain, as its certificate does" '
+  [.kubernetes.nodes.cp1.names, .kubernetes.variants.domain.names] | flatten | unique == ["cp1"]' .kubernetes.variants.domain.names
+only "another name for one of them is refused" .kubernetes.refused.hostname hostname "cp1"
+check "containerd restarts when the CNI configuration changes: it does not notice the link" '
+  .kubernetes.nodes.w1 | .containerdTriggers == [.cniDir] and (.cniDir | startswith("/nix/store/"))' .kubernetes.nodes.w1.containerdTriggers
+check "hostPort works: the CNI configuration has portmap" '[.kubernetes.nodes.w1.cni.plugins[].type] == ["flannel", "portmap"]'
+check "no flag is one that Kubernetes no longer has" '
+  [.kubernetes.nodes[].flags[][] | select(test("^--(pod-infra-container-image|insecure-|container-runtime=|network-plugin|runtime-config|enable-swagger|cloud-provider)"))] == []'
+check "a control plane that is no worker is tainted as such, and not unschedulable for CoreDNS too" '
+  .kubernetes.nodes.cp1.kubelet
+  | .taints == {"node-role.kubernetes.io/control-plane:NoSchedule": {key: "node-role.kubernetes.io/control-plane", value: "", effect: "NoSchedule"}}
+    and .unschedulable == false' .kubernetes.nodes.cp1.kubelet.taints
+equal "taints of machines.nix reach the kubelet, with and without a value" '.kubernetes.nodes.w1.kubelet.taints | map("\(.key)=\(.value):\(.effect)")' \
+  '["dedicated=edge:NoExecute", "gpu=:NoSchedule"]'
+check "no node labels itself node-role, which NodeRestriction forbids" '[.kubernetes.nodes[].flags[][] | select(test("node-labels"))] == []'
+check "no authority's key is on a control plane for signing requests" '
+  [.kubernetes.nodes[] | .flags[][], .credentials[][], .rootKeys[] | select(test("cluster-signing|-ca[.-].*key|^ca"))] == []'
+check "flannel keeps its leases in Kubernetes: no etcd certificate is on workers, nothing waits for etcd" '
+  .kubernetes.nodes.w1 | .flannelPreStart == "" and ([.flannel | keys[] | select(test("ETCD"))] == [])
+    and ([.pki[] | select(test("etcd"))] == []) and .etcdEnabled == false' .kubernetes.nodes.w1.flannel
+only "swap, with which no kubelet starts, is refused" .kubernetes.refused.swap swapDevices failSwapOn
+equal "unless the kubelet is told to live with it" .kubernetes.refused.swapAllowed '[]'
+only "an overlay that flannel does not have is refused" .kubernetes.refused.tinc tinc wireguard
+only "a control plane that knows no etcd is refused" .kubernetes.refused.noEtcd etcdMembers
+
+# Who talks to whom.
+check "nothing on a control plane depends on the virtual address" '
+  [.kubernetes.nodes.cp1.kubeconfigs[].clusters[0].cluster.server] | length == 5 and (unique == ["https://127.0.0.1:6443"])' \
+  '[.kubernetes.nodes.cp1.kubeconfigs[].clusters[0].cluster.server]'
+check "a worker goes by the virtual address" '
+  [.kubernetes.nodes.w1.kubeconfigs[].clusters[0].cluster.server] | length == 3 and (unique == ["https://10.13.100.1:6443"])'
+check "every kubeconfig trusts Kubernetes' authority and has a certificate of its own" '
+  [.kubernetes.nodes.cp1.kubeconfigs | to_entries[] | .value
+    | .clusters[0].cluster["certificate-authority"] as $ca | .users[0].user
+    | ($ca | test("-kubernetes-ca.pem$")) and .["client-certificate"] != null and .["client-key"] != null] | all'
+equal "the clients are the ones that they are named after" \
+  '[.kubernetes.nodes.cp1.kubeconfigs | to_entries[] | .key + ": " + (.value.users[0].user["client-certificate"] | sub("/nix/store/[a-z0-9]{32}-"; ""))]' '[
+    "controller-manager: kube-controller-manager-client.pem",
+    "flannel: flannel-client.pem",
+    "kubelet: kubelet-client.pem",
+    "proxy: kube-proxy-client.pem",
+    "scheduler: kube-scheduler-client.pem"
+  ]'
+check "a control plane without an etcd of its own asks all members" '
+  .kubernetes.variants.external
+  | .etcdEnabled == false and (.flags["kube-apiserver"] | contains(["--etcd-servers=https://10.13.13.20:2379,https://10.13.13.21:2379"]))' \
+  '.kubernetes.variants.external.flags["kube-apiserver"]'
+check "without an endpoint the first control plane is it" '.kubernetes.variants.alone.apiserverAddress == "https://10.13.13.2:6443"'
+
+equal "a control plane without the components of a node runs the others, and reads no key in place but etcd's" \
+  .kubernetes.variants.withoutPods '{
+    failed: [],
+    units: ["kube-apiserver", "kube-controller-manager", "kube-scheduler"],
+    root: ["etcd-healthcheck-client"]
+  }'
+
+# Keys.
+check "the keys of services of the user kubernetes are credentials, each of its own unit" '
+  .kubernetes.nodes.cp1.credentials
+  | (.["kube-apiserver"] | length == 5) and (.["kube-controller-manager"] | length == 3) and (.["kube-scheduler"] | length == 1)
+    and (.["kube-apiserver"] | map(test("^[a-z-]+[.]key:/var/lib/machinist/keys/[a-z-]+-[0-9a-f]{16}[.]key$")) | all)' .kubernetes.nodes.cp1.credentials
+check "the kubelet has none, and so no mount namespace that would hide its mounts from containers" '
+  [.kubernetes.nodes[].credentials | .kubelet, .["kube-proxy"], .flannel] | flatten == []'
+check "everything waits for the check of its keys" '
+  [.kubernetes.nodes[].after[] | contains(["machinist-keys.service"])] | all' '.kubernetes.nodes.cp1.after'
+equal "a worker has the certificates of a worker" .kubernetes.nodes.w1.pki '[
+    "machinist/pki/flannel-client.pem",
+    "machinist/pki/kube-proxy-client.pem",
+    "machinist/pki/kubelet-client.pem",
+    "machinist/pki/kubelet.pem",
+    "machinist/pki/kubernetes-ca.pem"
+  ]'
+check "the kubelet serves with its own certificate: otherwise there would be no logs and no exec" '
+  .kubernetes.nodes.w1.kubelet | (.tlsCertFile | test("-kubelet.pem$")) and (.tlsKeyFile | test("^/var/lib/machinist/keys/kubelet-[0-9a-f]{16}.key$"))'
+
+# Network.
+check "the kubelet is open to control planes only, and the tunnel to nodes only" '
+  .kubernetes.nodes.w1.firewall
+  | (map(select(contains("10250"))) == ["ip saddr { 10.13.13.2, 10.13.13.3, 10.13.13.4 } tcp dport 10250 accept comment \"kubelet\""])
+    and (map(select(contains("51820"))) == ["ip saddr { 10.13.13.0/24 } udp dport 51820 accept comment \"flannel-wireguard\""])' .kubernetes.nodes.w1.firewall
+check "with vxlan its port is open to nodes and WireGuard is not" '
+  .kubernetes.variants.vxlan | (.firewall | any(contains("udp dport 8472"))) and (.firewall | any(contains("51820")) | not)
+    and (.trusted | contains(["flannel.1"])) and (.kernelModules | contains(["vxlan"]))' .kubernetes.variants.vxlan.firewall
+check "the API is open where there is one, and web ports where traffic comes in" '
+  (.kubernetes.nodes.cp1.openTcp | contains([6443])) and (.kubernetes.nodes.w1.openTcp | contains([80, 443]) and (index(6443) | not))'
+check "pods reach their node" '.kubernetes.nodes.w1.trusted | contains(["cni0", "flannel-wg"])' .kubernetes.nodes.w1.trusted
+check "flannel is told the node's address: the default is the interface of the default route" '
+  .kubernetes.nodes.w1.flannel | .FLANNELD_IFACE == "10.13.13.5" and .FLANNELD_PUBLIC_IP == "10.13.13.5"'
+equal "flannel gets the pods' range and the overlay" .kubernetes.nodes.w1.flannelNet \
+  '{Network: "10.42.0.0/16", SubnetLen: 24, Backend: {Type: "wireguard", PersistentKeepaliveInterval: 25}}'
+check "dual stack reaches flannel" '.kubernetes.variants.dual.flannelNet | .Network == "10.42.0.0/16" and .IPv6Network == "fd00:42::/48" and .EnableIPv6' .kubernetes.variants.dual.flannelNet
+check "an announced address on lo is answered for by nobody on the link" '
+  .kubernetes.nodes.cp1.sysctl | .["net.ipv4.conf.all.arp_ignore"] == 1 and .["net.ipv4.conf.all.arp_announce"] == 2' .kubernetes.nodes.cp1.sysctl
+
+# The virtual address.
+vip='.kubernetes.nodes.cp1.kubelet.manifests["kube-vip"]'
+env() { # NODES-PATH: the environment of kube-vip there, without the node's name
+  printf '%s' "$1.kubelet.manifests[\"kube-vip\"].spec.containers[0].env | map(select(.value)) | from_entries"
+}
+equal "kube-vip announces by BGP from every control plane, from the node's own identifier, while its API server is well" "$(env .kubernetes.nodes.cp1)" '{
+    address: "10.13.100.1", port: "6443", vip_subnet: "32", vip_interface: "lo", vip_arp: "false",
+    cp_enable: "true", cp_namespace: "kube-system", svc_enable: "false",
+    bgp_enable: "true", bgp_routerid: "10.13.13.2", bgp_as: "64512", bgp_peers: "10.13.13.1:64513::false",
+    bgp_keepalive_interval: "1", bgp_hold_time: "4",
+    control_plane_health_check_address: "https://localhost:6443/livez",
+    control_plane_health_check_ca_path: "/etc/kube-vip/ca.pem",
+    control_plane_health_check_period_seconds: "1",
+    control_plane_health_check_timeout_seconds: "1",
+    control_plane_health_check_failure_threshold: "3",
+    k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
+  }'
+equal "by ARP one of them is elected and answers on the node's interface" "$(env .kubernetes.variants.arp)" '{
+    address: "10.13.100.1", port: "6443", vip_subnet: "32", vip_interface: "eth0", vip_arp: "true",
+    cp_enable: "true", cp_namespace: "kube-system", svc_enable: "false",
+    vip_leaderelection: "true", vip_leasename: "plndr-cp-lock", vip_leaseduration: "5", vip_renewdeadline: "3", vip_retryperiod: "1",
+    k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
+  }'
+check "a file that is missing is an error, not an empty directory, and the key stays outside of the store" "
+  $vip.spec.volumes | length == 4 and all(.hostPath.type == \"File\")
+    and ([.[].hostPath.path | select(test(\"^/var/lib/machinist/keys/kube-vip-client-[0-9a-f]{16}.key\$\"))] | length == 1)" "$vip.spec.volumes"
+check "kube-vip may change the network and nothing else" "
+  $vip.spec.containers[0].securityContext == {capabilities: {add: [\"NET_ADMIN\", \"NET_RAW\"], drop: [\"ALL\"]}}" "$vip.spec.containers[0].securityContext"
+check "no variable that kube-vip no longer has is set" "[$vip.spec.containers[0].env[].name | select(. == \"vip_cidr\" or . == \"vip_address\" or . == \"lb_port\")] == []"
+check "workers have no kube-vip" '.kubernetes.nodes.w1.kubelet.manifests == {}'
+check "without a virtual address there is none" '.kubernetes.variants.alone.kubelet.manifests == {}'
+only "kube-vip without a kubelet is refused" .kubernetes.refused.vipWithoutKubelet kubeVip.enable nodeComponents

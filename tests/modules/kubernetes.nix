@@ -1,0 +1,173 @@
+# What the tests of Kubernetes look at: the flags that every component of the sample's nodes would be started with.
+{
+  lib,
+  inputs,
+}:
+let
+  cluster = import ../../nix/cluster.nix {
+    root = ./kubernetes;
+    inherit inputs;
+  };
+  inherit (cluster.nixosConfigurations) cp1 w1;
+  with' = system: module: system.extendModules { modules = [ module ]; };
+  failed =
+    system: map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);
+
+  read = file: builtins.fromJSON (builtins.unsafeDiscardStringContext file.text);
+  # A command line as its words.
+  words = text: lib.filter (word: lib.isString word && word != "") (builtins.split "[ \\\n]+" text);
+  components = [
+    "flannel"
+    "kube-apiserver"
+    "kube-controller-manager"
+    "kube-proxy"
+    "kube-scheduler"
+    "kubelet"
+  ];
+
+  view =
+    system:
+    let
+      inherit (system) config;
+      inherit (config.services) kubernetes;
+      present = lib.filter (name: config.systemd.services ? ${name}) components;
+      unit = name: config.systemd.services.${name};
+      kubeconfig = name: conf: read (kubernetes.lib.mkKubeConfig name conf);
+    in
+    {
+      failed = failed system;
+      inherit (config) warnings;
+      units = present;
+      flags = lib.genAttrs present (name: lib.tail (words (unit name).serviceConfig.ExecStart));
+      credentials = lib.genAttrs present (name: (unit name).serviceConfig.LoadCredential or [ ]);
+      after = lib.genAttrs present (name: (unit name).after);
+      rootKeys = lib.naturalSort config.machinist.keys.root;
+      kubeconfigs =
+        lib.optionalAttrs kubernetes.controllerManager.enable {
+          controller-manager = kubeconfig "cm" kubernetes.controllerManager.kubeconfig;
+        }
+        // lib.optionalAttrs kubernetes.scheduler.enable {
+          scheduler = kubeconfig "scheduler" kubernetes.scheduler.kubeconfig;
+        }
+        // {
+          kubelet = kubeconfig "kubelet" kubernetes.kubelet.kubeconfig;
+          proxy = kubeconfig "proxy" kubernetes.proxy.kubeconfig;
+          flannel = read config.services.flannel.kubeconfig;
+        };
+      names = [
+        kubernetes.kubelet.hostname
+        kubernetes.proxy.hostname
+        config.services.flannel.nodeName
+      ];
+      kubelet = {
+        inherit (kubernetes.kubelet)
+          clusterDns
+          clusterDomain
+          nodeIp
+          tlsCertFile
+          tlsKeyFile
+          clientCaFile
+          taints
+          unschedulable
+          manifests
+          ;
+      };
+      inherit (kubernetes) apiserverAddress;
+      serviceRange = kubernetes.apiserver.serviceClusterIpRange;
+      cni = read kubernetes.kubelet.cni.configDir;
+      cniDir = toString config.environment.etc."cni/net.d".source;
+      containerdTriggers = map toString config.systemd.services.containerd.restartTriggers;
+      flannel = lib.filterAttrs (name: _: name != "PATH") config.systemd.services.flannel.environment;
+      flannelPreStart = config.systemd.services.flannel.preStart;
+      flannelNet = read config.environment.etc."kube-flannel/net-conf.json".source;
+      etcd = lib.optionalAttrs config.services.etcd.enable {
+        inherit (config.services.etcd) name initialCluster listenClientUrls;
+      };
+      etcdEnabled = config.services.etcd.enable;
+      firewall = lib.splitString "\n" config.networking.firewall.extraInputRules;
+      openTcp = config.networking.firewall.allowedTCPPorts;
+      openUdp = config.networking.firewall.allowedUDPPorts;
+      trusted = config.networking.firewall.trustedInterfaces;
+      reversePath = config.networking.firewall.checkReversePath;
+      sysctl = config.boot.kernel.sysctl;
+      kernelModules = config.boot.kernelModules;
+      pki = lib.filter (lib.hasPrefix "machinist/pki/") (lib.attrNames config.environment.etc);
+    };
+  refused = module: failed (with' cp1 module);
+in
+{
+  nodes = {
+    cp1 = view cp1;
+    w1 = view w1;
+  };
+  variants = {
+    domain = view (with' cp1 { networking.domain = lib.mkForce "example.org"; });
+    external = view (
+      with' cp1 {
+        machinist.etcd.enable = lib.mkForce false;
+        machinist.kubernetes.etcdMembers = lib.mkForce [
+          "10.13.13.20"
+          "10.13.13.21"
+        ];
+      }
+    );
+    alone = view (with' cp1 { machinist.kubernetes.endpoint = lib.mkForce null; });
+    arp = view (
+      with' cp1 {
+        machinist.network.interface = "eth0";
+        machinist.kubernetes.endpoint.vip = lib.mkForce { mode = "arp"; };
+      }
+    );
+    withoutPods =
+      let
+        system = with' cp1 { machinist.kubernetes.nodeComponents = false; };
+        services = system.config.systemd.services;
+      in
+      {
+        failed = failed system;
+        units = lib.filter (name: services ? ${name}) (components ++ [ "containerd" ]);
+        inherit (system.config.machinist.keys) root;
+      };
+    vxlan = view (with' w1 { machinist.kubernetes.overlay = lib.mkForce "vxlan"; });
+    dual = view (
+      with' w1 {
+        machinist.kubernetes.pods = lib.mkForce [
+          "10.42.0.0/16"
+          "fd00:42::/48"
+        ];
+      }
+    );
+  };
+  refused = {
+    roles = refused { services.kubernetes.roles = [ "master" ]; };
+    easyCerts = refused { services.kubernetes.easyCerts = lib.mkForce true; };
+    addonManager = refused { services.kubernetes.addonManager.enable = true; };
+    dns = refused { services.kubernetes.addons.dns.enable = lib.mkForce true; };
+    ownFlannel = refused { services.kubernetes.flannel.enable = true; };
+    advertised = refused { services.kubernetes.apiserver.advertiseAddress = lib.mkForce "10.13.100.1"; };
+    range = refused { services.kubernetes.apiserver.serviceClusterIpRange = lib.mkForce "10.0.0.0/24"; };
+    hostname = refused { services.kubernetes.proxy.hostname = lib.mkForce "cp1.magi.internal"; };
+    swap = refused { swapDevices = [ { device = "/dev/sdb"; } ]; };
+    swapAllowed = refused {
+      swapDevices = [ { device = "/dev/sdb"; } ];
+      services.kubernetes.kubelet.extraConfig.failSwapOn = false;
+    };
+    tinc = refused { machinist.kubernetes.overlay = lib.mkForce "tinc"; };
+    vipWithoutKubelet = refused {
+      machinist.kubernetes.nodeComponents = false;
+      machinist.kubernetes.kubeVip.enable = true;
+    };
+    noEtcd = refused { machinist.kubernetes.etcdMembers = lib.mkForce [ ]; };
+  };
+  systems = [
+    cp1
+    w1
+    (with' w1 { machinist.network.nodes6 = "fd13::/64"; })
+    (with' w1 {
+      machinist.kubernetes.pods = lib.mkForce [
+        "10.42.0.0/16"
+        "fd00:42::/48"
+      ];
+    })
+  ];
+}
