@@ -21,6 +21,13 @@ pub const LOCK: &str = include_str!("script/lock.sh");
 /// Tells what differs from the active system.
 pub const DRIFT: &str = include_str!("script/drift.sh");
 
+/// Reboots a host, once.
+pub const REBOOT: &str = include_str!("script/reboot.sh");
+/// Waits until a boot is over.
+pub const BOOTED: &str = include_str!("script/booted.sh");
+/// Tells what a system on the host would boot.
+pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
+
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
@@ -40,11 +47,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
+    use super::{ACTIVATE, AWAIT, BOOT_FILES, BOOTED, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START, UNITS, with};
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
+        for script in [ACTIVATE, AWAIT, BOOT_FILES, BOOTED, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START, UNITS] {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }
