@@ -4,6 +4,7 @@ mod deliver;
 mod leader;
 pub mod locks;
 mod preflight;
+mod reboot;
 mod revert;
 mod roll;
 
@@ -82,6 +83,10 @@ pub struct Deploy {
     pub traits: BTreeMap<NodeName, Traits>,
     /// What the person allows.
     pub policy: Policy,
+    /// The nodes whose reboot was begun before the run was cut off, with the boot that was to end.
+    pub rebooting: BTreeMap<NodeName, String>,
+    /// The nodes that were rebooted before, by this run or by the pass before this one.
+    pub rebooted: BTreeSet<NodeName>,
     /// Whether a run of this identifier was cut off: what it began on hosts is finished.
     pub resumes: bool,
     /// Whether the hosts have the systems already, and this computer need not have them.
@@ -171,6 +176,10 @@ pub enum Verdict {
     Untouched,
     /// What it ran before: the host went back.
     Reverted,
+    /// The new system, which was confirmed; what was to follow failed.
+    Confirmed,
+    /// Nothing yet: it was rebooted into the new system, which was confirmed, and is not back.
+    Away,
     /// The new system, and going back failed.
     Broken,
     /// That could not be asked.
@@ -187,6 +196,10 @@ pub struct Report {
     pub waves: Vec<Wave>,
     /// How etcd is at the end. None if nobody was there to ask.
     pub etcd: Option<EtcdEnd>,
+    /// The nodes that were rebooted.
+    pub rebooted: BTreeSet<NodeName>,
+    /// The nodes that need a reboot which the run has not given them, and what it would bring.
+    pub reboot_due: BTreeMap<NodeName, Vec<String>>,
     /// Whether the person stopped it.
     pub interrupted: bool,
     /// What was wrong before anything was changed.
@@ -249,6 +262,15 @@ struct Host {
     target: Target,
     remote: Arc<dyn Remote>,
     facts: HostFacts,
+    /// What only a reboot would bring there, in words.
+    due: Vec<String>,
+}
+
+impl Host {
+    /// Whether it runs and boots what it is to, with the keys for that.
+    fn is_ready(&self) -> bool {
+        self.facts.is_on(&self.target.system) && self.target.keys.iter().all(|key| self.facts.keys.contains(key))
+    }
 }
 
 type Hosts = BTreeMap<NodeName, Arc<Host>>;
@@ -260,8 +282,11 @@ impl Deploy {
     /// It cannot begin. What goes wrong on a host is that host's outcome, not an error.
     pub async fn run(self) -> Result<Report, DeployError> {
         let this = Arc::new(self);
-        let begin =
-            if this.resumes { Entry::resumed(&this.who) } else { Entry::begin(&this.run, &this.who, &this.targets) };
+        let begin = if this.resumes {
+            Entry::resumed(&this.who)
+        } else {
+            Entry::begin(&this.run, &this.who, &this.targets, this.policy.spread.reboots)
+        };
         this.record(&begin)?;
         let mut report = Report::default();
         let result = this.go(&mut report).await;
@@ -274,7 +299,7 @@ impl Deploy {
     }
 
     async fn go(self: &Arc<Self>, report: &mut Report) -> Result<(), DeployError> {
-        let hosts = self.gather(report).await;
+        let mut hosts = self.gather(report).await;
         let changing = self.changing(&hosts, report);
         let situation = self.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
@@ -285,11 +310,12 @@ impl Deploy {
             && let Some(keeper) = self.lock(&hosts, &deltas, report).await
         {
             let ready = self.prepare(&hosts, &deltas, report).await;
-            let rolled = self.roll(&hosts, &ready, &keeper, report).await;
+            let rolled = self.roll(&mut hosts, &ready, &situation.rebooting, &keeper, report).await;
             self.unlock(keeper).await;
             rolled?;
         }
         report.interrupted = self.interrupt.is_set();
+        report.reboot_due = self.still_due(&hosts, report);
         report.etcd = self.etcd_at_the_end(&hosts).await;
         self.record(&Entry::ended(&report.nodes))
     }
@@ -312,11 +338,11 @@ impl Deploy {
             tasks.spawn_blocking(move || {
                 let node = target.node.clone();
                 this.events.step(&node, "connecting");
-                let connected = this.connector.connect(&node).map_err(StepError::from);
-                let host = connected.and_then(|remote| {
+                let host = this.reach(&node).and_then(|remote| {
                     let facts = gather(&*remote)?;
                     ready_for_us(&facts, &target)?;
-                    Ok(Host { target, remote: Arc::from(remote), facts })
+                    let due = this.due(&*remote, &facts, &target);
+                    Ok(Host { target, remote: Arc::from(remote), facts, due })
                 });
                 (node, host)
             });
@@ -335,8 +361,7 @@ impl Deploy {
     fn changing(&self, hosts: &Hosts, report: &mut Report) -> BTreeSet<NodeName> {
         let mut changing = BTreeSet::new();
         for (node, host) in hosts {
-            let has_keys = host.target.keys.iter().all(|key| host.facts.keys.contains(key));
-            if host.facts.is_on(&host.target.system) && has_keys {
+            if host.is_ready() && !self.reboots(host) {
                 self.events.node(node, EventKind::Done { text: "unchanged".to_owned() });
                 report.nodes.insert(node.clone(), Outcome::Unchanged);
             } else {
@@ -364,8 +389,19 @@ impl Deploy {
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), (self.bootstrapped && !is_cold) || runs);
         let (zones, ingress) = zones_and_ingress(&self.traits);
-        let spread = self.policy.spread.clone();
-        Situation { changing, members, unchanged_members, bootstrapped, leader, broken, zones, ingress, spread }
+        let rebooting = hosts.iter().filter(|(_, host)| self.reboots(host)).map(|(node, _)| node.clone()).collect();
+        Situation {
+            changing,
+            members,
+            unchanged_members,
+            bootstrapped,
+            leader,
+            broken,
+            zones,
+            ingress,
+            rebooting,
+            spread: self.policy.spread.clone(),
+        }
     }
 
     fn put_keys(&self, host: &Host) -> Result<(), StepError> {

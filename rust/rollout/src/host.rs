@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use machinist_nix::StorePath;
 use serde::Serialize;
 
-use crate::lock::Lock;
+use crate::{
+    lock::Lock,
+    plan::{boot::BootFiles, inspect::boot_files},
+};
 
 pub use crate::script::GATHER;
 
@@ -43,6 +46,8 @@ pub struct HostFacts {
     pub confirmed: Option<StorePath>,
     /// The last activation that a deploy began.
     pub last: Option<Last>,
+    /// What it has booted.
+    pub booted: BootFiles,
     /// Seconds since this boot.
     pub uptime: u64,
     /// Who is changing the host.
@@ -84,7 +89,7 @@ impl HostFacts {
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
-        let mut lock = String::new();
+        let (mut lock, mut booted) = (String::new(), Vec::new());
         for (key, value) in output.lines().filter_map(|line| line.split_once('=')) {
             let value = value.trim();
             if value.is_empty() {
@@ -106,12 +111,14 @@ impl HostFacts {
                 "confirmed" => facts.confirmed = StorePath::parse(value).ok(),
                 "last" => facts.last.get_or_insert_default().read(value),
                 "uptime" => facts.uptime = value.parse().unwrap_or(0),
+                "booted" => booted.push(value),
                 "lock" => lock.extend([value, "\n"]),
                 "lacks" => drop(facts.lacks.insert(value.to_owned())),
                 _ => {}
             }
         }
         facts.lock = Lock::parse(&lock);
+        facts.booted = boot_files(&booted);
         facts
     }
 
@@ -141,6 +148,11 @@ mod tests {
         let facts = HostFacts::parse(&text);
         assert_eq!(facts.running.as_ref().map(ToString::to_string), Some(format!("/nix/store/{hash}-a")));
         assert_eq!((facts.profile.as_ref(), facts.failed.len()), (None, 2));
+        let booted = HostFacts::parse("booted=kernel=/x/bzImage\nbooted=kernel-params=quiet root=/dev/x\n").booted;
+        assert_eq!(
+            (booted.kernel.as_deref(), booted.params.as_deref(), booted.initrd),
+            (Some("/x/bzImage"), Some("quiet root=/dev/x"), None)
+        );
         assert_eq!(HostFacts::parse("lock=fence=3\nlock=run=r\n").lock.fence, 3);
         let last = HostFacts::parse(&format!("last=run=r\nlast=new=/nix/store/{hash}-n\nlast=state=broken x\n")).last;
         assert_eq!(last.map(|last| (last.run, last.state)), Some(("r".to_owned(), "broken x".to_owned())));

@@ -17,7 +17,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     deploy::{Outcome, Target},
-    waves::Wave,
+    waves::{Reboots, Wave},
 };
 
 pub use record::{Record, RecordError, Records};
@@ -91,10 +91,12 @@ impl Entry {
         Self { at, what }
     }
 
-    pub(crate) fn begin(run: &str, who: &str, targets: &[Target]) -> Self {
+    pub(crate) fn begin(run: &str, who: &str, targets: &[Target], reboots: Reboots) -> Self {
         let systems: serde_json::Map<String, serde_json::Value> =
             targets.iter().map(|target| (target.node.to_string(), target.system.as_str().into())).collect();
-        Self::new(serde_json::json!({ "entry": "begin", "version": 1, "run": run, "who": who, "systems": systems }))
+        Self::new(serde_json::json!({
+            "entry": "begin", "version": 1, "run": run, "who": who, "systems": systems, "reboots": reboots,
+        }))
     }
 
     pub(crate) fn planned(waves: &[Wave]) -> Self {
@@ -107,6 +109,11 @@ impl Entry {
 
     pub(crate) fn started(node: &NodeName, old: Option<&StorePath>) -> Self {
         Self::new(serde_json::json!({ "entry": "started", "node": node, "old": old.map(StorePath::as_str) }))
+    }
+
+    /// `boot` is the one that is to end: with another one, the reboot has happened.
+    pub(crate) fn rebooting(node: &NodeName, boot: &str) -> Self {
+        Self::new(serde_json::json!({ "entry": "rebooting", "node": node, "boot": boot }))
     }
 
     pub(crate) fn node(node: &NodeName, outcome: Option<&Outcome>) -> Self {
@@ -122,12 +129,13 @@ impl Entry {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{Entry, Journal};
+    use crate::waves::Reboots;
 
     #[test]
     fn a_run_is_recorded_a_line_at_a_time_and_never_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::begin(&directory.path().join("runs"), "r1").unwrap();
-        journal.append(&Entry::begin("r1", "ann@desk", &[])).unwrap();
+        journal.append(&Entry::begin("r1", "ann@desk", &[], Reboots::Never)).unwrap();
         journal.append(&Entry::planned(&[])).unwrap();
         let text = std::fs::read_to_string(journal.path()).unwrap();
         let entries: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

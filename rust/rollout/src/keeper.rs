@@ -99,6 +99,13 @@ impl Keeper {
         }
     }
 
+    /// The connection to the node is another one now.
+    pub(crate) fn moved(&self, node: &NodeName, remote: &Arc<dyn Remote>) {
+        if let Some(held) = table(&self.held).get_mut(node) {
+            held.remote = Arc::clone(remote);
+        }
+    }
+
     /// The node's activation has ended.
     pub(crate) fn ended(&self, node: &NodeName) {
         if let Some(held) = table(&self.held).get_mut(node) {

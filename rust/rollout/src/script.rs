@@ -23,6 +23,13 @@ pub const LOCK: &str = include_str!("script/lock.sh");
 /// Tells what differs from the active system.
 pub const DRIFT: &str = include_str!("script/drift.sh");
 
+/// Reboots a host, once.
+pub const REBOOT: &str = include_str!("script/reboot.sh");
+/// Waits until a boot is over.
+pub const BOOTED: &str = include_str!("script/booted.sh");
+/// Tells what a system on the host would boot.
+pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
+
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
@@ -53,11 +60,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
-    use super::{ACTIVATE, AWAIT, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS, with};
+    use super::{
+        ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START, UNITS, with,
+    };
 
     #[test]
     fn every_script_is_valid_shell() {
-        for script in [ACTIVATE, AWAIT, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, START, UNITS] {
+        let all =
+            [ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START, UNITS];
+        for script in all {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");
         }

@@ -76,6 +76,54 @@ impl Limit {
     }
 }
 
+/// Whether nodes are rebooted after they have changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reboots {
+    /// No. That one is needed is told.
+    #[default]
+    Never,
+    /// Those that have booted another kernel, initrd or kernel parameters than their system has.
+    Auto,
+    /// All targets.
+    Always,
+}
+
+impl Reboots {
+    /// Reads `never`, `auto` or `always`.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self::Never),
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("`{text}` is none of never, auto, always")),
+        }
+    }
+
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+
+    /// Whether a node is rebooted that needs it, or does not.
+    #[must_use]
+    pub const fn wants(self, is_due: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Auto => is_due,
+            Self::Always => true,
+        }
+    }
+}
+
 /// How nodes without a vote are spread over waves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +134,10 @@ pub struct Spread {
     pub canary: usize,
     /// Whether a wave may take nodes of several zones.
     pub across_zones: bool,
+    /// Which nodes are rebooted: they take longer, so fewer of them go together. Plans from before there were reboots do
+    /// not say.
+    #[serde(default)]
+    pub reboots: Reboots,
 }
 
 /// What decides the order.
@@ -107,6 +159,8 @@ pub struct Situation {
     pub zones: BTreeMap<NodeName, String>,
     /// The nodes that take traffic from outside: they go last.
     pub ingress: BTreeSet<NodeName>,
+    /// The nodes that are rebooted after they have changed.
+    pub rebooting: BTreeSet<NodeName>,
     /// How nodes without a vote are spread.
     pub spread: Spread,
 }
@@ -155,24 +209,38 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
 }
 
 fn spread(situation: &Situation, others: Vec<NodeName>) -> Vec<Wave> {
-    let Situation { zones, ingress, spread, .. } = situation;
-    let limit = spread.max_unavailable.map_or(usize::MAX, |limit| limit.of(others.len()));
+    let Situation { ingress, spread, .. } = situation;
+    let allowed = spread.max_unavailable.map(|limit| limit.of(others.len()));
     let (outer, mut inner): (Vec<NodeName>, Vec<NodeName>) =
         others.into_iter().partition(|name| ingress.contains(name));
-    let mut waves = Vec::new();
     let canary: Vec<NodeName> = inner.drain(..spread.canary.min(inner.len())).collect();
-    waves.extend(canary.chunks(limit.min(canary.len().max(1))).map(|chunk| wave(WaveKind::Canary, chunk)));
+    let mut waves = chunks(situation, WaveKind::Canary, canary, allowed, true);
     for nodes in [inner, outer] {
-        let mut groups: BTreeMap<Option<&String>, Vec<NodeName>> = BTreeMap::new();
-        for node in nodes {
-            let zone = if spread.across_zones { None } else { zones.get(&node) };
-            groups.entry(zone).or_default().push(node);
-        }
-        for group in groups.values() {
-            waves.extend(group.chunks(limit.min(group.len())).map(|chunk| wave(WaveKind::Others, chunk)));
-        }
+        waves.extend(chunks(situation, WaveKind::Others, nodes, allowed, spread.across_zones));
     }
     waves
+}
+
+/// Nodes that are rebooted never go together with those of another zone, and one at a time unless more are allowed to be
+/// away: a kernel that does not boot takes no more than those.
+fn chunks(
+    situation: &Situation,
+    kind: WaveKind,
+    nodes: Vec<NodeName>,
+    allowed: Option<usize>,
+    across_zones: bool,
+) -> Vec<Wave> {
+    let mut groups: BTreeMap<(Option<&String>, bool), Vec<NodeName>> = BTreeMap::new();
+    for node in nodes {
+        let reboots = situation.rebooting.contains(&node);
+        let zone = if across_zones && !reboots { None } else { situation.zones.get(&node) };
+        groups.entry((zone, reboots)).or_default().push(node);
+    }
+    let chunks = |((_, reboots), group): (&(Option<&String>, bool), &Vec<NodeName>)| {
+        let limit = allowed.unwrap_or(if *reboots { 1 } else { usize::MAX }).min(group.len());
+        group.chunks(limit).map(|chunk| wave(kind, chunk)).collect::<Vec<_>>()
+    };
+    groups.iter().flat_map(chunks).collect()
 }
 
 fn wave(kind: WaveKind, nodes: &[NodeName]) -> Wave {
@@ -193,7 +261,7 @@ mod tests {
 
     use machinist_model::NodeName;
 
-    use super::{Limit, Situation, Spread, Wave, WaveError, waves};
+    use super::{Limit, Reboots, Situation, Spread, Wave, WaveError, waves};
 
     fn names(text: &str) -> BTreeSet<NodeName> {
         text.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
@@ -276,6 +344,28 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_reboot_go_one_at_a_time_and_never_with_those_of_another_zone() {
+        let reboot = |names_of: &str, spread| Situation { rebooting: names(names_of), ..fleet(spread) };
+        let all = "w1 w2 w3 w4 w5 i1";
+        let one_by_one: &[&[&str]] = &[&["w1"], &["w3"], &["w5"], &["w2"], &["w4"], &["i1"]];
+        check(&reboot(all, Spread::default()), one_by_one);
+        check(
+            &reboot(all, Spread { canary: 2, ..Spread::default() }),
+            &[&["w1"], &["w2"], &["w3"], &["w5"], &["w4"], &["i1"]],
+        );
+        let across = Spread { across_zones: true, max_unavailable: Some(Limit::Nodes(2)), ..Spread::default() };
+        check(&reboot(all, across.clone()), &[&["w1", "w3"], &["w5"], &["w2", "w4"], &["i1"]]);
+        check(&reboot("w3", across), &[&["w1", "w2"], &["w4", "w5"], &["w3"], &["i1"]]);
+    }
+
+    #[test]
+    fn who_is_rebooted_is_said_in_a_word() {
+        let wants = |word: &str| Reboots::parse(word).map(|reboots| (reboots.wants(false), reboots.wants(true)));
+        assert_eq!((wants("never"), wants("auto")), (Ok((false, false)), Ok((false, true))));
+        assert_eq!((wants("always"), wants("maybe").is_err()), (Ok((true, true)), true));
+    }
+
+    #[test]
     fn a_limit_is_a_number_or_a_part_and_neither_nothing_nor_more_than_all() {
         assert_eq!((Limit::parse("3"), Limit::parse("25%")), (Ok(Limit::Nodes(3)), Ok(Limit::Percent(25))));
         for wrong in ["0", "0%", "101%", "-1", "x", "", "%"] {
@@ -292,6 +382,7 @@ mod tests {
             members in proptest::collection::btree_set(0_u8..12, 1..8),
             leader in 0_u8..12, zones in proptest::collection::vec(0_u8..3, 12), ingress in 0_u8..12,
             max in 0_usize..5, canary in 0_usize..4, across_zones in proptest::bool::ANY,
+            rebooting in proptest::collection::btree_set(0_u8..12, 0..12),
         ) {
             let name = |n: u8| NodeName::parse(&format!("n{n}")).unwrap();
             let all = |set: &BTreeSet<u8>| set.iter().copied().map(name).collect::<BTreeSet<_>>();
@@ -299,13 +390,22 @@ mod tests {
                 changing: all(&changing), members: all(&members), bootstrapped: true, leader: Some(name(leader)),
                 zones: (0..12).zip(&zones).map(|(n, zone)| (name(n), zone.to_string())).collect(),
                 ingress: [name(ingress)].into(),
-                spread: Spread { max_unavailable: (max > 0).then_some(Limit::Nodes(max)), canary, across_zones },
+                spread: Spread {
+                    max_unavailable: (max > 0).then_some(Limit::Nodes(max)), canary, across_zones, ..Spread::default()
+                },
+                rebooting: all(&rebooting),
                 ..Situation::default()
             };
             let waves = waves(&situation).unwrap();
             let voters = |wave: &Wave| wave.nodes.iter().filter(|node| situation.members.contains(*node)).count();
             proptest::prop_assert!(waves.iter().all(|wave| voters(wave) <= 1 && (voters(wave) == 0 || wave.nodes.len() == 1)));
             proptest::prop_assert!(waves.iter().all(|wave| max == 0 || wave.nodes.len() <= max));
+            let narrow = |wave: &Wave| {
+                let reboots = wave.nodes.iter().any(|node| situation.rebooting.contains(node));
+                let zones: BTreeSet<_> = wave.nodes.iter().map(|node| situation.zones.get(node)).collect();
+                !reboots || (wave.nodes.len() <= max.max(1) && zones.len() == 1)
+            };
+            proptest::prop_assert!(waves.iter().all(narrow));
             let mut seen: Vec<NodeName> = waves.iter().flat_map(|wave| wave.nodes.clone()).collect();
             let last_voter = seen.iter().rfind(|node| situation.members.contains(*node)).cloned();
             if situation.changing.contains(&name(leader)) && situation.members.contains(&name(leader)) {

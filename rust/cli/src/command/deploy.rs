@@ -20,7 +20,7 @@ use machinist_rollout::{
     journal::{Journal, Record},
     plan::{PlanFile, Planned},
     step::{Connector, activate::Bounds},
-    waves::{Limit, Spread},
+    waves::{Limit, Reboots, Spread},
 };
 use time::{OffsetDateTime, macros::format_description};
 
@@ -55,7 +55,7 @@ pub struct DeployArgs {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["targets", "all", "resume", "max_unavailable", "canary", "across_zones"]
+        conflicts_with_all = ["targets", "all", "resume", "max_unavailable", "canary", "across_zones", "reboot"]
     )]
     plan: Option<PathBuf>,
 
@@ -83,6 +83,10 @@ pub struct RolloutArgs {
     /// Seconds that a host waits for the confirmation before it reverts
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     confirm_timeout: u64,
+
+    /// Seconds that a host may take from the word to reboot to the end of the next boot
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    reboot_timeout: u64,
 
     /// Confirm without gates and without a fresh connection: a system that locks you out stays
     #[arg(long)]
@@ -127,13 +131,18 @@ pub struct SpreadArgs {
     /// Let nodes of several zones change at the same time
     #[arg(long)]
     across_zones: bool,
+
+    /// Which nodes are rebooted after they have changed: `auto` takes those that have booted another kernel, initrd or
+    /// kernel parameters than their system has; never any by default
+    #[arg(long, value_name = "never|auto|always", value_parser = Reboots::parse)]
+    reboot: Option<Reboots>,
 }
 
 impl SpreadArgs {
     /// Returns what was asked for.
-    pub const fn spread(&self) -> Spread {
-        let Self { max_unavailable, canary, across_zones } = *self;
-        Spread { max_unavailable, canary, across_zones }
+    pub fn spread(&self) -> Spread {
+        let Self { max_unavailable, canary, across_zones, reboot } = *self;
+        Spread { max_unavailable, canary, across_zones, reboots: reboot.unwrap_or_default() }
     }
 }
 
@@ -201,6 +210,10 @@ pub struct Job {
     resumes: bool,
     from_host: bool,
     planned: Option<PlanFile>,
+    /// What the run asked for before it was cut off.
+    reboots: Option<Reboots>,
+    rebooting: BTreeMap<NodeName, String>,
+    rebooted: BTreeSet<NodeName>,
 }
 
 impl Job {
@@ -208,14 +221,34 @@ impl Job {
     pub fn new(project: &Project, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
         let run = run_id();
         let journal = Journal::begin(&runs(project), &run).failed()?;
-        Ok(Self { run, journal, targets, resumes: false, from_host, planned: None })
+        Ok(Self {
+            run,
+            journal,
+            targets,
+            resumes: false,
+            from_host,
+            planned: None,
+            reboots: None,
+            rebooting: BTreeMap::new(),
+            rebooted: BTreeSet::new(),
+        })
     }
 
     /// Goes on with a run that was cut off.
     fn resume(project: &Project, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
         let run = record.run.clone();
         let journal = Journal::resume(&runs(project), &run).failed()?;
-        Ok(Self { run, journal, targets, resumes: true, from_host: false, planned: None })
+        Ok(Self {
+            run,
+            journal,
+            targets,
+            resumes: true,
+            from_host: false,
+            planned: None,
+            reboots: Some(record.reboots),
+            rebooting: record.rebooting.clone(),
+            rebooted: record.rebooted.clone(),
+        })
     }
 }
 
@@ -249,7 +282,7 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let run = Run { verb: "deploy", build_on, args, project, cluster, nodes, voters, connector, global, ui };
     let state = project.state()?;
     refuse_changed_membership(cluster, &state)?;
-    let mut report = run.pass(&state, resumed.as_ref(), planned)?;
+    let mut report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
     if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
         report = run.settle(report)?;
     }
@@ -281,6 +314,7 @@ impl Run<'_> {
         state: &RecordedState,
         resumed: Option<&Record>,
         planned: Option<PlanFile>,
+        rebooted: BTreeSet<NodeName>,
     ) -> Result<Report, Failure> {
         let generated = self.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
@@ -303,12 +337,13 @@ impl Run<'_> {
         };
         job.planned = planned;
         job.from_host = *self.build_on == BuildOn::Target;
+        job.rebooted.extend(rebooted);
         self.roll_out(state, job)
     }
 
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host, planned } = job;
+        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
         if self.ui.verbose {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
@@ -320,6 +355,7 @@ impl Run<'_> {
             bounds: Bounds {
                 activation: Duration::from_secs(self.args.activation_timeout),
                 confirmation: Duration::from_secs(self.args.confirm_timeout),
+                reboot: Duration::from_secs(self.args.reboot_timeout),
             },
             connector: Arc::clone(&self.connector),
             keys: certs::key_source(self.project, self.cluster, self.global),
@@ -329,8 +365,10 @@ impl Run<'_> {
             who: signals::who(),
             interrupt: Interrupt::default(),
             traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
-            policy: Policy { spread: spread_of(self.args, planned.as_ref()), ..self.args.policy() },
+            policy: Policy { spread: spread_of(self.args, planned.as_ref(), reboots), ..self.args.policy() },
             planned,
+            rebooting,
+            rebooted,
             resumes,
             from_host,
         };
@@ -368,7 +406,8 @@ impl Run<'_> {
         if !self.ui.json {
             self.ui.story("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
         }
-        let mut report = self.pass(&state, None, None)?;
+        let mut report = self.pass(&state, None, None, first.rebooted.clone())?;
+        report.rebooted.extend(first.rebooted);
         for (node, outcome) in first.nodes {
             let now = report.nodes.entry(node).or_insert_with(|| outcome.clone());
             if *now == NodeOutcome::Unchanged {
@@ -401,10 +440,17 @@ impl Run<'_> {
             None => String::new(),
         };
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
+        let rebooted = match report.rebooted.len() {
+            0 => String::new(),
+            count => format!(", {count} rebooted"),
+        };
         let seconds = took.as_secs_f64();
-        self.ui.result(&format!("{changed} changed, {unchanged} unchanged{failed}{etcd} ({seconds:.1} s)"));
+        self.ui.result(&format!("{changed} changed, {unchanged} unchanged{rebooted}{failed}{etcd} ({seconds:.1} s)"));
         for problem in report.etcd.iter().flat_map(|etcd| &etcd.problems) {
             self.ui.story(&format!("etcd: {problem}"));
+        }
+        for (node, why) in &report.reboot_due {
+            self.ui.story(&format!("{node} needs a reboot for {}: `--reboot auto` does that", why.join(", ")));
         }
         if left > 0 {
             self.ui.story(&format!("now {}", standing(report)));
@@ -433,6 +479,9 @@ impl Run<'_> {
         }
         words.push(self.verb.to_owned());
         words.extend(rest.map(str::to_owned));
+        if let Some(reboots) = self.args.spread.reboot {
+            words.extend(["--reboot".to_owned(), reboots.as_str().to_owned()]);
+        }
         words.join(" ")
     }
 }
@@ -497,15 +546,22 @@ fn refuse_other_systems(plan: &PlanFile, systems: &BTreeMap<NodeName, StorePath>
     Err(Failure::new(Kind::Refused, message).hint(PLAN_AGAIN))
 }
 
-/// The order is the plan's own.
-fn spread_of(args: &RolloutArgs, planned: Option<&PlanFile>) -> Spread {
-    planned.map_or_else(|| args.spread.spread(), |plan| plan.spread.clone())
+/// The order is the plan's own, and a run that goes on reboots what it was to reboot, unless that is said anew.
+fn spread_of(args: &RolloutArgs, planned: Option<&PlanFile>, before: Option<Reboots>) -> Spread {
+    let mut spread = planned.map_or_else(|| args.spread.spread(), |plan| plan.spread.clone());
+    if let (None, Some(before)) = (args.spread.reboot, before) {
+        spread.reboots = before;
+    }
+    spread
 }
 
 /// Says which nodes run what, after not all went well.
 fn standing(report: &Report) -> String {
     let runs = |outcome: &NodeOutcome| match outcome {
-        NodeOutcome::Changed | NodeOutcome::Unchanged => "the new system runs on",
+        NodeOutcome::Changed | NodeOutcome::Unchanged | NodeOutcome::Failed { verdict: Verdict::Confirmed, .. } => {
+            "the new system runs on"
+        }
+        NodeOutcome::Failed { verdict: Verdict::Away, .. } => "rebooted and not back:",
         NodeOutcome::Failed { verdict: Verdict::Broken, .. } => "a system that could not be reverted runs on",
         NodeOutcome::Failed { verdict: Verdict::Unknown, .. } => "it is not known what runs on",
         _ => "the system before runs on",

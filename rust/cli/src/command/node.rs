@@ -360,7 +360,7 @@ impl Change<'_> {
             global: self.global,
             ui: self.ui,
         };
-        let report = run.pass(&self.state, None, None)?;
+        let report = run.pass(&self.state, None, None, BTreeSet::new())?;
         let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
         // While a learner is there, etcd is not whole as these voters see it.
         let holds = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);

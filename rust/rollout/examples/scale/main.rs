@@ -64,7 +64,7 @@ fn names(count: usize) -> Result<Vec<NodeName>, Failure> {
 fn schedule(count: usize) -> Result<(), Failure> {
     let names = names(count)?;
     let zones = names.iter().enumerate().map(|(index, name)| (name.clone(), format!("z{}", index % 50))).collect();
-    let spread = Spread { max_unavailable: Some(Limit::Percent(1)), canary: 1, across_zones: false };
+    let spread = Spread { max_unavailable: Some(Limit::Percent(1)), canary: 1, across_zones: false, ..Spread::default() };
     let situation = Situation {
         changing: names.iter().cloned().collect(),
         members: names.iter().take(3).cloned().collect(),
@@ -122,7 +122,7 @@ fn deploy(
         targets: systems.iter().map(target).collect(),
         members: BTreeMap::new(),
         bootstrapped: false,
-        bounds: Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60) },
+        bounds: Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60), ..Bounds::default() },
         connector: Arc::clone(fleet) as _,
         keys: Arc::new(|_, _| Err("there are none".to_owned())),
         nix: Nix::find(Vec::new())?,
@@ -133,6 +133,8 @@ fn deploy(
         traits: systems.keys().map(|node| (node.clone(), traits.clone())).collect(),
         policy: Policy::default(),
         planned: None,
+        rebooted: BTreeSet::new(),
+        rebooting: BTreeMap::new(),
         resumes: false,
         from_host: false,
     };

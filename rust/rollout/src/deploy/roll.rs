@@ -24,8 +24,9 @@ impl Deploy {
     /// Runs the waves. The first that fails ends the run.
     pub(super) async fn roll(
         self: &Arc<Self>,
-        hosts: &Hosts,
+        hosts: &mut Hosts,
         ready: &BTreeSet<NodeName>,
+        rebooting: &BTreeSet<NodeName>,
         keeper: &Arc<Keeper>,
         report: &mut Report,
     ) -> Result<(), DeployError> {
@@ -33,8 +34,8 @@ impl Deploy {
         let waves = report.waves.clone();
         let of = waves.len();
         for (number, wave) in (1..).zip(waves) {
-            let nodes: Vec<&Arc<Host>> =
-                wave.nodes.iter().filter(|node| ready.contains(*node)).filter_map(|node| hosts.get(node)).collect();
+            let nodes = wave.nodes.iter().filter(|node| ready.contains(*node));
+            let nodes: Vec<Arc<Host>> = nodes.filter_map(|node| hosts.get(node)).map(Arc::clone).collect();
             if stopped || self.interrupt.is_set() {
                 let why = if stopped { "a wave before it failed" } else { "the run was stopped" };
                 let outcome = Outcome::NotStarted { why: why.to_owned() };
@@ -43,14 +44,32 @@ impl Deploy {
             }
             self.events.run(EventKind::Wave { number, of, wave: wave.clone() });
             stopped = !self.wave(wave.kind, &nodes, hosts, keeper, report).await?;
+            // The members of a new cluster have just found each other: the next run may take one away.
+            if !stopped && wave.kind != WaveKind::Bootstrap && !self.interrupt.is_set() {
+                let wanted = nodes.iter().map(|host| &host.target.node).filter(|node| rebooting.contains(*node));
+                let wanted: Vec<NodeName> = wanted.cloned().collect();
+                stopped = !self.reboot(&wanted, hosts, keeper, report).await?;
+            }
+            self.untouched(&nodes, report);
         }
         Ok(())
+    }
+
+    /// What a wave neither changed nor rebooted stays as it is.
+    fn untouched(&self, nodes: &[Arc<Host>], report: &mut Report) {
+        for host in nodes {
+            let node = &host.target.node;
+            if !report.nodes.contains_key(node) {
+                self.events.node(node, EventKind::Done { text: "unchanged".to_owned() });
+                report.nodes.insert(node.clone(), Outcome::Unchanged);
+            }
+        }
     }
 
     async fn wave(
         self: &Arc<Self>,
         kind: WaveKind,
-        nodes: &[&Arc<Host>],
+        nodes: &[Arc<Host>],
         hosts: &Hosts,
         keeper: &Arc<Keeper>,
         report: &mut Report,
@@ -58,7 +77,8 @@ impl Deploy {
         let mut tasks = JoinSet::new();
         // A new cluster must be whole; if a member could not be prepared, those that come up need only be healthy.
         let whole = kind == WaveKind::Bootstrap && nodes.len() == self.members.len();
-        for &host in nodes {
+        // One that has the system and its keys already is only rebooted.
+        for host in nodes.iter().filter(|host| !host.is_ready()) {
             let (this, host, hosts, keeper) = (Arc::clone(self), Arc::clone(host), hosts.clone(), Arc::clone(keeper));
             tasks.spawn_blocking(move || {
                 let begun = Instant::now();
@@ -126,7 +146,7 @@ impl Deploy {
 
     /// Takes the member out of the quorum's way, or refuses. A member that is down already takes nothing from a quorum, and
     /// a deploy may be what brings it back.
-    fn ask_for_quorum(&self, host: &Host, hosts: &Hosts) -> Result<(), StepError> {
+    pub(super) fn ask_for_quorum(&self, host: &Host, hosts: &Hosts) -> Result<(), StepError> {
         let node = &host.target.node;
         let health = match self.health(hosts, Some(node)) {
             Ok(health) => health,

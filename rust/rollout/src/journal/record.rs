@@ -1,7 +1,7 @@
 //! Reads the records of runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use machinist_nix::StorePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::deploy::Outcome;
+use crate::{deploy::Outcome, waves::Reboots};
 
 /// What the record of a run says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +24,12 @@ pub struct Record {
     pub who: String,
     /// What it was to bring to the nodes.
     pub systems: BTreeMap<NodeName, String>,
+    /// Which nodes were to be rebooted.
+    pub reboots: Reboots,
+    /// The nodes whose reboot was begun, with the boot that was to end.
+    pub rebooting: BTreeMap<NodeName, String>,
+    /// The nodes whose reboot came to its end.
+    pub rebooted: BTreeSet<NodeName>,
     /// The nodes on which something was begun.
     pub started: Vec<NodeName>,
     /// What became of the nodes, as far as it is recorded.
@@ -68,6 +74,12 @@ enum Line {
         #[serde(default)]
         who: String,
         systems: BTreeMap<NodeName, String>,
+        #[serde(default)]
+        reboots: Reboots,
+    },
+    Rebooting {
+        node: NodeName,
+        boot: String,
     },
     Started {
         node: NodeName,
@@ -101,8 +113,8 @@ impl Record {
                 Err(source) => return Err(RecordError::Line { line: number, source }),
             };
             match (&mut record, line) {
-                (None, Line::Begin { at, version: 1, run, who, systems }) => {
-                    record = Some(Self { run, began: at, who, systems, ..Self::default() });
+                (None, Line::Begin { at, version: 1, run, who, systems, reboots }) => {
+                    record = Some(Self { run, began: at, who, systems, reboots, ..Self::default() });
                 }
                 (None, _) => return Err(RecordError::Beginning),
                 (Some(record), line) => record.add(line),
@@ -114,7 +126,13 @@ impl Record {
     fn add(&mut self, line: Line) {
         match line {
             Line::Started { node } => self.started.push(node),
-            Line::Node { node, result: Some(outcome) } => drop(self.nodes.insert(node, outcome)),
+            Line::Rebooting { node, boot } => drop(self.rebooting.insert(node, boot)),
+            Line::Node { node, result: Some(outcome) } => {
+                if self.rebooting.remove(&node).is_some() {
+                    self.rebooted.insert(node.clone());
+                }
+                self.nodes.insert(node, outcome);
+            }
             Line::Ended { nodes } => {
                 self.nodes = nodes;
                 self.ended = true;
@@ -196,6 +214,7 @@ fn is_empty_beginning(path: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{Record, Records};
+    use crate::waves::Reboots;
 
     const BEGIN: &str =
         r#"{"at":"T","entry":"begin","version":1,"run":"r1","who":"ann@desk","systems":{"a":"/nix/store/x"}}"#;
@@ -230,6 +249,19 @@ mod tests {
         let ended =
             r#"{"at":"T","entry":"ended","nodes":{"a":{"outcome":"failed","why":"x"},"b":{"outcome":"not-started"}}}"#;
         check(&[&begin, ended, ""], "failed");
+    }
+
+    #[test]
+    fn a_record_says_which_reboots_were_asked_for_and_begun() {
+        let begin = BEGIN.replace(r#""systems""#, r#""reboots":"auto","systems""#);
+        let rebooting = r#"{"at":"T","entry":"rebooting","node":"a","boot":"b1"}"#;
+        let record = Record::parse(&format!("{begin}\n{CHANGED}\n{rebooting}\n")).unwrap();
+        assert_eq!((record.reboots, record.outcome()), (Reboots::Auto, "cut off"));
+        assert_eq!(record.rebooting.values().collect::<Vec<_>>(), ["b1"]);
+        assert_eq!(record.rebooted.len(), 0);
+        let record = Record::parse(&format!("{begin}\n{CHANGED}\n{rebooting}\n{CHANGED}\n")).unwrap();
+        assert_eq!((record.rebooting.len(), record.rebooted.len()), (0, 1));
+        assert_eq!(Record::parse(&format!("{BEGIN}\n")).unwrap().reboots, Reboots::Never);
     }
 
     #[test]

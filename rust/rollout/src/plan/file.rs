@@ -206,6 +206,7 @@ mod tests {
             units: Vec::new(),
             systemd_reexec: false,
             reboot: None,
+            reboots: false,
             dry_run: None,
         };
         let nodes = [
@@ -216,7 +217,8 @@ mod tests {
     }
 
     fn file() -> PlanFile {
-        let spread = Spread { max_unavailable: Some(Limit::Percent(25)), canary: 1, across_zones: true };
+        let spread =
+            Spread { max_unavailable: Some(Limit::Percent(25)), canary: 1, across_zones: true, ..Spread::default() };
         PlanFile::new("magi", "ann@desk", "2026-01-01T00:00:00Z", &spread, &plan()).unwrap()
     }
 

@@ -100,8 +100,10 @@ pub struct Changes {
     pub units: Vec<UnitChange>,
     /// Whether systemd itself is executed again. Units run on meanwhile.
     pub systemd_reexec: bool,
-    /// What only a reboot brings into effect. A deploy does not reboot.
+    /// What only a reboot brings into effect.
     pub reboot: Option<Reboot>,
+    /// Whether the node is rebooted after the change.
+    pub reboots: bool,
     /// What `switch-to-configuration dry-activate` says, where the host has the new system already.
     pub dry_run: Option<String>,
 }

@@ -35,7 +35,7 @@ use crate::{
         copy::{self, Catalog},
         gate, gather,
     },
-    waves::{self, Situation, Spread, Wave},
+    waves::{self, Reboots, Situation, Spread, Wave},
 };
 
 /// A plan to be made.
@@ -68,9 +68,9 @@ impl Survey {
         let Self { targets, members, traits, bootstrapped, connector, nix, spread } = self;
         let mut tasks = JoinSet::new();
         for target in targets {
-            let (connector, nix) = (connector.clone(), nix.clone());
+            let (connector, nix, reboots) = (connector.clone(), nix.clone(), spread.reboots);
             tasks.spawn_blocking(move || {
-                let asked = ask(&target, &connector, &nix);
+                let asked = ask(&target, &connector, &nix, reboots);
                 (target.node, asked)
             });
         }
@@ -96,20 +96,28 @@ impl Survey {
     }
 }
 
-fn ask(target: &Target, connector: &Connector, nix: &Nix) -> Result<Asked, StepError> {
+fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> Result<Asked, StepError> {
     let remote = connector.connect(&target.node)?;
     let facts = gather(&*remote)?;
     let plan = match ready_for_us(&facts, target) {
         Err(error) => NodePlan::NotReady { why: chain(&error), hint: error.hint() },
-        Ok(()) => compare(target, &*remote, &facts, nix)?,
+        Ok(()) => compare(target, &*remote, &facts, nix, reboots)?,
     };
     Ok(Asked { remote, plan })
 }
 
-fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -> Result<NodePlan, StepError> {
+fn compare(
+    target: &Target,
+    remote: &dyn Remote,
+    facts: &HostFacts,
+    nix: &Nix,
+    reboots: Reboots,
+) -> Result<NodePlan, StepError> {
     let system = &target.system;
     let keys: Vec<String> = target.keys.iter().filter(|key| !facts.keys.contains(*key)).cloned().collect();
-    if facts.is_on(system) && keys.is_empty() {
+    let due = reboot(&facts.booted, &facts.booted, &BootFiles::read(Path::new(system.as_str())));
+    let reboots = reboots.wants(due.is_some());
+    if facts.is_on(system) && keys.is_empty() && !reboots {
         return Ok(NodePlan::Unchanged { system: system.clone() });
     }
     let closure = Catalog::read(nix, &BTreeSet::from([system.clone()]))?.closure(system);
@@ -127,6 +135,7 @@ fn compare(target: &Target, remote: &dyn Remote, facts: &HostFacts, nix: &Nix) -
         units: Vec::new(),
         systemd_reexec: false,
         reboot: None,
+        reboots,
         dry_run: None,
     };
     if facts.running.is_some() {
@@ -207,6 +216,7 @@ fn assemble(
     };
     let changing = of_kind(|plan| matches!(plan, NodePlan::Changes(_)));
     let unchanged = of_kind(|plan| matches!(plan, NodePlan::Unchanged { .. }));
+    let rebooting = of_kind(|plan| matches!(plan, NodePlan::Changes(changes) if changes.reboots));
     let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
@@ -220,6 +230,7 @@ fn assemble(
         broken: health.into_iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect(),
         zones,
         ingress,
+        rebooting,
         spread,
     };
     let (waves, refusal) = match waves::waves(&situation) {
@@ -242,7 +253,7 @@ fn risk(
 ) -> Option<QuorumRisk> {
     let disturbed = |plan: &NodePlan| match plan {
         // Nothing is known of units before the first deploy: everything starts.
-        NodePlan::Changes(changes) => changes.running.is_none() || changes.disturbs(quorum::UNIT),
+        NodePlan::Changes(changes) => changes.running.is_none() || changes.reboots || changes.disturbs(quorum::UNIT),
         _ => false,
     };
     let restarting = members.iter().filter(|node| nodes.get(*node).is_some_and(disturbed)).cloned().collect();

@@ -18,6 +18,16 @@ done </proc/self/mountinfo
 if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
+# What only a reboot changes.
+for link in kernel initrd kernel-modules; do
+  if [ -e "/run/booted-system/$link" ]; then echo "booted=$link=$(readlink -f "/run/booted-system/$link")"; fi
+done
+for text in kernel-params init-interface-version; do
+  if [ -r "/run/booted-system/$text" ]; then
+    read -r value <"/run/booted-system/$text"
+    printf 'booted=%s=%s\n' "$text" "$value"
+  fi
+done
 for key in /var/lib/machinist/keys/*.key; do
   if [ -s "$key" ]; then echo "key=${key##*/}"; fi
 done

@@ -6,7 +6,7 @@ use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteDirectory, RemoteEntry, RemoteError, RemoteFile, Request, put_files};
 
-use super::{Connector, StepError, lock::Token, run};
+use super::{Connector, StepError, lock::Token, reboot, run};
 use crate::{HostFacts, script};
 
 /// How long things may take on the host.
@@ -16,11 +16,13 @@ pub struct Bounds {
     pub activation: Duration,
     /// The wait for the confirmation after it, in seconds.
     pub confirmation: Duration,
+    /// From the word to reboot to the end of the next boot, in seconds.
+    pub reboot: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { activation: Duration::from_secs(300), confirmation: Duration::from_secs(120) }
+        Self { activation: Duration::from_secs(300), confirmation: Duration::from_secs(120), reboot: reboot::BOUND }
     }
 }
 

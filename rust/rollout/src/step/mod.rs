@@ -7,6 +7,7 @@ pub mod copy;
 pub mod gate;
 pub mod keys;
 pub mod lock;
+pub mod reboot;
 pub mod substitute;
 
 use std::{sync::Arc, time::Duration};
@@ -95,6 +96,26 @@ pub enum StepError {
     /// A gate stayed closed.
     #[error("gate closed: {0}")]
     Gate(String),
+    /// It runs the new system, and the reboot that was to follow was not begun.
+    #[error("not rebooted: {why}")]
+    NotRebooted {
+        /// Why.
+        why: String,
+    },
+    /// It was rebooted into the new system, which was confirmed before, and is not back.
+    #[error("rebooted, and not back: {why}")]
+    NotBack {
+        /// Why.
+        why: String,
+    },
+    /// It was rebooted and is back, and something is wrong there.
+    #[error("rebooted, and not well: {why}")]
+    NotWell {
+        /// Why.
+        why: String,
+        /// What it runs.
+        verdict: Verdict,
+    },
 }
 
 impl StepError {
@@ -116,6 +137,15 @@ impl StepError {
                 Some("`machinist status` asks the host; deploying again finishes or reverts".to_owned())
             }
             Self::Quorum(_) => Some("`machinist status` shows the members; bring them back first".to_owned()),
+            Self::NotBack { .. } => Some(
+                "look at its console; when it is back, the same command goes on with the others, and `machinist rollback` \
+                 brings the system before"
+                    .to_owned(),
+            ),
+            Self::NotWell { .. } => {
+                Some("`machinist status` asks it; `machinist rollback` brings the system before".to_owned())
+            }
+            Self::NotRebooted { .. } => Some("the same command tries again".to_owned()),
             Self::Locked(_) => Some("wait, or see who it is and what the node does: `machinist unlock`".to_owned()),
             Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted | Self::Journal(_) => None,
         }
@@ -128,6 +158,9 @@ impl StepError {
             Self::Reverted { .. } => Verdict::Reverted,
             Self::Broken { .. } => Verdict::Broken,
             Self::Unknown { .. } => Verdict::Unknown,
+            Self::NotRebooted { .. } => Verdict::Confirmed,
+            Self::NotWell { verdict, .. } => *verdict,
+            Self::NotBack { .. } => Verdict::Away,
             _ => Verdict::Untouched,
         }
     }

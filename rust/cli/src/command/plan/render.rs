@@ -100,13 +100,24 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
     if changes.systemd_reexec {
         say("systemd", "executes itself anew; units run on meanwhile");
     }
-    if let Some(reboot) = &changes.reboot {
-        let due = if reboot.was_due { "was needed before already, for" } else { "is needed for" };
-        say("reboot", &ui.paint(Tone::Careful, &format!("{due} {}; a deploy does not reboot", reboot.why.join(", "))));
+    if let Some(text) = reboot(changes) {
+        say("reboot", &ui.paint(Tone::Careful, &text));
     }
     if let Some(text) = &changes.dry_run {
         say("dry run", text);
     }
+}
+
+fn reboot(changes: &Changes) -> Option<String> {
+    let why = changes.reboot.as_ref().map(|reboot| reboot.why.join(", "));
+    let was_due = changes.reboot.as_ref().is_some_and(|reboot| reboot.was_due);
+    Some(match (changes.reboots, why) {
+        (true, Some(why)) => format!("after the change, for {why}"),
+        (true, None) => "after the change, because it is asked for".to_owned(),
+        (false, Some(why)) if was_due => format!("was needed before already, for {why}; `--reboot auto` does that"),
+        (false, Some(why)) => format!("is needed for {why}; `--reboot auto` does that"),
+        (false, None) => return None,
+    })
 }
 
 fn units(changes: &Changes, ui: Ui, say: &mut impl FnMut(&str, &str)) {

@@ -55,6 +55,7 @@ fn changes() -> Changes {
         units,
         systemd_reexec: true,
         reboot: Some(Reboot { why: vec!["kernel 6.12.1 -> 6.12.3".to_owned()], was_due: false }),
+        reboots: false,
         dry_run: Some("would stop the following units: etcd.service\nwould activate the configuration...".to_owned()),
     }
 }
@@ -69,6 +70,7 @@ fn first() -> Changes {
         keys: Vec::new(),
         systemd_reexec: false,
         reboot: None,
+        reboots: false,
         ..changes()
     }
 }
@@ -116,7 +118,7 @@ fn long_lists_are_cut_with_a_count() {
               reload    nftables.service (Unit.X-Reload-Triggers)
               start     n1.service, n2.service, n3.service, n4.service, n5.service, n6.service and 2 more
               systemd   executes itself anew; units run on meanwhile
-              reboot    is needed for kernel 6.12.1 -> 6.12.3; a deploy does not reboot
+              reboot    is needed for kernel 6.12.1 -> 6.12.3; `--reboot auto` does that
               dry run   would stop the following units: etcd.service
                         would activate the configuration...
 
@@ -153,7 +155,7 @@ fn verbose_says_everything_with_its_reason() {
                         n8.service (it is new)
               again     keygen.service (it is not running now)
               systemd   executes itself anew; units run on meanwhile
-              reboot    is needed for kernel 6.12.1 -> 6.12.3; a deploy does not reboot
+              reboot    is needed for kernel 6.12.1 -> 6.12.3; `--reboot auto` does that
               dry run   would stop the following units: etcd.service
                         would activate the configuration...
 
@@ -253,6 +255,7 @@ fn a_system_that_runs_already_only_boots_or_gets_its_keys() {
         paths_to_send: 0,
         systemd_reexec: false,
         reboot: None,
+        reboots: false,
         ..changes()
     };
     let both = |changes: &Changes| told(vec![("a", NodePlan::Changes(Box::new(changes.clone())))]);

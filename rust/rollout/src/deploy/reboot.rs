@@ -1,0 +1,189 @@
+//! What only a reboot brings, and the reboots: after a wave has changed and was confirmed, before the next one begins.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use machinist_remote::Remote;
+use tokio::task::JoinSet;
+
+use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, Target, Verdict};
+use crate::{
+    EventKind, HostFacts, Interrupt,
+    journal::Entry,
+    keeper::Keeper,
+    plan::{BootFiles, boot},
+    step::{
+        StepError, gate, gather,
+        reboot::{Reboot, boot_files_of},
+    },
+};
+
+/// A host that was rebooted.
+struct Back {
+    host: Host,
+    took: Duration,
+}
+
+impl Deploy {
+    /// Connects to a node. One whose reboot was begun before the run was cut off may still be on its way.
+    pub(super) fn reach(&self, node: &NodeName) -> Result<Box<dyn Remote>, StepError> {
+        let connected = self.connector.connect(node);
+        if connected.is_ok() || !self.rebooting.contains_key(node) {
+            return connected.map_err(StepError::from);
+        }
+        self.events.step(node, "waiting for it to be back from the reboot that was begun");
+        let deadline = Instant::now() + self.bounds.reboot;
+        loop {
+            if self.interrupt.is_set() {
+                return Err(StepError::Interrupted);
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            match self.connector.connect(node) {
+                Err(error) if Instant::now() >= deadline => {
+                    let why = format!("it was rebooted before the run was cut off: {error}");
+                    return Err(StepError::NotBack { why });
+                }
+                Err(_) => {}
+                Ok(remote) => return Ok(remote),
+            }
+        }
+    }
+
+    /// Returns what only a reboot would bring to a host, in words.
+    pub(super) fn due(&self, remote: &dyn Remote, facts: &HostFacts, target: &Target) -> Vec<String> {
+        // A host that has not booted one of our systems, or a container.
+        if facts.booted == BootFiles::default() {
+            return Vec::new();
+        }
+        let path = Path::new(target.system.as_str());
+        let new = if path.exists() {
+            BootFiles::read(path)
+        } else {
+            // A host that lacks the system too says so later.
+            boot_files_of(remote, &target.system).unwrap_or_default()
+        };
+        boot::reboot(&facts.booted, &facts.booted, &new).map_or_else(Vec::new, |reboot| reboot.why)
+    }
+
+    /// Whether the run reboots the host, or waits for the end of a reboot that it has begun.
+    pub(super) fn reboots(&self, host: &Host) -> bool {
+        let node = &host.target.node;
+        let wanted = self.rebooting.contains_key(node) || self.policy.spread.reboots.wants(!host.due.is_empty());
+        wanted && !self.rebooted.contains(node)
+    }
+
+    /// Returns the hosts of the run that need a reboot which it has not given them, with the reasons.
+    pub(super) fn still_due(&self, hosts: &Hosts, report: &Report) -> BTreeMap<NodeName, Vec<String>> {
+        let stands = |node: &NodeName| matches!(report.nodes.get(node), Some(Outcome::Changed | Outcome::Unchanged));
+        let due = hosts.iter().filter(|(node, host)| !host.due.is_empty() && stands(node));
+        due.map(|(node, host)| (node.clone(), host.due.clone())).collect()
+    }
+
+    /// Reboots the nodes of a wave, all at once: the wave has no more than may be away. False if one is not well.
+    pub(super) async fn reboot(
+        self: &Arc<Self>,
+        nodes: &[NodeName],
+        hosts: &mut Hosts,
+        keeper: &Arc<Keeper>,
+        report: &mut Report,
+    ) -> Result<bool, DeployError> {
+        let mut tasks = JoinSet::new();
+        for host in nodes.iter().filter_map(|node| hosts.get(node)) {
+            let (this, host, hosts, keeper) = (Arc::clone(self), Arc::clone(host), hosts.clone(), Arc::clone(keeper));
+            tasks.spawn_blocking(move || {
+                let back = this.reboot_one(&host, &hosts, &keeper);
+                (host.target.node.clone(), back)
+            });
+        }
+        let mut all_well = true;
+        for (node, back) in tasks.join_all().await {
+            match back {
+                Ok(Back { host, took }) => {
+                    let text = format!("is back from its reboot ({:.1} s)", took.as_secs_f64());
+                    self.events.node(&node, EventKind::Done { text });
+                    report.nodes.insert(node.clone(), Outcome::Changed);
+                    hosts.insert(node.clone(), Arc::new(host));
+                    report.rebooted.insert(node.clone());
+                }
+                Err(error) => {
+                    all_well = false;
+                    self.fail(report, &node, &error);
+                    if matches!(error, StepError::NotBack { .. }) {
+                        // Nobody is there to be asked any more.
+                        hosts.remove(&node);
+                    }
+                }
+            }
+            self.record(&Entry::node(&node, report.nodes.get(&node)))?;
+        }
+        Ok(all_well)
+    }
+
+    fn reboot_one(&self, host: &Host, hosts: &Hosts, keeper: &Keeper) -> Result<Back, StepError> {
+        let (node, begun) = (&host.target.node, Instant::now());
+        let changed = !host.facts.is_on(&host.target.system);
+        // Of a node that has changed it must not be said that it was not touched.
+        let not_begun = |error: StepError| match error {
+            error if changed => StepError::NotRebooted { why: error.to_string() },
+            error => error,
+        };
+        let before = self.ready_to_reboot(host, hosts).map_err(not_begun)?;
+        let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()));
+        let token = token.map_err(not_begun)?;
+        let entry = Entry::rebooting(node, &before.facts.boot);
+        self.journal.append(&entry).map_err(StepError::Journal).map_err(not_begun)?;
+        let why = if host.due.is_empty() { "it was asked for".to_owned() } else { host.due.join(", ") };
+        self.events.step(node, format!("rebooting: {why}"));
+        let (system, bound) = (host.target.system.clone(), self.bounds.reboot);
+        let reboot = Reboot { node: node.clone(), system, token, before: before.facts, bound };
+        let (remote, facts) = reboot.run(&*before.remote, &self.connector).map_err(|error| match error {
+            StepError::Locked(_) => not_begun(error),
+            error => error,
+        })?;
+        let remote: Arc<dyn Remote> = Arc::from(remote);
+        keeper.moved(node, &remote);
+        if self.members.contains_key(node) {
+            self.events.step(node, "waiting for etcd to be healthy");
+            // Not cut short by a person who stops the run: how the node is has to be known at its end.
+            gate::await_etcd(&*remote, &self.members, node, false, &Interrupt::default())
+                .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
+        }
+        let due = self.due(&*remote, &facts, &host.target);
+        Ok(Back { host: Host { target: host.target.clone(), remote, facts, due }, took: begun.elapsed() })
+    }
+
+    /// Asks what is true right before: the host runs and boots what it was to, and the others hold a quorum without it.
+    fn ready_to_reboot(&self, host: &Host, hosts: &Hosts) -> Result<Host, StepError> {
+        let target = host.target.clone();
+        // The activation may have cut the first connection.
+        let (remote, facts) = match gather(&*host.remote) {
+            Ok(facts) => (Arc::clone(&host.remote), facts),
+            Err(_) => {
+                let fresh: Arc<dyn Remote> = Arc::from(self.connector.connect(&target.node)?);
+                let facts = gather(&*fresh)?;
+                (fresh, facts)
+            }
+        };
+        if !facts.is_on(&target.system) {
+            let shown = |path: &Option<StorePath>| path.as_ref().map_or("nothing", StorePath::as_str).to_owned();
+            let (runs, boots) = (shown(&facts.running), shown(&facts.profile));
+            return Err(StepError::NotRebooted {
+                why: format!("somebody has changed it: it runs {runs} and boots {boots}"),
+            });
+        }
+        let mut now = Host { target, remote, facts, due: host.due.clone() };
+        match self.rebooting.get(&now.target.node) {
+            // It is back already from the reboot that was begun before the run was cut off.
+            Some(boot) if *boot != now.facts.boot => now.facts.boot.clone_from(boot),
+            _ if self.members.contains_key(&now.target.node) => self.ask_for_quorum(&now, hosts)?,
+            _ => {}
+        }
+        Ok(now)
+    }
+}

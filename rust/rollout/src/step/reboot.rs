@@ -1,0 +1,310 @@
+//! Reboots a host and waits until it is back and has booted what it should.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use machinist_remote::{Remote, RemoteError, Request, Status};
+
+use super::{Connector, StepError, gather, lock::Token, run};
+use crate::{
+    HostFacts,
+    deploy::Verdict,
+    plan::{BootFiles, inspect::boot_files},
+    script,
+};
+
+/// How long a host may take to be back if nothing else is said. Servers test their memory for minutes.
+pub const BOUND: Duration = Duration::from_secs(600);
+
+/// How often a host that is down is asked. A boot takes seconds at least.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Asks the host what a system that it has would boot.
+///
+/// # Errors
+/// The connection fails.
+pub fn boot_files_of(remote: &dyn Remote, system: &StorePath) -> Result<BootFiles, StepError> {
+    let script = script::with(&[("system", system.as_str())], script::BOOT_FILES);
+    let output = run(remote, "ask what it would boot", &script, Duration::from_secs(20))?.stdout_text();
+    Ok(boot_files(&output.lines().collect::<Vec<_>>()))
+}
+
+/// One reboot of one host.
+#[derive(Clone, Debug)]
+pub struct Reboot {
+    /// The node.
+    pub node: NodeName,
+    /// What it has to run afterwards.
+    pub system: StorePath,
+    /// The lock under which it happens.
+    pub token: Token,
+    /// What was true before.
+    pub before: HostFacts,
+    /// How long it may take until the boot is over.
+    pub bound: Duration,
+}
+
+/// What the host says when it is told to reboot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It still runs the boot that is to end.
+    Going,
+    /// It is another boot.
+    Back,
+    /// It did nothing: another run holds its lock.
+    Lost(String),
+    /// It cannot.
+    Refused(String),
+}
+
+impl Reboot {
+    /// Tells the host to reboot and waits until its boot is over. Returns a connection to it and what is true there now.
+    ///
+    /// # Errors
+    /// The host does not reboot, is not back in time, or has not booted what it should.
+    pub fn run(&self, remote: &dyn Remote, connector: &Connector) -> Result<(Box<dyn Remote>, HostFacts), StepError> {
+        let deadline = Instant::now() + self.bound;
+        let fresh = self.until_back(remote, connector, deadline)?;
+        let silent = |error: StepError| StepError::NotWell { why: error.to_string(), verdict: Verdict::Unknown };
+        let unsettled = self.settle(&*fresh, deadline).map_err(|error| silent(error.into()))?;
+        let after = gather(&*fresh).map_err(silent)?;
+        match objection(&self.before, &after, &self.system, unsettled) {
+            None => Ok((fresh, after)),
+            Some(why) => {
+                let is_new = after.running.as_ref() == Some(&self.system);
+                Err(StepError::NotWell { why, verdict: if is_new { Verdict::Confirmed } else { Verdict::Unknown } })
+            }
+        }
+    }
+
+    /// Each time the host is asked it is also told again, because the word may have been lost with the connection. A run
+    /// that is stopped waits too: a reboot that was begun cannot be taken back.
+    fn until_back(
+        &self,
+        remote: &dyn Remote,
+        connector: &Connector,
+        deadline: Instant,
+    ) -> Result<Box<dyn Remote>, StepError> {
+        let mut said = match self.tell(remote) {
+            Ok(Answer::Lost(who)) => return Err(lost(&who)),
+            Ok(Answer::Refused(why)) => return Err(StepError::NotRebooted { why }),
+            Ok(_) => "it still shuts down".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        loop {
+            if Instant::now() >= deadline {
+                let why = format!("no other boot within {} s: {said}", self.bound.as_secs());
+                return Err(StepError::NotBack { why });
+            }
+            thread::sleep(EVERY);
+            let asked = connector.connect(&self.node).and_then(|fresh| Ok((self.tell(&*fresh)?, fresh)));
+            match asked {
+                Ok((Answer::Back, fresh)) => return Ok(fresh),
+                Ok((Answer::Lost(who), _)) => return Err(lost(&who)),
+                Ok((Answer::Refused(why), _)) => return Err(StepError::NotRebooted { why }),
+                Ok((Answer::Going, _)) => "it still shuts down".clone_into(&mut said),
+                // Waiting does not make it the machine that it was.
+                Err(error @ (RemoteError::HostKeyChanged { .. } | RemoteError::HostKeyUnknown { .. })) => {
+                    return Err(StepError::NotBack { why: error.to_string() });
+                }
+                Err(error) => said = error.to_string(),
+            }
+        }
+    }
+
+    fn tell(&self, remote: &dyn Remote) -> Result<Answer, RemoteError> {
+        let fence = self.token.fence.to_string();
+        let variables = [("boot", self.before.boot.as_str()), ("fence", &fence), ("run", &self.token.run)];
+        let script = script::with(&variables, script::REBOOT);
+        let output = remote.run(Request::new("reboot", script).timeout(Duration::from_secs(20)))?;
+        Ok(answer(&output.stdout_text(), &output.status, &output.stderr_text(), &self.before.boot))
+    }
+
+    /// Waits until the boot is over. `Some` says why it is not.
+    fn settle(&self, remote: &dyn Remote, deadline: Instant) -> Result<Option<String>, RemoteError> {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let bound = left.as_secs().to_string();
+        let script = script::with(&[("bound", &bound)], script::BOOTED);
+        let output = run(remote, "wait for the boot", &script, left + Duration::from_secs(30))?;
+        Ok(unsettled(&output.stdout_text()))
+    }
+}
+
+fn lost(who: &str) -> StepError {
+    StepError::Locked(format!("the lock of this run is gone ({who} holds it now), so it was not rebooted"))
+}
+
+fn answer(stdout: &str, status: &Status, stderr: &str, before: &str) -> Answer {
+    let value = |key| stdout.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    match (value("boot="), value("lost="), status) {
+        (Some(boot), _, _) if !boot.is_empty() && boot != before => Answer::Back,
+        (_, Some(who), _) => Answer::Lost(if who.is_empty() { "nobody" } else { who }.to_owned()),
+        // A signal is the shutdown itself.
+        (_, _, Status::Exited(0) | Status::Signaled(_)) => Answer::Going,
+        (_, _, status) => {
+            let said = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+            Answer::Refused(format!("`systemctl reboot` {status}: {}", said.trim()))
+        }
+    }
+}
+
+/// Why the boot is not over, as the host says it.
+fn unsettled(said: &str) -> Option<String> {
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    match lines.next().unwrap_or("nothing") {
+        // What has failed is told by its name.
+        "running" | "degraded" => None,
+        "maintenance" => Some("it is in rescue or emergency mode".to_owned()),
+        state => {
+            let jobs: Vec<&str> = lines.collect();
+            let jobs = if jobs.is_empty() { String::new() } else { format!(", it waits for {}", jobs.join(", ")) };
+            Some(format!("its boot is not over: systemd is {state}{jobs}"))
+        }
+    }
+}
+
+/// Why a host that is back is not as it should be. What had failed before does not count.
+fn objection(before: &HostFacts, after: &HostFacts, system: &StorePath, unsettled: Option<String>) -> Option<String> {
+    if after.running.as_ref() != Some(system) {
+        let runs = after.running.as_ref().map_or("no system of ours", StorePath::as_str);
+        return Some(format!("it has booted {runs} in the place of {system}"));
+    }
+    let failed: Vec<&str> = after.failed.difference(&before.failed).map(String::as_str).collect();
+    let failed = (!failed.is_empty()).then(|| format!("units failed: {}", failed.join(" ")));
+    let reasons: Vec<String> = failed.into_iter().chain(unsettled).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use machinist_model::NodeName;
+    use machinist_nix::StorePath;
+    use machinist_remote::{FakeRemote, Fault, Remote, RemoteError, Status};
+
+    use super::{Answer, Reboot, answer, objection, unsettled};
+    use crate::{
+        HostFacts,
+        deploy::Verdict,
+        step::{Connect, Connector, StepError, lock::Token},
+    };
+
+    fn system(name: &str) -> StorePath {
+        StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap()
+    }
+
+    fn facts(boot: &str, failed: &str) -> HostFacts {
+        let failed = failed.split_whitespace().map(str::to_owned).collect();
+        HostFacts { boot: boot.to_owned(), running: Some(system("new")), failed, ..HostFacts::default() }
+    }
+
+    #[test]
+    fn what_the_host_says_is_understood() {
+        let check = |stdout: &str, status, expect| assert_eq!(answer(stdout, &status, "a\nno\n", "b1"), expect);
+        check("Welcome!\nboot=b1\n", Status::Exited(0), Answer::Going);
+        check("boot=b1\n", Status::Signaled("TERM".to_owned()), Answer::Going);
+        check("boot=b2\n", Status::Exited(0), Answer::Back);
+        check("boot=b1\nlost=ann@desk\n", Status::Exited(0), Answer::Lost("ann@desk".to_owned()));
+        check("boot=b1\nlost=\n", Status::Exited(0), Answer::Lost("nobody".to_owned()));
+        check(
+            "boot=b1\n",
+            Status::Exited(1),
+            Answer::Refused("`systemctl reboot` exited with status 1: no".to_owned()),
+        );
+        check("", Status::Exited(0), Answer::Going);
+    }
+
+    #[test]
+    fn a_boot_is_over_when_systemd_says_so() {
+        let check = |said: &str, expect: Option<&str>| assert_eq!(unsettled(said).as_deref(), expect);
+        check("running\n", None);
+        check("degraded\n", None);
+        check("maintenance\n", Some("it is in rescue or emergency mode"));
+        check(
+            "starting\na.mount\nb.service\n",
+            Some("its boot is not over: systemd is starting, it waits for a.mount, b.service"),
+        );
+        check("", Some("its boot is not over: systemd is nothing"));
+    }
+
+    #[test]
+    fn what_failed_newly_or_is_another_system_is_objected_to() {
+        let before = facts("b1", "old.service");
+        assert_eq!(objection(&before, &facts("b2", "old.service"), &system("new"), None), None);
+        let late = Some("late".to_owned());
+        let failed = objection(&before, &facts("b2", "old.service x.service"), &system("new"), late);
+        assert_eq!(failed.as_deref(), Some("units failed: x.service; late"));
+        let other = objection(&before, &facts("b2", ""), &system("newer"), None).unwrap();
+        assert!(other.starts_with("it has booted /nix/store/") && other.ends_with("-newer"), "{other}");
+    }
+
+    /// Gives out one scripted connection after another.
+    struct Scripted(Mutex<Vec<FakeRemote>>);
+
+    impl Connect for Scripted {
+        fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError> {
+            let next = self.0.lock().unwrap().pop();
+            let gone = || FakeRemote::new(node.as_str()).fail_call(1, Fault::ConnectionLost);
+            Ok(Box::new(next.unwrap_or_else(gone)))
+        }
+    }
+
+    fn reboot(bound: u64, mut connections: Vec<FakeRemote>) -> Result<HostFacts, StepError> {
+        let reboot = Reboot {
+            node: NodeName::parse("a").unwrap(),
+            system: system("new"),
+            token: Token { fence: 1, run: "r".to_owned() },
+            before: facts("b1", ""),
+            bound: Duration::from_secs(bound),
+        };
+        connections.reverse();
+        let first = connections.pop().unwrap();
+        let connector: Connector = Arc::new(Scripted(Mutex::new(connections)));
+        reboot.run(&first, &connector).map(|(_, after)| after)
+    }
+
+    fn host(boot: &str) -> FakeRemote {
+        let told = format!("boot={boot}\n");
+        let facts = format!("boot={boot}\nrunning={}\n", system("new"));
+        let host = FakeRemote::new("a").answer("gather", 0, &facts, "");
+        host.answer("wait for the boot", 0, "running\n", "").answer("systemctl reboot", 0, &told, "")
+    }
+
+    #[test]
+    fn the_same_boot_is_not_taken_for_another_one() {
+        let lost = || FakeRemote::new("a").fail_call(1, Fault::ConnectionLost);
+        let after = reboot(30, vec![host("b1"), host("b1"), lost(), host("b2")]).unwrap();
+        assert_eq!(after.boot, "b2");
+    }
+
+    #[test]
+    fn a_host_that_does_not_come_back_is_given_up_after_the_bound() {
+        let error = reboot(1, vec![host("b1")]).unwrap_err();
+        assert!(error.to_string().contains("no other boot within 1 s"), "{error}");
+    }
+
+    #[test]
+    fn a_host_that_is_back_and_still_boots_is_not_well() {
+        let late = host("b2").answer("wait for the boot", 0, "starting\nx.service\n", "");
+        let error = reboot(30, vec![host("b1"), late]).unwrap_err();
+        assert!(
+            matches!(&error, StepError::NotWell { why, verdict: Verdict::Confirmed } if why.ends_with("it waits for x.service")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_host_whose_lock_is_gone_is_left_alone() {
+        let taken = FakeRemote::new("a").answer("systemctl reboot", 0, "boot=b1\nlost=ann@desk\n", "");
+        assert!(matches!(reboot(30, vec![taken]), Err(StepError::Locked(_))));
+    }
+}
