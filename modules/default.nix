@@ -6,6 +6,7 @@
     ./etcd.nix
     ./fan-out.nix
     ./firewall.nix
+    ./gates.nix
     ./hosts.nix
     ./keys.nix
     ./kubernetes

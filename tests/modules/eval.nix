@@ -40,6 +40,7 @@ let
       };
       disk = config.disko.devices.disk or { };
       envFile = config.environment.etc."machinist/etcd.env".text;
+      gates = config.environment.etc."machinist/gates".text or null;
       etc = lib.filter (lib.hasPrefix "machinist/") (lib.attrNames config.environment.etc);
       etcd = config.systemd.services.etcd.environment;
       firewall = lib.splitString "\n" config.networking.firewall.extraInputRules;
@@ -126,6 +127,15 @@ in
         machinist.network.configure = true;
       }
     );
+    twoGates = failed (
+      with' balthazar {
+        machinist.gates.both = {
+          http = "http://127.0.0.1/";
+          command = [ "true" ];
+        };
+        machinist.gates.none = { };
+      }
+    );
     noDisk = failed (
       with' balthazar {
         machinist.node.disk = lib.mkForce null;
@@ -140,6 +150,18 @@ in
     noOperators = view (with' balthazar { machinist.operators = lib.mkForce { }; });
     bootstrapped = view (
       with' balthazar { machinist.etcd.initialClusterState = lib.mkForce "existing"; }
+    );
+    gates = view (
+      with' balthazar {
+        machinist.gates.web = {
+          http = "http://127.0.0.1/it's";
+          timeout = 7;
+        };
+        machinist.gates.db.command = [
+          "echo"
+          "a 'b' $c"
+        ];
+      }
     );
     joining = view (with' balthazar { machinist.etcd.joining = [ "casper" ]; });
     joins = view (

@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
 };
 
-use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedState, Role};
+use machinist_model::{Cluster, Gate, GateTest, Node, NodeName, Orchestrator, RecordedState, Role};
 
 use crate::nix::{self, Attributes, RelativePath, Value, WriteError, set};
 
@@ -90,6 +90,10 @@ impl<'a> Shared<'a> {
         ]);
         if node.roles.contains(&Role::Etcd) {
             facts.insert("etcd".to_owned(), self.etcd().into());
+        }
+        if !node.gates.is_empty() {
+            let gates = node.gates.iter().map(|(name, gate)| (name.clone(), gate_facts(gate).into()));
+            facts.insert("gates".to_owned(), Value::Set(gates.collect()));
         }
         if self.cluster.runs_kubernetes(node) {
             facts.insert("kubernetes".to_owned(), kubernetes::facts(self.cluster, node).into());
@@ -213,6 +217,18 @@ impl<'a> Shared<'a> {
 /// A path literal from `generated/` to a file of the cluster's directory.
 fn from_generated(path: &str) -> Result<Value, WriteError> {
     RelativePath::parse(&format!("../{path}")).map(Value::Path)
+}
+
+fn gate_facts(gate: &Gate) -> Attributes {
+    let mut facts = set([("timeout", gate.timeout.into())]);
+    match &gate.test {
+        GateTest::Command(words) => drop(facts.insert("command".to_owned(), words.iter().cloned().collect())),
+        GateTest::Http { url, status } => {
+            facts.insert("http".to_owned(), url.as_str().into());
+            facts.insert("status".to_owned(), (*status).into());
+        }
+    }
+    facts
 }
 
 fn node_facts(node: &Node) -> Attributes {

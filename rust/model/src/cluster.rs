@@ -58,6 +58,30 @@ pub struct Operator {
     pub age: Option<String>,
 }
 
+/// What must hold on a node before a new system there is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gate {
+    /// What is asked.
+    pub test: GateTest,
+    /// How many seconds it may take to open.
+    pub timeout: u16,
+}
+
+/// What a gate asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateTest {
+    /// A program and its arguments must exit with 0.
+    Command(Vec<String>),
+    /// A URL must answer with the status.
+    Http {
+        /// The URL.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+}
+
 /// Address ranges of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Network {
@@ -158,6 +182,8 @@ pub struct Node {
     pub labels: Labels,
     /// Taints, `key=value:Effect`.
     pub taints: Vec<String>,
+    /// What must hold on it before a new system is kept, by name.
+    pub gates: BTreeMap<String, Gate>,
     /// Applications that run on it, names of folders of `app_modules/`.
     pub apps: Vec<String>,
     /// The AS number of a BGP Router.

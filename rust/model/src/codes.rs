@@ -131,10 +131,12 @@ pub enum Code {
     BadSshTarget = 48,
     /// Service network has the wrong size.
     ServiceNetworkSize = 49,
+    /// Gate asks nothing, or cannot be asked.
+    BadGate = 50,
 }
 
 /// All checks, in the order of their codes.
-pub const CODES: [CodeInfo; 49] = [
+pub const CODES: [CodeInfo; 50] = [
     error(Code::WrongType, "wrong type of value", include_str!("codes/M001.md")),
     error(Code::UnknownAttribute, "unknown attribute", include_str!("codes/M002.md")),
     error(Code::MissingAttribute, "required attribute is missing", include_str!("codes/M003.md")),
@@ -184,6 +186,7 @@ pub const CODES: [CodeInfo; 49] = [
     error(Code::BadDisk, "not a path of a disk", include_str!("codes/M047.md")),
     error(Code::BadSshTarget, "not an SSH host or user", include_str!("codes/M048.md")),
     error(Code::ServiceNetworkSize, "service network has the wrong size", include_str!("codes/M049.md")),
+    error(Code::BadGate, "gate asks nothing, or cannot be asked", include_str!("codes/M050.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {

@@ -24,6 +24,11 @@ pub const SSH_PORT: u16 = 22;
 /// The login name.
 pub const SSH_USER: &str = "root";
 
+/// The status with which a gate's URL answers.
+pub const GATE_STATUS: u16 = 200;
+/// How many seconds a gate may take to open.
+pub const GATE_TIMEOUT: u16 = 30;
+
 /// Returns the domain of the nodes.
 #[must_use]
 pub fn domain(cluster: &ClusterShape, name: &str) -> String {

@@ -24,7 +24,8 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    ApiEndpoint, Cluster, Labels, Network, Node, Operator, Orchestrator, Overlay, OverlayBackend, Provider, Ssh, Vip,
+    ApiEndpoint, Cluster, Gate, GateTest, Labels, Network, Node, Operator, Orchestrator, Overlay, OverlayBackend,
+    Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use diagnostic::{Diagnostic, Related};

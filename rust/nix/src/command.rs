@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(parse_build(one, 1).unwrap().len(), 1);
         assert!(parse_derivations(one, 2).is_err());
         assert!(parse_derivations(one, 1).is_err(), "x.drv is no store path");
-        let planned = one.to_vec().into_iter().map(char::from).collect::<String>();
+        let planned = one.iter().copied().map(char::from).collect::<String>();
         let planned = planned.replace("x.drv", "00000000000000000000000000000000-a.drv");
         assert_eq!(
             parse_derivations(planned.as_bytes(), 1).unwrap()[0].to_string(),

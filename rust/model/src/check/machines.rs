@@ -87,9 +87,12 @@ fn is_disk(path: &str) -> bool {
 /// A machine that is not deployed has nothing that would run on it.
 pub fn without_nixos(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| !machine.nixos) {
-        for (attribute, text) in
-            [("roles", roles(machine)), ("apps", machine.apps.join(", ")), ("taints", machine.taints.join(", "))]
-        {
+        for (attribute, text) in [
+            ("roles", roles(machine)),
+            ("apps", machine.apps.join(", ")),
+            ("taints", machine.taints.join(", ")),
+            ("gates", gates(machine)),
+        ] {
             if text.is_empty() {
                 continue;
             }
@@ -100,6 +103,10 @@ pub fn without_nixos(context: &Context<'_>, report: &mut Report) {
             report.push(finding.related(machine_path(name).join("nixos"), "not deployed"));
         }
     }
+}
+
+fn gates(machine: &MachineShape) -> String {
+    machine.gates.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn roles(machine: &MachineShape) -> String {

@@ -7,6 +7,7 @@ pub mod api;
 pub mod cluster;
 pub mod etcd;
 pub mod families;
+pub mod gates;
 pub mod labels;
 pub mod machines;
 pub mod names;
@@ -60,7 +61,7 @@ pub fn role_path(name: &str, machine: &MachineShape, role: Role) -> AttrPath {
 
 /// Runs all checks.
 pub fn all(context: &Context<'_>, report: &mut Report) {
-    const CHECKS: [fn(&Context<'_>, &mut Report); 37] = [
+    const CHECKS: [fn(&Context<'_>, &mut Report); 38] = [
         required::check,
         names::machines,
         names::cluster,
@@ -96,6 +97,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         machines::without_nixos,
         machines::apps,
         labels::check,
+        gates::check,
         operators::keys,
         cluster::check,
     ];

@@ -5,13 +5,21 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    ApiEndpoint, Cluster, Network, Node, NodeName, Operator, Overlay, Ssh,
+    ApiEndpoint, Cluster, Gate, GateTest, Network, Node, NodeName, Operator, Overlay, Ssh,
     check::{self, api, names},
     defaults,
     path::AttrPath,
     report::Finding,
-    shape::{KubeMasterShape, MachineShape, NetworkShape, Shape},
+    shape::{GateShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
 };
+
+fn gate(shape: &GateShape) -> Gate {
+    let test = match &shape.http {
+        Some(url) => GateTest::Http { url: url.clone(), status: shape.status.unwrap_or(defaults::GATE_STATUS) },
+        None => GateTest::Command(shape.command.clone()),
+    };
+    Gate { test, timeout: shape.timeout.unwrap_or(defaults::GATE_TIMEOUT) }
+}
 
 /// Builds the cluster. The checks have found everything that could fail here; the errors are theirs.
 pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
@@ -117,6 +125,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         disk: machine.disk.clone(),
         labels: machine.labels.clone(),
         taints: machine.taints.clone(),
+        gates: machine.gates.iter().map(|(name, shape)| (name.clone(), gate(shape))).collect(),
         apps,
         bgp_as: machine.bgp.router_as,
         provider: machine.provider,

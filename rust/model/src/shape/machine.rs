@@ -46,6 +46,9 @@ pub struct MachineShape {
     /// Applications that run on it: names of folders of `app_modules/`.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"postgresql\" ]"))]
     pub apps: Vec<String>,
+    /// What must hold on the machine before a new system there is kept, by name.
+    #[schemars(extend("x-default" = "{ }", "x-example" = "{ web.http = \"http://127.0.0.1:8080/health\"; }"))]
+    pub gates: BTreeMap<String, GateShape>,
     /// The machine as a BGP Router.
     pub bgp: BgpShape,
     /// Where it comes from: `"sandbox"` (a container on this computer), `"self-hosted"` (a machine of one's own),
@@ -72,12 +75,32 @@ impl Default for MachineShape {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             apps: Vec::new(),
+            gates: BTreeMap::new(),
             bgp: BgpShape::default(),
             provider: Provider::SelfHosted,
             ssh: SshShape::default(),
             cluster_init: false,
         }
     }
+}
+
+/// A gate: a command or a URL, asked again until it is well or its time is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct GateShape {
+    /// A program and its arguments, run by root on the machine; the gate is open when it exits with 0. It is in the system's
+    /// closure, which everyone can read: no secrets in it.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"pg_isready\" \"-q\" ]"))]
+    pub command: Vec<String>,
+    /// A URL that the machine itself asks; the gate is open when the answer has the status.
+    #[schemars(extend("x-default" = "null", "x-example" = "\"http://127.0.0.1:8080/health\""))]
+    pub http: Option<String>,
+    /// The status that the URL must answer with, 100 to 599.
+    #[schemars(extend("x-default" = "200", "x-example" = "204"))]
+    pub status: Option<u16>,
+    /// How many seconds it may take to open, 1 to 600.
+    #[schemars(extend("x-default" = "30", "x-example" = "120"))]
+    pub timeout: Option<u16>,
 }
 
 /// The machine as a BGP Router.

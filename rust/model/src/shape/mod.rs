@@ -19,7 +19,7 @@ pub use self::{
     addresses::{Address, OneOrTwo},
     cluster::{ClusterShape, OperatorShape},
     kube_master::{KubeMasterShape, VipMode},
-    machine::{BgpShape, MachineShape, SshShape},
+    machine::{BgpShape, GateShape, MachineShape, SshShape},
     network::{NetworkShape, OverlayShape},
 };
 

@@ -64,7 +64,8 @@ fn names(count: usize) -> Result<Vec<NodeName>, Failure> {
 fn schedule(count: usize) -> Result<(), Failure> {
     let names = names(count)?;
     let zones = names.iter().enumerate().map(|(index, name)| (name.clone(), format!("z{}", index % 50))).collect();
-    let spread = Spread { max_unavailable: Some(Limit::Percent(1)), canary: 1, across_zones: false, ..Spread::default() };
+    let spread =
+        Spread { max_unavailable: Some(Limit::Percent(1)), canary: 1, across_zones: false, ..Spread::default() };
     let situation = Situation {
         changing: names.iter().cloned().collect(),
         members: names.iter().take(3).cloned().collect(),
@@ -122,7 +123,11 @@ fn deploy(
         targets: systems.iter().map(target).collect(),
         members: BTreeMap::new(),
         bootstrapped: false,
-        bounds: Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60), ..Bounds::default() },
+        bounds: Bounds {
+            activation: Duration::from_secs(60),
+            confirmation: Duration::from_secs(60),
+            ..Bounds::default()
+        },
         connector: Arc::clone(fleet) as _,
         keys: Arc::new(|_, _| Err("there are none".to_owned())),
         nix: Nix::find(Vec::new())?,

@@ -125,13 +125,14 @@ impl Deploy {
         let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
         let token = keeper.token(node).ok_or_else(unlocked)?;
         let (system, id) = (host.target.system.clone(), self.run.clone());
-        let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds };
+        let activation =
+            Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: !self.policy.no_rollback };
         let mut facts = host.facts.clone();
         if activation.found(&facts) {
             // It was begun before the run was cut off. Its member is away already, if it is: no quorum to ask for.
             self.events.step(node, "going on with the activation that was begun");
             keeper.activating(&activation);
-            match activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")? {
+            match self.wait_for_gates(&activation, host)? {
                 State::Reverted(_) | State::Gone | State::Died(_) => facts = gather(&*host.remote)?,
                 state => return self.finish(&activation, host, state, whole),
             }
@@ -179,8 +180,14 @@ impl Deploy {
     ) -> Result<(), StepError> {
         keeper.activating(activation);
         activation.start(&*host.remote, facts).map_err(unknown)?;
-        let state = activation.wait(&*host.remote, &self.connector, "starting|activating|reverting")?;
+        let state = self.wait_for_gates(activation, host)?;
         self.finish(activation, host, state, whole)
+    }
+
+    /// Waits for the host, and says which gate it asks.
+    fn wait_for_gates(&self, activation: &Activation, host: &Host) -> Result<State, StepError> {
+        let shown = |gate: &str| self.events.step(&activation.node, format!("waiting for the gate {gate}"));
+        activation.wait_for_gates(&*host.remote, &self.connector, shown)
     }
 
     fn finish(&self, activation: &Activation, host: &Host, state: State, whole: bool) -> Result<(), StepError> {

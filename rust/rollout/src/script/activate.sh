@@ -1,7 +1,7 @@
 # Runs on the host in a transient unit, so that it outlives the connection that started it. Any end but the last line
 # leaves the old system running, and the old system is what boots until then: a reset at any moment ends on a whole one.
 # Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
-# activation_bound and confirm_bound in seconds, fence and run: the lock that this activation was started under.
+# activation_bound and confirm_bound in seconds, gates (yes or no), fence and run: the lock that this activation was started under.
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
@@ -78,6 +78,31 @@ case $code in
 esac
 if [ -n "$newly_failed" ]; then
   revert "units failed: $newly_failed"
+fi
+
+# The new system's own gates, a line each: name, seconds, script. All of them together may take as long as the activation.
+latest=$(($(uptime_seconds) + activation_bound))
+if [ "$gates" = yes ] && [ -e "$new/etc/machinist/gates" ]; then
+  while read -r gate seconds script; do
+    say "gate $gate"
+    closes=$(($(uptime_seconds) + seconds))
+    if [ "$closes" -gt "$latest" ]; then closes=$latest; fi
+    while :; do
+      left=$((closes - $(uptime_seconds)))
+      if [ "$left" -lt 1 ]; then left=1; fi
+      timeout -k 2 "$left" "$script" >"$directory/gate" 2>&1 </dev/null
+      code=$?
+      if [ "$code" -eq 0 ]; then break; fi
+      if [ -e "$directory/abort" ]; then revert "$(cat "$directory/abort")"; fi
+      if ! holds; then revert "the lock of this run is gone ($other holds it now)"; fi
+      if [ "$(uptime_seconds)" -ge "$closes" ]; then
+        why=$(grep . "$directory/gate" | tail -n 1 | cut -c 1-300)
+        if [ "$code" -eq 124 ] || [ "$code" -eq 137 ]; then why="it does not answer"; fi
+        revert "the gate $gate stayed closed for $seconds s: ${why:-it ended with status $code}"
+      fi
+      sleep 1
+    done
+  done <"$new/etc/machinist/gates"
 fi
 
 say "waiting"

@@ -1,5 +1,5 @@
 # Waits until the activation is no longer in one of the passing states and prints the state. Set before these lines:
-# directory, unit, passing (words joined by |).
+# directory, unit, passing (first words or whole states, joined by |).
 # A round starts one process, the sleep, and rounds get longer: on small machines, asking often is what delays the answer.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 rounds=0
@@ -9,7 +9,7 @@ while :; do
   read -r state 2>/dev/null <"$directory/state" || [ -e "$directory/state" ] || { echo "gone"; exit 0; }
   state=${state:-starting}
   case "|$passing|" in
-    *"|${state%% *}|"*) ;;
+    *"|${state%% *}|"* | *"|$state|"*) ;;
     *) break ;;
   esac
   rounds=$((rounds + 1))

@@ -39,6 +39,8 @@ pub struct Activation {
     pub token: Token,
     /// How long things may take.
     pub bounds: Bounds,
+    /// Whether the new system's own gates are asked.
+    pub gates: bool,
 }
 
 /// What the host says about an activation.
@@ -129,6 +131,7 @@ impl Activation {
                 ("directory", &directory),
                 ("activation_bound", &seconds(self.bounds.activation)),
                 ("confirm_bound", &seconds(self.bounds.confirmation)),
+                ("gates", if self.gates { "yes" } else { "no" }),
                 ("fence", &self.token.fence.to_string()),
                 ("run", &self.token.run),
             ],
@@ -142,7 +145,28 @@ impl Activation {
         Ok(())
     }
 
-    /// Waits until the activation is no longer in one of the `passing` states (words joined by `|`). If the connection
+    /// Waits until the new system is active and its own gates are open, or that went wrong. `shown` is told the name of each
+    /// gate that is asked.
+    ///
+    /// # Errors
+    /// No connection can be had within the bound.
+    pub fn wait_for_gates(
+        &self,
+        remote: &dyn Remote,
+        connector: &Connector,
+        mut shown: impl FnMut(&str),
+    ) -> Result<State, StepError> {
+        let mut passing = "starting|activating|reverting".to_owned();
+        loop {
+            let state = self.wait(remote, connector, &passing)?;
+            let State::Passing(text) = &state else { return Ok(state) };
+            let Some(gate) = text.strip_prefix("gate ") else { return Ok(state) };
+            shown(gate);
+            passing = format!("{text}|starting|reverting");
+        }
+    }
+
+    /// Waits until the activation is no longer in one of the `passing` states (first words, or whole states, joined by `|`). If the connection
     /// is lost, because the new system restarts sshd or the network, new ones are tried until the bound.
     ///
     /// # Errors
@@ -159,7 +183,8 @@ impl Activation {
         connector: &Connector,
         passing: &str,
     ) -> Result<State, StepError> {
-        let bound = self.bounds.activation * 2 + self.bounds.confirmation + Duration::from_secs(15);
+        // The activation, its gates, and going back may each take as long.
+        let bound = self.bounds.activation * 3 + self.bounds.confirmation + Duration::from_secs(15);
         let deadline = Instant::now() + bound;
         let mut result = self.ask(first, remote, passing, bound);
         while let Err(error) = &result {
@@ -195,7 +220,7 @@ impl Activation {
     /// The host cannot be reached; it then goes back by itself when the confirmation stays away.
     pub fn abort(&self, remote: &dyn Remote, connector: &Connector, why: &str) -> Result<State, StepError> {
         self.ask_to_abort(remote, why)?;
-        self.wait(remote, connector, "starting|activating|waiting|reverting")
+        self.wait(remote, connector, "starting|activating|gate|waiting|reverting")
     }
 
     /// Fetches the last journal lines of one unit.

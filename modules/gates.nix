@@ -1,0 +1,87 @@
+# What must hold on this node before a new system is kept. The scripts are in the system's own closure, so a system that is
+# gone back to is asked by its own gates, and nothing of machinist has to be on the node.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.gates;
+
+  http = name: gate: ''
+    status=$(${pkgs.curl}/bin/curl --silent --show-error --noproxy '*' --max-time 10 --output /dev/null \
+      --write-out '%{http_code}' ${lib.escapeShellArg gate.http}) || exit
+    if [ "$status" != ${toString gate.status} ]; then
+      echo ${lib.escapeShellArg "${gate.http} answers"} "$status, not ${toString gate.status}"
+      exit 1
+    fi
+  '';
+  command = name: gate: ''
+    exec ${lib.escapeShellArgs gate.command}
+  '';
+  script =
+    name: gate:
+    pkgs.writeShellScript "gate-${name}" ((if gate.http == null then command else http) name gate);
+in
+{
+  options.machinist.gates = lib.mkOption {
+    type = lib.types.attrsOf (
+      lib.types.submodule {
+        options = {
+          command = lib.mkOption {
+            type = lib.types.listOf lib.types.str;
+            default = [ ];
+            example = [
+              "pg_isready"
+              "-q"
+            ];
+            description = ''
+              Program and arguments that must exit with 0. Root runs it. It is in the store, which everyone can read: no
+              secrets in it.
+            '';
+          };
+          http = lib.mkOption {
+            type = lib.types.nullOr (lib.types.strMatching "https?://.+");
+            default = null;
+            example = "http://127.0.0.1:8080/health";
+            description = "URL that the node itself asks, in the place of a command.";
+          };
+          status = lib.mkOption {
+            type = lib.types.ints.between 100 599;
+            default = 200;
+            description = "HTTP status that the URL must answer with.";
+          };
+          timeout = lib.mkOption {
+            type = lib.types.ints.between 1 600;
+            default = 30;
+            description = "Seconds that it may take to open. It is asked again each second until then.";
+          };
+        };
+      }
+    );
+    default = { };
+    example = {
+      web.http = "http://127.0.0.1:8080/health";
+    };
+    description = ''
+      What must hold on this node before a new system is kept: otherwise the node goes back to the system before. Modules
+      add theirs to those of machines.nix.
+    '';
+  };
+
+  config = lib.mkIf (cfg != { }) {
+    # A line each: name, seconds, script.
+    environment.etc."machinist/gates".text = lib.concatStrings (
+      lib.mapAttrsToList (name: gate: "${name} ${toString gate.timeout} ${script name gate}\n") cfg
+    );
+
+    assertions = lib.mapAttrsToList (name: gate: {
+      assertion = (gate.http != null) != (gate.command != [ ]);
+      message =
+        "machinist.gates.${name} on ${config.machinist.node.name} has "
+        + (if gate.http == null then "neither a command nor a URL" else "both a command and a URL")
+        + ": give it one of the two.";
+    }) cfg;
+  };
+}
