@@ -1,6 +1,6 @@
 //! Wave after wave: what is changed, gated and confirmed, and what ends the run.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use machinist_control_plane::etcd::Health;
 use machinist_model::NodeName;
@@ -12,6 +12,7 @@ use crate::{
     EventKind, HostFacts,
     journal::Entry,
     keeper::Keeper,
+    plan::{Action, consequences::consequences, inspect, quorum, unit_tree::UnitTree, units::decide},
     step::{
         StepError,
         activate::{Activation, State},
@@ -138,7 +139,13 @@ impl Deploy {
             }
         }
         if kind == WaveKind::Member {
-            self.ask_for_quorum(host, hosts)?;
+            match self.ask_for_quorum(host, hosts) {
+                Err(StepError::Quorum(objection)) if facts.etcd_data && leaves_etcd_alone(host) => {
+                    let text = format!("careful: {objection}; etcd does not restart by this change, so it goes on");
+                    self.events.node(node, EventKind::Note { text });
+                }
+                asked => asked?,
+            }
         }
         self.events.step(node, "activating");
         self.journal.append(&Entry::started(node, facts.running.as_ref())).map_err(StepError::Journal)?;
@@ -256,6 +263,17 @@ impl Deploy {
         }
         Err(last)
     }
+}
+
+/// Whether the new system neither stops nor restarts etcd: then its member is not taken away. Without knowing, it does.
+fn leaves_etcd_alone(host: &Host) -> bool {
+    let units = Path::new(host.target.system.as_str()).join("etc/systemd/system");
+    let Ok(new) = UnitTree::read(&units) else { return false };
+    let Ok(old) = inspect::ask(&*host.remote, &new) else { return false };
+    let changes = consequences(&decide(&old.units, &new), &old.units, &new);
+    let disturbs = |action| matches!(action, Action::Stop | Action::Restart | Action::Start | Action::Again);
+    old.units.active.get(quorum::UNIT).is_some_and(|unit| unit.state == "active")
+        && !changes.iter().any(|change| change.unit == quorum::UNIT && disturbs(change.action))
 }
 
 /// Whether the host's etcd does not run, asked right now. Without an answer it counts as running.
