@@ -131,13 +131,37 @@ impl HostFacts {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::{GATHER, HostFacts};
+    use crate::plan::boot::BootFiles;
 
     #[test]
     fn this_computer_s_own_answers_are_understood() {
         let output = std::process::Command::new("sh").args(["-c", GATHER]).output();
         let facts = output.map(|output| HostFacts::parse(&String::from_utf8_lossy(&output.stdout)));
         assert!(facts.is_ok_and(|facts| facts.boot.len() == 36 && facts.arch == std::env::consts::ARCH));
+    }
+
+    #[test]
+    fn what_is_booted_is_told_as_a_look_at_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let booted = folder.path().join("booted-system");
+        std::fs::create_dir(&booted).unwrap();
+        for (file, text) in [("bzImage", ""), ("ramdisk", ""), ("booted-system/kernel-params", "quiet root=/dev/x")] {
+            std::fs::write(folder.path().join(file), text).unwrap();
+        }
+        for (link, file) in [("kernel", "../bzImage"), ("initrd", "../ramdisk")] {
+            std::os::unix::fs::symlink(file, booted.join(link)).unwrap();
+        }
+        let ask = |directory: &std::path::Path| {
+            let script = GATHER.replace("/run/", &format!("{}/", directory.display()));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            HostFacts::parse(&String::from_utf8_lossy(&output.stdout)).booted
+        };
+        let found = ask(folder.path());
+        assert_eq!(found, BootFiles::read(&booted));
+        assert_eq!((found.params.as_deref(), found.modules), (Some("quiet root=/dev/x"), None));
+        assert_eq!(ask(&booted), BootFiles::default(), "a machine that has booted none of ours");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub const DRIFT: &str = include_str!("script/drift.sh");
 
 /// Reboots a host, once.
 pub const REBOOT: &str = include_str!("script/reboot.sh");
-/// Waits until a boot is over.
+/// Waits until a boot is over and asks the gates.
 pub const BOOTED: &str = include_str!("script/booted.sh");
 /// Tells what a system on the host would boot.
 pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");

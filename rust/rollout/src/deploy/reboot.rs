@@ -141,11 +141,14 @@ impl Deploy {
         let why = if host.due.is_empty() { "it was asked for".to_owned() } else { host.due.join(", ") };
         self.events.step(node, format!("rebooting: {why}"));
         let (system, bound) = (host.target.system.clone(), self.bounds.reboot);
-        let reboot = Reboot { node: node.clone(), system, token, before: before.facts, bound };
-        let (remote, facts) = reboot.run(&*before.remote, &self.connector).map_err(|error| match error {
-            StepError::Locked(_) => not_begun(error),
-            error => error,
-        })?;
+        // All gates together may take as long as an activation, as before the confirmation.
+        let gates = if self.policy.no_rollback { Duration::ZERO } else { self.bounds.activation };
+        let reboot = Reboot { node: node.clone(), system, token, before: before.facts, bound, gates };
+        let (remote, facts) =
+            reboot.run(&*before.remote, &self.connector, &self.events).map_err(|error| match error {
+                StepError::Locked(_) => not_begun(error),
+                error => error,
+            })?;
         let remote: Arc<dyn Remote> = Arc::from(remote);
         keeper.moved(node, &remote);
         if self.members.contains_key(node) {

@@ -1,17 +1,47 @@
-# Waits until the boot is over, and says how: `running`, `degraded`, or what it still waits for when the time is over. Set
-# before these lines: bound, in seconds.
+# Waits until the boot is over, then asks the system's own gates. Says how it is: `running`, `degraded`, or another state of
+# systemd when the time is over, then a line each what it still waits for, or `gate NAME WHY` for one that stays closed.
+# Set before these lines: bound and gates, in seconds: for the boot, and for all gates together; 0 asks none.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-deadline=$(($(cut -d. -f1 /proc/uptime) + bound))
+uptime_seconds() {
+  read -r uptime _ </proc/uptime
+  echo "${uptime%%.*}"
+}
+deadline=$(($(uptime_seconds) + bound))
 while :; do
   state=$(systemctl is-system-running 2>/dev/null)
   case $state in
     running | degraded | maintenance) break ;;
   esac
-  if [ "$(cut -d. -f1 /proc/uptime)" -ge "$deadline" ]; then break; fi
+  if [ "$(uptime_seconds)" -ge "$deadline" ]; then break; fi
   sleep 0.2
 done
 echo "${state:-unknown}"
 case $state in
   running | degraded) ;;
-  *) systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | awk '{ print $2 }' | head -n 5 ;;
+  *)
+    systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | awk '{ print $2 }' | head -n 5
+    exit 0
+    ;;
 esac
+
+# The same lines as an activation asks: name, seconds, script.
+if [ "$gates" -eq 0 ] || ! [ -r /run/current-system/etc/machinist/gates ]; then exit 0; fi
+latest=$(($(uptime_seconds) + gates))
+while read -r gate seconds script; do
+  closes=$(($(uptime_seconds) + seconds))
+  if [ "$closes" -gt "$latest" ]; then closes=$latest; fi
+  while :; do
+    left=$((closes - $(uptime_seconds)))
+    if [ "$left" -lt 1 ]; then left=1; fi
+    said=$(timeout -k 2 "$left" "$script" </dev/null 2>&1)
+    code=$?
+    if [ "$code" -eq 0 ]; then break; fi
+    if [ "$(uptime_seconds)" -ge "$closes" ]; then
+      why=$(printf '%s\n' "$said" | grep . | tail -n 1 | cut -c 1-300)
+      if [ "$code" -eq 124 ] || [ "$code" -eq 137 ]; then why="it does not answer"; fi
+      echo "gate $gate ${why:-it ended with status $code}"
+      exit 0
+    fi
+    sleep 1
+  done
+done </run/current-system/etc/machinist/gates

@@ -19,9 +19,15 @@ if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
 # What only a reboot changes.
+set --
 for link in kernel initrd kernel-modules; do
-  if [ -e "/run/booted-system/$link" ]; then echo "booted=$link=$(readlink -f "/run/booted-system/$link")"; fi
+  if [ -e "/run/booted-system/$link" ]; then set -- "$@" "/run/booted-system/$link"; fi
 done
+if [ $# -gt 0 ]; then
+  readlink -f "$@" | for link; do
+    read -r path && echo "booted=${link##*/}=$path"
+  done
+fi
 for text in kernel-params init-interface-version; do
   if [ -r "/run/booted-system/$text" ]; then
     read -r value <"/run/booted-system/$text"

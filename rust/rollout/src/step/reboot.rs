@@ -11,7 +11,7 @@ use machinist_remote::{Remote, RemoteError, Request, Status};
 
 use super::{Connector, StepError, gather, lock::Token, run};
 use crate::{
-    HostFacts,
+    Events, HostFacts,
     deploy::Verdict,
     plan::{BootFiles, inspect::boot_files},
     script,
@@ -46,6 +46,8 @@ pub struct Reboot {
     pub before: HostFacts,
     /// How long it may take until the boot is over.
     pub bound: Duration,
+    /// How long all of the node's own gates may take after that. Nothing: they are not asked.
+    pub gates: Duration,
 }
 
 /// What the host says when it is told to reboot.
@@ -62,13 +64,19 @@ enum Answer {
 }
 
 impl Reboot {
-    /// Tells the host to reboot and waits until its boot is over. Returns a connection to it and what is true there now.
+    /// Tells the host to reboot and waits until its boot is over and its gates are open. Returns a connection to it and what is true there now.
     ///
     /// # Errors
     /// The host does not reboot, is not back in time, or has not booted what it should.
-    pub fn run(&self, remote: &dyn Remote, connector: &Connector) -> Result<(Box<dyn Remote>, HostFacts), StepError> {
+    pub fn run(
+        &self,
+        remote: &dyn Remote,
+        connector: &Connector,
+        events: &Events,
+    ) -> Result<(Box<dyn Remote>, HostFacts), StepError> {
         let deadline = Instant::now() + self.bound;
         let fresh = self.until_back(remote, connector, deadline)?;
+        events.step(&self.node, "is back; waiting for its units and gates");
         let silent = |error: StepError| StepError::NotWell { why: error.to_string(), verdict: Verdict::Unknown };
         let unsettled = self.settle(&*fresh, deadline).map_err(|error| silent(error.into()))?;
         let after = gather(&*fresh).map_err(silent)?;
@@ -124,12 +132,12 @@ impl Reboot {
         Ok(answer(&output.stdout_text(), &output.status, &output.stderr_text(), &self.before.boot))
     }
 
-    /// Waits until the boot is over. `Some` says why it is not.
+    /// Waits until the boot is over and the gates are open. `Some` says why that is not so.
     fn settle(&self, remote: &dyn Remote, deadline: Instant) -> Result<Option<String>, RemoteError> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-        let bound = left.as_secs().to_string();
-        let script = script::with(&[("bound", &bound)], script::BOOTED);
-        let output = run(remote, "wait for the boot", &script, left + Duration::from_secs(30))?;
+        let (bound, gates) = (left.as_secs().to_string(), self.gates.as_secs().to_string());
+        let script = script::with(&[("bound", &bound), ("gates", &gates)], script::BOOTED);
+        let output = run(remote, "wait for the boot", &script, left + self.gates + Duration::from_secs(30))?;
         Ok(unsettled(&output.stdout_text()))
     }
 }
@@ -152,12 +160,15 @@ fn answer(stdout: &str, status: &Status, stderr: &str, before: &str) -> Answer {
     }
 }
 
-/// Why the boot is not over, as the host says it.
+/// Why the boot is not over or a gate is closed, as the host says it.
 fn unsettled(said: &str) -> Option<String> {
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     match lines.next().unwrap_or("nothing") {
         // What has failed is told by its name.
-        "running" | "degraded" => None,
+        "running" | "degraded" => {
+            let (gate, why) = lines.find_map(|line| line.strip_prefix("gate ")?.split_once(' '))?;
+            Some(format!("the gate {gate} stayed closed: {why}"))
+        }
         "maintenance" => Some("it is in rescue or emergency mode".to_owned()),
         state => {
             let jobs: Vec<&str> = lines.collect();
@@ -193,7 +204,7 @@ mod tests {
 
     use super::{Answer, Reboot, answer, objection, unsettled};
     use crate::{
-        HostFacts,
+        Events, HostFacts,
         deploy::Verdict,
         step::{Connect, Connector, StepError, lock::Token},
     };
@@ -224,10 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_is_over_when_systemd_says_so() {
+    fn a_boot_is_over_when_systemd_says_so_and_the_gates_are_open() {
         let check = |said: &str, expect: Option<&str>| assert_eq!(unsettled(said).as_deref(), expect);
         check("running\n", None);
         check("degraded\n", None);
+        check("running\ngate web no such page\n", Some("the gate web stayed closed: no such page"));
         check("maintenance\n", Some("it is in rescue or emergency mode"));
         check(
             "starting\na.mount\nb.service\n",
@@ -265,11 +277,12 @@ mod tests {
             token: Token { fence: 1, run: "r".to_owned() },
             before: facts("b1", ""),
             bound: Duration::from_secs(bound),
+            gates: Duration::ZERO,
         };
         connections.reverse();
         let first = connections.pop().unwrap();
         let connector: Connector = Arc::new(Scripted(Mutex::new(connections)));
-        reboot.run(&first, &connector).map(|(_, after)| after)
+        reboot.run(&first, &connector, &Events::new(drop)).map(|(_, after)| after)
     }
 
     fn host(boot: &str) -> FakeRemote {
@@ -306,5 +319,35 @@ mod tests {
     fn a_host_whose_lock_is_gone_is_left_alone() {
         let taken = FakeRemote::new("a").answer("systemctl reboot", 0, "boot=b1\nlost=ann@desk\n", "");
         assert!(matches!(reboot(30, vec![taken]), Err(StepError::Locked(_))));
+    }
+
+    /// The script's own text, with a stand-in for systemd.
+    #[test]
+    fn the_gates_of_the_system_that_was_booted_are_asked() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path.display().to_string()
+        };
+        put("sw/bin/systemctl", "#!/bin/sh\necho running\n");
+        let open = put("open", "#!/bin/sh\nexit 0\n");
+        let closed = put("closed", "#!/bin/sh\necho first\necho the reason\necho\nexit 7\n");
+        let hangs = put("hangs", "#!/bin/sh\nexec sleep 9\n");
+        let check = |gates: &str, bound: &str, expect: Option<&str>| {
+            put("etc/machinist/gates", gates);
+            let script = crate::script::BOOTED.replace("/run/current-system", &folder.path().display().to_string());
+            let script = crate::script::with(&[("bound", "5"), ("gates", bound)], &script);
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(unsettled(&String::from_utf8(output.stdout).unwrap()).as_deref(), expect);
+        };
+        check(&format!("a 1 {open}\nb 1 {open}\n"), "9", None);
+        check(&format!("a 1 {open}\nb 1 {closed}\n"), "9", Some("the gate b stayed closed: the reason"));
+        check(&format!("c 1 {hangs}\n"), "9", Some("the gate c stayed closed: it does not answer"));
+        check(&format!("b 99 {closed}\n"), "1", Some("the gate b stayed closed: the reason"));
+        check(&format!("b 1 {closed}\n"), "0", None);
     }
 }
