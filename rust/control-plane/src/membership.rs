@@ -7,22 +7,25 @@ use machinist_model::{NodeName, quorum::quorum};
 
 use crate::etcd::Health;
 
-/// Adds a learner. Set before these lines: name, url (its peer URL).
+// Each is asked of one member: etcdctl would pick any, and one that is being removed stops before it answers.
+
+/// Adds a learner. Set before these lines: endpoint (a member's URL), name, url (its peer URL).
 pub const ADD_LEARNER: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
-machinist-etcdctl --command-timeout=15s --dial-timeout=3s member add \"$name\" --learner --peer-urls=\"$url\"
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member add \"$name\" --learner --peer-urls=\"$url\"
 ";
 
-/// Makes a learner a voter; etcd itself refuses that for one that has not caught up. Set before these lines: id, hexadecimal.
+/// Makes a learner a voter; etcd itself refuses that for one that has not caught up. Set before these lines: endpoint, and id,
+/// hexadecimal.
 pub const PROMOTE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
-machinist-etcdctl --command-timeout=15s --dial-timeout=3s member promote \"$id\"
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member promote \"$id\"
 ";
 
-/// Removes a member. Set before these lines: id, hexadecimal.
+/// Removes a member. Set before these lines: endpoint (another member's URL) and id, hexadecimal.
 pub const REMOVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
-machinist-etcdctl --command-timeout=15s --dial-timeout=3s member remove \"$id\"
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member remove \"$id\"
 ";
 
 /// Takes a snapshot of one member, verifies it, and writes it to standard output. It lies in a directory of root's alone

@@ -37,6 +37,8 @@ const SETTLING: Duration = Duration::from_secs(30);
 pub struct Voice {
     /// Which one.
     pub node: NodeName,
+    /// Its address.
+    pub ip: IpAddr,
     /// The connection to it.
     pub remote: Box<dyn Remote>,
     /// What it says.
@@ -60,7 +62,10 @@ pub fn find_voice(
             Ok((remote, health))
         });
         match asked {
-            Ok((remote, health)) => return Ok(Voice { node: node.clone(), remote, health }),
+            Ok((remote, health)) => {
+                let Some(ip) = members.get(node).copied() else { continue };
+                return Ok(Voice { node: node.clone(), ip, remote, health });
+            }
             Err(error) => last = error,
         }
     }
@@ -71,24 +76,32 @@ pub fn find_voice(
 ///
 /// # Errors
 /// The connection fails, or etcd refuses.
-pub fn add_learner(remote: &dyn Remote, node: &NodeName, ip: IpAddr) -> Result<(), StepError> {
-    agree(remote, "add a learner", &script::with(&[("name", node.as_str()), ("url", &peer_url(ip))], ADD_LEARNER))
+pub fn add_learner(voice: &Voice, node: &NodeName, ip: IpAddr) -> Result<(), StepError> {
+    let variables = [("endpoint", client_url(voice.ip)), ("name", node.to_string()), ("url", peer_url(ip))];
+    agree(voice, "add a learner", &variables, ADD_LEARNER)
 }
 
 /// Removes a member.
 ///
 /// # Errors
 /// The connection fails, or etcd refuses.
-pub fn remove(remote: &dyn Remote, id: u64) -> Result<(), StepError> {
-    agree(remote, "remove a member", &script::with(&[("id", &hexadecimal(id))], REMOVE))
+pub fn remove(voice: &Voice, id: u64) -> Result<(), StepError> {
+    let variables = [("endpoint", client_url(voice.ip)), ("id", hexadecimal(id))];
+    match agree(voice, "remove a member", &variables, REMOVE) {
+        // It is what was wanted: an earlier try did it, and its answer was lost.
+        Err(error) if error.to_string().contains("member not found") => Ok(()),
+        result => result,
+    }
 }
 
 /// Sends a change of members. etcd refuses one while a member has been back for less than five seconds (`HealthInterval` in
 /// etcd's `server/etcdserver`), so that answer is asked for again.
-fn agree(remote: &dyn Remote, label: &str, script: &str) -> Result<(), StepError> {
+fn agree(voice: &Voice, label: &str, variables: &[(&str, String)], script: &str) -> Result<(), StepError> {
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let script = script::with(&variables, script);
     let deadline = Instant::now() + SETTLING;
     loop {
-        match run(remote, label, script, CHANGE) {
+        match run(&*voice.remote, label, &script, CHANGE) {
             Ok(_) => return Ok(()),
             Err(error) if error.to_string().contains("unhealthy cluster") && Instant::now() < deadline => {
                 thread::sleep(Duration::from_secs(1));
@@ -103,7 +116,7 @@ fn agree(remote: &dyn Remote, label: &str, script: &str) -> Result<(), StepError
 /// # Errors
 /// The connection fails, or it does not catch up within half an hour.
 pub fn promote(
-    remote: &dyn Remote,
+    voice: &Voice,
     members: &BTreeMap<NodeName, IpAddr>,
     node: &NodeName,
     mut waiting: impl FnMut(&str),
@@ -111,11 +124,11 @@ pub fn promote(
     let begun = Instant::now();
     let mut said = String::new();
     loop {
-        let health = gate::etcd(remote, members)?;
+        let health = gate::etcd(&*voice.remote, members)?;
         let member = health.members.get(node);
         let (bound, why) = match member.and_then(|member| Some((member.id?, member))) {
             Some((_, member)) if !member.learner => return Ok(()),
-            Some((id, member)) if member.started => match try_promote(remote, id)? {
+            Some((id, member)) if member.started => match try_promote(voice, id)? {
                 None => continue,
                 Some(why) => (LEARNING, why),
             },
@@ -134,9 +147,9 @@ pub fn promote(
 }
 
 /// Returns why etcd does not promote it yet, if it does not.
-fn try_promote(remote: &dyn Remote, id: u64) -> Result<Option<String>, StepError> {
-    let script = script::with(&[("id", &hexadecimal(id))], PROMOTE);
-    let output = remote.run(Request::new("promote the learner", script).timeout(CHANGE))?;
+fn try_promote(voice: &Voice, id: u64) -> Result<Option<String>, StepError> {
+    let script = script::with(&[("endpoint", &client_url(voice.ip)), ("id", &hexadecimal(id))], PROMOTE);
+    let output = voice.remote.run(Request::new("promote the learner", script).timeout(CHANGE))?;
     if output.status == machinist_remote::Status::Exited(0) {
         return Ok(None);
     }
@@ -145,14 +158,14 @@ fn try_promote(remote: &dyn Remote, id: u64) -> Result<Option<String>, StepError
     Ok(Some(stderr.lines().rev().find(|line| !line.is_empty()).unwrap_or("etcd does not say why").to_owned()))
 }
 
-/// Takes a snapshot of the member at `ip`, verified on the node, and writes it to `to`.
+/// Takes a snapshot of the member, verified on the node, and writes it to `to`.
 ///
 /// # Errors
 /// The connection fails, or etcd gives none.
-pub fn snapshot(remote: &dyn Remote, ip: IpAddr, to: &mut (dyn Write + Send)) -> Result<(), StepError> {
-    let script = script::with(&[("endpoint", &client_url(ip))], SNAPSHOT);
+pub fn snapshot(voice: &Voice, to: &mut (dyn Write + Send)) -> Result<(), StepError> {
+    let script = script::with(&[("endpoint", &client_url(voice.ip))], SNAPSHOT);
     let request = Request::new("take a snapshot of etcd", script).timeout(Duration::from_secs(3600)).stdout_to(to);
-    remote.run_checked(request)?;
+    voice.remote.run_checked(request)?;
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufWriter, Write},
-    net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -116,11 +115,6 @@ fn hexadecimal(id: u64) -> String {
 
 /// Writes a snapshot to a new file that only its owner may read. Returns its size. A file that is not whole has another name.
 pub fn snapshot(cluster: &Cluster, voice: &Voice, file: &Path) -> Result<u64, Failure> {
-    let ip: IpAddr = cluster
-        .nodes
-        .get(&voice.node)
-        .map(|node| node.ip)
-        .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no address", voice.node)))?;
     if file.exists() {
         return Err(Failure::new(Kind::Input, format!("{} is there already", file.display())).hint("name another file"));
     }
@@ -132,7 +126,7 @@ pub fn snapshot(cluster: &Cluster, voice: &Voice, file: &Path) -> Result<u64, Fa
     let mut name = file.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
-    let written = write(&recipients, voice, ip, &partial);
+    let written = write(&recipients, voice, &partial);
     if written.is_err() {
         // What is left of it is of no use to anyone.
         let _gone = fs::remove_file(&partial);
@@ -142,10 +136,10 @@ pub fn snapshot(cluster: &Cluster, voice: &Voice, file: &Path) -> Result<u64, Fa
     Ok(bytes)
 }
 
-fn write(recipients: &Recipients, voice: &Voice, ip: IpAddr, partial: &Path) -> Result<u64, Failure> {
+fn write(recipients: &Recipients, voice: &Voice, partial: &Path) -> Result<u64, Failure> {
     let output = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(partial).failed()?;
     let mut sealed = encrypt_to(recipients, BufWriter::new(output)).failed()?;
-    membership::snapshot(&*voice.remote, ip, &mut sealed)
+    membership::snapshot(voice, &mut sealed)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
     let mut output = sealed.finish().failed()?;
     output.flush().failed()?;

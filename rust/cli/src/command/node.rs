@@ -294,7 +294,7 @@ impl Change<'_> {
         let nobody = format!("{} would be removed from the running etcd cluster", self.node);
         consent::ask(&question, consent::YES, &nobody, self.global)?;
         self.snapshot(voice)?;
-        membership::remove(&*voice.remote, id).map_err(|error| self.failed(&error))?;
+        membership::remove(voice, id).map_err(|error| self.failed(&error))?;
         self.say(&format!("is removed from etcd (member {})", hexadecimal(id)));
         Ok(())
     }
@@ -304,7 +304,7 @@ impl Change<'_> {
         let others = self.others();
         let known = voice.health.members.get(self.node);
         if known.is_none_or(|member| member.id.is_none()) {
-            membership::add_learner(&*voice.remote, self.node, node.ip).map_err(|error| self.failed(&error))?;
+            membership::add_learner(voice, self.node, node.ip).map_err(|error| self.failed(&error))?;
             self.say("is a learner now, without a vote");
         }
         let never_ran = !known.is_some_and(|member| member.started);
@@ -321,8 +321,7 @@ impl Change<'_> {
         }
         let mut members = self.others();
         members.insert(self.node.clone(), node.ip);
-        let promoted =
-            membership::promote(&*voice.remote, &members, self.node, |why| self.say(&format!("learns: {why}")));
+        let promoted = membership::promote(voice, &members, self.node, |why| self.say(&format!("learns: {why}")));
         promoted.map_err(|error| self.failed(&error))?;
         self.state.etcd.members.insert(self.node.clone());
         self.project.record(&self.state)?;

@@ -16,10 +16,15 @@ use sha2::{Digest, Sha256};
 
 use super::{StepError, mebibytes};
 
-/// Asks which of the paths on stdin the store lacks.
+/// Asks which of the paths on stdin the store lacks. Behind an exclamation mark stand those that are not on the disk: where the
+/// store's database says otherwise, somebody removed them.
 const MISSING: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-xargs nix-store --check-validity --print-invalid
+paths=$(cat)
+printf '%s\\n' \"$paths\" | xargs nix-store --check-validity --print-invalid || exit
+for path in $paths; do
+  [ -e \"$path\" ] || [ -L \"$path\" ] || printf '!%s\\n' \"$path\"
+done
 ";
 
 /// Imports paths. A path that an earlier, interrupted import left half is replaced.
@@ -100,13 +105,17 @@ pub fn check_room(delta: &Delta, free: Option<u64>) -> Result<(), StepError> {
 /// Asks the host which paths of the closure it lacks.
 ///
 /// # Errors
-/// The connection fails.
+/// The connection fails, or the host's store has lost a path that it takes for one that it has.
 pub fn delta(remote: &dyn Remote, closure: &[Arc<PathInfo>]) -> Result<Delta, StepError> {
     let listing: String = closure.iter().map(|info| format!("{}\n", info.path)).collect();
     let request = Request::new("ask for missing paths", MISSING).bytes(listing.into_bytes());
     let output = remote.run_checked(request.timeout(Duration::from_secs(120)))?;
     let text = output.stdout_text();
     let missing: BTreeSet<&str> = text.lines().map(str::trim).collect();
+    let lost = missing.iter().filter_map(|line| line.strip_prefix('!')).find(|path| !missing.contains(path));
+    if let Some(path) = lost {
+        return Err(StepError::Corrupt { path: path.to_owned() });
+    }
     let paths: Vec<Arc<PathInfo>> =
         closure.iter().filter(|info| missing.contains(info.path.as_str())).cloned().collect();
     let bytes = paths.iter().map(|info| info.size).sum();
@@ -120,8 +129,10 @@ pub fn delta(remote: &dyn Remote, closure: &[Arc<PathInfo>]) -> Result<Delta, St
 pub fn require(remote: &dyn Remote, system: &StorePath) -> Result<(), StepError> {
     let request = Request::new("look for the system", MISSING).bytes(format!("{system}\n").into_bytes());
     let output = remote.run_checked(request.timeout(Duration::from_secs(30)))?;
-    if output.stdout_text().trim().is_empty() {
-        return Ok(());
+    match output.stdout_text().trim() {
+        "" => return Ok(()),
+        text if text.starts_with('!') => return Err(StepError::Corrupt { path: system.to_string() }),
+        _ => {}
     }
     let hint = "check out the commit that it was built from, and deploy that".to_owned();
     Err(StepError::Lacks { what: format!("{system}: it was removed by garbage collection"), hint })
@@ -190,5 +201,32 @@ impl<R: Read, F: FnMut(u64) -> bool> Read for Counted<R, F> {
             state.1
         };
         if (self.progress)(sent) { Ok(count) } else { Err(io::Error::other("the run was stopped")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use machinist_nix::{PathInfo, StorePath};
+    use machinist_remote::FakeRemote;
+
+    use super::delta;
+
+    fn info(name: &str) -> Arc<PathInfo> {
+        let path = StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
+        Arc::new(PathInfo { path, digest: String::new(), size: 7, deriver: None, references: Vec::new() })
+    }
+
+    #[test]
+    fn a_path_that_the_host_never_had_is_sent_and_one_that_it_has_lost_is_named() {
+        let closure = [info("a"), info("b")];
+        let path = closure[1].path.to_string();
+        let answer = |text: &str| FakeRemote::new("host").answer("missing paths", 0, text, "");
+        let lacks = delta(&answer(&format!("{path}\n!{path}\n")), &closure).unwrap();
+        assert_eq!((lacks.paths.len(), lacks.bytes), (1, 7));
+        let error = delta(&answer(&format!("!{path}\n")), &closure).unwrap_err();
+        assert!(error.to_string().contains(&path) && error.hint().unwrap().contains("nix-store --restore"), "{error}");
     }
 }

@@ -56,6 +56,12 @@ pub enum StepError {
         /// Bytes to copy.
         needed: u64,
     },
+    /// The host's store is damaged.
+    #[error("the host's store is damaged: its database has {path}, but that is not on the disk")]
+    Corrupt {
+        /// The path.
+        path: String,
+    },
     /// The private key of a certificate is not at hand.
     #[error("{0}")]
     Keys(String),
@@ -129,6 +135,10 @@ impl StepError {
             Self::Full { .. } => {
                 Some("free some on the host: `nix-collect-garbage --delete-older-than 14d`".to_owned())
             }
+            Self::Corrupt { path } => Some(format!(
+                "`nix-store --repair-path {path}` on the host fetches it from its caches; from here: `nix-store --dump {path} | \
+                 ssh root@HOST nix-store --restore {path}`. Then `nix-store --verify --check-contents` there: more may be damaged"
+            )),
             Self::Keys(_) => Some("`machinist certs list` says which certificates there are".to_owned()),
             Self::Reverted { log, .. } | Self::Broken { log, .. } if !log.is_empty() => {
                 Some(format!("the last lines of their journal:\n{log}"))
