@@ -21,5 +21,8 @@ pkgs.mkShell {
     # For the crate ssh2, which brings its own libssh2 but not OpenSSL.
     pkgs.openssl
     pkgs.pkg-config
+
+    # For the crate etcd-client, which compiles etcd's protocol files.
+    pkgs.protobuf
   ];
 }

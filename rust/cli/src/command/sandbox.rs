@@ -1,5 +1,7 @@
 //! `machinist sandbox`: the cluster's machines with `provider = "sandbox"`, on this computer.
 
+mod fault;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
@@ -31,6 +33,10 @@ pub enum SandboxCommand {
     Down(DownArgs),
     /// Say what is there
     Status,
+    /// Let something go wrong with a machine, to see what becomes of the cluster
+    Fault(fault::FaultArgs),
+    /// End the faults of a machine, or of all
+    Heal(fault::HealArgs),
 }
 
 /// Removes the machines.
@@ -50,6 +56,8 @@ pub fn run(command: &SandboxCommand, global: &Global, ui: Ui) -> Outcome {
         SandboxCommand::Up => up(&project, &cluster, &state, ui)?,
         SandboxCommand::Down(args) => down(&project, &cluster, &state, args, ui)?,
         SandboxCommand::Status => status(&state, ui)?,
+        SandboxCommand::Fault(args) => fault::inject(&state, args, ui)?,
+        SandboxCommand::Heal(args) => fault::heal(&state, args, ui)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,15 +131,19 @@ fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
         MachineState::Stopped => "stopped",
     };
     if ui.json {
-        let machine = |machine: &sandbox::MachineStatus| serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state) });
+        let machine = |machine: &sandbox::MachineStatus| {
+            let faults: Vec<String> = machine.faults.iter().map(ToString::to_string).collect();
+            serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state), "faults": faults })
+        };
         let machines: Vec<serde_json::Value> = status.machines.iter().map(machine).collect();
         ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": status.operator_namespace }));
         return Ok(());
     }
     let row = |machine: &sandbox::MachineStatus| {
-        vec![machine.name.clone(), machine.ip.to_string(), word(machine.state).to_owned()]
+        let faults: Vec<String> = machine.faults.iter().map(ToString::to_string).collect();
+        vec![machine.name.clone(), machine.ip.to_string(), word(machine.state).to_owned(), faults.join(", ")]
     };
-    ui.result_table(&["MACHINE", "ADDRESS", "STATE"], status.machines.iter().map(row).collect());
+    ui.result_table(&["MACHINE", "ADDRESS", "STATE", "FAULTS"], status.machines.iter().map(row).collect());
     let namespace = status.operator_namespace.display();
     ui.story(&format!("reach them from here: nsenter --net={namespace} ssh root@ADDRESS"));
     Ok(())

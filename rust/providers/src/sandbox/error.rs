@@ -72,6 +72,14 @@ pub enum Error {
         /// The machine.
         machine: String,
     },
+    /// The machine has no such process.
+    #[error("machine {machine}: no process `{process}` runs")]
+    NoProcess {
+        /// The machine.
+        machine: String,
+        /// The process' name.
+        process: String,
+    },
     /// There is no sandbox.
     #[error("there is no sandbox in {}", state_dir.display())]
     NoSandbox {

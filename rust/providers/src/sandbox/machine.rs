@@ -131,7 +131,7 @@ impl Machine<'_> {
     }
 
     /// Asks process 1 to power off, and pulls the plug if it does not in time.
-    fn power_off(&self) -> Result<(), Error> {
+    pub fn power_off(&self) -> Result<(), Error> {
         let group = self.group();
         // nspawn passes the wish on as the signal that systemd takes for it.
         let nspawn = self.processes().nspawn;
@@ -193,14 +193,16 @@ pub fn reboot(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(),
     })
 }
 
-fn ready(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
+/// Waits until a machine that was started answers, and tells.
+pub(super) fn ready(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
     let started = Instant::now();
     machine.wait_until_ready()?;
     events(Event::Ready { machine: machine.name.to_owned(), took: started.elapsed() });
     Ok(())
 }
 
-fn with_machine(
+/// Does something with a machine while no other run does.
+pub(super) fn with_machine(
     state_dir: &Path,
     name: &str,
     events: Events<'_>,

@@ -11,6 +11,7 @@
 mod cgroup;
 mod error;
 mod event;
+mod fault;
 mod link;
 mod lock;
 mod machine;
@@ -31,6 +32,7 @@ mod up;
 
 pub use error::{Error, MachineFailure};
 pub use event::{Event, Events};
+pub use fault::{Fault, ParseRateError, Rate, heal, inject};
 pub use link::{Link, set_link};
 pub use machine::{reboot, start, stop};
 pub use spec::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, SystemFile, default_state_dir};

@@ -45,6 +45,15 @@ pub(super) fn signal(group: &Path, pid: i32, signal: Signal) -> bool {
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
+/// Returns the processes of a machine with this name (15 bytes of it are kept by the kernel).
+pub(super) fn named(group: &Path, name: &str) -> Vec<i32> {
+    let has_name = |pid: &i32| {
+        let stat = read(*pid, "stat").and_then(|text| Stat::parse(&text));
+        stat.is_some_and(|stat| stat.command == name)
+    };
+    cgroup::processes(group).into_iter().filter(has_name).collect()
+}
+
 /// Returns the process's id in the pid namespace just below ours; none if it is in ours or deeper.
 fn pid_inside(pid: i32) -> Option<i32> {
     let status = read(pid, "status")?;

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::{
     error::Error,
+    fault::{self, Fault},
     link::{self, Link},
     machine::Machine,
     names, network, prepare,
@@ -50,6 +51,8 @@ pub struct MachineStatus {
     pub state: MachineState,
     /// Whether it is connected to the switch.
     pub link: Link,
+    /// The faults that it was given and that go on.
+    pub faults: Vec<Fault>,
     /// Its process 1, as this computer numbers it.
     pub pid: Option<i32>,
 }
@@ -107,6 +110,7 @@ fn of_machine(record: &Record, state_dir: &Path, name: &str) -> Result<MachineSt
         host_key: prepare::host_key(&machine.directory()),
         state: MachineState::of(processes, !super::cgroup::processes(&machine.group()).is_empty()),
         link: link::of_machine(state_dir, name),
+        faults: fault::of_machine(state_dir, name),
         pid: processes.leader,
     })
 }

@@ -10,6 +10,9 @@ cd "$1"
 if [ "$2" = boot ]; then
   mount -t cgroup2 none /sys/fs/cgroup
   mount -t overlay overlay -o "lowerdir=$root,upperdir=$PWD/upper,workdir=$PWD/work" "$PWD/merged"
+  # A disk of its own, since `fault disk`; it is full as long as that fault lasts.
+  if [ -e nix.img ]; then mount -o loop nix.img nix; fi
+  if ! [ -e faults/disk ]; then rm -f nix/.machinist-fault; fi
   # Without these, nspawn takes the computer's own cgroup layout, and leaves a lock file behind when it is killed.
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
   exec systemd-nspawn --quiet --directory="$PWD/merged" --machine="$container" --hostname="$hostname" --uuid="$machine_id" \
@@ -38,6 +41,9 @@ while :; do
   ip -batch network
   ip -n "$switch" -batch network-switch
   if [ -e link-down ]; then ip -n "$switch" link set "$port" down; fi
+  # shellcheck disable=SC2046 # Several words.
+  if [ -e faults/bandwidth ]; then tc -n "$switch" qdisc replace dev "$port" root tbf $(cat faults/bandwidth); fi
+  rm -f faults/ssh faults/unit-*
   ip -n "$namespace" -batch network-machine
   : > connected
   status=0

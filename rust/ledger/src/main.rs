@@ -1,0 +1,144 @@
+//! The ledger: writes to etcd and reads from it through all members while others do harm to the cluster, and at the end
+//! says whether a single acknowledged write was lost, whether a read ever went back, and how long nothing could be written.
+
+mod book;
+mod error;
+mod member;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use clap::Parser;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::sleep,
+};
+
+use crate::{
+    book::{Book, key},
+    error::LedgerError,
+    member::{Answer, Members},
+};
+
+/// Writes to and reads from etcd until SIGTERM or Ctrl-C, then checks what is there. Exit code 1: something is lost or wrong.
+#[derive(Debug, Parser)]
+#[command(name = "ledger")]
+struct Arguments {
+    /// A member's client URL; to be given for each
+    #[arg(long = "endpoint", required = true)]
+    endpoints: Vec<String>,
+
+    /// The authority's certificate, PEM
+    #[arg(long)]
+    ca: PathBuf,
+
+    /// The client's certificate, PEM
+    #[arg(long)]
+    certificate: PathBuf,
+
+    /// The client's private key, PEM
+    #[arg(long)]
+    key: PathBuf,
+
+    /// Keys begin with this; a run wants one of its own
+    #[arg(long, default_value = "ledger")]
+    prefix: String,
+
+    /// Where each acknowledged write is appended: its number and revision
+    #[arg(long)]
+    acknowledged: PathBuf,
+
+    /// Milliseconds between two writes, and between two reads
+    #[arg(long, default_value_t = 20)]
+    pause: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("ledger: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<bool, LedgerError> {
+    let read = |path: &PathBuf| fs::read(path).map_err(|source| LedgerError::File { path: path.clone(), source });
+    let (ca, certificate, private) = (read(&arguments.ca)?, read(&arguments.certificate)?, read(&arguments.key)?);
+    let members = Members::new(arguments.endpoints.clone(), &ca, &certificate, &private);
+    let book = Arc::new(Mutex::new(Book::open(&arguments.acknowledged)?));
+    let (stop, stopped) = watch::channel(false);
+    let (prefix, pause) = (arguments.prefix.clone(), Duration::from_millis(arguments.pause));
+    let writer = tokio::spawn(write(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped.clone()));
+    let reader = tokio::spawn(look(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped));
+    ended().await?;
+    // Whoever ended this wants the verdict: nobody listens any more if the channel is gone, which is as good.
+    let _ = stop.send(true);
+    writer.await.map_err(|_| LedgerError::Task("writer"))??;
+    reader.await.map_err(|_| LedgerError::Task("reader"))?;
+    let found = member::read_all(&members, &prefix).await?;
+    let verdict = locked(&book).verdict(&found);
+    println!("{}", verdict.json());
+    Ok(verdict.is_well())
+}
+
+/// Writes one key after the other, each through the next member, until it is stopped.
+async fn write(
+    mut members: Members,
+    book: Arc<Mutex<Book>>,
+    prefix: String,
+    pause: Duration,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), LedgerError> {
+    for number in 1.. {
+        if *stopped.borrow() {
+            break;
+        }
+        match members.put(&key(&prefix, number), &format!("{prefix}/last"), number).await {
+            Some(revision) => locked(&book).acknowledged(number, revision)?,
+            None => locked(&book).refused(),
+        }
+        sleep(pause).await;
+    }
+    locked(&book).end_of_writing();
+    Ok(())
+}
+
+/// Reads the last write again and again, each time through the next member, until it is stopped.
+async fn look(
+    mut members: Members,
+    book: Arc<Mutex<Book>>,
+    prefix: String,
+    pause: Duration,
+    stopped: watch::Receiver<bool>,
+) {
+    while !*stopped.borrow() {
+        let before = locked(&book).last_acknowledged();
+        if let Some(Answer { endpoint, store, key }) = members.get(&format!("{prefix}/last")).await {
+            locked(&book).read(&endpoint, before, store, key);
+        }
+        sleep(pause).await;
+    }
+}
+
+async fn ended() -> Result<(), LedgerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(LedgerError::Signal)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        pressed = tokio::signal::ctrl_c() => pressed.map_err(LedgerError::Signal),
+    }
+}
+
+/// A thread that panicked with the book in its hands left whole entries in it.
+fn locked(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
