@@ -14,11 +14,17 @@ use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, locks};
 use crate::{
     EventKind,
     preflight::{Candidate, Problem, judge},
-    step::copy::{self, Catalog, Delta},
+    step::{
+        StepError,
+        copy::{self, Catalog, Delta},
+    },
 };
 
 /// What each host lacks.
 pub(super) type Deltas = BTreeMap<NodeName, Arc<Delta>>;
+
+/// Bytes that a store's database needs to be opened, generously.
+const LEAST_ROOM: u64 = 1 << 20;
 
 impl Deploy {
     /// Asks all hosts at once what they lack, without changing anything.
@@ -45,7 +51,7 @@ impl Deploy {
                 } else {
                     copy::delta(&*host.remote, &catalog.closure(system))
                 };
-                (host.target.node.clone(), delta)
+                (host.target.node.clone(), delta.map_err(|error| full_store(host.facts.store_free, error)))
             });
         }
         let mut deltas = Deltas::new();
@@ -101,6 +107,14 @@ impl Deploy {
     }
 }
 
+/// A store without any room cannot even be asked: its database writes when it is opened, and says "disk I/O error".
+fn full_store(free: Option<u64>, error: StepError) -> StepError {
+    match free {
+        Some(free) if free < LEAST_ROOM => StepError::Full { free, needed: LEAST_ROOM },
+        _ => error,
+    }
+}
+
 /// Returns the size of the kernel and initrd that the boot loader will copy, if the host lacks them.
 fn boot_files(system: &StorePath, delta: &Delta) -> u64 {
     let size = |name: &str| {
@@ -109,4 +123,17 @@ fn boot_files(system: &StorePath, delta: &Delta) -> u64 {
         new.then(|| file.metadata().map_or(0, |metadata| metadata.len()))
     };
     ["kernel", "initrd"].into_iter().filter_map(size).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_asked_because_it_is_full_is_told_as_full() {
+        let why = |free| full_store(free, StepError::Gate("disk I/O error".to_owned())).to_string();
+        assert_eq!(why(Some(0)), "/nix/store has 0 MiB free, the system needs 1 MiB");
+        assert_eq!(why(Some(LEAST_ROOM)), "gate closed: disk I/O error");
+        assert_eq!(why(None), "gate closed: disk I/O error");
+    }
 }

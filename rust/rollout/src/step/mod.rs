@@ -188,7 +188,7 @@ impl StepError {
     /// Whether nothing was done because a check said no.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Quorum(_) | Self::Locked(_))
+        matches!(self, Self::Quorum(_) | Self::Locked(_) | Self::Full { .. })
     }
 }
 
