@@ -144,6 +144,8 @@ in
     '';
     # Without `-`: a member that cannot read the recorded state must not guess it.
     systemd.services.etcd.serviceConfig.EnvironmentFile = "/etc/machinist/etcd.env";
+    # NixOS waits for 30 s: so long a member that crashed would be missing from the quorum.
+    systemd.services.etcd.serviceConfig.RestartSec = lib.mkOverride 90 "5s";
 
     environment.systemPackages = [ etcdctl ];
 

@@ -104,17 +104,32 @@ pub struct Traits {
     pub zone: Option<String>,
     /// Whether it takes traffic from outside.
     pub ingress: bool,
+    /// Whether API servers run on it: one of these changes at a time.
+    pub control_plane: bool,
     /// Where other nodes reach it.
     pub address: Option<IpAddr>,
 }
 
-/// Returns the zone of each node that has one, and the nodes that take traffic from outside.
-pub(crate) fn zones_and_ingress(
-    traits: &BTreeMap<NodeName, Traits>,
-) -> (BTreeMap<NodeName, String>, BTreeSet<NodeName>) {
-    let zone = |(node, traits): (&NodeName, &Traits)| Some((node.clone(), traits.zone.clone()?));
-    let ingress = traits.iter().filter(|(_, traits)| traits.ingress).map(|(node, _)| node.clone());
-    (traits.iter().filter_map(zone).collect(), ingress.collect())
+/// What the order of nodes depends on, of all nodes.
+#[derive(Default)]
+pub(crate) struct Layout {
+    pub zones: BTreeMap<NodeName, String>,
+    pub ingress: BTreeSet<NodeName>,
+    pub control_planes: BTreeSet<NodeName>,
+}
+
+impl Layout {
+    pub fn of(traits: &BTreeMap<NodeName, Traits>) -> Self {
+        let zone = |(node, traits): (&NodeName, &Traits)| Some((node.clone(), traits.zone.clone()?));
+        let those = |wanted: fn(&Traits) -> bool| {
+            traits.iter().filter(|(_, traits)| wanted(traits)).map(|(node, _)| node.clone()).collect()
+        };
+        Self {
+            zones: traits.iter().filter_map(zone).collect(),
+            ingress: those(|traits| traits.ingress),
+            control_planes: those(|traits| traits.control_plane),
+        }
+    }
 }
 
 /// What the person allows in a run.
@@ -388,7 +403,7 @@ impl Deploy {
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), (self.bootstrapped && !is_cold) || runs);
-        let (zones, ingress) = zones_and_ingress(&self.traits);
+        let Layout { zones, ingress, control_planes } = Layout::of(&self.traits);
         let rebooting = hosts.iter().filter(|(_, host)| self.reboots(host)).map(|(node, _)| node.clone()).collect();
         Situation {
             changing,
@@ -399,6 +414,7 @@ impl Deploy {
             broken,
             zones,
             ingress,
+            control_planes,
             rebooting,
             spread: self.policy.spread.clone(),
         }

@@ -25,6 +25,8 @@ pub enum WaveKind {
     Member,
     /// A few nodes without a vote that go before the others of their kind.
     Canary,
+    /// One control plane without a vote.
+    ControlPlane,
     /// Nodes without a vote.
     Others,
 }
@@ -36,6 +38,7 @@ impl WaveKind {
         match self {
             Self::Bootstrap => " (a new etcd cluster, together)",
             Self::Member => " (member of etcd)",
+            Self::ControlPlane => " (control plane)",
             Self::Canary => " (canary)",
             Self::Others => "",
         }
@@ -159,6 +162,8 @@ pub struct Situation {
     pub zones: BTreeMap<NodeName, String>,
     /// The nodes that take traffic from outside: they go last.
     pub ingress: BTreeSet<NodeName>,
+    /// The nodes on which API servers run. Those without a vote go one at a time, before the others.
+    pub control_planes: BTreeSet<NodeName>,
     /// The nodes that are rebooted after they have changed.
     pub rebooting: BTreeSet<NodeName>,
     /// How nodes without a vote are spread.
@@ -181,14 +186,16 @@ pub enum WaveError {
 }
 
 /// Returns the waves: a new cluster's members together; a running cluster's members one at a time with the leader
-/// last; then everyone else, the canary first, zone after zone, what takes traffic from outside last.
+/// last; control planes without a vote one at a time; then everyone else, the canary first, zone after zone, what takes traffic from outside last.
 ///
 /// # Errors
 /// The cluster is new and the targets cannot form a quorum.
 pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     let Situation { changing, members, .. } = situation;
     let mut voters: Vec<NodeName> = changing.intersection(members).cloned().collect();
-    let others: Vec<NodeName> = changing.difference(members).cloned().collect();
+    let others = changing.difference(members).cloned();
+    let (control_planes, others): (Vec<NodeName>, Vec<NodeName>) =
+        others.partition(|name| situation.control_planes.contains(name));
     let mut waves = Vec::new();
     if situation.bootstrapped {
         voters.sort_by_key(|name| {
@@ -204,6 +211,7 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
         }
         waves.push(Wave { kind: WaveKind::Bootstrap, nodes: voters });
     }
+    waves.extend(control_planes.into_iter().map(|name| Wave { kind: WaveKind::ControlPlane, nodes: vec![name] }));
     waves.extend(spread(situation, others));
     Ok(waves)
 }
@@ -289,6 +297,13 @@ mod tests {
         let mut situation = situation("a b c w1", true);
         situation.leader = names("a").pop_first();
         check(&situation, &[&["b"], &["c"], &["a"], &["w1"]]);
+    }
+
+    #[test]
+    fn control_planes_without_a_vote_go_one_at_a_time_before_workers() {
+        let mut situation = situation("a cp1 cp2 w1 w2", true);
+        situation.control_planes = names("a cp1 cp2");
+        check(&situation, &[&["a"], &["cp1"], &["cp2"], &["w1", "w2"]]);
     }
 
     #[test]

@@ -514,6 +514,7 @@ pub fn traits(node: &Node) -> Traits {
         platform: node.system.clone(),
         zone: node.labels.get("zone").cloned(),
         ingress: node.roles.contains(&Role::Ingress),
+        control_plane: node.roles.contains(&Role::ControlPlane),
         address: Some(node.ip),
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     HostFacts,
-    deploy::{Target, Traits, chain, ready_for_us, zones_and_ingress},
+    deploy::{Layout, Target, Traits, chain, ready_for_us},
     script,
     step::{
         Connector, StepError,
@@ -220,7 +220,7 @@ fn assemble(
     let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
-    let (zones, ingress) = zones_and_ingress(traits);
+    let Layout { zones, ingress, control_planes } = Layout::of(traits);
     let situation = Situation {
         changing,
         members: members.clone(),
@@ -230,6 +230,7 @@ fn assemble(
         broken: health.into_iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect(),
         zones,
         ingress,
+        control_planes,
         rebooting,
         spread,
     };
