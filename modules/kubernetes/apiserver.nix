@@ -1,11 +1,17 @@
 # The API server of a control plane: it talks to etcd with a certificate of its own, advertises the node's address, and
 # believes the front proxy's authority about users of extension API servers.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.machinist.kubernetes;
   inherit (config.machinist) network;
   inherit (import ../types.nix { inherit lib; }) isIPv6 urlHost;
   inherit (config.machinist.keys.units.kube-apiserver) files;
+  pki = import ../pki-files.nix { inherit config; };
 
   url = address: "https://${urlHost address}:2379";
   isMember = config.machinist.etcd.enable;
@@ -69,6 +75,24 @@ in
         "etcd"
         "front-proxy"
       ];
+    };
+
+    # Everyone may ask /readyz: Kubernetes' own roles allow it without a certificate.
+    machinist.gates.kube-apiserver = {
+      command = [
+        "${pkgs.curl}/bin/curl"
+        "--silent"
+        "--show-error"
+        "--fail"
+        "--noproxy"
+        "*"
+        "--max-time"
+        "5"
+        "--cacert"
+        (pki.authority "kubernetes")
+        "https://127.0.0.1:${toString cfg.port}/readyz"
+      ];
+      timeout = 120;
     };
 
     assertions = [

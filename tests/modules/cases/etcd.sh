@@ -44,6 +44,7 @@ equal "members and recorded state reach etcd by a file in /etc" .nodes.balthazar
   "\"ETCD_INITIAL_CLUSTER=$peers\\nETCD_INITIAL_CLUSTER_STATE=new\\n\""
 check "the unit reads that file and does not start without it" \
   '.nodes.balthazar.unit.serviceConfig.EnvironmentFile == "/etc/machinist/etcd.env"'
+check "a member that crashed is back soon" '.nodes.balthazar.unit.serviceConfig.RestartSec == "5s"' .nodes.balthazar.unit.serviceConfig
 check "recording the bootstrap changes the file and nothing of the unit" '
   (.variants.bootstrapped.envFile | endswith("\nETCD_INITIAL_CLUSTER_STATE=existing\n"))
   and .variants.bootstrapped.etcd == .nodes.balthazar.etcd
