@@ -1,6 +1,6 @@
 //! `machinist drift`: what is not as a deploy left it, or not as the directory says. Nothing is changed.
 
-use std::{collections::BTreeMap, net::IpAddr, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
 use machinist_model::{Cluster, NodeName};
@@ -10,7 +10,7 @@ use machinist_rollout::{
     HostFacts,
     drift::{self, Finding},
     plan::BootFiles,
-    step::{StepError, gate},
+    step::StepError,
 };
 use serde::Serialize;
 
@@ -78,7 +78,9 @@ pub fn run(args: &DriftArgs, global: &Global, ui: Ui) -> Outcome {
     let expected = if args.recorded { BTreeMap::new() } else { expected(&project, &cluster, &nodes, ui)? };
     let connector = connect::connector(&project, &cluster, global, None)?;
     let asked = status::ask(&nodes, &connector)?;
-    let unmanaged_etcd_members = unmanaged(&cluster, &asked);
+    let health = status::etcd(&cluster, &asked);
+    let strangers = health.iter().flat_map(|health| &health.unmanaged);
+    let unmanaged_etcd_members = strangers.map(ToString::to_string).collect();
     let nodes = compare(asked, &expected)?;
     let report = Report { nodes, unmanaged_etcd_members };
     if ui.json {
@@ -98,13 +100,6 @@ fn expected(
     let generated = project.generated(cluster)?;
     generated.refuse_foreign()?;
     plan::systems(project, nodes, &generated, ui)
-}
-
-fn unmanaged(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Vec<String> {
-    let members: BTreeMap<NodeName, IpAddr> = cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
-    let reachable = members.keys().filter_map(|member| asked.get(member)?.as_ref().ok());
-    let health = reachable.filter_map(|(remote, _)| gate::etcd(&**remote, &members).ok()).next();
-    health.into_iter().flat_map(|health| health.unmanaged).map(|member| member.to_string()).collect()
 }
 
 /// Asks all machines at once for what is not theirs.

@@ -35,33 +35,17 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// Let a node that machines.nix gives the role `etcd` join the running cluster, as a learner first
-    Join(JoinArgs),
+    Join(NodeArgs),
     /// Take a member that machines.nix no longer has out of the running cluster
-    Remove(RemoveArgs),
+    Remove(NodeArgs),
     /// Take a member out and let it join anew with empty data, as after its disk was wiped
-    Replace(JoinArgs),
+    Replace(NodeArgs),
 }
 
-/// Which node joins, and how systems are brought to machines.
+/// Which node, and how systems are brought to machines.
 #[derive(Debug, Args)]
-pub struct JoinArgs {
+pub struct NodeArgs {
     /// The node
-    #[arg(value_name = "NODE", value_parser = name)]
-    node: NodeName,
-
-    /// Go on without a snapshot of etcd's data
-    #[arg(long)]
-    no_snapshot: bool,
-
-    /// How
-    #[command(flatten)]
-    rollout: RolloutArgs,
-}
-
-/// Which node leaves.
-#[derive(Debug, Args)]
-pub struct RemoveArgs {
-    /// The node, as state/cluster.json records it
     #[arg(value_name = "NODE", value_parser = name)]
     node: NodeName,
 
@@ -80,10 +64,9 @@ fn name(text: &str) -> Result<NodeName, String> {
 
 /// Runs the command.
 pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
-    let (node, no_snapshot, rollout) = match command {
-        NodeCommand::Join(args) | NodeCommand::Replace(args) => (&args.node, args.no_snapshot, &args.rollout),
-        NodeCommand::Remove(args) => (&args.node, args.no_snapshot, &args.rollout),
-    };
+    let (NodeCommand::Join(args) | NodeCommand::Remove(args) | NodeCommand::Replace(args)) = command;
+    let NodeArgs { node, no_snapshot, rollout } = args;
+    let no_snapshot = *no_snapshot;
     let begun = Instant::now();
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;

@@ -105,7 +105,7 @@ pub fn ask(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeNam
 }
 
 /// Asks etcd through the first member that answers.
-fn etcd(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Option<Health> {
+pub fn etcd(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Option<Health> {
     let members: BTreeMap<NodeName, IpAddr> = cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
     let reachable = members.keys().filter_map(|member| asked.get(member)?.as_ref().ok());
     reachable.filter_map(|(remote, _)| gate::etcd(&**remote, &members).ok()).next()
