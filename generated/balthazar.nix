@@ -15,6 +15,7 @@
         casper = "10.13.13.4";
         melchior = "10.13.13.3";
       };
+      snapshots.recipients = [ ];
       token = "magi";
     };
     hosts = {

@@ -3,6 +3,8 @@
     ./base.nix
     ./cluster.nix
     ./disk.nix
+    ./etcd-restore.nix
+    ./etcd-snapshots.nix
     ./etcd.nix
     ./fan-out.nix
     ./firewall.nix

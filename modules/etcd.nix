@@ -77,6 +77,20 @@ in
       description = "Token of the initial cluster. Members with different tokens never join each other.";
     };
 
+    ctl = lib.mkOption {
+      type = lib.types.package;
+      readOnly = true;
+      internal = true;
+      description = "`machinist-etcdctl`: etcdctl with this node's certificate, for root.";
+    };
+
+    ownUrl = lib.mkOption {
+      type = lib.types.str;
+      readOnly = true;
+      internal = true;
+      description = "Where clients reach this member.";
+    };
+
     initialClusterState = lib.mkOption {
       type = lib.types.enum [
         "new"
@@ -91,6 +105,9 @@ in
   };
 
   config = lib.mkIf cfg.enable {
+    machinist.etcd.ctl = etcdctl;
+    machinist.etcd.ownUrl = url clientPort network.address;
+
     services.etcd = {
       enable = true;
       name = node.name;

@@ -120,6 +120,7 @@ impl<'a> Shared<'a> {
             ("enable", true.into()),
             ("initialClusterState", state.into()),
             ("members", self.members.clone().into()),
+            ("snapshots", set([("recipients", self.recipients())]).into()),
             ("token", self.cluster.name.as_str().into()),
         ]);
         let joining = self.joining();
@@ -127,6 +128,12 @@ impl<'a> Shared<'a> {
             facts.insert("joining".to_owned(), joining.into_iter().collect());
         }
         facts
+    }
+
+    /// The operators' public keys as age takes them: its own kind where there is one, else SSH's.
+    fn recipients(&self) -> Value {
+        let operators = self.cluster.operators.iter();
+        operators.filter_map(|operator| operator.age.as_deref().or(operator.ssh.as_deref())).map(str::trim).collect()
     }
 
     /// The members that the running cluster does not have yet, sorted.

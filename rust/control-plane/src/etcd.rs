@@ -90,6 +90,8 @@ pub struct Member {
     pub version: Option<String>,
     /// The size of its database in bytes, if it answered.
     pub database_bytes: Option<u64>,
+    /// How much of that holds data, if it answered; the rest is what a defragmentation gives back.
+    pub used_bytes: Option<u64>,
     /// Its identifier in the cluster that runs.
     pub id: Option<u64>,
     /// Whether it only learns so far, and does not vote.
@@ -144,6 +146,8 @@ struct Status {
     #[serde(default)]
     db_size: u64,
     #[serde(default)]
+    db_size_in_use: u64,
+    #[serde(default)]
     raft_term: u64,
     #[serde(default)]
     raft_applied_index: u64,
@@ -188,9 +192,11 @@ fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &B
         let version = status.map(|status| status.version.clone());
         let started = found.is_some_and(|found| !found.client_urls.is_empty());
         let database_bytes = status.map(|status| status.db_size);
+        let used_bytes = status.map(|status| status.db_size_in_use);
         let (id, applied) = (found.map(|listed| listed.id), status.map(|status| status.raft_applied_index));
         let learner = found.is_some_and(|listed| listed.is_learner);
-        members.insert(name.clone(), Member { problems, started, version, database_bytes, id, learner, applied });
+        let member = Member { problems, started, version, database_bytes, used_bytes, id, learner, applied };
+        members.insert(name.clone(), member);
     }
     let known = |listed: &&ListedMember| !expected.values().any(|ip| is_at(listed, *ip));
     let stranger = |listed: &ListedMember| Stranger {

@@ -1,4 +1,7 @@
-//! etcd membership and health: what to run on a node and what the answers mean. Pure: nothing is run here.
+//! etcd membership, health, data and upkeep: what to run on a node and what the answers mean. Pure: nothing is run here.
 
+pub mod data;
 pub mod etcd;
 pub mod membership;
+pub mod snapshot;
+pub mod upkeep;

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod preflight;
 mod script;
 pub mod step;
+pub mod upkeep;
 pub mod waves;
 
 pub use event::{Event, EventKind, Events};

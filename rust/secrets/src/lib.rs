@@ -23,6 +23,6 @@ pub use note::{CorruptError, Note};
 pub use places::{IdentityPlaces, default_identity_path};
 pub use private_file::{PrivateFileError, write_private};
 pub use recipients::{RecipientError, Recipients};
-pub use seal::{DecryptError, EncryptError, SealedWriter, decrypt, encrypt, encrypt_about, encrypt_to};
+pub use seal::{DecryptError, EncryptError, SealedWriter, decrypt, decrypt_from, encrypt, encrypt_about, encrypt_to};
 pub use ssh::{SshKeyError, SshKeyPair};
 pub use zeroize::{Zeroize, Zeroizing};

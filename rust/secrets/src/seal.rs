@@ -1,7 +1,7 @@
 //! Encryption and decryption of whole files.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, BufRead, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -175,6 +175,29 @@ pub fn decrypt(
     let mut plaintext = Zeroizing::new(Vec::with_capacity(content.len()));
     reader.read_to_end(&mut plaintext).map_err(|error| damaged(error.into()))?;
     Ok(plaintext)
+}
+
+/// Decrypts an age file of any length as it is read, binary or armored, ours or another program's. What was read is only certain
+/// to be whole when the end was reached without an error.
+///
+/// # Errors
+/// It is no age file, or none of the identities opens it.
+pub fn decrypt_from<R: BufRead + Send + 'static>(
+    identities: &Identities,
+    file: &Path,
+    content: R,
+    operators: &[Operator],
+) -> Result<impl Read + Send + 'static, DecryptError> {
+    age::Decryptor::new_buffered(ArmoredReader::new(content))
+        .and_then(|decryptor| decryptor.decrypt(identities.keys()))
+        .map_err(|source| match source {
+            age::DecryptError::NoMatchingKeys => {
+                let note = Note { about: None, recipients: Vec::new() };
+                let able = who_could(&note, operators);
+                DecryptError::WrongIdentity { file: file.to_owned(), tried: identities.to_string(), able }
+            }
+            source => DecryptError::Damaged { file: file.to_owned(), source },
+        })
 }
 
 /// Says who could open a file: the recipients that it names itself, with the names of today's operators, or else the

@@ -55,11 +55,11 @@ check "a member that joins changes the file of the others and nothing of their u
   and .variants.joining.unit == .nodes.balthazar.unit
   and (.variants.joins.envFile | startswith("ETCD_INITIAL_CLUSTER=balthazar=https://10.13.13.2:2380,melchior="))' .variants.joining.envFile
 
-check "etcd waits for the network and for the check of its keys, and is not bound to either" '
+check "etcd waits for the network and for the check of its keys, and is bound to a restore alone" '
   .nodes.balthazar.unit
   | (.after | contains(["network-online.target", "machinist-keys.service"]))
     and (.wants | contains(["network-online.target", "machinist-keys.service"]))
-    and .requires == []' .nodes.balthazar.unit
+    and .requires == ["machinist-etcd-restore.service"]' .nodes.balthazar.unit
 
 check "the check of keys names each key of the node" '
   .nodes.balthazar.keyCheck

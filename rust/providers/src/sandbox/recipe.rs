@@ -7,6 +7,7 @@ pub(super) const SUITE: &str = "trixie";
 
 /// The packages, besides Debian's essential ones and what these depend on.
 pub(super) const PACKAGES: &[&str] = &[
+    "age",
     "ca-certificates",
     "curl",
     "dbus",

@@ -15,6 +15,7 @@
         cp2 = "10.13.13.3";
         cp3 = "10.13.13.4";
       };
+      snapshots.recipients = [ "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p" ];
       token = "magi";
     };
     hosts = {

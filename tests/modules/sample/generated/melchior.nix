@@ -18,6 +18,7 @@
         casper = "10.13.13.4";
         melchior = "10.13.13.3";
       };
+      snapshots.recipients = [ "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p" ];
       token = "magi";
     };
     hosts = {

@@ -1,0 +1,126 @@
+# Snapshots of etcd on a schedule: verified, encrypted to the operators, kept on the member's own disk.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.etcd.snapshots;
+  inherit (config.machinist) etcd;
+  etcdPackage = config.services.etcd.package;
+  recipients = pkgs.writeText "etcd-snapshot-recipients" (lib.concatStringsSep "\n" cfg.recipients + "\n");
+in
+{
+  options.machinist.etcd.snapshots = {
+    enable = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = "Whether this member takes snapshots of etcd's data by itself.";
+    };
+
+    schedule = lib.mkOption {
+      type = lib.types.str;
+      default = "*-*-* 00/6:00:00";
+      example = "hourly";
+      description = "When, as `systemd.time` has it. Each member waits up to ten minutes more, so they do not do it at once.";
+    };
+
+    keep = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 28;
+      description = "How many are kept. The oldest go first, and only after a new one is whole.";
+    };
+
+    directory = lib.mkOption {
+      type = lib.types.path;
+      default = "/var/lib/machinist/snapshots";
+      description = "Where they are. Only root can enter it.";
+    };
+
+    recipients = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p" ];
+      description = "Who can open them: the operators' public keys, of age or of SSH.";
+    };
+  };
+
+  config = lib.mkIf (etcd.enable && cfg.enable) {
+    systemd.tmpfiles.rules = [
+      "d /var/lib/machinist 0755 root root -"
+      "d ${cfg.directory} 0700 root root -"
+    ];
+
+    systemd.services.machinist-etcd-snapshot = {
+      description = "Encrypted snapshot of etcd";
+      after = [ "etcd.service" ];
+      # A deploy must not take one, nor wait for one.
+      restartIfChanged = false;
+      path = [
+        pkgs.age
+        pkgs.coreutils
+        pkgs.findutils
+        etcdPackage
+      ];
+      serviceConfig = {
+        Type = "oneshot";
+        UMask = "0077";
+        Nice = 10;
+      };
+      script = ''
+        set -euo pipefail
+        cd ${lib.escapeShellArg cfg.directory}
+        rm -rf .new-*
+        new=$(mktemp -d .new-XXXXXX)
+        trap 'rm -rf "$new"' EXIT
+
+        # etcd writes a copy, and the encrypted one stands beside it for a moment: a full disk would stop etcd itself.
+        size=$(du --summarize --block-size=1 ${lib.escapeShellArg config.services.etcd.dataDir}/member/snap | cut -f1)
+        free=$(df --output=avail --block-size=1 . | tail -n 1)
+        if [ "$free" -lt $((3 * size + (256 << 20))) ]; then
+          echo "there is too little room for a snapshot: $free bytes free, the database has $size" >&2
+          exit 1
+        fi
+
+        ${config.machinist.etcd.ctl}/bin/machinist-etcdctl --command-timeout=600s --dial-timeout=3s \
+          --endpoints=${config.machinist.etcd.ownUrl} snapshot save "$new/etcd.db" >&2
+        # etcd writes the digest of the data behind it. What does not match it cannot be restored.
+        bytes=$(stat --format=%s "$new/etcd.db")
+        wanted=$(tail --bytes=32 "$new/etcd.db" | od --address-radix=n --format=x1 | tr --delete ' \n')
+        found=$(head --bytes=$((bytes - 32)) "$new/etcd.db" | sha256sum | cut --delimiter=' ' --fields=1)
+        if [ $((bytes % 512)) -ne 32 ] || [ "$wanted" != "$found" ]; then
+          echo "the snapshot does not match its own digest: it is thrown away" >&2
+          exit 1
+        fi
+        etcdutl snapshot status "$new/etcd.db" >&2
+
+        age --encrypt --recipients-file ${recipients} --output "$new/etcd.db.age" "$new/etcd.db"
+        rm -f "$new/etcd.db"
+        sync "$new/etcd.db.age"
+        mv "$new/etcd.db.age" "etcd-$(date --utc +%Y%m%dT%H%M%SZ).db.age"
+        # The names sort by time.
+        find . -maxdepth 1 -name 'etcd-*.db.age' | sort --reverse | tail --lines=+${toString (cfg.keep + 1)} | xargs --no-run-if-empty rm --
+      '';
+    };
+
+    systemd.timers.machinist-etcd-snapshot = {
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = cfg.schedule;
+        RandomizedDelaySec = "10min";
+        Persistent = true;
+      };
+    };
+
+    assertions = [
+      {
+        assertion = cfg.recipients != [ ];
+        message =
+          "machinist.etcd.snapshots.recipients is empty on ${config.machinist.node.name}: nobody could open a snapshot. "
+          + "Give cluster.operators in machines.nix their public keys and run `machinist generate`, or switch "
+          + "machinist.etcd.snapshots.enable off.";
+      }
+    ];
+  };
+}

@@ -1,0 +1,108 @@
+//! `machinist etcd`: the members as etcd itself sees them, its data, its upkeep, and its return from a snapshot.
+
+mod data;
+mod members;
+mod restore;
+mod snapshots;
+mod upkeep;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use machinist_model::{Cluster, NodeName};
+use machinist_rollout::{
+    membership::{Voice, find_voice},
+    step::{Connector, StepError},
+};
+
+pub use self::snapshots::snapshot;
+use crate::{
+    args::Global,
+    command::deploy::voters,
+    connect,
+    failure::{Failure, Kind, Outcome},
+    project::Project,
+    ui::Ui,
+};
+
+/// Asks etcd.
+#[derive(Debug, Subcommand)]
+pub enum EtcdCommand {
+    /// List the members as etcd itself has them
+    Members,
+    /// How large the data of each member is, what it runs, and how far it is
+    Status,
+    /// Print what a key holds
+    Get(data::GetArgs),
+    /// List keys
+    Ls(data::LsArgs),
+    /// Print each change of keys as it happens
+    Watch(data::WatchArgs),
+    /// Write a verified snapshot of etcd's data to a file, encrypted to the operators
+    Snapshot(SnapshotArgs),
+    /// List the snapshots that the members took by themselves
+    Snapshots,
+    /// Bring etcd back from a snapshot, on all members
+    Restore(Box<restore::RestoreArgs>),
+    /// Give freed space back to the file system, one member after the other
+    Defrag,
+    /// Hand the leadership to another member
+    MoveLeader(upkeep::MoveLeaderArgs),
+}
+
+/// Where the snapshot goes.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// The file; `age --decrypt` opens it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// What every command here needs.
+struct Etcd<'a> {
+    project: Project,
+    cluster: Cluster,
+    connector: Connector,
+    global: &'a Global,
+    ui: Ui,
+}
+
+/// Runs the command.
+pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let accept = match command {
+        EtcdCommand::Restore(args) => args.accept_host_key(),
+        _ => None,
+    };
+    let connector = connect::connector(&project, &cluster, global, accept)?;
+    if voters(&cluster).is_empty() {
+        return Err(Failure::new(Kind::Input, "machines.nix gives no machine the role \"etcd\""));
+    }
+    let etcd = Etcd { project, cluster, connector, global, ui };
+    match command {
+        EtcdCommand::Members => etcd.members(),
+        EtcdCommand::Status => etcd.status(),
+        EtcdCommand::Get(args) => etcd.get(args),
+        EtcdCommand::Ls(args) => etcd.ls(args),
+        EtcdCommand::Watch(args) => etcd.watch(args),
+        EtcdCommand::Snapshot(args) => etcd.snapshot(&args.file),
+        EtcdCommand::Snapshots => etcd.snapshots(),
+        EtcdCommand::Restore(args) => etcd.restore(args),
+        EtcdCommand::Defrag => etcd.defragment(),
+        EtcdCommand::MoveLeader(args) => etcd.move_leader(args),
+    }
+}
+
+impl Etcd<'_> {
+    /// A member that answers for all of them.
+    fn voice(&self) -> Result<Voice, Failure> {
+        let members = voters(&self.cluster);
+        let askable: Vec<NodeName> = members.keys().cloned().collect();
+        find_voice(&self.connector, &askable, &members, None).map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &StepError) -> Failure {
+    Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
+}

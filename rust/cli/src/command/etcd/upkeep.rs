@@ -1,0 +1,149 @@
+//! Defragmentation and the leadership.
+
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use indicatif::HumanBytes;
+use machinist_control_plane::{etcd::Health, upkeep::leader_last};
+use machinist_model::NodeName;
+use machinist_rollout::{
+    step::{StepError, gate},
+    upkeep,
+};
+
+use super::{Etcd, failed};
+use crate::{
+    command::deploy::voters,
+    failure::{Failure, Kind, Outcome},
+};
+
+/// How long a member may take to be healthy again after it was busy.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// To whom.
+#[derive(Debug, Args)]
+pub struct MoveLeaderArgs {
+    /// The member that is to lead; the one that has applied most by default
+    #[arg(value_name = "MEMBER")]
+    member: Option<String>,
+}
+
+impl Etcd<'_> {
+    /// Defragments one member after the other, the leader last, each only while the others hold a quorum.
+    pub fn defragment(&self) -> Outcome {
+        let members = voters(&self.cluster);
+        let first = self.voice()?.health;
+        // Refused as a whole, and not after some: whoever is away cannot be defragmented either.
+        for node in first.members.keys() {
+            refuse_if_needed(&first, node)?;
+        }
+        let mut freed = Vec::new();
+        for node in leader_last(&first) {
+            let health = self.voice()?.health;
+            refuse_if_needed(&health, &node)?;
+            let ip =
+                members.get(&node).copied().ok_or_else(|| Failure::new(Kind::Failed, format!("{node} is gone")))?;
+            let remote = self.connector.connect(&node).map_err(|error| failed(&error.into()))?;
+            self.ui.story(&format!("{node} is defragmented; it answers nobody meanwhile"));
+            let size = |health: &Health| health.members.get(&node).and_then(|member| member.database_bytes);
+            let before = size(&health);
+            upkeep::defragment(&*remote, ip).map_err(|error| failed(&error))?;
+            let health = self.recovered(&node)?;
+            freed.push((node.clone(), before.unwrap_or(0), size(&health).unwrap_or(0)));
+        }
+        if self.ui.json {
+            let rows: Vec<_> = freed
+                .iter()
+                .map(|(node, before, after)| serde_json::json!({ "member": node, "before": before, "after": after }))
+                .collect();
+            self.ui.result_json(&serde_json::json!({ "members": rows }));
+        } else {
+            let bytes = |bytes: u64| HumanBytes(bytes).to_string();
+            let cells =
+                |(node, before, after): &(NodeName, u64, u64)| vec![node.to_string(), bytes(*before), bytes(*after)];
+            self.ui.result_table(&["MEMBER", "BEFORE", "AFTER"], freed.iter().map(cells).collect());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Waits until the member is healthy again.
+    fn recovered(&self, node: &NodeName) -> Result<Health, Failure> {
+        let deadline = Instant::now() + RECOVERY;
+        loop {
+            let health = self.voice()?.health;
+            let problems = health.members.get(node).map(|member| member.problems.join(", ")).unwrap_or_default();
+            if problems.is_empty() {
+                return Ok(health);
+            }
+            if Instant::now() >= deadline {
+                let failure =
+                    Failure::new(Kind::Failed, format!("{node} is not well after it was defragmented: {problems}"));
+                return Err(
+                    failure.hint(format!("the others were left as they are; `journalctl -u etcd` on {node} says more"))
+                );
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Hands the leadership over.
+    pub fn move_leader(&self, args: &MoveLeaderArgs) -> Outcome {
+        let members = voters(&self.cluster);
+        let health = self.voice()?.health;
+        let Some(leader) = health.leader.clone() else {
+            return Err(
+                Failure::new(Kind::Failed, "etcd has no leader now").hint("`machinist etcd status` shows the members")
+            );
+        };
+        let (heir, id) = heir(&health, args.member.as_deref())?;
+        if heir == leader {
+            self.ui.result(&format!("{leader} leads already"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let ip =
+            members.get(&leader).copied().ok_or_else(|| Failure::new(Kind::Failed, format!("{leader} is gone")))?;
+        let remote = self.connector.connect(&leader).map_err(|error| failed(&error.into()))?;
+        upkeep::move_leader(&*remote, ip, id).map_err(|error| failed(&error))?;
+        let now = gate::etcd(&*remote, &members).map_err(|error: StepError| failed(&error))?.leader;
+        if self.ui.json {
+            self.ui.result_json(&serde_json::json!({ "before": leader, "leader": now }));
+        } else {
+            let now = now.map_or_else(|| "nobody yet".to_owned(), |name| name.to_string());
+            self.ui.result(&format!("{now} leads now, {leader} did before"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn refuse_if_needed(health: &Health, node: &NodeName) -> Result<(), Failure> {
+    match health.objection(node) {
+        None => Ok(()),
+        Some(objection) => Err(Failure::new(Kind::Refused, format!("{node} cannot be busy now: {objection}"))
+            .hint("`machinist etcd status` shows the members; bring them back first")),
+    }
+}
+
+fn heir(health: &Health, wanted: Option<&str>) -> Result<(NodeName, u64), Failure> {
+    let Some(wanted) = wanted else {
+        let (name, id) = health
+            .heir()
+            .ok_or_else(|| Failure::new(Kind::Refused, "there is no other healthy member that could lead"))?;
+        return Ok((name.clone(), id));
+    };
+    let found = health.members.iter().find(|(name, _)| name.as_str() == wanted);
+    let Some((name, member)) = found else {
+        let names: Vec<&str> = health.members.keys().map(NodeName::as_str).collect();
+        return Err(Failure::new(
+            Kind::Input,
+            format!("{wanted} is no member of etcd; those are {}", names.join(", ")),
+        ));
+    };
+    match member.id.filter(|_| member.problems.is_empty()) {
+        Some(id) => Ok((name.clone(), id)),
+        None => Err(Failure::new(Kind::Refused, format!("{name} cannot lead: it {}", member.problems.join(", ")))),
+    }
+}

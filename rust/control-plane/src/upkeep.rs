@@ -1,0 +1,139 @@
+//! Keeping etcd in shape, and bringing it back from a snapshot.
+
+use machinist_model::NodeName;
+use serde::Serialize;
+
+use crate::etcd::Health;
+
+/// Gives freed space back to the file system. The member answers nobody meanwhile. Set before these lines: endpoint (its URL).
+pub const DEFRAGMENT: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" defrag
+";
+
+/// Lists the snapshots that a member took by itself, newest first: seconds since 1970, bytes, path, with tabs between.
+pub const LIST_SNAPSHOTS: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+[ -d /var/lib/machinist/snapshots ] || exit 0
+find /var/lib/machinist/snapshots -maxdepth 1 -type f -name '*.age' -printf '%T@\\t%s\\t%p\\n' | sort -rn
+";
+
+/// Writes a file to standard output. Set before these lines: file.
+pub const READ_FILE: &str = "cat -- \"$file\"\n";
+
+/// Keeps the snapshot that comes on standard input, and takes it only if it is what was sent. Nothing else is changed. Set
+/// before these lines: digest (SHA-256, hexadecimal).
+pub const RECEIVE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+umask 077
+request=/var/lib/machinist/etcd-restore
+mkdir -p \"$request\" && chmod 0700 \"$request\" || exit 1
+rm -f \"$request/ready\" \"$request/etcd.db\"
+cat >\"$request/etcd.db.partial\" || exit 1
+found=$(sha256sum \"$request/etcd.db.partial\" | cut -d ' ' -f 1)
+if [ \"$found\" != \"$digest\" ]; then
+  rm -f \"$request/etcd.db.partial\"
+  echo 'the snapshot did not arrive whole' >&2
+  exit 1
+fi
+sync \"$request/etcd.db.partial\" && mv \"$request/etcd.db.partial\" \"$request/etcd.db\"
+";
+
+/// Stops etcd and asks for the restore, which the next start of etcd carries out (`modules/etcd-restore.nix`). Set before these
+/// lines: mark, bump (how far revisions jump) and digest.
+pub const ASK_FOR_RESTORE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+umask 077
+request=/var/lib/machinist/etcd-restore
+[ -f \"$request/etcd.db\" ] || { echo \"$request/etcd.db is not there\" >&2; exit 1; }
+systemctl stop etcd.service 2>/dev/null
+if systemctl is-active --quiet etcd.service; then echo 'etcd.service does not stop' >&2; exit 1; fi
+printf 'RESTORE_MARK=%s\\nRESTORE_BUMP=%s\\nRESTORE_SHA256=%s\\n' \"$mark\" \"$bump\" \"$digest\" >\"$request/ready.new\" &&
+  sync \"$request/ready.new\" && mv \"$request/ready.new\" \"$request/ready\"
+";
+
+/// Starts etcd where the system has it, and says `started` then. It does not wait: a member waits for the others.
+pub const START_RESTORED: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+[ \"$(systemctl show --property=LoadState --value machinist-etcd-restore.service)\" = loaded ] || exit 0
+systemctl reset-failed etcd.service machinist-etcd-restore.service 2>/dev/null
+systemctl start --no-block etcd.service && echo started
+";
+
+/// Says whether the restore is done (`done`), begun (`begun`) or failed, with the last lines of its log.
+pub const RESTORE_STATE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+if [ ! -e /var/lib/machinist/etcd-restore/ready ]; then echo done; exit 0; fi
+if systemctl is-failed --quiet machinist-etcd-restore.service; then
+  journalctl --unit=machinist-etcd-restore.service --lines=8 --output=cat >&2
+  exit 1
+fi
+echo begun
+";
+
+/// How far revisions jump in a restore. Whoever watched before must find no revision again that it knows; etcd's own documentation
+/// (etcd.io, "Disaster recovery") names a thousand million.
+pub const REVISION_JUMP: u64 = 1_000_000_000;
+
+/// A snapshot on a member's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// The member.
+    pub node: NodeName,
+    /// Its path there.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was taken, in seconds since 1970.
+    pub taken: i64,
+}
+
+/// Reads the answer of [`LIST_SNAPSHOTS`]. Lines that are none are left out.
+#[must_use]
+pub fn kept(node: &NodeName, stdout: &str) -> Vec<Kept> {
+    let read = |line: &str| {
+        let mut fields = line.splitn(3, '\t');
+        let taken = fields.next()?.split('.').next()?.parse().ok()?;
+        let bytes = fields.next()?.parse().ok()?;
+        Some(Kept { node: node.clone(), path: fields.next()?.to_owned(), bytes, taken })
+    };
+    stdout.lines().filter_map(read).collect()
+}
+
+/// The members in the order in which they are to be busy one after the other: the leader last.
+#[must_use]
+pub fn leader_last(health: &Health) -> Vec<NodeName> {
+    let leads = |name: &&NodeName| health.leader.as_ref() == Some(*name);
+    let (last, first): (Vec<_>, Vec<_>) = health.members.keys().partition(leads);
+    first.into_iter().chain(last).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::etcd::Member;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn kept_snapshots_are_read_and_other_lines_left_out() {
+        let answer = "1795260000.5\t4096\t/var/lib/machinist/snapshots/etcd-a b.db.age\nfind: a warning\n";
+        let path = "/var/lib/machinist/snapshots/etcd-a b.db.age".to_owned();
+        let wanted = Kept { node: name("casper"), path, bytes: 4096, taken: 1_795_260_000 };
+        assert_eq!(kept(&name("casper"), answer), [wanted]);
+    }
+
+    #[test]
+    fn the_leader_comes_last() {
+        let members: BTreeMap<_, _> =
+            ["balthazar", "casper", "melchior"].map(|text| (name(text), Member::default())).into();
+        let health = Health { members, unmanaged: Vec::new(), leader: Some(name("balthazar")) };
+        assert_eq!(leader_last(&health), ["casper", "melchior", "balthazar"].map(name));
+    }
+}

@@ -1,0 +1,238 @@
+//! Looking into etcd, keeping it in shape and bringing it back, one request a function. What is asked and what the answers
+//! mean is in [`machinist_control_plane::data`] and [`machinist_control_plane::upkeep`].
+
+use std::{
+    io::{self, Read, Write},
+    thread,
+    time::{Duration, Instant},
+};
+
+use machinist_control_plane::{
+    data::{self, Changes, Entry, GET, WATCH},
+    etcd::{MOVE_LEADER, client_url},
+    membership::hexadecimal,
+    upkeep::{
+        ASK_FOR_RESTORE, DEFRAGMENT, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE, REVISION_JUMP,
+        START_RESTORED, kept,
+    },
+};
+use machinist_model::NodeName;
+use machinist_remote::{Remote, Request, Status};
+
+use crate::{
+    membership::Voice,
+    script,
+    step::{StepError, run},
+};
+
+/// How long an answer of etcd may take.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// How long a defragmentation may take: etcd's own documentation measures some ten seconds a GiB.
+const DEFRAGMENTATION: Duration = Duration::from_secs(330);
+
+/// How long a snapshot may travel.
+const TRANSFER: Duration = Duration::from_secs(3600);
+
+/// How long one watch lasts before it is taken up anew, so that nothing is left on the member for long when the person who watches
+/// goes away without a word.
+const WATCHING: Duration = Duration::from_secs(600);
+
+/// What `timeout` of coreutils exits with when the time is over.
+const ENDED_BY_TIMEOUT: Status = Status::Exited(124);
+
+/// Which keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    /// A key, or what keys begin with.
+    pub key: &'a str,
+    /// Whether it is what keys begin with.
+    pub prefix: bool,
+}
+
+impl Keys<'_> {
+    const fn flag(&self) -> &'static str {
+        if self.prefix { "yes" } else { "" }
+    }
+}
+
+/// Reads keys, sorted, and with `values` what they hold.
+///
+/// # Errors
+/// The connection fails, or etcd gives no answer.
+pub fn get(voice: &Voice, keys: Keys<'_>, values: bool) -> Result<(u64, Vec<Entry>), StepError> {
+    let variables = [
+        ("endpoint", client_url(voice.ip)),
+        ("key", keys.key.to_owned()),
+        ("prefix", keys.flag().to_owned()),
+        ("keys_only", if values { String::new() } else { "yes".to_owned() }),
+    ];
+    // A large answer is kept whole: what does not fit into memory is for a snapshot.
+    let mut answer = Vec::new();
+    let script = set(&variables, GET);
+    voice.remote.run_checked(Request::new("read from etcd", script).timeout(ANSWER).stdout_to(&mut answer))?;
+    data::entries(&String::from_utf8_lossy(&answer)).map_err(|error| StepError::Gate(error.to_string()))
+}
+
+/// Tells the changes of keys from `revision` on until etcd can no longer be asked; `tell` gets each part as it comes. Each watch is
+/// begun anew after ten minutes, where the one before ended.
+///
+/// # Errors
+/// The connection fails, etcd gives no answer, or `tell` fails.
+pub fn watch(
+    voice: &Voice,
+    keys: Keys<'_>,
+    revision: u64,
+    tell: &mut (dyn FnMut(Changes) -> io::Result<()> + Send),
+) -> Result<(), StepError> {
+    let mut from = revision;
+    loop {
+        let variables = [
+            ("endpoint", client_url(voice.ip)),
+            ("key", keys.key.to_owned()),
+            ("prefix", keys.flag().to_owned()),
+            ("revision", from.to_string()),
+            ("seconds", WATCHING.as_secs().to_string()),
+        ];
+        let script = set(&variables, WATCH);
+        let mut lines = Lines { rest: Vec::new(), next: &mut from, tell };
+        let request = Request::new("watch etcd", script).timeout(WATCHING + ANSWER).stdout_to(&mut lines);
+        let output = voice.remote.run(request)?;
+        if output.status != ENDED_BY_TIMEOUT {
+            let why = output.stderr_text();
+            let why = why.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
+            return Err(StepError::Gate(format!("etcd ended the watch: {why}")));
+        }
+    }
+}
+
+/// Cuts a stream into lines of any length.
+struct Lines<'a> {
+    rest: Vec<u8>,
+    next: &'a mut u64,
+    tell: &'a mut (dyn FnMut(Changes) -> io::Result<()> + Send),
+}
+
+impl Write for Lines<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            if line.trim().is_empty() {
+                continue;
+            }
+            let changes = data::changes(&line).map_err(io::Error::other)?;
+            *self.next = (changes.revision + 1).max(*self.next);
+            (self.tell)(changes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Gives freed space of one member back.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn defragment(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepError> {
+    run(remote, "defragment etcd", &set(&[("endpoint", client_url(ip))], DEFRAGMENT), DEFRAGMENTATION)?;
+    Ok(())
+}
+
+/// Gives the leadership to another member. `leader` is connected to the one that has it.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn move_leader(leader: &dyn Remote, ip: std::net::IpAddr, heir: u64) -> Result<(), StepError> {
+    let variables = [("endpoint", client_url(ip)), ("heir", hexadecimal(heir))];
+    run(leader, "hand the leadership over", &set(&variables, MOVE_LEADER), ANSWER)?;
+    Ok(())
+}
+
+/// Lists the snapshots on a member's own disk, newest first.
+///
+/// # Errors
+/// The connection fails.
+pub fn snapshots(remote: &dyn Remote, node: &NodeName) -> Result<Vec<Kept>, StepError> {
+    let output = run(remote, "list the snapshots", LIST_SNAPSHOTS, ANSWER)?;
+    Ok(kept(node, &output.stdout_text()))
+}
+
+/// Reads a file of a node.
+///
+/// # Errors
+/// The connection fails, or there is no such file.
+pub fn read_file(remote: &dyn Remote, file: &str, to: &mut (dyn Write + Send)) -> Result<(), StepError> {
+    let script = set(&[("file", file.to_owned())], READ_FILE);
+    remote.run_checked(Request::new("read the snapshot", script).timeout(TRANSFER).stdout_to(to))?;
+    Ok(())
+}
+
+/// Which snapshot is put in the place of a member's data.
+pub struct Restore<'a> {
+    /// Names this restore: the data from before is kept under it.
+    pub mark: &'a str,
+    /// SHA-256 of the snapshot, hexadecimal.
+    pub digest: &'a str,
+}
+
+impl Restore<'_> {
+    /// Sends the snapshot to a member. Nothing else is changed there.
+    ///
+    /// # Errors
+    /// The connection fails, or it did not arrive whole.
+    pub fn send(&self, remote: &dyn Remote, snapshot: impl Read + Send + 'static) -> Result<(), StepError> {
+        let script = set(&[("digest", self.digest.to_owned())], RECEIVE);
+        remote.run_checked(Request::new("send the snapshot", script).timeout(TRANSFER).reader(snapshot))?;
+        Ok(())
+    }
+
+    /// Stops etcd on a member and asks for the restore.
+    ///
+    /// # Errors
+    /// The connection fails, or etcd does not stop.
+    pub fn ask(&self, remote: &dyn Remote) -> Result<(), StepError> {
+        let variables =
+            [("mark", self.mark.to_owned()), ("bump", REVISION_JUMP.to_string()), ("digest", self.digest.to_owned())];
+        run(remote, "ask for the restore", &set(&variables, ASK_FOR_RESTORE), Duration::from_secs(120))?;
+        Ok(())
+    }
+
+    /// Starts etcd on a member whose system has it already. False if its system is still to come.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn start(&self, remote: &dyn Remote) -> Result<bool, StepError> {
+        let output = run(remote, "start etcd", START_RESTORED, ANSWER)?;
+        Ok(output.stdout_text().trim() == "started")
+    }
+
+    /// Waits until the data is in place.
+    ///
+    /// # Errors
+    /// The connection fails, the restore failed, or it does not end within an hour.
+    pub fn wait(&self, remote: &dyn Remote) -> Result<(), StepError> {
+        let deadline = Instant::now() + TRANSFER;
+        loop {
+            let output = run(remote, "ask about the restore", RESTORE_STATE, ANSWER)?;
+            if output.stdout_text().trim() == "done" {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(StepError::Gate(
+                    "the restore does not end (`journalctl -u machinist-etcd-restore`)".into(),
+                ));
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn set(variables: &[(&str, String)], script: &str) -> String {
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    script::with(&variables, script)
+}
