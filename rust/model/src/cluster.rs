@@ -31,6 +31,9 @@ pub struct Cluster {
     pub network: Network,
     /// The API endpoint, where there is one.
     pub kube_master: Option<ApiEndpoint>,
+    /// Objects that machinist puts into the cluster.
+    #[serde(skip_serializing_if = "Objects::is_empty")]
+    pub objects: Objects,
     /// All known nodes, disabled ones and those that are not ours to deploy included.
     pub nodes: BTreeMap<NodeName, Node>,
 }
@@ -157,6 +160,43 @@ pub enum Vip {
     },
 }
 
+/// Objects that machinist puts into the cluster, beside those that it always needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Objects {
+    /// The cluster's DNS, where machinist runs it.
+    pub coredns: Option<CoreDns>,
+    /// Issuers of certificates for applications, where they are wanted.
+    pub acme: Option<Acme>,
+}
+
+/// The cluster's DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CoreDns {
+    /// The image.
+    pub image: String,
+    /// How many of them run.
+    pub replicas: u16,
+    /// Name servers for names outside of the cluster; those of the node where there are none.
+    pub upstream: Vec<IpAddr>,
+}
+
+/// Certificates for applications by ACME.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Acme {
+    /// The account's address.
+    pub email: String,
+    /// The class of the ingress controller that answers challenges.
+    pub ingress_class: String,
+}
+
+impl Objects {
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.coredns.is_none() && self.acme.is_none()
+    }
+}
+
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Node {
@@ -264,6 +304,17 @@ impl Cluster {
 }
 
 impl Node {
+    /// Returns the taints that it has as a node of Kubernetes: those of machines.nix; and a control plane that is neither
+    /// worker nor ingress takes no pods but those that say so.
+    #[must_use]
+    pub fn kubernetes_taints(&self) -> Vec<String> {
+        let own = "node-role.kubernetes.io/control-plane=:NoSchedule";
+        let runs_pods = [Role::Ingress, Role::Worker].iter().any(|role| self.roles.contains(role));
+        let is_reserved = self.roles.contains(&Role::ControlPlane) && !runs_pods;
+        let own = (is_reserved && !self.taints.iter().any(|taint| taint == own)).then(|| own.to_owned());
+        self.taints.iter().cloned().chain(own).collect()
+    }
+
     /// Whether machinist deploys it.
     #[must_use]
     pub const fn is_deployable(&self) -> bool {

@@ -133,10 +133,18 @@ pub enum Code {
     ServiceNetworkSize = 49,
     /// Gate asks nothing, or cannot be asked.
     BadGate = 50,
+    /// Image is not pinned.
+    BadImage = 51,
+    /// CoreDNS cannot run so.
+    BadDns = 52,
+    /// ACME account or ingress class is not valid.
+    BadAcme = 53,
+    /// Label or taint belongs to somebody else.
+    ReservedLabel = 54,
 }
 
 /// All checks, in the order of their codes.
-pub const CODES: [CodeInfo; 50] = [
+pub const CODES: [CodeInfo; 54] = [
     error(Code::WrongType, "wrong type of value", include_str!("codes/M001.md")),
     error(Code::UnknownAttribute, "unknown attribute", include_str!("codes/M002.md")),
     error(Code::MissingAttribute, "required attribute is missing", include_str!("codes/M003.md")),
@@ -187,6 +195,10 @@ pub const CODES: [CodeInfo; 50] = [
     error(Code::BadSshTarget, "not an SSH host or user", include_str!("codes/M048.md")),
     error(Code::ServiceNetworkSize, "service network has the wrong size", include_str!("codes/M049.md")),
     error(Code::BadGate, "gate asks nothing, or cannot be asked", include_str!("codes/M050.md")),
+    error(Code::BadImage, "image is not pinned", include_str!("codes/M051.md")),
+    error(Code::BadDns, "CoreDNS cannot run so", include_str!("codes/M052.md")),
+    error(Code::BadAcme, "ACME account or ingress class is not valid", include_str!("codes/M053.md")),
+    error(Code::ReservedLabel, "label or taint belongs to somebody else", include_str!("codes/M054.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {

@@ -19,6 +19,12 @@ pub const API_PORT: u16 = 6443;
 pub const API_NAME: &str = "kubernetes";
 /// The DNS domain of services and pods, the usual one of Kubernetes.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The image of CoreDNS: the version that Kubernetes 1.36 is tested with (kubeadm's constants).
+pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.14.2";
+/// How many of CoreDNS run.
+pub const COREDNS_REPLICAS: u16 = 2;
+/// The class of the ingress controller: k3s' own.
+pub const INGRESS_CLASS: &str = "traefik";
 /// The port of SSH.
 pub const SSH_PORT: u16 = 22;
 /// The login name.

@@ -13,7 +13,7 @@ pub mod docs;
 pub mod fixtures;
 pub mod load;
 pub mod name;
-mod near;
+pub mod near;
 pub mod path;
 pub mod quorum;
 mod report;
@@ -24,8 +24,8 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    ApiEndpoint, Cluster, Gate, GateTest, Labels, Network, Node, Operator, Orchestrator, Overlay, OverlayBackend,
-    Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, Labels, Network, Node, Objects, Operator, Orchestrator,
+    Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use diagnostic::{Diagnostic, Related};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("ledger", &[]),
     ("model", &[]),
     ("nix", &[]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("testkit", &[]),
     ("codegen", &["model"]),
     ("control-plane", &["model"]),
+    ("kubernetes", &["model"]),
     ("pki", &["model", "secrets"]),
     ("providers", &[]),
     ("secrets", &["model"]),

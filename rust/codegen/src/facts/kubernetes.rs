@@ -20,7 +20,7 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
     if let Some(dns) = network.dns {
         facts.insert("dns".to_owned(), dns.to_string().into());
     }
-    let taints = taints(node);
+    let taints = node.kubernetes_taints();
     if !taints.is_empty() {
         facts.insert("taints".to_owned(), taints.into_iter().collect());
     }
@@ -57,15 +57,6 @@ fn vip(cluster: &Cluster, vip: &Vip) -> Attributes {
             facts
         }
     }
-}
-
-/// The taints of machines.nix; and a control plane that is no worker takes no pods but those that say so.
-fn taints(node: &Node) -> Vec<String> {
-    let own = "node-role.kubernetes.io/control-plane=:NoSchedule";
-    let runs_pods = [Role::Ingress, Role::Worker].iter().any(|role| node.roles.contains(role));
-    let is_reserved = node.roles.contains(&Role::ControlPlane) && !runs_pods;
-    let own = (is_reserved && !node.taints.iter().any(|taint| taint == own)).then(|| own.to_owned());
-    node.taints.iter().cloned().chain(own).collect()
 }
 
 const fn backend(backend: Option<OverlayBackend>) -> &'static str {
@@ -170,11 +161,11 @@ mod tests {
         let mut cluster = fixtures::ha_kubernetes();
         let node = cluster.nodes.get_mut("cp1").unwrap();
         node.roles.remove(&Role::Worker);
-        assert_eq!(super::taints(node), ["node-role.kubernetes.io/control-plane=:NoSchedule"]);
+        assert_eq!(node.kubernetes_taints(), ["node-role.kubernetes.io/control-plane=:NoSchedule"]);
         node.taints = vec!["node-role.kubernetes.io/control-plane=:NoSchedule".to_owned()];
-        assert_eq!(super::taints(node).len(), 1);
+        assert_eq!(node.kubernetes_taints().len(), 1);
         node.roles.insert(Role::Ingress);
         node.taints.clear();
-        assert!(super::taints(node).is_empty());
+        assert!(node.kubernetes_taints().is_empty());
     }
 }

@@ -12,6 +12,7 @@ pub mod labels;
 pub mod machines;
 pub mod names;
 pub mod networks;
+pub mod objects;
 pub mod operators;
 pub mod required;
 pub mod sizes;
@@ -61,7 +62,7 @@ pub fn role_path(name: &str, machine: &MachineShape, role: Role) -> AttrPath {
 
 /// Runs all checks.
 pub fn all(context: &Context<'_>, report: &mut Report) {
-    const CHECKS: [fn(&Context<'_>, &mut Report); 38] = [
+    const CHECKS: [fn(&Context<'_>, &mut Report); 40] = [
         required::check,
         names::machines,
         names::cluster,
@@ -97,6 +98,8 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         machines::without_nixos,
         machines::apps,
         labels::check,
+        objects::reserved,
+        objects::section,
         gates::check,
         operators::keys,
         cluster::check,

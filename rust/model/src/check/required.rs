@@ -16,6 +16,7 @@ pub fn missing(path: &AttrPath) -> Finding {
         "network.overlay.backend" => ("an overlay needs to know how packets travel", "backend = \"wireguard\";"),
         "machines" => ("a cluster consists of machines", "machines.cp1 = { ip = \"10.13.13.2\"; };"),
         "kubeMaster.ip" => ("it is the address that the endpoint stands for", "ip = \"10.13.13.10\";"),
+        "kubernetes.acme.email" => ("it is the account of the ACME server", "email = \"ops@magi.dev\";"),
         _ if name == "ip" => ("nodes know each other by address", "ip = \"10.13.13.2\";"),
         _ => ("keys and recipients are listed by it", "name = \"ops\";"),
     };
@@ -38,6 +39,9 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     }
     if shape.kube_master.as_ref().is_some_and(|endpoint| endpoint.ip.is_none()) {
         absent.push(AttrPath::of("kubeMaster.ip"));
+    }
+    if shape.kubernetes.acme.as_ref().is_some_and(|acme| acme.email.is_none()) {
+        absent.push(AttrPath::of("kubernetes.acme.email"));
     }
     for (position, operator) in shape.cluster.operators.iter().enumerate() {
         if operator.name.is_none() {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    ApiEndpoint, Cluster, Gate, GateTest, Network, Node, NodeName, Operator, Overlay, Ssh,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, Network, Node, NodeName, Objects, Operator, Orchestrator,
+    Overlay, Ssh,
     check::{self, api, names},
     defaults,
     path::AttrPath,
@@ -46,8 +47,32 @@ pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
         operators,
         network: network(shape)?,
         kube_master: shape.kube_master.as_ref().map(|endpoint| api_endpoint(shape, endpoint)).transpose()?,
+        objects: objects(shape)?,
         nodes,
         name,
+    })
+}
+
+fn objects(shape: &Shape) -> Result<Objects, Box<Finding>> {
+    let coredns = &shape.kubernetes.coredns;
+    let has_dns = coredns.enable && shape.cluster.orchestrator == Some(Orchestrator::Kubernetes);
+    let acme = match &shape.kubernetes.acme {
+        Some(acme) if defaults::uses_pods(shape) => {
+            let missing = || Box::new(check::missing(&AttrPath::of("kubernetes.acme.email")));
+            Some(Acme {
+                email: acme.email.clone().ok_or_else(missing)?,
+                ingress_class: acme.ingress_class.clone().unwrap_or_else(|| defaults::INGRESS_CLASS.to_owned()),
+            })
+        }
+        _ => None,
+    };
+    Ok(Objects {
+        coredns: has_dns.then(|| CoreDns {
+            image: coredns.image.clone().unwrap_or_else(|| defaults::COREDNS_IMAGE.to_owned()),
+            replicas: coredns.replicas.unwrap_or(defaults::COREDNS_REPLICAS),
+            upstream: coredns.upstream.clone(),
+        }),
+        acme,
     })
 }
 

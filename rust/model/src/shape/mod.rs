@@ -7,6 +7,7 @@
 mod addresses;
 mod cluster;
 mod kube_master;
+mod kubernetes;
 mod machine;
 mod network;
 
@@ -19,6 +20,7 @@ pub use self::{
     addresses::{Address, OneOrTwo},
     cluster::{ClusterShape, OperatorShape},
     kube_master::{KubeMasterShape, VipMode},
+    kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
     network::{NetworkShape, OverlayShape},
 };
@@ -35,6 +37,8 @@ pub struct Shape {
     /// a control plane.
     #[schemars(extend("x-default" = "null"))]
     pub kube_master: Option<KubeMasterShape>,
+    /// Objects that machinist puts into the cluster beside those of `manifests/`.
+    pub kubernetes: KubernetesShape,
     /// The machines, by name. A name is an RFC 1123 label (a-z, 0-9 and -, at most 63 characters) and serves as host
     /// name, etcd member, certificate name and Kubernetes node.
     #[schemars(extend("x-required" = true))]

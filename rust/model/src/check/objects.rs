@@ -1,0 +1,211 @@
+//! The objects that machinist makes: CoreDNS, ClusterIssuers, nodes' labels and taints.
+
+use std::net::IpAddr;
+
+use super::{Context, machine_path, names::is_domain};
+use crate::{
+    Orchestrator,
+    codes::Code,
+    defaults,
+    path::AttrPath,
+    report::{Finding, Report},
+    shape::{AcmeShape, CoreDnsShape, KubernetesShape},
+};
+
+/// More replicas of a DNS than any cluster has use for.
+const MOST_REPLICAS: u16 = 100;
+
+/// The section `kubernetes`.
+pub fn section(context: &Context<'_>, report: &mut Report) {
+    let section = &context.shape.kubernetes;
+    let path = AttrPath::of("kubernetes");
+    if report.is_broken(&path) {
+        return;
+    }
+    without_effect(context, section, report);
+    coredns(context, &section.coredns, report);
+    if let Some(acme) = &section.acme {
+        issuers(acme, report);
+    }
+}
+
+fn without_effect(context: &Context<'_>, section: &KubernetesShape, report: &mut Report) {
+    let orchestrator = context.shape.cluster.orchestrator;
+    if report.is_broken(&AttrPath::of("cluster.orchestrator")) {
+        return;
+    }
+    let has_objects = matches!(orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s));
+    let (path, why) = if !has_objects && *section != KubernetesShape::default() {
+        ("kubernetes", "only the orchestrators kubernetes and k3s have objects")
+    } else if orchestrator == Some(Orchestrator::K3s) && section.coredns != CoreDnsShape::default() {
+        ("kubernetes.coredns", "k3s brings its own CoreDNS")
+    } else {
+        return;
+    };
+    let finding = Finding::new(Code::WithoutEffect, AttrPath::of(path), format!("`{path}` has no effect"), why);
+    report.push(finding.help("leave it out"));
+}
+
+fn coredns(context: &Context<'_>, shape: &CoreDnsShape, report: &mut Report) {
+    let base = AttrPath::of("kubernetes.coredns");
+    if let Some((image, why)) = shape.image.as_deref().and_then(|image| Some((image, unpinned(image)?))) {
+        let finding = Finding::new(Code::BadImage, base.join("image"), format!("{image:?} is no pinned image"), why);
+        report.push(finding.help(format!("write a version, such as {:?}", defaults::COREDNS_IMAGE)));
+    }
+    if let Some(replicas) = shape.replicas.filter(|replicas| !(1..=MOST_REPLICAS).contains(replicas)) {
+        let message = format!("CoreDNS cannot run {replicas} times");
+        let why = "two on different nodes survive the loss of one";
+        let finding = Finding::new(Code::BadDns, base.join("replicas"), message, why);
+        report.push(finding.help(format!("write 1 to {MOST_REPLICAS}")));
+    }
+    let dns = defaults::dns(context.shape);
+    for (position, server) in shape.upstream.iter().enumerate() {
+        if let Some(why) = unfit_upstream(*server, dns) {
+            let path = base.join("upstream").join(position);
+            let message = format!("CoreDNS cannot ask {server} for names outside of the cluster");
+            let finding = Finding::new(Code::BadDns, path, message, why);
+            report.push(finding.help("write the address of a name server of your network, or leave `upstream` out"));
+        }
+    }
+}
+
+fn unfit_upstream(server: IpAddr, dns: Option<IpAddr>) -> Option<&'static str> {
+    match server {
+        _ if Some(server) == dns => Some("it is the address of CoreDNS itself: a question would go round for ever"),
+        _ if server.is_loopback() => Some("in a pod that is the pod itself: a question would go round for ever"),
+        _ if server.is_unspecified() || server.is_multicast() => Some("it is no address of a machine"),
+        _ => None,
+    }
+}
+
+/// Why the image is none, or not the same one tomorrow.
+fn unpinned(image: &str) -> Option<&'static str> {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    // The port of a registry stands before a slash.
+    let (path, tag) = match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    };
+    let is_lower = !path.bytes().any(|byte| byte.is_ascii_uppercase());
+    if !is_plain(path) || !is_lower || tag.is_some_and(|tag| !is_plain(tag) || tag.contains('/')) {
+        return Some("an image is registry/name:tag, its name in lower case");
+    }
+    match (digest, tag) {
+        (Some(digest), _) => {
+            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+            let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (!is_digest).then_some("a digest is sha256: and 64 letters of a-f and 0-9")
+        }
+        (None, None | Some("latest")) => {
+            Some("without a version, nodes run whatever was the newest when they fetched it")
+        }
+        (None, Some(_)) => None,
+    }
+}
+
+fn issuers(acme: &AcmeShape, report: &mut Report) {
+    let base = AttrPath::of("kubernetes.acme");
+    if let Some((email, why)) = acme.email.as_deref().and_then(|email| Some((email, unfit_email(email)?))) {
+        let message = format!("{email:?} is no address for an ACME account");
+        let finding = Finding::new(Code::BadAcme, base.join("email"), message, why);
+        report.push(finding.help("write an address that somebody reads"));
+    }
+    if let Some(class) = acme.ingress_class.as_deref().filter(|class| !is_domain(class)) {
+        let why = "the name of an IngressClass is one of DNS: a-z, 0-9, dots and hyphens";
+        let message = format!("{class:?} is no name of an IngressClass");
+        let finding = Finding::new(Code::BadAcme, base.join("ingressClass"), message, why);
+        report.push(finding.help(format!("write a name such as {:?}", defaults::INGRESS_CLASS)));
+    }
+}
+
+/// Let's Encrypt refuses the domains that are set aside for examples (RFC 2606).
+fn unfit_email(email: &str) -> Option<&'static str> {
+    let syntax = "it is not of the form name@domain";
+    let Some((name, domain)) = email.rsplit_once('@') else { return Some(syntax) };
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"@,:;<>\"".contains(&byte));
+    let lower = domain.to_ascii_lowercase();
+    if !is_name || !is_domain(&lower) || !lower.contains('.') {
+        return Some(syntax);
+    }
+    let is_example = ["example.com", "example.net", "example.org"].contains(&lower.as_str())
+        || [".example", ".invalid", ".localhost", ".test"].iter().any(|end| lower.ends_with(end));
+    is_example.then_some("Let's Encrypt refuses domains that are set aside for examples")
+}
+
+/// Labels and taints that others write: the next one to write wins, and nobody notices.
+pub fn reserved(context: &Context<'_>, report: &mut Report) {
+    if context.shape.cluster.orchestrator.is_none() {
+        return;
+    }
+    for (name, machine) in &context.shape.machines {
+        let path = machine_path(name);
+        for key in machine.labels.keys() {
+            if let Some(owner) = label_owner(key) {
+                let message = format!("the label {key} is not yours to set");
+                let finding = Finding::new(Code::ReservedLabel, path.join("labels").join(key), message, owner);
+                report.push(finding.help("leave it out, or choose a key of your own"));
+            }
+        }
+        for (position, taint) in machine.taints.iter().enumerate() {
+            let key = taint.split([':', '=']).next().unwrap_or_default();
+            if let Some(owner) = taint_owner(key) {
+                let message = format!("the taint {key} is not yours to set");
+                let finding = Finding::new(Code::ReservedLabel, path.join("taints").join(position), message, owner);
+                report.push(finding.help("leave it out; `kubectl cordon` keeps new pods away from a node"));
+            }
+        }
+    }
+}
+
+/// Source: kubernetes.io, "Well-Known Labels, Annotations and Taints".
+fn label_owner(key: &str) -> Option<&'static str> {
+    let (prefix, name) = key.split_once('/')?;
+    match (prefix, name) {
+        ("machinist.dev", _) => Some("machinist marks its own objects with it"),
+        ("kubernetes.io" | "beta.kubernetes.io", "arch" | "hostname" | "os") => Some("the kubelet sets it"),
+        ("node-role.kubernetes.io", "control-plane" | "etcd" | "ingress" | "worker") => {
+            Some("machinist sets it by the roles of the machine")
+        }
+        _ => None,
+    }
+}
+
+fn taint_owner(key: &str) -> Option<&'static str> {
+    let is_condition = ["disk-pressure", "memory-pressure", "network-unavailable", "not-ready", "out-of-service"]
+        .into_iter()
+        .chain(["pid-pressure", "unreachable", "unschedulable"])
+        .any(|condition| key.strip_prefix("node.kubernetes.io/") == Some(condition));
+    is_condition.then_some("Kubernetes sets it by the state of the node")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{unfit_email, unpinned};
+
+    #[test]
+    fn an_image_is_pinned_by_a_version_or_a_digest() {
+        let digest = format!("registry.k8s.io/coredns/coredns@sha256:{}", "a".repeat(64));
+        for image in
+            ["registry.k8s.io/coredns/coredns:v1.14.2", "localhost:5000/coredns:1", "coredns:v1", digest.as_str()]
+        {
+            assert_eq!(unpinned(image), None, "{image}");
+        }
+        for image in
+            ["", "coredns", "coredns:latest", "localhost:5000/coredns", "a b:1", "CoreDNS:1", "a@sha256:12", "a:"]
+        {
+            assert!(unpinned(image).is_some(), "{image}");
+        }
+    }
+
+    #[test]
+    fn an_account_has_an_address_that_mail_reaches() {
+        assert_eq!(unfit_email("ops@magi.dev"), None);
+        assert_eq!(unfit_email("o.p+s@mail.Magi.dev"), None);
+        for email in
+            ["", "ops", "ops@", "@magi.dev", "ops@magi", "ops@example.org", "a@b.test", "a b@magi.dev", "<a@b.de>"]
+        {
+            assert!(unfit_email(email).is_some(), "{email}");
+        }
+    }
+}

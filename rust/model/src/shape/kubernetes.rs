@@ -1,0 +1,57 @@
+//! The `kubernetes` section.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Objects that machinist puts into the cluster beside those of `manifests/`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct KubernetesShape {
+    /// The cluster's DNS, for the orchestrator `"kubernetes"`; k3s brings its own.
+    pub coredns: CoreDnsShape,
+    /// Certificates for applications by ACME: the ClusterIssuers `letsencrypt-staging` and `letsencrypt-production`. Their
+    /// kind is cert-manager's, whose own manifest belongs into `manifests/`.
+    #[schemars(extend("x-default" = "null"))]
+    pub acme: Option<AcmeShape>,
+}
+
+/// The cluster's DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct CoreDnsShape {
+    /// Whether machinist runs CoreDNS. `false` where `manifests/` brings another DNS at `network.dns`.
+    #[schemars(extend("x-default" = "true", "x-example" = "false"))]
+    pub enable: bool,
+    /// The image, with a tag other than `latest` or a digest.
+    #[schemars(extend(
+        "x-default" = "\"registry.k8s.io/coredns/coredns:v1.14.2\"",
+        "x-example" = "\"registry.example.org/coredns:v1.14.2\""
+    ))]
+    pub image: Option<String>,
+    /// How many of them run, on different nodes and in different zones where there are several.
+    #[schemars(extend("x-default" = "2", "x-example" = "3"))]
+    pub replicas: Option<u16>,
+    /// Name servers that it asks for names outside of the cluster, in place of `network.nameservers`, or of those that its node has.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"10.13.13.1\" ]"))]
+    pub upstream: Vec<IpAddr>,
+}
+
+impl Default for CoreDnsShape {
+    fn default() -> Self {
+        Self { enable: true, image: None, replicas: None, upstream: Vec::new() }
+    }
+}
+
+/// Certificates for applications by ACME.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct AcmeShape {
+    /// The address of the ACME account, for what Let's Encrypt has to say.
+    #[schemars(extend("x-required" = true, "x-example" = "\"ops@magi.dev\""))]
+    pub email: Option<String>,
+    /// The class of the ingress controller that answers the challenges (HTTP-01).
+    #[schemars(extend("x-default" = "\"traefik\"", "x-example" = "\"nginx\""))]
+    pub ingress_class: Option<String>,
+}

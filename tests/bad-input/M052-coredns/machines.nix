@@ -1,0 +1,24 @@
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+    orchestrator = "kubernetes";
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+  };
+
+  kubeMaster.ip = "10.13.13.10";
+
+  kubernetes.coredns = {
+    replicas = 0;
+    upstream = [ "127.0.0.53" "10.96.0.10" ];
+  };
+
+  machines = {
+    balthazar = { ip = "10.13.13.2"; roles = [ "etcd" "control-plane" "worker" ]; };
+    casper = { ip = "10.13.13.4"; roles = [ "etcd" "control-plane" "worker" ]; };
+    melchior = { ip = "10.13.13.3"; roles = [ "etcd" "control-plane" "worker" ]; };
+  };
+}
