@@ -12,6 +12,7 @@
     ./hosts.nix
     ./keys.nix
     ./kubernetes
+    ./mesh
     ./networking.nix
     ./node.nix
     ./pki.nix
