@@ -92,6 +92,9 @@ in
   };
 
   config = lib.mkIf (kubernetes.enable && kubernetes.controlPlane && cfg.enable) {
+    # A deploy asks where the address is: its holder changes last.
+    environment.etc."machinist/virtual-address".text = "${endpoint.address}\n";
+
     services.kubernetes.kubelet.manifests.kube-vip = {
       apiVersion = "v1";
       kind = "Pod";

@@ -404,6 +404,8 @@ impl Deploy {
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), (self.bootstrapped && !is_cold) || runs);
         let Layout { zones, ingress, control_planes } = Layout::of(&self.traits);
+        let holds = |host: &&Arc<Host>| host.facts.virtual_address && changing.contains(&host.target.node);
+        let virtual_address = hosts.values().filter(holds).map(|host| host.target.node.clone()).collect();
         let rebooting = hosts.iter().filter(|(_, host)| self.reboots(host)).map(|(node, _)| node.clone()).collect();
         Situation {
             changing,
@@ -415,6 +417,7 @@ impl Deploy {
             zones,
             ingress,
             control_planes,
+            virtual_address,
             rebooting,
             spread: self.policy.spread.clone(),
         }

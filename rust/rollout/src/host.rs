@@ -29,6 +29,8 @@ pub struct HostFacts {
     pub etcd_data: bool,
     /// Whether etcd runs.
     pub etcd_active: bool,
+    /// Whether the API's virtual address is on it.
+    pub virtual_address: bool,
     /// Units in the failed state, sorted.
     pub failed: BTreeSet<String>,
     /// File names of the private keys that are there.
@@ -102,6 +104,7 @@ impl HostFacts {
                 "profile" => facts.profile = StorePath::parse(value).ok(),
                 "store_free" => facts.store_free = value.parse().ok(),
                 "etcd_data" => facts.etcd_data = true,
+                "virtual_address" => facts.virtual_address = true,
                 "etcd_active" => facts.etcd_active = true,
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),

@@ -164,6 +164,9 @@ pub struct Situation {
     pub ingress: BTreeSet<NodeName>,
     /// The nodes on which API servers run. Those without a vote go one at a time, before the others.
     pub control_planes: BTreeSet<NodeName>,
+    /// Those of the nodes that change which have the API's virtual address now. It moves with each change of its holder, so
+    /// one that holds it alone goes last.
+    pub virtual_address: BTreeSet<NodeName>,
     /// The nodes that are rebooted after they have changed.
     pub rebooting: BTreeSet<NodeName>,
     /// How nodes without a vote are spread.
@@ -194,13 +197,15 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     let Situation { changing, members, .. } = situation;
     let mut voters: Vec<NodeName> = changing.intersection(members).cloned().collect();
     let others = changing.difference(members).cloned();
-    let (control_planes, others): (Vec<NodeName>, Vec<NodeName>) =
+    let (mut control_planes, others): (Vec<NodeName>, Vec<NodeName>) =
         others.partition(|name| situation.control_planes.contains(name));
+    control_planes.sort_by_key(|name| (situation.virtual_address.contains(name), name.clone()));
     let mut waves = Vec::new();
     if situation.bootstrapped {
         voters.sort_by_key(|name| {
             let is_leader = situation.leader.as_ref() == Some(name);
-            (is_leader, !situation.broken.contains(name), situation.ingress.contains(name), name.clone())
+            let outer = situation.virtual_address.contains(name) || situation.ingress.contains(name);
+            (is_leader, !situation.broken.contains(name), outer, name.clone())
         });
         waves.extend(voters.into_iter().map(|name| Wave { kind: WaveKind::Member, nodes: vec![name] }));
     } else if !voters.is_empty() {
@@ -304,6 +309,15 @@ mod tests {
         let mut situation = situation("a cp1 cp2 w1 w2", true);
         situation.control_planes = names("a cp1 cp2");
         check(&situation, &[&["a"], &["cp1"], &["cp2"], &["w1", "w2"]]);
+    }
+
+    #[test]
+    fn who_holds_the_virtual_address_goes_last_but_for_the_leader() {
+        let mut situation = situation("a b c cp1 cp2", true);
+        situation.control_planes = names("a b c cp1 cp2");
+        situation.leader = names("b").pop_first();
+        situation.virtual_address = names("a cp1");
+        check(&situation, &[&["c"], &["a"], &["b"], &["cp2"], &["cp1"]]);
     }
 
     #[test]

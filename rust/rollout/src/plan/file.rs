@@ -207,6 +207,7 @@ mod tests {
             systemd_reexec: false,
             reboot: None,
             reboots: false,
+            virtual_address: false,
             dry_run: None,
         };
         let nodes = [

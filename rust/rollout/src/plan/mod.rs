@@ -104,6 +104,9 @@ pub struct Changes {
     pub reboot: Option<Reboot>,
     /// Whether the node is rebooted after the change.
     pub reboots: bool,
+    /// Whether the API's virtual address is on the host. Plans from before this was asked do not say.
+    #[serde(default)]
+    pub virtual_address: bool,
     /// What `switch-to-configuration dry-activate` says, where the host has the new system already.
     pub dry_run: Option<String>,
 }

@@ -136,6 +136,7 @@ fn compare(
         systemd_reexec: false,
         reboot: None,
         reboots,
+        virtual_address: facts.virtual_address,
         dry_run: None,
     };
     if facts.running.is_some() {
@@ -217,6 +218,7 @@ fn assemble(
     let changing = of_kind(|plan| matches!(plan, NodePlan::Changes(_)));
     let unchanged = of_kind(|plan| matches!(plan, NodePlan::Unchanged { .. }));
     let rebooting = of_kind(|plan| matches!(plan, NodePlan::Changes(changes) if changes.reboots));
+    let virtual_address = of_kind(|plan| matches!(plan, NodePlan::Changes(changes) if changes.virtual_address));
     let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
@@ -231,6 +233,7 @@ fn assemble(
         zones,
         ingress,
         control_planes,
+        virtual_address,
         rebooting,
         spread,
     };

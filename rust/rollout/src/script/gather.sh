@@ -16,6 +16,11 @@ while read -r _ _ _ _ directory _; do
   if [ "$directory" = /boot ]; then free boot_free /boot; fi
 done </proc/self/mountinfo
 if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
+# Whether the API's virtual address is here now, where the node may have it.
+if [ -r /etc/machinist/virtual-address ]; then
+  read -r address </etc/machinist/virtual-address
+  if [ -n "$(ip -o address show to "$address" 2>/dev/null)" ]; then echo "virtual_address=yes"; fi
+fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
 # What only a reboot changes.
