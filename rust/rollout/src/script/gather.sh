@@ -15,7 +15,7 @@ free store_free /nix/store
 while read -r _ _ _ _ directory _; do
   if [ "$directory" = /boot ]; then free boot_free /boot; fi
 done </proc/self/mountinfo
-if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
+if [ -d /var/lib/etcd/member ] || [ -d /var/lib/rancher/k3s/server/db/etcd/member ]; then echo "etcd_data=yes"; fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
 # What only a reboot changes.
@@ -40,7 +40,7 @@ done
 systemctl list-units --plain --no-legend --no-pager 2>/dev/null | while read -r unit _ active _; do
   case $active in
     failed) echo "failed=$unit" ;;
-    active | reloading | refreshing) if [ "$unit" = etcd.service ]; then echo "etcd_active=yes"; fi ;;
+    active | reloading | refreshing) case $unit in etcd.service | k3s.service) echo "etcd_active=yes" ;; esac ;;
   esac
   case $unit in machinist-activate-*) echo "activation=$unit" ;; esac
 done
