@@ -10,6 +10,7 @@
     ./firewall.nix
     ./gates.nix
     ./hosts.nix
+    ./k3s
     ./keys.nix
     ./kubernetes
     ./mesh

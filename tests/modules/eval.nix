@@ -14,6 +14,7 @@ let
     sops-nix = self;
   };
   cluster = import ../../nix/cluster.nix { inherit inputs root; };
+  k3s = import ./k3s.nix { inherit inputs lib; };
   kubernetes = import ./kubernetes.nix { inherit inputs lib; };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
@@ -201,9 +202,10 @@ in
       }).config.machinist.pki.certificates.etcd-server.key
     ).success;
   machines = cluster.lib.machines;
+  k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];
   defined = lib.unique (
-    lib.concatMap defined (kubernetes.systems ++ [
+    lib.concatMap defined (k3s.systems ++ kubernetes.systems ++ [
       balthazar
       melchior
       (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })

@@ -3,6 +3,7 @@
 //! A node's facts name only the machines that it must know (members of etcd, control planes, itself), so that the
 //! facts of a whole cluster grow in step with its nodes.
 
+mod k3s;
 mod kubernetes;
 
 use std::{
@@ -98,6 +99,9 @@ impl<'a> Shared<'a> {
         if self.cluster.runs_kubernetes(node) {
             facts.insert("kubernetes".to_owned(), kubernetes::facts(self.cluster, node).into());
         }
+        if self.cluster.runs_k3s(node) {
+            facts.insert("k3s".to_owned(), k3s::facts(self.cluster, self.state, node).into());
+        }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());
         }
@@ -192,16 +196,19 @@ impl<'a> Shared<'a> {
     }
 
     fn pki(&self, node: &Node) -> Result<Option<Attributes>, WriteError> {
-        let Some(leaves) = self.certificates.nodes.get(&node.name).filter(|leaves| !leaves.is_empty()) else {
+        let leaves = self.certificates.nodes.get(&node.name);
+        let pairs = self.certificates.key_pairs.get(&node.name);
+        if leaves.is_none_or(BTreeMap::is_empty) && pairs.is_none_or(BTreeMap::is_empty) {
             return Ok(None);
-        };
+        }
         let mut certificates = Attributes::new();
-        for (leaf, certificate) in leaves {
+        for (leaf, certificate) in leaves.into_iter().flatten() {
             let facts =
                 set([("certificate", from_generated(&certificate.path)?), ("key", certificate.key.as_str().into())]);
             certificates.insert(leaf.clone(), facts.into());
         }
-        let trusted: BTreeSet<&str> = leaves.values().map(|certificate| certificate.authority.as_str()).collect();
+        let trusted: BTreeSet<&str> =
+            leaves.into_iter().flat_map(BTreeMap::values).map(|certificate| certificate.authority.as_str()).collect();
         let mut authorities = Attributes::new();
         for (authority, path) in &self.certificates.authorities {
             if trusted.contains(authority.as_str()) {
@@ -209,7 +216,7 @@ impl<'a> Shared<'a> {
             }
         }
         let mut key_pairs = Attributes::new();
-        for (name, pair) in self.certificates.key_pairs.get(&node.name).into_iter().flatten() {
+        for (name, pair) in pairs.into_iter().flatten() {
             let facts = set([("key", pair.key.as_str().into()), ("public", from_generated(&pair.path)?)]);
             key_pairs.insert(name.clone(), facts.into());
         }

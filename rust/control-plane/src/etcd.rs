@@ -245,6 +245,14 @@ fn last_line(text: &str) -> String {
 }
 
 impl Health {
+    /// Leaves out what the configuration names and the running cluster does not have. Servers of k3s come to it by themselves,
+    /// one by one; until then they have no vote.
+    #[must_use]
+    pub fn without_absent(mut self) -> Self {
+        self.members.retain(|_, member| member.id.is_some());
+        self
+    }
+
     /// Returns how many voters are healthy.
     #[must_use]
     pub fn healthy(&self) -> usize {
@@ -363,6 +371,18 @@ mod tests {
             behind.broken().map(|(_, why)| why).collect::<Vec<_>>(),
             ["is 9999 entries behind", "sees no leader"]
         );
+    }
+
+    #[test]
+    fn a_server_that_has_not_come_yet_has_no_vote() {
+        let alone = MEMBERS.replace('\n', "").replace(r#""https://10.0.0.10:2380""#, "");
+        let stdout = format!("{alone}\n[{},{}]\n", status(u64::MAX, 2, 100, ""), status(2, 2, 101, ""));
+        let name = |text: &str| NodeName::parse(text).unwrap();
+        let at = |text: &str, ip: &str| (name(text), ip.parse::<IpAddr>().unwrap());
+        let expected = [at("a", "10.0.0.1"), at("b", "10.0.0.2"), at("c", "10.0.0.10"), at("d", "10.0.0.11")].into();
+        let health = assess(&stdout, "", &expected).unwrap().without_absent();
+        assert_eq!(health.members.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(health.objection(&name("a")).is_some(), "the stranger without an address votes: 1 of 3 would stay");
     }
 
     #[test]

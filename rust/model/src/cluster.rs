@@ -290,6 +290,30 @@ impl Cluster {
         is_kubernetes && node.is_deployable() && roles.iter().any(|role| node.roles.contains(role))
     }
 
+    /// Returns the nodes that vote in etcd, sorted by name: those with the role, or the servers of k3s, which run etcd inside.
+    pub fn voters(&self) -> impl Iterator<Item = &Node> {
+        let is_k3s = self.orchestrator == Some(Orchestrator::K3s);
+        self.with_role(if is_k3s { Role::ControlPlane } else { Role::Etcd })
+    }
+
+    /// Whether the node is a server or an agent of k3s.
+    #[must_use]
+    pub fn runs_k3s(&self, node: &Node) -> bool {
+        let roles = [Role::ControlPlane, Role::Ingress, Role::Worker];
+        let is_k3s = self.orchestrator == Some(Orchestrator::K3s);
+        is_k3s && node.is_deployable() && roles.iter().any(|role| node.roles.contains(role))
+    }
+
+    /// Returns the server of k3s that founds the cluster, to which all others come: the one with `clusterInit`, else the
+    /// first by name. `None` under another orchestrator.
+    #[must_use]
+    pub fn k3s_founder(&self) -> Option<&Node> {
+        if self.orchestrator != Some(Orchestrator::K3s) {
+            return None;
+        }
+        self.voters().find(|node| node.cluster_init).or_else(|| self.voters().next())
+    }
+
     /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server
     /// takes it.
     pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {

@@ -68,6 +68,24 @@ pub fn single_k3s() -> Cluster {
     }))
 }
 
+/// Three k3s servers `s1` to `s3` behind a virtual IP, and an agent `a1`. `s2` founds the cluster.
+#[must_use]
+pub fn ha_k3s() -> Cluster {
+    let server =
+        |ip: &str, is_first: bool| json!({ "ip": ip, "roles": ["control-plane", "worker"], "clusterInit": is_first });
+    cluster(&json!({
+        "cluster": { "name": "ha", "orchestrator": "k3s", "operators": [{ "name": "ops", "ssh": SSH_KEY }] },
+        "network": { "nodes": "10.13.13.0/24" },
+        "kubeMaster": { "ip": "10.13.13.10", "mode": "arp" },
+        "machines": {
+            "s1": server("10.13.13.2", false),
+            "s2": server("10.13.13.3", true),
+            "s3": server("10.13.13.4", false),
+            "a1": { "ip": "10.13.13.5", "roles": ["worker", "ingress"] },
+        },
+    }))
+}
+
 /// The JSON of a fleet of `n` machines `node-00001` and so on in 10.0.0.0/8, three of them etcd members.
 #[must_use]
 pub fn fleet_json(n: usize) -> Value {
@@ -86,13 +104,15 @@ pub fn fleet_json(n: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{cluster, fleet_json, ha_kubernetes, single_k3s, three_member_etcd};
+    use super::{cluster, fleet_json, ha_k3s, ha_kubernetes, single_k3s, three_member_etcd};
 
     #[test]
     fn every_fixture_loads() {
         assert_eq!(three_member_etcd().etcd_members().count(), 3);
         assert_eq!(ha_kubernetes().deployable().count(), 4);
         assert_eq!(single_k3s().deployable().count(), 1);
+        let k3s = ha_k3s();
+        assert_eq!((k3s.voters().count(), k3s.k3s_founder().map(|node| node.name.as_str())), (3, Some("s2")));
         assert_eq!(cluster(&fleet_json(1000)).deployable().count(), 1000);
     }
 }

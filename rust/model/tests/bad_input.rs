@@ -59,7 +59,7 @@ fn a_case_named_after_a_check_is_found_by_that_check() {
 #[test]
 fn every_check_has_a_case() {
     let cases = evaluate_all(FOLDER);
-    for info in &CODES {
+    for info in CODES {
         let prefix = format!("{}-", info.code);
         assert!(
             cases.iter().any(|case| case.name.starts_with(&prefix)),

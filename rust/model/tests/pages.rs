@@ -40,7 +40,7 @@ fn every_attribute_has_a_meaning_and_a_default_or_is_required() {
 #[test]
 fn every_check_is_on_the_page() {
     let page = docs::checks();
-    for info in &CODES {
+    for info in CODES {
         assert!(page.contains(&format!("## {} {}", info.code, info.title)), "{}", info.code);
     }
 }

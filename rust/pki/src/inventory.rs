@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     CERTS, Entry, Holder, KeyError, KeyId, PrivateKey, Table, Tree,
     store::{self, StoreError},
+    token,
 };
 
 /// The directory on a node that holds its private keys.
@@ -61,7 +62,7 @@ pub struct NodeKey {
     pub leaf: String,
     /// The name of its public half.
     pub key_id: KeyId,
-    /// PKCS#8 PEM.
+    /// PKCS#8 PEM, or the token that follows from it.
     pub pem: Zeroizing<Vec<u8>>,
 }
 
@@ -212,10 +213,26 @@ impl Inventory {
         self.of_node(table, node)
             .into_iter()
             .map(|(leaf, entry)| {
-                let pem = self.key(entry, identities, operators)?;
+                let pem = self.content(table, leaf, entry, identities, operators)?;
                 Ok(NodeKey { leaf: leaf.to_owned(), key_id: entry.key_id.clone(), pem })
             })
             .collect()
+    }
+
+    /// Decrypts what a node gets of a row: the private key, or the token that follows from it.
+    ///
+    /// # Errors
+    /// As [`Self::key`].
+    pub fn content(
+        &self,
+        table: &Table,
+        name: &str,
+        entry: &CertificateEntry,
+        identities: &Identities,
+        operators: &[Operator],
+    ) -> Result<Zeroizing<Vec<u8>>, InventoryError> {
+        let pem = self.key(entry, identities, operators)?;
+        Ok(if table.is_token(name) { token(&pem) } else { pem })
     }
 
     /// Decrypts the private key of one certificate, such as an operator's. PKCS#8 PEM.

@@ -45,6 +45,15 @@ impl KeyId {
     }
 }
 
+/// Returns the token that follows from a private key in PEM: 64 hexadecimal digits, SHA-256 over the text. Who does not have the
+/// key can neither guess nor check it.
+#[must_use]
+pub fn token(pem: &[u8]) -> Zeroizing<Vec<u8>> {
+    let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(pem)));
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    Zeroizing::new(digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(&self.0)

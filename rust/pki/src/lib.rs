@@ -44,10 +44,11 @@ pub mod user;
 
 pub use certificate::{Certificate, CertificateError};
 pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};
-pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm};
+pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm, token};
 pub use plan::{Action, Notice, Plan, Policy, Problem, Reason, Renewal, Step, plan};
 pub use spec::{
-    Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUsage, Owner, San, Table,
+    Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUsage, KeyUse, Owner, San,
+    Table,
 };
 pub use table::table;
 pub use tree::{Entry, Tree};

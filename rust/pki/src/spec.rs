@@ -102,6 +102,27 @@ pub struct KeyPairSpec {
     pub files: Files,
     /// What uses it, such as NixOS options.
     pub consumer: String,
+    /// What a node gets of it.
+    pub used_as: KeyUse,
+}
+
+/// What a node gets of a key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyUse {
+    /// The private half, PEM.
+    KeyPair,
+    /// A token that follows from the private half ([`token`](crate::token)): a secret for programs that want a line of text.
+    /// Its public half says which one it is, and nothing about it.
+    Token,
+}
+
+impl Table {
+    /// Whether the key pair of that name is there for the token that follows from it.
+    #[must_use]
+    pub fn is_token(&self, name: &str) -> bool {
+        self.key_pairs.iter().any(|spec| spec.name == name && spec.used_as == KeyUse::Token)
+    }
 }
 
 /// Who has a leaf certificate's private key.

@@ -1,6 +1,7 @@
 //! Which certificates a cluster needs. One file a consumer; each adds rows and nothing else.
 
 mod etcd;
+mod k3s;
 mod kubernetes;
 #[cfg(test)]
 mod kubernetes_tests;
@@ -21,6 +22,7 @@ pub fn table(cluster: &Cluster) -> Table {
     let mut table = Table::default();
     etcd::add(cluster, &mut table);
     kubernetes::add(cluster, &mut table);
+    k3s::add(cluster, &mut table);
     table.authorities.sort_by(|left, right| left.name.cmp(&right.name));
     table.certificates.sort_by(|left, right| left.name.cmp(&right.name));
     table

@@ -63,6 +63,8 @@ pub struct Deploy {
     pub members: BTreeMap<NodeName, IpAddr>,
     /// Whether the members formed a quorum once, as recorded.
     pub bootstrapped: bool,
+    /// The server that founds the cluster, if etcd runs inside of k3s: its servers come one by one, by themselves.
+    pub founder: Option<NodeName>,
     /// How long things may take on a host.
     pub bounds: Bounds,
     /// Reaches nodes.
@@ -230,6 +232,8 @@ pub struct EtcdEnd {
     pub healthy: usize,
     /// What is wrong, in words.
     pub problems: Vec<String>,
+    /// Those of the members that the configuration names.
+    pub known: BTreeSet<NodeName>,
 }
 
 impl EtcdEnd {
@@ -251,7 +255,8 @@ impl From<&Health> for EtcdEnd {
         let broken = health.broken().map(|(node, why)| format!("{node} {why}"));
         let unknown = health.unmanaged.iter().map(|member| format!("machines.nix does not know the member {member}"));
         let members = health.members.len() + health.unmanaged.len();
-        Self { members, healthy: health.healthy(), problems: broken.chain(unknown).collect() }
+        let known = health.members.iter().filter(|(_, member)| member.id.is_some()).map(|(node, _)| node.clone());
+        Self { members, healthy: health.healthy(), problems: broken.chain(unknown).collect(), known: known.collect() }
     }
 }
 
@@ -388,17 +393,28 @@ impl Deploy {
 
     fn situation(&self, hosts: &Hosts, changing: &BTreeSet<NodeName>) -> Situation {
         let members: BTreeSet<NodeName> = self.members.keys().cloned().collect();
-        let any_data = members.iter().filter_map(|member| hosts.get(member)).any(|host| host.facts.etcd_data);
+        let member_hosts = || members.iter().filter_map(|member| hosts.get(member));
+        let any_data = member_hosts().any(|host| host.facts.etcd_data);
         let asked = (self.bootstrapped || any_data) && changing.iter().any(|node| members.contains(node));
         let health = if asked { self.health(hosts, None).ok() } else { None };
         // The record may be lost, or was never written because the first deploy was cut off. What runs is the truth: a
         // quorum that is there must not be restarted at once.
-        let runs = health.as_ref().is_some_and(|health| health.healthy() >= quorum(members.len()));
+        let voters = |health: &Health| match self.founder {
+            Some(_) => health.members.len() + health.unmanaged.len(),
+            None => members.len(),
+        };
+        let runs = health.as_ref().is_some_and(|health| health.healthy() >= quorum(voters(health)));
         // Nor can a quorum run where too few members do: a cold start brings them up together, one alone would wait for
         // ever.
-        let down = members.iter().filter_map(|member| hosts.get(member)).filter(|host| !host.facts.etcd_active).count();
+        let down = member_hosts().filter(|host| !host.facts.etcd_active).count();
         let is_cold = members.len() - down < quorum(members.len());
-        let broken = health.iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect();
+        let founder = self.founder.clone().filter(|_| !any_data && !self.bootstrapped);
+        let joining: BTreeSet<NodeName> = member_hosts()
+            .filter(|host| self.founder.is_some() && !host.facts.etcd_data)
+            .map(|host| host.target.node.clone())
+            .collect();
+        let broken = health.iter().flat_map(Health::broken).map(|(name, _)| name.clone());
+        let broken = broken.chain(joining.iter().cloned()).collect();
         let leader = health.and_then(|health| health.leader);
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
@@ -420,6 +436,8 @@ impl Deploy {
             virtual_address,
             rebooting,
             spread: self.policy.spread.clone(),
+            founder,
+            joining,
         }
     }
 
@@ -443,7 +461,12 @@ impl Deploy {
         let asked = tokio::task::spawn_blocking(move || this.health(&hosts, None)).await.ok()?;
         Some(match asked {
             Ok(health) => EtcdEnd::from(&health),
-            Err(error) => EtcdEnd { members: self.members.len(), healthy: 0, problems: vec![chain(&error)] },
+            Err(error) => EtcdEnd {
+                members: self.members.len(),
+                healthy: 0,
+                problems: vec![chain(&error)],
+                known: BTreeSet::new(),
+            },
         })
     }
 

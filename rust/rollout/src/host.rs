@@ -25,9 +25,9 @@ pub struct HostFacts {
     pub profile: Option<StorePath>,
     /// Free bytes where the store is.
     pub store_free: Option<u64>,
-    /// Whether etcd's data directory holds a member.
+    /// Whether etcd's data directory holds a member, or that of the etcd inside of k3s.
     pub etcd_data: bool,
-    /// Whether etcd runs.
+    /// Whether etcd runs, or k3s, which on servers has it inside.
     pub etcd_active: bool,
     /// Whether the API's virtual address is on it.
     pub virtual_address: bool,

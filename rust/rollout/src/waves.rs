@@ -19,7 +19,7 @@ pub struct Wave {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaveKind {
-    /// The members of a new etcd cluster: one alone would wait for a quorum for ever.
+    /// The members of a new etcd cluster: one alone would wait for a quorum for ever. Of k3s, the server that founds it.
     Bootstrap,
     /// One member of a running etcd cluster.
     Member,
@@ -36,7 +36,7 @@ impl WaveKind {
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Bootstrap => " (a new etcd cluster, together)",
+            Self::Bootstrap => " (a new etcd cluster)",
             Self::Member => " (member of etcd)",
             Self::ControlPlane => " (control plane)",
             Self::Canary => " (canary)",
@@ -171,6 +171,10 @@ pub struct Situation {
     pub rebooting: BTreeSet<NodeName>,
     /// How nodes without a vote are spread.
     pub spread: Spread,
+    /// The server that founds a cluster of k3s, if there is none yet: all others come to it, one at a time.
+    pub founder: Option<NodeName>,
+    /// Servers of k3s that the cluster does not have yet, or whose data is gone. They come after those that make it up.
+    pub joining: BTreeSet<NodeName>,
 }
 
 /// Why there is no safe order.
@@ -186,9 +190,15 @@ pub enum WaveError {
         /// How many would come up.
         named: usize,
     },
+    /// The first deploy of k3s does not name the server to which the others would come.
+    #[error("{founder} founds the cluster, and is not to be deployed: the other servers have nothing to join")]
+    WithoutFounder {
+        /// The server.
+        founder: NodeName,
+    },
 }
 
-/// Returns the waves: a new cluster's members together; a running cluster's members one at a time with the leader
+/// Returns the waves: a new cluster's members together, those of k3s one after another; a running cluster's members one at a time with the leader
 /// last; control planes without a vote one at a time; then everyone else, the canary first, zone after zone, what takes traffic from outside last.
 ///
 /// # Errors
@@ -209,16 +219,28 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
         });
         waves.extend(voters.into_iter().map(|name| Wave { kind: WaveKind::Member, nodes: vec![name] }));
     } else if !voters.is_empty() {
-        let up = voters.len() + situation.unchanged_members.len();
-        if up < quorum(members.len()) {
-            let (members, quorum) = (members.len(), quorum(members.len()));
-            return Err(WaveError::TooFewToBootstrap { members, quorum, named: up });
-        }
-        waves.push(Wave { kind: WaveKind::Bootstrap, nodes: voters });
+        waves.extend(founding(situation, voters)?);
     }
     waves.extend(control_planes.into_iter().map(|name| Wave { kind: WaveKind::ControlPlane, nodes: vec![name] }));
     waves.extend(spread(situation, others));
     Ok(waves)
+}
+
+/// Those that make the cluster up come together, since one alone would wait for a quorum; the others join one at a time.
+fn founding(situation: &Situation, voters: Vec<NodeName>) -> Result<Vec<Wave>, WaveError> {
+    let Situation { members, founder, joining, .. } = situation;
+    if let Some(founder) = founder.as_ref().filter(|founder| !voters.contains(founder)) {
+        return Err(WaveError::WithoutFounder { founder: founder.clone() });
+    }
+    let joins = |name: &NodeName| founder.as_ref().map_or_else(|| joining.contains(name), |founder| founder != name);
+    let (later, together): (Vec<NodeName>, Vec<NodeName>) = voters.into_iter().partition(joins);
+    let expected = if founder.is_some() { 1 } else { members.difference(joining).count() };
+    let up = together.len() + situation.unchanged_members.len();
+    if up < quorum(expected) {
+        return Err(WaveError::TooFewToBootstrap { members: expected, quorum: quorum(expected), named: up });
+    }
+    let first = (!together.is_empty()).then_some(Wave { kind: WaveKind::Bootstrap, nodes: together });
+    Ok(first.into_iter().chain(later.into_iter().map(|name| wave(WaveKind::Member, &[name]))).collect())
 }
 
 fn spread(situation: &Situation, others: Vec<NodeName>) -> Vec<Wave> {
@@ -274,7 +296,7 @@ mod tests {
 
     use machinist_model::NodeName;
 
-    use super::{Limit, Reboots, Situation, Spread, Wave, WaveError, waves};
+    use super::{Limit, Reboots, Situation, Spread, Wave, WaveError, WaveKind, waves};
 
     fn names(text: &str) -> BTreeSet<NodeName> {
         text.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
@@ -290,6 +312,44 @@ mod tests {
         let shown: Vec<Vec<&str>> =
             waves.iter().map(|wave| wave.nodes.iter().map(NodeName::as_str).collect()).collect();
         assert_eq!(shown, expect);
+    }
+
+    fn k3s(changing: &str, founder: Option<&str>, joining: &str) -> Situation {
+        Situation {
+            founder: founder.map(|name| NodeName::parse(name).unwrap()),
+            joining: names(joining),
+            ..situation(changing, false)
+        }
+    }
+
+    #[test]
+    fn servers_of_k3s_join_one_at_a_time_the_one_that_founds_the_cluster() {
+        let found = waves(&k3s("a b c w1", Some("b"), "a b c")).unwrap();
+        let shown: Vec<(WaveKind, Vec<&str>)> =
+            found.iter().map(|wave| (wave.kind, wave.nodes.iter().map(NodeName::as_str).collect())).collect();
+        let expected = [
+            (WaveKind::Bootstrap, vec!["b"]),
+            (WaveKind::Member, vec!["a"]),
+            (WaveKind::Member, vec!["c"]),
+            (WaveKind::Others, vec!["w1"]),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn without_the_server_that_founds_the_cluster_there_is_nothing_to_join() {
+        let error = waves(&k3s("a c", Some("b"), "a b c")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "b founds the cluster, and is not to be deployed: the other servers have nothing to join"
+        );
+    }
+
+    #[test]
+    fn after_a_blackout_the_servers_with_data_come_together_and_an_empty_one_joins_them() {
+        let found = waves(&k3s("a b c", None, "c")).unwrap();
+        let shown: Vec<usize> = found.iter().map(|wave| wave.nodes.len()).collect();
+        assert_eq!((found[0].kind, shown), (WaveKind::Bootstrap, vec![2, 1]));
     }
 
     #[test]

@@ -13,6 +13,7 @@
   ./flannel.nix
   ./haproxy.nix
   ./hardware.nix
+  ./k3s.nix
   ./kubernetes
   ./locale.nix
   ./network-interfaces.nix

@@ -138,6 +138,7 @@ in
     programs = [ "depmod" "insmod" "kmod" "lsmod" "modinfo" "modprobe" "rmmod" ];
   };
   kubectl = one "1.36";
+  k3s = one "1.36.3";
   kubernetes = {
     version = "1.36.3";
     main = "kubelet";

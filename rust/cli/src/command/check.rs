@@ -21,7 +21,7 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let deployable = cluster.deployable().count();
-    let members = cluster.etcd_members().count();
+    let members = cluster.voters().count();
     let noun = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     ui.result(&format!(
         "{}: {}, {} to deploy, {}",

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use machinist_model::{Cluster, Node, NodeName, Provider, RecordedState, Role};
+use machinist_model::{Cluster, Node, NodeName, Orchestrator, Provider, RecordedState, Role};
 use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
@@ -160,10 +160,13 @@ enum FanOutArg {
 /// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
 /// quorum: both take etcd's own membership change, which `machinist node` does.
 fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result<(), Failure> {
-    let wanted: BTreeSet<NodeName> = cluster.etcd_members().map(|node| node.name.clone()).collect();
+    let wanted: BTreeSet<NodeName> = cluster.voters().map(|node| node.name.clone()).collect();
     let recorded = &state.etcd.members;
     if !state.etcd.bootstrapped || wanted == *recorded {
         return Ok(());
+    }
+    if cluster.orchestrator == Some(Orchestrator::K3s) {
+        return refuse_lost_servers(recorded.difference(&wanted).map(NodeName::as_str).collect());
     }
     let mut changes = Vec::new();
     changes.extend(wanted.difference(recorded).map(|node| (node, "would be new", "join")));
@@ -175,6 +178,16 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
     Err(Failure::new(Kind::Refused, message).hint(format!(
         "a deploy never changes who votes: {}; after a change by hand, record it in state/cluster.json",
         commands.join(", ")
+    )))
+}
+
+/// A new server of k3s joins when it is deployed. One that is gone from machines.nix is still a member, and counts for the quorum.
+fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
+    let Some(first) = gone.first() else { return Ok(()) };
+    let message = format!("{} would be gone from the servers of the running k3s cluster", gone.join(", "));
+    Err(Failure::new(Kind::Refused, message).hint(format!(
+        "take it out of the cluster first, at another server: `k3s kubectl delete node {first}`; then out of \
+         state/cluster.json"
     )))
 }
 
@@ -285,6 +298,8 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let mut report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
     if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
         report = run.settle(report)?;
+    } else if state.etcd.bootstrapped {
+        run.record_servers(&report)?;
     }
     run.tell(&report, begun.elapsed());
     Ok(run.exit_code(&report))
@@ -352,6 +367,7 @@ impl Run<'_> {
             targets,
             members: self.voters.clone(),
             bootstrapped: state.etcd.bootstrapped,
+            founder: self.cluster.k3s_founder().map(|node| node.name.clone()),
             bounds: Bounds {
                 activation: Duration::from_secs(self.args.activation_timeout),
                 confirmation: Duration::from_secs(self.args.confirm_timeout),
@@ -391,10 +407,15 @@ impl Run<'_> {
     /// to the nodes. It changes a file in /etc and restarts nothing.
     fn settle(&self, first: Report) -> Result<Report, Failure> {
         let mut state = self.project.state()?;
+        let is_k3s = self.cluster.orchestrator == Some(Orchestrator::K3s);
         state.etcd.bootstrapped = true;
-        state.etcd.members = self.cluster.etcd_members().map(|node| node.name.clone()).collect();
+        state.etcd.members = self.cluster.voters().map(|node| node.name.clone()).collect();
+        if let (true, Some(etcd)) = (is_k3s, &first.etcd) {
+            state.etcd.members = etcd.known.clone();
+        }
         self.project.record(&state)?;
-        if first.interrupted {
+        // Servers of k3s come one by one: if one failed, the rest is for the next deploy.
+        if first.interrupted || (is_k3s && exit_code(&first) != 0) {
             return Ok(first);
         }
         if self.project.building.is_given() {
@@ -415,6 +436,15 @@ impl Run<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// Records the servers of k3s that have come since.
+    fn record_servers(&self, report: &Report) -> Result<(), Failure> {
+        let (Some(Orchestrator::K3s), Some(etcd)) = (self.cluster.orchestrator, &report.etcd) else { return Ok(()) };
+        let mut state = self.project.state()?;
+        let before = state.etcd.members.len();
+        state.etcd.members.extend(etcd.known.iter().cloned());
+        if state.etcd.members.len() > before { self.project.record(&state) } else { Ok(()) }
     }
 
     /// Returns the exit code that the report deserves.
@@ -505,7 +535,7 @@ pub fn targets(
 
 /// Returns the members that machines.nix names, with their addresses.
 pub fn voters(cluster: &Cluster) -> BTreeMap<NodeName, IpAddr> {
-    cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect()
+    cluster.voters().map(|node| (node.name.clone(), node.ip)).collect()
 }
 
 /// Returns what decides how the node is treated.

@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use machinist_control_plane::membership::{hexadecimal, join_objection, removal_objection};
-use machinist_model::{Cluster, Node, NodeName, RecordedState};
+use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome as NodeOutcome},
     membership::{self, Voice, find_voice},
@@ -71,6 +71,13 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
     let state = project.state()?;
+    if cluster.orchestrator == Some(Orchestrator::K3s) {
+        let failure = Failure::new(Kind::Input, "the servers of k3s change by themselves who votes in its etcd");
+        return Err(failure.hint(format!(
+            "a server joins when it is deployed: `machinist deploy {node}`; one goes, or comes back with an empty disk, after \
+             `k3s kubectl delete node {node}` at another server"
+        )));
+    }
     if !state.etcd.bootstrapped {
         let failure = Failure::new(Kind::Input, "there is no running etcd cluster yet");
         return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));

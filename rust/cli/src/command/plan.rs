@@ -142,9 +142,10 @@ fn survey(
     let systems = systems(project, nodes, generated, ui)?;
     let survey = Survey {
         targets: deploy::targets(project, cluster, &systems)?,
-        members: cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect(),
+        members: deploy::voters(cluster),
         traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
+        founder: cluster.k3s_founder().map(|node| node.name.clone()),
         connector: connect::connector(project, cluster, global, None)?,
         nix: project.nix.clone(),
         spread: spread.clone(),

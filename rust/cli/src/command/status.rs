@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
+    command::deploy::voters,
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     project::Project,
@@ -106,24 +107,26 @@ pub fn ask(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeNam
 
 /// Asks etcd through the first member that answers.
 pub fn etcd(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Option<Health> {
-    let members: BTreeMap<NodeName, IpAddr> = cluster.etcd_members().map(|node| (node.name.clone(), node.ip)).collect();
+    let members = voters(cluster);
     let reachable = members.keys().filter_map(|member| asked.get(member)?.as_ref().ok());
     reachable.filter_map(|(remote, _)| gate::etcd(&**remote, &members).ok()).next()
 }
 
 fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>) -> Option<Row> {
     let node = cluster.nodes.get(&name)?;
-    let etcd = node.roles.contains(&Role::Etcd).then(|| match health.and_then(|health| health.members.get(&name)) {
-        Some(member) => Member {
-            healthy: member.problems.is_empty(),
-            leader: health.is_some_and(|health| health.leader.as_ref() == Some(&name)),
-            problems: member.problems.clone(),
-            version: member.version.clone(),
-            database_bytes: member.database_bytes,
-        },
-        None => {
-            let problems = vec!["etcd gives no answer".to_owned()];
-            Member { healthy: false, leader: false, problems, version: None, database_bytes: None }
+    let etcd = cluster.voters().any(|voter| voter.name == name).then(|| {
+        match health.and_then(|health| health.members.get(&name)) {
+            Some(member) => Member {
+                healthy: member.problems.is_empty(),
+                leader: health.is_some_and(|health| health.leader.as_ref() == Some(&name)),
+                problems: member.problems.clone(),
+                version: member.version.clone(),
+                database_bytes: member.database_bytes,
+            },
+            None => {
+                let problems = vec!["etcd gives no answer".to_owned()];
+                Member { healthy: false, leader: false, problems, version: None, database_bytes: None }
+            }
         }
     });
     let answer = match asked {

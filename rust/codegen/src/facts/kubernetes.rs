@@ -28,18 +28,24 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
         let members = cluster.etcd_members().map(|node| node.ip.to_string());
         facts.insert("etcdMembers".to_owned(), members.collect());
     }
-    if let Some(endpoint) = &cluster.kube_master {
-        let mut text = set([
-            ("address", endpoint.ip.to_string().into()),
-            ("name", endpoint.name.as_str().into()),
-            ("port", endpoint.port.into()),
-        ]);
-        if node.roles.contains(&Role::ControlPlane) {
-            text.insert("vip".to_owned(), vip(cluster, &endpoint.vip).into());
-        }
+    if let Some(text) = endpoint(cluster, node) {
         facts.insert("endpoint".to_owned(), text.into());
     }
     facts
+}
+
+/// Where the API is reached from outside; control planes are told how the address gets there too.
+pub(super) fn endpoint(cluster: &Cluster, node: &Node) -> Option<Attributes> {
+    let endpoint = cluster.kube_master.as_ref()?;
+    let mut text = set([
+        ("address", endpoint.ip.to_string().into()),
+        ("name", endpoint.name.as_str().into()),
+        ("port", endpoint.port.into()),
+    ]);
+    if node.roles.contains(&Role::ControlPlane) {
+        text.insert("vip".to_owned(), vip(cluster, &endpoint.vip).into());
+    }
+    Some(text)
 }
 
 fn vip(cluster: &Cluster, vip: &Vip) -> Attributes {
@@ -68,7 +74,7 @@ const fn backend(backend: Option<OverlayBackend>) -> &'static str {
     }
 }
 
-fn texts<T: ToString>(items: &[T]) -> Value {
+pub(super) fn texts<T: ToString>(items: &[T]) -> Value {
     items.iter().map(ToString::to_string).collect()
 }
 

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod etcd;
 pub mod families;
 pub mod gates;
+pub mod k3s;
 pub mod labels;
 pub mod machines;
 pub mod names;
@@ -62,7 +63,7 @@ pub fn role_path(name: &str, machine: &MachineShape, role: Role) -> AttrPath {
 
 /// Runs all checks.
 pub fn all(context: &Context<'_>, report: &mut Report) {
-    const CHECKS: [fn(&Context<'_>, &mut Report); 40] = [
+    const CHECKS: &[fn(&Context<'_>, &mut Report)] = &[
         required::check,
         names::machines,
         names::cluster,
@@ -101,6 +102,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         objects::reserved,
         objects::section,
         gates::check,
+        k3s::check,
         operators::keys,
         cluster::check,
     ];

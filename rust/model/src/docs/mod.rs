@@ -26,7 +26,7 @@ pub fn machines_nix() -> String {
 #[must_use]
 pub fn checks() -> String {
     let mut page = include_str!("checks.md").to_owned();
-    for info in &CODES {
+    for info in CODES {
         let severity = match info.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",

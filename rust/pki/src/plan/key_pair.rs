@@ -1,15 +1,22 @@
 //! Key pairs that nodes share are made once. What one signed is refused by whoever gets another.
 
 use super::{Problem, Reason, Step};
-use crate::{KeyPairSpec, Tree};
+use crate::{KeyPairSpec, KeyUse, Tree};
 
 pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree) -> (Step, Option<Problem>) {
     let (public, key) = (&spec.files.certificate, &spec.files.key);
     let refuse = |subject: &std::path::Path, what: String| {
-        let hint = "restore both halves from version control; to begin with a new pair, move what is left away: every \
-                    token of a service account that exists is refused then, and all control planes have to be deployed \
-                    together"
-            .to_owned();
+        let hint = match spec.used_as {
+            KeyUse::KeyPair => {
+                "restore both halves from version control; to begin with a new pair, move what is left away: every token of \
+                 a service account that exists is refused then, and all control planes have to be deployed together"
+            }
+            KeyUse::Token => {
+                "restore both halves from version control: the nodes of the running cluster know each other by the token \
+                 that follows from it"
+            }
+        }
+        .to_owned();
         (Step::Refuse, Some(Problem { subject: subject.display().to_string(), what, hint }))
     };
     let (found_public, found_key) = (tree.get(public), tree.get(key));

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use machinist_model::{Cluster, Node, Orchestrator, Role, defaults};
 
-use crate::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, San, Table};
+use crate::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUse, San, Table};
 
 pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
@@ -46,6 +46,7 @@ pub(super) fn add(cluster: &Cluster, table: &mut Table) {
         consumer: "services.kubernetes.apiserver.serviceAccountKeyFile, serviceAccountSigningKeyFile, \
                    controllerManager.serviceAccountKeyFile"
             .to_owned(),
+        used_as: KeyUse::KeyPair,
     });
 }
 

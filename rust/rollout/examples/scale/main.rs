@@ -123,6 +123,7 @@ fn deploy(
         targets: systems.iter().map(target).collect(),
         members: BTreeMap::new(),
         bootstrapped: false,
+        founder: None,
         bounds: Bounds {
             activation: Duration::from_secs(60),
             confirmation: Duration::from_secs(60),

@@ -158,22 +158,38 @@ impl Deploy {
         let node = &host.target.node;
         let health = match self.health(hosts, Some(node)) {
             Ok(health) => health,
-            Err(_) if is_down(host) => return Ok(()),
+            // One that is only to join needs a cluster that is well.
+            Err(_) if is_down(host) && !self.joins(host) => return Ok(()),
             Err(error) => return Err(error),
         };
         if health.members.get(node).is_some_and(|member| member.started) && !host.facts.etcd_data {
-            return Err(StepError::Quorum(format!(
-                "{node} is a member of the running etcd cluster, but its data is gone: started with an empty disk it would \
-                 crash. Let it join anew: `machinist node replace {node}`"
-            )));
+            return Err(StepError::Quorum(self.data_is_gone(node)));
         }
         match health.objection(node) {
-            Some(objection) if !is_down(host) => Err(StepError::Quorum(objection)),
+            Some(objection) if !is_down(host) || self.joins(host) => Err(StepError::Quorum(objection)),
             _ => {
                 self.move_leader(host, &health);
                 Ok(())
             }
         }
+    }
+
+    /// Whether the host is a server of k3s without data, which joins the cluster by itself when it starts.
+    fn joins(&self, host: &Host) -> bool {
+        self.founder.is_some() && !host.facts.etcd_data
+    }
+
+    fn data_is_gone(&self, node: &NodeName) -> String {
+        if self.founder.is_some() {
+            return format!(
+                "{node} is a server of the running k3s cluster, but its data is gone: k3s lets it in again only after its old \
+                 self was taken out. At another server: `k3s kubectl delete node {node}`; then deploy it again"
+            );
+        }
+        format!(
+            "{node} is a member of the running etcd cluster, but its data is gone: started with an empty disk it would \
+             crash. Let it join anew: `machinist node replace {node}`"
+        )
     }
 
     /// Activates a system on a host, waits for the gates and confirms.
@@ -245,7 +261,7 @@ impl Deploy {
             asked => (Arc::clone(&host.remote), asked),
         };
         let Err(closed) = asked else { return Ok(()) };
-        let log = activation.log_of(&*remote, "etcd.service");
+        let log = activation.log_of(&*remote, quorum::UNITS[usize::from(self.founder.is_some())]);
         let state = activation.abort(&*remote, &self.connector, &closed.to_string())?;
         activation.verdict(state, &*remote).map_err(|error| error.with_log(log))
     }
@@ -257,6 +273,7 @@ impl Deploy {
         let mut last = StepError::Gate("no etcd member can be asked".to_owned());
         for host in askable {
             match gate::etcd(&*host.remote, &self.members) {
+                Ok(health) if self.founder.is_some() => return Ok(health.without_absent()),
                 Ok(health) => return Ok(health),
                 Err(error) => last = error,
             }
@@ -272,8 +289,9 @@ fn leaves_etcd_alone(host: &Host) -> bool {
     let Ok(old) = inspect::ask(&*host.remote, &new) else { return false };
     let changes = consequences(&decide(&old.units, &new), &old.units, &new);
     let disturbs = |action| matches!(action, Action::Stop | Action::Restart | Action::Start | Action::Again);
-    old.units.active.get(quorum::UNIT).is_some_and(|unit| unit.state == "active")
-        && !changes.iter().any(|change| change.unit == quorum::UNIT && disturbs(change.action))
+    let is_active = |unit: &&str| old.units.active.get(*unit).is_some_and(|unit| unit.state == "active");
+    quorum::UNITS.iter().any(is_active)
+        && !changes.iter().any(|change| quorum::UNITS.contains(&change.unit.as_str()) && disturbs(change.action))
 }
 
 /// Whether the host's etcd does not run, asked right now. Without an answer it counts as running.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::waves::{Wave, WaveKind};
 
-/// The unit that runs a member.
-pub const UNIT: &str = "etcd.service";
+/// The units that run a member: etcd itself, or k3s with an etcd inside.
+pub const UNITS: [&str; 2] = ["etcd.service", "k3s.service"];
 
 /// What is known when the quorum is thought about.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct QuorumView<'a> {
     pub bootstrapped: bool,
     /// The leader, if known.
     pub leader: Option<NodeName>,
+    /// The server that founds a cluster of k3s; the others join it.
+    pub founder: Option<NodeName>,
 }
 
 /// What a change does to the quorum.
@@ -75,6 +77,12 @@ pub fn risk(view: &QuorumView<'_>) -> Option<QuorumRisk> {
         return told(Verdict::Unknown, words);
     }
     let who = named(&restarting, view.leader.as_ref());
+    if let (false, Some(founder)) = (view.bootstrapped, &view.founder) {
+        let words = format!(
+            "etcd starts for the first time, inside of k3s: {founder} founds the cluster, one server after another joins it"
+        );
+        return told(Verdict::New, words);
+    }
     if !view.bootstrapped {
         let words =
             format!("etcd starts for the first time, together on {who}; a quorum is {} of {voters}", quorum(voters));

@@ -48,6 +48,8 @@ pub struct Survey {
     pub traits: BTreeMap<NodeName, Traits>,
     /// Whether the members formed a quorum once, as recorded.
     pub bootstrapped: bool,
+    /// The server that founds the cluster, if etcd runs inside of k3s.
+    pub founder: Option<NodeName>,
     /// Reaches nodes.
     pub connector: Connector,
     /// The local store.
@@ -65,7 +67,7 @@ struct Asked {
 impl Survey {
     /// Asks all hosts at once, and says what a deploy would change. What goes wrong with a host is that host's plan.
     pub async fn run(self) -> Plan {
-        let Self { targets, members, traits, bootstrapped, connector, nix, spread } = self;
+        let Self { targets, members, traits, bootstrapped, founder, connector, nix, spread } = self;
         let mut tasks = JoinSet::new();
         for target in targets {
             let (connector, nix, reboots) = (connector.clone(), nix.clone(), spread.reboots);
@@ -89,10 +91,15 @@ impl Survey {
             }
         }
         let names = members.keys().cloned().collect();
-        let asking = move || bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
+        let is_k3s = founder.is_some();
+        let asking = move || {
+            let health = bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
+            if is_k3s { health.map(Health::without_absent) } else { health }
+        };
         // Without an answer, whatever the reason, etcd counts as not asked.
         let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
-        assemble(nodes, names, &traits, bootstrapped, health.as_ref(), spread)
+        let recorded = Recorded { bootstrapped, founder };
+        assemble(nodes, names, &traits, &recorded, health.as_ref(), spread)
     }
 }
 
@@ -203,15 +210,22 @@ fn health(
     })
 }
 
+/// What is recorded of the members, and who founds the cluster where etcd runs inside of k3s.
+struct Recorded {
+    bootstrapped: bool,
+    founder: Option<NodeName>,
+}
+
 /// From the nodes' plans to the order and the risk.
 fn assemble(
     nodes: BTreeMap<NodeName, NodePlan>,
     members: BTreeSet<NodeName>,
     traits: &BTreeMap<NodeName, Traits>,
-    bootstrapped: bool,
+    recorded: &Recorded,
     health: Option<&Health>,
     spread: Spread,
 ) -> Plan {
+    let Recorded { bootstrapped, founder } = recorded;
     let of_kind = |wanted: fn(&NodePlan) -> bool| -> BTreeSet<NodeName> {
         nodes.iter().filter(|(_, plan)| wanted(plan)).map(|(node, _)| node.clone()).collect()
     };
@@ -223,26 +237,32 @@ fn assemble(
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
     let Layout { zones, ingress, control_planes } = Layout::of(traits);
+    let comes =
+        |name: &&NodeName| founder.is_some() && health.is_some_and(|health| !health.members.contains_key(*name));
+    let joining: BTreeSet<NodeName> = members.iter().filter(comes).cloned().collect();
+    let broken = health.into_iter().flat_map(Health::broken).map(|(name, _)| name.clone());
     let situation = Situation {
         changing,
         members: members.clone(),
         unchanged_members,
-        bootstrapped,
+        bootstrapped: *bootstrapped,
         leader: leader.clone(),
-        broken: health.into_iter().flat_map(Health::broken).map(|(name, _)| name.clone()).collect(),
+        broken: broken.chain(joining.iter().cloned()).collect(),
         zones,
         ingress,
         control_planes,
         virtual_address,
         rebooting,
         spread,
+        founder: founder.clone().filter(|_| !bootstrapped),
+        joining: joining.clone(),
     };
     let (waves, refusal) = match waves::waves(&situation) {
         Ok(waves) => (waves, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    let quorum =
-        if refusal.is_some() { None } else { risk(&nodes, &members, &waves, silent, bootstrapped, health, leader) };
+    let voters = members.difference(&joining).cloned().collect();
+    let quorum = if refusal.is_some() { None } else { risk(&nodes, &voters, &waves, silent, recorded, health, leader) };
     Plan { nodes, waves, refusal, quorum }
 }
 
@@ -251,13 +271,15 @@ fn risk(
     members: &BTreeSet<NodeName>,
     waves: &[Wave],
     silent: BTreeSet<NodeName>,
-    bootstrapped: bool,
+    recorded: &Recorded,
     health: Option<&Health>,
     leader: Option<NodeName>,
 ) -> Option<QuorumRisk> {
     let disturbed = |plan: &NodePlan| match plan {
         // Nothing is known of units before the first deploy: everything starts.
-        NodePlan::Changes(changes) => changes.running.is_none() || changes.reboots || changes.disturbs(quorum::UNIT),
+        NodePlan::Changes(changes) => {
+            changes.running.is_none() || changes.reboots || quorum::UNITS.iter().any(|unit| changes.disturbs(unit))
+        }
         _ => false,
     };
     let restarting = members.iter().filter(|node| nodes.get(*node).is_some_and(disturbed)).cloned().collect();
@@ -269,7 +291,8 @@ fn risk(
         silent: silent.intersection(members).cloned().collect(),
         broken,
         unmanaged: health.map_or(0, |health| health.unmanaged.len()),
-        bootstrapped,
+        bootstrapped: recorded.bootstrapped,
         leader,
+        founder: recorded.founder.clone(),
     })
 }

@@ -15,7 +15,7 @@ free store_free /nix/store
 while read -r _ _ _ _ directory _; do
   if [ "$directory" = /boot ]; then free boot_free /boot; fi
 done </proc/self/mountinfo
-if [ -d /var/lib/etcd/member ]; then echo "etcd_data=yes"; fi
+if [ -d /var/lib/etcd/member ] || [ -d /var/lib/rancher/k3s/server/db/etcd/member ]; then echo "etcd_data=yes"; fi
 # Whether the API's virtual address is here now, where the node may have it.
 if [ -r /etc/machinist/virtual-address ]; then
   read -r address </etc/machinist/virtual-address
@@ -45,7 +45,7 @@ done
 systemctl list-units --plain --no-legend --no-pager 2>/dev/null | while read -r unit _ active _; do
   case $active in
     failed) echo "failed=$unit" ;;
-    active | reloading | refreshing) if [ "$unit" = etcd.service ]; then echo "etcd_active=yes"; fi ;;
+    active | reloading | refreshing) case $unit in etcd.service | k3s.service) echo "etcd_active=yes" ;; esac ;;
   esac
   case $unit in machinist-activate-*) echo "activation=$unit" ;; esac
 done

@@ -97,7 +97,7 @@ fn keys_of(
     for (leaf, entry) in inventory.of_node(table, node) {
         let file = file_name(leaf, entry.key_id.as_str());
         if wanted.contains(&file) {
-            let content = inventory.key(entry, identities, operators).map_err(failed)?;
+            let content = inventory.content(table, leaf, entry, identities, operators).map_err(failed)?;
             keys.push(Key { file, content });
         }
     }

@@ -1,0 +1,171 @@
+# kube-vip as a DaemonSet on the servers: it brings the API's virtual address to a server whose API answers, by BGP from each of
+# them or by ARP from an elected one. k3s applies it from every server's manifests, which are the same on all of them.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.k3s;
+  inherit (cfg) endpoint;
+  inherit (import ../types.nix { inherit lib; }) isIPv6;
+  bracketed = address: if isIPv6 address then "[${address}]" else address;
+  hasServices = cfg.serviceLoadBalancer == "kube-vip";
+  isServer = cfg.enable && cfg.role == "server";
+
+  common = {
+    address = endpoint.address;
+    port = toString endpoint.port;
+    # `vip_cidr` of older versions and of most examples is ignored.
+    vip_subnet = if isIPv6 endpoint.address then "128" else "32";
+    cp_enable = "true";
+    cp_namespace = "kube-system";
+    svc_enable = lib.boolToString hasServices;
+    prometheus_server = "127.0.0.1:2112";
+  };
+  modes = {
+    bgp = {
+      vip_arp = "false";
+      bgp_enable = "true";
+      vip_interface = "lo";
+      bgp_as = toString endpoint.vip.nodeAs;
+      bgp_peers = "${bracketed endpoint.vip.router}:${toString endpoint.vip.routerAs}::false";
+      bgp_keepalive_interval = "1";
+      bgp_hold_time = "4";
+    };
+    arp = {
+      vip_arp = "true";
+      vip_leaderelection = "true";
+      vip_leasename = "plndr-cp-lock";
+      vip_leaseduration = "5";
+      vip_renewdeadline = "3";
+      vip_retryperiod = "1";
+    };
+  };
+  plain = lib.mapAttrsToList (name: value: { inherit name value; }) (common // modes.${endpoint.vip.mode});
+  # One text for all servers: what differs is asked of the node that the pod runs on.
+  ofNode = name: fieldPath: {
+    inherit name;
+    valueFrom.fieldRef = { inherit fieldPath; };
+  };
+  env =
+    plain
+    ++ [ (ofNode "vip_nodename" "spec.nodeName") ]
+    ++ lib.optional (endpoint.vip.mode == "bgp") (ofNode "bgp_routerid" "status.hostIP");
+
+  metadata = {
+    name = "kube-vip";
+    namespace = "kube-system";
+  };
+  rule = apiGroups: resources: verbs: { inherit apiGroups resources verbs; };
+  account = {
+    apiVersion = "v1";
+    kind = "ServiceAccount";
+    inherit metadata;
+  };
+  role = {
+    apiVersion = "rbac.authorization.k8s.io/v1";
+    kind = "ClusterRole";
+    metadata.name = "machinist:kube-vip";
+    rules = [
+      (rule [ "" ] [ "services/status" ] [ "update" ])
+      (rule [ "" ] [ "services" "endpoints" ] [ "list" "get" "watch" "update" ])
+      (rule [ "" ] [ "nodes" ] [ "list" "get" "watch" "update" "patch" ])
+      (rule [ "coordination.k8s.io" ] [ "leases" ] [ "list" "get" "watch" "update" "create" ])
+      (rule [ "discovery.k8s.io" ] [ "endpointslices" ] [ "list" "get" "watch" "update" ])
+    ];
+  };
+  binding = {
+    apiVersion = "rbac.authorization.k8s.io/v1";
+    kind = "ClusterRoleBinding";
+    metadata.name = "machinist:kube-vip";
+    roleRef = {
+      apiGroup = "rbac.authorization.k8s.io";
+      kind = "ClusterRole";
+      name = "machinist:kube-vip";
+    };
+    subjects = [
+      {
+        kind = "ServiceAccount";
+        inherit (metadata) name namespace;
+      }
+    ];
+  };
+  daemonSet = {
+    apiVersion = "apps/v1";
+    kind = "DaemonSet";
+    inherit metadata;
+    spec = {
+      selector.matchLabels.name = "kube-vip";
+      template = {
+        metadata.labels.name = "kube-vip";
+        spec = {
+          affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms = [
+            {
+              matchExpressions = [
+                {
+                  key = "node-role.kubernetes.io/control-plane";
+                  operator = "Exists";
+                }
+              ];
+            }
+          ];
+          containers = [
+            {
+              name = "kube-vip";
+              image = cfg.kubeVip.image;
+              imagePullPolicy = "IfNotPresent";
+              args = [ "manager" ];
+              inherit env;
+              securityContext.capabilities = {
+                add = [
+                  "NET_ADMIN"
+                  "NET_RAW"
+                ];
+                drop = [ "ALL" ];
+              };
+            }
+          ];
+          hostNetwork = true;
+          priorityClassName = "system-node-critical";
+          serviceAccountName = "kube-vip";
+          tolerations = [
+            {
+              effect = "NoSchedule";
+              operator = "Exists";
+            }
+            {
+              effect = "NoExecute";
+              operator = "Exists";
+            }
+          ];
+        };
+      };
+    };
+  };
+in
+{
+  options.machinist.k3s.kubeVip.image = lib.mkOption {
+    type = lib.types.str;
+    default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
+    description = ''
+      Image of kube-vip. Where nodes reach no registry, put an image of this name into {option}`services.k3s.images`.
+    '';
+  };
+
+  config = lib.mkIf isServer {
+    services.k3s.manifests.kube-vip = lib.mkIf (endpoint != null && endpoint.vip != null) {
+      content = [
+        account
+        role
+        binding
+        daemonSet
+      ];
+    };
+
+    assertions = [
+      {
+        assertion = hasServices -> endpoint != null;
+        message =
+          "machinist.k3s.serviceLoadBalancer is \"kube-vip\" on ${config.machinist.node.name}, but there is no kube-vip "
+          + "without a virtual address: write kubeMaster in machines.nix, or choose \"servicelb\".";
+      }
+    ];
+  };
+}

@@ -1,0 +1,48 @@
+# What servers and agents of k3s have in common: the node's name, addresses, labels and taints, and the token, which is a file.
+# Flags in the place of NixOS' newer options (nodeName, nodeIP, disable ...), which earlier releases do not have.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.k3s;
+  inherit (config.machinist) network node;
+  isServer = cfg.role == "server";
+  token = if isServer then "k3s-server-token" else "k3s-agent-token";
+  addresses = [ network.address ] ++ lib.optional (network.address6 != null) network.address6;
+in
+{
+  config = lib.mkIf cfg.enable {
+    services.k3s = {
+      enable = true;
+      inherit (cfg) role;
+      tokenFile = config.machinist.keys.units.k3s.files.${token}.key;
+      extraFlags = [
+        "--node-name=${node.name}"
+        "--node-ip=${lib.concatStringsSep "," addresses}"
+      ]
+      # By name where it is known: else k3s takes the interface that has the node's address.
+      ++ lib.optional (network.interface != null) "--flannel-iface=${network.interface}"
+      ++ lib.mapAttrsToList (key: value: "--node-label=${key}=${value}") node.labels
+      ++ map (taint: "--node-taint=${taint}") cfg.taints;
+    };
+
+    machinist.keys.units.k3s.keyPairs = [ "k3s-agent-token" ] ++ lib.optional isServer "k3s-server-token";
+
+    assertions = [
+      {
+        assertion = config.services.k3s.token == "" && config.services.k3s.agentToken == "";
+        message =
+          "services.k3s.token or agentToken is set on ${node.name}: it would be in the store, which everyone can read. "
+          + "Remove it; `machinist certs gen` makes the tokens.";
+      }
+      {
+        assertion = cfg.servers != { };
+        message =
+          "machinist.k3s.servers of ${node.name} is empty: give a machine the role \"control-plane\" in machines.nix and "
+          + "run `machinist generate`.";
+      }
+      {
+        assertion = config.swapDevices == [ ];
+        message = "swapDevices is set on ${node.name}, and the kubelet inside of k3s does not start with swap: remove it.";
+      }
+    ];
+  };
+}

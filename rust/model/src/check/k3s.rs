@@ -1,0 +1,33 @@
+//! What k3s does otherwise than Kubernetes from its single components.
+
+use super::{Context, role_path};
+use crate::{
+    Orchestrator, OverlayBackend, Role,
+    codes::Code,
+    path::AttrPath,
+    report::{Finding, Report},
+};
+
+/// k3s runs etcd inside of its servers, and flannel with the backends that it has itself.
+pub fn check(context: &Context<'_>, report: &mut Report) {
+    if context.shape.cluster.orchestrator != Some(Orchestrator::K3s) {
+        return;
+    }
+    for (name, machine) in context.with_role(Role::Etcd) {
+        let message = format!("{name} cannot be a member of etcd on its own");
+        let why = "the servers of k3s are the members of its etcd";
+        let help = match machine.roles.contains(&Role::ControlPlane) {
+            true => "leave the role `etcd` out: the role `control-plane` is enough",
+            false => "write the role `control-plane` in its place",
+        };
+        let path = role_path(name, machine, Role::Etcd);
+        report.push(Finding::new(Code::EtcdOfK3s, path, message, why).help(help));
+    }
+    let overlay = context.shape.network.overlay.as_ref().and_then(|overlay| overlay.backend);
+    if overlay == Some(OverlayBackend::Tinc) {
+        let path = AttrPath::of("network.overlay.backend");
+        let why = "the flannel inside of k3s knows wireguard, vxlan and host-gw";
+        let finding = Finding::new(Code::BackendOfK3s, path, "k3s has no overlay `tinc`", why);
+        report.push(finding.help("write backend = \"wireguard\"; it is encrypted too"));
+    }
+}
