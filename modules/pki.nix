@@ -14,7 +14,10 @@ in
       default = { };
       apply = lib.mapAttrs (name: storeFile "${name}-ca.pem");
       example = lib.literalExpression "{ etcd = ../certs/authorities/etcd.pem; }";
-      description = "Certificates of the authorities that the node trusts, PEM.";
+      description = ''
+        Certificates of the authorities that the node trusts, PEM. While an authority is rotated its file holds two: all
+        that verifies with it takes the one and the other.
+      '';
     };
 
     certificates = lib.mkOption {
@@ -62,7 +65,7 @@ in
               public = lib.mkOption {
                 type = lib.types.path;
                 apply = storeFile "${name}.pub";
-                description = "Public half, PEM.";
+                description = "Public half, PEM. While the pair is rotated, two: the first is the one of {option}`key`.";
               };
 
               key = lib.mkOption {
@@ -93,5 +96,8 @@ in
       link = name: source: lib.nameValuePair "machinist/pki/${name}.pem" { inherit source; };
     in
     lib.mapAttrs' (name: link "${name}-ca") cfg.authorities
-    // lib.mapAttrs' (name: certificate: link name certificate.certificate) cfg.certificates;
+    // lib.mapAttrs' (name: certificate: link name certificate.certificate) cfg.certificates
+    // lib.mapAttrs' (
+      name: pair: lib.nameValuePair "machinist/pki/${name}.pub" { source = pair.public; }
+    ) cfg.keyPairs;
 }

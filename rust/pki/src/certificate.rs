@@ -78,17 +78,26 @@ impl Certificate {
     /// # Errors
     /// It holds anything else.
     pub fn parse(text: &[u8]) -> Result<Self, CertificateError> {
-        let mut blocks = Pem::iter_from_buffer(text);
-        let block = blocks.next().ok_or(CertificateError::NoPem)?.map_err(|_| CertificateError::BrokenPem)?;
-        match blocks.next() {
-            None => {}
-            Some(Ok(_)) => return Err(CertificateError::Several),
-            Some(Err(_)) => return Err(CertificateError::BrokenPem),
+        let mut all = Self::parse_all(text)?.into_iter();
+        match (all.next(), all.next()) {
+            (Some(certificate), None) => Ok(certificate),
+            (None, _) => Err(CertificateError::NoPem),
+            (Some(_), Some(_)) => Err(CertificateError::Several),
         }
-        if block.label != "CERTIFICATE" {
-            return Err(CertificateError::OtherLabel(block.label));
-        }
-        Self::from_der(block.contents)
+    }
+
+    /// Parses a text that holds nothing but certificates in PEM, at least one, in its order.
+    ///
+    /// # Errors
+    /// It holds anything else.
+    pub fn parse_all(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        let parse = |block: Result<Pem, _>| match block {
+            Err(_) => Err(CertificateError::BrokenPem),
+            Ok(block) if block.label != "CERTIFICATE" => Err(CertificateError::OtherLabel(block.label)),
+            Ok(block) => Self::from_der(block.contents),
+        };
+        let all = Pem::iter_from_buffer(text).map(parse).collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() { Err(CertificateError::NoPem) } else { Ok(all) }
     }
 
     fn from_der(der: Vec<u8>) -> Result<Self, CertificateError> {

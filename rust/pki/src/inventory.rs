@@ -139,7 +139,10 @@ impl Inventory {
                 Entry::Corrupt(what) => return Err(inventory.corrupt(path, what)),
                 Entry::Plaintext => return Err(inventory.corrupt(path, "a private key that is not encrypted")),
                 Entry::Certificate(certificate) => inventory.add(&tree, path, &certificate.key_id),
-                Entry::PublicKey(id) => inventory.add(&tree, path, id),
+                Entry::Bundle(all) => {
+                    all.first().into_iter().for_each(|first| inventory.add(&tree, path, &first.key_id))
+                }
+                Entry::PublicKeys(ids) => ids.first().into_iter().for_each(|first| inventory.add(&tree, path, first)),
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use rsa::{RsaPrivateKey, pkcs8::EncodePrivateKey};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use x509_parser::prelude::FromDer;
+use x509_parser::{pem::Pem, prelude::FromDer};
 
 /// The name of a public key: the first 16 hexadecimal digits of SHA-256 over its `SubjectPublicKeyInfo` in DER.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,12 +23,17 @@ impl KeyId {
         Self(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Returns the name of the key in a PEM text (`PUBLIC KEY`). Of several, the first counts: it is the one that signs.
+    /// Returns the names of the keys in a PEM text that holds nothing but public keys (`PUBLIC KEY`), at least one, in its
+    /// order.
     #[must_use]
-    pub fn of_public_pem(text: &[u8]) -> Option<Self> {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(text).ok()?;
-        let (rest, _) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&pem.contents).ok()?;
-        (pem.label == "PUBLIC KEY" && rest.is_empty()).then(|| Self::of_spki(&pem.contents))
+    pub fn of_public_pem(text: &[u8]) -> Option<Vec<Self>> {
+        let id = |block: Result<Pem, _>| {
+            let block = block.ok()?;
+            let (rest, _) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&block.contents).ok()?;
+            (block.label == "PUBLIC KEY" && rest.is_empty()).then(|| Self::of_spki(&block.contents))
+        };
+        let all: Vec<Self> = Pem::iter_from_buffer(text).map(id).collect::<Option<_>>()?;
+        (!all.is_empty()).then_some(all)
     }
 
     /// Parses a name.

@@ -8,6 +8,8 @@
 //! 4. [`issue`] makes keys and certificates. The clock, the serial number and the key are arguments.
 //! 5. [`store::write`] puts them in place, atomically, private keys encrypted.
 //!
+//! [`rotation`] replaces an authority or a shared key pair in stages.
+//!
 //! [`survey`] is 1 to 3, [`update`] is all of it. [`Inventory`] is what the rest of the program needs to know about
 //! certificates that exist, [`report`] what a person wants to know.
 //!
@@ -19,6 +21,7 @@
 //! nodes/<node>/ssh_host_ed25519_key.pub  .age
 //! operators/<leaf>.pem         .key.age
 //! shared/<key pair>.pub        .key.age
+//! rotations.json               while something is being rotated
 //! ```
 //!
 //! It can be committed: private keys are ASCII-armored age files. Everything else in there is somebody else's and is left
@@ -26,7 +29,8 @@
 //!
 //! # Absent on purpose
 //!
-//! Nothing here replaces an authority that exists: what trusts it would stop to. Only [`store`] and [`host_key`] do IO.
+//! Nothing here replaces an authority at once: what trusts it would stop to. Only [`store`], [`host_key`] and the stages of
+//! a rotation do IO.
 
 mod certificate;
 pub mod host_key;
@@ -35,6 +39,7 @@ pub mod issue;
 mod key;
 mod plan;
 pub mod report;
+pub mod rotation;
 mod spec;
 pub mod store;
 mod table;

@@ -15,10 +15,14 @@ use std::{
 use serde::{Serialize, Serializer};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Authority, Entry, KeyAlgorithm, Table, Tree, spec::join};
+use crate::{
+    Authority, Entry, KeyAlgorithm, Table, Tree,
+    rotation::{self, Subject},
+    spec::join,
+};
 
 pub use reason::Reason;
-pub(crate) use reason::count;
+pub(crate) use reason::{count, day};
 
 /// How certificates are issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +183,9 @@ impl Plan {
 pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) -> Plan {
     let mut plan = Plan { problems: problems(tree), orphans: orphans(table, tree), ..Plan::default() };
     unknown_names(table, &policy.renewal, &mut plan.problems);
+    let (problems, notices) = rotation::judge(table, tree);
+    plan.problems.extend(problems);
+    plan.notices.extend(notices);
     let mut authorities = BTreeMap::new();
     for spec in &table.authorities {
         let verdict = authority::judge(spec, table, tree, policy, now);
@@ -189,7 +196,7 @@ pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) ->
     }
     let leaves = leaf::judge_all(table, tree, policy, now, &authorities);
     authority::keys_at_hand(table, tree, &leaves, &authorities, &mut plan);
-    authority::successors(table, &leaves, &mut plan);
+    authority::successors(table, tree, &leaves, &mut plan);
     plan.actions.extend(leaves);
     for spec in &table.key_pairs {
         let (step, problem) = key_pair::judge(spec, tree);
@@ -231,16 +238,20 @@ fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) 
             continue;
         }
         let known = join(table.certificates.iter().take(8).map(|spec| &spec.name));
-        let (what, hint) = if table.authorities.iter().any(|spec| &spec.name == name) {
-            let what =
-                "an authority is not renewed like a leaf: everything that trusts it would have to change with it";
-            (what, "name leaf certificates".to_owned())
-        } else if table.key_pairs.iter().any(|spec| &spec.name == name) {
-            let what = "a key pair is not renewed like a certificate: what it signed would be refused at once";
-            (what, "name leaf certificates".to_owned())
-        } else {
-            let more = if table.certificates.len() > 8 { ", ..." } else { "" };
-            ("no certificate has this name", format!("there are {known}{more}"))
+        let subject = Subject::all(table).find(|subject| subject.name_in_table() == name);
+        let rotate = subject.map(|subject| format!("`{}` replaces it in stages", subject.command()));
+        let (what, hint) = match (subject, rotate) {
+            (Some(Subject::Authority(_)), Some(rotate)) => (
+                "an authority is not renewed like a leaf: everything that trusts it would have to change with it",
+                rotate,
+            ),
+            (Some(Subject::KeyPair(_)), Some(rotate)) => {
+                ("a key pair is not renewed like a certificate: what it signed would be refused at once", rotate)
+            }
+            _ => {
+                let more = if table.certificates.len() > 8 { ", ..." } else { "" };
+                ("no certificate has this name", format!("there are {known}{more}"))
+            }
         };
         problems.push(Problem { subject: name.clone(), what: what.to_owned(), hint });
     }
@@ -255,8 +266,11 @@ fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
         .chain(table.certificates.iter().map(|spec| &spec.files))
         .chain(table.key_pairs.iter().map(|spec| &spec.files))
         .flat_map(|files| [files.certificate.as_path(), files.key.as_path()]);
-    let wanted: BTreeSet<&Path> = files.collect();
-    let is_ours = |entry: &Entry| matches!(entry, Entry::Certificate(_) | Entry::Key(_) | Entry::PublicKey(_));
+    let mut wanted: BTreeSet<&Path> = files.collect();
+    let rotating = Subject::all(table).filter(|subject| tree.rotation(subject.name()).is_some());
+    let next: Vec<PathBuf> = rotating.map(Subject::next_key).collect();
+    wanted.extend(next.iter().map(PathBuf::as_path));
+    let is_ours = |entry: &Entry| matches!(entry, Entry::Certificate(_) | Entry::Key(_) | Entry::PublicKeys(_));
     tree.entries()
         .filter(|(path, entry)| is_ours(entry) && !wanted.contains(path))
         .map(|(path, _)| path.to_owned())

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     AuthoritySpec, Certificate, CertificateSpec, ExtendedUsage, Holder, KeyId, KeyPairSpec, KeyUsage, Reason, San,
-    Step, Survey, spec::join,
+    Step, Survey, rotation, spec::join,
 };
 
 /// One line of `certs list`.
@@ -186,7 +186,11 @@ fn row(survey: &Survey, spec: Spec<'_>, state: State, because: String) -> Row {
 
 fn because(survey: &Survey, spec: Spec<'_>, step: &Step) -> String {
     if *step != Step::Refuse {
-        return step.because();
+        let because = step.because();
+        return match rotation::notice_of(&survey.table, &survey.tree, spec.name()) {
+            Some(notice) if because.is_empty() => notice,
+            _ => because,
+        };
     }
     let files = spec.files();
     let about = |subject: &str| [&files.certificate, &files.key].iter().any(|file| file.as_os_str() == subject);

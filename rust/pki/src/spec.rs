@@ -41,6 +41,14 @@ impl Authority {
     }
 }
 
+impl CertificateSpec {
+    /// Whether the node has it.
+    #[must_use]
+    pub fn is_of(&self, node: &NodeName) -> bool {
+        matches!(&self.holder, Holder::Node(holder) if holder == node)
+    }
+}
+
 impl fmt::Display for Authority {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.as_str())

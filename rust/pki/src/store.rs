@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use crate::{Entry, Tree};
 
-pub(crate) use write::remove;
 pub use write::{Pair, write};
+pub(crate) use write::{remove, replace};
 
 /// More than any file of ours has. A larger file is foreign, and is not looked into.
 const LARGEST: u64 = 1 << 20;

@@ -8,7 +8,10 @@ use std::{
 use machinist_model::NodeName;
 use machinist_secrets::{CorruptError, Note};
 
-use crate::{Certificate, CertificateError, KeyId};
+use crate::{
+    Certificate, CertificateError, KeyId,
+    rotation::{RECORD, Rotation, Rotations},
+};
 
 /// The prefix and the suffix of our temporary files. One that is found was left by a run that was cut off.
 pub(crate) const TEMPORARY: (&str, &str) = (".machinist-", ".tmp");
@@ -26,8 +29,12 @@ pub enum Entry {
     Certificate(Box<Certificate>),
     /// An encrypted private key, of the public key of that name if it says so.
     Key(Option<KeyId>),
-    /// The public half of a key pair that nodes share.
-    PublicKey(KeyId),
+    /// What is trusted while an authority is rotated: the authority that signs, then the other one.
+    Bundle(Vec<Certificate>),
+    /// The public half of a key pair that nodes share. While it is rotated there are two: the one that signs is the first.
+    PublicKeys(Vec<KeyId>),
+    /// The record of unfinished rotations.
+    Rotations(Rotations),
     /// Half of an SSH host key.
     HostKey,
     /// Our own temporary file, left by a run that was cut off.
@@ -43,9 +50,11 @@ pub enum Entry {
 /// What belongs at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    Authority,
     Certificate,
     Key,
     PublicKey,
+    Rotations,
     HostKey,
     Leftover,
     Directory,
@@ -69,6 +78,7 @@ impl Place {
         match parts.as_slice() {
             ["authorities" | "nodes" | "operators" | "shared"] => Self::Directory,
             ["nodes", node] if NodeName::parse(node).is_ok() => Self::Directory,
+            [RECORD] => Self::Rotations,
             ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"] => Self::HostKey,
             ["shared", name] => match *name {
                 name if name.starts_with('.') => Self::Other,
@@ -79,6 +89,7 @@ impl Place {
             ["authorities" | "operators", name] | ["nodes", _, name] => match *name {
                 name if name.starts_with('.') => Self::Other,
                 name if name.ends_with(".key.age") => Self::Key,
+                name if name.ends_with(".pem") && parts.first() == Some(&"authorities") => Self::Authority,
                 name if name.ends_with(".pem") => Self::Certificate,
                 _ => Self::Other,
             },
@@ -104,20 +115,42 @@ impl Tree {
         self.entries.get(path)
     }
 
-    /// Returns the certificate at the path.
+    /// Returns the certificate at the path. Of several authorities, the one that signs.
     #[must_use]
     pub fn certificate(&self, path: &Path) -> Option<&Certificate> {
-        match self.get(path)? {
-            Entry::Certificate(certificate) => Some(certificate),
-            _ => None,
+        self.trusted(path).first()
+    }
+
+    /// Returns all certificates at the path, the one that signs first. None if there is no file, or it is something else.
+    #[must_use]
+    pub fn trusted(&self, path: &Path) -> &[Certificate] {
+        match self.get(path) {
+            Some(Entry::Certificate(certificate)) => std::slice::from_ref(certificate),
+            Some(Entry::Bundle(certificates)) => certificates,
+            _ => &[],
         }
     }
 
-    /// Returns the name of the public key at the path.
+    /// Returns the name of the public key at the path. Of several, the one that signs.
     #[must_use]
     pub fn public_key(&self, path: &Path) -> Option<&KeyId> {
-        match self.get(path)? {
-            Entry::PublicKey(id) => Some(id),
+        self.public_keys(path).first()
+    }
+
+    /// Returns the names of all public keys at the path, the one that signs first.
+    #[must_use]
+    pub fn public_keys(&self, path: &Path) -> &[KeyId] {
+        match self.get(path) {
+            Some(Entry::PublicKeys(ids)) => ids,
+            _ => &[],
+        }
+    }
+
+    /// Returns the record of the rotation of that authority or key pair, if one is not finished.
+    #[must_use]
+    pub fn rotation(&self, name: &str) -> Option<&Rotation> {
+        match self.get(Path::new(RECORD))? {
+            Entry::Rotations(rotations) => rotations.of(name),
             _ => None,
         }
     }
@@ -149,9 +182,18 @@ impl Entry {
                 Ok(certificate) => Self::Certificate(Box::new(certificate)),
                 Err(error) => Self::Corrupt(describe_certificate(&error)),
             },
+            Place::Authority => match Certificate::parse_all(content).map(<[_; 1]>::try_from) {
+                Ok(Ok([certificate])) => Self::Certificate(Box::new(certificate)),
+                Ok(Err(several)) => Self::Bundle(several),
+                Err(error) => Self::Corrupt(describe_certificate(&error)),
+            },
             Place::PublicKey => match KeyId::of_public_pem(content) {
-                Some(id) => Self::PublicKey(id),
+                Some(ids) => Self::PublicKeys(ids),
                 None => Self::Corrupt("not a public key in PEM".to_owned()),
+            },
+            Place::Rotations => match Rotations::parse(content) {
+                Ok(rotations) => Self::Rotations(rotations),
+                Err(error) => Self::Corrupt(format!("not a record of rotations: {error}")),
             },
             Place::Key => match Note::read(content) {
                 Ok(note) => Self::Key(note.about.as_deref().and_then(KeyId::parse)),
@@ -172,7 +214,10 @@ impl Entry {
     /// Whether a directory at the path is in the way of a file of ours.
     #[must_use]
     pub fn is_file_of_ours(path: &Path) -> bool {
-        matches!(Place::of(path), Place::Certificate | Place::Key | Place::PublicKey | Place::HostKey)
+        matches!(
+            Place::of(path),
+            Place::Authority | Place::Certificate | Place::Key | Place::PublicKey | Place::Rotations | Place::HostKey
+        )
     }
 }
 

@@ -223,18 +223,34 @@ fn make(
     pairs.extend(made);
     for spec in key_pairs {
         let key = match &identities {
-            Some(identities) if lone(spec) => open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?,
-            _ => generate(&spec.name, policy)?,
+            Some(identities) if lone(spec) => {
+                Some(open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?)
+            }
+            _ => None,
         };
-        pairs.push(Pair {
-            key: spec.files.key.clone(),
-            encrypted: encrypt(&spec.name, &recipients, &key)?,
-            public: spec.files.certificate.clone(),
-            text: key.public_pem(),
-            durable: true,
-        });
+        pairs.push(make_key_pair(spec, &recipients, policy, key)?);
     }
     Ok(pairs)
+}
+
+/// Makes the files of a key pair, from its private half if there is one.
+pub(crate) fn make_key_pair(
+    spec: &KeyPairSpec,
+    recipients: &Recipients,
+    policy: &Policy,
+    key: Option<PrivateKey>,
+) -> Result<Pair, UpdateError> {
+    let key = match key {
+        Some(key) => key,
+        None => generate(&spec.name, policy)?,
+    };
+    Ok(Pair {
+        key: spec.files.key.clone(),
+        encrypted: encrypt(&spec.name, recipients, &key)?,
+        public: spec.files.certificate.clone(),
+        text: key.public_pem(),
+        durable: true,
+    })
 }
 
 impl Survey {
@@ -249,7 +265,7 @@ impl Survey {
     }
 }
 
-fn make_authority(
+pub(crate) fn make_authority(
     spec: &AuthoritySpec,
     recipients: &Recipients,
     policy: &Policy,

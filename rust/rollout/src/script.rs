@@ -23,6 +23,9 @@ pub const LOCK: &str = include_str!("script/lock.sh");
 /// Tells what differs from the active system.
 pub const DRIFT: &str = include_str!("script/drift.sh");
 
+/// Prints the certificates of the running system.
+pub const CERTIFICATES: &str = include_str!("script/certificates.sh");
+
 /// Reboots a host, once.
 pub const REBOOT: &str = include_str!("script/reboot.sh");
 /// Waits until a boot is over and asks the gates.
@@ -61,13 +64,27 @@ mod tests {
     use std::process::Command;
 
     use super::{
-        ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START, UNITS, with,
+        ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CERTIFICATES, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START,
+        UNITS, with,
     };
 
     #[test]
     fn every_script_is_valid_shell() {
-        let all =
-            [ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START, UNITS];
+        let all = [
+            ACTIVATE,
+            AWAIT,
+            BOOT_FILES,
+            BOOTED,
+            CERTIFICATES,
+            CONFIRM,
+            DRIFT,
+            GATHER,
+            GENERATIONS,
+            LOCK,
+            REBOOT,
+            START,
+            UNITS,
+        ];
         for script in all {
             let status = Command::new("sh").args(["-n", "-c", script]).status().unwrap();
             assert!(status.success(), "{script}");

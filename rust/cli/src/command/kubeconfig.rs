@@ -167,8 +167,8 @@ fn replace_private(file: &Path, content: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A number with a unit.
-fn life(text: &str) -> Result<Duration, String> {
+/// Reads a time: a number with a unit, at most a year.
+pub fn life(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time such as 30m, 8h or 7d");
     let (number, seconds) = match text.char_indices().next_back() {
         Some((end, 'm')) => (&text[..end], 60),

@@ -65,6 +65,8 @@ struct Report {
     generated: BTreeMap<String, FactsChange>,
     /// Certificates that are to be made or renewed.
     certificates: Vec<Certificate>,
+    /// Rotations of authorities and key pairs that are not finished, in words.
+    rotations: Vec<String>,
     #[serde(flatten)]
     plan: Plan,
 }
@@ -90,10 +92,10 @@ pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
     let nodes = connect::select(&cluster, patterns)?;
     let generated = project.generated(&cluster)?;
     generated.refuse_foreign()?;
-    let certificates = certificates(&project, &cluster, &nodes)?;
+    let (certificates, rotations) = certificates(&project, &cluster, &nodes)?;
     let spread = args.spread.spread();
     let plan = survey(&project, &cluster, &nodes, &generated, &spread, global, ui)?;
-    let report = Report { generated: facts(&generated), certificates, plan };
+    let report = Report { generated: facts(&generated), certificates, rotations, plan };
     let kept = args.out.as_ref().map(|out| keep(&cluster, &spread, &report.plan, out));
     if ui.json {
         ui.result_json(&report);
@@ -175,12 +177,18 @@ fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {
     generated.changes.iter().map(change).collect()
 }
 
-/// Returns the certificates of the nodes and of everyone that `certs gen` would make or renew.
-fn certificates(project: &Project, cluster: &Cluster, nodes: &[NodeName]) -> Result<Vec<Certificate>, Failure> {
+/// Returns the certificates of the nodes and of everyone that `certs gen` would make or renew, and the rotations that are not
+/// finished.
+fn certificates(
+    project: &Project,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+) -> Result<(Vec<Certificate>, Vec<String>), Failure> {
     let survey = pki::survey(&project.certs(), cluster, &Policy::default(), OffsetDateTime::now_utc()).failed()?;
     let of_targets =
         |row: &Row| row.node.as_ref().is_none_or(|name| nodes.iter().any(|node| node.as_str() == name.as_str()));
     let rows = report::list(&survey).into_iter();
     let due = rows.filter(|row| !matches!(row.state, State::Ok | State::Orphan) && of_targets(row));
-    Ok(due.map(|row| Certificate { name: row.name, state: row.state, because: row.because }).collect())
+    let due = due.map(|row| Certificate { name: row.name, state: row.state, because: row.because }).collect();
+    Ok((due, pki::rotation::unfinished(&survey.table, &survey.tree)))
 }

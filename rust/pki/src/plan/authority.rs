@@ -30,10 +30,11 @@ pub(super) fn judge(spec: &AuthoritySpec, table: &Table, tree: &Tree, policy: &P
     let notice = (left < policy.leaf_life).then(|| Notice {
         subject: spec.name.clone(),
         what: format!(
-            "the authority expires in {}, on {}, and what it signs expires with it. Its successor has to be planned: the \
-             members of a cluster trust one authority at a time, so all of them change together while it stands still",
+            "the authority expires in {}, on {}, and what it signs expires with it: `machinist certs rotate-ca {}` replaces \
+             it in stages, while the cluster goes on",
             count(certificate.days_left(now)),
             day(certificate.not_after),
+            spec.authority,
         ),
     });
     Verdict { notice, ..Verdict::step(Step::Keep) }
@@ -87,7 +88,12 @@ fn wrong(
         && *found != certificate.key_id
     {
         let what = format!("its private key belongs to another certificate: {found} instead of {}", certificate.key_id);
-        return Some((what, "restore both files of the authority from the same commit".to_owned()));
+        let hint = if tree.rotation(spec.authority.as_str()).is_some() {
+            format!("`machinist certs rotate-ca {}` goes on with the rotation that was cut off", spec.authority)
+        } else {
+            "restore both files of the authority from the same commit".to_owned()
+        };
+        return Some((what, hint));
     }
     if certificate.not_before > now {
         let what = format!("it is not valid before {}, and today is {}", day(certificate.not_before), day(now));
@@ -107,8 +113,12 @@ fn wrong(
 }
 
 /// An authority was put in the place of another one. Nobody does that by chance, and it is not without consequences.
-pub(super) fn successors(table: &Table, leaves: &[Action], plan: &mut Plan) {
+pub(super) fn successors(table: &Table, tree: &Tree, leaves: &[Action], plan: &mut Plan) {
     for spec in &table.authorities {
+        // In a rotation it is what the stage is for, and everything trusts both.
+        if tree.rotation(spec.authority.as_str()).is_some() {
+            continue;
+        }
         let renewed = table.certificates.iter().zip(leaves).filter(|(leaf, _)| leaf.authority == spec.authority);
         let there: Vec<_> = renewed.filter(|(_, action)| !matches!(action.step, Step::Issue(_))).collect();
         let foreign = |action: &Action| action.step.reasons().iter().any(|why| matches!(why, Reason::Signer { .. }));

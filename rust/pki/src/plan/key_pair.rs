@@ -23,7 +23,13 @@ pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree) -> (Step, Option<Problem>) 
     match (found_public, tree.public_key(public), found_key, tree.key(key)) {
         (None, _, None, _) => (Step::Issue(vec![Reason::Missing]), None),
         (_, Some(public), _, Some(Some(of_key))) if public != of_key => {
-            refuse(key, format!("the private key is of {of_key}, the public one is {public}"))
+            let (step, problem) = refuse(key, format!("the private key is of {of_key}, the public one is {public}"));
+            let goes_on = "`machinist certs rotate-sa` goes on with the rotation that was cut off";
+            let rotating = tree.rotation(&spec.name).is_some();
+            (
+                step,
+                problem.map(|problem| if rotating { Problem { hint: goes_on.to_owned(), ..problem } } else { problem }),
+            )
         }
         (_, Some(_), _, Some(_)) => (Step::Keep, None),
         // What a first run leaves that was cut off. The public half follows from the private one.

@@ -304,7 +304,7 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
     check(
         with(|_| {}, -3600, 50),
         expect![
-            "notice etcd-ca: the authority expires in 50 days, on 2027-01-10, and what it signs expires with it. Its successor has to be planned: the members of a cluster trust one authority at a time, so all of them change together while it stands still"
+            "notice etcd-ca: the authority expires in 50 days, on 2027-01-10, and what it signs expires with it: `machinist certs rotate-ca etcd` replaces it in stages, while the cluster goes on"
         ],
     );
     check(
@@ -355,7 +355,7 @@ fn renewing_near_the_authoritys_end_does_not_go_on_for_ever() {
             }
         },
         expect![
-            "notice etcd-ca: the authority expires in 10 days, on 2026-12-01, and what it signs expires with it. Its successor has to be planned: the members of a cluster trust one authority at a time, so all of them change together while it stands still"
+            "notice etcd-ca: the authority expires in 10 days, on 2026-12-01, and what it signs expires with it: `machinist certs rotate-ca etcd` replaces it in stages, while the cluster goes on"
         ],
     );
 }

@@ -136,6 +136,15 @@ fn temporary(place: PathBuf, content: &[u8], mode: u32, durable: bool) -> Result
     }
 }
 
+/// Replaces one public file as a whole.
+///
+/// # Errors
+/// It cannot be written; it is as it was then.
+pub(crate) fn replace(certs: &Path, path: &Path, text: &str) -> Result<(), StoreError> {
+    let (temporary, place) = temporary(certs.join(path), text.as_bytes(), 0o644, true)?;
+    temporary.persist(&place).map_err(|error| StoreError::Write { path: place.clone(), source: error.error })
+}
+
 /// Removes files of ours, and a node's directory once it is empty.
 ///
 /// # Errors

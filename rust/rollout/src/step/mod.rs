@@ -2,6 +2,7 @@
 
 pub mod activate;
 pub mod build;
+pub mod certificates;
 pub mod confirm;
 pub mod copy;
 pub mod gate;

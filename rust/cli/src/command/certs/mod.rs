@@ -1,6 +1,7 @@
 //! `machinist certs`: make, list, show and renew certificates.
 
 mod keys;
+mod rotate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,12 +30,17 @@ use crate::{
 pub enum CertsCommand {
     /// Make what is missing and re-issue what has drifted; say why for each
     Gen(GenArgs),
-    /// List all certificates with their state
+    /// List all certificates with their state, and rotations that are not finished
+    #[command(visible_alias = "status")]
     List,
     /// Show one certificate
     Show(ShowArgs),
     /// Re-issue certificates, with new keys
     Renew(RenewArgs),
+    /// Replace an authority in stages, a deploy after each; run it again for the next one
+    RotateCa(rotate::RotateCaArgs),
+    /// Replace the key pair that signs service accounts' tokens in stages, a deploy after each
+    RotateSa(rotate::RotateSaArgs),
 }
 
 /// Makes what is missing and re-issues what has drifted.
@@ -93,6 +99,8 @@ pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
             update(&project, &cluster, global, &policy, project.certs(), ui)
         }
         CertsCommand::List => list(&survey(&project, &cluster)?, ui),
+        CertsCommand::RotateCa(args) => rotate::authority(args, &project, &cluster, global, ui),
+        CertsCommand::RotateSa(args) => rotate::service_account(args, &project, &cluster, global, ui),
         CertsCommand::Show(args) => show(&survey(&project, &cluster)?, &args.name, ui),
     }
 }
@@ -187,6 +195,7 @@ pub fn trouble(project: &Project, cluster: &Cluster) -> Result<Vec<String>, Fail
     let survey = survey(project, cluster)?;
     let none_yet = survey.tree.entries().next().is_none() || survey.plan.actions.iter().all(|a| is_new(&a.step));
     let mut lines: Vec<String> = survey.plan.problems.iter().map(|p| format!("{}: {}", p.subject, p.what)).collect();
+    lines.extend(pki::rotation::unfinished(&survey.table, &survey.tree));
     if !none_yet {
         let rows = report::list(&survey).into_iter().filter(|row| row.state != State::Ok);
         lines.extend(rows.map(|row| format!("certificate {} ({}): {}", row.name, row.state, row.because)));

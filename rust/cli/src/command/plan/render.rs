@@ -241,6 +241,10 @@ fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
         let text = format!("{text}\n`machinist certs gen` makes them");
         lines.push(label(ui, "certs", &ui.paint(Tone::Careful, &text)));
     }
+    if !report.rotations.is_empty() {
+        let text = list(report.rotations.clone(), ui.verbose);
+        lines.push(label(ui, "rotation", &ui.paint(Tone::Careful, &text)));
+    }
     if let Some(refusal) = &plan.refusal {
         lines.push(label(ui, "refused", &ui.paint(Tone::Bad, refusal)));
     }

@@ -77,7 +77,12 @@ fn first() -> Changes {
 
 fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
     let nodes = nodes.into_iter().map(|(node, plan)| (name(node), plan)).collect();
-    Report { generated: BTreeMap::new(), certificates: Vec::new(), plan: Plan { nodes, ..Plan::default() } }
+    Report {
+        generated: BTreeMap::new(),
+        certificates: Vec::new(),
+        rotations: Vec::new(),
+        plan: Plan { nodes, ..Plan::default() },
+    }
 }
 
 #[track_caller]
@@ -203,6 +208,7 @@ fn facts_certificates_waves_and_the_quorum_are_about_all() {
     report.generated.insert("a.nix".to_owned(), FactsChange { change: "update", diff });
     let because = "12 days left".to_owned();
     report.certificates.push(Certificate { name: "etcd-server-a".to_owned(), state: State::Renew, because });
+    report.rotations.push("etcd-ca: it is being rotated".to_owned());
     report.plan.waves = ["b", "a"].map(|node| Wave { kind: WaveKind::Member, nodes: vec![name(node)] }).into();
     report.plan.quorum = Some(QuorumRisk { verdict: Verdict::Held, words: "2 of 3 stay".to_owned() });
     check(
@@ -221,6 +227,7 @@ fn facts_certificates_waves_and_the_quorum_are_about_all() {
 
           certs     etcd-server-a (renew: 12 days left)
                     `machinist certs gen` makes them
+          rotation  etcd-ca: it is being rotated
           waves     1. b, 2. a
           quorum    2 of 3 stay
         0 to change, 1 unchanged"#]],

@@ -1,0 +1,272 @@
+//! `machinist certs rotate-ca` and `rotate-sa`: one stage of a rotation, if the one before has arrived everywhere.
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use clap::Args;
+use machinist_model::{Cluster, NodeName};
+use machinist_pki::{
+    self as pki, KeyAlgorithm, KeyId, Policy, Survey,
+    rotation::{self, Found, Position, RotateError, Rotation, Stage, Subject},
+};
+use machinist_rollout::step::{StepError, certificates::certificates};
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use super::identities;
+use crate::{
+    args::Global,
+    command::kubeconfig::life,
+    connect,
+    failure::{Failure, Kind, OrFail, Outcome},
+    project::Project,
+    ui::Ui,
+};
+
+/// Replaces an authority.
+#[derive(Debug, Args)]
+pub struct RotateCaArgs {
+    /// Its name in certs/authorities, such as etcd, kubernetes or front-proxy
+    authority: String,
+
+    /// The keys of the new authority and of what it signs: ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096
+    #[arg(long, default_value = "ecdsa-p256")]
+    algorithm: KeyAlgorithm,
+}
+
+/// Replaces the service accounts' key pair.
+#[derive(Debug, Args)]
+pub struct RotateSaArgs {
+    /// How long tokens of the old key stay valid after all API servers sign with the new one
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = token_life)]
+    tokens_live: Duration,
+
+    /// The new key: ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096
+    #[arg(long, default_value = "ecdsa-p256")]
+    algorithm: KeyAlgorithm,
+}
+
+/// A time as for a kubeconfig, or none at all: `0h`.
+fn token_life(text: &str) -> Result<Duration, String> {
+    if ["0m", "0h", "0d"].contains(&text) { Ok(Duration::ZERO) } else { life(text) }
+}
+
+/// Goes on with the rotation of an authority, or begins it.
+pub fn authority(args: &RotateCaArgs, project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
+    let table = pki::table(cluster);
+    if !table.authorities.iter().any(|spec| spec.authority.as_str() == args.authority) {
+        let known: Vec<&str> = table.authorities.iter().map(|spec| spec.authority.as_str()).collect();
+        let failure = Failure::new(Kind::Input, format!("the cluster has no authority `{}`", args.authority));
+        return Err(failure.hint(format!("it has {}", known.join(", "))));
+    }
+    let algorithm = args.algorithm;
+    Desk { project, cluster, global, ui, name: &args.authority, algorithm, tokens_live: Duration::ZERO }.run()
+}
+
+/// Goes on with the rotation of the service accounts' key pair, or begins it.
+pub fn service_account(args: &RotateSaArgs, project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
+    let table = pki::table(cluster);
+    let Some(pair) = table.key_pairs.first() else {
+        return Err(Failure::new(Kind::Input, "the cluster has no key pair for service accounts' tokens").hint(
+            "clusters with `orchestrator = \"kubernetes\"` have one; k3s rotates its own: `k3s certificate rotate`",
+        ));
+    };
+    let RotateSaArgs { tokens_live, algorithm } = *args;
+    Desk { project, cluster, global, ui, name: &pair.name, algorithm, tokens_live }.run()
+}
+
+/// What one step of a rotation is made with.
+struct Desk<'a> {
+    project: &'a Project,
+    cluster: &'a Cluster,
+    global: &'a Global,
+    ui: Ui,
+    name: &'a str,
+    algorithm: KeyAlgorithm,
+    tokens_live: Duration,
+}
+
+impl Desk<'_> {
+    fn run(&self) -> Outcome {
+        let survey = super::survey(self.project, self.cluster)?;
+        let Some(subject) = self.subject(&survey) else {
+            return Err(Failure::new(Kind::Input, format!("nothing is called `{}`", self.name)));
+        };
+        let stage = match rotation::position(&survey.table, &survey.tree, subject) {
+            Position::Unfinished(stage) => stage,
+            Position::Idle => {
+                refuse_problems(&survey)?;
+                Stage::TrustBoth
+            }
+            Position::At(rotation) => {
+                refuse_problems(&survey)?;
+                self.refuse_before_deployed(&survey, subject, rotation.stage)?;
+                match rotation.stage {
+                    Stage::TrustBoth => Stage::SignNew,
+                    Stage::SignNew | Stage::DropOld => {
+                        self.wait_for_tokens(subject, &rotation)?;
+                        Stage::DropOld
+                    }
+                }
+            }
+        };
+        let policy = Policy { algorithm: self.algorithm, ..Policy::default() };
+        let now = OffsetDateTime::now_utc();
+        let done =
+            rotation::apply(&survey.certs, self.cluster, self.name, stage, &policy, now, || identities(self.global));
+        let done = done.map_err(|error| {
+            let input = matches!(error, RotateError::Files { .. } | RotateError::Absent(_));
+            let kind = if input { Kind::Input } else { Kind::Failed };
+            Failure::from_error(kind, &error).maybe_hint(error.hint())
+        })?;
+        if let Ok(flake) = self.project.flake() {
+            flake.make_visible(&["certs"]).failed()?;
+        }
+        self.tell(stage, &done)
+    }
+
+    fn subject<'s>(&self, survey: &'s Survey) -> Option<Subject<'s>> {
+        Subject::all(&survey.table).find(|subject| subject.name() == self.name)
+    }
+
+    /// The stage that is recorded must be what every machine runs.
+    fn refuse_before_deployed(&self, survey: &Survey, subject: Subject<'_>, stage: Stage) -> Result<(), Failure> {
+        let nodes = subject.consumers(&survey.table);
+        let found = self.ask(&nodes)?;
+        let behind = rotation::behind(&survey.table, &survey.tree, subject, stage, &found);
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let list: String = behind.iter().map(|(node, why)| format!("\n{node}: {why}")).collect();
+        let names: Vec<&str> = behind.keys().map(NodeName::as_str).collect();
+        let message = format!("{}: {stage}, is not deployed everywhere:{list}", self.name);
+        Err(Failure::new(Kind::Refused, message).hint(format!(
+            "`machinist deploy {}`, then this again; a machine that is gone for good leaves machines.nix first",
+            names.join(" ")
+        )))
+    }
+
+    /// Asks the machines at once which certificates they run with.
+    fn ask(&self, nodes: &[NodeName]) -> Result<BTreeMap<NodeName, Found>, Failure> {
+        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let ask = |node: &NodeName| {
+            let remote = connector.connect(node).map_err(StepError::from)?;
+            certificates(&*remote)
+        };
+        let in_words = |error: StepError| Failure::from_error(Kind::Failed, &error).in_one_line();
+        Ok(std::thread::scope(|scope| {
+            let asked: Vec<_> = nodes.iter().map(|node| (node, scope.spawn(|| ask(node)))).collect();
+            let answer = |(node, thread): (&NodeName, std::thread::ScopedJoinHandle<'_, _>)| {
+                let found = thread.join().unwrap_or_else(|_| Ok(BTreeMap::new()));
+                (node.clone(), found.map_err(in_words))
+            };
+            asked.into_iter().map(answer).collect()
+        }))
+    }
+
+    /// What the old key signed is valid for a time, which begins when nobody signs with it any more.
+    fn wait_for_tokens(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
+        if matches!(subject, Subject::Authority(_)) {
+            return Ok(());
+        }
+        let now = OffsetDateTime::now_utc();
+        let since = match rotation.in_use_since {
+            Some(since) => since,
+            None => {
+                rotation::note_in_use(&self.project.certs(), self.name, now).failed()?;
+                now
+            }
+        };
+        let end = since + self.tokens_live;
+        if end <= now {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: every API server signs with the new key, seen first at {}; tokens of the old one may be valid until {}",
+            self.name,
+            minute(since),
+            minute(end)
+        );
+        Err(Failure::new(Kind::Refused, message)
+            .hint(format!("`{}` after that; `--tokens-live TIME` if they live longer or shorter", subject.command())))
+    }
+
+    fn tell(&self, stage: Stage, done: &Survey) -> Outcome {
+        let fresh = super::survey(self.project, self.cluster)?;
+        let Some(subject) = self.subject(&fresh) else { return Ok(ExitCode::SUCCESS) };
+        let ids = trusted(&fresh, subject);
+        let issued = done.plan.actions.iter().filter(|action| action.step.makes_one()).count();
+        let command = subject.command();
+        let next = match stage {
+            Stage::DropOld => vec!["machinist deploy --all".to_owned()],
+            _ => vec!["machinist deploy --all".to_owned(), command],
+        };
+        if self.ui.json {
+            self.ui.result_json(&json!({
+                "rotates": self.name, "stage": stage, "trusted": ids, "issued": issued, "next": next,
+            }));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let what = match (stage, ids.as_slice()) {
+            (Stage::TrustBoth, [old, new]) => {
+                format!("{new} is made and will be trusted beside {old}, which still signs")
+            }
+            (Stage::SignNew, [new, old]) => format!("{new} signs, {old} is still trusted"),
+            (_, ids) => format!("only {} is trusted", ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")),
+        };
+        let issued = match issued {
+            0 => String::new(),
+            1 => "; 1 certificate issued anew".to_owned(),
+            count => format!("; {count} certificates issued anew"),
+        };
+        self.ui.result(&format!("{}: {stage}: {what}{issued}", self.name));
+        for line in advice(self.name, stage) {
+            self.ui.story(line);
+        }
+        self.ui.story(&format!(
+            "next: {}",
+            next.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", then ")
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn trusted(survey: &Survey, subject: Subject<'_>) -> Vec<KeyId> {
+    let file = &subject.files().certificate;
+    let ids = survey.tree.trusted(file).iter().map(|certificate| certificate.key_id.clone());
+    ids.chain(survey.tree.public_keys(file).iter().cloned()).collect()
+}
+
+fn refuse_problems(survey: &Survey) -> Result<(), Failure> {
+    let Some(refusal) = survey.plan.refusal() else { return Ok(()) };
+    let hint = survey.plan.problems.first().map(|problem| problem.hint.clone());
+    Err(Failure::new(Kind::Input, format!("certs/ is not as it should be:\n{refusal}")).maybe_hint(hint))
+}
+
+/// What a deploy cannot do for the person.
+fn advice(name: &str, stage: Stage) -> &'static [&'static str] {
+    match (name, stage) {
+        ("kubernetes", Stage::TrustBoth) => &[
+            "people need a new kubeconfig before the next stage is deployed, one that trusts both: `machinist kubeconfig`",
+        ],
+        ("kubernetes", Stage::SignNew) => &[
+            "before the last stage: people need a new kubeconfig once more, since the old authority signed theirs; and pods that \
+             speak to the API read its authority when they start, so restart those that are older than this rotation",
+        ],
+        ("front-proxy", Stage::DropOld) => &[
+            "extension API servers read whom to trust from a ConfigMap to which API servers only add: after the deploy, \
+             `kubectl --namespace kube-system delete configmap extension-apiserver-authentication` lets it be made anew",
+        ],
+        ("service-account", Stage::SignNew) => &[
+            "tokens in Secrets of the type kubernetes.io/service-account-token never end by themselves and are refused after the \
+             last stage: delete and make them anew; `kubectl get secrets -A --field-selector \
+             type=kubernetes.io/service-account-token` lists them",
+            "pods get a new token within an hour; programs that read theirs only once keep one that lives for up to a year: \
+             restart those before the last stage",
+        ],
+        _ => &[],
+    }
+}
+
+fn minute(time: OffsetDateTime) -> String {
+    format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
+}

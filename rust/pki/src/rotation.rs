@@ -1,0 +1,303 @@
+//! The replacement of an authority, or of a key pair that nodes share, while the cluster goes on. Pure.
+//!
+//! What verifies must know the new one before anything shows what the new one signed, and must know the old one until
+//! nothing shows that any more. So there are three stages, and between two of them a deploy to every machine:
+//!
+//! | stage | trusted | signs |
+//! |---|---|---|
+//! | [`Stage::TrustBoth`] | old, new | old |
+//! | [`Stage::SignNew`] | new, old | new |
+//! | [`Stage::DropOld`] | new | new |
+//!
+//! The stage is recorded in `rotations.json` of the certificates' directory, the certificates or public keys that are
+//! trusted are in the one file that all consumers read anyway (the one that signs is the first in it), and the key that
+//! does not sign yet is beside it, `<name>.next.key.age`. The key that signs no longer is not kept.
+//!
+//! Each stage is recorded before its files are written, and writing them again changes nothing: a run that was cut off
+//! is finished by the next one ([`Position::Unfinished`]).
+
+mod apply;
+mod deployed;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use machinist_model::NodeName;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{
+    AuthoritySpec, Certificate, Files, Holder, KeyId, KeyPairSpec, Table, Tree,
+    plan::{Notice, Problem, day},
+};
+
+pub use apply::{RotateError, apply, note_in_use};
+pub use deployed::{Found, behind};
+
+/// The record's file, relative to the certificates' directory.
+pub const RECORD: &str = "rotations.json";
+
+/// How far a rotation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Both are trusted, the old one signs.
+    TrustBoth,
+    /// Both are trusted, the new one signs.
+    SignNew,
+    /// Only the new one is left. Recorded while that is written, and no longer.
+    DropOld,
+}
+
+impl Stage {
+    /// Returns its number: 1 to 3.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::TrustBoth => 1,
+            Self::SignNew => 2,
+            Self::DropOld => 3,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self {
+            Self::TrustBoth => "trust both",
+            Self::SignNew => "sign with the new one",
+            Self::DropOld => "drop the old one",
+        };
+        write!(formatter, "stage {} of 3, {words}", self.number())
+    }
+}
+
+/// What is recorded of one rotation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// How far it is.
+    pub stage: Stage,
+    /// When this stage was begun.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// When all machines were first seen to sign with the new key. Only key pairs have it: what the old one signed
+    /// (tokens) is out there for a time, while certificates are replaced with the authority.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub in_use_since: Option<OffsetDateTime>,
+}
+
+/// The record of all rotations that are not finished, by the name of what is rotated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rotations(BTreeMap<String, Rotation>);
+
+impl Rotations {
+    /// Parses the record.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
+    /// Returns the record of one rotation.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<&Rotation> {
+        self.0.get(name)
+    }
+
+    /// Returns the text of the file, none if there is nothing to record.
+    fn to_text(&self) -> Option<String> {
+        let text = serde_json::to_string_pretty(self).ok().map(|text| text + "\n");
+        text.filter(|_| !self.0.is_empty())
+    }
+}
+
+/// What can be rotated.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// An authority, with all that it signed.
+    Authority(&'a AuthoritySpec),
+    /// A key pair.
+    KeyPair(&'a KeyPairSpec),
+}
+
+impl<'a> Subject<'a> {
+    /// Returns all that can be rotated in the cluster, authorities first.
+    pub fn all(table: &'a Table) -> impl Iterator<Item = Self> {
+        table.authorities.iter().map(Self::Authority).chain(table.key_pairs.iter().map(Self::KeyPair))
+    }
+
+    /// Returns its name in the record and in files, such as `etcd`.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Authority(spec) => spec.authority.as_str(),
+            Self::KeyPair(spec) => &spec.name,
+        }
+    }
+
+    /// Returns its name in the table, such as `etcd-ca`.
+    #[must_use]
+    pub fn name_in_table(self) -> &'a str {
+        match self {
+            Self::Authority(spec) => &spec.name,
+            Self::KeyPair(spec) => &spec.name,
+        }
+    }
+
+    /// Returns the command that rotates it.
+    #[must_use]
+    pub fn command(self) -> String {
+        match self {
+            Self::Authority(spec) => format!("machinist certs rotate-ca {}", spec.authority),
+            Self::KeyPair(_) => "machinist certs rotate-sa".to_owned(),
+        }
+    }
+
+    /// Returns the files of the one that signs.
+    #[must_use]
+    pub fn files(self) -> &'a Files {
+        match self {
+            Self::Authority(spec) => &spec.files,
+            Self::KeyPair(spec) => &spec.files,
+        }
+    }
+
+    /// Returns the file of the key that will sign.
+    #[must_use]
+    pub fn next_key(self) -> PathBuf {
+        self.files().key.with_file_name(format!("{}.next.key.age", self.name()))
+    }
+
+    /// Returns the machines that verify or show what it signs, sorted.
+    #[must_use]
+    pub fn consumers(self, table: &Table) -> Vec<NodeName> {
+        let mut nodes: Vec<NodeName> = match self {
+            Self::Authority(spec) => {
+                let own = table.certificates.iter().filter(|leaf| leaf.authority == spec.authority);
+                let node = |holder: &Holder| match holder {
+                    Holder::Node(node) => Some(node.clone()),
+                    Holder::Operators => None,
+                };
+                own.filter_map(|leaf| node(&leaf.holder)).collect()
+            }
+            Self::KeyPair(spec) => spec.holders.iter().cloned().collect(),
+        };
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Returns the names of the keys that are trusted, the one that signs first.
+    fn trusted(self, tree: &Tree) -> Vec<&KeyId> {
+        match self {
+            Self::Authority(spec) => {
+                tree.trusted(&spec.files.certificate).iter().map(|certificate| &certificate.key_id).collect()
+            }
+            Self::KeyPair(spec) => tree.public_keys(&spec.files.certificate).iter().collect(),
+        }
+    }
+
+    /// Whether every certificate that is there was signed by the authority that signs now.
+    fn is_reissued(self, table: &Table, tree: &Tree) -> bool {
+        let Self::Authority(spec) = self else { return true };
+        let Some(signer) = tree.certificate(&spec.files.certificate) else { return false };
+        let signed = |certificate: &Certificate| certificate.is_signed_by(signer);
+        let mut own = table.certificates.iter().filter(|leaf| leaf.authority == spec.authority);
+        own.all(|leaf| tree.certificate(&leaf.files.certificate).is_none_or(signed))
+    }
+}
+
+/// Where a rotation stands, by its record and by its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// Nothing is being rotated.
+    Idle,
+    /// The stage is recorded, and not all of its files are as it says: it is to be applied (again).
+    Unfinished(Stage),
+    /// All is as the record says.
+    At(Rotation),
+}
+
+/// Returns where the rotation stands.
+#[must_use]
+pub fn position(table: &Table, tree: &Tree, subject: Subject<'_>) -> Position {
+    let Some(rotation) = tree.rotation(subject.name()) else { return Position::Idle };
+    let trusted = subject.trusted(tree);
+    let key = tree.key(&subject.files().key).flatten();
+    let next = tree.key(&subject.next_key());
+    let applied = match (rotation.stage, trusted.as_slice()) {
+        (Stage::TrustBoth, [_, new]) => next.flatten() == Some(*new),
+        (Stage::SignNew, [new, _]) => next.is_none() && key == Some(*new) && subject.is_reissued(table, tree),
+        _ => false,
+    };
+    if applied { Position::At(rotation.clone()) } else { Position::Unfinished(rotation.stage) }
+}
+
+/// Returns what forbids to go on, and what a person should know, of all rotations.
+pub(crate) fn judge(table: &Table, tree: &Tree) -> (Vec<Problem>, Vec<Notice>) {
+    let problems = Subject::all(table).filter_map(|subject| problem(tree, subject)).collect();
+    let notices = Subject::all(table).filter_map(|subject| {
+        let subject = subject.name_in_table().to_owned();
+        Some(Notice { what: notice_of(table, tree, &subject)?, subject })
+    });
+    (problems, notices.collect())
+}
+
+/// Says how far the rotation of a row of the table is, none if it is not being rotated.
+#[must_use]
+pub fn notice_of(table: &Table, tree: &Tree, name_in_table: &str) -> Option<String> {
+    let subject = Subject::all(table).find(|subject| subject.name_in_table() == name_in_table)?;
+    let rotation = tree.rotation(subject.name())?;
+    let (stage, since, command) = (rotation.stage, day(rotation.since), subject.command());
+    Some(match position(table, tree, subject) {
+        Position::Unfinished(_) => format!("its rotation was cut off in {stage}: `{command}` goes on"),
+        _ => format!("it is being rotated: {stage}, since {since}; when that is deployed, `{command}` goes on"),
+    })
+}
+
+/// Says how far all rotations are that are not finished, each a line that begins with the name in the table.
+#[must_use]
+pub fn unfinished(table: &Table, tree: &Tree) -> Vec<String> {
+    judge(table, tree).1.into_iter().map(|Notice { subject, what }| format!("{subject}: {what}")).collect()
+}
+
+/// More is trusted than the record explains, or less.
+fn problem(tree: &Tree, subject: Subject<'_>) -> Option<Problem> {
+    let trusted = subject.trusted(tree).len();
+    let stage = tree.rotation(subject.name()).map(|rotation| rotation.stage);
+    let file = subject.files().certificate.display().to_string();
+    let restore = format!("restore {file} and {RECORD} from the same commit");
+    let (what, hint) = match (stage, trusted) {
+        (None, 0 | 1) => return None,
+        (None, _) => (
+            format!("{trusted} are trusted, and no rotation is recorded in {RECORD}"),
+            format!("{restore}, or remove from the file what is not to be trusted"),
+        ),
+        (Some(Stage::SignNew), 0 | 1) => {
+            ("the old one is gone, which machines still need: its rotation is in stage 2".to_owned(), restore)
+        }
+        (Some(_), 0..=2) => return None,
+        (Some(_), _) => (format!("{trusted} are trusted, and a rotation knows two"), restore),
+    };
+    Some(Problem { subject: file, what, hint })
+}
+
+/// Returns the PEM blocks of a text, each with its end of line.
+fn blocks(text: &str) -> Vec<String> {
+    let mut blocks = vec![String::new()];
+    for line in text.lines() {
+        if let Some(block) = blocks.last_mut() {
+            block.push_str(line.trim_end());
+            block.push('\n');
+        }
+        if line.starts_with("-----END") {
+            blocks.push(String::new());
+        }
+    }
+    blocks.retain(|block| block.contains("-----BEGIN"));
+    blocks
+}

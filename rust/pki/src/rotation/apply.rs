@@ -1,0 +1,211 @@
+//! Writes what a stage says. Each can be repeated: what is done already stays as it is.
+
+use std::path::Path;
+
+use machinist_model::{Cluster, Operator};
+use machinist_secrets::{Identities, IdentityError, Recipients};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use super::{RECORD, Rotation, Rotations, Stage, Subject, blocks, problem};
+use crate::{
+    Certificate, Entry, Files, KeyId, Policy, Survey, Tree,
+    store::{self, Pair, StoreError},
+    update::{self, UpdateError, open_key, update},
+};
+
+/// Why a stage could not be applied. Running it again is safe.
+#[derive(Debug, Error)]
+pub enum RotateError {
+    /// The directory cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A key or a certificate cannot be made or opened.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// There is nothing to replace.
+    #[error("{0} is not there yet")]
+    Absent(String),
+    /// The files are not what a stage leaves behind.
+    #[error("{file}: {what}")]
+    Files {
+        /// The file, relative to the certificates' directory.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl RotateError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(StoreError::Busy { .. }) => Some("wait until the other run is done".to_owned()),
+            Self::Store(_) => None,
+            Self::Update(error) => error.hint(),
+            Self::Absent(_) => Some("`machinist certs gen` makes it".to_owned()),
+            Self::Files { hint, .. } => Some(hint.clone()),
+        }
+    }
+}
+
+/// What is needed to write a stage.
+struct Desk<'a> {
+    certs: &'a Path,
+    tree: Tree,
+    operators: &'a [Operator],
+    policy: &'a Policy,
+    now: OffsetDateTime,
+}
+
+/// Records the stage and brings the directory to it: certificates that the new authority has to sign are re-issued.
+/// Returns what that was.
+///
+/// # Errors
+/// The files are not what the stage before left, a key cannot be opened, or something cannot be written.
+pub fn apply(
+    certs: &Path,
+    cluster: &Cluster,
+    name: &str,
+    stage: Stage,
+    policy: &Policy,
+    now: OffsetDateTime,
+    identities: impl Fn() -> Result<Identities, IdentityError>,
+) -> Result<Survey, RotateError> {
+    let table = crate::table(cluster);
+    let Some(subject) = Subject::all(&table).find(|subject| subject.name() == name) else {
+        return Err(RotateError::Absent(name.to_owned()));
+    };
+    {
+        let _lock = store::lock(certs)?;
+        let desk = Desk { certs, tree: store::read(certs)?, operators: &cluster.operators, policy, now };
+        if let Some(problem) = problem(&desk.tree, subject) {
+            return Err(RotateError::Files { file: problem.subject, what: problem.what, hint: problem.hint });
+        }
+        if subject.trusted(&desk.tree).is_empty() {
+            return Err(RotateError::Absent(subject.files().certificate.display().to_string()));
+        }
+        if desk.tree.rotation(name).is_none_or(|rotation| rotation.stage != stage) {
+            desk.record(name, Some(Rotation { stage, since: now, in_use_since: None }))?;
+        }
+        match stage {
+            Stage::TrustBoth => desk.trust_both(subject)?,
+            Stage::SignNew => desk.sign_new(subject, &identities)?,
+            Stage::DropOld => desk.drop_old(subject)?,
+        }
+    }
+    Ok(update(certs, cluster, policy, now, identities)?)
+}
+
+/// Records that all machines sign with the new key of the pair.
+///
+/// # Errors
+/// The record cannot be written.
+pub fn note_in_use(certs: &Path, name: &str, now: OffsetDateTime) -> Result<(), StoreError> {
+    let _lock = store::lock(certs)?;
+    let mut rotations = recorded(&store::read(certs)?);
+    if let Some(rotation) = rotations.0.get_mut(name) {
+        rotation.in_use_since = Some(now);
+    }
+    write(certs, &rotations)
+}
+
+fn recorded(tree: &Tree) -> Rotations {
+    match tree.get(Path::new(RECORD)) {
+        Some(Entry::Rotations(rotations)) => rotations.clone(),
+        _ => Rotations::default(),
+    }
+}
+
+fn write(certs: &Path, rotations: &Rotations) -> Result<(), StoreError> {
+    match rotations.to_text() {
+        Some(text) => store::replace(certs, Path::new(RECORD), &text),
+        None => store::remove(certs, &[RECORD.into()]),
+    }
+}
+
+impl Desk<'_> {
+    fn record(&self, name: &str, rotation: Option<Rotation>) -> Result<(), StoreError> {
+        let mut rotations = recorded(&self.tree);
+        match rotation {
+            Some(rotation) => rotations.0.insert(name.to_owned(), rotation),
+            None => rotations.0.remove(name),
+        };
+        write(self.certs, &rotations)
+    }
+
+    fn text(&self, subject: Subject<'_>) -> Result<String, StoreError> {
+        let path = self.certs.join(&subject.files().certificate);
+        std::fs::read_to_string(&path).map_err(|source| StoreError::Read { path, source })
+    }
+
+    /// Makes the new one, and lets it be trusted beside the old one.
+    fn trust_both(&self, subject: Subject<'_>) -> Result<(), RotateError> {
+        if subject.trusted(&self.tree).len() > 1 {
+            return Ok(());
+        }
+        let recipients = Recipients::from_operators(self.operators).map_err(UpdateError::from)?;
+        let new = match subject {
+            Subject::Authority(spec) => update::make_authority(spec, &recipients, self.policy, self.now)?.0,
+            Subject::KeyPair(spec) => update::make_key_pair(spec, &recipients, self.policy, None)?,
+        };
+        let text = blocks(&self.text(subject)?).concat() + &new.text;
+        store::write(self.certs, &[Pair { key: subject.next_key(), text, ..new }])?;
+        Ok(())
+    }
+
+    /// Puts the new key into the old one's place, and the new one first. Proves the key before the old one is gone.
+    fn sign_new(
+        &self,
+        subject: Subject<'_>,
+        identities: &impl Fn() -> Result<Identities, IdentityError>,
+    ) -> Result<(), RotateError> {
+        let next = subject.next_key();
+        let Some(Some(new)) = self.tree.key(&next) else {
+            // Nothing to do, or a key that another program encrypted, without the note that says whose it is.
+            return match self.tree.get(&next) {
+                None => Ok(()),
+                Some(_) => Err(wrong(&next, "it does not say which key it holds")),
+            };
+        };
+        let files = Files { certificate: subject.files().certificate.clone(), key: next.clone() };
+        let identities = identities().map_err(UpdateError::from)?;
+        let key = open_key(self.certs, subject.name(), &files, &identities, self.operators)?;
+        if key.id() != *new || !subject.trusted(&self.tree).contains(&new) {
+            return Err(wrong(&next, "it holds another key than the one that is to be trusted"));
+        }
+        let mut texts = blocks(&self.text(subject)?);
+        texts.sort_by_key(|block| id(subject, block).as_ref() != Some(new));
+        let path = self.certs.join(&next);
+        let encrypted = std::fs::read(&path).map_err(|source| StoreError::Read { path, source })?;
+        let Files { certificate: public, key } = subject.files().clone();
+        store::write(self.certs, &[Pair { key, encrypted, public, text: texts.concat(), durable: true }])?;
+        store::remove(self.certs, &[next])?;
+        Ok(())
+    }
+
+    /// Leaves the one that signs, and ends the record.
+    fn drop_old(&self, subject: Subject<'_>) -> Result<(), RotateError> {
+        let first = blocks(&self.text(subject)?).into_iter().next().unwrap_or_default();
+        store::replace(self.certs, &subject.files().certificate, &first)?;
+        self.record(subject.name(), None)?;
+        Ok(())
+    }
+}
+
+/// The name of the key in one block.
+fn id(subject: Subject<'_>, block: &str) -> Option<KeyId> {
+    match subject {
+        Subject::Authority(_) => Certificate::parse(block.as_bytes()).ok().map(|certificate| certificate.key_id),
+        Subject::KeyPair(_) => KeyId::of_public_pem(block.as_bytes())?.into_iter().next(),
+    }
+}
+
+fn wrong(file: &Path, what: &str) -> RotateError {
+    let file = file.display().to_string();
+    let hint = format!("restore {file} from version control");
+    RotateError::Files { file, what: what.to_owned(), hint }
+}
