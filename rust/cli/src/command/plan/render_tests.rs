@@ -56,6 +56,7 @@ fn changes() -> Changes {
         systemd_reexec: true,
         reboot: Some(Reboot { why: vec!["kernel 6.12.1 -> 6.12.3".to_owned()], was_due: false }),
         reboots: false,
+        virtual_address: false,
         dry_run: Some("would stop the following units: etcd.service\nwould activate the configuration...".to_owned()),
     }
 }
