@@ -26,6 +26,16 @@ pub trait Remote: Send + Sync {
     /// The request was not run to its end; a status other than 0 is no error here.
     fn run(&self, request: Request<'_>) -> Result<Output, RemoteError>;
 
+    /// Opens a TCP connection from the host to `host:port`, as `ssh -W` does; `localhost` is the host itself.
+    /// A refusal shows up when the tunnel is first read.
+    ///
+    /// # Errors
+    /// The connection is lost, or this is no real host.
+    fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
+        let label = format!("tunnel to {host}:{port}");
+        Err(RemoteError::InvalidRequest { at: self.endpoint().clone(), label, reason: "it carries no tunnels" })
+    }
+
     /// Returns the node's name.
     fn node(&self) -> &str {
         &self.endpoint().node
@@ -97,15 +107,6 @@ impl Session {
     pub fn lost(&self) -> Option<String> {
         self.inbox.lost()
     }
-
-    /// Opens a TCP connection from the host to `host:port`, as `ssh -W` does; `localhost` is the host itself.
-    /// A refusal shows up when the tunnel is first read.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    pub fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
-        tunnel::open(&self.inbox, &self.at, host, port)
-    }
 }
 
 impl Remote for Session {
@@ -115,6 +116,10 @@ impl Remote for Session {
 
     fn run(&self, request: Request<'_>) -> Result<Output, RemoteError> {
         run::run(&self.inbox, &self.at, self.may_sudo, request)
+    }
+
+    fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
+        tunnel::open(&self.inbox, &self.at, host, port)
     }
 }
 

@@ -6,6 +6,8 @@ use crate::error::RemoteError;
 use crate::link::{ChannelFailure, Event, Link};
 use crate::request::Stream;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,31 @@ pub struct Tunnel {
     pub reader: TunnelReader,
     /// What goes to the other side.
     pub writer: TunnelWriter,
+}
+
+impl Tunnel {
+    /// Returns a local socket in the tunnel's place, for programs that wait for many sockets at once. Two threads carry the
+    /// bytes, until either side ends. Why the other side ended, the socket does not tell.
+    ///
+    /// # Errors
+    /// The system has no more sockets or threads.
+    pub fn into_socket(self) -> io::Result<UnixStream> {
+        let Self { mut reader, mut writer } = self;
+        let (inner, outer) = UnixStream::pair()?;
+        let (mut from_caller, mut to_caller) = (inner.try_clone()?, inner);
+        let link = writer.end.0.clone();
+        std::thread::Builder::new().name("tunnel in".to_owned()).spawn(move || {
+            let _ = io::copy(&mut reader, &mut to_caller);
+            let _ = to_caller.shutdown(Shutdown::Both);
+        })?;
+        std::thread::Builder::new().name("tunnel out".to_owned()).spawn(move || {
+            let _ = io::copy(&mut from_caller, &mut writer);
+            // The caller is gone: nothing wakes the other thread when the far side stays silent.
+            link.cancel();
+            link.report(Event::Done(Err(ChannelFailure::Lost("the tunnel was closed here".to_owned()))));
+        })?;
+        Ok(outer)
+    }
 }
 
 /// Closes the channel when the last half is dropped.

@@ -352,7 +352,39 @@ fn a_tunnel_carries_bytes_both_ways() {
     assert!(received == sent);
     drop(tunnel);
     assert_eq!(echo.join().unwrap(), 20_000_000);
+    let socket = session.tunnel("127.0.0.1", support::closed_port()).unwrap().into_socket().unwrap();
+    assert_eq!((&socket).read(&mut [0]).unwrap(), 0, "a refusal is an end");
     let mut refused = session.tunnel("127.0.0.1", support::closed_port()).unwrap();
     let error = refused.reader.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+}
+
+#[test]
+fn a_socket_stands_in_for_a_tunnel_and_both_ends_see_the_other_one_go() {
+    let sshd = Sshd::start();
+    let session = sshd.connect();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let open = || {
+        let socket = session.tunnel("127.0.0.1", port).unwrap().into_socket().unwrap();
+        (&socket).write_all(b"question").unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 8];
+        stream.read_exact(&mut question).unwrap();
+        assert_eq!(&question, b"question");
+        stream.write_all(b"answer").unwrap();
+        let mut answer = [0; 6];
+        (&socket).read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"answer");
+        (socket, stream)
+    };
+    // More than a connection has channels for: each must be given back.
+    for _ in 0..12 {
+        let (socket, mut stream) = open();
+        drop(socket);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the far side sees that the caller is gone");
+    }
+    let (socket, stream) = open();
+    drop(stream);
+    assert_eq!((&socket).read(&mut [0]).unwrap(), 0, "the caller sees that the far side is gone");
 }
