@@ -16,7 +16,7 @@ use std::{
 use serde_json::Value;
 use thiserror::Error;
 
-pub use self::directory::read;
+pub use self::{directory::read, scalar::resolve as plain};
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,72 @@
+//! What the certificates' users may do. Certificates name users and groups; rights are RBAC's.
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use machinist_model::Cluster;
+
+use super::{SYSTEM, named, texts, typed};
+use crate::object::Object;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Rights of the API servers at kubelets, of flannel, and of kube-vip where there is a virtual address.
+pub fn objects(cluster: &Cluster) -> Vec<Object> {
+    let kubelets = cluster_binding(
+        "machinist:kubelet-api-admin",
+        // Kubernetes' own role: logs, exec, metrics.
+        "system:kubelet-api-admin",
+        user("kube-apiserver-kubelet-client"),
+    );
+    let flannel = ClusterRole {
+        metadata: named("machinist:flannel", None, &[]),
+        rules: Some(vec![
+            // NixOS' own role lacks `get`, which flannel needs.
+            rule("", &["nodes"], &["get", "list", "watch"]),
+            rule("", &["nodes/status"], &["patch"]),
+        ]),
+        aggregation_rule: None,
+    };
+    let flannel_binding = cluster_binding("machinist:flannel", "machinist:flannel", user("flannel-client"));
+    let mut objects = vec![typed(&kubelets), typed(&flannel), typed(&flannel_binding)];
+    if cluster.kube_master.is_some() {
+        objects.extend(kube_vip());
+    }
+    objects.into_iter().flatten().collect()
+}
+
+/// By ARP, kube-vip elects the node that answers for the address. By BGP it asks for nothing.
+fn kube_vip() -> [Option<Object>; 2] {
+    let role = Role {
+        metadata: named("machinist:kube-vip", Some(SYSTEM), &[]),
+        rules: Some(vec![rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "update"])]),
+    };
+    let binding = RoleBinding {
+        metadata: named("machinist:kube-vip", Some(SYSTEM), &[]),
+        role_ref: RoleRef { api_group: GROUP.into(), kind: "Role".into(), name: "machinist:kube-vip".into() },
+        subjects: Some(vec![user("kube-vip")]),
+    };
+    [typed(&role), typed(&binding)]
+}
+
+/// A binding of a role of the whole cluster.
+pub fn cluster_binding(name: &str, role: &str, subject: Subject) -> ClusterRoleBinding {
+    ClusterRoleBinding {
+        metadata: named(name, None, &[]),
+        role_ref: RoleRef { api_group: GROUP.into(), kind: "ClusterRole".into(), name: role.into() },
+        subjects: Some(vec![subject]),
+    }
+}
+
+fn user(name: &str) -> Subject {
+    Subject { api_group: Some(GROUP.into()), kind: "User".into(), name: name.into(), namespace: None }
+}
+
+/// A rule for resources of one group.
+pub fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(texts([group])),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}

@@ -1,0 +1,116 @@
+//! The kinds that an API server knows, and those that it will know by the definitions among the desired objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
+use kube::core::{ApiResource, GroupVersionKind};
+use machinist_model::near;
+use serde_json::Value;
+
+use crate::{
+    bootstrap::CERT_MANAGER_GROUP,
+    object::{Object, Origin},
+};
+
+/// A kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// How it is asked for.
+    pub resource: ApiResource,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+}
+
+/// Kinds by `apiVersion` and name. A version that the server lacks has no entry.
+#[derive(Clone, Debug, Default)]
+pub struct Kinds(BTreeMap<String, BTreeMap<String, Kind>>);
+
+/// An object of a kind that there is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: this cluster has no kind {kind} in {api_version}{}", near.as_ref().map(|near| format!(": did you mean {near}?")).unwrap_or_default())]
+pub struct UnknownKind {
+    /// Where the object comes from.
+    pub origin: Origin,
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// What was probably meant.
+    pub near: Option<String>,
+}
+
+impl UnknownKind {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        if self.api_version.starts_with(&format!("{CERT_MANAGER_GROUP}/")) {
+            return "put cert-manager's own manifest (cert-manager.yaml of a release) into manifests/, or remove \
+                    kubernetes.acme from machines.nix"
+                .to_owned();
+        }
+        format!(
+            "a kind that is not Kubernetes' own needs its CustomResourceDefinition in manifests/ too ({})",
+            self.kind
+        )
+    }
+}
+
+impl Kinds {
+    /// Adds what a server says of one `apiVersion`.
+    pub fn learn(&mut self, list: &APIResourceList) {
+        let (group, version) = list.group_version.split_once('/').unwrap_or(("", &list.group_version));
+        let kinds = self.0.entry(list.group_version.clone()).or_default();
+        // `pods/log` and the like are no objects.
+        for found in list.resources.iter().filter(|found| !found.name.contains('/')) {
+            let gvk = GroupVersionKind::gvk(group, version, &found.kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, &found.name);
+            kinds.insert(found.kind.clone(), Kind { resource, namespaced: found.namespaced });
+        }
+    }
+
+    /// Adds the kinds that an object defines, if it is a definition.
+    pub fn learn_definition(&mut self, object: &Value) {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+        let (Some(group), Some(kind), Some(plural)) =
+            (text("/spec/group"), text("/spec/names/kind"), text("/spec/names/plural"))
+        else {
+            return;
+        };
+        let namespaced = text("/spec/scope") != Some("Cluster");
+        for version in object.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten() {
+            let Some(version) = version.get("name").and_then(Value::as_str) else { continue };
+            let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+            let kinds = self.0.entry(format!("{group}/{version}")).or_default();
+            kinds.insert(kind.to_owned(), Kind { resource, namespaced });
+        }
+    }
+
+    /// Returns the kind of an object.
+    #[must_use]
+    pub fn get(&self, api_version: &str, kind: &str) -> Option<&Kind> {
+        self.0.get(api_version)?.get(kind)
+    }
+
+    /// Returns the objects whose kinds are not there.
+    #[must_use]
+    pub fn unknown(&self, objects: &[Object]) -> Vec<UnknownKind> {
+        let missing = |object: &&Object| self.get(&object.api_version(), &object.id.kind).is_none();
+        let unknown = |object: &Object| {
+            let api_version = object.api_version();
+            let same_version = self.0.get(&api_version).into_iter().flat_map(BTreeMap::keys).map(String::as_str);
+            let elsewhere = self.0.iter().filter(|(_, kinds)| kinds.contains_key(&object.id.kind));
+            let near = elsewhere
+                .map(|(version, _)| format!("apiVersion: {version}"))
+                .next()
+                .or_else(|| near::nearest(&object.id.kind, same_version).map(str::to_owned));
+            UnknownKind { origin: object.origin.clone(), api_version, kind: object.id.kind.clone(), near }
+        };
+        objects.iter().filter(missing).map(unknown).collect()
+    }
+}
+
+/// The versions that the objects are of.
+#[must_use]
+pub fn versions(objects: &[Object]) -> BTreeSet<String> {
+    objects.iter().map(Object::api_version).collect()
+}
