@@ -91,6 +91,9 @@ pub enum Command {
     /// Change who votes in etcd: join, remove, replace
     #[command(subcommand)]
     Node(command::node::NodeCommand),
+    /// Bring objects to Kubernetes: those of machines.nix and those of manifests/
+    #[command(subcommand)]
+    Objects(command::objects::ObjectsCommand),
     /// Ask etcd: its members, a snapshot of its data
     #[command(subcommand)]
     Etcd(command::etcd::EtcdCommand),

@@ -19,7 +19,10 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("providers", &[]),
     ("secrets", &["model"]),
     ("rollout", &["control-plane", "model", "nix", "remote"]),
-    ("cli", &["codegen", "control-plane", "model", "nix", "pki", "providers", "remote", "rollout", "secrets"]),
+    (
+        "cli",
+        &["codegen", "control-plane", "kubernetes", "model", "nix", "pki", "providers", "remote", "rollout", "secrets"],
+    ),
 ];
 
 /// Licences that a dependency may have, as an alternative or as one of several that all apply.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use machinist_kubernetes::desired::Desired;
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, Provider, RecordedState, Role};
 use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
@@ -26,7 +27,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     args::Global,
-    command::{certs, history},
+    command::{certs, history, objects},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     progress,
@@ -71,6 +72,10 @@ pub struct DeployArgs {
     #[arg(long, value_name = "local|target|NODE", default_value = "local", value_parser = BuildOn::parse,
           conflicts_with_all = ["store_path", "plan"])]
     build_on: BuildOn,
+
+    /// Leave the objects in Kubernetes as they are
+    #[arg(long)]
+    no_objects: bool,
 }
 
 /// How systems are brought to machines.
@@ -288,6 +293,8 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
         _ => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
     };
     certs::require(&project, &cluster, &nodes)?;
+    // Before anything is changed anywhere: a manifest that cannot be read is found now.
+    let desired = if args.no_objects { None } else { objects::desired(&project, &cluster)? };
     let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
     let voters = voters(&cluster);
     let build_on = &args.build_on;
@@ -301,8 +308,12 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     } else if state.etcd.bootstrapped {
         run.record_servers(&report)?;
     }
+    let objects_are_well = desired.is_none_or(|desired| run.bring_objects(&report, &desired));
     run.tell(&report, begun.elapsed());
-    Ok(run.exit_code(&report))
+    match (objects_are_well, exit_code(&report)) {
+        (false, 0) => Ok(ExitCode::from(Kind::Failed.code())),
+        (_, code) => Ok(ExitCode::from(code)),
+    }
 }
 
 impl RolloutArgs {
@@ -445,6 +456,21 @@ impl Run<'_> {
         let before = state.etcd.members.len();
         state.etcd.members.extend(etcd.known.iter().cloned());
         if state.etcd.members.len() > before { self.project.record(&state) } else { Ok(()) }
+    }
+
+    /// Brings the objects to a cluster that came out of the run well. Returns whether there is nothing to complain about.
+    fn bring_objects(&self, report: &Report, desired: &Desired) -> bool {
+        let went_wrong =
+            |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Failed { .. } | NodeOutcome::Reverted { .. });
+        let has_quorum = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
+        let is_founded = self.project.state().is_ok_and(|state| state.etcd.bootstrapped);
+        if report.interrupted || !has_quorum || !is_founded || report.nodes.values().any(went_wrong) {
+            if !self.ui.json {
+                self.ui.story("the objects in Kubernetes were left as they are: first the machines must be well");
+            }
+            return true;
+        }
+        objects::after_deploy(self.project, self.cluster, &self.connector, self.global, desired, self.ui)
     }
 
     /// Returns the exit code that the report deserves.

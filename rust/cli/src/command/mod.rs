@@ -12,6 +12,7 @@ pub mod init;
 pub mod install;
 pub mod kubeconfig;
 pub mod node;
+pub mod objects;
 pub mod plan;
 pub mod rollback;
 pub mod router_config;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Status(args) => status::run(args, global, ui),
         Command::Drift(args) => drift::run(args, global, ui),
         Command::Node(command) => node::run(command, global, ui),
+        Command::Objects(command) => objects::run(command, global, ui),
         Command::Etcd(command) => etcd::run(command, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
     }
