@@ -67,7 +67,7 @@ pub enum Marked {
 
 /// An object that did not get there.
 #[derive(Debug, Error)]
-#[error("{origin}: {id} was not applied")]
+#[error("{origin}: {id} cannot be applied")]
 pub struct Problem {
     /// The object.
     pub id: Id,
@@ -192,7 +192,8 @@ pub async fn apply(server: &Server, desired: &Desired, options: &Options) -> Res
     let mut run = Run { server, desired, kinds, stored };
     let wanted: Vec<Entry> = desired.objects.iter().map(|object| run.entry(object)).collect();
     let mut inventory = run.stored.inventory.clone();
-    inventory.digest = None;
+    // As long as not all of it is there; what was there before may be half gone then.
+    inventory.digest = inventory.digest.filter(|found| *found == digest);
     inventory.entries.extend(wanted.iter().cloned());
     run.record(inventory).await?;
     let mut outcome = Outcome::default();
@@ -204,9 +205,7 @@ pub async fn apply(server: &Server, desired: &Desired, options: &Options) -> Res
         let left_over = run.prune(&wanted, options.prune_data, &mut outcome).await;
         inventory.entries = wanted.into_iter().chain(left_over).collect();
     }
-    if outcome.problems.is_empty() {
-        inventory.digest = Some(digest);
-    }
+    inventory.digest = outcome.problems.is_empty().then_some(digest);
     run.record(inventory).await?;
     Ok(outcome)
 }

@@ -144,7 +144,12 @@ impl Server {
         name: &str,
     ) -> Result<Option<DynamicObject>, ServerError> {
         let api = self.api(kind, namespace);
-        Ok(retry::until(self.deadline, || api.get_opt(name)).await?)
+        match retry::until(self.deadline, || api.get(name)).await {
+            Ok(found) => Ok(Some(found)),
+            // Also where the kind itself comes only later.
+            Err(Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Brings the fields of `value` to an object, or makes it. Unknown fields are refused.

@@ -84,10 +84,10 @@ fn write_block(out: &mut String, text: &str, depth: usize) {
 
 /// A text without quotes where nobody could take it for something else.
 fn scalar(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
     let begins = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
     let means_itself = matches!(crate::manifest::plain(text), Ok(Value::String(_)));
-    if begins && text.bytes().all(is_plain) && means_itself { text.to_owned() } else { Value::from(text).to_string() }
+    if begins && !text.ends_with(':') && text.bytes().all(is_plain) && means_itself { text.to_owned() } else { Value::from(text).to_string() }
 }
 
 fn indent(out: &mut String, depth: usize) {

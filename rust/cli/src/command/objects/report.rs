@@ -123,10 +123,13 @@ fn summary(outcome: &Outcome) -> String {
         1 => parts.push("1 node marked".to_owned()),
         count => parts.push(format!("{count} nodes marked")),
     }
-    if parts.is_empty() && outcome.problems.is_empty() {
+    if parts.is_empty() {
         return "nothing changed".to_owned();
     }
-    parts.push(format!("{} unchanged", outcome.count(Change::Unchanged)));
+    match outcome.count(Change::Unchanged) {
+        0 => {}
+        count => parts.push(format!("{count} unchanged")),
+    }
     parts.join(", ")
 }
 
@@ -137,7 +140,7 @@ fn absent(outcome: &Outcome, ui: Ui) {
     if !names.is_empty() {
         let names = names.join(", ");
         ui.story(&format!(
-            "objects: not in the cluster yet: {names}; the next deploy gives them their labels and taints"
+            "objects: not in the cluster yet: {names}; the next deploy, or `machinist objects apply`, gives them their labels and taints"
         ));
     }
 }
