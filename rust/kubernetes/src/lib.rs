@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod connect;
 pub mod desired;
 pub mod diff;
+pub mod drain;
 pub mod inventory;
 pub mod kinds;
 pub mod manifest;

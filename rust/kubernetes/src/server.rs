@@ -76,6 +76,18 @@ impl Server {
         Self { client, deadline }
     }
 
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Asks, and again while the failure is one that passes.
+    pub(crate) async fn patiently<T, F: std::future::Future<Output = Result<T, Error>>>(
+        &self,
+        ask: impl FnMut() -> F,
+    ) -> Result<T, ServerError> {
+        Ok(retry::until(self.deadline, ask).await?)
+    }
+
     /// Asks whether it is ready to serve.
     ///
     /// # Errors

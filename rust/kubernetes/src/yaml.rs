@@ -87,7 +87,11 @@ fn scalar(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
     let begins = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
     let means_itself = matches!(crate::manifest::plain(text), Ok(Value::String(_)));
-    if begins && !text.ends_with(':') && text.bytes().all(is_plain) && means_itself { text.to_owned() } else { Value::from(text).to_string() }
+    if begins && !text.ends_with(':') && text.bytes().all(is_plain) && means_itself {
+        text.to_owned()
+    } else {
+        Value::from(text).to_string()
+    }
 }
 
 fn indent(out: &mut String, depth: usize) {
