@@ -26,11 +26,23 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// How often a disruption budget or a pod that ends is asked about.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// What becomes of pods that nobody makes anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unmanaged {
+    /// Nothing is done while there is one.
+    #[default]
+    Refuse,
+    /// They are evicted, and gone.
+    Evict,
+    /// They stay.
+    Leave,
+}
+
 /// What may be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// Pods that nobody makes anew.
-    pub unmanaged: bool,
+    pub unmanaged: Unmanaged,
     /// What is in `emptyDir` volumes.
     pub local_data: bool,
 }
@@ -106,8 +118,12 @@ pub fn plan(pods: &[Pod], allowed: Allowed) -> Plan {
         }
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
-        if owner.is_none() && !allowed.unmanaged && !has_ended {
-            plan.objections.push(format!("{name} would be gone: nobody makes it anew"));
+        match allowed.unmanaged {
+            Unmanaged::Leave if owner.is_none() => continue,
+            Unmanaged::Refuse if owner.is_none() && !has_ended => {
+                plan.objections.push(format!("{name} would be gone: nobody makes it anew"));
+            }
+            _ => {}
         }
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         if volumes.into_iter().any(|volume| volume.empty_dir.is_some()) && !allowed.local_data && !has_ended {
@@ -306,8 +322,6 @@ mod tests {
         });
         for (key, part) in more.as_object().unwrap() {
             for (inner, content) in part.as_object().unwrap() {
-                *value.pointer_mut(&format!("/{key}")).unwrap().get_mut(inner).unwrap_or(&mut Value::Null) =
-                    content.clone();
                 value[key][inner] = content.clone();
             }
         }
@@ -342,7 +356,9 @@ mod tests {
         let objections =
             ["shop/bare would be gone: nobody makes it anew", "shop/cache would lose what is in its emptyDir"];
         check(&pods, Allowed::default(), &["shop/bare", "shop/cache"], &objections);
-        check(&pods, Allowed { unmanaged: true, local_data: true }, &["shop/bare", "shop/cache"], &[]);
+        let all = |unmanaged| Allowed { unmanaged, local_data: true };
+        check(&pods, all(Unmanaged::Evict), &["shop/bare", "shop/cache"], &[]);
+        check(&pods, all(Unmanaged::Leave), &["shop/cache"], &[]);
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Deploy {
     pub bounds: Bounds,
     /// Reaches nodes.
     pub connector: Connector,
+    /// What runs on nodes, and must leave one before it is rebooted.
+    pub workload: Option<Arc<dyn Workload>>,
     /// Gives private keys.
     pub keys: KeySource,
     /// The local store.
@@ -95,6 +97,21 @@ pub struct Deploy {
     pub from_host: bool,
     /// The plan that this is to be, to the letter.
     pub planned: Option<PlanFile>,
+}
+
+/// What an orchestrator runs on nodes. The errors are sentences.
+pub trait Workload: Send + Sync {
+    /// Takes it away from a node that is to be rebooted. A node that is none of the orchestrator's is left alone.
+    ///
+    /// # Errors
+    /// Something stays, or cannot be asked.
+    fn leave(&self, node: &NodeName, tell: &(dyn Fn(&str) + Send + Sync)) -> Result<(), String>;
+
+    /// Waits until the node works again, and lets it come back, unless a person had sent it away before.
+    ///
+    /// # Errors
+    /// The node does not work, or cannot be asked.
+    fn come_back(&self, node: &NodeName) -> Result<(), String>;
 }
 
 /// What decides how a node is treated.

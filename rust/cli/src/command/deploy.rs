@@ -27,7 +27,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     args::Global,
-    command::{certs, history, objects},
+    command::{certs, history, node::drain::Pods, objects},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     progress,
@@ -385,6 +385,8 @@ impl Run<'_> {
                 reboot: Duration::from_secs(self.args.reboot_timeout),
             },
             connector: Arc::clone(&self.connector),
+            workload: Pods::of(self.project, self.cluster, &self.connector, self.global)
+                .map(|pods| Arc::new(pods) as _),
             keys: certs::key_source(self.project, self.cluster, self.global),
             nix: self.project.nix.clone(),
             events: progress::events(self.ui, &self.nodes),

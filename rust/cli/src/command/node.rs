@@ -1,5 +1,7 @@
-//! `machinist node`: who votes in etcd. Each command can be run again after it was cut off: it asks what is true and goes
+//! `machinist node`: who votes in etcd, and which node takes pods. Each command can be run again after it was cut off: it asks what is true and goes
 //! on from there.
+
+pub mod drain;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +33,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Changes who votes in etcd.
+/// Changes who votes in etcd, and which nodes take pods.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// Let a node that machines.nix gives the role `etcd` join the running cluster, as a learner first
@@ -40,6 +42,10 @@ pub enum NodeCommand {
     Remove(NodeArgs),
     /// Take a member out and let it join anew with empty data, as after its disk was wiped
     Replace(NodeArgs),
+    /// Let no new pod of Kubernetes onto a node and evict those that are there
+    Drain(drain::DrainArgs),
+    /// Let pods onto a node again
+    Uncordon(drain::UncordonArgs),
 }
 
 /// Which node, and how systems are brought to machines.
@@ -64,7 +70,11 @@ fn name(text: &str) -> Result<NodeName, String> {
 
 /// Runs the command.
 pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
-    let (NodeCommand::Join(args) | NodeCommand::Remove(args) | NodeCommand::Replace(args)) = command;
+    let args = match command {
+        NodeCommand::Join(args) | NodeCommand::Remove(args) | NodeCommand::Replace(args) => args,
+        NodeCommand::Drain(args) => return drain::drain(args, global, ui),
+        NodeCommand::Uncordon(args) => return drain::uncordon(args, global, ui),
+    };
     let NodeArgs { node, no_snapshot, rollout } = args;
     let no_snapshot = *no_snapshot;
     let begun = Instant::now();
@@ -96,9 +106,9 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         ui,
     };
     match command {
-        NodeCommand::Join(_) => change.join(),
         NodeCommand::Remove(_) => change.remove(),
         NodeCommand::Replace(_) => change.replace(),
+        _ => change.join(),
     }
 }
 

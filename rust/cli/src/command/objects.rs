@@ -17,7 +17,7 @@ use machinist_kubernetes::{
 use machinist_model::{Cluster, Orchestrator};
 use machinist_rollout::step::Connector;
 
-use self::server::Reach;
+pub use self::server::Reach;
 use crate::{
     args::Global,
     connect,
@@ -70,7 +70,7 @@ pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let connector = connect::connector(&project, &cluster, global, None)?;
-    let reach = Reach { project: &project, cluster: &cluster, connector: &connector, global };
+    let reach = Reach { certs: project.certs(), cluster: &cluster, connector: &connector, global };
     match command {
         ObjectsCommand::Show => Ok(ExitCode::SUCCESS),
         ObjectsCommand::Diff => compare(&reach, &desired, ui),
@@ -115,7 +115,7 @@ pub fn after_deploy(
 ) -> bool {
     let begun = Instant::now();
     let options = Options { wait_for_nodes: REGISTRATION, ..Options::default() };
-    match bring(&Reach { project, cluster, connector, global }, desired, options) {
+    match bring(&Reach { certs: project.certs(), cluster, connector, global }, desired, options) {
         Ok(outcome) => {
             report::after_deploy(&outcome, begun.elapsed(), ui);
             problems(&outcome, desired, ui) == ExitCode::SUCCESS

@@ -124,6 +124,7 @@ fn deploy(
         members: BTreeMap::new(),
         bootstrapped: false,
         founder: None,
+        workload: None,
         bounds: Bounds {
             activation: Duration::from_secs(60),
             confirmation: Duration::from_secs(60),

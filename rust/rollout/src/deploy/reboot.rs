@@ -136,6 +136,12 @@ impl Deploy {
         let before = self.ready_to_reboot(host, hosts).map_err(not_begun)?;
         let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()));
         let token = token.map_err(not_begun)?;
+        // A reboot that was begun before the run was cut off came after that.
+        if let Some(workload) = self.workload.as_ref().filter(|_| !self.rebooting.contains_key(node)) {
+            self.events.step(node, "draining it");
+            let left = workload.leave(node, &|text| self.events.step(node, text));
+            left.map_err(|why| not_begun(StepError::NotRebooted { why: format!("not drained: {why}") }))?;
+        }
         let entry = Entry::rebooting(node, &before.facts.boot);
         self.journal.append(&entry).map_err(StepError::Journal).map_err(not_begun)?;
         let why = if host.due.is_empty() { "it was asked for".to_owned() } else { host.due.join(", ") };
@@ -156,6 +162,10 @@ impl Deploy {
             // Not cut short by a person who stops the run: how the node is has to be known at its end.
             gate::await_etcd(&*remote, &self.members, node, false, &Interrupt::default())
                 .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
+        }
+        if let Some(workload) = &self.workload {
+            self.events.step(node, "waiting for it to take pods again");
+            workload.come_back(node).map_err(|why| StepError::NotWell { why, verdict: Verdict::Confirmed })?;
         }
         let due = self.due(&*remote, &facts, &host.target);
         Ok(Back { host: Host { target: host.target.clone(), remote, facts, due }, took: begun.elapsed() })

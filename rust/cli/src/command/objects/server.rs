@@ -1,7 +1,7 @@
 //! The way to an API server: over the SSH connection to a control plane, to the server beside it. So no virtual address has to
 //! be there, no port has to be open to this computer, and a machine of the sandbox is reached as any other.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 
 use machinist_kubernetes::{
     connect::{Access, Dial, client},
@@ -19,7 +19,6 @@ use crate::{
     args::Global,
     command::certs,
     failure::{Failure, Kind},
-    project::Project,
 };
 
 /// Who writes, in the API server's audit log.
@@ -35,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is needed to reach the cluster.
 pub struct Reach<'a> {
-    /// The directory.
-    pub project: &'a Project,
+    /// Where the certificates are.
+    pub certs: PathBuf,
     /// The cluster.
     pub cluster: &'a Cluster,
     /// Connects to nodes.
@@ -65,8 +64,8 @@ impl Reach<'_> {
         let identities = certs::identities(self.global)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()).hint(hint))?;
         let user = User { name: USER.to_owned(), group: Some(MASTERS.to_owned()), life: LIFE };
-        let (certs, operators) = (self.project.certs(), &self.cluster.operators);
-        let made = user::credentials(&certs, &user, OffsetDateTime::now_utc(), &identities, operators)
+        let operators = &self.cluster.operators;
+        let made = user::credentials(&self.certs, &user, OffsetDateTime::now_utc(), &identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()).hint(hint))?;
         Ok(Access { authority: made.authority, certificate: made.certificate, key: made.key })
     }
