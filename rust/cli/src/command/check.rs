@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use crate::{args::Global, failure::Outcome, project::Project, ui::Ui};
+use crate::{args::Global, command::objects, failure::Outcome, project::Project, ui::Ui};
 
 /// Runs the command.
 pub fn run(global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let loaded = project.load()?;
     let cluster = &loaded.cluster;
+    // A manifest that cannot be read would stop a deploy.
+    objects::desired(&project, cluster)?;
     // Expired and foreign certificates are better found here than in the middle of a deploy.
     let trouble = project.certificate_trouble(cluster)?;
     for line in &trouble {

@@ -12,7 +12,7 @@ pub struct KubernetesShape {
     /// The cluster's DNS, for the orchestrator `"kubernetes"`; k3s brings its own.
     pub coredns: CoreDnsShape,
     /// Certificates for applications by ACME: the ClusterIssuers `letsencrypt-staging` and `letsencrypt-production`. Their
-    /// kind is cert-manager's, whose own manifest belongs into `manifests/`.
+    /// kind is cert-manager's: k3s installs it, elsewhere its own manifest belongs into `manifests/`.
     #[schemars(extend("x-default" = "null"))]
     pub acme: Option<AcmeShape>,
 }
