@@ -88,6 +88,9 @@ pub enum Command {
     Status(command::status::StatusArgs),
     /// Say what differs from what a deploy left on the machines and from what the directory says
     Drift(command::drift::DriftArgs),
+    /// Find what is wrong with manifests before a cluster does
+    #[command(subcommand)]
+    Lint(command::lint::LintCommand),
     /// Change who votes in etcd: join, remove, replace
     #[command(subcommand)]
     Node(command::node::NodeCommand),

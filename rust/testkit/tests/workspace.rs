@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("ledger", &[]),
     ("model", &[]),
     ("nix", &[]),
@@ -15,13 +15,26 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("codegen", &["model"]),
     ("control-plane", &["model"]),
     ("kubernetes", &["model"]),
+    ("lint", &["kubernetes", "model"]),
     ("pki", &["model", "secrets"]),
     ("providers", &[]),
     ("secrets", &["model"]),
     ("rollout", &["control-plane", "model", "nix", "remote"]),
     (
         "cli",
-        &["codegen", "control-plane", "kubernetes", "model", "nix", "pki", "providers", "remote", "rollout", "secrets"],
+        &[
+            "codegen",
+            "control-plane",
+            "kubernetes",
+            "lint",
+            "model",
+            "nix",
+            "pki",
+            "providers",
+            "remote",
+            "rollout",
+            "secrets",
+        ],
     ),
 ];
 

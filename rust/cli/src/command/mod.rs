@@ -11,6 +11,7 @@ pub mod history;
 pub mod init;
 pub mod install;
 pub mod kubeconfig;
+pub mod lint;
 pub mod node;
 pub mod objects;
 pub mod plan;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Drift(args) => drift::run(args, global, ui),
+        Command::Lint(command) => lint::run(command, global, ui),
         Command::Node(command) => node::run(command, global, ui),
         Command::Objects(command) => objects::run(command, global, ui),
         Command::Etcd(command) => etcd::run(command, global, ui),

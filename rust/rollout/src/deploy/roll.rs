@@ -266,7 +266,8 @@ impl Deploy {
         activation.verdict(state, &*remote).map_err(|error| error.with_log(log))
     }
 
-    /// Asks etcd through any connected member, `away` only if there is no other.
+    /// Asks etcd through any connected member, `away` only if there is no other. A server of k3s that has no data cannot ask: then
+    /// the others are, that are no targets.
     pub(super) fn health(&self, hosts: &Hosts, away: Option<&NodeName>) -> Result<Health, StepError> {
         let mut askable: Vec<&Arc<Host>> = self.members.keys().filter_map(|member| hosts.get(member)).collect();
         askable.sort_by_key(|host| Some(&host.target.node) == away);
@@ -278,7 +279,9 @@ impl Deploy {
                 Err(error) => last = error,
             }
         }
-        Err(last)
+        let others = self.members.keys().filter(|member| self.founder.is_some() && !hosts.contains_key(*member));
+        let asked = others.filter_map(|member| gate::etcd(&*self.connector.connect(member).ok()?, &self.members).ok());
+        asked.map(Health::without_absent).next().ok_or(last)
     }
 }
 

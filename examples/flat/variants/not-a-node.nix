@@ -1,0 +1,30 @@
+# casper without `node = true` is a router, which has no roles: its etcd and kubernetes have no effect (M045), and two members are left (M014).
+pkgs: {
+  balthazar = {
+    ip = "10.13.13.2";
+    localIp = "192.168.1.12";
+    etcd.enable = true;
+    kubernetes.enable = true;
+    node = true;
+  };
+  melchior = {
+    ip = "10.13.13.3";
+    localIp = "192.168.1.13";
+    etcd.enable = true;
+    kubernetes.enable = true;
+    node = true;
+  };
+  casper = {
+    ip = "10.13.13.4";
+    localIp = "192.168.1.14";
+    etcd.enable = true;
+    kubernetes.enable = true;
+  };
+  router.ip = "10.13.13.1";
+  kubeMaster = {
+    ip = "10.13.13.10";
+    port = 6443;
+    name = "kubernetes";
+    gateway = "10.13.13.1";
+  };
+}

@@ -1,0 +1,23 @@
+{
+  description = "k3s on three servers with its embedded etcd, and an agent, behind an address that is found by ARP";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    disko = {
+      url = "github:nix-community/disko";
+      inputs.nixpkgs.follows = "nixpkgs";
+    };
+    sops-nix = {
+      url = "github:Mic92/sops-nix";
+      inputs.nixpkgs.follows = "nixpkgs";
+    };
+  };
+
+  # nixosConfigurations: one system for each file in generated/. lib.machines: machines.nix as a value.
+  outputs =
+    inputs:
+    import ../../nix/cluster.nix {
+      inherit inputs;
+      root = ./.;
+    };
+}

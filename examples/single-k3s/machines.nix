@@ -1,0 +1,31 @@
+# One machine with a public address: k3s, Traefik, cert-manager, and an application of `manifests/`.
+{
+  cluster = {
+    name = "single-k3s";
+    domain = "single-k3s.internal";
+    release = "26.05";
+    orchestrator = "k3s";
+    operators = import ./operators.nix;
+  };
+
+  # The machine's own network, as its provider gives it: here 203.0.113.10/24.
+  network = {
+    nodes = "203.0.113.0/24";
+    pods = "10.42.0.0/16";
+    services = "10.96.0.0/16";
+  };
+
+  # letsencrypt-staging and letsencrypt-production, beside each other.
+  kubernetes.acme.email = "ops@magi.dev";
+
+  machines.web = {
+    ip = "203.0.113.10";
+    roles = [
+      "control-plane"
+      "ingress"
+      "worker"
+    ];
+    provider = "digitalocean";
+    disk = "/dev/vda";
+  };
+}

@@ -1,0 +1,163 @@
+//! `machinist lint`: what is wrong with files that are not machines.nix.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use machinist_kubernetes::manifest::{self, Document, ManifestError};
+use machinist_lint::{Finding, SCHEMA_MINOR, Severity, lint};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, SourceSpan};
+
+use crate::{
+    args::Global,
+    failure::{Failure, Kind, Outcome},
+    ui::Ui,
+};
+
+/// Finds what is wrong before a cluster does.
+#[derive(Debug, Subcommand)]
+pub enum LintCommand {
+    /// Check manifests of Kubernetes as one set: fields, ports, secrets, selectors, versions
+    Manifests(ManifestsArgs),
+}
+
+/// Checks manifests.
+#[derive(Debug, Args)]
+pub struct ManifestsArgs {
+    /// Files and directories, taken together [default: manifests in the cluster's directory]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// The cluster's Kubernetes, such as 1.34 [default: 1.36]
+    #[arg(long, value_name = "VERSION", value_parser = minor)]
+    kubernetes_version: Option<u16>,
+}
+
+fn minor(text: &str) -> Result<u16, String> {
+    let version = text.trim_start_matches('v');
+    let minor = version.strip_prefix("1.").and_then(|rest| rest.split('.').next()?.parse().ok());
+    minor.ok_or_else(|| format!("`{text}` is no version such as 1.36"))
+}
+
+/// Runs the command.
+pub fn run(command: &LintCommand, global: &Global, ui: Ui) -> Outcome {
+    let LintCommand::Manifests(args) = command;
+    let paths = match args.paths.as_slice() {
+        [] => vec![global.directory.join("manifests")],
+        paths => paths.to_vec(),
+    };
+    let documents = read(&paths)?;
+    let findings = lint(&documents, args.kubernetes_version.unwrap_or(SCHEMA_MINOR));
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    if ui.json {
+        ui.result_json(&serde_json::json!({ "objects": documents.len(), "findings": findings }));
+    } else {
+        findings.iter().for_each(|finding| show(finding, ui));
+        let noun = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        let warnings = findings.len() - errors;
+        ui.result(&format!(
+            "{}: {}, {}",
+            noun(documents.len(), "document"),
+            noun(errors, "error"),
+            noun(warnings, "warning")
+        ));
+    }
+    if errors > 0 { Err(Failure::said(Kind::Input)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Document>, Failure> {
+    let (mut documents, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match read_one(path) {
+            Ok(found) => documents.extend(found),
+            Err(found) => errors.extend(found),
+        }
+    }
+    let Some(first) = errors.first() else {
+        if documents.is_empty() {
+            let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            let failure = Failure::new(Kind::Input, format!("no manifest in {}", names.join(", ")));
+            return Err(failure.hint("name files or directories with .yaml, .yml or .json files"));
+        }
+        return Ok(documents);
+    };
+    let hint = first.hint();
+    let texts: Vec<String> = errors.iter().map(chain).collect();
+    Err(Failure::new(Kind::Input, texts.join("\n")).maybe_hint(hint))
+}
+
+fn chain(error: &ManifestError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
+fn read_one(path: &Path) -> Result<Vec<Document>, Vec<ManifestError>> {
+    if path.is_dir() {
+        let directory = path.to_string_lossy();
+        // Places are named as the person named the directory.
+        return manifest::read(Path::new(""), &directory);
+    }
+    let text =
+        std::fs::read_to_string(path).map_err(|source| vec![ManifestError::Read { file: path.to_owned(), source }])?;
+    manifest::parse(path, &text).map_err(|error| vec![error])
+}
+
+/// Shows a finding with its line, as findings in machines.nix are shown.
+fn show(finding: &Finding, ui: Ui) {
+    let file = finding.place.file.display().to_string();
+    let text = std::fs::read_to_string(&finding.place.file).unwrap_or_default();
+    let severity = match finding.severity {
+        Severity::Error => miette::Severity::Error,
+        Severity::Warning => miette::Severity::Warning,
+    };
+    let mut diagnostic = MietteDiagnostic::new(finding.message.clone())
+        .with_code(finding.rule)
+        .with_severity(severity)
+        .with_label(LabeledSpan::underline(line_span(&text, finding.place.line)));
+    if let Some(hint) = &finding.hint {
+        diagnostic = diagnostic.with_help(hint.clone());
+    }
+    let report = Report::new(diagnostic).with_source_code(NamedSource::new(file, text));
+    let theme = if ui.color() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
+    let mut shown = String::new();
+    // Formatting into a String cannot fail.
+    let _infallible = handler.render_report(&mut shown, report.as_ref());
+    ui.story(shown.trim_end());
+}
+
+/// The text of a line, counted from 1, without what it is indented by.
+fn line_span(text: &str, line: usize) -> SourceSpan {
+    let mut start = 0;
+    for (number, content) in (1..).zip(text.split_inclusive('\n')) {
+        if number == line {
+            let indent = content.len() - content.trim_start().len();
+            return (start + indent, content.trim().len()).into();
+        }
+        start += content.len();
+    }
+    (start, 0).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{line_span, minor};
+
+    #[test]
+    fn a_version_is_read_as_people_write_it() {
+        for (text, expected) in
+            [("1.36", Some(36)), ("v1.34.2", Some(34)), ("1.34.1+k3s1", Some(34)), ("36", None), ("2.1", None)]
+        {
+            assert_eq!(minor(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_underlined_without_its_indent_and_a_line_that_is_gone_nowhere() {
+        let text = "a:\n  ä: 1\n";
+        assert_eq!((line_span(text, 2).offset(), line_span(text, 2).len()), (5, 5));
+        assert_eq!((line_span(text, 9).offset(), line_span(text, 9).len()), (text.len(), 0));
+    }
+}

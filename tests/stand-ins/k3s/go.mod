@@ -1,0 +1,3 @@
+module machinist/stand-ins/k3s
+
+go 1.24
