@@ -13,5 +13,6 @@
     ./proxy.nix
     ./scheduler.nix
     ./unwanted.nix
+    ./version.nix
   ];
 }

@@ -91,6 +91,8 @@ let
       reversePath = config.networking.firewall.checkReversePath;
       sysctl = config.boot.kernel.sysctl;
       kernelModules = config.boot.kernelModules;
+      version = config.environment.etc."machinist/kubernetes-version".text;
+      knownVersions = config.machinist.kubernetes.versions;
       pki = lib.filter (lib.hasPrefix "machinist/pki/") (lib.attrNames config.environment.etc);
     };
   refused = module: failed (with' cp1 module);
@@ -157,6 +159,8 @@ in
       machinist.kubernetes.nodeComponents = false;
       machinist.kubernetes.kubeVip.enable = true;
     };
+    version = refused { machinist.kubernetes.versions = lib.mkForce [ "1.99" ]; };
+    anyVersion = refused { machinist.kubernetes.versions = lib.mkForce [ ]; };
     noEtcd = refused { machinist.kubernetes.etcdMembers = lib.mkForce [ ]; };
   };
   systems = [

@@ -141,6 +141,8 @@ pub enum Code {
     BadAcme = 53,
     /// Label or taint belongs to somebody else.
     ReservedLabel = 54,
+    /// Which Kubernetes the release has is not known.
+    UnknownKubernetes = 55,
     /// Member of etcd beside the servers of k3s.
     EtcdOfK3s = 60,
     /// Overlay that k3s does not have.
@@ -203,6 +205,7 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::BadDns, "CoreDNS cannot run so", include_str!("codes/M052.md")),
     error(Code::BadAcme, "ACME account or ingress class is not valid", include_str!("codes/M053.md")),
     error(Code::ReservedLabel, "label or taint belongs to somebody else", include_str!("codes/M054.md")),
+    error(Code::UnknownKubernetes, "Kubernetes of the release is not known", include_str!("codes/M055.md")),
     error(Code::EtcdOfK3s, "member of etcd beside the servers of k3s", include_str!("codes/M060.md")),
     error(Code::BackendOfK3s, "overlay that k3s does not have", include_str!("codes/M061.md")),
 ];

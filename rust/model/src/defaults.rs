@@ -19,6 +19,10 @@ pub const API_PORT: u16 = 6443;
 pub const API_NAME: &str = "kubernetes";
 /// The DNS domain of services and pods, the usual one of Kubernetes.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The minor versions of Kubernetes that a NixOS release may run. The kubelet of 25.11 is started with
+/// `--pod-infra-container-image`, which Kubernetes 1.35 no longer has (kubernetes PR 133779).
+pub const KUBERNETES_OF_RELEASES: [(&str, &[&str]); 2] =
+    [("25.11", &["1.33", "1.34"]), ("26.05", &["1.34", "1.35", "1.36"])];
 /// The image of CoreDNS: the version that Kubernetes 1.36 is tested with (kubeadm's constants).
 pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.14.2";
 /// How many of CoreDNS run.
@@ -34,6 +38,12 @@ pub const SSH_USER: &str = "root";
 pub const GATE_STATUS: u16 = 200;
 /// How many seconds a gate may take to open.
 pub const GATE_TIMEOUT: u16 = 30;
+
+/// Returns the minor versions of Kubernetes that the NixOS release may run, such as `1.36`. None if that is not known.
+#[must_use]
+pub fn kubernetes_of(release: &str) -> Option<&'static [&'static str]> {
+    KUBERNETES_OF_RELEASES.iter().find(|(known, _)| *known == release).map(|(_, versions)| *versions)
+}
 
 /// Returns the domain of the nodes.
 #[must_use]

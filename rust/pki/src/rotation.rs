@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::{
-    AuthoritySpec, Certificate, Files, Holder, KeyId, KeyPairSpec, Table, Tree,
+    AuthoritySpec, Certificate, Files, Holder, KeyId, KeyPairSpec, KeyUse, Table, Tree,
     plan::{Notice, Problem, day},
 };
 
@@ -127,7 +127,9 @@ pub enum Subject<'a> {
 impl<'a> Subject<'a> {
     /// Returns all that can be rotated in the cluster, authorities first.
     pub fn all(table: &'a Table) -> impl Iterator<Item = Self> {
-        table.authorities.iter().map(Self::Authority).chain(table.key_pairs.iter().map(Self::KeyPair))
+        // A token is known to whoever has it, and nothing can be signed by it.
+        let signing = table.key_pairs.iter().filter(|spec| spec.used_as != KeyUse::Token);
+        table.authorities.iter().map(Self::Authority).chain(signing.map(Self::KeyPair))
     }
 
     /// Returns its name in the record and in files, such as `etcd`.

@@ -7,6 +7,7 @@ mod preflight;
 mod reboot;
 mod revert;
 mod roll;
+mod skew;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -343,7 +344,8 @@ impl Deploy {
         self.refuse_what_moved(&hosts, &report.waves)?;
         self.record(&Entry::planned(&report.waves))?;
         let deltas = self.survey(&hosts, &changing, report).await?;
-        if self.preflight(&hosts, &deltas, report)
+        let skew = self.skew(&hosts, &deltas).await;
+        if self.preflight(&hosts, &deltas, skew, report)
             && let Some(keeper) = self.lock(&hosts, &deltas, report).await
         {
             let ready = self.prepare(&hosts, &deltas, report).await;

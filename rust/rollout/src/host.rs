@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     lock::Lock,
     plan::{boot::BootFiles, inspect::boot_files},
+    skew::Version,
 };
 
 pub use crate::script::GATHER;
@@ -54,6 +55,8 @@ pub struct HostFacts {
     pub uptime: u64,
     /// Who is changing the host.
     pub lock: Lock,
+    /// The version of Kubernetes that it runs.
+    pub kubernetes: Option<Version>,
     /// Programs that are needed and not there.
     pub lacks: BTreeSet<String>,
 }
@@ -116,6 +119,7 @@ impl HostFacts {
                 "uptime" => facts.uptime = value.parse().unwrap_or(0),
                 "booted" => booted.push(value),
                 "lock" => lock.extend([value, "\n"]),
+                "kubernetes" => facts.kubernetes = Version::parse(value),
                 "lacks" => drop(facts.lacks.insert(value.to_owned())),
                 _ => {}
             }

@@ -17,6 +17,7 @@ pub mod membership;
 pub mod plan;
 pub mod preflight;
 mod script;
+pub mod skew;
 pub mod step;
 pub mod upkeep;
 pub mod waves;

@@ -69,6 +69,8 @@ pub enum ProblemKind {
     Lock,
     /// The host runs or boots what no deploy brought there.
     Drift,
+    /// Versions of Kubernetes would run beside each other that must not.
+    Skew,
 }
 
 /// Returns all that is wrong with a host.

@@ -61,45 +61,55 @@ equal "a worker runs the kubelet, kube-proxy and flannel" .kubernetes.nodes.w1.u
 check "every node is without failed assertions and warnings" '[.kubernetes.nodes[] | .failed + .warnings] | flatten == []' '[.kubernetes.nodes[] | .failed + .warnings]'
 
 # Traps of NixOS' modules.
-only "roles, which would set up an etcd and certificates of NixOS' own, are refused" .kubernetes.refused.roles services.kubernetes.roles "cp1" "remove it"
-only "easyCerts, which knows one control plane only, is refused" .kubernetes.refused.easyCerts services.kubernetes.easyCerts "cp1"
-only "the addon manager, which has no kubeconfig without easyCerts, is refused" .kubernetes.refused.addonManager services.kubernetes.addonManager.enable
-only "NixOS' CoreDNS, whose objects nobody would apply, is refused" .kubernetes.refused.dns services.kubernetes.addons.dns.enable
-only "NixOS' flannel, open to everyone and without hostPort, is refused" .kubernetes.refused.ownFlannel services.kubernetes.flannel.enable
-check "the API server trusts etcd's authority for etcd, not Kubernetes' as by default" '
+only "trap 1: roles, which would set up an etcd and certificates of NixOS' own, are refused" .kubernetes.refused.roles services.kubernetes.roles "cp1" "remove it"
+only "trap 1: easyCerts, which knows one control plane only, is refused" .kubernetes.refused.easyCerts services.kubernetes.easyCerts "cp1"
+only "trap 2: the addon manager, which has no kubeconfig without easyCerts, is refused" .kubernetes.refused.addonManager services.kubernetes.addonManager.enable
+only "trap 13: NixOS' CoreDNS, whose objects nobody would apply, is refused" .kubernetes.refused.dns services.kubernetes.addons.dns.enable
+only "trap 2: NixOS' flannel, open to everyone and without hostPort, is refused" .kubernetes.refused.ownFlannel services.kubernetes.flannel.enable
+check "trap 3: the API server trusts etcd's authority for etcd, not Kubernetes' as by default" '
   .kubernetes.nodes.cp1.flags["kube-apiserver"] | map(select(test("^--etcd-cafile=.*-etcd-ca.pem$"))) | length == 1'
-check "a stacked member is the cluster's, not the single one that the API server's module presets" '
+check "trap 4: a stacked member is the cluster's, not the single one that the API server's module presets" '
   .kubernetes.nodes.cp1.etcd
   | .name == "cp1" and (.initialCluster | contains(["cp1=https://10.13.13.2:2380"])) and .listenClientUrls[0] == "https://10.13.13.2:2379"' .kubernetes.nodes.cp1.etcd
-only "an API server that advertises the virtual address would be one endpoint for all: refused" .kubernetes.refused.advertised advertiseAddress 10.13.13.2
-check "nodes find the API at the virtual address with its port, which the default leaves out" '
+only "trap 5: an API server that advertises the virtual address would be one endpoint for all: refused" .kubernetes.refused.advertised advertiseAddress 10.13.13.2
+check "trap 5: nodes find the API at the virtual address with its port, which the default leaves out" '
   .kubernetes.nodes.w1.apiserverAddress == "https://10.13.100.1:6443"'
-check "the service range is set on workers too, and the pods' name server is in it" '
+check "trap 6: the service range is set on workers too, and the pods' name server is in it" '
   .kubernetes.nodes.w1 | .serviceRange == "10.96.0.0/16" and .kubelet.clusterDns == ["10.96.0.10"]' .kubernetes.nodes.w1.kubelet
-only "another service range than the certificates' is refused" .kubernetes.refused.range serviceClusterIpRange network.services
-check "NixOS' ranges, which collide with common networks, are nowhere" '
+only "trap 6: another service range than the certificates' is refused" .kubernetes.refused.range serviceClusterIpRange network.services
+check "trap 7: NixOS' ranges, which collide with common networks, are nowhere" '
   [.kubernetes.nodes[].flags[][] | select(test("10[.][01][.]0[.]0/"))] == []'
-check "kubelet, kube-proxy and flannel go by the node's name whatever the domain, as its certificate does" '
+check "trap 8: kubelet, kube-proxy and flannel go by the node's name whatever the domain, as its certificate does" '
   [.kubernetes.nodes.cp1.names, .kubernetes.variants.domain.names] | flatten | unique == ["cp1"]' .kubernetes.variants.domain.names
-only "another name for one of them is refused" .kubernetes.refused.hostname hostname "cp1"
-check "containerd restarts when the CNI configuration changes: it does not notice the link" '
+only "trap 8: another name for one of them is refused" .kubernetes.refused.hostname hostname "cp1"
+check "trap 10: containerd restarts when the CNI configuration changes: it does not notice the link" '
   .kubernetes.nodes.w1 | .containerdTriggers == [.cniDir] and (.cniDir | startswith("/nix/store/"))' .kubernetes.nodes.w1.containerdTriggers
+check "trap 9: the kubelet's directory is the one that docs/kubernetes.md tells storage drivers" '
+  [.kubernetes.nodes[].flags.kubelet | contains(["--root-dir=/var/lib/kubernetes"])] | all' .kubernetes.nodes.w1.flags.kubelet
+check "trap 11: no password is in a static pod, whose text everyone can read" '
+  [.kubernetes.nodes[], .kubernetes.variants.arp | .kubelet.manifests[].spec.containers[].env[]
+    | select((.name | test("pass|secret|token"; "i")) or (.name == "bgp_peers" and (.value | split(":")[2] != "")))] == []' .kubernetes.nodes.cp1.kubelet.manifests
+check "trap 16: no API group that is gone is switched on, as by default" '
+  [.kubernetes.nodes[].flags[][] | select(test("runtime-config"))] == []'
+check "trap 15: the aggregation layer has its flags, for which NixOS has no options" '
+  [.kubernetes.nodes.cp1.flags["kube-apiserver"][] | select(test("^--(requestheader-|proxy-client-)"))] | length == 7' \
+  '.kubernetes.nodes.cp1.flags["kube-apiserver"]'
 check "hostPort works: the CNI configuration has portmap" '[.kubernetes.nodes.w1.cni.plugins[].type] == ["flannel", "portmap"]'
-check "no flag is one that Kubernetes no longer has" '
+check "trap 12: no flag is one that Kubernetes no longer has" '
   [.kubernetes.nodes[].flags[][] | select(test("^--(pod-infra-container-image|insecure-|container-runtime=|network-plugin|runtime-config|enable-swagger|cloud-provider)"))] == []'
-check "a control plane that is no worker is tainted as such, and not unschedulable for CoreDNS too" '
+check "trap 14: a control plane that is no worker is tainted as such, and not unschedulable for CoreDNS too" '
   .kubernetes.nodes.cp1.kubelet
   | .taints == {"node-role.kubernetes.io/control-plane:NoSchedule": {key: "node-role.kubernetes.io/control-plane", value: "", effect: "NoSchedule"}}
     and .unschedulable == false' .kubernetes.nodes.cp1.kubelet.taints
 equal "taints of machines.nix reach the kubelet, with and without a value" '.kubernetes.nodes.w1.kubelet.taints | map("\(.key)=\(.value):\(.effect)")' \
   '["dedicated=edge:NoExecute", "gpu=:NoSchedule"]'
-check "no node labels itself node-role, which NodeRestriction forbids" '[.kubernetes.nodes[].flags[][] | select(test("node-labels"))] == []'
-check "no authority's key is on a control plane for signing requests" '
+check "trap 14: no node labels itself node-role, which NodeRestriction forbids" '[.kubernetes.nodes[].flags[][] | select(test("node-labels"))] == []'
+check "trap 15: no authority's key is on a control plane for signing requests" '
   [.kubernetes.nodes[] | .flags[][], .credentials[][], .rootKeys[] | select(test("cluster-signing|-ca[.-].*key|^ca"))] == []'
-check "flannel keeps its leases in Kubernetes: no etcd certificate is on workers, nothing waits for etcd" '
+check "trap 18: flannel keeps its leases in Kubernetes: no etcd certificate is on workers, nothing waits for etcd" '
   .kubernetes.nodes.w1 | .flannelPreStart == "" and ([.flannel | keys[] | select(test("ETCD"))] == [])
     and ([.pki[] | select(test("etcd"))] == []) and .etcdEnabled == false' .kubernetes.nodes.w1.flannel
-only "swap, with which no kubelet starts, is refused" .kubernetes.refused.swap swapDevices failSwapOn
+only "trap 20: swap, with which no kubelet starts, is refused" .kubernetes.refused.swap swapDevices failSwapOn
 equal "unless the kubelet is told to live with it" .kubernetes.refused.swapAllowed '[]'
 only "an overlay that flannel does not have is refused" .kubernetes.refused.tinc tinc wireguard
 only "a control plane that knows no etcd is refused" .kubernetes.refused.noEtcd etcdMembers
@@ -151,7 +161,7 @@ equal "a worker has the certificates of a worker" .kubernetes.nodes.w1.pki '[
     "machinist/pki/kubelet.pem",
     "machinist/pki/kubernetes-ca.pem"
   ]'
-check "the kubelet serves with its own certificate: otherwise there would be no logs and no exec" '
+check "trap 22: the kubelet serves with its own certificate: otherwise there would be no logs and no exec" '
   .kubernetes.nodes.w1.kubelet | (.tlsCertFile | test("-kubelet.pem$")) and (.tlsKeyFile | test("^/var/lib/machinist/keys/kubelet-[0-9a-f]{16}.key$"))'
 
 # Network.
@@ -205,3 +215,10 @@ check "no variable that kube-vip no longer has is set" "[$vip.spec.containers[0]
 check "workers have no kube-vip" '.kubernetes.nodes.w1.kubelet.manifests == {}'
 check "without a virtual address there is none" '.kubernetes.variants.alone.kubelet.manifests == {}'
 only "kube-vip without a kubelet is refused" .kubernetes.refused.vipWithoutKubelet kubeVip.enable nodeComponents
+
+# Versions.
+check "every node says which Kubernetes it has, for the skew policy" '
+  [.kubernetes.nodes[].version | test("^1[.][0-9]+[.][0-9]+\n$")] | length == 2 and all' .kubernetes.nodes.cp1.version
+equal "the release knows which it can start" .kubernetes.nodes.cp1.knownVersions '["1.34", "1.35", "1.36"]'
+only "trap 12: a version that the release cannot start is refused" .kubernetes.refused.version services.kubernetes.package "1.99" 26.05
+equal "unless nothing is known" .kubernetes.refused.anyVersion '[]'

@@ -17,6 +17,9 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
         ("pods", texts(&network.pods)),
         ("services", texts(&network.services)),
     ]);
+    if let Some(versions) = defaults::kubernetes_of(&cluster.release) {
+        facts.insert("versions".to_owned(), versions.iter().map(ToString::to_string).collect());
+    }
     if let Some(dns) = network.dns {
         facts.insert("dns".to_owned(), dns.to_string().into());
     }
@@ -99,37 +102,42 @@ mod tests {
             &fixtures::ha_kubernetes(),
             "cp1",
             expect![[r#"
-            {
-              clusterDomain = "cluster.local";
-              controlPlane = true;
-              controlPlanes = {
-                cp1 = "10.13.13.2";
-                cp2 = "10.13.13.3";
-                cp3 = "10.13.13.4";
-              };
-              dns = "10.96.0.10";
-              enable = true;
-              endpoint = {
-                address = "10.13.100.1";
-                name = "kubernetes";
-                port = 6443;
-                vip = {
-                  mode = "bgp";
-                  nodeAs = 64512;
-                  router = "10.13.13.1";
-                  routerAs = 64513;
-                };
-              };
-              etcdMembers = [
-                "10.13.13.2"
-                "10.13.13.3"
-                "10.13.13.4"
-              ];
-              overlay = "vxlan";
-              pods = [ "10.42.0.0/16" ];
-              services = [ "10.96.0.0/16" ];
-            }
-        "#]],
+                {
+                  clusterDomain = "cluster.local";
+                  controlPlane = true;
+                  controlPlanes = {
+                    cp1 = "10.13.13.2";
+                    cp2 = "10.13.13.3";
+                    cp3 = "10.13.13.4";
+                  };
+                  dns = "10.96.0.10";
+                  enable = true;
+                  endpoint = {
+                    address = "10.13.100.1";
+                    name = "kubernetes";
+                    port = 6443;
+                    vip = {
+                      mode = "bgp";
+                      nodeAs = 64512;
+                      router = "10.13.13.1";
+                      routerAs = 64513;
+                    };
+                  };
+                  etcdMembers = [
+                    "10.13.13.2"
+                    "10.13.13.3"
+                    "10.13.13.4"
+                  ];
+                  overlay = "vxlan";
+                  pods = [ "10.42.0.0/16" ];
+                  services = [ "10.96.0.0/16" ];
+                  versions = [
+                    "1.34"
+                    "1.35"
+                    "1.36"
+                  ];
+                }
+            "#]],
         );
     }
 
@@ -139,26 +147,31 @@ mod tests {
             &fixtures::ha_kubernetes(),
             "w1",
             expect![[r#"
-            {
-              clusterDomain = "cluster.local";
-              controlPlane = false;
-              controlPlanes = {
-                cp1 = "10.13.13.2";
-                cp2 = "10.13.13.3";
-                cp3 = "10.13.13.4";
-              };
-              dns = "10.96.0.10";
-              enable = true;
-              endpoint = {
-                address = "10.13.100.1";
-                name = "kubernetes";
-                port = 6443;
-              };
-              overlay = "vxlan";
-              pods = [ "10.42.0.0/16" ];
-              services = [ "10.96.0.0/16" ];
-            }
-        "#]],
+                {
+                  clusterDomain = "cluster.local";
+                  controlPlane = false;
+                  controlPlanes = {
+                    cp1 = "10.13.13.2";
+                    cp2 = "10.13.13.3";
+                    cp3 = "10.13.13.4";
+                  };
+                  dns = "10.96.0.10";
+                  enable = true;
+                  endpoint = {
+                    address = "10.13.100.1";
+                    name = "kubernetes";
+                    port = 6443;
+                  };
+                  overlay = "vxlan";
+                  pods = [ "10.42.0.0/16" ];
+                  services = [ "10.96.0.0/16" ];
+                  versions = [
+                    "1.34"
+                    "1.35"
+                    "1.36"
+                  ];
+                }
+            "#]],
         );
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Context, names::is_domain};
 use crate::{
+    Orchestrator,
     codes::Code,
     defaults,
     path::AttrPath,
@@ -20,6 +21,7 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
         let finding = Finding::new(Code::BadRelease, AttrPath::of("cluster.release"), message, why);
         report.push(finding.help(format!("write YY.MM with the month 05 or 11, such as \"{}\"", defaults::RELEASE)));
     }
+    kubernetes(context, report);
     if let Some(domain) = cluster.domain.as_deref().filter(|domain| domain.len() > LONGEST_DOMAIN || !is_domain(domain))
     {
         let message = format!("\"{domain}\" is no DNS domain");
@@ -39,6 +41,20 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
         let finding = Finding::new(Code::NoMachines, machines, "there is nothing to deploy", why);
         report.push(finding.help("write machines.cp1 = { ip = \"...\"; roles = [ \"etcd\" ]; }"));
     }
+}
+
+/// Which Kubernetes the release has must be known.
+fn kubernetes(context: &Context<'_>, report: &mut Report) {
+    let cluster = &context.shape.cluster;
+    let Some(release) = cluster.release.as_deref().filter(|release| is_release(release)) else { return };
+    if cluster.orchestrator != Some(Orchestrator::Kubernetes) || defaults::kubernetes_of(release).is_some() {
+        return;
+    }
+    let message = format!("the Kubernetes of NixOS {release} is not known");
+    let why = "versions and their options follow from the release";
+    let known: Vec<String> = defaults::KUBERNETES_OF_RELEASES.iter().map(|(known, _)| format!("\"{known}\"")).collect();
+    let finding = Finding::new(Code::UnknownKubernetes, AttrPath::of("cluster.release"), message, why);
+    report.push(finding.help(format!("write {}, or take a newer machinist", known.join(" or "))));
 }
 
 fn is_release(text: &str) -> bool {

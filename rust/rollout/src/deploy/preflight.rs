@@ -65,9 +65,9 @@ impl Deploy {
     }
 
     /// Tells all problems of all hosts. False if the run must not begin.
-    pub(super) fn preflight(&self, hosts: &Hosts, deltas: &Deltas, report: &mut Report) -> bool {
+    pub(super) fn preflight(&self, hosts: &Hosts, deltas: &Deltas, skew: Vec<Problem>, report: &mut Report) -> bool {
         let known = deltas.iter().filter_map(|(node, delta)| Some((hosts.get(node)?, delta)));
-        let problems: Vec<Problem> = known.flat_map(|(host, delta)| self.problems(host, delta)).collect();
+        let problems: Vec<Problem> = known.flat_map(|(host, delta)| self.problems(host, delta)).chain(skew).collect();
         let mut refused: BTreeMap<NodeName, Vec<&str>> = BTreeMap::new();
         for Problem { node, refuses, text, hint, .. } in &problems {
             let kind = if *refuses {

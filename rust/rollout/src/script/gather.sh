@@ -21,6 +21,9 @@ if [ -r /etc/machinist/virtual-address ]; then
   read -r address </etc/machinist/virtual-address
   if [ -n "$(ip -o address show to "$address" 2>/dev/null)" ]; then echo "virtual_address=yes"; fi
 fi
+if [ -r /etc/machinist/kubernetes-version ]; then
+  read -r version </etc/machinist/kubernetes-version && echo "kubernetes=$version"
+fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
 # What only a reboot changes.

@@ -62,6 +62,11 @@
       overlay = "wireguard";
       pods = [ "10.42.0.0/16" ];
       services = [ "10.96.0.0/16" ];
+      versions = [
+        "1.34"
+        "1.35"
+        "1.36"
+      ];
       taints = [ "node-role.kubernetes.io/control-plane=:NoSchedule" ];
     };
     network = {

@@ -43,6 +43,11 @@
       overlay = "wireguard";
       pods = [ "10.42.0.0/16" ];
       services = [ "10.96.0.0/16" ];
+      versions = [
+        "1.34"
+        "1.35"
+        "1.36"
+      ];
       taints = [
         "dedicated=edge:NoExecute"
         "gpu:NoSchedule"

@@ -65,13 +65,14 @@ pub fn authority(args: &RotateCaArgs, project: &Project, cluster: &Cluster, glob
 /// Goes on with the rotation of the service accounts' key pair, or begins it.
 pub fn service_account(args: &RotateSaArgs, project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
     let table = pki::table(cluster);
-    let Some(pair) = table.key_pairs.first() else {
+    let pairs = Subject::all(&table).filter(|subject| matches!(subject, Subject::KeyPair(_)));
+    let Some(name) = pairs.map(Subject::name).next() else {
         return Err(Failure::new(Kind::Input, "the cluster has no key pair for service accounts' tokens").hint(
             "clusters with `orchestrator = \"kubernetes\"` have one; k3s rotates its own: `k3s certificate rotate`",
         ));
     };
     let RotateSaArgs { tokens_live, algorithm } = *args;
-    Desk { project, cluster, global, ui, name: &pair.name, algorithm, tokens_live }.run()
+    Desk { project, cluster, global, ui, name, algorithm, tokens_live }.run()
 }
 
 /// What one step of a rotation is made with.

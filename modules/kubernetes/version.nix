@@ -1,0 +1,32 @@
+# Which version of Kubernetes this is: said to whoever asks the node, and refused where the NixOS release cannot start it.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.kubernetes;
+  inherit (config.services.kubernetes.package) version;
+in
+{
+  options.machinist.kubernetes.versions = lib.mkOption {
+    type = lib.types.listOf (lib.types.strMatching "[0-9]+\\.[0-9]+");
+    default = [ ];
+    example = [ "1.36" ];
+    description = ''
+      Minor versions of Kubernetes that the NixOS release can start: its kubelet is given options that others do not
+      know. Nothing is refused if there is none.
+    '';
+  };
+
+  config = lib.mkIf cfg.enable {
+    # A deploy reads it from the new system and from the one that runs, to keep to the version skew policy.
+    environment.etc."machinist/kubernetes-version".text = "${version}\n";
+
+    assertions = [
+      {
+        assertion = cfg.versions == [ ] || lib.elem (lib.versions.majorMinor version) cfg.versions;
+        message =
+          "services.kubernetes.package of ${config.machinist.node.name} is Kubernetes ${version}, and NixOS "
+          + "${config.machinist.cluster.release} is known to start ${lib.concatStringsSep ", " cfg.versions}: take a package of "
+          + "these, or add the version to machinist.kubernetes.versions if you know that it starts.";
+      }
+    ];
+  };
+}
