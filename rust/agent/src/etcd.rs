@@ -1,0 +1,208 @@
+//! Connections to etcd. One member is asked at a time; when it fails, the next one is.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use etcd_client::{
+    Certificate, Client, Compare, CompareOp, ConnectOptions, GetOptions, Identity, KeyValue, PutOptions, TlsOptions,
+    Txn, TxnOp, TxnOpResponse,
+};
+use machinist_mesh::{Operation, Pair, Transaction};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::config::Config;
+
+/// How long a question may take. An election takes 1 to 2 s.
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// Keys in one answer: together far below the 4 MB that a message may have.
+const PAGE: i64 = 1000;
+
+/// Where etcd is, and with which certificates.
+#[derive(Debug)]
+pub struct Etcd {
+    endpoints: Vec<String>,
+    files: [PathBuf; 3],
+    turn: AtomicUsize,
+}
+
+/// Why etcd did not do what was asked.
+#[derive(Debug, Error)]
+pub enum EtcdError {
+    /// A certificate or key cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It took too long.
+    #[error("{0} did not answer in time")]
+    Silent(String),
+    /// It refused, or the connection failed.
+    #[error("{endpoint} does not do it")]
+    Refused {
+        /// Which member.
+        endpoint: String,
+        /// Why not.
+        source: Box<etcd_client::Error>,
+    },
+    /// There is no endpoint.
+    #[error("no member of etcd is configured")]
+    Nobody,
+    /// The stream ended.
+    #[error("{0} ended the stream")]
+    Ended(String),
+    /// The lease is gone.
+    #[error("the lease of this node is gone")]
+    NoLease,
+    /// The history up to the revision that was seen last is gone.
+    #[error("etcd has compacted what happened meanwhile")]
+    Compacted,
+}
+
+/// A connection to one member.
+#[derive(Clone)]
+pub struct Member {
+    /// Its URL.
+    pub endpoint: String,
+    /// The connection.
+    pub client: Client,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was done, at this revision.
+    Done(i64),
+    /// Someone else had written the key, at this revision; 0: it was gone.
+    Conflict(i64),
+}
+
+impl Etcd {
+    /// Takes the members. Each node begins with another one.
+    pub fn new(config: &Config) -> Self {
+        let first = config.node.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        Self {
+            endpoints: config.endpoints.clone(),
+            files: [config.ca.clone(), config.certificate.clone(), config.key.clone()],
+            turn: AtomicUsize::new(first),
+        }
+    }
+
+    /// Connects to the next member. The certificates are read each time: they may have been renewed.
+    pub async fn next(&self) -> Result<Member, EtcdError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let endpoint = self.endpoints.get(turn % self.endpoints.len().max(1)).ok_or(EtcdError::Nobody)?.clone();
+        let read = |path: &PathBuf| fs::read(path).map_err(|source| EtcdError::File { path: path.clone(), source });
+        let [ca, certificate, key] = &self.files;
+        let identity = Identity::from_pem(read(certificate)?, read(key)?);
+        let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?)).identity(identity);
+        let options = ConnectOptions::new()
+            .with_tls(tls)
+            .with_connect_timeout(Duration::from_secs(2))
+            // A member whose cable is pulled says nothing: without this, its connection would stand for minutes.
+            .with_keep_alive(Duration::from_secs(2), Duration::from_secs(2))
+            .with_keep_alive_while_idle(true)
+            // A member without a leader would keep the watch open and know of nothing.
+            .with_require_leader(true);
+        let connected = timeout(WITHIN, Client::connect([&*endpoint], Some(options))).await;
+        match connected {
+            Ok(Ok(client)) => Ok(Member { endpoint, client }),
+            Ok(Err(error)) => Err(EtcdError::Refused { endpoint, source: Box::new(error) }),
+            Err(_) => Err(EtcdError::Silent(endpoint)),
+        }
+    }
+}
+
+impl Member {
+    /// Asks one question, bounded.
+    pub async fn ask<R>(
+        &mut self,
+        question: impl AsyncFnOnce(&mut Client) -> Result<R, etcd_client::Error>,
+    ) -> Result<R, EtcdError> {
+        match timeout(WITHIN, question(&mut self.client)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.refused(error)),
+            Err(_) => Err(EtcdError::Silent(self.endpoint.clone())),
+        }
+    }
+
+    /// An error of this member.
+    pub fn refused(&self, error: etcd_client::Error) -> EtcdError {
+        EtcdError::Refused { endpoint: self.endpoint.clone(), source: Box::new(error) }
+    }
+
+    /// Returns all keys that begin with the prefix, as they were at one revision, and that revision.
+    pub async fn list(&mut self, prefix: &str) -> Result<(Vec<Pair>, i64), EtcdError> {
+        let mut pairs = Vec::new();
+        let mut from = prefix.as_bytes().to_vec();
+        let mut end = from.clone();
+        // The first key after all with the prefix; ours end with `/`.
+        if let Some(last) = end.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        let mut revision = 0;
+        loop {
+            let options = GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
+            let page = self.ask(async |client| client.get(from.clone(), Some(options)).await).await?;
+            if revision == 0 {
+                revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
+            }
+            pairs.extend(page.kvs().iter().map(pair));
+            match page.kvs().last() {
+                Some(last) if page.more() => from = [last.key(), b"\0"].concat(),
+                _ => return Ok((pairs, revision)),
+            }
+        }
+    }
+
+    /// Writes.
+    pub async fn write(&mut self, transaction: &Transaction) -> Result<Written, EtcdError> {
+        let compares: Vec<Compare> = transaction
+            .compare
+            .iter()
+            .map(|compare| Compare::mod_revision(compare.key.as_str(), CompareOp::Equal, compare.modified))
+            .collect();
+        let operations = |operations: &[Operation]| operations.iter().map(operation).collect::<Vec<TxnOp>>();
+        let txn = Txn::new()
+            .when(compares)
+            .and_then(operations(&transaction.then))
+            .or_else(operations(&transaction.otherwise));
+        let answer = self.ask(async |client| client.txn(txn).await).await?;
+        if answer.succeeded() {
+            return Ok(Written::Done(answer.header().map_or(0, etcd_client::ResponseHeader::revision)));
+        }
+        let found = answer.op_responses().into_iter().find_map(|response| match response {
+            TxnOpResponse::Get(get) => get.kvs().first().map(KeyValue::mod_revision),
+            _ => None,
+        });
+        Ok(Written::Conflict(found.unwrap_or(0)))
+    }
+}
+
+fn operation(operation: &Operation) -> TxnOp {
+    match operation {
+        Operation::Put { key, value, lease } => {
+            TxnOp::put(key.as_str(), value.as_str(), Some(PutOptions::new().with_lease(*lease)))
+        }
+        Operation::Delete(key) => TxnOp::delete(key.as_str(), None),
+        Operation::Get(key) => TxnOp::get(key.as_str(), None),
+    }
+}
+
+/// Reads a key and its value. Bytes that are no text become replacement characters, which no name and no JSON of ours has.
+pub fn pair(found: &KeyValue) -> Pair {
+    Pair {
+        key: String::from_utf8_lossy(found.key()).into_owned(),
+        value: String::from_utf8_lossy(found.value()).into_owned(),
+        created: found.create_revision(),
+        modified: found.mod_revision(),
+    }
+}

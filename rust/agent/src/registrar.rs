@@ -1,0 +1,304 @@
+//! Keeps what runs on this node in etcd: a key for each healthy instance, all on one lease.
+//!
+//! A restart of the agent takes nothing away: its successor writes the same keys on a lease of its own, and the old lease
+//! runs out without any.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use machinist_mesh::{Key, LocalInstance, Name, Transaction, node_instances};
+use tokio::{
+    sync::{
+        mpsc::{Receiver, Sender, channel},
+        oneshot,
+    },
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    backoff::Backoff,
+    check::{self, Verdict},
+    config::{Config, chain},
+    etcd::{Etcd, EtcdError, Member, Written},
+    status::{InstanceState, Status},
+};
+
+/// What others want of the registrar.
+#[derive(Debug)]
+pub enum Wish {
+    /// Take an instance out, and answer when etcd has confirmed it.
+    Drain(Name, oneshot::Sender<Result<LocalInstance, String>>),
+    /// Put an instance in again, if it is healthy.
+    Undrain(Name, oneshot::Sender<Result<LocalInstance, String>>),
+    /// The files of the instances have changed.
+    Reload,
+}
+
+/// The registrar.
+pub struct Registrar {
+    config: Arc<Config>,
+    etcd: Arc<Etcd>,
+    status: Arc<Status>,
+    instances: BTreeMap<Name, Managed>,
+    verdicts: (Sender<Verdict>, Receiver<Verdict>),
+    wishes: Receiver<Wish>,
+    waiting: Vec<(Name, oneshot::Sender<Result<LocalInstance, String>>)>,
+}
+
+struct Managed {
+    instance: LocalInstance,
+    healthy: Option<bool>,
+    draining: bool,
+    task: JoinHandle<()>,
+}
+
+/// What etcd has of this node: key to the revision at which it was written last, and whether it hangs on our lease.
+type Known = BTreeMap<String, (i64, bool)>;
+
+struct Session {
+    member: Member,
+    lease: i64,
+    keeper: LeaseKeeper,
+    answers: LeaseKeepAliveStream,
+    known: Known,
+}
+
+impl Registrar {
+    /// Takes the node's instances and begins to check them.
+    pub fn new(config: Arc<Config>, etcd: Arc<Etcd>, status: Arc<Status>, wishes: Receiver<Wish>) -> Self {
+        let mut registrar = Self {
+            config,
+            etcd,
+            status,
+            instances: BTreeMap::new(),
+            verdicts: channel(64),
+            wishes,
+            waiting: Vec::new(),
+        };
+        registrar.read_instances();
+        registrar
+    }
+
+    /// Keeps the instances in etcd for ever.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            if let Err(error) = self.session(&mut backoff).await {
+                self.status.with(|facts| facts.leased = false);
+                self.status.trouble("registration in etcd", Some(chain(&error)));
+            }
+            for (_, answer) in self.waiting.drain(..) {
+                // Whoever asked may have gone.
+                let _ = answer.send(Err("etcd cannot be reached".to_owned()));
+            }
+            let wait = sleep(backoff.wait());
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    () = &mut wait => break,
+                    Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
+                    Some(wish) = self.wishes.recv() => self.wish(wish),
+                }
+            }
+        }
+    }
+
+    /// One connection and one lease.
+    async fn session(&mut self, backoff: &mut Backoff) -> Result<(), EtcdError> {
+        let mut session = self.begin().await?;
+        backoff.reset();
+        self.status.with(|facts| facts.leased = true);
+        self.status.trouble("registration in etcd", None);
+        let ttl = Duration::from_secs(self.config.lease_seconds.unsigned_abs());
+        let mut ticks = interval(ttl / 4);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.converge(&mut session).await?;
+            tokio::select! {
+                _ = ticks.tick() => session.keep_alive(ttl / 2).await?,
+                Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
+                Some(wish) = self.wishes.recv() => self.wish(wish),
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Session, EtcdError> {
+        let mut member = self.etcd.next().await?;
+        let ttl = self.config.lease_seconds;
+        let grant = member.ask(async |client| client.lease_grant(ttl, None).await).await?;
+        let lease = grant.id();
+        let (keeper, answers) = member.ask(async |client| client.lease_keep_alive(lease).await).await?;
+        let (pairs, _) = member.list(&node_instances(&self.config.node)).await?;
+        let known = pairs.into_iter().map(|pair| (pair.key, (pair.modified, false))).collect();
+        Ok(Session { member, lease, keeper, answers, known })
+    }
+
+    /// Writes and deletes until etcd has what it shall.
+    async fn converge(&mut self, session: &mut Session) -> Result<(), EtcdError> {
+        for step in plan(&self.instances, &session.known, session.lease) {
+            let (key, transaction) = (step.key, step.transaction);
+            match session.member.write(&transaction).await? {
+                Written::Done(revision) if step.puts => drop(session.known.insert(key, (revision, true))),
+                Written::Done(_) | Written::Conflict(0) => drop(session.known.remove(&key)),
+                // Known better now; the next round writes on top of it.
+                Written::Conflict(revision) => drop(session.known.insert(key, (revision, false))),
+            }
+        }
+        let (instances, known) = (&self.instances, &session.known);
+        let is_out = |name: &Name| instances.get(name).is_none_or(|managed| !known.contains_key(&managed.key()));
+        let (done, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|(name, _)| is_out(name));
+        self.waiting = rest;
+        for (name, answer) in Vec::from_iter::<Vec<(Name, oneshot::Sender<_>)>>(done) {
+            let managed = self.instances.get(&name).ok_or_else(|| format!("{name} is gone"));
+            // Whoever asked may have gone.
+            let _ = answer.send(managed.map(|managed| managed.instance.clone()));
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, verdict: &Verdict) {
+        let Some(managed) = self.instances.get_mut(&verdict.instance) else { return };
+        managed.healthy = Some(verdict.healthy);
+        // It was stopped after it had been taken out on purpose; when it is back, it is back.
+        managed.draining &= verdict.healthy;
+        eprintln!("{} is {}", verdict.instance, if verdict.healthy { "healthy" } else { "not healthy" });
+        self.tell();
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Reload => self.read_instances(),
+            Wish::Drain(name, answer) => match self.instances.get_mut(&name) {
+                Some(managed) => {
+                    managed.draining = true;
+                    self.waiting.push((name, answer));
+                }
+                None => drop(answer.send(Err(format!("there is no instance {name} on this node")))),
+            },
+            Wish::Undrain(name, answer) => {
+                let managed =
+                    self.instances.get_mut(&name).ok_or_else(|| format!("there is no instance {name} on this node"));
+                let result = managed.map(|managed| {
+                    managed.draining = false;
+                    managed.instance.clone()
+                });
+                drop(answer.send(result));
+            }
+        }
+        self.tell();
+    }
+
+    /// Takes the files as they are now. What did not change goes on being checked.
+    fn read_instances(&mut self) {
+        let (found, errors) = self.config.local_instances();
+        let why: Vec<String> = errors.iter().map(|error| chain(error)).collect();
+        self.status.trouble("files of instances", (!why.is_empty()).then(|| why.join("; ")));
+        let names: BTreeSet<Name> = found.iter().map(|instance| instance.name.clone()).collect();
+        self.instances.retain(|name, managed| {
+            let stays = names.contains(name);
+            if !stays {
+                managed.task.abort();
+            }
+            stays
+        });
+        for instance in found {
+            let before = self.instances.get(&instance.name);
+            if before.is_some_and(|managed| managed.instance == instance) {
+                continue;
+            }
+            let same_check = before.filter(|managed| {
+                let (then, now) = (&managed.instance, &instance);
+                then.check == now.check && (then.value.address, then.value.port) == (now.value.address, now.value.port)
+            });
+            // Only what is checked otherwise must prove its health anew.
+            let (healthy, draining) = same_check.map_or((None, false), |managed| (managed.healthy, managed.draining));
+            if let Some(managed) = before {
+                managed.task.abort();
+            }
+            let task = tokio::spawn(check::run(instance.clone(), self.verdicts.0.clone()));
+            self.instances.insert(instance.name.clone(), Managed { instance, healthy, draining, task });
+        }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let states = self.instances.iter().map(|(name, managed)| (name.to_string(), managed.state())).collect();
+        self.status.with(|facts| facts.instances = states);
+    }
+}
+
+impl Managed {
+    fn key(&self) -> String {
+        Key::Instance(self.instance.key.clone()).to_string()
+    }
+
+    const fn state(&self) -> InstanceState {
+        match self.healthy {
+            _ if self.draining => InstanceState::Draining,
+            None => InstanceState::Unknown,
+            Some(true) => InstanceState::Healthy,
+            Some(false) => InstanceState::Unhealthy,
+        }
+    }
+}
+
+/// A write that brings etcd closer to what it shall have.
+struct Step {
+    key: String,
+    puts: bool,
+    transaction: Transaction,
+}
+
+/// Returns what must be written: healthy instances on our lease, others not at all. One that was not checked yet stays as
+/// the agent before us left it.
+fn plan(instances: &BTreeMap<Name, Managed>, known: &Known, lease: i64) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut ours = BTreeSet::new();
+    for managed in instances.values() {
+        let key = managed.key();
+        let found = known.get(&key);
+        match managed.state() {
+            InstanceState::Unknown => {}
+            InstanceState::Healthy => {
+                if !found.is_some_and(|(_, leased)| *leased) {
+                    let revision = found.map_or(0, |(revision, _)| *revision);
+                    let (at, value) = (&managed.instance.key, &managed.instance.value);
+                    let transaction = Transaction::register(at, value, revision, lease);
+                    steps.push(Step { key: key.clone(), puts: true, transaction });
+                }
+            }
+            InstanceState::Unhealthy | InstanceState::Draining => {
+                if let Some((revision, _)) = found {
+                    let transaction = Transaction::withdraw(key.clone(), *revision);
+                    steps.push(Step { key: key.clone(), puts: false, transaction });
+                }
+            }
+        }
+        ours.insert(key);
+    }
+    let strays = known.iter().filter(|(key, _)| !ours.contains(*key));
+    steps.extend(strays.map(|(key, (revision, _))| Step {
+        key: key.clone(),
+        puts: false,
+        transaction: Transaction::withdraw(key.clone(), *revision),
+    }));
+    steps
+}
+
+impl Session {
+    async fn keep_alive(&mut self, within: Duration) -> Result<(), EtcdError> {
+        let endpoint = self.member.endpoint.clone();
+        self.keeper.keep_alive().await.map_err(|error| self.member.refused(error))?;
+        let answer = timeout(within, self.answers.message()).await.map_err(|_| EtcdError::Silent(endpoint.clone()))?;
+        match answer.map_err(|error| self.member.refused(error))? {
+            Some(answer) if answer.ttl() > 0 => Ok(()),
+            Some(_) => Err(EtcdError::NoLease),
+            None => Err(EtcdError::Ended(endpoint)),
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The routing loop: what is new in etcd becomes what haproxy routes, by the least action.
+//!
+//! What haproxy routes is written to its file too, a moment later: so a haproxy that starts anew, with or without etcd, with
+//! or without the agent, routes as before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use machinist_mesh::{
+    Routing, Service, ServiceName, Settings, Store,
+    change::{self, Action, Kind, ServerChange},
+    command, environment_file, listeners, route,
+    template::{Host, Rendered, Template, TemplateError},
+};
+use thiserror::Error;
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
+};
+
+use crate::{
+    config::{Config, chain},
+    files,
+    haproxy::{Haproxy, HaproxyError},
+    status::Status,
+    watch::News,
+};
+
+/// How long to wait for more of the same burst.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// The least time between two reloads: a burst of them would only pile up old processes.
+const BETWEEN_RELOADS: Duration = Duration::from_millis(250);
+
+/// How long after the last change the files are written, and at most after the first.
+const SETTLED: Duration = Duration::from_millis(300);
+const UNSETTLED: Duration = Duration::from_secs(3);
+
+/// How often haproxy is looked after, and in every which of these rounds the ports are.
+const ROUND: Duration = Duration::from_secs(2);
+const PORTS_EVERY: u32 = 5;
+
+/// Why the routing could not be applied.
+#[derive(Debug, Error)]
+pub enum RouterError {
+    /// The template has nothing to say.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// haproxy does not do it.
+    #[error(transparent)]
+    Haproxy(#[from] HaproxyError),
+    /// A file cannot be written.
+    #[error("cannot write the files in {0}")]
+    File(String, #[source] io::Error),
+}
+
+/// What is known of the haproxy that runs.
+#[derive(Debug, Default)]
+struct Running {
+    pid: u32,
+    structure: String,
+    services: BTreeMap<ServiceName, Service>,
+}
+
+/// The routing loop.
+pub struct Router {
+    config: Arc<Config>,
+    status: Arc<Status>,
+    haproxy: Haproxy,
+    template: Template,
+    store: Store,
+    /// Whether the store is what etcd said, now or the last time.
+    known: bool,
+    running: Option<Running>,
+    /// Servers that were taken out and wait until their connections are gone.
+    leaving: BTreeSet<(ServiceName, String)>,
+    /// Ports that applications want and other programs have.
+    taken: BTreeSet<u16>,
+    wanted_ports: BTreeSet<u16>,
+    rounds: u32,
+    reloaded: Option<Instant>,
+    /// Since when the files are behind, and when they were to be written.
+    unwritten: Option<(Instant, Moment)>,
+    again: Option<Moment>,
+}
+
+impl Router {
+    /// Begins with what was known last.
+    ///
+    /// # Errors
+    /// The template is none.
+    pub fn new(config: Arc<Config>, status: Arc<Status>) -> Result<Self, RouterError> {
+        let own = config.template.as_ref().map(fs::read_to_string).transpose();
+        let own = own.map_err(|error| RouterError::File("the template's directory".to_owned(), error))?;
+        let template = Template::read(own.as_deref())?;
+        let state = files::read_state(&config.state_file());
+        let why = state.as_ref().err().map(|error| format!("{}: {error}", config.state_file().display()));
+        status.trouble("state of the last time", why);
+        let store = state.ok().flatten();
+        Ok(Self {
+            haproxy: Haproxy::new(&config),
+            known: store.is_some(),
+            store: store.unwrap_or_default(),
+            config,
+            status,
+            template,
+            running: None,
+            leaving: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            wanted_ports: BTreeSet::new(),
+            rounds: 0,
+            reloaded: None,
+            unwritten: None,
+            again: None,
+        })
+    }
+
+    /// Routes for as long as news may come.
+    pub async fn run(mut self, mut news: Receiver<News>) {
+        let mut rounds = interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.status.with(|facts| facts.alive = Instant::now());
+            let write = self.unwritten.map(|(_, due)| due);
+            tokio::select! {
+                received = news.recv() => match received {
+                    Some(first) => {
+                        sleep(GATHER).await;
+                        let mut changed = self.take(first);
+                        while let Ok(next) = news.try_recv() {
+                            changed |= self.take(next);
+                        }
+                        if changed {
+                            self.apply().await;
+                        }
+                    }
+                    None => return,
+                },
+                _ = rounds.tick() => self.look_after().await,
+                () = until(self.again) => self.apply().await,
+                () = until(write) => self.write().await,
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) -> bool {
+        match news {
+            News::All(pairs) => {
+                self.store = Store::of(pairs);
+                self.known = true;
+                true
+            }
+            News::Changes(changes) => {
+                changes.into_iter().fold(false, |changed, change| self.store.apply(change) | changed)
+            }
+        }
+    }
+
+    /// Brings haproxy to what is wanted, and says what became of it.
+    async fn apply(&mut self) {
+        self.again = None;
+        if !self.known {
+            return;
+        }
+        let begun = Instant::now();
+        let mut routing = self.route();
+        if self.running.is_none() && self.look_at_ports().await {
+            routing = self.route();
+        }
+        let result = self.bring(&routing).await;
+        let is_up = !matches!(&result, Err(RouterError::Haproxy(HaproxyError::Away { .. })));
+        self.status.with(|facts| {
+            facts.keys = self.store.len();
+            facts.services = routing.services.len();
+            facts.servers = routing.services.values().map(|service| service.servers.len()).sum();
+            facts.applied += 1;
+            facts.last_apply = begun.elapsed();
+            facts.haproxy = is_up && self.running.is_some();
+        });
+        self.status.problems(&routing.problems);
+        self.status.trouble("routing", result.err().map(|error| chain(&error)));
+    }
+
+    fn route(&mut self) -> Routing {
+        let settings = Settings { groups: self.config.groups.clone(), taken: self.taken.clone() };
+        let routing = route(&self.store, &settings);
+        self.wanted_ports.clone_from(&routing.wanted_ports);
+        routing
+    }
+
+    async fn bring(&mut self, wanted: &Routing) -> Result<(), RouterError> {
+        let Some(running) = &self.running else { return self.reload(&wanted.services).await };
+        let lingering = change::lingering(&running.services, wanted);
+        match change::action(&running.services, wanted) {
+            Action::Nothing => {}
+            Action::Servers(changes) if self.template.takes_commands() => {
+                if let Err(error) = self.change(&changes).await {
+                    self.status.trouble("commands", Some(chain(&error)));
+                    return self.reload(&wanted.services).await;
+                }
+                self.status.trouble("commands", None);
+                self.unsettle();
+            }
+            Action::Servers(_) | Action::Reload => return self.reload(&wanted.services).await,
+        }
+        if let Some(running) = &mut self.running {
+            running.services = wanted.services.clone();
+            running.services.extend(lingering);
+        }
+        self.write_environments(&wanted.services)
+    }
+
+    async fn change(&mut self, changes: &[ServerChange]) -> Result<(), HaproxyError> {
+        for change in changes {
+            let server = (change.service.clone(), change.server.clone());
+            for command in command::commands(change, self.leaving.contains(&server)) {
+                self.haproxy.command(&command).await?;
+            }
+            match change.kind {
+                Kind::Remove => drop(self.leaving.insert(server)),
+                Kind::Add(_) => drop(self.leaving.remove(&server)),
+                Kind::Address(_) | Kind::Weight(_) => {}
+            }
+            self.status.with(|facts| facts.commands += 1);
+        }
+        Ok(())
+    }
+
+    /// Gives haproxy a new configuration, if it runs another one.
+    async fn reload(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+        if let Some(wait) = self.reloaded.and_then(|last| BETWEEN_RELOADS.checked_sub(last.elapsed())) {
+            self.again = Some(Moment::now() + wait);
+            return Ok(());
+        }
+        let rendered = self.render(services)?;
+        let info = self.haproxy.info().await;
+        let is_same =
+            info.as_ref().is_ok_and(|info| info.structure == rendered.structure && !info.structure.is_empty());
+        if is_same && self.template.takes_commands() {
+            // A successor of ours finds the structure as it shall be: only servers may differ.
+            let info = info?;
+            self.running = Some(Running { pid: info.pid, structure: info.structure, services: services.clone() });
+            self.reconcile().await?;
+            self.unsettle();
+            return self.write_environments(services);
+        }
+        let before = fs::read(self.config.haproxy_file()).ok();
+        self.put(&rendered).await?;
+        let structure = if self.template.takes_commands() { rendered.structure.as_str() } else { "" };
+        let pid = match &info {
+            Ok(info) => Some(info.pid),
+            Err(HaproxyError::Away { .. }) => None,
+            Err(_) => Some(0),
+        };
+        match self.haproxy.reload(structure, pid).await {
+            Ok(info) => {
+                self.reloaded = Some(Instant::now());
+                self.leaving.clear();
+                self.running =
+                    Some(Running { pid: info.pid, structure: rendered.structure, services: services.clone() });
+                self.status.with(|facts| facts.reloads += 1);
+                self.unsettle();
+                self.write_environments(services)
+            }
+            // The file is in its place: haproxy reads it when it starts.
+            Err(error @ HaproxyError::Away { .. }) => {
+                self.running = None;
+                Err(error.into())
+            }
+            Err(error) => {
+                self.status.with(|facts| facts.refused += 1);
+                self.put_back(before)?;
+                // Most likely another program took a port: the next look around sees it.
+                self.look_at_ports().await;
+                self.again = Some(Moment::now() + BETWEEN_RELOADS * 4);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn render(&self, services: &BTreeMap<ServiceName, Service>) -> Result<Rendered, RouterError> {
+        let socket = self.config.haproxy_socket().display().to_string();
+        Ok(self.template.render(services, &Host { socket, maxconn: self.config.maxconn })?)
+    }
+
+    /// Puts a configuration in its place, after haproxy has looked at it.
+    async fn put(&self, rendered: &Rendered) -> Result<(), RouterError> {
+        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+        let path = self.config.haproxy_file();
+        if fs::read(&path).ok().as_deref() == Some(rendered.text.as_bytes()) {
+            return Ok(());
+        }
+        let prepared = files::prepare(&path, rendered.text.as_bytes()).map_err(failed)?;
+        if let Err(error) = self.haproxy.check(&prepared.new).await {
+            self.status.with(|facts| facts.refused += 1);
+            return Err(error.into());
+        }
+        prepared.put().map_err(failed)
+    }
+
+    fn put_back(&self, before: Option<Vec<u8>>) -> Result<(), RouterError> {
+        let Some(text) = before else { return Ok(()) };
+        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+        files::prepare(&self.config.haproxy_file(), &text).and_then(|prepared| prepared.put()).map_err(failed)
+    }
+
+    fn unsettle(&mut self) {
+        let since = self.unwritten.map_or_else(Instant::now, |(since, _)| since);
+        let left = UNSETTLED.saturating_sub(since.elapsed());
+        self.unwritten = Some((since, Moment::now() + SETTLED.min(left)));
+    }
+
+    /// Writes what haproxy routes and what etcd said, for the next start of both.
+    async fn write(&mut self) {
+        self.unwritten = None;
+        let result = self.try_write().await;
+        if result.is_err() {
+            self.unwritten = Some((Instant::now(), Moment::now() + UNSETTLED));
+        }
+        self.status.trouble("files", result.err().map(|error| chain(&error)));
+    }
+
+    async fn try_write(&self) -> Result<(), RouterError> {
+        if let Some(running) = &self.running {
+            let rendered = self.render(&running.services)?;
+            self.put(&rendered).await?;
+        }
+        let path = self.config.state_file();
+        files::write_state(&path, &self.store).map_err(|error| RouterError::File(path.display().to_string(), error))
+    }
+
+    fn write_environments(&self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+        let directory = self.config.runtime_directory.join("env");
+        let file =
+            |(name, service): (&ServiceName, &Service)| Some((format!("{}.env", name.app), environment_file(service)?));
+        let wanted: Vec<(String, String)> = services.iter().filter_map(file).collect();
+        files::mirror(&directory, &wanted).map_err(|error| RouterError::File(directory.display().to_string(), error))
+    }
+
+    /// Looks whether haproxy still is the process that was brought there, lets servers go that have no connections any more,
+    /// and sees which ports other programs have.
+    async fn look_after(&mut self) {
+        self.rounds = self.rounds.wrapping_add(1);
+        let ports_changed = self.rounds.is_multiple_of(PORTS_EVERY) && self.look_at_ports().await;
+        if self.running.is_none() || ports_changed {
+            self.apply().await;
+            return;
+        }
+        let info = self.haproxy.info().await;
+        self.status.with(|facts| facts.haproxy = info.is_ok());
+        let (Ok(info), Some(running)) = (info, &mut self.running) else { return };
+        if !self.template.takes_commands() {
+            return;
+        }
+        if info.structure != running.structure {
+            self.running = None;
+            self.apply().await;
+        } else if info.pid != running.pid {
+            running.pid = info.pid;
+            self.leaving.clear();
+            let result = self.reconcile().await;
+            self.status.trouble("commands", result.err().map(|error| chain(&error)));
+        }
+        for (service, server) in self.leaving.clone() {
+            if self.haproxy.command(&command::delete(&service, &server)).await.is_ok() {
+                self.leaving.remove(&(service, server));
+            }
+        }
+    }
+
+    /// Brings the servers of a haproxy that has started anew to what they shall be.
+    async fn reconcile(&mut self) -> Result<(), HaproxyError> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let found = self.haproxy.servers().await?;
+        let changes = command::reconcile(&found, &running.services);
+        self.leaving = found.out;
+        self.change(&changes).await
+    }
+
+    /// Returns whether other programs have taken or freed ports that matter.
+    async fn look_at_ports(&mut self) -> bool {
+        let read = |file: &str| fs::read_to_string(file).map(|text| listeners::taken(&text)).unwrap_or_default();
+        let mut taken = read("/proc/net/tcp");
+        taken.extend(read("/proc/net/tcp6"));
+        let own = match &self.running {
+            Some(running) => running.services.values().map(|service| service.port).collect(),
+            None if self.haproxy.info().await.is_ok() => self.ports_of_file(),
+            None => BTreeSet::new(),
+        };
+        let taken = taken.difference(&own).filter(|port| self.wanted_ports.contains(port)).copied().collect();
+        std::mem::replace(&mut self.taken, taken) != self.taken
+    }
+
+    /// The ports of the configuration that a haproxy runs which another agent of this node gave it.
+    fn ports_of_file(&self) -> BTreeSet<u16> {
+        let text = fs::read_to_string(self.config.haproxy_file()).unwrap_or_default();
+        let port = |line: &str| line.trim().strip_prefix("bind 127.0.0.1:")?.split(' ').next()?.parse().ok();
+        text.lines().filter_map(port).collect()
+    }
+}
+
+async fn until(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,375 @@
+//! What a node routes, and what is wrong in etcd: a function of the keys alone, so that all nodes decide alike.
+//!
+//! Whatever is bad is left out and named, and the rest goes on. Where two entries want the same, the one that was there
+//! first stays: a mistake must not take away what worked before it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    fmt,
+    net::SocketAddr,
+};
+
+use serde::Serialize;
+
+use crate::{Entry, EntryError, Env, Group, Instance, InstanceKey, Key, Metadata, Name, Store};
+
+/// What decides besides the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The groups that the node reaches.
+    pub groups: BTreeSet<Group>,
+    /// Ports on which another program of the node listens, so that haproxy cannot.
+    pub taken: BTreeSet<u16>,
+}
+
+/// What a node routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing {
+    /// The applications that it reaches.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// The ports that they want, also those that another program has.
+    pub wanted_ports: BTreeSet<u16>,
+    /// What is left out, and why.
+    pub problems: Vec<Problem>,
+}
+
+/// An application in its group. No two of them are called the same in haproxy: a group's name has no dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    /// The group.
+    pub group: Group,
+    /// The application.
+    pub app: Name,
+}
+
+/// How an application is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// Its instances, by their names in haproxy.
+    pub servers: BTreeMap<String, Server>,
+    /// How consumers find it.
+    pub env: Option<Env>,
+}
+
+/// An instance of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Its share of the new connections, 0 to 256.
+    pub weight: u16,
+}
+
+/// What is left out of the routing, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The key in etcd that is left out, or the application.
+    pub subject: String,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.group, self.app)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.subject, self.why)
+    }
+}
+
+/// Everything that is said of an application in one group.
+#[derive(Default)]
+struct Claim<'a> {
+    metadata: Option<(&'a Metadata, i64)>,
+    instances: Vec<(&'a str, &'a InstanceKey, &'a Instance, i64)>,
+}
+
+impl Claim<'_> {
+    /// The revision since which it is there. Metadata stay while instances come and go.
+    fn since(&self) -> i64 {
+        let oldest = || self.instances.iter().map(|(.., created)| *created).min();
+        self.metadata.map(|(_, created)| created).or_else(oldest).unwrap_or(i64::MAX)
+    }
+
+    /// The port, and what the oldest instance says where the metadata say nothing.
+    fn port(&self) -> Option<u16> {
+        let oldest = || self.instances.iter().filter(|(_, _, instance, _)| instance.publish.is_some());
+        let of_oldest =
+            || oldest().min_by_key(|(.., created)| *created).and_then(|(_, _, instance, _)| instance.publish);
+        self.metadata.and_then(|(metadata, _)| metadata.port).or_else(of_oldest)
+    }
+
+    fn env(&self) -> Option<&Env> {
+        let of_instances = || self.instances.iter().find_map(|(_, _, instance, _)| instance.env.as_ref());
+        self.metadata.and_then(|(metadata, _)| metadata.env.as_ref()).or_else(of_instances)
+    }
+}
+
+/// Returns what the node routes.
+#[must_use]
+pub fn route(store: &Store, settings: &Settings) -> Routing {
+    let (claims, mut problems) = claims(store);
+    let chosen = one_group_each(claims, &mut problems);
+    let mut services = BTreeMap::new();
+    let mut wanted_ports = BTreeSet::new();
+    let mut ports: BTreeMap<u16, ServiceName> = BTreeMap::new();
+    for (name, claim) in chosen {
+        if !settings.groups.contains(&name.group) {
+            continue;
+        }
+        let mut refuse = |why: String| problems.push(Problem { subject: name.to_string(), why });
+        let Some(port) = claim.port() else {
+            refuse("neither its metadata nor an instance says on which port it is published".to_owned());
+            continue;
+        };
+        if let Some(first) = ports.get(&port) {
+            refuse(format!("its port {port} is that of {first}, which was there before"));
+            continue;
+        }
+        wanted_ports.insert(port);
+        if settings.taken.contains(&port) {
+            refuse(format!("another program of this node listens on its port {port}"));
+            continue;
+        }
+        ports.insert(port, name.clone());
+        let servers = servers(&claim, port, &mut problems);
+        services.insert(name, Service { port, servers, env: claim.env().cloned() });
+    }
+    problems.sort();
+    Routing { services, wanted_ports, problems }
+}
+
+type Claims<'a> = BTreeMap<ServiceName, Claim<'a>>;
+
+fn claims(store: &Store) -> (Claims<'_>, Vec<Problem>) {
+    let mut claims = Claims::new();
+    let mut problems = Vec::new();
+    for (text, stored) in store.entries() {
+        match (&stored.key, &stored.entry) {
+            (_, Err(error)) => problems.push(unreadable(text, error)),
+            (Some(Key::Metadata { group, app }), Ok(Entry::Metadata(metadata))) => {
+                let name = ServiceName { group: *group, app: app.clone() };
+                claims.entry(name).or_default().metadata = Some((metadata, stored.created));
+            }
+            (Some(Key::Instance(key)), Ok(Entry::Instance(instance))) => {
+                let name = ServiceName { group: key.group, app: key.app.clone() };
+                claims.entry(name).or_default().instances.push((text, key, instance, stored.created));
+            }
+            _ => {}
+        }
+    }
+    (claims, problems)
+}
+
+fn unreadable(key: &str, error: &EntryError) -> Problem {
+    let printable = |letter: char| if letter.is_control() { '?' } else { letter };
+    Problem { subject: key.chars().map(printable).take(200).collect(), why: error.to_string() }
+}
+
+/// Leaves each application in one group only, and returns them in the order in which they came to be.
+fn one_group_each<'a>(claims: Claims<'a>, problems: &mut Vec<Problem>) -> Vec<(ServiceName, Claim<'a>)> {
+    let mut sorted: Vec<_> = claims.into_iter().collect();
+    sorted.sort_by_key(|(name, claim)| (claim.since(), name.group));
+    let mut groups: BTreeMap<Name, Group> = BTreeMap::new();
+    sorted.retain(|(name, _)| match groups.entry(name.app.clone()) {
+        btree_map::Entry::Vacant(entry) => {
+            entry.insert(name.group);
+            true
+        }
+        btree_map::Entry::Occupied(entry) => {
+            let why = format!("{} has an application of this name, which was there before", entry.get());
+            problems.push(Problem { subject: name.to_string(), why });
+            false
+        }
+    });
+    sorted
+}
+
+fn servers(claim: &Claim<'_>, port: u16, problems: &mut Vec<Problem>) -> BTreeMap<String, Server> {
+    let allowed = claim.metadata.and_then(|(metadata, _)| metadata.nodes.as_ref());
+    let mut refuse = |key: &str, why: String| problems.push(Problem { subject: key.to_owned(), why });
+    let mut servers = BTreeMap::new();
+    let mut addresses = BTreeSet::new();
+    // Those with a name first: where a node still writes the keys of nix-infra too, an instance counts once.
+    let (own, old): (Vec<_>, Vec<_>) = claim.instances.iter().partition(|(_, key, ..)| key.name.is_some());
+    for (text, key, instance, _) in own.into_iter().chain(old) {
+        if allowed.is_some_and(|nodes| !nodes.contains(&key.node)) {
+            refuse(text, format!("the metadata of the application do not name {}", key.node));
+            continue;
+        }
+        if let Some(other) = instance.publish.filter(|other| *other != port) {
+            refuse(text, format!("it publishes port {other}, the application is published on {port}"));
+            continue;
+        }
+        let address = SocketAddr::new(instance.address, instance.port);
+        if addresses.insert(address) {
+            servers.insert(key.server(), Server { address, weight: instance.weight });
+        }
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::{Settings, route};
+    use crate::{Group, Pair, Store};
+
+    fn store(pairs: &[(&str, &str)]) -> Store {
+        let numbered = pairs.iter().zip(1..);
+        Store::of(numbered.map(|((key, value), revision)| Pair {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+            created: revision,
+            modified: revision,
+        }))
+    }
+
+    #[track_caller]
+    fn check(pairs: &[(&str, &str)], taken: &[u16], expect: Expect) {
+        let settings =
+            Settings { groups: [Group::Frontends, Group::Services].into(), taken: taken.iter().copied().collect() };
+        let routing = route(&store(pairs), &settings);
+        let mut text = String::new();
+        for (name, service) in &routing.services {
+            let servers = service.servers.iter().map(|(name, server)| format!(" {name}={}", server.address));
+            text += &format!("{name} {}{}\n", service.port, servers.collect::<String>());
+        }
+        for problem in &routing.problems {
+            text += &format!("! {problem}\n");
+        }
+        expect.assert_eq(&text);
+    }
+
+    const W1: &str = r#"{"node":"w1","ipv4":"10.0.0.1","port":80}"#;
+    const W2: &str = r#"{"node":"w2","ipv4":"10.0.0.2","port":80}"#;
+    const PORT_80: &str = r#"{"publish":{"port":80}}"#;
+
+    #[test]
+    fn a_cluster_of_nix_infra_is_routed() {
+        check(
+            &[
+                ("/cluster/nodes/w1", r#"{"name":"w1","ipv4":"10.0.0.1","services":["services"]}"#),
+                ("/cluster/services/db/meta_data", PORT_80),
+                ("/cluster/services/db/instances/w1", W1),
+                ("/cluster/services/db/instances/w2", W2),
+                ("/cluster/backends/api/meta_data", r#"{"publish":{"port":81}}"#),
+            ],
+            &[],
+            expect![[r#"
+                services.db 80 w1=10.0.0.1:80 w2=10.0.0.2:80
+            "#]],
+        );
+    }
+
+    #[test]
+    fn instances_say_themselves_where_they_are_published() {
+        let w1 = r#"{"node":"w1","ipv4":"10.0.0.1","port":8001,"publish":{"port":80}}"#;
+        let other = r#"{"node":"w1","ipv4":"10.0.0.1","port":8002,"publish":{"port":90}}"#;
+        check(
+            &[("/cluster/instances/w1/frontends/web/a", w1), ("/cluster/instances/w1/frontends/web/b", other)],
+            &[],
+            expect![[r#"
+                frontends.web 80 w1:a=10.0.0.1:8001
+                ! /cluster/instances/w1/frontends/web/b: it publishes port 90, the application is published on 80
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_same_application_in_two_groups_stays_in_the_first() {
+        check(
+            &[
+                ("/cluster/services/app/meta_data", PORT_80),
+                ("/cluster/frontends/app/meta_data", r#"{"publish":{"port":81}}"#),
+                ("/cluster/frontends/app/instances/w1", W1),
+                ("/cluster/services/app/instances/w2", W2),
+            ],
+            &[],
+            expect![[r#"
+                services.app 80 w2=10.0.0.2:80
+                ! frontends.app: services has an application of this name, which was there before
+            "#]],
+        );
+    }
+
+    #[test]
+    fn ports_that_collide_leave_the_first() {
+        check(
+            &[
+                ("/cluster/services/b/meta_data", PORT_80),
+                ("/cluster/services/a/meta_data", PORT_80),
+                ("/cluster/services/c/meta_data", r#"{"publish":{"port":22}}"#),
+                ("/cluster/services/d/instances/w1", W1),
+            ],
+            &[22],
+            expect![[r#"
+                services.b 80
+                ! services.a: its port 80 is that of services.b, which was there before
+                ! services.c: another program of this node listens on its port 22
+                ! services.d: neither its metadata nor an instance says on which port it is published
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_and_the_rest_goes_on() {
+        check(
+            &[
+                ("/cluster/services/db/meta_data", PORT_80),
+                ("/cluster/services/db/instances/w1", W1),
+                ("/cluster/services/db/instances/w2", "{"),
+                ("/cluster/services/db/instances/w3", W1),
+                ("/cluster/services/d b/meta_data", PORT_80),
+                ("/cluster/services/x\nfrontend y/meta_data", PORT_80),
+            ],
+            &[],
+            expect![[r#"
+                services.db 80 w1=10.0.0.1:80
+                ! /cluster/services/d b/meta_data: the key is none of the mesh
+                ! /cluster/services/db/instances/w2: the value is no JSON object: EOF while parsing an object at line 1 column 1
+                ! /cluster/services/db/instances/w3: the key is of the node w3, the value of w1
+                ! /cluster/services/x?frontend y/meta_data: the key is none of the mesh
+            "#]],
+        );
+    }
+
+    #[test]
+    fn metadata_may_name_the_nodes_whose_instances_count() {
+        check(
+            &[
+                ("/cluster/services/db/meta_data", r#"{"publish":{"port":80},"nodes":["w1"]}"#),
+                ("/cluster/services/db/instances/w1", W1),
+                ("/cluster/services/db/instances/w2", W2),
+            ],
+            &[],
+            expect![[r#"
+                services.db 80 w1=10.0.0.1:80
+                ! /cluster/services/db/instances/w2: the metadata of the application do not name w2
+            "#]],
+        );
+    }
+
+    #[test]
+    fn an_instance_under_the_keys_of_both_layouts_counts_once() {
+        let new = r#"{"node":"w1","ipv4":"10.0.0.1","port":80,"publish":{"port":80}}"#;
+        check(
+            &[
+                ("/cluster/services/db/meta_data", PORT_80),
+                ("/cluster/services/db/instances/w1", W1),
+                ("/cluster/instances/w1/services/db/db", new),
+            ],
+            &[],
+            expect![[r#"
+                services.db 80 w1:db=10.0.0.1:80
+            "#]],
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! The keys that a node watches, as they are in etcd.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Entry, EntryError, Key};
+
+/// A key with its value, as etcd gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// The key.
+    pub key: String,
+    /// The value, a text: JSON is one.
+    pub value: String,
+    /// The revision at which the key was made.
+    pub created: i64,
+    /// The revision at which it was written last.
+    pub modified: i64,
+}
+
+/// What happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was written.
+    Put(Pair),
+    /// It is gone, by hand or because its lease is.
+    Delete(String),
+}
+
+/// The keys of the mesh, read once each.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    entries: BTreeMap<String, Stored>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub key: Option<Key>,
+    pub entry: Result<Entry, EntryError>,
+    pub created: i64,
+    value: Box<str>,
+    modified: i64,
+}
+
+impl Store {
+    /// Takes what there is at a revision, in the place of all that was known.
+    #[must_use]
+    pub fn of(pairs: impl IntoIterator<Item = Pair>) -> Self {
+        let mut store = Self::default();
+        for pair in pairs {
+            store.put(pair);
+        }
+        store
+    }
+
+    /// Takes a change. Returns whether anything is different now.
+    pub fn apply(&mut self, change: Change) -> bool {
+        match change {
+            Change::Put(pair) => self.put(pair),
+            Change::Delete(key) => self.entries.remove(&key).is_some(),
+        }
+    }
+
+    fn put(&mut self, pair: Pair) -> bool {
+        let key = Key::parse(&pair.key);
+        let entry = match &key {
+            Some(key) => Entry::read(key, pair.value.as_bytes()),
+            None if Key::is_near(&pair.key) => Err(EntryError::Key),
+            // Another program's.
+            None => return false,
+        };
+        let Pair { key: text, value, created, modified } = pair;
+        let stored = Stored { key, entry, created, value: value.into(), modified };
+        let before = self.entries.insert(text, stored);
+        let now = |before: Stored| before.created != created || before.modified != modified;
+        before.is_none_or(now)
+    }
+
+    /// Returns what is known of a key: its value and the revision at which it was written last.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<(&str, i64)> {
+        self.entries.get(key).map(|stored| (&*stored.value, stored.modified))
+    }
+
+    /// Returns all keys as etcd had them, sorted.
+    pub fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
+        self.entries.iter().map(|(key, stored)| Pair {
+            key: key.clone(),
+            value: stored.value.to_string(),
+            created: stored.created,
+            modified: stored.modified,
+        })
+    }
+
+    /// Returns the keys that begin with a prefix.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        self.entries.range::<str, _>(from).map(|(key, _)| key.as_str()).take_while(move |key| key.starts_with(prefix))
+    }
+
+    /// Returns how many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Stored)> {
+        self.entries.iter().map(|(key, stored)| (key.as_str(), stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, Pair, Store};
+
+    fn pair(key: &str, modified: i64) -> Pair {
+        let value = r#"{"node":"w1","ipv4":"10.0.0.1","port":1}"#.to_owned();
+        Pair { key: key.to_owned(), value, created: 1, modified }
+    }
+
+    #[test]
+    fn what_was_kept_in_a_file_is_the_same_store_again() {
+        let mut store = Store::default();
+        assert!(store.apply(Change::Put(pair("/cluster/services/a/instances/w1", 1))));
+        assert!(!store.apply(Change::Put(pair("/cluster/services/a/instances/w1", 1))), "nothing is new");
+        assert!(store.apply(Change::Put(pair("/cluster/services/a/instances/w1", 2))));
+        assert!(!store.apply(Change::Put(pair("/cluster/locks/deploy", 1))), "another program's key");
+        let again = Store::of(store.pairs());
+        assert_eq!(again.pairs().collect::<Vec<_>>(), store.pairs().collect::<Vec<_>>());
+        assert!(store.apply(Change::Delete("/cluster/services/a/instances/w1".to_owned())));
+        assert!(!store.apply(Change::Delete("/cluster/services/a/instances/w1".to_owned())));
+        assert!(store.is_empty());
+    }
+}
