@@ -102,6 +102,9 @@ impl<'a> Shared<'a> {
         if self.cluster.runs_k3s(node) {
             facts.insert("k3s".to_owned(), k3s::facts(self.cluster, self.state, node).into());
         }
+        if self.cluster.runs_mesh(node) {
+            facts.insert("mesh".to_owned(), self.mesh(node).into());
+        }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());
         }
@@ -138,6 +141,15 @@ impl<'a> Shared<'a> {
     fn recipients(&self) -> Value {
         let operators = self.cluster.operators.iter();
         operators.filter_map(|operator| operator.age.as_deref().or(operator.ssh.as_deref())).map(str::trim).collect()
+    }
+
+    fn mesh(&self, node: &Node) -> Attributes {
+        let members = self.cluster.etcd_members().map(|member| member.ip.to_string());
+        set([
+            ("enable", true.into()),
+            ("etcdMembers", members.collect()),
+            ("groups", node.mesh_groups().into_iter().collect()),
+        ])
     }
 
     /// The members that the running cluster does not have yet, sorted.
@@ -272,7 +284,7 @@ const fn provider_name(node: &Node) -> &'static str {
     }
 }
 
-/// Whether the node is a client of etcd over the network: the API servers are, and every node of a mesh. Members reach
+/// Whether the node is a client of etcd over the network: the API servers are, and the nodes of a mesh. Members reach
 /// each other anyway.
 fn uses_etcd(cluster: &Cluster, node: &Node) -> bool {
     if node.roles.contains(&Role::Etcd) {
@@ -280,7 +292,7 @@ fn uses_etcd(cluster: &Cluster, node: &Node) -> bool {
     }
     match cluster.orchestrator {
         Some(Orchestrator::Kubernetes) => node.roles.contains(&Role::ControlPlane),
-        Some(Orchestrator::Mesh) => true,
+        Some(Orchestrator::Mesh) => cluster.runs_mesh(node),
         Some(Orchestrator::K3s) | None => false,
     }
 }

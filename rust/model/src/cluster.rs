@@ -314,6 +314,19 @@ impl Cluster {
         self.voters().find(|node| node.cluster_init).or_else(|| self.voters().next())
     }
 
+    /// Returns the nodes of the service mesh, sorted by name. None under another orchestrator.
+    pub fn mesh_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.deployable().filter(|node| self.runs_mesh(node))
+    }
+
+    /// Whether the node takes part in the service mesh. A machine that is only a member of etcd keeps the mesh's data, and
+    /// nothing runs there that would use it.
+    #[must_use]
+    pub fn runs_mesh(&self, node: &Node) -> bool {
+        let is_mesh = self.orchestrator == Some(Orchestrator::Mesh);
+        is_mesh && node.is_deployable() && node.roles.iter().any(|role| *role != Role::Etcd)
+    }
+
     /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server
     /// takes it.
     pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {
@@ -343,5 +356,20 @@ impl Node {
     #[must_use]
     pub const fn is_deployable(&self) -> bool {
         self.nixos && self.enable
+    }
+
+    /// Returns the groups of the service mesh that the node reaches, sorted: ingress nodes reach frontends, workers what
+    /// frontends use, and services each other.
+    #[must_use]
+    pub fn mesh_groups(&self) -> BTreeSet<&'static str> {
+        let of_role = |role: &Role| -> &'static [&'static str] {
+            match role {
+                Role::Ingress => &["frontends"],
+                Role::Service => &["services"],
+                Role::Worker => &["backends", "services"],
+                Role::Cache | Role::ControlPlane | Role::Etcd | Role::Registry => &[],
+            }
+        };
+        self.roles.iter().flat_map(of_role).copied().collect()
     }
 }

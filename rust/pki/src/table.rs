@@ -5,6 +5,7 @@ mod k3s;
 mod kubernetes;
 #[cfg(test)]
 mod kubernetes_tests;
+mod mesh;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub fn table(cluster: &Cluster) -> Table {
     etcd::add(cluster, &mut table);
     kubernetes::add(cluster, &mut table);
     k3s::add(cluster, &mut table);
+    mesh::add(cluster, &mut table);
     table.authorities.sort_by(|left, right| left.name.cmp(&right.name));
     table.certificates.sort_by(|left, right| left.name.cmp(&right.name));
     table
