@@ -1,7 +1,8 @@
-//! etcd membership, health, data and upkeep: what to run on a node and what the answers mean. Pure: nothing is run here.
+//! etcd membership, health, data, permissions and upkeep: what to run on a node and what the answers mean. Pure: nothing is run here.
 
 pub mod data;
 pub mod etcd;
 pub mod membership;
+pub mod permissions;
 pub mod snapshot;
 pub mod upkeep;

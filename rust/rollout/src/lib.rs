@@ -14,6 +14,7 @@ pub mod journal;
 pub mod keeper;
 pub mod lock;
 pub mod membership;
+pub mod permissions;
 pub mod plan;
 pub mod preflight;
 mod script;

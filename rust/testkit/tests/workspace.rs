@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("remote", &[]),
     ("testkit", &[]),
     ("codegen", &["model"]),
-    ("control-plane", &["model"]),
+    ("control-plane", &["mesh", "model"]),
     ("kubernetes", &["model"]),
     ("lint", &["kubernetes", "model"]),
     ("pki", &["model", "secrets"]),

@@ -30,7 +30,7 @@ use crate::{
     command::{certs, history, node::drain::Pods, objects},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
-    progress,
+    mesh, progress,
     project::Project,
     signals,
     systems::{self, BuildArgs, BuildOn},
@@ -310,6 +310,9 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     }
     let objects_are_well = desired.is_none_or(|desired| run.bring_objects(&report, &desired));
     run.tell(&report, begun.elapsed());
+    if report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
+        mesh::permit(&run.connector, cluster, &run.voters, ui)?;
+    }
     match (objects_are_well, exit_code(&report)) {
         (false, 0) => Ok(ExitCode::from(Kind::Failed.code())),
         (_, code) => Ok(ExitCode::from(code)),

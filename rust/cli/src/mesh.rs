@@ -1,0 +1,30 @@
+//! After a deploy of a service mesh: who may do what in its etcd.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use machinist_control_plane::permissions::Rules;
+use machinist_model::{Cluster, NodeName};
+use machinist_rollout::{membership::find_voice, permissions, step::Connector};
+
+use crate::{
+    failure::{Failure, Kind},
+    ui::Ui,
+};
+
+/// Makes the rules of the mesh hold in etcd, if the cluster has a mesh.
+pub fn permit(
+    connector: &Connector,
+    cluster: &Cluster,
+    voters: &BTreeMap<NodeName, IpAddr>,
+    ui: Ui,
+) -> Result<(), Failure> {
+    let Some(rules) = Rules::of(cluster) else { return Ok(()) };
+    let askable: Vec<NodeName> = voters.keys().cloned().collect();
+    let changed = find_voice(connector, &askable, voters, None)
+        .and_then(|voice| permissions::apply(&voice, &rules))
+        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+    if changed && !ui.json {
+        ui.story("etcd: each node's agent may read the mesh and write its own instances, and nothing else");
+    }
+    Ok(())
+}

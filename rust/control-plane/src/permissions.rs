@@ -1,0 +1,470 @@
+//! Who may do what in the etcd of a service mesh, and the records that the operators keep there.
+//!
+//! etcd takes the CN of a client's certificate for its user. Operators and the members' own `etcdctl` are root; the agent of
+//! a node reads the mesh's data and writes below its own node's prefix, and nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use machinist_mesh::{Group, Key, Name, NodeRecord, PREFIX, SCHEMA, Transaction, VERSION, node_instances};
+use machinist_model::Cluster;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Users and roles that begin with this are ours to delete when their node is gone.
+const AGENT: &str = "mesh-agent-";
+
+/// Says what was applied last: the digest of the rules, and etcd's revision of users and roles afterwards.
+const MARK: &str = "/machinist/permissions";
+
+/// The users that may do everything: `root`, which etcd demands, the operators' certificate and the members' own.
+const ROOTS: [&str; 3] = ["root", "etcd-operator", "kube-etcd-healthcheck-client"];
+
+/// Asks a member what there is: four lines of JSON, and one more a user and role unless what was applied last is what is
+/// wanted still. Set before these lines: mark (the key) and wanted (the digest).
+pub const PROBE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+etc() { machinist-etcdctl --command-timeout=10s --dial-timeout=3s \"$@\"; }
+status=$(etc auth status) || exit 3
+case $status in *'Status: true'*) enabled=true ;; *) enabled=false ;; esac
+echo \"{\\\"enabled\\\":$enabled,\\\"revision\\\":${status##*AuthRevision: }}\"
+etc get --write-out=json \"$mark\" || exit 3
+etc get --write-out=json --prefix /cluster/nodes/ || exit 3
+etc get --write-out=json /cluster/schema || exit 3
+[ \"$enabled $(etc get --print-value-only \"$mark\")\" = \"true $wanted ${status##*AuthRevision: }\" ] && exit 0
+users=$(etc user list) && roles=$(etc role list) || exit 3
+for user in $users; do echo \"{\\\"user\\\":\\\"$user\\\",\\\"answer\\\":$(etc user get \"$user\" --write-out=json)}\" || exit 3; done
+for role in $roles; do
+  [ \"$role\" = root ] || echo \"{\\\"role\\\":\\\"$role\\\",\\\"answer\\\":$(etc role get \"$role\" --write-out=json)}\" || exit 3
+done
+";
+
+/// What a role may do with the keys that begin with a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "u8")]
+enum Kind {
+    Read,
+    Write,
+    ReadWrite,
+}
+
+impl From<u8> for Kind {
+    /// As in etcd's `Permission.Type`.
+    fn from(number: u8) -> Self {
+        match number {
+            0 => Self::Read,
+            1 => Self::Write,
+            _ => Self::ReadWrite,
+        }
+    }
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "readwrite",
+        }
+    }
+}
+
+/// First key and end of a range, which is not in it; no end: the one key.
+type Range = (Vec<u8>, Vec<u8>);
+type Role = BTreeMap<Range, Kind>;
+
+/// What shall hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    users: BTreeMap<String, String>,
+    roles: BTreeMap<String, Role>,
+    records: BTreeMap<String, String>,
+}
+
+/// What holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    enabled: bool,
+    revision: u64,
+    mark: String,
+    users: BTreeMap<String, BTreeSet<String>>,
+    roles: BTreeMap<String, Role>,
+    records: BTreeMap<String, (String, i64)>,
+}
+
+/// Why an answer cannot be used.
+#[derive(Debug, Error)]
+pub enum PermissionsError {
+    /// It is not etcdctl's.
+    #[error("the answer of etcdctl cannot be read")]
+    Format(#[source] serde_json::Error),
+    /// Something is missing in it.
+    #[error("the answer of etcdctl ends too early")]
+    Short,
+}
+
+impl Rules {
+    /// Returns what shall hold in the cluster. `None`: it has no mesh.
+    #[must_use]
+    pub fn of(cluster: &Cluster) -> Option<Self> {
+        cluster.mesh_nodes().next()?;
+        let mut rules = Self {
+            users: ROOTS.iter().map(|user| ((*user).to_owned(), "root".to_owned())).collect(),
+            roles: BTreeMap::new(),
+            records: [(SCHEMA.to_owned(), format!("{{\"version\":{VERSION}}}"))].into(),
+        };
+        for node in cluster.mesh_nodes() {
+            let agent = format!("{AGENT}{}", node.name);
+            let role = [
+                (prefix(PREFIX), Kind::Read),
+                (prefix("/coreos.com/network/"), Kind::Read),
+                (prefix(&node_instances(node.name.as_str())), Kind::ReadWrite),
+            ];
+            rules.roles.insert(agent.clone(), role.into());
+            rules.users.insert(agent.clone(), agent);
+            if let Ok(name) = Name::parse(node.name.as_str()) {
+                let groups = node.mesh_groups().into_iter().filter_map(Group::parse).collect();
+                let record = NodeRecord { name: name.clone(), address: node.ip, groups };
+                rules.records.insert(Key::Node(name).to_string(), record.write());
+            }
+        }
+        Some(rules)
+    }
+
+    /// Returns the variables of [`PROBE`].
+    #[must_use]
+    pub fn variables(&self) -> [(&'static str, String); 2] {
+        [("mark", MARK.to_owned()), ("wanted", self.digest())]
+    }
+
+    /// Returns the script that makes them hold, or `None` if they do. It changes what differs and nothing else, so it may be
+    /// cut off anywhere and run again.
+    #[must_use]
+    pub fn script(&self, found: &Found) -> Option<String> {
+        let records = self.records_to_write(found);
+        let holds = found.enabled && found.mark == format!("{} {}", self.digest(), found.revision);
+        if holds && records.is_empty() {
+            return None;
+        }
+        let mut lines = Vec::new();
+        if !holds {
+            self.grant(found, &mut lines);
+            self.clean(found, &mut lines);
+        }
+        if !found.enabled {
+            lines.push("etc auth enable".to_owned());
+        }
+        let mut script = String::from(
+            "export PATH=/run/current-system/sw/bin:$PATH\n\
+             etc() { machinist-etcdctl --command-timeout=10s --dial-timeout=3s \"$@\" >/dev/null; }\n\
+             set -e\n",
+        );
+        for line in lines {
+            script.push_str(&line);
+            script.push('\n');
+        }
+        for transaction in records {
+            let _ = write!(script, "etc txn <<'TRANSACTION'\n{}TRANSACTION\n", transaction.etcdctl());
+        }
+        let _ = write!(
+            script,
+            "status=$(machinist-etcdctl --command-timeout=10s --dial-timeout=3s auth status)\n\
+             etc put '{MARK}' \"{} ${{status##*AuthRevision: }}\"\n",
+            self.digest()
+        );
+        Some(script)
+    }
+
+    fn grant(&self, found: &Found, lines: &mut Vec<String>) {
+        for (name, role) in &self.roles {
+            let none = Role::new();
+            let has = found.roles.get(name);
+            if has.is_none() {
+                lines.push(format!("etc role add '{name}'"));
+            }
+            let has = has.unwrap_or(&none);
+            for ((from, end), kind) in role.iter().filter(|(range, kind)| has.get(*range) != Some(*kind)) {
+                lines.push(format!("etc role grant-permission '{name}' {} {}", kind.as_str(), words(from, end)));
+            }
+            for (from, end) in has.keys().filter(|range| !role.contains_key(*range)) {
+                lines.push(format!("etc role revoke-permission '{name}' {}", words(from, end)));
+            }
+        }
+        for (user, role) in &self.users {
+            let has = found.users.get(user);
+            if has.is_none() {
+                lines.push(format!("etc user add '{user}' --no-password"));
+            }
+            if role == "root" && user == "root" && has.is_none() {
+                // etcd makes the role with the user in some versions, and not in others.
+                lines.push("etc role add root 2>/dev/null || true".to_owned());
+            }
+            if !has.is_some_and(|roles| roles.contains(role)) {
+                lines.push(format!("etc user grant-role '{user}' '{role}'"));
+            }
+        }
+    }
+
+    /// Takes away what nodes had that are gone.
+    fn clean(&self, found: &Found, lines: &mut Vec<String>) {
+        let is_ours = |name: &&String| name.starts_with(AGENT);
+        for user in found.users.keys().filter(is_ours).filter(|user| !self.users.contains_key(*user)) {
+            lines.push(format!("etc user delete {}", quote(user)));
+        }
+        for role in found.roles.keys().filter(is_ours).filter(|role| !self.roles.contains_key(*role)) {
+            lines.push(format!("etc role delete {}", quote(role)));
+        }
+    }
+
+    fn records_to_write(&self, found: &Found) -> Vec<Transaction> {
+        let mut transactions = Vec::new();
+        for (text, value) in &self.records {
+            let has = found.records.get(text);
+            if has.is_none_or(|(has, _)| has != value)
+                && let Some(key) = Key::parse(text)
+            {
+                transactions.push(Transaction::put(&key, value.clone(), has.map_or(0, |(_, revision)| *revision), 0));
+            }
+        }
+        // A record without a version is one of nix-infra's: that cluster may still need it.
+        let is_gone = |(key, (value, _)): &(&String, &(String, i64))| {
+            !self.records.contains_key(*key) && value.contains("\"version\":")
+        };
+        let gone = found.records.iter().filter(is_gone);
+        transactions.extend(gone.map(|(key, (_, revision))| Transaction::withdraw(key.clone(), *revision)));
+        transactions
+    }
+
+    /// FNV-1a over all that users and roles shall be.
+    fn digest(&self) -> String {
+        let text = format!("{:?}{:?}", self.users, self.roles);
+        let hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        format!("{hash:016x}")
+    }
+}
+
+fn prefix(text: &str) -> Range {
+    let mut end = text.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    (text.as_bytes().to_vec(), end)
+}
+
+/// A range as etcdctl takes it.
+fn words(from: &[u8], end: &[u8]) -> String {
+    let (from, end) = (String::from_utf8_lossy(from), String::from_utf8_lossy(end));
+    if end.is_empty() { quote(&from) } else { format!("{} {}", quote(&from), quote(&end)) }
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    enabled: bool,
+    revision: u64,
+}
+
+#[derive(Deserialize)]
+struct Pairs {
+    #[serde(default)]
+    kvs: Vec<Pair>,
+}
+
+#[derive(Deserialize)]
+struct Pair {
+    key: String,
+    #[serde(default)]
+    value: String,
+    mod_revision: i64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    user: Option<String>,
+    role: Option<String>,
+    answer: Answer,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(default)]
+    perm: Vec<Permission>,
+}
+
+#[derive(Deserialize)]
+struct Permission {
+    #[serde(default, rename = "permType")]
+    kind: u8,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    range_end: String,
+}
+
+impl Found {
+    /// Reads the answer of [`PROBE`].
+    ///
+    /// # Errors
+    /// It is not etcdctl's.
+    pub fn read(stdout: &str) -> Result<Self, PermissionsError> {
+        let mut lines = stdout.lines().filter(|line| !line.trim().is_empty());
+        let mut next = || lines.next().ok_or(PermissionsError::Short);
+        let status: Status = parse(next()?)?;
+        let mark: Pairs = parse(next()?)?;
+        let mut found = Self { enabled: status.enabled, revision: status.revision, ..Self::default() };
+        found.mark = mark.kvs.first().map(|pair| text(&pair.value)).unwrap_or_default();
+        for _ in 0..2 {
+            let records: Pairs = parse(next()?)?;
+            let record = |pair: &Pair| (text(&pair.key), (text(&pair.value), pair.mod_revision));
+            found.records.extend(records.kvs.iter().map(record));
+        }
+        for line in lines {
+            let line: Line = parse(line)?;
+            if let Some(user) = line.user {
+                found.users.insert(user, line.answer.roles.into_iter().collect());
+            } else if let Some(role) = line.role {
+                let range = |permission: &Permission| (bytes(&permission.key), bytes(&permission.range_end));
+                let permissions = line.answer.perm.iter();
+                found.roles.insert(role, permissions.map(|one| (range(one), Kind::from(one.kind))).collect());
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, PermissionsError> {
+    serde_json::from_str(line).map_err(PermissionsError::Format)
+}
+
+/// etcdctl prints bytes in base64.
+fn bytes(base64: &str) -> Vec<u8> {
+    STANDARD.decode(base64).unwrap_or_default()
+}
+
+fn text(base64: &str) -> String {
+    String::from_utf8_lossy(&bytes(base64)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use expect_test::expect;
+    use machinist_model::{Cluster, NodeName, Orchestrator, Role, fixtures};
+
+    use super::{Found, PROBE, Rules};
+
+    fn cluster() -> Cluster {
+        let mut cluster = fixtures::three_member_etcd();
+        cluster.orchestrator = Some(Orchestrator::Mesh);
+        let casper = NodeName::parse("casper").unwrap();
+        cluster.nodes.get_mut(&casper).unwrap().roles = [Role::Worker].into();
+        cluster
+    }
+
+    #[test]
+    fn a_cluster_without_a_mesh_has_no_rules() {
+        assert_eq!(Rules::of(&fixtures::three_member_etcd()), None);
+    }
+
+    #[test]
+    fn an_agent_writes_below_its_own_node_only() {
+        let script = Rules::of(&cluster()).unwrap().script(&Found::default()).unwrap();
+        let lines: String = script.lines().skip(3).map(|line| format!("{line}\n")).collect();
+        expect![[r#"
+            etc role add 'mesh-agent-casper'
+            etc role grant-permission 'mesh-agent-casper' read '/cluster/' '/cluster0'
+            etc role grant-permission 'mesh-agent-casper' readwrite '/cluster/instances/casper/' '/cluster/instances/casper0'
+            etc role grant-permission 'mesh-agent-casper' read '/coreos.com/network/' '/coreos.com/network0'
+            etc user add 'etcd-operator' --no-password
+            etc user grant-role 'etcd-operator' 'root'
+            etc user add 'kube-etcd-healthcheck-client' --no-password
+            etc user grant-role 'kube-etcd-healthcheck-client' 'root'
+            etc user add 'mesh-agent-casper' --no-password
+            etc user grant-role 'mesh-agent-casper' 'mesh-agent-casper'
+            etc user add 'root' --no-password
+            etc role add root || true
+            etc user grant-role 'root' 'root'
+            etc auth enable
+            etc txn <<'TRANSACTION'
+            mod("/cluster/nodes/casper") = "0"
+
+            put "/cluster/nodes/casper" "{\"ipv4\":\"10.13.13.4\",\"name\":\"casper\",\"services\":[\"backends\",\"services\"],\"version\":1}"
+
+            get "/cluster/nodes/casper"
+
+            TRANSACTION
+            etc txn <<'TRANSACTION'
+            mod("/cluster/schema") = "0"
+
+            put "/cluster/schema" "{\"version\":1}"
+
+            get "/cluster/schema"
+
+            TRANSACTION
+            status=$(machinist-etcdctl --command-timeout=10s --dial-timeout=3s auth status)
+            etc put '/machinist/permissions' "a4f644cdd8d940b0 ${status##*AuthRevision: }"
+        "#]]
+        .assert_eq(&lines);
+    }
+
+    fn answer(enabled: bool, mark: &str, rest: &str) -> Found {
+        let pair = |key: &str, value: &str| {
+            use base64::Engine as _;
+            let encode = |text: &str| super::STANDARD.encode(text);
+            format!(r#"{{"kvs":[{{"key":"{}","value":"{}","mod_revision":9}}]}}"#, encode(key), encode(value))
+        };
+        let record = r#"{"ipv4":"10.13.13.4","name":"casper","services":["backends","services"],"version":1}"#;
+        let stdout = format!(
+            "{{\"enabled\":{enabled},\"revision\":12}}\n{}\n{}\n{}\n{rest}",
+            pair("x", mark),
+            pair("/cluster/nodes/casper", record),
+            pair("/cluster/schema", "{\"version\":1}"),
+        );
+        Found::read(&stdout).unwrap()
+    }
+
+    #[test]
+    fn what_holds_is_left_alone_and_what_was_changed_by_hand_is_not() {
+        let rules = Rules::of(&cluster()).unwrap();
+        let mark = format!("{} 12", rules.digest());
+        assert_eq!(rules.script(&answer(true, &mark, "")), None);
+        // Any change of users and roles counts the revision up.
+        assert!(rules.script(&answer(true, &mark.replace("12", "11"), "")).is_some());
+        assert!(rules.script(&answer(false, &mark, "")).unwrap().contains("\netc auth enable\n"));
+    }
+
+    #[test]
+    fn a_right_too_many_is_taken_away_and_so_are_nodes_that_are_gone() {
+        let rest = r#"{"user":"root","answer":{"roles":["root"]}}
+{"user":"mesh-agent-gone","answer":{"roles":["mesh-agent-gone"]}}
+{"role":"mesh-agent-casper","answer":{"perm":[{"permType":2,"key":"Lw==","range_end":"MA=="}]}}
+{"role":"mesh-agent-gone","answer":{}}
+{"role":"of-a-person","answer":{}}"#;
+        let script = Rules::of(&cluster()).unwrap().script(&answer(true, "", rest)).unwrap();
+        assert!(script.contains("\netc role revoke-permission 'mesh-agent-casper' '/' '0'\n"), "{script}");
+        assert!(
+            script.contains("\netc user delete 'mesh-agent-gone'\netc role delete 'mesh-agent-gone'\n"),
+            "{script}"
+        );
+        assert!(!script.contains("of-a-person") && !script.contains("auth enable"), "{script}");
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_an_error() {
+        for stdout in ["", "{}", "{\"enabled\":true,\"revision\":1}\n", "etcdctl: not found"] {
+            assert!(Found::read(stdout).is_err(), "{stdout:?}");
+        }
+        let status = std::process::Command::new("sh").args(["-n", "-c", PROBE]).status().unwrap();
+        assert!(status.success());
+    }
+}
