@@ -155,6 +155,11 @@ let
     };
 in
 {
+  imports = [
+    ./agent.nix
+    ./haproxy.nix
+  ];
+
   options.machinist.mesh = {
     enable = lib.mkEnableOption "this node's part in the service mesh";
 
@@ -184,6 +189,15 @@ in
 
   config = lib.mkIf cfg.enable {
     environment.etc = lib.mapAttrs' file cfg.instances;
+
+    # Every node's haproxy connects to the instance itself.
+    machinist.firewall.tcp = lib.mapAttrs' (
+      name: instance:
+      lib.nameValuePair "mesh-${name}" {
+        inherit (instance) port;
+        sources = [ network.nodes ] ++ lib.optional (network.nodes6 != null) network.nodes6;
+      }
+    ) cfg.instances;
 
     assertions = lib.concatLists (
       lib.mapAttrsToList (name: instance: [

@@ -15,7 +15,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// The node's name, which is that of its user in etcd.
+    /// The node's name.
     pub node: Name,
     /// The client URLs of etcd's members.
     pub endpoints: Vec<String>,

@@ -52,9 +52,10 @@ fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>>
     let (code, kind, body) = match (method, path) {
         (&Method::GET, "/metrics") => (StatusCode::OK, TEXT, status.metrics()),
         (&Method::GET, "/status") => (StatusCode::OK, "application/json", status.json()),
+        (&Method::GET, "/routing") => (StatusCode::OK, "application/json", status.routing()),
         (&Method::GET, "/healthz") if status.is_healthy() => (StatusCode::OK, TEXT, "ok\n".to_owned()),
         (&Method::GET, "/healthz") => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not routing\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, TEXT, "there is /metrics, /status and /healthz\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "there is /metrics, /status, /routing and /healthz\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = code;

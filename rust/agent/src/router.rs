@@ -36,6 +36,9 @@ const GATHER: Duration = Duration::from_millis(5);
 /// The least time between two reloads: a burst of them would only pile up old processes.
 const BETWEEN_RELOADS: Duration = Duration::from_millis(250);
 
+/// The time until a configuration that haproxy did not take is tried again.
+const AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
 /// How long after the last change the files are written, and at most after the first.
 const SETTLED: Duration = Duration::from_millis(300);
 const UNSETTLED: Duration = Duration::from_secs(3);
@@ -63,7 +66,7 @@ pub enum RouterError {
 struct Running {
     pid: u32,
     structure: String,
-    services: BTreeMap<ServiceName, Service>,
+    services: Arc<BTreeMap<ServiceName, Service>>,
 }
 
 /// The routing loop.
@@ -180,6 +183,7 @@ impl Router {
             facts.applied += 1;
             facts.last_apply = begun.elapsed();
             facts.haproxy = is_up && self.running.is_some();
+            facts.routing = self.running.as_ref().map(|running| Arc::clone(&running.services)).unwrap_or_default();
         });
         self.status.problems(&routing.problems);
         self.status.trouble("routing", result.err().map(|error| chain(&error)));
@@ -196,7 +200,10 @@ impl Router {
         let Some(running) = &self.running else { return self.reload(&wanted.services).await };
         let lingering = change::lingering(&running.services, wanted);
         match change::action(&running.services, wanted) {
-            Action::Nothing => {}
+            Action::Nothing => {
+                self.unsettle();
+                return self.write_environments(&wanted.services);
+            }
             Action::Servers(changes) if self.template.takes_commands() => {
                 if let Err(error) = self.change(&changes).await {
                     self.status.trouble("commands", Some(chain(&error)));
@@ -208,8 +215,9 @@ impl Router {
             Action::Servers(_) | Action::Reload => return self.reload(&wanted.services).await,
         }
         if let Some(running) = &mut self.running {
-            running.services = wanted.services.clone();
-            running.services.extend(lingering);
+            let mut services = wanted.services.clone();
+            services.extend(lingering);
+            running.services = Arc::new(services);
         }
         self.write_environments(&wanted.services)
     }
@@ -243,7 +251,8 @@ impl Router {
         if is_same && self.template.takes_commands() {
             // A successor of ours finds the structure as it shall be: only servers may differ.
             let info = info?;
-            self.running = Some(Running { pid: info.pid, structure: info.structure, services: services.clone() });
+            self.running =
+                Some(Running { pid: info.pid, structure: info.structure, services: Arc::new(services.clone()) });
             self.reconcile().await?;
             self.unsettle();
             return self.write_environments(services);
@@ -260,8 +269,11 @@ impl Router {
             Ok(info) => {
                 self.reloaded = Some(Instant::now());
                 self.leaving.clear();
-                self.running =
-                    Some(Running { pid: info.pid, structure: rendered.structure, services: services.clone() });
+                self.running = Some(Running {
+                    pid: info.pid,
+                    structure: rendered.structure,
+                    services: Arc::new(services.clone()),
+                });
                 self.status.with(|facts| facts.reloads += 1);
                 self.unsettle();
                 self.write_environments(services)
@@ -276,7 +288,7 @@ impl Router {
                 self.put_back(before)?;
                 // Most likely another program took a port: the next look around sees it.
                 self.look_at_ports().await;
-                self.again = Some(Moment::now() + BETWEEN_RELOADS * 4);
+                self.again = Some(Moment::now() + AFTER_REFUSAL);
                 Err(error.into())
             }
         }
@@ -346,8 +358,12 @@ impl Router {
     async fn look_after(&mut self) {
         self.rounds = self.rounds.wrapping_add(1);
         let ports_changed = self.rounds.is_multiple_of(PORTS_EVERY) && self.look_at_ports().await;
-        if self.running.is_none() || ports_changed {
+        let is_due = self.running.is_none() && self.again.is_none();
+        if is_due || ports_changed {
             self.apply().await;
+            return;
+        }
+        if self.running.is_none() {
             return;
         }
         let info = self.haproxy.info().await;

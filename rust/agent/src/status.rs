@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use machinist_mesh::Problem;
+use machinist_mesh::{Problem, Service, ServiceName};
 use serde::Serialize;
 
 /// How long the routing loop may be silent until the agent counts as stuck.
@@ -54,6 +54,8 @@ pub struct Facts {
     pub applied: u64,
     /// How long that took the last time.
     pub last_apply: Duration,
+    /// What haproxy routes.
+    pub routing: Arc<BTreeMap<ServiceName, Service>>,
     /// What is wrong in etcd.
     pub problems: Vec<Problem>,
     /// What is wrong on this node.
@@ -84,6 +86,7 @@ impl Status {
             commands: 0,
             applied: 0,
             last_apply: Duration::ZERO,
+            routing: Arc::default(),
             problems: Vec::new(),
             trouble: BTreeMap::new(),
             instances: BTreeMap::new(),
@@ -161,7 +164,18 @@ impl Status {
         })
     }
 
-    /// Returns everything as JSON.
+    /// Returns what haproxy routes as JSON: application to port and servers.
+    pub fn routing(&self) -> String {
+        let routing = self.with(|facts| Arc::clone(&facts.routing));
+        let view = |(name, service): (&ServiceName, &Service)| {
+            let servers: BTreeMap<&str, String> =
+                service.servers.iter().map(|(name, server)| (name.as_str(), server.address.to_string())).collect();
+            (name.to_string(), serde_json::json!({ "port": service.port, "servers": servers }))
+        };
+        serde_json::Value::Object(routing.iter().map(view).collect()).to_string()
+    }
+
+    /// Returns everything else as JSON.
     pub fn json(&self) -> String {
         self.with(|facts| {
             serde_json::json!({

@@ -1,5 +1,6 @@
-# rustPlatform: nixos-lite cannot build Rust. What stands in for a Rust package runs the program of its name
-# that the caller has in PATH (a development build), and says so where there is none.
+# rustPlatform: nixos-lite cannot build Rust. What stands in for a Rust package is the file of its program's name in
+# ../prebuilt, where a test has put a development build that machines shall have; else it runs the program of its name that
+# the caller has in PATH, and says so where there is none.
 {
   lib,
   pkgs,
@@ -11,7 +12,30 @@ let
     let
       attrs = if lib.isFunction fnOrAttrs then lib.internal.fix fnOrAttrs else fnOrAttrs;
       program = attrs.meta.mainProgram or attrs.pname;
+      prebuilt = ../prebuilt + "/${program}";
     in
+    if builtins.pathExists prebuilt then
+      pkgs.runCommand "${attrs.pname}-${attrs.version}"
+        {
+          file = builtins.path {
+            name = program;
+            path = prebuilt;
+          };
+          passthru = {
+            inherit (attrs) pname version;
+          }
+          // attrs.passthru or { };
+          meta = {
+            mainProgram = program;
+          }
+          // attrs.meta or { };
+        }
+        ''
+          mkdir -p "$out/bin"
+          cp "$file" "$out/bin/${program}"
+          chmod 0555 "$out/bin/${program}"
+        ''
+    else
     pkgs.writeTextFile {
       inherit (attrs) pname version;
       name = "${attrs.pname}-${attrs.version}-stand-in";

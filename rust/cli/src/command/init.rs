@@ -21,6 +21,11 @@ use crate::{
 };
 
 static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../modules");
+static AGENT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../agent");
+static MESH: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../mesh");
+const CARGO_TOML: &str = include_str!("../../../../Cargo.toml");
+const CARGO_LOCK: &str = include_str!("../../../../Cargo.lock");
+const AGENT_NIX: &str = include_str!("../../../../nix/agent.nix");
 const CLUSTER_NIX: &str = include_str!("../../../../nix/cluster.nix");
 const FLAKE_NIX: &str = include_str!("../../../../nix/template-flake.nix");
 const FLAKE_LOCK: &str = include_str!("../../../../flake.lock");
@@ -116,6 +121,15 @@ impl Writer<'_> {
         self.ours("nix/cluster.nix", CLUSTER_NIX)?;
         for (path, text) in module_files(&MODULES) {
             self.ours(&format!("modules/{path}"), text)?;
+        }
+        // The agent of a mesh is built with the cluster's own nixpkgs.
+        self.ours("nix/agent.nix", AGENT_NIX)?;
+        self.ours("nix/agent-source/Cargo.toml", CARGO_TOML)?;
+        self.ours("nix/agent-source/Cargo.lock", CARGO_LOCK)?;
+        for (crate_name, directory) in [("agent", &AGENT), ("mesh", &MESH)] {
+            for (path, text) in module_files(directory) {
+                self.ours(&format!("nix/agent-source/rust/{crate_name}/{path}"), text)?;
+            }
         }
         Ok(())
     }

@@ -133,7 +133,8 @@ fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
     if ui.json {
         let machine = |machine: &sandbox::MachineStatus| {
             let faults: Vec<String> = machine.faults.iter().map(ToString::to_string).collect();
-            serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state), "faults": faults })
+            serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state), "faults": faults,
+                "namespace": machine.namespace })
         };
         let machines: Vec<serde_json::Value> = status.machines.iter().map(machine).collect();
         ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": status.operator_namespace }));

@@ -1,0 +1,149 @@
+# The node agent: keeps this node's instances in etcd and gives haproxy its routing. It has a user of its own; besides its
+# key it can read nothing that others cannot, and write nothing but its two directories.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.mesh;
+  inherit (config.machinist) node;
+  inherit (import ../types.nix { inherit lib; }) ipAddress urlHost;
+  inherit (config.machinist.keys.units.machinist-agent) files;
+
+  configuration = (pkgs.formats.json { }).generate "machinist-agent.json" (
+    {
+      node = node.name;
+      endpoints = map (address: "https://${urlHost address}:2379") cfg.etcdMembers;
+      ca = files.authorities.etcd;
+      inherit (files.mesh-agent) certificate key;
+      inherit (cfg)
+        groups
+        leaseSeconds
+        listen
+        maxconn
+        ;
+      instances = "/etc/machinist/mesh/instances";
+      stateDirectory = "/var/lib/machinist-mesh";
+      runtimeDirectory = "/run/machinist-mesh";
+      haproxy = lib.getExe cfg.haproxy.package;
+    }
+    // lib.optionalAttrs (cfg.haproxy.template != null) { template = cfg.haproxy.template; }
+  );
+in
+{
+  options.machinist.mesh = {
+    package = lib.mkOption {
+      type = lib.types.package;
+      default = import ../../nix/agent.nix { inherit pkgs; };
+      defaultText = lib.literalExpression "import ../../nix/agent.nix { inherit pkgs; }";
+      description = "The agent.";
+    };
+
+    etcdMembers = lib.mkOption {
+      type = lib.types.listOf ipAddress;
+      default = [ ];
+      example = [ "10.13.13.2" ];
+      description = "Addresses of the members of etcd.";
+    };
+
+    leaseSeconds = lib.mkOption {
+      type = lib.types.ints.between 3 300;
+      default = 10;
+      description = ''
+        How long this node's instances stay in the mesh after its last sign of life, in seconds. A short time takes a
+        dead node out soon; a time shorter than an election of etcd would take out nodes that live.
+      '';
+    };
+
+    maxconn = lib.mkOption {
+      type = lib.types.ints.between 100 1000000;
+      default = 20000;
+      description = "How many connections haproxy takes at once.";
+    };
+
+    listen = lib.mkOption {
+      type = lib.types.strMatching "(127[.][0-9.]+|\\[::1]):[0-9]+";
+      default = "127.0.0.1:9470";
+      description = "Where the agent serves {file}`/metrics`, {file}`/healthz` and {file}`/status`, on loopback.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    machinist.keys.units.machinist-agent = {
+      leaves = [ "mesh-agent" ];
+      authorities = [ "etcd" ];
+    };
+
+    users.groups.machinist-mesh = { };
+    users.users.machinist-agent = {
+      isSystemUser = true;
+      group = "machinist-mesh";
+    };
+
+    systemd.tmpfiles.rules = [
+      "d /var/lib/machinist-mesh 0750 machinist-agent machinist-mesh -"
+      "d /run/machinist-mesh 0770 root machinist-mesh -"
+    ];
+
+    systemd.services.machinist-agent = {
+      description = "Agent of the service mesh";
+      wantedBy = [ "multi-user.target" ];
+      wants = [
+        "machinist-haproxy.service"
+        "network-online.target"
+      ];
+      after = [
+        "machinist-haproxy.service"
+        "network-online.target"
+      ];
+      reloadTriggers = lib.mapAttrsToList (
+        name: _: config.environment.etc."machinist/mesh/instances/${name}.json".source
+      ) cfg.instances;
+      startLimitIntervalSec = 0;
+      serviceConfig = {
+        Type = "notify";
+        ExecStart = "${cfg.package}/bin/machinist-agent run --config ${configuration}";
+        ExecReload = "${pkgs.coreutils}/bin/kill -HUP $MAINPID";
+        WatchdogSec = "30s";
+        Restart = "always";
+        RestartSec = "1s";
+        User = "machinist-agent";
+        Group = "machinist-mesh";
+        UMask = "0007";
+        ReadWritePaths = [
+          "/var/lib/machinist-mesh"
+          "/run/machinist-mesh"
+        ];
+        NoNewPrivileges = true;
+        PrivateTmp = true;
+        ProtectHome = true;
+        ProtectSystem = "strict";
+        ProtectKernelTunables = true;
+        ProtectKernelModules = true;
+        ProtectControlGroups = true;
+        RestrictAddressFamilies = [
+          "AF_INET"
+          "AF_INET6"
+          "AF_UNIX"
+        ];
+        RestrictNamespaces = true;
+        LockPersonality = true;
+        CapabilityBoundingSet = "";
+      };
+    };
+
+    # For units that take their instance out before they stop: ExecStop = "machinist-agent drain <instance>".
+    environment.systemPackages = [ cfg.package ];
+
+    assertions = [
+      {
+        assertion = cfg.etcdMembers != [ ];
+        message =
+          "machinist.mesh.etcdMembers of ${node.name} is empty: the mesh keeps its routing in etcd. Give machines the "
+          + "role \"etcd\" in machines.nix and run `machinist generate`.";
+      }
+    ];
+  };
+}

@@ -1,0 +1,41 @@
+# The node agent of the mesh. In a cluster's own directory its sources lie beside this file (`machinist init` writes them).
+{ pkgs }:
+let
+  inherit (pkgs) lib;
+  root = if builtins.pathExists ./agent-source then ./agent-source else ../.;
+in
+pkgs.rustPlatform.buildRustPackage {
+  pname = "machinist-agent";
+  version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
+
+  src = lib.fileset.toSource {
+    inherit root;
+    fileset = lib.fileset.unions [
+      (root + "/Cargo.lock")
+      (root + "/Cargo.toml")
+      (root + "/rust/agent")
+      (root + "/rust/mesh")
+    ];
+  };
+  cargoLock.lockFile = root + "/Cargo.lock";
+  cargoBuildFlags = [
+    "--package"
+    "machinist-agent"
+  ];
+
+  # The crate etcd-client compiles etcd's own protocol files.
+  nativeBuildInputs = [ pkgs.protobuf ];
+
+  # The tests start servers, and need haproxy. `./test` runs them.
+  doCheck = false;
+
+  meta = {
+    description = "Agent of the service mesh on each node";
+    license = [
+      lib.licenses.mit
+      lib.licenses.asl20
+    ];
+    mainProgram = "machinist-agent";
+    platforms = lib.platforms.linux;
+  };
+}
