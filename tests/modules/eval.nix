@@ -201,6 +201,57 @@ in
         machinist.pki.certificates.etcd-server.key = lib.mkForce "${builtins.storeDir}/etcd-server.key";
       }).config.machinist.pki.certificates.etcd-server.key
     ).success;
+  mesh =
+    let
+      of =
+        instances:
+        with' melchior {
+          machinist.etcd.enable = lib.mkForce false;
+          machinist.mesh = {
+            enable = true;
+            etcdMembers = [ "10.13.13.2" ];
+            groups = [ "services" ];
+            inherit instances;
+          };
+        };
+      system = of {
+        web = {
+          group = "frontends";
+          port = 8080;
+          publish.port = 80;
+          check.http = "/ping";
+          env.prefix = "WEB";
+        };
+      };
+      unit = name: system.config.systemd.services.${name};
+    in
+    {
+      instance = builtins.fromJSON system.config.environment.etc."machinist/mesh/instances/web.json".text;
+      agent = removeAttrs (unit "machinist-agent").serviceConfig [
+        "ExecReload"
+        "ExecStart"
+      ];
+      haproxy = (unit "machinist-haproxy").serviceConfig.ExecStart;
+      reloads = (unit "machinist-haproxy").reloadIfChanged;
+      # What is on the node already stays: `C` copies only where there is nothing.
+      first = lib.filter (lib.hasInfix "haproxy.cfg") system.config.systemd.tmpfiles.rules;
+      firewall = system.config.networking.firewall.extraInputRules;
+      failed = failed system;
+      wrong = failed (of {
+        "x.y" = {
+          group = "frontends";
+          app = "a";
+          port = 8080;
+          check.http = "/";
+          check.command = [ "true" ];
+        };
+      });
+      noMembers = failed (
+        with' melchior {
+          machinist.mesh.enable = true;
+        }
+      );
+    };
   machines = cluster.lib.machines;
   k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];
@@ -210,6 +261,7 @@ in
       melchior
       (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })
       (with' balthazar { machinist.network.nameservers = [ "10.13.13.1" ]; })
+      (with' melchior { machinist.mesh.enable = true; })
     ])
   );
 }

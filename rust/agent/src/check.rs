@@ -10,6 +10,7 @@ use tokio::{
     net::TcpStream,
     process::Command,
     sync::mpsc::Sender,
+    task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 
@@ -74,12 +75,11 @@ async fn get(address: SocketAddr, path: &str) -> Option<u16> {
     let stream = TcpStream::connect(address).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new()).ok()?;
-    // The connection does the work while the answer is waited for, and is dropped with it.
-    let answer = async { sender.send_request(request).await };
-    tokio::select! {
-        answer = answer => answer.ok().map(|answer| answer.status().as_u16()),
-        _ = connection => None,
-    }
+    // The connection does the work while the answer is waited for, and ends with this set. It may end first: its answer
+    // counts all the same.
+    let mut connections = JoinSet::new();
+    connections.spawn(connection);
+    sender.send_request(request).await.ok().map(|answer| answer.status().as_u16())
 }
 
 async fn command(words: &[String]) -> bool {

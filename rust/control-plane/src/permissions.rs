@@ -392,7 +392,7 @@ mod tests {
             etc user add 'mesh-agent-casper' --no-password
             etc user grant-role 'mesh-agent-casper' 'mesh-agent-casper'
             etc user add 'root' --no-password
-            etc role add root || true
+            etc role add root 2>/dev/null || true
             etc user grant-role 'root' 'root'
             etc auth enable
             etc txn <<'TRANSACTION'
