@@ -184,10 +184,10 @@ def begin_confd():
             f'[template]\nsrc = "haproxy.tmpl"\ndest = "{path}/haproxy.cfg"\nkeys = ["/cluster/services"]\n'
             f'check_cmd = "{program} -c -q -f {{{{.src}}}}"\nreload_cmd = "kill -USR2 {master.pid}"\n'
         )
-    options = ["--confdir", path, "--watch", "--log-level", "error"]
-    tls = ["--node", "https://127.0.0.1:2379", "--client-ca-keys", f"{HERE}/ca.pem"]
-    tls += ["--client-cert", f"{HERE}/cert.pem", "--client-key", f"{HERE}/key.pem"]
-    return start("confd", CONFD, "etcd", *options, *tls), master
+    options = ["-backend", "etcdv3", "-confdir", path, "-watch", "-log-level", "error"]
+    tls = ["-node", "https://127.0.0.1:2379", "-client-ca-keys", f"{HERE}/ca.pem"]
+    tls += ["-client-cert", f"{HERE}/cert.pem", "-client-key", f"{HERE}/key.pem"]
+    return start("confd", CONFD, *options, *tls), master
 
 
 def instance(node, port=7000):
