@@ -339,7 +339,14 @@ impl Router {
     async fn try_write(&self) -> Result<(), RouterError> {
         if let Some(running) = &self.running {
             let rendered = self.render(&running.services)?;
-            self.put(&rendered).await?;
+            if self.template.takes_commands() && rendered.structure == running.structure {
+                // haproxy has looked at this structure, and runs these servers: a look more would only hold changes up.
+                let prepared = files::prepare(&self.config.haproxy_file(), rendered.text.as_bytes());
+                let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+                prepared.and_then(|prepared| prepared.put()).map_err(failed)?;
+            } else {
+                self.put(&rendered).await?;
+            }
         }
         let path = self.config.state_file();
         files::write_state(&path, &self.store).map_err(|error| RouterError::File(path.display().to_string(), error))
