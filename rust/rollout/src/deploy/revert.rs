@@ -56,7 +56,9 @@ impl Deploy {
         let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()))?;
         self.events.step(node, "going back: another node of its wave failed");
         let id = format!("{}-back", self.run);
-        let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: false };
+        let interrupt = self.interrupt.clone();
+        let activation =
+            Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: false, interrupt };
         let new = Some(host.target.system.clone());
         let now = HostFacts { running: new.clone(), profile: new, ..HostFacts::default() };
         self.activate(&activation, host, &now, keeper, false)

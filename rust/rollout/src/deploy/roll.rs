@@ -126,8 +126,8 @@ impl Deploy {
         let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
         let token = keeper.token(node).ok_or_else(unlocked)?;
         let (system, id) = (host.target.system.clone(), self.run.clone());
-        let activation =
-            Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: !self.policy.no_rollback };
+        let (gates, interrupt) = (!self.policy.no_rollback, self.interrupt.clone());
+        let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates, interrupt };
         let mut facts = host.facts.clone();
         if activation.found(&facts) {
             // It was begun before the run was cut off. Its member is away already, if it is: no quorum to ask for.

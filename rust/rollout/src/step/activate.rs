@@ -7,7 +7,7 @@ use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteDirectory, RemoteEntry, RemoteError, RemoteFile, Request, put_files};
 
 use super::{Connector, StepError, lock::Token, reboot, run};
-use crate::{HostFacts, script};
+use crate::{HostFacts, Interrupt, script};
 
 /// How long things may take on the host.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,18 @@ pub struct Activation {
     pub bounds: Bounds,
     /// Whether the new system's own gates are asked.
     pub gates: bool,
+    /// Stops the run.
+    pub interrupt: Interrupt,
 }
+
+/// The pause before a lost connection is tried again. It doubles: a host that is dialled without a pause takes that for an attack
+/// (`PerSourcePenalties` in OpenSSH's sshd_config) and shuts this computer out.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much longer than the confirmation a host that does not answer is waited for when the run was stopped: it has gone back by
+/// itself then.
+const FAREWELL: Duration = Duration::from_secs(15);
 
 /// What the host says about an activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,13 +196,19 @@ impl Activation {
     ) -> Result<State, StepError> {
         // The activation, its gates, and going back may each take as long.
         let bound = self.bounds.activation * 3 + self.bounds.confirmation + Duration::from_secs(15);
-        let deadline = Instant::now() + bound;
+        let mut deadline = Instant::now() + bound;
+        let (mut pause, mut stopped) = (FIRST_PAUSE, false);
         let mut result = self.ask(first, remote, passing, bound);
         while let Err(error) = &result {
+            if self.interrupt.is_set() && !stopped {
+                stopped = true;
+                deadline = deadline.min(Instant::now() + self.bounds.confirmation + FAREWELL);
+            }
             if Instant::now() >= deadline {
                 return Err(StepError::Unknown { why: format!("the host does not answer: {error}") });
             }
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
             let left = deadline.saturating_duration_since(Instant::now());
             result = connector.connect(&self.node).and_then(|fresh| self.ask(first, &*fresh, passing, left));
         }
