@@ -108,7 +108,16 @@ fn classify(certs: &Path, path: &Path) -> Result<Entry, StoreError> {
 
 /// Holds the directory for one writer.
 pub(crate) struct Lock {
-    _directory: fs::File,
+    directory: fs::File,
+}
+
+/// A process that another thread starts at this moment has a copy of the file descriptor until it runs its program, and a lock
+/// that is only closed stays with the copy.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it right after does the same, only later.
+        let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
+    }
 }
 
 /// Makes the directory if there is none, and locks it until the lock is dropped.
@@ -132,8 +141,24 @@ fn locked(certs: &Path, operation: FlockOperation) -> Result<Lock, StoreError> {
     fs::create_dir_all(certs).map_err(failed)?;
     let directory = fs::File::open(certs).map_err(failed)?;
     match rustix::fs::flock(&directory, operation) {
-        Ok(()) => Ok(Lock { _directory: directory }),
+        Ok(()) => Ok(Lock { directory }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: certs.to_owned() }),
         Err(error) => Err(failed(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::lock;
+
+    #[test]
+    fn a_process_that_was_started_meanwhile_does_not_keep_the_lock() {
+        let certs = tempfile::tempdir().unwrap();
+        let held = lock(certs.path()).unwrap();
+        let copy = held.directory.try_clone().unwrap();
+        drop(held);
+        assert!(lock(certs.path()).is_ok());
+        drop(copy);
     }
 }
