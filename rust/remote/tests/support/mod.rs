@@ -166,11 +166,11 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Returns a port of 127.0.0.1 on which nobody listens.
+/// Returns a port of 127.0.0.1 on which nobody listens. Another test that runs now may be given the same one, so it is tried.
 pub fn closed_port() -> u16 {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
-    port
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let is_closed = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
+    (0..20).map(|_| free()).find(is_closed).unwrap()
 }
 
 #[track_caller]
