@@ -158,6 +158,7 @@ in
   imports = [
     ./agent.nix
     ./haproxy.nix
+    ./ingress.nix
   ];
 
   options.machinist.mesh = {

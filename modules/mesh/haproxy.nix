@@ -8,10 +8,6 @@
 }:
 let
   cfg = config.machinist.mesh;
-  program = "/run/machinist-haproxy/haproxy";
-  # A reload executes this link again: so a new package is taken over without a connection being dropped.
-  link = "${pkgs.coreutils}/bin/ln -sf ${lib.getExe cfg.haproxy.package} ${program}";
-
   first = pkgs.writeText "haproxy-first.cfg" ''
     # Until the agent has heard from etcd for the first time.
     global
@@ -50,45 +46,21 @@ in
       "C /var/lib/machinist-mesh/haproxy.cfg 0640 machinist-agent machinist-mesh - ${first}"
     ];
 
-    systemd.services.machinist-haproxy = {
-      description = "haproxy of the service mesh";
-      wantedBy = [ "multi-user.target" ];
-      after = [ "network.target" ];
-      reloadIfChanged = true;
-      startLimitIntervalSec = 0;
-      serviceConfig = {
-        Type = "notify";
-        ExecStartPre = [ link ];
-        ExecStart = lib.concatStringsSep " " [
-          "${program} -Ws"
-          "-f /var/lib/machinist-mesh/haproxy.cfg"
-          "-p /run/machinist-haproxy/haproxy.pid"
-          "-S /run/machinist-mesh/haproxy-master.sock,mode,660"
-        ];
-        ExecReload = [
-          link
-          "${pkgs.coreutils}/bin/kill -USR2 $MAINPID"
-        ];
-        KillMode = "mixed";
-        SuccessExitStatus = "143";
-        Restart = "always";
-        RestartSec = "1s";
-        User = "machinist-haproxy";
-        Group = "machinist-mesh";
-        UMask = "0007";
-        RuntimeDirectory = "machinist-haproxy";
-        ReadWritePaths = [ "/run/machinist-mesh" ];
-        # Two file descriptors a connection, and one a server that is being checked.
-        LimitNOFILE = toString (2 * cfg.maxconn + 70000);
-        AmbientCapabilities = "CAP_NET_BIND_SERVICE";
-        NoNewPrivileges = true;
-        PrivateTmp = true;
-        ProtectHome = true;
-        ProtectSystem = "strict";
-        ProtectKernelTunables = true;
-        ProtectKernelModules = true;
-        ProtectControlGroups = true;
-      };
-    };
+    systemd.services.machinist-haproxy = lib.mkMerge [
+      (import ./haproxy-unit.nix {
+        inherit lib pkgs;
+        inherit (cfg.haproxy) package;
+        inherit (cfg) maxconn;
+        configuration = "/var/lib/machinist-mesh/haproxy.cfg";
+        arguments = [ "-S /run/machinist-mesh/haproxy-master.sock,mode,660" ];
+        directory = "machinist-haproxy";
+        user = "machinist-haproxy";
+        group = "machinist-mesh";
+      })
+      {
+        description = "haproxy of the service mesh";
+        serviceConfig.ReadWritePaths = [ "/run/machinist-mesh" ];
+      }
+    ];
   };
 }

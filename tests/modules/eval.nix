@@ -252,6 +252,100 @@ in
         }
       );
     };
+  ingress =
+    let
+      of =
+        ingress:
+        with' melchior {
+          machinist.etcd.enable = lib.mkForce false;
+          machinist.mesh = {
+            enable = true;
+            etcdMembers = [ "10.13.13.2" ];
+            inherit ingress;
+          };
+        };
+      complete = {
+        peers = [
+          "10.13.13.2"
+          "fd13::4"
+        ];
+        acme.email = "ops@example.org";
+        hosts = {
+          "www.example.org" = {
+            aliases = [ "example.org" ];
+            locations = {
+              "/" = {
+                app = "web";
+                port = 8000;
+              };
+              "/api" = {
+                app = "api";
+                port = 8001;
+              };
+            };
+          };
+          "try.example.org" = {
+            issuer = "staging";
+            locations."/".app = "web";
+            locations."/".port = 8000;
+          };
+          "own.example.org" = {
+            certificate = "/run/secrets/own.pem";
+            locations."/".app = "web";
+            locations."/".port = 8000;
+          };
+          "plain.example.org" = {
+            https = false;
+            locations."/".app = "web";
+            locations."/".port = 8000;
+          };
+        };
+      };
+      system = of complete;
+      dns = of (
+        complete
+        // {
+          acme = complete.acme // {
+            dnsProvider = "hetzner";
+            credentialFiles.HETZNER_API_TOKEN_FILE = "/run/secrets/dns";
+          };
+        }
+      );
+      file = system: name: system.config.environment.etc."machinist/ingress/${name}".text;
+      unit = system.config.systemd.services.machinist-ingress;
+    in
+    {
+      configuration = file system "haproxy.cfg";
+      certificates = file system "certificates.txt";
+      failed = failed system;
+      ports = system.config.networking.firewall.allowedTCPPorts;
+      firewall = system.config.networking.firewall.extraInputRules;
+      certs = lib.mapAttrs (
+        _: cert: { inherit (cert) extraDomainNames group listenHTTP reloadServices server; }
+      ) system.config.security.acme.certs;
+      retries = system.config.systemd.services."acme-order-renew-www.example.org".serviceConfig.Restart;
+      inherit (unit) wants reloadIfChanged;
+      user = unit.serviceConfig.User;
+      dns = {
+        failed = failed dns;
+        certs = lib.mapAttrs (_: cert: { inherit (cert) dnsProvider listenHTTP; }) dns.config.security.acme.certs;
+        configuration = file dns "haproxy.cfg";
+        firewall = dns.config.networking.firewall.extraInputRules;
+      };
+      nothing = (of { }).config.systemd.services ? machinist-ingress;
+      wrong = failed (of {
+        hosts = {
+          "WWW" = { };
+          "a.example.org" = {
+            aliases = [ "b.example.org" ];
+            certificate = "${builtins.storeDir}/own.pem";
+            locations."api".app = "web";
+            locations."api".port = 1;
+          };
+          "b.example.org".locations."/".app = "unknown";
+        };
+      });
+    };
   machines = cluster.lib.machines;
   k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];

@@ -5,6 +5,7 @@
 
 mod k3s;
 mod kubernetes;
+mod mesh;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,7 +104,7 @@ impl<'a> Shared<'a> {
             facts.insert("k3s".to_owned(), k3s::facts(self.cluster, self.state, node).into());
         }
         if self.cluster.runs_mesh(node) {
-            facts.insert("mesh".to_owned(), self.mesh(node).into());
+            facts.insert("mesh".to_owned(), mesh::facts(self.cluster, node).into());
         }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());
@@ -141,15 +142,6 @@ impl<'a> Shared<'a> {
     fn recipients(&self) -> Value {
         let operators = self.cluster.operators.iter();
         operators.filter_map(|operator| operator.age.as_deref().or(operator.ssh.as_deref())).map(str::trim).collect()
-    }
-
-    fn mesh(&self, node: &Node) -> Attributes {
-        let members = self.cluster.etcd_members().map(|member| member.ip.to_string());
-        set([
-            ("enable", true.into()),
-            ("etcdMembers", members.collect()),
-            ("groups", node.mesh_groups().into_iter().collect()),
-        ])
     }
 
     /// The members that the running cluster does not have yet, sorted.

@@ -17,7 +17,7 @@ pub use command::{Built, Import, Nix, Override};
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
 pub use export::Export;
-pub use fingerprint::{FingerprintError, Fingerprints};
+pub use fingerprint::{FingerprintError, Fingerprints, KnownFile};
 pub use flake::{FlakeError, FlakeRef};
 pub use info::PathInfo;
 pub use store::{StorePath, StorePathError};

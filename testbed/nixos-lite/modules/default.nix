@@ -1,5 +1,6 @@
 # All modules of a nixos-lite machine. A new family of options is a file here and a line below.
 [
+  ./acme.nix
   ./activation.nix
   ./assertions.nix
   ./boot.nix

@@ -15,7 +15,7 @@ use std::{
 
 use clap::Args;
 use machinist_model::NodeName;
-use machinist_nix::{Built, FlakeRef, StorePath};
+use machinist_nix::{Built, FlakeRef, KnownFile, StorePath};
 
 use self::{
     cache::{Cache, Entry},
@@ -29,8 +29,15 @@ use crate::{
 };
 pub use elsewhere::{BuildOn, build as build_elsewhere};
 
-/// The text that `nix/cluster.nix` has in a directory that this machinist wrote.
-const CLUSTER_NIX: &str = include_str!("../../../../nix/cluster.nix");
+/// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
+const KNOWN_FILES: [KnownFile; 2] = [
+    KnownFile { path: "nix/cluster.nix", text: include_str!("../../../../nix/cluster.nix"), reads: &["../modules"] },
+    KnownFile {
+        path: "nix/agent.nix",
+        text: include_str!("../../../../nix/agent.nix"),
+        reads: &["./agent-source", "../Cargo.lock", "../Cargo.toml", "../rust/agent", "../rust/mesh"],
+    },
+];
 
 /// How systems are evaluated and built.
 #[derive(Clone, Debug, Default, Args)]
@@ -92,7 +99,7 @@ fn said(built: usize, known: usize, seconds: f64) -> String {
 /// A digest for each node, or none where it cannot be told what the systems depend on.
 fn keys(project: &Project, flake: &FlakeRef, nodes: &[NodeName], ui: Ui) -> BTreeMap<NodeName, String> {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    match project.nix.fingerprints(flake, CLUSTER_NIX, &names) {
+    match project.nix.fingerprints(flake, &KNOWN_FILES, &names) {
         Ok(found) => {
             if let Some(why) = found.whole.filter(|_| ui.verbose) {
                 ui.story(&format!("any change of the directory counts for every node: {why}"));

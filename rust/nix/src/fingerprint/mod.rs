@@ -29,6 +29,17 @@ pub struct Fingerprints {
     pub whole: Option<String>,
 }
 
+/// A file whose text is known, and with it what it reads, although no search of the text could tell.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownFile {
+    /// Where it is, relative to the flake.
+    pub path: &'static str,
+    /// The text that it must have: any other is searched.
+    pub text: &'static str,
+    /// The files and directories that it reads, relative to its own directory.
+    pub reads: &'static [&'static str],
+}
+
 /// Why there are no digests.
 #[derive(Debug, Error)]
 pub enum FingerprintError {
@@ -41,15 +52,15 @@ pub enum FingerprintError {
 }
 
 impl Nix {
-    /// Returns a digest for each node over all that its system can depend on. `cluster_nix` is the text that
-    /// `nix/cluster.nix` must have for the digest to leave out what belongs to other nodes.
+    /// Returns a digest for each node over all that its system can depend on. `known` are the files that may name others by
+    /// expressions; with other texts than these the digest is over the whole work tree.
     ///
     /// # Errors
     /// It depends on something whose content cannot be told cheaply, or git cannot be run.
     pub fn fingerprints(
         &self,
         flake: &FlakeRef,
-        cluster_nix: &str,
+        known: &[KnownFile],
         nodes: &[&str],
     ) -> Result<Fingerprints, FingerprintError> {
         let mut base = Sha256::new();
@@ -64,7 +75,7 @@ impl Nix {
         add(&mut base, folder.as_bytes());
         let files = tree.files.clone();
         let shared_roots = [format!("{folder}flake.nix"), format!("{folder}flake.lock")];
-        let mut source = |file: &str| source(&mut tree, &folder, cluster_nix, file);
+        let mut source = |file: &str| source(&mut tree, &folder, known, file);
         let shared = reach::reach(&shared_roots, &files, &BTreeSet::new(), &mut source);
         let own: Vec<(&str, Result<BTreeSet<String>, String>)> = nodes
             .iter()
@@ -134,17 +145,22 @@ fn finish(
 /// Files that hold data for programs: nothing in them leads Nix to another file.
 const LEAVES: [&str; 12] = ["pem", "crt", "pub", "age", "md", "sh", "service", "conf", "patch", "rs", "yaml", "yml"];
 
-fn source(tree: &mut Worktree, folder: &str, cluster_nix: &str, file: &str) -> Source {
+/// The same by name: cargo reads the paths in them.
+const LEAF_NAMES: [&str; 3] = ["Cargo.lock", "Cargo.toml", "flake.lock"];
+
+fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], file: &str) -> Source {
     let Some(bytes) = tree.read(file) else { return Source::Leaf };
-    let (_, extension) = file.rsplit('/').next().unwrap_or(file).rsplit_once('.').unwrap_or((file, ""));
-    if LEAVES.contains(&extension) {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    let (_, extension) = name.rsplit_once('.').unwrap_or((file, ""));
+    if LEAVES.contains(&extension) || LEAF_NAMES.contains(&name) {
         return Source::Leaf;
     }
     let Ok(text) = String::from_utf8(bytes) else { return Source::Leaf };
     let own = file.strip_prefix(folder).unwrap_or(file);
+    if let Some(known) = known.iter().find(|known| known.path == own && known.text == text) {
+        return Source::Known(known.reads.iter().map(|path| (*path).to_owned()).collect());
+    }
     match own {
-        "flake.lock" => Source::Leaf,
-        "nix/cluster.nix" if text == cluster_nix => Source::Known(BTreeSet::from(["../modules".to_owned()])),
         "flake.nix" => match reach::scan_flake(&text) {
             Ok(mut literals) => {
                 literals.insert("./nix/cluster.nix".to_owned());

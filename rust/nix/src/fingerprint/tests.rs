@@ -3,11 +3,16 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::Fingerprints;
+use super::{Fingerprints, KnownFile};
 use crate::{FlakeRef, Nix};
 
 const FLAKE: &str = include_str!("../../../../nix/template-flake.nix");
 const CLUSTER: &str = include_str!("../../../../nix/cluster.nix");
+const COMPUTED: &str = "import (../. + \"/one\")";
+const KNOWN: [KnownFile; 2] = [
+    KnownFile { path: "nix/cluster.nix", text: CLUSTER, reads: &["../modules"] },
+    KnownFile { path: "nix/computed.nix", text: COMPUTED, reads: &["./of-it", "./not-there"] },
+];
 
 fn git(directory: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
@@ -54,7 +59,7 @@ fn directory(more: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn fingerprints(worktree: &Path) -> Fingerprints {
     let nix = Nix::find(Vec::new()).unwrap();
-    nix.fingerprints(&FlakeRef::find(&worktree.join("c")).unwrap(), CLUSTER, &["a", "b"]).unwrap()
+    nix.fingerprints(&FlakeRef::find(&worktree.join("c")).unwrap(), &KNOWN, &["a", "b"]).unwrap()
 }
 
 /// Returns whose digest the change changes.
@@ -110,6 +115,21 @@ fn a_module_that_reads_more_makes_more_count() {
     check(&[("modules/more.nix", "import ../generated/a.nix")], &[("generated/a.nix", "ab"), ("certs/a.pem", "ab")]);
     check(&[("nodes/b/more.nix", "n: import ../../generated/${n}.nix")], &[("generated/a.nix", "ab")]);
     check(&[("nodes/b/more.nix", "builtins.readDir ../.")], &[("nodes/a.nix", "ab"), ("README.md", "")]);
+}
+
+#[test]
+fn a_known_file_reads_what_is_known_of_it() {
+    let more = [
+        ("modules/more.nix", "import ../nix/computed.nix"),
+        ("nix/computed.nix", COMPUTED),
+        ("nix/of-it/x.rs", "mod a;"),
+        ("nix/of-it/Cargo.toml", "path = \"../../..\""),
+    ];
+    let read = [("nix/of-it/x.rs", "ab"), ("nix/of-it/Cargo.toml", "ab"), ("nix/computed.nix", "ab")];
+    check(&more, &read);
+    check(&more, &[("README.md", ""), ("generated/a.nix", "a")]);
+    let other = [more[0], ("nix/computed.nix", "import (../. + \"/two\")")];
+    check(&other, &[("README.md", "ab")]);
 }
 
 #[test]
@@ -193,6 +213,6 @@ fn a_link_makes_everything_count_and_a_submodule_ends_it() {
     git(worktree.path(), &["update-index", "--add", "--cacheinfo", &format!("160000,{object},c/sub")]);
     let nix = Nix::find(Vec::new()).unwrap();
     let flake = FlakeRef::find(&worktree.path().join("c")).unwrap();
-    let error = nix.fingerprints(&flake, CLUSTER, &["a"]).unwrap_err();
+    let error = nix.fingerprints(&flake, &KNOWN, &["a"]).unwrap_err();
     assert!(error.to_string().contains("submodule c/sub"), "{error}");
 }

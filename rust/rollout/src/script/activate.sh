@@ -34,6 +34,23 @@ holds() {
 failed_units() {
   systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sort
 }
+# A service whose reload failed goes on as before, and is in no list of failed units. A line each: unit, when.
+failed_reloads() {
+  systemctl show --property=Id,ReloadResult,ExecReload '*.service' 2>/dev/null | awk '
+    function told() { if (unit != "" && result != "" && result != "success") print unit, when }
+    $0 == "" { told(); unit = result = when = "" }
+    /^Id=/ { unit = substr($0, 4) }
+    /^ReloadResult=/ { result = substr($0, 14) }
+    match($0, /start_time=\[[^]]*\]/) { when = when substr($0, RSTART + 11, RLENGTH - 11) }
+    END { told() }' | sort
+}
+# Keeps what the units said last: going back makes them say more.
+last_words() {
+  journalctl --sync 2>/dev/null
+  for unit in "$@"; do
+    journalctl --unit="$unit" --lines=8 --output=cat --no-pager | sed "s|^|  $unit: |"
+  done >"$directory/words" 2>/dev/null
+}
 # Seconds since boot: the wall clock may jump.
 uptime_seconds() {
   read -r since _ </proc/uptime
@@ -65,19 +82,27 @@ if [ -e "$directory/abort" ]; then
   exit 1
 fi
 failed_units >"$directory/failed.before"
+failed_reloads >"$directory/unreloaded.before"
 keep "activating"
 say "activating"
 timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test
 code=$?
 failed_units >"$directory/failed.after"
+failed_reloads >"$directory/unreloaded.after"
 newly_failed=$(comm -13 "$directory/failed.before" "$directory/failed.after" | tr '\n' ' ')
+not_reloaded=$(comm -13 "$directory/unreloaded.before" "$directory/unreloaded.after" | cut -d' ' -f1 | tr '\n' ' ')
 case $code in
   0 | 4) ;;
   124 | 137) revert "the activation took longer than $activation_bound s" ;;
   *) revert "switch-to-configuration ended with status $code" ;;
 esac
+# shellcheck disable=SC2086
+last_words $newly_failed $not_reloaded
 if [ -n "$newly_failed" ]; then
   revert "units failed: $newly_failed"
+fi
+if [ -n "$not_reloaded" ]; then
+  revert "units could not be reloaded: $not_reloaded"
 fi
 
 # The new system's own gates, a line each: name, seconds, script. All of them together may take as long as the activation.

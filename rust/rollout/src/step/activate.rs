@@ -248,7 +248,7 @@ impl Activation {
             .unwrap_or_default()
     }
 
-    /// Fetches the last journal lines of the units that failed newly, and of the activation itself.
+    /// Fetches the last journal lines of the units that failed newly, or of the activation itself.
     pub fn log(&self, remote: &dyn Remote) -> String {
         let (directory, unit) = (self.directory(), self.unit());
         let script = script::with(&[("directory", &directory), ("unit", &unit)], LOG);
@@ -266,11 +266,9 @@ journalctl --unit=\"$unit\" --lines=8 --output=cat --no-pager 2>/dev/null | sed 
 
 const LOG: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
-units=$(comm -13 \"$directory/failed.before\" \"$directory/failed.after\" 2>/dev/null)
-for failed in $units; do
-  journalctl --unit=\"$failed\" --lines=8 --output=cat --no-pager 2>/dev/null | sed \"s|^|  $failed: |\"
-done
-if [ -z \"$units\" ]; then
+if [ -s \"$directory/words\" ]; then
+  cat \"$directory/words\"
+else
   journalctl --unit=\"$unit\" --lines=8 --output=cat --no-pager 2>/dev/null | sed 's|^|  activation: |'
 fi
 ";

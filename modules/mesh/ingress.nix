@@ -1,0 +1,276 @@
+# The way into the mesh from outside: a haproxy of its own ends TLS and hands requests by host and path to applications, each
+# at its port on 127.0.0.1. It reads nothing from etcd, and the mesh's haproxy reads no private key.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.mesh.ingress;
+  inherit (config.machinist) network node;
+  inherit (import ../types.nix { inherit lib; }) ipAddress urlHost;
+  inherit (import ./ingress-config.nix { inherit lib; }) configuration certificates;
+
+  hostName = lib.types.strMatching "[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+";
+  issuers = {
+    production = "https://acme-v02.api.letsencrypt.org/directory";
+    staging = "https://acme-staging-v02.api.letsencrypt.org/directory";
+  };
+
+  location =
+    { config, ... }:
+    {
+      options = {
+        app = lib.mkOption {
+          type = lib.types.strMatching "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+          example = "web";
+          description = "Application that answers. Ingress nodes reach those of the group `frontends`.";
+        };
+        port = lib.mkOption {
+          type = lib.types.nullOr lib.types.port;
+          default = lib.attrByPath [ "machinist" "apps" config.app "publish" "port" ] null topConfig;
+          defaultText = lib.literalExpression "config.machinist.apps.\${app}.publish.port or null";
+          example = 8000;
+          description = "Port that the application is published on: `publish.port` of its instances.";
+        };
+      };
+    };
+  topConfig = config;
+
+  host =
+    { config, ... }:
+    {
+      options = {
+        aliases = lib.mkOption {
+          type = lib.types.listOf hostName;
+          default = [ ];
+          example = [ "example.org" ];
+          description = "More names of the host. They are in its certificate too.";
+        };
+        locations = lib.mkOption {
+          type = lib.types.attrsOf (lib.types.submodule location);
+          default = { };
+          example = {
+            "/".app = "web";
+            "/api".app = "api";
+          };
+          description = ''
+            Which application answers below which path. The longest path wins; `/api` is `/api` and what is below `/api/`,
+            and not `/apis`.
+          '';
+        };
+        https = lib.mkOption {
+          type = lib.types.bool;
+          default = true;
+          description = "Whether requests by plain HTTP are sent to HTTPS. `false`: plain HTTP only.";
+        };
+        certificate = lib.mkOption {
+          type = lib.types.nullOr (lib.types.strMatching "/[^ ]+");
+          default = null;
+          example = "/run/secrets/www.example.org.pem";
+          description = ''
+            File on the node with the certificate, its chain and its private key, PEM, which the group `machinist-ingress`
+            may read. `null`: an ACME authority issues it. No path of the store: everyone can read that.
+          '';
+        };
+        issuer = lib.mkOption {
+          type = lib.types.enum (lib.attrNames issuers);
+          default = cfg.acme.issuer;
+          defaultText = lib.literalExpression "config.machinist.mesh.ingress.acme.issuer";
+          description = "Who issues the certificate of this host.";
+        };
+      };
+    };
+
+  hosts = lib.filterAttrs (_: host: host.https) cfg.hosts;
+  acmeHosts = lib.filterAttrs (_: host: host.certificate == null) hosts;
+  active = config.machinist.mesh.enable && cfg.hosts != { };
+  certificateUnits = map (name: "acme-${name}.service") (lib.attrNames acmeHosts);
+  usesHttp01 = acmeHosts != { } && cfg.acme.dnsProvider == null;
+  # lego listens there while it proves that the host is ours; the other ingress nodes ask at the second port.
+  challenge = {
+    local = 9481;
+    peers = 9482;
+  };
+in
+{
+  options.machinist.mesh.ingress = {
+    hosts = lib.mkOption {
+      type = lib.types.attrsOf (lib.types.submodule host);
+      default = { };
+      example = {
+        "www.example.org".locations."/".app = "web";
+      };
+      description = "Hosts that this node exposes, by name. Without one nothing listens.";
+    };
+
+    peers = lib.mkOption {
+      type = lib.types.listOf ipAddress;
+      default = [ ];
+      example = [ "10.13.13.7" ];
+      description = ''
+        Addresses of the other ingress nodes. One name may lead to all of them: a challenge of the ACME authority that
+        meets the wrong node is handed on.
+      '';
+    };
+
+    maxconn = lib.mkOption {
+      type = lib.types.ints.between 100 1000000;
+      default = 20000;
+      description = "How many connections the ingress takes at once.";
+    };
+
+    acme = {
+      email = lib.mkOption {
+        type = lib.types.nullOr lib.types.str;
+        default = null;
+        example = "ops@example.org";
+        description = "Address of the account at the ACME authority.";
+      };
+      issuer = lib.mkOption {
+        type = lib.types.enum (lib.attrNames issuers);
+        default = "production";
+        description = ''
+          Let's Encrypt's `production`, or its `staging`, which browsers do not trust and which does not mind being asked
+          often: try new hosts there.
+        '';
+      };
+      dnsProvider = lib.mkOption {
+        type = lib.types.nullOr lib.types.str;
+        default = null;
+        example = "hetzner";
+        description = ''
+          Provider (of lego's list) at which a record proves that the hosts are ours (DNS-01). `null`: the ingress answers
+          itself (HTTP-01), whether applications run or not.
+        '';
+      };
+      credentialFiles = lib.mkOption {
+        type = lib.types.attrsOf (lib.types.strMatching "/[^ ]+");
+        default = { };
+        example = {
+          HETZNER_API_TOKEN_FILE = "/run/secrets/hetzner-dns";
+        };
+        description = "Files on the node with the credentials for the provider, by lego's variable.";
+      };
+    };
+  };
+
+  config = lib.mkIf active {
+    users.groups.machinist-ingress = { };
+    users.users.machinist-ingress = {
+      isSystemUser = true;
+      group = "machinist-ingress";
+    };
+
+    environment.etc."machinist/ingress/haproxy.cfg".text = configuration {
+      inherit (cfg) hosts maxconn;
+      inherit challenge;
+      peers = map urlHost cfg.peers;
+      address = urlHost network.address;
+      answersChallenges = usesHttp01;
+      speaksIPv6 = config.networking.enableIPv6;
+    };
+    environment.etc."machinist/ingress/certificates.txt".text = certificates hosts;
+
+    security.acme = lib.mkIf (acmeHosts != { }) {
+      acceptTerms = true;
+      certs = lib.mapAttrs (_: host: {
+        inherit (cfg.acme) email dnsProvider credentialFiles;
+        server = issuers.${host.issuer};
+        extraDomainNames = host.aliases;
+        listenHTTP = lib.mkIf usesHttp01 "127.0.0.1:${toString challenge.local}";
+        group = "machinist-ingress";
+        reloadServices = [ "machinist-ingress.service" ];
+      }) acmeHosts;
+    };
+
+    systemd.services = {
+      machinist-ingress = lib.mkMerge [
+        (import ./haproxy-unit.nix {
+          inherit lib pkgs;
+          inherit (config.machinist.mesh.haproxy) package;
+          inherit (cfg) maxconn;
+          configuration = "/etc/machinist/ingress/haproxy.cfg";
+          directory = "machinist-ingress";
+          user = "machinist-ingress";
+          group = "machinist-ingress";
+        })
+        {
+          description = "Ingress of the service mesh";
+          # Each begins with a certificate of its own making, until the authority has issued one.
+          wants = certificateUnits;
+          after = [ "machinist-haproxy.service" ] ++ certificateUnits;
+          # With reloadIfChanged these reload.
+          restartTriggers = map (name: config.environment.etc."machinist/ingress/${name}".source) [
+            "certificates.txt"
+            "haproxy.cfg"
+          ];
+        }
+      ];
+    }
+    # An order that fails is tried again. NixOS' module alone waits for the next day, and a failed unit would take a deploy
+    # back only because its names are not in DNS yet.
+    // lib.mapAttrs' (
+      name: _: lib.nameValuePair "acme-order-renew-${name}" { serviceConfig.Restart = lib.mkDefault "on-failure"; }
+    ) acmeHosts;
+
+    networking.firewall.allowedTCPPorts = [ 80 ] ++ lib.optional (hosts != { }) 443;
+    machinist.firewall.tcp = lib.mkIf usesHttp01 {
+      acme-challenges = {
+        port = challenge.peers;
+        sources = cfg.peers;
+      };
+    };
+
+    assertions =
+      let
+        names = lib.concatLists (lib.mapAttrsToList (name: host: [ name ] ++ host.aliases) cfg.hosts);
+        twice = lib.unique (lib.filter (name: lib.count (other: other == name) names > 1) names);
+        bad = lib.filter (name: !hostName.check name) (lib.attrNames cfg.hosts);
+        each = lib.concatLists (
+          lib.mapAttrsToList (
+            name: host:
+            lib.mapAttrsToList (path: location: { inherit name path location; }) host.locations
+          ) cfg.hosts
+        );
+        where = entry: "machinist.mesh.ingress.hosts.\"${entry.name}\".locations.\"${entry.path}\" on ${node.name}";
+      in
+      [
+        {
+          assertion = bad == [ ];
+          message =
+            "machinist.mesh.ingress.hosts on ${node.name}: ${lib.concatStringsSep ", " bad} is no name of a host: write it in "
+            + "lower case and in full, as www.example.org.";
+        }
+        {
+          assertion = twice == [ ];
+          message = "machinist.mesh.ingress.hosts on ${node.name} has ${lib.concatStringsSep ", " twice} more than once.";
+        }
+        {
+          assertion = acmeHosts == { } || cfg.acme.email != null;
+          message =
+            "machinist.mesh.ingress.acme.email on ${node.name} is null: the ACME authority wants an address for the account. "
+            + "Set it, or the host's `certificate`, or `https = false`.";
+        }
+      ]
+      ++ lib.concatMap (entry: [
+        {
+          assertion = lib.hasPrefix "/" entry.path && builtins.match "/[A-Za-z0-9._~/-]*" entry.path != null;
+          message = "${where entry} is no path: it begins with / and has letters, digits and . _ ~ - / only.";
+        }
+        {
+          assertion = entry.location.port != null;
+          message =
+            "${where entry} has no port, and no application module here says where ${entry.location.app} is published: set "
+            + "`port` to the `publish.port` of its instances.";
+        }
+      ]) each
+      ++ lib.mapAttrsToList (name: host: {
+        assertion = host.certificate == null || !lib.hasPrefix builtins.storeDir host.certificate;
+        message =
+          "machinist.mesh.ingress.hosts.\"${name}\".certificate on ${node.name} is in the store, which everyone can read: "
+          + "bring the file to the node as a secret.";
+      }) cfg.hosts;
+  };
+}

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# The way into the mesh: what haproxy is told, who issues certificates, what is open.
+
+equal "an ingress evaluates" .ingress.failed '[]'
+equal "the longest path wins, and /api is not /apis" \
+  '.ingress.configuration | [scan("use_backend app[^\n]* -i www[^\n]*")]' \
+  '["use_backend app_api_8001 if { hdr(host),field(1,:) -i www.example.org example.org } { path /api }",
+    "use_backend app_api_8001 if { hdr(host),field(1,:) -i www.example.org example.org } { path_beg /api/ }",
+    "use_backend app_web_8000 if { hdr(host),field(1,:) -i www.example.org example.org } { path_beg / }"]'
+equal "applications are reached through the mesh" \
+  '.ingress.configuration | [scan("backend app_[^\n]*\n  server [^\n]*")]' \
+  '["backend app_api_8001\n  server mesh 127.0.0.1:8001", "backend app_web_8000\n  server mesh 127.0.0.1:8000"]'
+equal "a host without TLS is the only one that is not redirected" \
+  '.ingress.configuration | [scan("redirect scheme https code 308 if { hdr\\(host\\),field\\(1,:\\) -i ([^ ]+)")[0]]' \
+  '["own.example.org", "try.example.org", "www.example.org"]'
+check "what a client says of itself is not passed on" \
+  '.ingress.configuration | [scan("http-request set-header X-Forwarded-(For|Proto|Host)")] | length == 6' .ingress.configuration
+equal "a line a certificate" '.ingress.certificates | rtrimstr("\n") | split("\n")' \
+  '["/run/secrets/own.pem own.example.org", "/var/lib/acme/try.example.org/full.pem try.example.org",
+    "/var/lib/acme/www.example.org/full.pem www.example.org example.org"]'
+equal "staging and production side by side" '.ingress.certs | map_values(.server)' \
+  '{"try.example.org": "https://acme-staging-v02.api.letsencrypt.org/directory",
+    "www.example.org": "https://acme-v02.api.letsencrypt.org/directory"}'
+equal "a certificate has all names, and a new one is taken over by a reload" '.ingress.certs["www.example.org"] | del(.server)' \
+  '{extraDomainNames: ["example.org"], group: "machinist-ingress", listenHTTP: "127.0.0.1:9481",
+    reloadServices: ["machinist-ingress.service"]}'
+equal "an order that fails is tried again" .ingress.retries '"on-failure"'
+equal "there is a certificate before haproxy starts" .ingress.wants \
+  '["acme-try.example.org.service", "acme-www.example.org.service"]'
+check "challenges are answered before hosts are looked at, by whichever node asked" '.ingress.configuration
+  | (index("use_backend acme if") < index("use_backend app_"))
+  and (split("\n") | map(select(contains("redirect scheme"))) | all(contains("!{ path_beg /.well-known/acme-challenge/ }")))
+  and contains("server here 127.0.0.1:9481\n  server peer1 10.13.13.2:9482\n  server peer2 [fd13::4]:9482\n")
+  and contains("retry-on conn-failure empty-response 404 503\n  retries 6\n")
+  and contains("bind 10.13.13.3:9482\n")' .ingress.configuration
+check "and handed on only to other ingress nodes" \
+  '.ingress.firewall | contains("ip saddr { 10.13.13.2 } tcp dport 9482 accept") and contains("ip6 saddr { fd13::4 } tcp dport 9482 accept")' \
+  .ingress.firewall
+equal "only HTTP and HTTPS are open to all" '.ingress.ports | map(select(. == 80 or . == 443))' '[80, 443]'
+check "each family has its listener, so that applications see the addresses of clients as they are" '.ingress.configuration
+  | contains("bind :80\n  bind [::]:80 v6only\n") and contains("bind :443 ssl crt-list") and contains("bind [::]:443 v6only ssl crt-list")' \
+  .ingress.configuration
+check "a reload closes no connection before its answer" '.ingress.configuration | contains("option idle-close-on-response")' .ingress.configuration
+equal "a deploy never restarts it" .ingress.reloadIfChanged true
+equal "it has a user of its own" .ingress.user '"machinist-ingress"'
+equal "with DNS-01 nothing listens for challenges" '.ingress.dns | [.failed, (.configuration | contains("acme")), (.firewall | contains("9482"))]' \
+  '[[], false, false]'
+equal "and lego asks the provider" '.ingress.dns.certs["www.example.org"]' '{dnsProvider: "hetzner", listenHTTP: null}'
+equal "without hosts there is no ingress" .ingress.nothing false
+only "a name in capitals is refused" .ingress.wrong "hosts on melchior: WWW is no name of a host"
+only "a name twice is refused" .ingress.wrong "has b.example.org more than once"
+only "a path that is none is refused" .ingress.wrong 'locations."api" on melchior is no path'
+only "an application that nobody knows needs a port" .ingress.wrong "no application module here says where unknown is published"
+only "an account without an address is refused" .ingress.wrong "acme.email on melchior is null"
+only "a private key in the store is refused" .ingress.wrong '"a.example.org".certificate on melchior is in the store'
