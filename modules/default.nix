@@ -1,6 +1,7 @@
 {
   imports = [
     ./base.nix
+    ./bgp-password.nix
     ./cluster.nix
     ./disk.nix
     ./etcd-restore.nix

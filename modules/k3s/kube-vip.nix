@@ -7,6 +7,7 @@ let
   inherit (import ../types.nix { inherit lib; }) isIPv6;
   bracketed = address: if isIPv6 address then "[${address}]" else address;
   hasServices = cfg.serviceLoadBalancer == "kube-vip";
+  hasPassword = endpoint.vip.password or false;
   isServer = cfg.enable && cfg.role == "server";
 
   common = {
@@ -25,9 +26,12 @@ let
       bgp_enable = "true";
       vip_interface = "lo";
       bgp_as = toString endpoint.vip.nodeAs;
-      bgp_peers = "${bracketed endpoint.vip.router}:${toString endpoint.vip.routerAs}::false";
       bgp_keepalive_interval = "1";
       bgp_hold_time = "4";
+    }
+    # With a password the peer is in the file that holds it, which each server has at the same place.
+    // lib.optionalAttrs (!hasPassword) {
+      bgp_peers = "${bracketed endpoint.vip.router}:${toString endpoint.vip.routerAs}::false";
     };
     arp = {
       vip_arp = "true";
@@ -107,20 +111,32 @@ let
             }
           ];
           containers = [
-            {
-              name = "kube-vip";
-              image = cfg.kubeVip.image;
-              imagePullPolicy = "IfNotPresent";
-              args = [ "manager" ];
-              inherit env;
-              securityContext.capabilities = {
-                add = [
-                  "NET_ADMIN"
-                  "NET_RAW"
+            (
+              {
+                name = "kube-vip";
+                image = cfg.kubeVip.image;
+                imagePullPolicy = "IfNotPresent";
+                # Its variable `config_file` is read too late to have an effect (1.2.2).
+                args = [ "manager" ] ++ lib.optional hasPassword "--config-file=/etc/kube-vip/bgp.json";
+                inherit env;
+                securityContext.capabilities = {
+                  add = [
+                    "NET_ADMIN"
+                    "NET_RAW"
+                  ];
+                  drop = [ "ALL" ];
+                };
+              }
+              // lib.optionalAttrs hasPassword {
+                volumeMounts = [
+                  {
+                    name = "bgp";
+                    mountPath = "/etc/kube-vip/bgp.json";
+                    readOnly = true;
+                  }
                 ];
-                drop = [ "ALL" ];
-              };
-            }
+              }
+            )
           ];
           hostNetwork = true;
           priorityClassName = "system-node-critical";
@@ -133,6 +149,17 @@ let
             {
               effect = "NoExecute";
               operator = "Exists";
+            }
+          ];
+        }
+        // lib.optionalAttrs hasPassword {
+          volumes = [
+            {
+              name = "bgp";
+              hostPath = {
+                path = config.machinist.bgpPassword.file;
+                type = "File";
+              };
             }
           ];
         };
@@ -150,6 +177,14 @@ in
   };
 
   config = lib.mkIf isServer {
+    machinist.bgpPassword = lib.mkIf hasPassword {
+      enable = true;
+      peer = {
+        address = endpoint.vip.router;
+        as = endpoint.vip.routerAs;
+      };
+    };
+
     services.k3s.manifests.kube-vip = lib.mkIf (endpoint != null && endpoint.vip != null) {
       content = [
         account

@@ -100,7 +100,15 @@ in
               description = "TCP port, of the servers too: nothing stands between.";
             };
             vip = lib.mkOption {
-              type = lib.types.nullOr (lib.types.attrsOf (lib.types.either lib.types.str lib.types.int));
+              type = lib.types.nullOr (
+                lib.types.attrsOf (
+                  lib.types.oneOf [
+                    lib.types.bool
+                    lib.types.int
+                    lib.types.str
+                  ]
+                )
+              );
               default = null;
               description = "How the address reaches a server. Only servers know it.";
             };

@@ -9,7 +9,9 @@ let
   inherit (import ../types.nix { inherit lib; }) isIPv6;
   pki = import ../pki-files.nix { inherit config; };
 
-  # The container's own paths: it sees four files of the node and nothing else.
+  hasPassword = endpoint.vip.password or false;
+
+  # The container's own paths: it sees these files of the node and nothing else.
   inside = "/etc/kube-vip";
   files = {
     "ca.pem" = pki.authority "kubernetes";
@@ -22,7 +24,8 @@ let
       certFile = "${inside}/client.pem";
       keyFile = "${inside}/client.key";
     };
-  };
+  }
+  // lib.optionalAttrs hasPassword { "bgp.json" = config.machinist.bgpPassword.file; };
   volume = lib.replaceStrings [ "." ] [ "-" ];
 
   common = {
@@ -46,9 +49,6 @@ let
       # Each node its own: two with one identifier cannot both be the Router's neighbors.
       bgp_routerid = network.address;
       bgp_as = toString endpoint.vip.nodeAs;
-      bgp_peers = "${
-        if isIPv6 endpoint.vip.router then "[${endpoint.vip.router}]" else endpoint.vip.router
-      }:${toString endpoint.vip.routerAs}::false";
       # A node that vanishes is noticed after four seconds; one whose API server is not well withdraws after three.
       bgp_keepalive_interval = "1";
       bgp_hold_time = "4";
@@ -57,6 +57,12 @@ let
       control_plane_health_check_period_seconds = "1";
       control_plane_health_check_timeout_seconds = "1";
       control_plane_health_check_failure_threshold = "3";
+    }
+    # With a password the peer is in the file that holds it: what is said here would count instead.
+    // lib.optionalAttrs (!hasPassword) {
+      bgp_peers = "${
+        if isIPv6 endpoint.vip.router then "[${endpoint.vip.router}]" else endpoint.vip.router
+      }:${toString endpoint.vip.routerAs}::false";
     };
     arp = {
       vip_arp = "true";
@@ -110,7 +116,8 @@ in
             name = "kube-vip";
             inherit (cfg) image;
             imagePullPolicy = "IfNotPresent";
-            args = [ "manager" ];
+            # Its variable `config_file` is read too late to have an effect (1.2.2).
+            args = [ "manager" ] ++ lib.optional hasPassword "--config-file=${inside}/bgp.json";
             env = env ++ [
               {
                 name = "vip_nodename";
@@ -143,6 +150,13 @@ in
     };
 
     machinist.keys.root = [ "kube-vip-client" ];
+    machinist.bgpPassword = lib.mkIf hasPassword {
+      enable = true;
+      peer = {
+        address = endpoint.vip.router;
+        as = endpoint.vip.routerAs;
+      };
+    };
 
     assertions = [
       {

@@ -48,6 +48,7 @@ let
       environment = config.environment.etc."machinist/k3s.env".text or null;
       guarded = unit.serviceConfig.ExecStartPre or [ ] != [ ];
       gates = lib.attrNames config.machinist.gates;
+      password = lib.optionalString config.machinist.bgpPassword.enable config.machinist.bgpPassword.file;
       manifests = lib.mapAttrs (_: manifest: lib.toList manifest.content) config.services.k3s.manifests;
       sources = lib.mapAttrs (_: manifest: "${manifest.source}") config.services.k3s.manifests;
       firewall = lib.splitString "\n" config.networking.firewall.extraInputRules;
@@ -57,6 +58,20 @@ let
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
   refused = module: failed (with' s1 module);
+  # BGP with a password, of which every server has the same key.
+  password = {
+    machinist.k3s.endpoint.vip = lib.mkForce {
+      mode = "bgp";
+      nodeAs = 64512;
+      password = true;
+      router = "10.13.13.1";
+      routerAs = 64513;
+    };
+    machinist.pki.keyPairs.bgp-password = {
+      public = ./kubernetes/certs/shared/service-account.pub;
+      key = "/var/lib/machinist/keys/bgp-password-0123456789abcdef.key";
+    };
+  };
   issuers = {
     machinist.k3s.certManager = {
       enable = true;
@@ -100,6 +115,8 @@ in
         };
       }
     );
+    password = view (with' s1 password);
+    password3 = view (with' s3 password);
     services = view (with' s1 { machinist.k3s.serviceLoadBalancer = "kube-vip"; });
     vxlan = view (with' a1 { machinist.k3s.overlay = lib.mkForce "vxlan"; });
     withoutVip = view (with' a1 { machinist.k3s.endpoint = lib.mkForce null; });

@@ -93,6 +93,15 @@ let
       kernelModules = config.boot.kernelModules;
       version = config.environment.etc."machinist/kubernetes-version".text;
       knownVersions = config.machinist.kubernetes.versions;
+      password =
+        let
+          inherit (config.systemd.services) machinist-bgp-password;
+        in
+        lib.optionalAttrs config.machinist.bgpPassword.enable {
+          inherit (config.machinist.bgpPassword) file;
+          inherit (machinist-bgp-password) before script;
+          inherit (machinist-bgp-password.serviceConfig) LoadCredential RuntimeDirectoryMode UMask;
+        };
       pki = lib.filter (lib.hasPrefix "machinist/pki/") (lib.attrNames config.environment.etc);
     };
   refused = module: failed (with' cp1 module);
@@ -118,6 +127,24 @@ in
       with' cp1 {
         machinist.network.interface = "eth0";
         machinist.kubernetes.endpoint.vip = lib.mkForce { mode = "arp"; };
+      }
+    );
+    password = view (
+      with' cp1 {
+        machinist.kubernetes.endpoint.vip.password = true;
+        machinist.pki.keyPairs.bgp-password = {
+          public = ./kubernetes/certs/shared/service-account.pub;
+          key = "/var/lib/machinist/keys/bgp-password-0123456789abcdef.key";
+        };
+      }
+    );
+    otherPassword = view (
+      with' cp1 {
+        machinist.kubernetes.endpoint.vip.password = true;
+        machinist.pki.keyPairs.bgp-password = {
+          public = ./kubernetes/certs/shared/service-account.pub;
+          key = "/var/lib/machinist/keys/bgp-password-fedcba9876543210.key";
+        };
       }
     );
     withoutPods =

@@ -60,6 +60,15 @@ impl RouterError {
     }
 }
 
+/// What to say where the password belongs, if the cluster has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Password<'a> {
+    /// A comment in its place: the text may be kept and shown around. Without the password no session comes up.
+    LeftOut,
+    /// The password itself, letters and digits only.
+    Shown(&'a str),
+}
+
 /// What all languages say.
 struct Session<'a> {
     router: IpAddr,
@@ -68,15 +77,25 @@ struct Session<'a> {
     vip: IpAddr,
     prefix: String,
     nodes: Vec<(&'a str, IpAddr)>,
+    /// None if there is none.
+    password: Option<Password<'a>>,
 }
 
-/// Returns the configuration, ending with a newline.
+/// Whether the sessions have a password.
+#[must_use]
+pub fn has_password(cluster: &Cluster) -> bool {
+    cluster.kube_master.as_ref().is_some_and(|endpoint| matches!(endpoint.vip, Vip::Bgp { password: true, .. }))
+}
+
+/// Returns the configuration, ending with a newline. `password` counts only if the cluster has one.
 ///
 /// # Errors
 /// Nothing is announced by BGP, or not in the nodes' address family.
-pub fn config(cluster: &Cluster, format: Format) -> Result<String, RouterError> {
+pub fn config(cluster: &Cluster, format: Format, password: Password<'_>) -> Result<String, RouterError> {
     let endpoint = cluster.kube_master.as_ref().ok_or(RouterError::NoBgp)?;
-    let Vip::Bgp { gateway, node_as, router_as } = &endpoint.vip else { return Err(RouterError::NoBgp) };
+    let Vip::Bgp { gateway, node_as, router_as, password: has_password } = &endpoint.vip else {
+        return Err(RouterError::NoBgp);
+    };
     let router = cluster.nodes.get(gateway).ok_or(RouterError::NoBgp)?.ip;
     if router.is_ipv4() != endpoint.ip.is_ipv4() {
         return Err(RouterError::Family { vip: endpoint.ip, router });
@@ -88,6 +107,7 @@ pub fn config(cluster: &Cluster, format: Format) -> Result<String, RouterError> 
         vip: endpoint.ip,
         prefix: format!("{}/{}", endpoint.ip, if endpoint.ip.is_ipv4() { 32 } else { 128 }),
         nodes: cluster.with_role(Role::ControlPlane).map(|node| (node.name.as_str(), node.ip)).collect(),
+        password: has_password.then_some(password),
     };
     let mut text = String::new();
     // Formatting into a String cannot fail.
@@ -109,6 +129,14 @@ impl Session<'_> {
         if self.node_as == self.router_as { "ibgp" } else { "ebgp" }
     }
 
+    /// The statement of the password, or a comment in its place.
+    fn password(&self, statement: &str, quote: &str, end: &str, comment: &str) -> Option<String> {
+        Some(match self.password? {
+            Password::LeftOut => format!("{comment} {statement} ... (machinist router-config --show-password)"),
+            Password::Shown(password) => format!("{statement} {quote}{password}{quote}{end}"),
+        })
+    }
+
     fn frr(&self, text: &mut String) -> std::fmt::Result {
         let (ip, family) = if self.is_ipv4() { ("ip", "ipv4") } else { ("ipv6", "ipv6") };
         let ibgp = if self.kind() == "ibgp" { " ibgp" } else { "" };
@@ -128,6 +156,9 @@ impl Session<'_> {
         writeln!(text, " bgp bestpath as-path multipath-relax")?;
         writeln!(text, " neighbor MACHINIST peer-group\n neighbor MACHINIST remote-as {}", self.node_as)?;
         writeln!(text, " neighbor MACHINIST passive\n neighbor MACHINIST timers {keepalive} {hold}")?;
+        if let Some(line) = self.password("neighbor MACHINIST password", "", "", "!") {
+            writeln!(text, " {line}")?;
+        }
         for (name, ip) in &self.nodes {
             writeln!(text, " neighbor {ip} peer-group MACHINIST\n neighbor {ip} description {name}")?;
         }
@@ -151,6 +182,9 @@ impl Session<'_> {
         writeln!(text, "filter machinist_vip {{\n  if net = {} then accept;\n  reject;\n}}\n", self.prefix)?;
         writeln!(text, "template bgp machinist {{\n  local {} as {};\n  passive;", self.router, self.router_as)?;
         writeln!(text, "  keepalive time {keepalive};\n  hold time {hold};")?;
+        if let Some(line) = self.password("password", "\"", ";", "#") {
+            writeln!(text, "  {line}")?;
+        }
         writeln!(text, "  {channel} {{\n    import filter machinist_vip;\n    export none;\n  }};\n}}")?;
         for (name, ip) in &self.nodes {
             // A symbol has no hyphen, and a node's name no underscore.
@@ -192,6 +226,9 @@ impl Session<'_> {
             set(&format!("protocols bgp neighbor {ip} timers keepalive {keepalive}"))?;
             set(&format!("protocols bgp neighbor {ip} timers holdtime {hold}"))?;
         }
+        if let Some(line) = self.password("set protocols bgp peer-group MACHINIST password", "'", "", "#") {
+            writeln!(text, "{line}")?;
+        }
         Ok(())
     }
 }
@@ -200,13 +237,13 @@ impl Session<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use expect_test::{Expect, expect};
-    use machinist_model::{Vip, fixtures};
+    use machinist_model::{Cluster, Vip, fixtures};
 
-    use super::{Format, RouterError, config};
+    use super::{Format, Password, RouterError, config};
 
     #[track_caller]
     fn check(format: Format, expect: Expect) {
-        expect.assert_eq(&config(&fixtures::ha_kubernetes(), format).unwrap());
+        expect.assert_eq(&config(&fixtures::ha_kubernetes(), format, Password::LeftOut).unwrap());
     }
 
     #[test]
@@ -325,15 +362,44 @@ mod tests {
     fn without_bgp_there_is_nothing_to_configure() {
         let mut cluster = fixtures::ha_kubernetes();
         cluster.kube_master.as_mut().unwrap().vip = Vip::Arp;
-        assert_eq!(config(&cluster, Format::Frr), Err(RouterError::NoBgp));
+        assert_eq!(config(&cluster, Format::Frr, Password::LeftOut), Err(RouterError::NoBgp));
         cluster.kube_master = None;
-        assert_eq!(config(&cluster, Format::Bird), Err(RouterError::NoBgp));
+        assert_eq!(config(&cluster, Format::Bird, Password::LeftOut), Err(RouterError::NoBgp));
     }
 
     #[test]
     fn an_address_of_another_family_is_refused() {
         let mut cluster = fixtures::ha_kubernetes();
         cluster.kube_master.as_mut().unwrap().ip = "fd00::1".parse().unwrap();
-        assert!(matches!(config(&cluster, Format::Frr), Err(RouterError::Family { .. })));
+        assert!(matches!(config(&cluster, Format::Frr, Password::LeftOut), Err(RouterError::Family { .. })));
+    }
+
+    #[test]
+    fn the_password_is_only_shown_to_who_asks_for_it() {
+        let mut cluster = fixtures::ha_kubernetes();
+        let line = |cluster: &Cluster, format, password| {
+            let text = config(cluster, format, password).unwrap();
+            text.lines().find(|line| line.contains("password")).map(|line| line.trim().to_owned())
+        };
+        assert_eq!(line(&cluster, Format::Frr, Password::Shown("f00d")), None, "there is none");
+        if let Vip::Bgp { password, .. } = &mut cluster.kube_master.as_mut().unwrap().vip {
+            *password = true;
+        }
+        for (format, shown, left_out) in [
+            (
+                Format::Frr,
+                "neighbor MACHINIST password f00d",
+                "! neighbor MACHINIST password ... (machinist router-config --show-password)",
+            ),
+            (Format::Bird, "password \"f00d\";", "# password ... (machinist router-config --show-password)"),
+            (
+                Format::Vyos,
+                "set protocols bgp peer-group MACHINIST password 'f00d'",
+                "# set protocols bgp peer-group MACHINIST password ... (machinist router-config --show-password)",
+            ),
+        ] {
+            assert_eq!(line(&cluster, format, Password::Shown("f00d")).as_deref(), Some(shown));
+            assert_eq!(line(&cluster, format, Password::LeftOut).as_deref(), Some(left_out));
+        }
     }
 }

@@ -157,6 +157,8 @@ pub enum Vip {
         node_as: u32,
         /// The AS number of the Router.
         router_as: u32,
+        /// Whether both sides show each other a password.
+        password: bool,
     },
 }
 
@@ -325,6 +327,13 @@ impl Cluster {
     pub fn runs_mesh(&self, node: &Node) -> bool {
         let is_mesh = self.orchestrator == Some(Orchestrator::Mesh);
         is_mesh && node.is_deployable() && node.roles.iter().any(|role| *role != Role::Etcd)
+    }
+
+    /// Returns the nodes that announce the virtual IP by BGP, sorted by name. None if nothing is announced.
+    pub fn bgp_speakers(&self) -> impl Iterator<Item = &Node> {
+        let has_api = matches!(self.orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s));
+        let is_bgp = self.kube_master.as_ref().is_some_and(|endpoint| matches!(endpoint.vip, Vip::Bgp { .. }));
+        self.with_role(Role::ControlPlane).filter(move |_| has_api && is_bgp)
     }
 
     /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server

@@ -55,7 +55,7 @@ pub use spec::{
     Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUsage, KeyUse, Owner, San,
     Table,
 };
-pub use table::table;
+pub use table::{BGP_PASSWORD, table};
 pub use tree::{Entry, Tree};
 pub use update::{Survey, UpdateError, survey, update};
 

@@ -199,7 +199,7 @@ pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) ->
     authority::successors(table, tree, &leaves, &mut plan);
     plan.actions.extend(leaves);
     for spec in &table.key_pairs {
-        let (step, problem) = key_pair::judge(spec, tree);
+        let (step, problem) = key_pair::judge(spec, tree, policy);
         plan.problems.extend(problem);
         plan.actions.push(Action { name: spec.name.clone(), step });
     }
@@ -234,7 +234,7 @@ fn problems(tree: &Tree) -> Vec<Problem> {
 fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) {
     let Renewal::Named(names) = renewal else { return };
     for name in names {
-        if table.certificates.iter().any(|spec| &spec.name == name) {
+        if table.is_renewable(name) {
             continue;
         }
         let known = join(table.certificates.iter().take(8).map(|spec| &spec.name));

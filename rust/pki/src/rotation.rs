@@ -127,8 +127,8 @@ pub enum Subject<'a> {
 impl<'a> Subject<'a> {
     /// Returns all that can be rotated in the cluster, authorities first.
     pub fn all(table: &'a Table) -> impl Iterator<Item = Self> {
-        // A token is known to whoever has it, and nothing can be signed by it.
-        let signing = table.key_pairs.iter().filter(|spec| spec.used_as != KeyUse::Token);
+        // A token or password is known to whoever has it, and nothing can be signed by it.
+        let signing = table.key_pairs.iter().filter(|spec| spec.used_as == KeyUse::KeyPair);
         table.authorities.iter().map(Self::Authority).chain(signing.map(Self::KeyPair))
     }
 

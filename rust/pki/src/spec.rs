@@ -123,13 +123,22 @@ pub enum KeyUse {
     /// A token that follows from the private half ([`token`](crate::token)): a secret for programs that want a line of text.
     /// Its public half says which one it is, and nothing about it.
     Token,
+    /// As a token, for two sides that show it to each other while they talk and keep nothing of it: it may be replaced.
+    Password,
 }
 
 impl Table {
-    /// Whether the key pair of that name is there for the token that follows from it.
+    /// Whether the key pair of that name is there for the token or password that follows from it.
     #[must_use]
     pub fn is_token(&self, name: &str) -> bool {
-        self.key_pairs.iter().any(|spec| spec.name == name && spec.used_as == KeyUse::Token)
+        self.key_pairs.iter().any(|spec| spec.name == name && spec.used_as != KeyUse::KeyPair)
+    }
+
+    /// Whether a person may have a new one made of that name, which replaces the old one at once.
+    #[must_use]
+    pub fn is_renewable(&self, name: &str) -> bool {
+        let is_password = |spec: &KeyPairSpec| spec.name == name && spec.used_as == KeyUse::Password;
+        self.certificates.iter().any(|spec| spec.name == name) || self.key_pairs.iter().any(is_password)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which certificates a cluster needs. One file a consumer; each adds rows and nothing else.
 
+mod bgp;
 mod etcd;
 mod k3s;
 mod kubernetes;
@@ -13,6 +14,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use machinist_model::{Cluster, Node};
 
+pub use self::bgp::BGP_PASSWORD;
 use crate::{Authority, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
 
 /// Returns the certificates that the cluster needs, sorted by name.
@@ -25,8 +27,10 @@ pub fn table(cluster: &Cluster) -> Table {
     kubernetes::add(cluster, &mut table);
     k3s::add(cluster, &mut table);
     mesh::add(cluster, &mut table);
+    bgp::add(cluster, &mut table);
     table.authorities.sort_by(|left, right| left.name.cmp(&right.name));
     table.certificates.sort_by(|left, right| left.name.cmp(&right.name));
+    table.key_pairs.sort_by(|left, right| left.name.cmp(&right.name));
     table
 }
 

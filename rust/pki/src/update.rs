@@ -209,7 +209,10 @@ fn make(
         .iter()
         .filter(|spec| signing.contains(&spec.authority) && !signers.contains_key(&spec.authority))
         .collect();
-    let lone = |spec: &KeyPairSpec| survey.tree.key(&spec.files.key).is_some();
+    // Only the private half is there: what is left of a run that was cut off. A password that is renewed has both.
+    let lone = |spec: &KeyPairSpec| {
+        survey.tree.key(&spec.files.key).is_some() && survey.tree.get(&spec.files.certificate).is_none()
+    };
     let identities =
         if closed.is_empty() && !key_pairs.iter().any(|spec| lone(spec)) { None } else { Some(identities()?) };
     for (spec, identities) in closed.into_iter().zip(std::iter::repeat(&identities)) {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs};
 
 use common::{Lab, made, mode, name, run, stdout};
 use machinist_pki::{
-    ExtendedUsage, Policy, table,
+    BGP_PASSWORD, ExtendedUsage, Policy, table,
     user::{Credentials, User, UserError, credentials},
 };
 use time::Duration;
@@ -132,6 +132,47 @@ fn a_private_half_that_was_lost_or_is_anothers_is_not_made_again_in_silence() {
     let another = Lab::kubernetes();
     check(&|lab| assert!(fs::copy(public(&another), public(lab)).is_ok()), "the private key is of ");
     check(&|lab| fs::write(public(lab), "-----BEGIN nothing").unwrap(), "not a public key in PEM");
+}
+
+/// The same with a password for BGP, and the password as `cp1` has it.
+fn with_password() -> (Lab, impl Fn(&Lab) -> String) {
+    let mut cluster = machinist_model::fixtures::ha_kubernetes();
+    if let Some(machinist_model::Vip::Bgp { password, .. }) = cluster.kube_master.as_mut().map(|api| &mut api.vip) {
+        *password = true;
+    }
+    let lab = Lab::of(cluster);
+    lab.update().unwrap();
+    let password = |lab: &Lab| fs::read_to_string(lab.plaintext_key("cp1", BGP_PASSWORD)).unwrap();
+    (lab, password)
+}
+
+#[test]
+fn a_password_is_replaced_when_a_person_names_it_and_not_with_all_the_others() {
+    let (mut lab, password) = with_password();
+    let first = password(&lab);
+    assert!(
+        first.len() == 64 && first.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "fit for TCP MD5: 80 bytes at most"
+    );
+    lab.policy = Policy { renewal: machinist_pki::Renewal::All, ..Policy::default() };
+    lab.update().unwrap();
+    assert_eq!(password(&lab), first);
+    lab.policy =
+        Policy { renewal: machinist_pki::Renewal::Named([BGP_PASSWORD.to_owned()].into()), ..Policy::default() };
+    assert_eq!(made(&lab.update().unwrap().plan), ["bgp-password: asked for"]);
+    assert_ne!(password(&lab), first);
+}
+
+#[test]
+fn a_password_whose_replacement_was_cut_off_is_made_anew() {
+    let (lab, password) = with_password();
+    let (first, (other, _)) = (password(&lab), with_password());
+    let key = |lab: &Lab| lab.certs().join("shared/bgp-password.key.age");
+    fs::copy(key(&other), key(&lab)).unwrap();
+    let plan = lab.update().unwrap().plan;
+    assert!(made(&plan)[0].starts_with("bgp-password: the private key is of "), "{plan:?}");
+    assert_ne!(password(&lab), first);
+    assert!(!lab.update().unwrap().plan.makes_any());
 }
 
 fn user(lab: &Lab, group: Option<&str>, life: Duration) -> Result<Credentials, UserError> {

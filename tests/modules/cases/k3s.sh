@@ -85,6 +85,13 @@ check "by BGP each server has its own identifier, and no server is a neighbor of
   .k3s.variants.bgp.manifests["kube-vip"][3].spec.template.spec.containers[0].env
   | any(.name == "bgp_routerid" and .valueFrom.fieldRef.fieldPath == "status.hostIP")
     and any(.name == "bgp_peers" and .value == "10.13.13.1:64513::false")'
+check "with a password the Router and the password are in a file that all servers have at the same place" '
+  .k3s.variants as $all | $all.password.manifests["kube-vip"][3].spec.template.spec as $spec | $spec.containers[0] as $pod
+  | $all.password.manifests == $all.password3.manifests and $pod.args == ["manager", "--config-file=/etc/kube-vip/bgp.json"]
+    and ($pod.env | any(.name == "bgp_peers") | not)
+    and $pod.volumeMounts == [{name: "bgp", mountPath: "/etc/kube-vip/bgp.json", readOnly: true}]
+    and $spec.volumes == [{name: "bgp", hostPath: {path: $all.password.password, type: "File"}}]' \
+  '.k3s.variants.password.manifests["kube-vip"][3].spec.template.spec'
 check "and does not answer ARP for the address" '.k3s.variants.bgp.sysctl["net.ipv4.conf.all.arp_ignore"] == 1'
 
 check "the staging and the production issuer have accounts of their own" '

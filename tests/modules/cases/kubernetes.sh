@@ -87,7 +87,7 @@ check "trap 10: containerd restarts when the CNI configuration changes: it does 
 check "trap 9: the kubelet's directory is the one that docs/kubernetes.md tells storage drivers" '
   [.kubernetes.nodes[].flags.kubelet | contains(["--root-dir=/var/lib/kubernetes"])] | all' .kubernetes.nodes.w1.flags.kubelet
 check "trap 11: no password is in a static pod, whose text everyone can read" '
-  [.kubernetes.nodes[], .kubernetes.variants.arp | .kubelet.manifests[].spec.containers[].env[]
+  [.kubernetes.nodes[], (.kubernetes.variants | .arp, .password) | .kubelet.manifests[].spec.containers[].env[]
     | select((.name | test("pass|secret|token"; "i")) or (.name == "bgp_peers" and (.value | split(":")[2] != "")))] == []' .kubernetes.nodes.cp1.kubelet.manifests
 check "trap 16: no API group that is gone is switched on, as by default" '
   [.kubernetes.nodes[].flags[][] | select(test("runtime-config"))] == []'
@@ -206,6 +206,21 @@ equal "by ARP one of them is elected and answers on the node's interface" "$(env
     vip_leaderelection: "true", vip_leasename: "plndr-cp-lock", vip_leaseduration: "5", vip_renewdeadline: "3", vip_retryperiod: "1",
     k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
   }'
+check "with a password kube-vip finds it and the Router in a mounted file, and in nothing else" '
+  .kubernetes.variants.password as $node | $node.kubelet.manifests["kube-vip"].spec as $spec | $spec.containers[0] as $pod
+  | $pod.args == ["manager", "--config-file=/etc/kube-vip/bgp.json"]
+    and ([$pod.env[].name | select(test("^(bgp_peer|config_file)"))] == [])
+    and ($pod.volumeMounts | any(.mountPath == "/etc/kube-vip/bgp.json" and .name == "bgp-json" and .readOnly))
+    and ($spec.volumes | any(.name == "bgp-json" and .hostPath == {path: $node.password.file, type: "File"}))' \
+  '.kubernetes.variants.password.kubelet.manifests["kube-vip"].spec'
+check "the file is made from what machinist delivers before the kubelet wants it, and only root reads it" '
+  .kubernetes.variants.password.password
+  | (.file | test("^/run/machinist-bgp-password/[0-9a-f]{16}.json$")) and (.before | contains(["kubelet.service"]))
+    and .LoadCredential == ["bgp-password.key:/var/lib/machinist/keys/bgp-password-0123456789abcdef.key"]
+    and .RuntimeDirectoryMode == "0700" and .UMask == "0377"' .kubernetes.variants.password.password
+check "another password is another file, so that the pod is made anew" '
+  .kubernetes.variants | .password.password.file != .otherPassword.password.file'
+check "a node without a password has nothing of it" '.kubernetes.nodes.cp1.password == {} and .kubernetes.variants.arp.password == {}'
 check "a file that is missing is an error, not an empty directory, and the key stays outside of the store" "
   $vip.spec.volumes | length == 4 and all(.hostPath.type == \"File\")
     and ([.[].hostPath.path | select(test(\"^/var/lib/machinist/keys/kube-vip-client-[0-9a-f]{16}.key\$\"))] | length == 1)" "$vip.spec.volumes"

@@ -54,12 +54,15 @@ pub(super) fn endpoint(cluster: &Cluster, node: &Node) -> Option<Attributes> {
 fn vip(cluster: &Cluster, vip: &Vip) -> Attributes {
     match vip {
         Vip::Arp => set([("mode", "arp".into())]),
-        Vip::Bgp { gateway, node_as, router_as } => {
+        Vip::Bgp { gateway, node_as, router_as, password } => {
             let mut facts = set([
                 ("mode", "bgp".into()),
                 ("nodeAs", Value::Int((*node_as).into())),
                 ("routerAs", Value::Int((*router_as).into())),
             ]);
+            if *password {
+                facts.insert("password".to_owned(), true.into());
+            }
             if let Some(router) = cluster.nodes.get(gateway) {
                 facts.insert("router".to_owned(), router.ip.to_string().into());
             }

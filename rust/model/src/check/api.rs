@@ -29,7 +29,9 @@ pub fn vip(shape: &Shape, endpoint: &KubeMasterShape) -> Result<Vip, Box<Finding
     let gateway = endpoint.gateway.as_deref().unwrap_or_default();
     let router = shape.machines.get(gateway).and_then(|machine| machine.bgp.router_as);
     match (NodeName::parse(gateway), endpoint.node_as, router) {
-        (Ok(gateway), Some(node_as), Some(router_as)) => Ok(Vip::Bgp { gateway, node_as, router_as }),
+        (Ok(gateway), Some(node_as), Some(router_as)) => {
+            Ok(Vip::Bgp { gateway, node_as, router_as, password: endpoint.bgp_password })
+        }
         _ => Err(Box::new(without_router())),
     }
 }
@@ -100,7 +102,16 @@ fn unknown_router(shape: &Shape, gateway: &str) -> Finding {
 /// BGP has all that it needs.
 pub fn bgp(context: &Context<'_>, report: &mut Report) {
     let Some(endpoint) = &context.shape.kube_master else { return };
-    if mode(endpoint) == VipMode::Arp || report.is_broken(&AttrPath::of("kubeMaster.mode")) {
+    if report.is_broken(&AttrPath::of("kubeMaster.mode")) {
+        return;
+    }
+    if mode(endpoint) == VipMode::Arp {
+        if endpoint.bgp_password {
+            let path = AttrPath::of("kubeMaster.bgpPassword");
+            let why = "by ARP nobody is asked for a password";
+            let finding = Finding::new(Code::WithoutEffect, path, "`bgpPassword` has no effect", why);
+            report.push(finding.help("leave it out, or write mode = \"bgp\" with `gateway` and `as`"));
+        }
         return;
     }
     for finding in bgp_findings(context.shape, endpoint) {

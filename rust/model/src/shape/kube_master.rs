@@ -30,6 +30,10 @@ pub struct KubeMasterShape {
     #[serde(rename = "as")]
     #[schemars(extend("x-default" = "null", "x-example" = "64512"))]
     pub node_as: Option<u32>,
+    /// Whether the Router and the nodes show each other a password in BGP (TCP MD5, RFC 2385). Only whether: `machinist
+    /// certs gen` makes the password itself, since this file can be read by everyone.
+    #[schemars(extend("x-default" = "false", "x-example" = "true"))]
+    pub bgp_password: bool,
 }
 
 /// How the virtual IP reaches a control-plane node.

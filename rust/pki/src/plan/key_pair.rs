@@ -1,9 +1,10 @@
-//! Key pairs that nodes share are made once. What one signed is refused by whoever gets another.
+//! Key pairs that nodes share are made once. What one signed is refused by whoever gets another. Only a password may be
+//! replaced, when a person asks for just that.
 
-use super::{Problem, Reason, Step};
+use super::{Policy, Problem, Reason, Renewal, Step};
 use crate::{KeyPairSpec, KeyUse, Tree};
 
-pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree) -> (Step, Option<Problem>) {
+pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree, policy: &Policy) -> (Step, Option<Problem>) {
     let (public, key) = (&spec.files.certificate, &spec.files.key);
     let refuse = |subject: &std::path::Path, what: String| {
         let hint = match spec.used_as {
@@ -15,13 +16,24 @@ pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree) -> (Step, Option<Problem>) 
                 "restore both halves from version control: the nodes of the running cluster know each other by the token \
                  that follows from it"
             }
+            KeyUse::Password => {
+                "restore both halves from version control, or move what is left away and run `machinist certs gen`: that makes \
+                 a new password, which the other side has to be told"
+            }
         }
         .to_owned();
         (Step::Refuse, Some(Problem { subject: subject.display().to_string(), what, hint }))
     };
+    // By its name only: `--all` is about certificates, and nobody who says it thinks of the Router.
+    let is_asked_for = spec.used_as == KeyUse::Password
+        && matches!(&policy.renewal, Renewal::Named(names) if names.contains(&spec.name));
     let (found_public, found_key) = (tree.get(public), tree.get(key));
     match (found_public, tree.public_key(public), found_key, tree.key(key)) {
         (None, _, None, _) => (Step::Issue(vec![Reason::Missing]), None),
+        // A replacement that was cut off. What the old half was good for is over anyway.
+        (_, Some(public), _, Some(Some(of_key))) if public != of_key && spec.used_as == KeyUse::Password => {
+            (Step::Renew(vec![Reason::ForeignKey { found: of_key.clone(), wanted: public.clone() }]), None)
+        }
         (_, Some(public), _, Some(Some(of_key))) if public != of_key => {
             let (step, problem) = refuse(key, format!("the private key is of {of_key}, the public one is {public}"));
             let goes_on = "`machinist certs rotate-sa` goes on with the rotation that was cut off";
@@ -31,6 +43,7 @@ pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree) -> (Step, Option<Problem>) 
                 problem.map(|problem| if rotating { Problem { hint: goes_on.to_owned(), ..problem } } else { problem }),
             )
         }
+        (_, Some(_), _, Some(_)) if is_asked_for => (Step::Renew(vec![Reason::Asked]), None),
         (_, Some(_), _, Some(_)) => (Step::Keep, None),
         // What a first run leaves that was cut off. The public half follows from the private one.
         (None, _, _, Some(_)) => (Step::Issue(vec![Reason::NoPublicHalf]), None),

@@ -1,0 +1,75 @@
+# The password of BGP as kube-vip reads it: a file that names its peer, made on the node from what machinist delivers. Besides that it
+# takes one by environment or argument only, which are in the pod's text, and so in the store.
+{ config, lib, ... }:
+let
+  cfg = config.machinist.bgpPassword;
+  pki = import ./pki-files.nix { inherit config; };
+  unit = "machinist-bgp-password";
+  key = config.machinist.keys.units.${unit}.files.bgp-password.key;
+
+  peer = {
+    Address = cfg.peer.address;
+    AS = cfg.peer.as;
+    Password = "%s";
+  };
+  # What the file leaves out of kube-vip's own defaults would count as empty: without this one, its watches fail.
+  template = builtins.toJSON {
+    DebounceTime = "0s";
+    BGPConfig.Peers = [ peer ];
+  };
+  # Another name for another content, so that a pod that mounts it is made anew.
+  digest = lib.substring 0 16 (builtins.hashString "sha256" "${template} ${pki.key "bgp-password"}");
+in
+{
+  options.machinist.bgpPassword = {
+    enable = lib.mkEnableOption "a password in the BGP sessions of kube-vip";
+
+    peer = {
+      address = lib.mkOption {
+        type = (import ./types.nix { inherit lib; }).ipAddress;
+        description = "The Router's address.";
+      };
+      as = lib.mkOption {
+        type = lib.types.ints.positive;
+        description = "The Router's AS number.";
+      };
+    };
+
+    file = lib.mkOption {
+      type = lib.types.str;
+      readOnly = true;
+      default = "/run/${unit}/${digest}.json";
+      defaultText = lib.literalExpression ''"/run/machinist-bgp-password/<digest>.json"'';
+      description = "The file on the node, for `kube-vip --config-file`. Only root reads it.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    machinist.keys.units.${unit}.keyPairs = [ "bgp-password" ];
+
+    systemd.services.${unit} = {
+      description = "BGP password for kube-vip";
+      wantedBy = [ "multi-user.target" ];
+      before = [
+        "k3s.service"
+        "kubelet.service"
+      ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        RuntimeDirectory = unit;
+        RuntimeDirectoryMode = "0700";
+        UMask = "0377";
+      };
+      # printf is a builtin of the shell: the password is in no process's arguments.
+      script = ''
+        password=$(<${key})
+        if [[ ! $password =~ ^[0-9a-f]{64}$ ]]; then
+          echo "what machinist delivered is no BGP password: deploy again" >&2
+          exit 1
+        fi
+        printf ${lib.escapeShellArg "${template}\\n"} "$password" >${cfg.file}
+      '';
+    };
+  };
+}
