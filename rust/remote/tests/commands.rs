@@ -224,7 +224,9 @@ fn a_host_that_falls_silent_is_given_up() {
     let started = Instant::now();
     let error = session.run(Request::new("work", "true")).unwrap_err();
     signal(&frozen, rustix::process::Signal::CONT);
-    assert!(error.to_string().contains("nothing heard for 8 s"), "{error}");
+    let heard =
+        error.to_string().rsplit_once("nothing heard for ").and_then(|(_, rest)| rest.strip_suffix(" s")?.parse().ok());
+    assert!(heard.is_some_and(|seconds: u64| seconds >= 8), "{error}");
     assert_quick(started, Duration::from_secs(12));
 }
 

@@ -10,6 +10,7 @@ pub mod fan_out;
 pub mod generations;
 pub mod host;
 pub mod install;
+pub mod instances;
 pub mod journal;
 pub mod keeper;
 pub mod lock;

@@ -36,6 +36,9 @@ pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
+/// Takes a node's instances out of the mesh, and puts them in again.
+pub const INSTANCES: &str = include_str!("script/instances.sh");
+
 /// Makes a host a source for its peers.
 pub const PEERS: &str = include_str!("script/peers.sh");
 /// What listens there.
@@ -64,8 +67,8 @@ mod tests {
     use std::process::Command;
 
     use super::{
-        ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CERTIFICATES, CONFIRM, DRIFT, GATHER, GENERATIONS, LOCK, REBOOT, START,
-        UNITS, with,
+        ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CERTIFICATES, CONFIRM, DRIFT, GATHER, GENERATIONS, INSTANCES, LOCK,
+        REBOOT, START, UNITS, with,
     };
 
     #[test]
@@ -80,6 +83,7 @@ mod tests {
             DRIFT,
             GATHER,
             GENERATIONS,
+            INSTANCES,
             LOCK,
             REBOOT,
             START,

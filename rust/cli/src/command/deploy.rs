@@ -27,7 +27,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     args::Global,
-    command::{certs, history, node::drain::Pods, objects},
+    command::{certs, history, node::drain::workload, objects},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     mesh, progress,
@@ -388,8 +388,7 @@ impl Run<'_> {
                 reboot: Duration::from_secs(self.args.reboot_timeout),
             },
             connector: Arc::clone(&self.connector),
-            workload: Pods::of(self.project, self.cluster, &self.connector, self.global)
-                .map(|pods| Arc::new(pods) as _),
+            workload: workload(self.project, self.cluster, &self.connector, self.global),
             keys: certs::key_source(self.project, self.cluster, self.global),
             nix: self.project.nix.clone(),
             events: progress::events(self.ui, &self.nodes),

@@ -2,6 +2,8 @@
 //! on from there.
 
 pub mod drain;
+mod instances;
+mod pods;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,9 +44,9 @@ pub enum NodeCommand {
     Remove(NodeArgs),
     /// Take a member out and let it join anew with empty data, as after its disk was wiped
     Replace(NodeArgs),
-    /// Let no new pod of Kubernetes onto a node and evict those that are there
+    /// Before a node goes down: evict its pods of Kubernetes, or take its instances out of the mesh
     Drain(drain::DrainArgs),
-    /// Let pods onto a node again
+    /// Let pods, or connections to its instances, onto a node again
     Uncordon(drain::UncordonArgs),
 }
 

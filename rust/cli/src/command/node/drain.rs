@@ -1,27 +1,20 @@
-//! The pods of a node: away before it goes down, by hand or before a reboot of a deploy, and back afterwards.
+//! What a node works on: away before it goes down, and back afterwards. Pods of Kubernetes, or instances of the service mesh.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use machinist_kubernetes::drain::{Allowed, DrainError, Unmanaged};
+use machinist_kubernetes::drain::{Allowed, Unmanaged};
 use machinist_model::{Cluster, NodeName, Orchestrator};
 use machinist_rollout::{deploy::Workload, step::Connector};
-use tokio::time::Instant;
 
-use super::name;
+use super::{instances::Instances, name, pods::Pods};
 use crate::{
     args::Global,
-    command::objects::Reach,
     connect,
     failure::{Failure, Kind, Outcome},
     project::Project,
     ui::Ui,
 };
-
-/// How long a node may take to be ready again after a reboot.
-const READY: Duration = Duration::from_secs(180);
-/// How long the pods of a node may take to go before a reboot.
-const REBOOT: Duration = Duration::from_secs(600);
 
 /// Which node, and what may be lost.
 #[derive(Debug, Args)]
@@ -30,7 +23,7 @@ pub struct DrainArgs {
     #[arg(value_name = "NODE", value_parser = name)]
     node: NodeName,
 
-    /// Seconds that its pods may take to go away
+    /// Seconds that its pods, or the connections to its instances, may take to go away
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
 
@@ -51,135 +44,98 @@ pub struct UncordonArgs {
     node: NodeName,
 }
 
+/// Returns what takes away what the nodes work on before a reboot, if anything does.
+pub fn workload(
+    project: &Project,
+    cluster: &Cluster,
+    connector: &Connector,
+    global: &Global,
+) -> Option<Arc<dyn Workload>> {
+    match cluster.orchestrator? {
+        Orchestrator::Kubernetes => Some(Arc::new(Pods::new(project, cluster, connector, global))),
+        Orchestrator::Mesh => Some(Arc::new(Instances::new(cluster, connector))),
+        Orchestrator::K3s => None,
+    }
+}
+
+/// What runs on the node.
+enum Work {
+    Pods(Pods),
+    Instances(Instances),
+}
+
+fn open(node: &NodeName, global: &Global, ui: Ui) -> Result<Work, Failure> {
+    let project = Project::open(global, ui)?;
+    let cluster = project.load()?.cluster;
+    let found = cluster.nodes.get(node);
+    let connector = || connect::connector(&project, &cluster, global, None);
+    if found.is_some_and(|node| cluster.runs_mesh(node)) {
+        return Ok(Work::Instances(Instances::new(&cluster, &connector()?)));
+    }
+    if found.is_some_and(|node| cluster.runs_kubernetes(node)) && cluster.orchestrator == Some(Orchestrator::Kubernetes)
+    {
+        return Ok(Work::Pods(Pods::new(&project, &cluster, &connector()?, global)));
+    }
+    let what = format!("{node} is no node of a Kubernetes or of a mesh that machines.nix describes");
+    Err(Failure::new(Kind::Input, what)
+        .hint("with k3s: `kubectl drain` and `kubectl uncordon`, with the kubeconfig of a server"))
+}
+
 /// Drains a node.
 pub fn drain(args: &DrainArgs, global: &Global, ui: Ui) -> Outcome {
-    let pods = Pods::open(&args.node, global, ui)?;
-    let unmanaged = if args.delete_unmanaged_pods { Unmanaged::Evict } else { Unmanaged::Refuse };
-    let allowed = Allowed { unmanaged, local_data: args.delete_local_data };
-    let tell = |text: &str| ui.story(&format!("{} {text}", args.node));
-    let evicted = pods.drain(&args.node, allowed, Duration::from_secs(args.timeout), &tell)?;
-    if ui.json {
-        ui.result_json(&serde_json::json!({ "node": args.node, "evicted": evicted }));
-    } else {
-        ui.result(&format!("{} takes no new pods, {evicted} were evicted", args.node));
-        ui.story(&format!("`machinist node uncordon {}` lets pods onto it again", args.node));
+    let node = &args.node;
+    let bound = Duration::from_secs(args.timeout);
+    match open(node, global, ui)? {
+        Work::Pods(pods) => {
+            let unmanaged = if args.delete_unmanaged_pods { Unmanaged::Evict } else { Unmanaged::Refuse };
+            let allowed = Allowed { unmanaged, local_data: args.delete_local_data };
+            let tell = |text: &str| ui.story(&format!("{node} {text}"));
+            let evicted = pods.drain(node, allowed, bound, &tell)?;
+            let done = format!("{node} takes no new pods, {evicted} were evicted");
+            say(ui, &serde_json::json!({ "node": node, "evicted": evicted }), &done);
+            if !ui.json {
+                ui.story(&format!("`machinist node uncordon {node}` lets pods onto it again"));
+            }
+        }
+        Work::Instances(instances) => {
+            let out = instances.drain(node, bound)?;
+            let done = match &*out {
+                [] => format!("{node} has no instances"),
+                out => format!("{node} takes no new connections for {}", out.join(", ")),
+            };
+            say(ui, &serde_json::json!({ "node": node, "drained": out }), &done);
+            if !ui.json && !out.is_empty() {
+                ui.story(&format!("`machinist node uncordon {node}`, or its next boot, puts them into the mesh again"));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lets pods onto a node again.
+/// Lets pods, or connections to its instances, onto a node again.
 pub fn uncordon(args: &UncordonArgs, global: &Global, ui: Ui) -> Outcome {
-    let pods = Pods::open(&args.node, global, ui)?;
-    pods.uncordon(&args.node, false)?;
-    if ui.json {
-        ui.result_json(&serde_json::json!({ "node": args.node, "schedulable": true }));
-    } else {
-        ui.result(&format!("{} takes pods again", args.node));
+    let node = &args.node;
+    match open(node, global, ui)? {
+        Work::Pods(pods) => {
+            pods.uncordon(node, false)?;
+            say(ui, &serde_json::json!({ "node": node, "schedulable": true }), &format!("{node} takes pods again"));
+        }
+        Work::Instances(instances) => {
+            let back = instances.undrain(node)?;
+            let done = match &*back {
+                [] => format!("{node} has no instances"),
+                back => format!("{node} takes connections again for {}", back.join(", ")),
+            };
+            say(ui, &serde_json::json!({ "node": node, "undrained": back }), &done);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What asks Kubernetes about pods.
-pub struct Pods {
-    certs: PathBuf,
-    cluster: Cluster,
-    connector: Connector,
-    global: Global,
-}
-
-impl Pods {
-    /// What takes the pods away before a reboot, if the cluster runs Kubernetes.
-    pub fn of(project: &Project, cluster: &Cluster, connector: &Connector, global: &Global) -> Option<Self> {
-        (cluster.orchestrator == Some(Orchestrator::Kubernetes)).then(|| Self {
-            certs: project.certs(),
-            cluster: cluster.clone(),
-            connector: connector.clone(),
-            global: global.clone(),
-        })
+fn say(ui: Ui, json: &serde_json::Value, text: &str) {
+    if ui.json {
+        ui.result_json(json);
+    } else {
+        ui.result(text);
     }
-
-    fn open(node: &NodeName, global: &Global, ui: Ui) -> Result<Self, Failure> {
-        let project = Project::open(global, ui)?;
-        let cluster = project.load()?.cluster;
-        if !cluster.nodes.get(node).is_some_and(|node| cluster.runs_kubernetes(node)) {
-            let failure =
-                Failure::new(Kind::Input, format!("{node} is no node of a Kubernetes that machines.nix describes"));
-            return Err(
-                failure.hint("with k3s: `kubectl drain` and `kubectl uncordon`, with the kubeconfig of a server")
-            );
-        }
-        let connector = connect::connector(&project, &cluster, global, None)?;
-        Self::of(&project, &cluster, &connector, global)
-            .ok_or_else(|| Failure::new(Kind::Input, "the cluster does not run Kubernetes"))
-    }
-
-    fn reach(&self) -> Reach<'_> {
-        Reach { certs: self.certs.clone(), cluster: &self.cluster, connector: &self.connector, global: &self.global }
-    }
-
-    fn drain(
-        &self,
-        node: &NodeName,
-        allowed: Allowed,
-        bound: Duration,
-        tell: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<usize, Failure> {
-        self.reach().with_server(|server| async move {
-            let ours = server.cordon(node).await.map_err(|error| failure(node, &error.into()))?;
-            let drained = server.evict_all(node, allowed, Instant::now() + bound, tell).await;
-            // Nothing was evicted, so nothing keeps it from working on.
-            if ours && matches!(drained, Err(DrainError::Loses(_))) {
-                server.uncordon(node, true).await.map_err(|error| failure(node, &error.into()))?;
-            }
-            drained.map_err(|error| failure(node, &error))
-        })
-    }
-
-    fn uncordon(&self, node: &NodeName, only_ours: bool) -> Result<bool, Failure> {
-        self.reach().with_server(|server| async move {
-            server.uncordon(node, only_ours).await.map_err(|error| failure(node, &error.into()))
-        })
-    }
-}
-
-impl Workload for Pods {
-    fn leave(&self, node: &NodeName, tell: &(dyn Fn(&str) + Send + Sync)) -> Result<(), String> {
-        if !self.cluster.nodes.get(node).is_some_and(|node| self.cluster.runs_kubernetes(node)) {
-            return Ok(());
-        }
-        // A pod that nobody makes anew is started again by the kubelet after the reboot, with what is in its volumes.
-        let allowed = Allowed { unmanaged: Unmanaged::Leave, local_data: true };
-        let known = self.reach().with_server(|server| async move {
-            server.has_node(node).await.map_err(|error| failure(node, &error.into()))
-        });
-        if !known.map_err(|failure| failure.in_one_line())? {
-            return Ok(());
-        }
-        let left = self.drain(node, allowed, REBOOT, tell).map(drop);
-        if left.is_err() {
-            // It is not rebooted, so it works on.
-            self.uncordon(node, true).map_err(|failure| failure.in_one_line())?;
-        }
-        left.map_err(|failure| failure.in_one_line())
-    }
-
-    fn come_back(&self, node: &NodeName) -> Result<(), String> {
-        if !self.cluster.nodes.get(node).is_some_and(|node| self.cluster.runs_kubernetes(node)) {
-            return Ok(());
-        }
-        let back = self.reach().with_server(|server| async move {
-            if !server.has_node(node).await.map_err(|error| failure(node, &error.into()))? {
-                return Ok(());
-            }
-            server.until_ready(node, Instant::now() + READY).await.map_err(|error| failure(node, &error))?;
-            server.uncordon(node, true).await.map(drop).map_err(|error| failure(node, &error.into()))
-        });
-        back.map_err(|failure| failure.in_one_line())
-    }
-}
-
-fn failure(node: &NodeName, error: &DrainError) -> Failure {
-    let failed = Failure::from_error(Kind::Failed, error);
-    Failure { causes: failed.causes, ..Failure::new(Kind::Failed, format!("{node}: {error}")) }
-        .maybe_hint(error.hint().map(str::to_owned))
 }
