@@ -1,12 +1,13 @@
 # Takes this node's instances out of the mesh, or puts them in again, all at the same time. Set before these lines: action (drain
 # or undrain). Prints the names of those for which it was done. Status 3: some could not.
 export PATH=/run/current-system/sw/bin:$PATH
-cd /etc/machinist/mesh/instances 2>/dev/null || exit 0
 told=$(mktemp -d) || exit 1
 trap 'rm -rf "$told"' EXIT
-for file in *.json; do
+# Those that the system declares, and of applications with two slots the one that runs.
+for file in /etc/machinist/mesh/instances/*.json /run/machinist-apps/*.json; do
   if [ -e "$file" ]; then
-    name=${file%.json}
+    name=${file##*/}
+    name=${name%.json}
     (
       if machinist-agent "$action" "$name" >"$told/$name.why" 2>&1; then
         : >"$told/$name.done"
