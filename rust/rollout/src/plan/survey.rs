@@ -236,7 +236,7 @@ fn assemble(
     let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
-    let Layout { zones, ingress, control_planes } = Layout::of(traits);
+    let Layout { zones, ingress, control_planes, routers } = Layout::of(traits);
     let comes =
         |name: &&NodeName| founder.is_some() && health.is_some_and(|health| !health.members.contains_key(*name));
     let joining: BTreeSet<NodeName> = members.iter().filter(comes).cloned().collect();
@@ -251,6 +251,7 @@ fn assemble(
         zones,
         ingress,
         control_planes,
+        routers,
         virtual_address,
         rebooting,
         spread,
