@@ -18,6 +18,7 @@
     ./networking.nix
     ./node.nix
     ./pki.nix
+    ./router.nix
     ./sandbox.nix
     ./ssh.nix
     ./users.nix

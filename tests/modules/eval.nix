@@ -16,6 +16,7 @@ let
   cluster = import ../../nix/cluster.nix { inherit inputs root; };
   k3s = import ./k3s.nix { inherit inputs lib; };
   kubernetes = import ./kubernetes.nix { inherit inputs lib; };
+  router = import ./router.nix { inherit inputs lib; };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
   failed =
@@ -349,8 +350,9 @@ in
   machines = cluster.lib.machines;
   k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];
+  router = removeAttrs router [ "systems" ];
   defined = lib.unique (
-    lib.concatMap defined (k3s.systems ++ kubernetes.systems ++ [
+    lib.concatMap defined (k3s.systems ++ kubernetes.systems ++ router.systems ++ [
       balthazar
       melchior
       (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })

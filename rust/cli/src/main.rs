@@ -6,6 +6,7 @@ mod connect;
 mod consent;
 mod failure;
 mod files;
+mod kubernetes;
 mod mesh;
 mod progress;
 mod project;

@@ -6,6 +6,7 @@
 mod k3s;
 mod kubernetes;
 mod mesh;
+mod router;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,6 +104,9 @@ impl<'a> Shared<'a> {
         if self.cluster.runs_k3s(node) {
             facts.insert("k3s".to_owned(), k3s::facts(self.cluster, self.state, node).into());
         }
+        if let Some(router) = router::facts(self.cluster, node) {
+            facts.insert("router".to_owned(), router.into());
+        }
         if self.cluster.runs_mesh(node) {
             facts.insert("mesh".to_owned(), mesh::facts(self.cluster, node).into());
         }
@@ -184,7 +188,8 @@ impl<'a> Shared<'a> {
         if let Some(interface) = &node.interface {
             facts.insert("interface".to_owned(), interface.as_str().into());
         }
-        if let Some(gateway) = network.gateway {
+        // Who is the gateway has another one, of which machines.nix does not know.
+        if let Some(gateway) = network.gateway.filter(|gateway| *gateway != node.ip) {
             facts.insert("gateway".to_owned(), gateway.to_string().into());
         }
         if !network.nameservers.is_empty() {

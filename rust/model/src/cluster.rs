@@ -336,6 +336,16 @@ impl Cluster {
         self.with_role(Role::ControlPlane).filter(move |_| has_api && is_bgp)
     }
 
+    /// Whether the node is the Router of the virtual IP, and machinist deploys it.
+    #[must_use]
+    pub fn is_router(&self, node: &Node) -> bool {
+        let gateway = self.kube_master.as_ref().and_then(|endpoint| match &endpoint.vip {
+            Vip::Bgp { gateway, .. } => Some(gateway),
+            Vip::Arp => None,
+        });
+        node.is_deployable() && gateway == Some(&node.name) && self.bgp_speakers().next().is_some()
+    }
+
     /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server
     /// takes it.
     pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {

@@ -126,6 +126,8 @@ pub struct Traits {
     pub ingress: bool,
     /// Whether API servers run on it: one of these changes at a time.
     pub control_plane: bool,
+    /// Whether it is the Router that leads to the API's virtual address.
+    pub router: bool,
     /// Where other nodes reach it.
     pub address: Option<IpAddr>,
 }
@@ -136,6 +138,7 @@ pub(crate) struct Layout {
     pub zones: BTreeMap<NodeName, String>,
     pub ingress: BTreeSet<NodeName>,
     pub control_planes: BTreeSet<NodeName>,
+    pub routers: BTreeSet<NodeName>,
 }
 
 impl Layout {
@@ -148,6 +151,7 @@ impl Layout {
             zones: traits.iter().filter_map(zone).collect(),
             ingress: those(|traits| traits.ingress),
             control_planes: those(|traits| traits.control_plane),
+            routers: those(|traits| traits.router),
         }
     }
 }
@@ -438,7 +442,7 @@ impl Deploy {
         let unchanged = hosts.keys().filter(|node| members.contains(*node) && !changing.contains(*node));
         let unchanged_members = unchanged.cloned().collect();
         let (changing, bootstrapped) = (changing.clone(), (self.bootstrapped && !is_cold) || runs);
-        let Layout { zones, ingress, control_planes } = Layout::of(&self.traits);
+        let Layout { zones, ingress, control_planes, routers } = Layout::of(&self.traits);
         let holds = |host: &&Arc<Host>| host.facts.virtual_address && changing.contains(&host.target.node);
         let virtual_address = hosts.values().filter(holds).map(|host| host.target.node.clone()).collect();
         let rebooting = hosts.iter().filter(|(_, host)| self.reboots(host)).map(|(node, _)| node.clone()).collect();
@@ -452,6 +456,7 @@ impl Deploy {
             zones,
             ingress,
             control_planes,
+            routers,
             virtual_address,
             rebooting,
             spread: self.policy.spread.clone(),

@@ -29,6 +29,8 @@ pub enum WaveKind {
     ControlPlane,
     /// Nodes without a vote.
     Others,
+    /// The Router that leads to the API's virtual address: after all who announce it.
+    Router,
 }
 
 impl WaveKind {
@@ -41,6 +43,7 @@ impl WaveKind {
             Self::ControlPlane => " (control plane)",
             Self::Canary => " (canary)",
             Self::Others => "",
+            Self::Router => " (Router)",
         }
     }
 }
@@ -164,6 +167,8 @@ pub struct Situation {
     pub ingress: BTreeSet<NodeName>,
     /// The nodes on which API servers run. Those without a vote go one at a time, before the others.
     pub control_planes: BTreeSet<NodeName>,
+    /// The Routers that lead to the virtual address: they go after everybody else, one at a time.
+    pub routers: BTreeSet<NodeName>,
     /// Those of the nodes that change which have the API's virtual address now. It moves with each change of its holder, so
     /// one that holds it alone goes last.
     pub virtual_address: BTreeSet<NodeName>,
@@ -199,7 +204,7 @@ pub enum WaveError {
 }
 
 /// Returns the waves: a new cluster's members together, those of k3s one after another; a running cluster's members one at a time with the leader
-/// last; control planes without a vote one at a time; then everyone else, the canary first, zone after zone, what takes traffic from outside last.
+/// last; control planes without a vote one at a time; then everyone else, the canary first, zone after zone, what takes traffic from outside last; at the very end a Router.
 ///
 /// # Errors
 /// The cluster is new and the targets cannot form a quorum.
@@ -221,8 +226,11 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     } else if !voters.is_empty() {
         waves.extend(founding(situation, voters)?);
     }
+    let (routers, others): (Vec<NodeName>, Vec<NodeName>) =
+        others.into_iter().partition(|name| situation.routers.contains(name));
     waves.extend(control_planes.into_iter().map(|name| Wave { kind: WaveKind::ControlPlane, nodes: vec![name] }));
     waves.extend(spread(situation, others));
+    waves.extend(routers.into_iter().map(|name| wave(WaveKind::Router, &[name])));
     Ok(waves)
 }
 
@@ -381,6 +389,14 @@ mod tests {
     }
 
     #[test]
+    fn the_router_changes_alone_after_all_who_announce_to_it() {
+        let canary = Spread { canary: 1, ..Spread::default() };
+        let router = |situation| Situation { routers: names("a0"), spread: canary.clone(), ..situation };
+        check(&router(situation("a b a0 w1 w2", true)), &[&["a"], &["b"], &["w1"], &["w2"], &["a0"]]);
+        check(&router(situation("a b c a0", false)), &[&["a", "b", "c"], &["a0"]]);
+    }
+
+    #[test]
     fn a_member_that_is_down_is_brought_back_before_another_one_changes() {
         let mut situation = situation("a b c", true);
         situation.leader = names("a").pop_first();
@@ -471,7 +487,7 @@ mod tests {
             members in proptest::collection::btree_set(0_u8..12, 1..8),
             leader in 0_u8..12, zones in proptest::collection::vec(0_u8..3, 12), ingress in 0_u8..12,
             max in 0_usize..5, canary in 0_usize..4, across_zones in proptest::bool::ANY,
-            rebooting in proptest::collection::btree_set(0_u8..12, 0..12),
+            rebooting in proptest::collection::btree_set(0_u8..12, 0..12), router in 0_u8..12,
         ) {
             let name = |n: u8| NodeName::parse(&format!("n{n}")).unwrap();
             let all = |set: &BTreeSet<u8>| set.iter().copied().map(name).collect::<BTreeSet<_>>();
@@ -482,10 +498,13 @@ mod tests {
                 spread: Spread {
                     max_unavailable: (max > 0).then_some(Limit::Nodes(max)), canary, across_zones, ..Spread::default()
                 },
-                rebooting: all(&rebooting),
+                rebooting: all(&rebooting), routers: [name(router)].into(),
                 ..Situation::default()
             };
             let waves = waves(&situation).unwrap();
+            let with_router = |wave: &Wave| wave.nodes.contains(&name(router));
+            let is_last = waves.last().is_none_or(|last| with_router(last) && last.nodes.len() == 1);
+            proptest::prop_assert!(members.contains(&router) || !waves.iter().any(with_router) || is_last);
             let voters = |wave: &Wave| wave.nodes.iter().filter(|node| situation.members.contains(*node)).count();
             proptest::prop_assert!(waves.iter().all(|wave| voters(wave) <= 1 && (voters(wave) == 0 || wave.nodes.len() == 1)));
             proptest::prop_assert!(waves.iter().all(|wave| max == 0 || wave.nodes.len() <= max));

@@ -3,6 +3,7 @@
   ./acme.nix
   ./activation.nix
   ./assertions.nix
+  ./bird.nix
   ./boot.nix
   ./build.nix
   ./containerd.nix

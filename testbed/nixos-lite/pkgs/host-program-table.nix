@@ -18,6 +18,11 @@ in
     main = "bird";
     programs = [ "bird" "birdc" ];
   };
+  bird3 = {
+    version = "3.1";
+    main = "bird";
+    programs = [ "bird" "birdc" ];
+  };
   busybox = one "1.36";
   cargo = one "1.95";
   cargo-deny = one "0.18";

@@ -395,7 +395,7 @@ impl Run<'_> {
             journal: Arc::new(journal),
             who: signals::who(),
             interrupt: Interrupt::default(),
-            traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(node))).collect(),
+            traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node))).collect(),
             policy: Policy { spread: spread_of(self.args, planned.as_ref(), reboots), ..self.args.policy() },
             planned,
             rebooting,
@@ -569,12 +569,13 @@ pub fn voters(cluster: &Cluster) -> BTreeMap<NodeName, IpAddr> {
 }
 
 /// Returns what decides how the node is treated.
-pub fn traits(node: &Node) -> Traits {
+pub fn traits(cluster: &Cluster, node: &Node) -> Traits {
     Traits {
         platform: node.system.clone(),
         zone: node.labels.get("zone").cloned(),
         ingress: node.roles.contains(&Role::Ingress),
         control_plane: node.roles.contains(&Role::ControlPlane),
+        router: cluster.is_router(node),
         address: Some(node.ip),
     }
 }

@@ -20,6 +20,7 @@ use super::certs;
 use crate::{
     args::Global,
     failure::{Failure, Kind, Outcome},
+    kubernetes,
     project::Project,
     ui::Ui,
 };
@@ -58,8 +59,11 @@ pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
-        let message = "there is no Kubernetes in machines.nix to make a kubeconfig for";
-        return Err(Failure::new(Kind::Input, message).hint("write cluster.orchestrator = \"kubernetes\""));
+        return Err(kubernetes::missing(&cluster, "no kubeconfig was made", |server| {
+            format!(
+                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/k3s.md)"
+            )
+        }));
     }
     let server = match &args.server {
         Some(server) => server.clone(),

@@ -22,6 +22,7 @@ use crate::{
     args::Global,
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
+    kubernetes,
     project::Project,
     ui::Ui,
 };
@@ -62,8 +63,11 @@ pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
     let Some(desired) = desired(&project, &cluster)? else {
-        let message = "there is no Kubernetes in machines.nix to bring objects to";
-        return Err(Failure::new(Kind::Input, message).hint("write cluster.orchestrator = \"kubernetes\""));
+        return Err(kubernetes::missing(&cluster, "no objects were looked at", |server| {
+            format!(
+                "its servers apply services.k3s.manifests of nodes/NAME.nix; by hand: `ssh {server} k3s kubectl apply -f -`"
+            )
+        }));
     };
     if matches!(command, ObjectsCommand::Show) {
         report::show(&desired, ui);

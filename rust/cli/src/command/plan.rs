@@ -145,7 +145,7 @@ fn survey(
     let survey = Survey {
         targets: deploy::targets(project, cluster, &systems)?,
         members: deploy::voters(cluster),
-        traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(node))).collect(),
+        traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(cluster, node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
         founder: cluster.k3s_founder().map(|node| node.name.clone()),
         connector: connect::connector(project, cluster, global, None)?,

@@ -15,7 +15,7 @@ pub struct MachineShape {
     /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.2\""))]
     pub ip: Option<OneOrTwo<IpAddr>>,
-    /// Whether machinist deploys it. `false` for a Router and the like: known, but not ours.
+    /// Whether machinist deploys it. `false` for a Router and the like: known, but not ours. A Router that is `true` gets BIRD.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub nixos: bool,
     /// Whether it takes part. A disabled machine keeps its name and address reserved and counts for nothing else.

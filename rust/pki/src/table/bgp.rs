@@ -14,11 +14,12 @@ pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     if cluster.bgp_speakers().next().is_none() {
         return;
     }
+    let (speakers, router) = (cluster.bgp_speakers(), cluster.deployable().filter(|node| cluster.is_router(node)));
     table.key_pairs.push(KeyPairSpec {
         name: BGP_PASSWORD.to_owned(),
-        holders: cluster.bgp_speakers().map(|node| node.name.clone()).collect(),
+        holders: speakers.chain(router).map(|node| node.name.clone()).collect(),
         files: Files::key_pair(BGP_PASSWORD),
-        consumer: "machinist-bgp-password.service, for kube-vip".to_owned(),
+        consumer: "machinist-bgp-password.service for kube-vip, bird.service of the Router".to_owned(),
         used_as: KeyUse::Password,
     });
 }
@@ -45,6 +46,8 @@ mod tests {
             *password = true;
         }
         assert_eq!(holders(&cluster), ["cp1", "cp2", "cp3"]);
+        cluster.nodes.get_mut("router").unwrap().nixos = true;
+        assert_eq!(holders(&cluster), ["cp1", "cp2", "cp3", "router"], "a Router of ours is told too");
         assert!(table(&cluster).is_token(BGP_PASSWORD), "nodes get the password, not the key that it follows from");
         cluster.orchestrator = None;
         assert_eq!(holders(&cluster), [""; 0]);

@@ -2,12 +2,13 @@
 
 use super::names;
 
-/// Debian 13: systemd 257, Nix 2.26, etcd 3.5, haproxy 3.0.
+/// Debian 13: systemd 257, Nix 2.26, etcd 3.5, haproxy 3.0, BIRD 3.1.
 pub(super) const SUITE: &str = "trixie";
 
 /// The packages, besides Debian's essential ones and what these depend on.
 pub(super) const PACKAGES: &[&str] = &[
     "age",
+    "bird3",
     "ca-certificates",
     "curl",
     "dbus",
@@ -41,6 +42,7 @@ pub(super) const EMPTIED: &[&str] = &["etc/systemd/system"];
 /// Units that are taken out. Were they masked instead, removing the mask, as a deployed system does when it installs and
 /// later drops a unit of this name, would bring Debian's own back.
 pub(super) const REMOVED: &[&str] = &[
+    "usr/lib/systemd/system/bird.service",
     "usr/lib/systemd/system/etcd.service",
     "usr/lib/systemd/system/haproxy.service",
     "usr/lib/systemd/system/nftables.service",

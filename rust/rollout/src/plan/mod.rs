@@ -31,7 +31,7 @@ pub use self::{
     quorum::{QuorumRisk, Verdict},
     survey::Survey,
 };
-use crate::waves::Wave;
+use crate::{preflight::Problem, waves::Wave};
 
 /// What a deploy would change.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -45,6 +45,9 @@ pub struct Plan {
     pub refusal: Option<String>,
     /// What it means for etcd. None without etcd.
     pub quorum: Option<QuorumRisk>,
+    /// What Kubernetes' version skew policy says against it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skew: Vec<Problem>,
 }
 
 /// What a deploy would do to one node.

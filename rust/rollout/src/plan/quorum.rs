@@ -124,7 +124,7 @@ pub fn risk(view: &QuorumView<'_>) -> Option<QuorumRisk> {
 }
 
 fn in_order(waves: &[Wave]) -> impl Iterator<Item = &NodeName> {
-    let first = waves.iter().filter(|wave| wave.kind != WaveKind::Others);
+    let first = waves.iter().filter(|wave| !matches!(wave.kind, WaveKind::Others | WaveKind::Router));
     first.flat_map(|wave| &wave.nodes)
 }
 

@@ -29,11 +29,14 @@ use super::{
 use crate::{
     HostFacts,
     deploy::{Layout, Target, Traits, chain, ready_for_us},
+    preflight::Problem,
     script,
+    skew::{Change, Version, judge},
     step::{
         Connector, StepError,
         copy::{self, Catalog},
         gate, gather,
+        versions::{ask_versions, version_of},
     },
     waves::{self, Reboots, Situation, Spread, Wave},
 };
@@ -62,6 +65,8 @@ pub struct Survey {
 struct Asked {
     remote: Box<dyn Remote>,
     plan: NodePlan,
+    /// Which Kubernetes runs there, and which one the new system has.
+    kubernetes: [Option<Version>; 2],
 }
 
 impl Survey {
@@ -78,9 +83,11 @@ impl Survey {
         }
         let mut nodes = BTreeMap::new();
         let mut remotes = BTreeMap::new();
+        let mut versions = BTreeMap::new();
         for (node, asked) in tasks.join_all().await {
             match asked {
-                Ok(Asked { remote, plan }) => {
+                Ok(Asked { remote, plan, kubernetes }) => {
+                    versions.insert(node.clone(), kubernetes);
                     remotes.insert(node.clone(), remote);
                     nodes.insert(node, plan);
                 }
@@ -90,6 +97,8 @@ impl Survey {
                 }
             }
         }
+        let silent: BTreeSet<NodeName> = nodes.keys().filter(|node| !versions.contains_key(*node)).cloned().collect();
+        let skew = skew(versions, &silent, &traits, &connector).await;
         let names = members.keys().cloned().collect();
         let is_k3s = founder.is_some();
         let asking = move || {
@@ -99,8 +108,29 @@ impl Survey {
         // Without an answer, whatever the reason, etcd counts as not asked.
         let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
         let recorded = Recorded { bootstrapped, founder };
-        assemble(nodes, names, &traits, &recorded, health.as_ref(), spread)
+        Plan { skew, ..assemble(nodes, names, &traits, &recorded, health.as_ref(), spread) }
     }
+}
+
+/// Returns what the skew policy says against the plan. Nodes that are no targets are asked only if a version changes.
+async fn skew(
+    targets: BTreeMap<NodeName, [Option<Version>; 2]>,
+    silent: &BTreeSet<NodeName>,
+    traits: &BTreeMap<NodeName, Traits>,
+    connector: &Connector,
+) -> Vec<Problem> {
+    if !targets.values().any(|[running, after]| after.is_some() && after != running) {
+        return Vec::new();
+    }
+    let others = traits.keys().filter(|node| !targets.contains_key(*node) && !silent.contains(*node)).cloned();
+    let (others, mut problems) = ask_versions(connector, others.collect()).await;
+    let others = others.into_iter().map(|(node, running)| (node, [running, running]));
+    let change = |(node, [running, after]): (NodeName, [Option<Version>; 2])| {
+        let control_plane = traits.get(&node).is_some_and(|traits| traits.control_plane);
+        (node, Change { control_plane, running, after })
+    };
+    problems.extend(judge(&targets.into_iter().chain(others).map(change).collect()));
+    problems
 }
 
 fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> Result<Asked, StepError> {
@@ -110,7 +140,9 @@ fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> R
         Err(error) => NodePlan::NotReady { why: chain(&error), hint: error.hint() },
         Ok(()) => compare(target, &*remote, &facts, nix, reboots)?,
     };
-    Ok(Asked { remote, plan })
+    let changes = matches!(plan, NodePlan::Changes(_));
+    let after = if changes { version_of(&target.system) } else { facts.kubernetes };
+    Ok(Asked { remote, plan, kubernetes: [facts.kubernetes, after] })
 }
 
 fn compare(
@@ -236,7 +268,7 @@ fn assemble(
     let silent = of_kind(|plan| matches!(plan, NodePlan::Silent { .. } | NodePlan::NotReady { .. }));
     let leader = health.and_then(|health| health.leader.clone());
     let unchanged_members = unchanged.intersection(&members).cloned().collect();
-    let Layout { zones, ingress, control_planes } = Layout::of(traits);
+    let Layout { zones, ingress, control_planes, routers } = Layout::of(traits);
     let comes =
         |name: &&NodeName| founder.is_some() && health.is_some_and(|health| !health.members.contains_key(*name));
     let joining: BTreeSet<NodeName> = members.iter().filter(comes).cloned().collect();
@@ -251,6 +283,7 @@ fn assemble(
         zones,
         ingress,
         control_planes,
+        routers,
         virtual_address,
         rebooting,
         spread,
@@ -263,7 +296,7 @@ fn assemble(
     };
     let voters = members.difference(&joining).cloned().collect();
     let quorum = if refusal.is_some() { None } else { risk(&nodes, &voters, &waves, silent, recorded, health, leader) };
-    Plan { nodes, waves, refusal, quorum }
+    Plan { nodes, waves, refusal, quorum, skew: Vec::new() }
 }
 
 fn risk(

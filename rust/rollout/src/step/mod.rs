@@ -10,6 +10,7 @@ pub mod keys;
 pub mod lock;
 pub mod reboot;
 pub mod substitute;
+pub(crate) mod versions;
 
 use std::{sync::Arc, time::Duration};
 

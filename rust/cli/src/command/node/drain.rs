@@ -12,6 +12,7 @@ use crate::{
     args::Global,
     connect,
     failure::{Failure, Kind, Outcome},
+    kubernetes,
     project::Project,
     ui::Ui,
 };
@@ -76,9 +77,13 @@ fn open(node: &NodeName, global: &Global, ui: Ui) -> Result<Work, Failure> {
     {
         return Ok(Work::Pods(Pods::new(&project, &cluster, &connector()?, global)));
     }
+    if cluster.orchestrator == Some(Orchestrator::K3s) {
+        return Err(kubernetes::missing(&cluster, &format!("{node} works on"), |server| {
+            format!("`ssh {server} k3s kubectl drain {node} --ignore-daemonsets`, later `uncordon {node}`")
+        }));
+    }
     let what = format!("{node} is no node of a Kubernetes or of a mesh that machines.nix describes");
-    Err(Failure::new(Kind::Input, what)
-        .hint("with k3s: `kubectl drain` and `kubectl uncordon`, with the kubeconfig of a server"))
+    Err(Failure::new(Kind::Input, what).hint("`machinist status` has the names of all nodes"))
 }
 
 /// Drains a node.

@@ -2,7 +2,10 @@
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
-use machinist_rollout::plan::{Action, Changes, ClosureDiff, NodePlan, Package, Plan, UnitChange, Verdict};
+use machinist_rollout::{
+    plan::{Action, Changes, ClosureDiff, NodePlan, Package, Plan, UnitChange, Verdict},
+    preflight::Problem,
+};
 
 use super::Report;
 use crate::ui::{Tone, Ui, indent};
@@ -255,6 +258,15 @@ fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
         };
         let waves: Vec<String> = (1..).zip(&plan.waves).map(wave).collect();
         lines.push(label(ui, "waves", &list(waves, ui.verbose)));
+    }
+    if !plan.skew.is_empty() {
+        let refusal = |refuses: bool| if refuses { ". A deploy refuses that" } else { "" };
+        let text = |problem: &Problem| format!("{}: {}{}", problem.node, problem.text, refusal(problem.refuses));
+        let tone = if plan.skew.iter().any(|problem| problem.refuses) { Tone::Bad } else { Tone::Careful };
+        let text = plan.skew.iter().map(text).collect::<Vec<_>>().join("\n");
+        lines.push(label(ui, "versions", &ui.paint(tone, &text)));
+        let hint = plan.skew.iter().find_map(|problem| problem.hint.as_deref());
+        lines.extend(hint.map(|hint| label(ui, "hint", hint)));
     }
     if let Some(quorum) = &plan.quorum {
         let tone = match quorum.verdict {

@@ -9,6 +9,7 @@ use machinist_rollout::{
     plan::{
         Action, Changes, ClosureDiff, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict, VersionChange,
     },
+    preflight::{Problem, ProblemKind},
     waves::{Wave, WaveKind},
 };
 
@@ -232,6 +233,37 @@ fn facts_certificates_waves_and_the_quorum_are_about_all() {
           waves     1. b, 2. a
           quorum    2 of 3 stay
         0 to change, 1 unchanged"#]],
+    );
+}
+
+#[test]
+fn versions_that_may_not_run_beside_each_other_are_told() {
+    let mut report = told(vec![("a", NodePlan::Changes(Box::new(first())))]);
+    let problem = |refuses, text: &str, hint: Option<&str>| Problem {
+        node: name("a"),
+        kind: ProblemKind::Skew,
+        refuses,
+        text: text.to_owned(),
+        hint: hint.map(str::to_owned),
+    };
+    report.plan.skew = vec![
+        problem(true, "its API server would go from Kubernetes 1.34 to 1.36 in one step", Some("deploy 1.35 first")),
+        problem(false, "its version of Kubernetes is not known: no route", None),
+    ];
+    check(
+        &report,
+        false,
+        4,
+        &expect![[r#"
+        a
+          system    bbbbbbbb, the first one
+          send      14 of 412 paths, 2.4 MiB
+          start     everything: it is the first deploy
+
+          versions  a: its API server would go from Kubernetes 1.34 to 1.36 in one step. A deploy refuses that
+                    a: its version of Kubernetes is not known: no route
+          hint      deploy 1.35 first
+        1 to change, 0 unchanged"#]],
     );
 }
 

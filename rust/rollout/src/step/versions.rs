@@ -1,0 +1,52 @@
+//! Which Kubernetes a system has, and nodes run.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+use tokio::task::JoinSet;
+
+use super::{Connector, StepError, gather};
+use crate::{
+    deploy::chain,
+    preflight::{Problem, ProblemKind},
+    skew::Version,
+};
+
+/// Where a system says which version it has, in its own folder and in the running one's.
+pub(crate) const VERSION: &str = "etc/machinist/kubernetes-version";
+
+/// Returns the version of a system in the store of this computer.
+pub(crate) fn version_of(system: &StorePath) -> Option<Version> {
+    Version::parse(&fs::read_to_string(Path::new(system.as_str()).join(VERSION)).ok()?)
+}
+
+/// Asks nodes all at once what they run. Whoever does not say it is a problem, which refuses nothing.
+pub(crate) async fn ask_versions(
+    connector: &Connector,
+    nodes: Vec<NodeName>,
+) -> (BTreeMap<NodeName, Option<Version>>, Vec<Problem>) {
+    let mut tasks = JoinSet::new();
+    for node in nodes {
+        let connector = connector.clone();
+        tasks.spawn_blocking(move || {
+            let asked = connector.connect(&node).map_err(StepError::from);
+            let version = asked.and_then(|remote| Ok(gather(&*remote)?.kubernetes));
+            (node, version)
+        });
+    }
+    let (mut versions, mut problems) = (BTreeMap::new(), Vec::new());
+    for (node, version) in tasks.join_all().await {
+        match version {
+            Ok(version) => drop(versions.insert(node, version)),
+            Err(error) => problems.push(Problem {
+                text: format!("its version of Kubernetes is not known: {}", chain(&error)),
+                hint: error.hint(),
+                refuses: false,
+                kind: ProblemKind::Skew,
+                node,
+            }),
+        }
+    }
+    (versions, problems)
+}
