@@ -1,12 +1,15 @@
 # Takes this node's instances out of the mesh, or puts them in again, all at the same time. Set before these lines: action (drain
 # or undrain). Prints the names of those for which it was done. Status 3: some could not.
 export PATH=/run/current-system/sw/bin:$PATH
-cd /etc/machinist/mesh/instances 2>/dev/null || exit 0
 told=$(mktemp -d) || exit 1
 trap 'rm -rf "$told"' EXIT
-for file in *.json; do
+# Those of modules, and those of applications that were started and that this system still has.
+for file in /etc/machinist/mesh/instances/*.json /run/machinist-apps/*.json; do
+  name=$(basename "$file" .json)
+  case $file in
+    /run/*) grep -qs "\"instance\":\"$name\"" /etc/machinist/apps/*.json || continue ;;
+  esac
   if [ -e "$file" ]; then
-    name=${file%.json}
     (
       if machinist-agent "$action" "$name" >"$told/$name.why" 2>&1; then
         : >"$told/$name.done"
