@@ -1,5 +1,6 @@
 {
   imports = [
+    ./apps
     ./base.nix
     ./bgp-password.nix
     ./cluster.nix

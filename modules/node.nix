@@ -35,6 +35,13 @@ in
       description = "Platform that the node's closure is built for.";
     };
 
+    apps = lib.mkOption {
+      type = lib.types.listOf (lib.types.strMatching "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?");
+      default = [ ];
+      example = [ "web" ];
+      description = "Applications that the node runs: names of folders of {file}`app_modules/`.";
+    };
+
     labels = lib.mkOption {
       type = lib.types.attrsOf lib.types.str;
       default = { };

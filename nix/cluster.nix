@@ -14,6 +14,15 @@ let
 
   own = root + "/nodes";
 
+  # Applications: the folders of app_modules. Each module takes effect on the machines only that machines.nix names it on.
+  apps =
+    let
+      folder = root + "/app_modules";
+      entries = if builtins.pathExists folder then builtins.readDir folder else { };
+      isApp = name: type: type == "directory" && builtins.pathExists (folder + "/${name}/default.nix");
+    in
+    map (name: folder + "/${name}") (lib.attrNames (lib.filterAttrs isApp entries));
+
   system =
     name:
     lib.nixosSystem {
@@ -23,6 +32,7 @@ let
         inputs.sops-nix.nixosModules.sops
         (root + "/generated/${name}.nix")
       ]
+      ++ apps
       ++ lib.optional (builtins.pathExists (own + "/${name}.nix")) (own + "/${name}.nix")
       ++ map (file: own + "/${name}/${file}.nix") (nixFiles (own + "/${name}"));
     };

@@ -98,9 +98,12 @@ in
         "machinist-haproxy.service"
         "network-online.target"
       ];
-      reloadTriggers = lib.mapAttrsToList (
-        name: _: config.environment.etc."machinist/mesh/instances/${name}.json".source
-      ) cfg.instances;
+      # Never none: a unit that loses its last trigger is not reloaded.
+      reloadTriggers = [ "instances" ] ++ lib.mapAttrsToList (_: file: file.source) (
+        lib.filterAttrs (
+          name: _: lib.hasPrefix "machinist/mesh/instances/" name || lib.hasPrefix "machinist/apps/" name
+        ) config.environment.etc
+      );
       startLimitIntervalSec = 0;
       serviceConfig = {
         Type = "notify";

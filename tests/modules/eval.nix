@@ -17,6 +17,10 @@ let
   k3s = import ./k3s.nix { inherit inputs lib; };
   kubernetes = import ./kubernetes.nix { inherit inputs lib; };
   router = import ./router.nix { inherit inputs lib; };
+  apps = import ./apps.nix {
+    inherit lib failed;
+    base = melchior;
+  };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
   failed =
@@ -70,7 +74,10 @@ let
   modules = toString ../../modules;
   leaves =
     path: value:
-    if !lib.isAttrs value || lib.isDerivation value then
+    if lib.isFunction value then
+      # A module: what an application says of its own unit is checked where it is merged.
+      [ ]
+    else if !lib.isAttrs value || lib.isDerivation value then
       [ path ]
     else if value ? _type then
       if value ? contents then
@@ -348,11 +355,12 @@ in
       });
     };
   machines = cluster.lib.machines;
+  apps = removeAttrs apps [ "systems" ];
   k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];
   router = removeAttrs router [ "systems" ];
   defined = lib.unique (
-    lib.concatMap defined (k3s.systems ++ kubernetes.systems ++ router.systems ++ [
+    lib.concatMap defined (apps.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems ++ [
       balthazar
       melchior
       (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })

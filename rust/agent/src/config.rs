@@ -31,6 +31,12 @@ pub struct Config {
     pub lease_seconds: i64,
     /// The directory with a file an instance.
     pub instances: PathBuf,
+    /// The directory with a file for each application that shall run here.
+    #[serde(default = "applications")]
+    pub applications: PathBuf,
+    /// The directory with a file for each instance of them that was started.
+    #[serde(default = "started")]
+    pub started: PathBuf,
     /// Where the last good state is kept.
     pub state_directory: PathBuf,
     /// Where sockets are, and the consumers' environment files.
@@ -110,21 +116,34 @@ impl Config {
         self.runtime_directory.join("agent.sock")
     }
 
-    /// Reads the files of the instances. One that says nothing is left out, and the rest goes on.
+    /// Reads the files of the instances. One that says nothing is left out, and the rest goes on. Of an application that was
+    /// taken off the node, what had been started is left out too.
     pub fn local_instances(&self) -> (Vec<LocalInstance>, Vec<ConfigError>) {
         let (mut instances, mut errors) = (Vec::new(), Vec::new());
-        for path in files(&self.instances) {
-            let instance = read(&path).and_then(|bytes| {
+        let shall_run =
+            |instance: &LocalInstance| self.applications.join(format!("{}.json", instance.key.app)).exists();
+        let started = files(&self.started);
+        for path in files(&self.instances).iter().chain(&started) {
+            let instance = read(path).and_then(|bytes| {
                 let instance = LocalInstance::read(&self.node, &bytes);
                 instance.map_err(|source| ConfigError::Instance { path: path.clone(), source })
             });
             match instance {
+                Ok(instance) if path.starts_with(&self.started) && !shall_run(&instance) => {}
                 Ok(instance) => instances.push(instance),
                 Err(error) => errors.push(error),
             }
         }
         (instances, errors)
     }
+}
+
+fn applications() -> PathBuf {
+    PathBuf::from("/etc/machinist/apps")
+}
+
+fn started() -> PathBuf {
+    PathBuf::from("/run/machinist-apps")
 }
 
 /// The JSON files of a directory, sorted. A directory that does not exist has none.
@@ -151,4 +170,43 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::Config;
+
+    #[test]
+    fn what_was_started_counts_while_its_application_shall_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for name in ["instances", "applications", "started"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "node": "w1", "endpoints": [], "ca": "", "certificate": "", "key": "", "groups": [], "leaseSeconds": 10,
+            "instances": at("instances"), "applications": at("applications"), "started": at("started"),
+            "stateDirectory": "", "runtimeDirectory": "", "haproxy": "", "maxconn": 1, "listen": "127.0.0.1:9470",
+        }))
+        .unwrap();
+        let instance = |name: &str, app: &str| {
+            let text = r#"{"name":"NAME","app":"APP","group":"services","address":"10.0.0.1","port":1,"publish":{"port":1},"weight":1}"#;
+            text.replace("NAME", name).replace("APP", app)
+        };
+        fs::write(at("instances/db.json"), instance("db", "db")).unwrap();
+        fs::write(at("started/web-b.json"), instance("web-b", "web")).unwrap();
+        fs::write(at("started/gone-a.json"), instance("gone-a", "gone")).unwrap();
+        fs::write(at("applications/web.json"), "{}").unwrap();
+        let names = || -> Vec<String> {
+            let (instances, errors) = config.local_instances();
+            assert!(errors.is_empty(), "{errors:?}");
+            instances.iter().map(|instance| instance.name.to_string()).collect()
+        };
+        assert_eq!(names(), ["db", "web-b"]);
+        fs::remove_file(at("applications/web.json")).unwrap();
+        assert_eq!(names(), ["db"]);
+    }
 }

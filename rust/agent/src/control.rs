@@ -17,7 +17,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{registrar::Wish, status::Status};
+use crate::{
+    registrar::Wish,
+    status::{InstanceState, Status},
+};
 
 /// How long etcd may take to confirm.
 const CONFIRM: Duration = Duration::from_secs(10);
@@ -25,18 +28,47 @@ const CONFIRM: Duration = Duration::from_secs(10);
 /// How long the other nodes take to hear of it, with a margin.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// What is said while the agent ends.
+const ENDS: &str = "the agent ends";
+
 /// What the client asks, and the answer: a line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 struct Question {
-    drain: bool,
+    action: Action,
     instance: Name,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+/// What is to be done with an instance of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Take it out of the mesh.
+    Drain,
+    /// Put it in again.
+    Undrain,
+    /// Read the files of all instances again.
+    Reload,
+    /// Nothing: only say how it is.
+    Ask,
+}
+
+/// What the agent says of an instance.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
     error: Option<String>,
     port: u16,
     drain_seconds: u64,
+    /// How it is.
+    pub state: Option<InstanceState>,
+    /// Whether etcd has it.
+    pub registered: bool,
+}
+
+impl Answer {
+    fn of(instance: &LocalInstance) -> Self {
+        Self { port: instance.value.port, drain_seconds: instance.drain.as_secs(), ..Self::default() }
+    }
 }
 
 /// Why the client could not do it.
@@ -58,13 +90,13 @@ pub enum ControlError {
 /// Serves for ever.
 pub async fn serve(socket: PathBuf, wishes: Sender<Wish>, status: Arc<Status>) {
     loop {
-        let result = listen(&socket, &wishes).await;
+        let result = listen(&socket, &wishes, &status).await;
         status.trouble("control socket", result.err().map(|error| format!("{}: {error}", socket.display())));
         sleep(Duration::from_secs(5)).await;
     }
 }
 
-async fn listen(socket: &Path, wishes: &Sender<Wish>) -> io::Result<()> {
+async fn listen(socket: &Path, wishes: &Sender<Wish>, status: &Arc<Status>) -> io::Result<()> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -72,66 +104,90 @@ async fn listen(socket: &Path, wishes: &Sender<Wish>) -> io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let wishes = wishes.clone();
+        let (wishes, status) = (wishes.clone(), Arc::clone(status));
         tokio::spawn(async move {
             // Whoever asks and goes away gets no answer.
-            let _ = talk(stream, &wishes).await;
+            let _ = talk(stream, &wishes, &status).await;
         });
     }
 }
 
-async fn talk(stream: UnixStream, wishes: &Sender<Wish>) -> io::Result<()> {
+async fn talk(stream: UnixStream, wishes: &Sender<Wish>, status: &Status) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     timeout(CONFIRM, stream.read_line(&mut line)).await??;
     let result = match serde_json::from_str::<Question>(&line) {
-        Ok(question) => ask(question, wishes).await,
+        Ok(Question { action: Action::Ask, instance }) => Ok(tell(&instance, status)),
+        Ok(Question { action: Action::Reload, .. }) => {
+            wishes.send(Wish::Reload).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
+        }
+        Ok(question) => ask(question, wishes).await.map(|instance| Answer::of(&instance)),
         Err(error) => Err(error.to_string()),
     };
-    let answer = match result {
-        Ok(instance) => Answer { error: None, port: instance.value.port, drain_seconds: instance.drain.as_secs() },
-        Err(error) => Answer { error: Some(error), port: 0, drain_seconds: 0 },
-    };
+    let answer = result.unwrap_or_else(|error| Answer { error: Some(error), ..Answer::default() });
     stream.write_all(serde_json::to_string(&answer)?.as_bytes()).await?;
     stream.write_all(b"\n").await
 }
 
+fn tell(instance: &Name, status: &Status) -> Answer {
+    status.with(|facts| {
+        let state = facts.instances.get(&**instance).copied();
+        Answer { state, registered: facts.registered.contains(&**instance), ..Answer::default() }
+    })
+}
+
 async fn ask(question: Question, wishes: &Sender<Wish>) -> Result<LocalInstance, String> {
     let (to, answer) = oneshot::channel();
-    let wish = if question.drain { Wish::Drain } else { Wish::Undrain };
-    wishes.send(wish(question.instance, to)).await.map_err(|_| "the agent ends".to_owned())?;
+    let wish = if question.action == Action::Drain { Wish::Drain } else { Wish::Undrain };
+    wishes.send(wish(question.instance, to)).await.map_err(|_| ENDS.to_owned())?;
     match timeout(CONFIRM, answer).await {
         Ok(Ok(result)) => result,
         _ => Err(format!("etcd did not confirm within {} s", CONFIRM.as_secs())),
     }
 }
 
-/// Takes an instance of this node out of the mesh, or puts it in again. Out: ends when the other nodes have heard of it and
-/// its connections are gone, but after its own time at the latest. Returns how many are left.
+/// Asks the agent for something, and returns its answer.
 ///
 /// # Errors
-/// The agent does not answer, or etcd did not confirm.
-pub async fn request(socket: &Path, drain: bool, instance: &Name) -> Result<usize, ControlError> {
+/// The agent does not answer, or refuses.
+pub async fn request(socket: &Path, action: Action, instance: &Name) -> Result<Answer, ControlError> {
     let away = |source| ControlError::Away { socket: socket.to_owned(), source };
     let talk = async {
         let mut stream = BufReader::new(UnixStream::connect(socket).await?);
-        let question = Question { drain, instance: instance.clone() };
+        let question = Question { action, instance: instance.clone() };
         stream.write_all(format!("{}\n", serde_json::to_string(&question)?).as_bytes()).await?;
         let mut line = String::new();
         stream.read_line(&mut line).await?;
         Ok(serde_json::from_str::<Answer>(&line)?)
     };
     let answer = timeout(CONFIRM * 2, talk).await.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(away)?;
-    if let Some(error) = answer.error {
-        return Err(ControlError::Refused(error));
+    match answer.error {
+        Some(error) => Err(ControlError::Refused(error)),
+        None => Ok(answer),
     }
-    if !drain {
-        return Ok(0);
-    }
+}
+
+/// Where connections to an instance are seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// A process in the instance's network; `None` if that is the node's.
+    pub process: Option<u32>,
+    /// The port there, if it is another one.
+    pub port: Option<u16>,
+}
+
+/// Takes an instance of this node out of the mesh. Ends when the other nodes have heard of it and, with a `place`, its
+/// connections there are gone, but after its own time at the latest. Returns how many are left.
+///
+/// # Errors
+/// The agent does not answer, or etcd did not confirm.
+pub async fn drain(socket: &Path, instance: &Name, place: Option<Place>) -> Result<usize, ControlError> {
+    let answer = request(socket, Action::Drain, instance).await?;
     sleep(SPREAD).await;
+    let Some(place) = place else { return Ok(0) };
     let begun = Instant::now();
     loop {
-        let left = connections(answer.port);
+        let left = connections(place.process, place.port.unwrap_or(answer.port));
         if left == 0 || begun.elapsed() >= Duration::from_secs(answer.drain_seconds) {
             return Ok(left);
         }
@@ -139,7 +195,10 @@ pub async fn request(socket: &Path, drain: bool, instance: &Name) -> Result<usiz
     }
 }
 
-fn connections(port: u16) -> usize {
-    let read = |file: &str| fs::read_to_string(file).map_or(0, |text| listeners::connections(&text, port));
-    read("/proc/net/tcp") + read("/proc/net/tcp6")
+fn connections(process: Option<u32>, port: u16) -> usize {
+    let directory = process.map_or_else(|| "/proc/net".to_owned(), |process| format!("/proc/{process}/net"));
+    let read = |file: &str| {
+        fs::read_to_string(format!("{directory}/{file}")).map_or(0, |text| listeners::connections(&text, port))
+    };
+    read("tcp") + read("tcp6")
 }

@@ -9,6 +9,7 @@ mod files;
 mod haproxy;
 mod http;
 mod registrar;
+mod roll;
 mod router;
 mod status;
 mod watch;
@@ -27,7 +28,7 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigError, chain},
-    control::ControlError,
+    control::{Action, ControlError, Place},
     etcd::Etcd,
     registrar::{Registrar, Wish},
     router::{Router, RouterError},
@@ -51,9 +52,33 @@ enum Command {
         config: PathBuf,
     },
     /// Take an instance of this node out of the mesh, and wait until its connections are gone
-    Drain(InstanceArguments),
+    Drain(DrainArguments),
     /// Put an instance of this node in again
     Undrain(InstanceArguments),
+    /// Bring in an application as it is defined now: stop what ran before when this is in the mesh
+    Roll {
+        /// The application's definition
+        #[arg(long)]
+        definition: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct DrainArguments {
+    #[command(flatten)]
+    instance: InstanceArguments,
+
+    /// Do not wait for connections
+    #[arg(long)]
+    no_wait: bool,
+
+    /// Count the connections in the network of this process
+    #[arg(long, value_name = "PID")]
+    process: Option<u32>,
+
+    /// Count those of this port
+    #[arg(long)]
+    port: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +100,8 @@ enum Failure {
     Router(#[from] RouterError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Roll(#[from] roll::RollError),
     #[error("cannot listen for signals")]
     Signal(#[source] std::io::Error),
     #[error("a part of the agent ended by itself")]
@@ -87,8 +114,9 @@ async fn main() -> ExitCode {
         Command::Run { config } => run(&config).await,
         Command::Drain(arguments) => drain(&arguments).await,
         Command::Undrain(InstanceArguments { instance, socket }) => {
-            control::request(&socket, false, &instance).await.map(drop).map_err(Failure::from)
+            control::request(&socket, Action::Undrain, &instance).await.map(drop).map_err(Failure::from)
         }
+        Command::Roll { definition } => roll::run(&definition).await.map_err(Failure::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,10 +127,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn drain(arguments: &InstanceArguments) -> Result<(), Failure> {
-    let left = control::request(&arguments.socket, true, &arguments.instance).await?;
+async fn drain(arguments: &DrainArguments) -> Result<(), Failure> {
+    let DrainArguments { instance: InstanceArguments { instance, socket }, no_wait, process, port } = arguments;
+    let place = (!no_wait).then_some(Place { process: *process, port: *port });
+    let left = control::drain(socket, instance, place).await?;
     if left > 0 {
-        eprintln!("machinist-agent: {left} connections of {} are left", arguments.instance);
+        eprintln!("machinist-agent: {left} connections of {instance} are left");
     }
     Ok(())
 }

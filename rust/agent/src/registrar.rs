@@ -10,7 +10,7 @@ use std::{
 };
 
 use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
-use machinist_mesh::{Key, LocalInstance, Name, Transaction, node_instances};
+use machinist_mesh::{Instance, Key, LocalInstance, Name, Transaction, node_instances};
 use tokio::{
     sync::{
         mpsc::{Receiver, Sender, channel},
@@ -57,8 +57,8 @@ struct Managed {
     task: JoinHandle<()>,
 }
 
-/// What etcd has of this node: key to the revision at which it was written last, and whether it hangs on our lease.
-type Known = BTreeMap<String, (i64, bool)>;
+/// What etcd has of this node: key to the revision at which it was written last, and what it says if that hangs on our lease.
+type Known = BTreeMap<String, (i64, Option<Instance>)>;
 
 struct Session {
     member: Member,
@@ -89,7 +89,10 @@ impl Registrar {
         let mut backoff = Backoff::default();
         loop {
             if let Err(error) = self.session(&mut backoff).await {
-                self.status.with(|facts| facts.leased = false);
+                self.status.with(|facts| {
+                    facts.leased = false;
+                    facts.registered.clear();
+                });
                 self.status.trouble("registration in etcd", Some(chain(&error)));
             }
             for (_, answer) in self.waiting.drain(..) {
@@ -134,7 +137,7 @@ impl Registrar {
         let lease = grant.id();
         let (keeper, answers) = member.ask(async |client| client.lease_keep_alive(lease).await).await?;
         let (pairs, _) = member.list(&node_instances(&self.config.node)).await?;
-        let known = pairs.into_iter().map(|pair| (pair.key, (pair.modified, false))).collect();
+        let known = pairs.into_iter().map(|pair| (pair.key, (pair.modified, None))).collect();
         Ok(Session { member, lease, keeper, answers, known })
     }
 
@@ -142,13 +145,16 @@ impl Registrar {
     async fn converge(&mut self, session: &mut Session) -> Result<(), EtcdError> {
         for step in plan(&self.instances, &session.known, session.lease) {
             let (key, transaction) = (step.key, step.transaction);
-            match session.member.write(&transaction).await? {
-                Written::Done(revision) if step.puts => drop(session.known.insert(key, (revision, true))),
-                Written::Done(_) | Written::Conflict(0) => drop(session.known.remove(&key)),
+            match (session.member.write(&transaction).await?, step.puts) {
+                (Written::Done(revision), Some(value)) => drop(session.known.insert(key, (revision, Some(value)))),
+                (Written::Done(_) | Written::Conflict(0), _) => drop(session.known.remove(&key)),
                 // Known better now; the next round writes on top of it.
-                Written::Conflict(revision) => drop(session.known.insert(key, (revision, false))),
+                (Written::Conflict(revision), _) => drop(session.known.insert(key, (revision, None))),
             }
         }
+        let has = |managed: &&Managed| matches!(session.known.get(&managed.key()), Some((_, Some(_))));
+        let registered = self.instances.values().filter(has).map(|managed| managed.instance.name.to_string()).collect();
+        self.status.with(|facts| facts.registered = registered);
         let (instances, known) = (&self.instances, &session.known);
         let is_out = |name: &Name| instances.get(name).is_none_or(|managed| !known.contains_key(&managed.key()));
         let (done, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|(name, _)| is_out(name));
@@ -250,7 +256,8 @@ impl Managed {
 /// A write that brings etcd closer to what it shall have.
 struct Step {
     key: String,
-    puts: bool,
+    /// What it puts there, if it does not delete.
+    puts: Option<Instance>,
     transaction: Transaction,
 }
 
@@ -265,17 +272,17 @@ fn plan(instances: &BTreeMap<Name, Managed>, known: &Known, lease: i64) -> Vec<S
         match managed.state() {
             InstanceState::Unknown => {}
             InstanceState::Healthy => {
-                if !found.is_some_and(|(_, leased)| *leased) {
+                let (at, value) = (&managed.instance.key, &managed.instance.value);
+                if found.is_none_or(|(_, said)| said.as_ref() != Some(value)) {
                     let revision = found.map_or(0, |(revision, _)| *revision);
-                    let (at, value) = (&managed.instance.key, &managed.instance.value);
                     let transaction = Transaction::register(at, value, revision, lease);
-                    steps.push(Step { key: key.clone(), puts: true, transaction });
+                    steps.push(Step { key: key.clone(), puts: Some(value.clone()), transaction });
                 }
             }
             InstanceState::Unhealthy | InstanceState::Draining => {
                 if let Some((revision, _)) = found {
                     let transaction = Transaction::withdraw(key.clone(), *revision);
-                    steps.push(Step { key: key.clone(), puts: false, transaction });
+                    steps.push(Step { key: key.clone(), puts: None, transaction });
                 }
             }
         }
@@ -284,7 +291,7 @@ fn plan(instances: &BTreeMap<Name, Managed>, known: &Known, lease: i64) -> Vec<S
     let strays = known.iter().filter(|(key, _)| !ours.contains(*key));
     steps.extend(strays.map(|(key, (revision, _))| Step {
         key: key.clone(),
-        puts: false,
+        puts: None,
         transaction: Transaction::withdraw(key.clone(), *revision),
     }));
     steps

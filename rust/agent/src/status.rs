@@ -1,20 +1,20 @@
 //! What the agent tells about itself: metrics, health, and what is wrong in the mesh.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use machinist_mesh::{Problem, Service, ServiceName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How long the routing loop may be silent until the agent counts as stuck.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// The state of a local instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// Not checked yet.
@@ -62,6 +62,8 @@ pub struct Facts {
     pub trouble: BTreeMap<&'static str, String>,
     /// The local instances.
     pub instances: BTreeMap<String, InstanceState>,
+    /// Those of them that etcd has as they are, on our lease.
+    pub registered: BTreeSet<String>,
     /// When the routing loop was last alive.
     pub alive: Instant,
 }
@@ -90,6 +92,7 @@ impl Status {
             problems: Vec::new(),
             trouble: BTreeMap::new(),
             instances: BTreeMap::new(),
+            registered: BTreeSet::new(),
             alive: Instant::now(),
         }))
     }
@@ -191,6 +194,7 @@ impl Status {
                 "problems": facts.problems,
                 "trouble": facts.trouble,
                 "instances": facts.instances,
+                "registered": facts.registered,
             })
             .to_string()
         })

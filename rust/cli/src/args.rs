@@ -94,6 +94,9 @@ pub enum Command {
     /// Change who votes in etcd: join, remove, replace
     #[command(subcommand)]
     Node(command::node::NodeCommand),
+    /// Applications: where they run, a new one, a new version of one
+    #[command(subcommand)]
+    App(command::app::AppCommand),
     /// Bring objects to Kubernetes: those of machines.nix and those of manifests/
     #[command(subcommand)]
     Objects(command::objects::ObjectsCommand),

@@ -265,6 +265,9 @@ fn node_facts(node: &Node) -> Attributes {
         let labels = node.labels.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
         facts.insert("labels".to_owned(), Value::Set(labels.collect()));
     }
+    if !node.apps.is_empty() {
+        facts.insert("apps".to_owned(), node.apps.iter().map(String::as_str).collect());
+    }
     if let Some(disk) = &node.disk {
         facts.insert("disk".to_owned(), disk.as_str().into());
     }

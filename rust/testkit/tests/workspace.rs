@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "control-plane",
             "kubernetes",
             "lint",
+            "mesh",
             "model",
             "nix",
             "pki",

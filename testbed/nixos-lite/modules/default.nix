@@ -23,7 +23,9 @@
   ./nftables.nix
   ./nix.nix
   ./nixpkgs.nix
+  ./oci-containers.nix
   ./openssh.nix
+  ./postgresql.nix
   ./programs.nix
   ./security.nix
   ./sysctl.nix

@@ -168,6 +168,7 @@ in
       "nix-instantiate" "nix-prefetch-url" "nix-shell" "nix-store"
     ];
   };
+  nginx = one "1.26";
   nixfmt = one "1.0";
   nixos-anywhere = one "1.11";
   openssh = {
@@ -182,6 +183,12 @@ in
   perl = one "5.40";
   pkg-config = one "1.8";
   podman = one "5.4";
+  postgresql = {
+    version = "17.6";
+    main = "postgres";
+    programs = [ "initdb" "pg_isready" "postgres" "psql" ];
+    search = [ "/usr/lib/postgresql/17/bin" ];
+  };
   procps = {
     version = "4.0";
     main = "ps";
@@ -198,6 +205,11 @@ in
   ripgrep = {
     version = "14.1";
     main = "rg";
+  };
+  redis = {
+    version = "8.0";
+    main = "redis-server";
+    programs = [ "redis-cli" "redis-server" ];
   };
   rsync = one "3.4";
   runc = one "1.3";

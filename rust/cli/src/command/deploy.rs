@@ -78,8 +78,18 @@ pub struct DeployArgs {
     no_objects: bool,
 }
 
+impl DeployArgs {
+    /// A deploy of these machines, one after the other unless something else is asked for. Objects in Kubernetes stay.
+    pub fn one_by_one(targets: Vec<String>, rollout: &RolloutArgs, building: &BuildArgs, build_on: &BuildOn) -> Self {
+        let mut rollout = rollout.clone();
+        rollout.spread.max_unavailable.get_or_insert(Limit::Nodes(1));
+        let (building, build_on) = (building.clone(), build_on.clone());
+        Self { targets, all: false, resume: None, plan: None, rollout, building, build_on, no_objects: true }
+    }
+}
+
 /// How systems are brought to machines.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RolloutArgs {
     /// Seconds that an activation may take on a host before it is reverted
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
@@ -123,7 +133,7 @@ pub struct RolloutArgs {
 }
 
 /// How nodes without a vote are spread over waves.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct SpreadArgs {
     /// How many nodes without a vote in etcd may change at the same time, such as 2 or 25%; a whole zone if not said
     #[arg(long, value_name = "N|P%", value_parser = Limit::parse)]

@@ -21,6 +21,7 @@ use crate::{
 };
 
 static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../modules");
+static APPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../app_modules");
 static AGENT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../agent");
 static MESH: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../mesh");
 const CARGO_TOML: &str = include_str!("../../../../Cargo.toml");
@@ -51,7 +52,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     ssh_public_key: Option<PathBuf>,
 
-    /// Write modules/ and nix/ again as this version of machinist has them; `git diff` shows what changes
+    /// Write modules/, app_modules/ and nix/ again as this version of machinist has them; `git diff` shows what changes
     #[arg(long)]
     refresh: bool,
 }
@@ -121,6 +122,9 @@ impl Writer<'_> {
         self.ours("nix/cluster.nix", CLUSTER_NIX)?;
         for (path, text) in module_files(&MODULES) {
             self.ours(&format!("modules/{path}"), text)?;
+        }
+        for (path, text) in module_files(&APPS) {
+            self.ours(&format!("app_modules/{path}"), text)?;
         }
         // The agent of a mesh is built with the cluster's own nixpkgs.
         self.ours("nix/agent.nix", AGENT_NIX)?;
@@ -256,13 +260,14 @@ fn tell(directory: &Path, written: &[String], kept: &[String], ui: Ui) {
         ui.result_json(&serde_json::json!({ "directory": directory, "written": written, "kept": kept }));
         return;
     }
-    let modules = |name: &&String| name.starts_with("modules/") || name.starts_with("nix/");
+    let ours = ["modules/", "nix/", "app_modules/"];
+    let modules = |name: &&String| ours.iter().any(|folder| name.starts_with(folder));
     for name in written.iter().filter(|name| !modules(name)) {
         ui.result(&format!("wrote {}", directory.join(name).display()));
     }
     let count = written.iter().filter(modules).count();
     if count > 0 {
-        ui.result(&format!("wrote {count} files of {}/modules and nix", directory.display()));
+        ui.result(&format!("wrote {count} files of {}/modules, app_modules and nix", directory.display()));
     }
     for name in kept {
         ui.result(&format!("kept  {}", directory.join(name).display()));

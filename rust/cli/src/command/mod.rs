@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub mod app;
 pub mod certs;
 pub mod check;
 pub mod deploy;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Check => check::run(global, ui),
         Command::Explain(args) => explain::run(args, ui),
         Command::Generate(args) => generate::run(args, global, ui),
+        Command::App(command) => app::run(command, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
         Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),

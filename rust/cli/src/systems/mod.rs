@@ -31,7 +31,11 @@ pub use elsewhere::{BuildOn, build as build_elsewhere};
 
 /// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
 const KNOWN_FILES: [KnownFile; 2] = [
-    KnownFile { path: "nix/cluster.nix", text: include_str!("../../../../nix/cluster.nix"), reads: &["../modules"] },
+    KnownFile {
+        path: "nix/cluster.nix",
+        text: include_str!("../../../../nix/cluster.nix"),
+        reads: &["../modules", "../app_modules"],
+    },
     KnownFile {
         path: "nix/agent.nix",
         text: include_str!("../../../../nix/agent.nix"),

@@ -3,11 +3,13 @@
 export PATH=/run/current-system/sw/bin:$PATH
 told=$(mktemp -d) || exit 1
 trap 'rm -rf "$told"' EXIT
-# Those that the system declares, and of applications with two slots the one that runs.
+# Those of modules, and those of applications that were started and that this system still has.
 for file in /etc/machinist/mesh/instances/*.json /run/machinist-apps/*.json; do
+  name=$(basename "$file" .json)
+  case $file in
+    /run/*) grep -qs "\"instance\":\"$name\"" /etc/machinist/apps/*.json || continue ;;
+  esac
   if [ -e "$file" ]; then
-    name=${file##*/}
-    name=${name%.json}
     (
       if machinist-agent "$action" "$name" >"$told/$name.why" 2>&1; then
         : >"$told/$name.done"

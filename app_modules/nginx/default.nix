@@ -1,0 +1,75 @@
+# nginx: serves files or passes requests on, by what `server` says.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.apps.nginx;
+  app = import ../../modules/apps/app.nix { inherit config lib; };
+in
+{
+  options.machinist.apps.nginx = app.option "nginx" {
+    package = lib.mkPackageOption pkgs "nginx" { };
+    root = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      example = lib.literalExpression "./site";
+      description = "Directory of files that are served.";
+    };
+    server = lib.mkOption {
+      type = lib.types.lines;
+      default = "";
+      example = "location /api/ { proxy_pass http://127.0.0.1:8000/; }";
+      description = "Directives of its `server`.";
+    };
+  };
+
+  config.machinist.apps.nginx = {
+    group = lib.mkDefault "frontends";
+    port = lib.mkDefault 8180;
+    check.http = lib.mkDefault "/nginx-health";
+    env.prefix = "NGINX";
+    env.protocol = "http";
+    # It ends when all connections have; each with the next answer.
+    drainSignal = "QUIT";
+
+    service =
+      { slot, ... }:
+      let
+        host = if lib.hasInfix ":" slot.address then "[${slot.address}]" else slot.address;
+        conf = pkgs.writeText "nginx.conf" ''
+          daemon off;
+          pid /run/${slot.unit}/nginx.pid;
+          error_log stderr;
+          worker_processes auto;
+          worker_shutdown_timeout ${toString cfg.drainSeconds}s;
+          events { worker_connections 4096; }
+          http {
+            include ${cfg.package}/conf/mime.types;
+            access_log off;
+            server_tokens off;
+            # What it writes while it works goes away with it.
+            client_body_temp_path /run/${slot.unit}/body;
+            proxy_temp_path /run/${slot.unit}/proxy;
+            fastcgi_temp_path /run/${slot.unit}/fastcgi;
+            uwsgi_temp_path /run/${slot.unit}/uwsgi;
+            scgi_temp_path /run/${slot.unit}/scgi;
+            server {
+              listen ${host}:${toString slot.port};
+              location = /nginx-health { return 200 "ok\n"; }
+              ${lib.optionalString (cfg.root != null) "root ${cfg.root};"}
+              ${cfg.server}
+            }
+          }
+        '';
+      in
+      {
+        serviceConfig = {
+          ExecStart = "${cfg.package}/bin/nginx -e stderr -c ${conf}";
+          RuntimeDirectory = slot.unit;
+        };
+      };
+  };
+}

@@ -1,0 +1,3 @@
+{
+  services.postgresql.ensureDatabases = [ "shop" ];
+}

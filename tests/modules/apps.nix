@@ -1,0 +1,174 @@
+# Applications: those of app_modules/, and some that are wrong, on a node of a mesh.
+{
+  lib,
+  base,
+  failed,
+}:
+let
+  folder = ../../app_modules;
+  names = lib.attrNames (lib.filterAttrs (_: type: type == "directory") (builtins.readDir folder));
+  app =
+    name: own:
+    { config, lib, ... }:
+    {
+      options.machinist.apps.${name} = (import ../../modules/apps/app.nix { inherit config lib; }).option name { };
+      config.machinist.apps.${name} = {
+        group = lib.mkDefault "services";
+        port = lib.mkDefault 9000;
+      }
+      // own;
+    };
+  digest = "@sha256:" + lib.concatStrings (lib.genList (_: "0") 64);
+
+  # What an application does not run without.
+  needed.whoami.machinist.apps.whoami.container.image = "registry.example/whoami${digest}";
+
+  of =
+    named: modules:
+    base.extendModules {
+      modules =
+        map (name: folder + "/${name}") names
+        ++ modules
+        ++ map (name: needed.${name} or { }) named
+        ++ [
+          {
+            machinist.etcd.enable = lib.mkForce false;
+            machinist.mesh = {
+              enable = true;
+              etcdMembers = [ "10.13.13.2" ];
+              groups = [ "services" ];
+            };
+            machinist.node.apps = named;
+          }
+        ];
+    };
+  lines = system: unit: lib.splitString "\n" system.config.systemd.units."${unit}.service".text;
+  definition =
+    system: name: builtins.fromJSON system.config.environment.etc."machinist/apps/${name}.json".text;
+
+  web = of [ "web" ] [ ];
+  changed = of [ "web" ] [ { machinist.apps.web.greeting = "changed"; } ];
+  checked = of [ "web" ] [ { machinist.apps.web.check.fall = 3; } ];
+  other = of [ "web" ] [ { environment.etc.unrelated.text = ""; } ];
+  contained = of [ "box" ] [
+    (app "box" {
+      secrets.password = "/run/secrets/box";
+      drainSignal = "QUIT";
+      container = {
+        image = "registry.example/box${digest}";
+        environment.LOG = "info";
+        settings.user = "1000";
+      };
+    })
+  ];
+  native = of [ "box" ] [
+    (app "box" {
+      secrets.password = "/run/secrets/box";
+      consumes = [ "web" ];
+      service.serviceConfig.ExecStart = "/bin/box";
+    })
+  ];
+in
+{
+  systems = [
+    web
+    contained
+  ]
+  ++ map (name: of [ name ] [ ]) names;
+  known = names;
+  redis = lines (of [ "redis" ] [ { machinist.apps.redis.secrets.auth = "/run/secrets/redis"; } ]) "app-redis";
+  postgresql =
+    let
+      system = of [ "postgresql" ] [ ];
+    in
+    {
+      unit = lines system "postgresql";
+      inherit (system.config.services.postgresql.settings) listen_addresses port;
+      inherit (system.config.services.postgresql) authentication;
+      roll = system.config.systemd.services.app-postgresql-roll.after;
+      instance = builtins.fromJSON (
+        builtins.unsafeDiscardStringContext
+          system.config.environment.etc."machinist/mesh/instances/postgresql.json".text
+      );
+      own = (of [ ] [ ]).config.services.postgresql.enable;
+    };
+  # Each of app_modules/ by itself.
+  each = lib.genAttrs names (
+    name:
+    let
+      system = of [ name ] [ ];
+      option = system.config.machinist.apps.${name};
+    in
+    {
+      failed = failed system;
+      warnings = lib.filter (lib.hasInfix "app") system.config.warnings;
+      inherit (option) strategy group port;
+      instances = lib.mapAttrs (_: instance: instance.app) system.config.machinist.mesh.instances;
+      units = lib.filter (lib.hasPrefix "app-") (lib.attrNames system.config.systemd.services);
+      readme = builtins.pathExists (folder + "/${name}/README.md");
+    }
+  );
+  none = {
+    units = lib.filter (lib.hasPrefix "app-") (lib.attrNames (of [ ] [ ]).config.systemd.services);
+    inherit ((of [ ] [ ]).config.machinist.mesh) instances;
+  };
+  web = {
+    slot = lines web "app-web-b";
+    roll = web.config.systemd.services.app-web-roll.wantedBy;
+    definition = definition web "web";
+    firewall = web.config.networking.firewall.extraInputRules;
+    instances = lib.filter (lib.hasPrefix "machinist/mesh/") (lib.attrNames web.config.environment.etc);
+    checks = definition checked "web" != definition web "web";
+    changes = definition changed "web" != definition web "web";
+    stays = definition other "web" == definition web "web";
+  };
+  container = {
+    slot = lines contained "app-box-b";
+    inherit (contained.config.virtualisation.oci-containers.containers.app-box-b)
+      autoStart
+      environment
+      image
+      networks
+      ports
+      user
+      volumes
+      ;
+    failed = failed contained;
+  };
+  native = lines native "app-box-a";
+  wrong = lib.mapAttrs (_: failed) {
+    unknown = of [ "nothing" ] [ ];
+    noMesh = (of [ "web" ] [ ]).extendModules { modules = [ { machinist.mesh.enable = lib.mkForce false; } ]; };
+    nothing = of [ "box" ] [ (app "box" { }) ];
+    both = of [ "box" ] [
+      (app "box" {
+        unit = "x";
+        service = { };
+      })
+    ];
+    twoOfOne = of [ "box" ] [
+      (app "box" {
+        unit = "sshd";
+        strategy = "surge";
+      })
+    ];
+    ports = of [ "box" "web" ] [
+      (app "box" {
+        port = 8081;
+        service.serviceConfig.ExecStart = "/bin/box";
+      })
+    ];
+    tag = of [ "box" ] [ (app "box" { container.image = "registry.example/box:latest"; }) ];
+    bridged = of [ "box" ] [
+      (app "box" {
+        container.image = "box${digest}";
+        consumes = [ "web" ];
+      })
+    ];
+  };
+  keyInStore =
+    (builtins.tryEval (builtins.deepSeq
+      (of [ "box" ] [ (app "box" { secrets.password = "${builtins.storeDir}/password"; }) ]).config.machinist.apps.box.secrets
+      true
+    )).success;
+}
