@@ -113,11 +113,13 @@ fn make_host_key(directory: &Path, name: &str) -> Result<(), Error> {
     if key.exists() {
         return Ok(());
     }
-    let new = directory.join("host_key.new");
-    remove_file(&new)?;
+    // A directory of its own: a run that was killed may have left an ssh-keygen behind that still writes.
+    let place = tempfile::Builder::new().prefix("host_key.").tempdir_in(directory);
+    let place = place.map_err(Error::io("make a directory in", directory))?;
+    let new = place.path().join("key");
     let (path, comment) = (new.display().to_string(), format!("root@{name}"));
     programs::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", &path])?;
-    let public = directory.join("host_key.new.pub");
+    let public = place.path().join("key.pub");
     fs::rename(&public, directory.join("host_key.pub")).map_err(Error::io("rename", &public))?;
     // The private key last: with it, the pair is whole.
     fs::rename(&new, &key).map_err(Error::io("rename", &new))
