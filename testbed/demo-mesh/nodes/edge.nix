@@ -1,0 +1,6 @@
+{
+  machinist.mesh.ingress = {
+    acme.email = "ops@mesh.example";
+    hosts."www.mesh.example".locations."/".app = "web";
+  };
+}
