@@ -15,8 +15,12 @@ in
   options.machinist.etcd.snapshots = {
     enable = lib.mkOption {
       type = lib.types.bool;
-      default = true;
-      description = "Whether this member takes snapshots of etcd's data by itself.";
+      default = cfg.recipients != [ ];
+      defaultText = lib.literalExpression "recipients != [ ]";
+      description = ''
+        Whether this member takes snapshots of etcd's data by itself. By default it does as soon as somebody could open
+        them: `machinist check` warns of a cluster without operators.
+      '';
     };
 
     schedule = lib.mkOption {
