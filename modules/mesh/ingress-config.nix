@@ -108,6 +108,8 @@ in
           "timeout tunnel 1h"
           "option redispatch 1"
           "option dontlognull"
+          # The mesh chooses an instance for each connection: clients that shared one would all be that instance's.
+          "http-reuse never"
           # A reload lets a connection that is kept alive answer once more, and closes it then: no request meets a closed one.
           "option idle-close-on-response"
           # Only what no application has seen is sent again.

@@ -40,6 +40,7 @@ equal "only HTTP and HTTPS are open to all" '.ingress.ports | map(select(. == 80
 check "each family has its listener, so that applications see the addresses of clients as they are" '.ingress.configuration
   | contains("bind :80\n  bind [::]:80 v6only\n") and contains("bind :443 ssl crt-list") and contains("bind [::]:443 v6only ssl crt-list")' \
   .ingress.configuration
+check "clients share no connection, and so not all one instance" '.ingress.configuration | contains("http-reuse never")' .ingress.configuration
 check "a reload closes no connection before its answer" '.ingress.configuration | contains("option idle-close-on-response")' .ingress.configuration
 equal "a deploy never restarts it" .ingress.reloadIfChanged true
 equal "it has a user of its own" .ingress.user '"machinist-ingress"'
