@@ -108,8 +108,6 @@ in
           "timeout tunnel 1h"
           "option redispatch 1"
           "option dontlognull"
-          # The mesh chooses an instance for each connection: clients that shared one would all be that instance's.
-          "http-reuse never"
           # A reload lets a connection that is kept alive answer once more, and closes it then: no request meets a closed one.
           "option idle-close-on-response"
           # Only what no application has seen is sent again.
@@ -158,7 +156,11 @@ in
         ])
       ]
       ++ lib.mapAttrsToList (
-        name: location: block "backend ${name}" [ "server mesh 127.0.0.1:${toString location.port}" ]
+        name: location: block "backend ${name}" [
+          # The mesh chooses an instance for each connection: clients that shared one would all be that instance's.
+          "http-reuse never"
+          "server mesh 127.0.0.1:${toString location.port}"
+        ]
       ) (applications hosts)
       ++ [ (block "backend nothing" [ "http-request return status 404 content-type text/plain string \"no such host or path\"" ]) ]
     );

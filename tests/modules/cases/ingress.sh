@@ -8,8 +8,8 @@ equal "the longest path wins, and /api is not /apis" \
     "use_backend app_api_8001 if { hdr(host),field(1,:) -i www.example.org example.org } { path_beg /api/ }",
     "use_backend app_web_8000 if { hdr(host),field(1,:) -i www.example.org example.org } { path_beg / }"]'
 equal "applications are reached through the mesh" \
-  '.ingress.configuration | [scan("backend app_[^\n]*\n  server [^\n]*")]' \
-  '["backend app_api_8001\n  server mesh 127.0.0.1:8001", "backend app_web_8000\n  server mesh 127.0.0.1:8000"]'
+  '.ingress.configuration | [scan("backend app_[^\n]*\n  http-reuse never\n  server [^\n]*")]' \
+  '["backend app_api_8001\n  http-reuse never\n  server mesh 127.0.0.1:8001", "backend app_web_8000\n  http-reuse never\n  server mesh 127.0.0.1:8000"]'
 equal "a host without TLS is the only one that is not redirected" \
   '.ingress.configuration | [scan("redirect scheme https code 308 if { hdr\\(host\\),field\\(1,:\\) -i ([^ ]+)")[0]]' \
   '["own.example.org", "try.example.org", "www.example.org"]'
@@ -40,7 +40,8 @@ equal "only HTTP and HTTPS are open to all" '.ingress.ports | map(select(. == 80
 check "each family has its listener, so that applications see the addresses of clients as they are" '.ingress.configuration
   | contains("bind :80\n  bind [::]:80 v6only\n") and contains("bind :443 ssl crt-list") and contains("bind [::]:443 v6only ssl crt-list")' \
   .ingress.configuration
-check "clients share no connection, and so not all one instance" '.ingress.configuration | contains("http-reuse never")' .ingress.configuration
+equal "clients share no connection to an application, and so not all one instance" \
+  '.ingress.configuration | [scan("backend app_[^\n]*\n  http-reuse never")] | length' 2
 check "a reload closes no connection before its answer" '.ingress.configuration | contains("option idle-close-on-response")' .ingress.configuration
 equal "a deploy never restarts it" .ingress.reloadIfChanged true
 equal "it has a user of its own" .ingress.user '"machinist-ingress"'
