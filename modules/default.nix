@@ -18,6 +18,7 @@
     ./mesh
     ./networking.nix
     ./node.nix
+    ./overlay.nix
     ./pki.nix
     ./router.nix
     ./sandbox.nix

@@ -1,4 +1,5 @@
-# The NixOS side of a cluster's directory: one system for each file in generated/, and machines.nix as a value.
+# The NixOS side of a cluster's directory: one system for each file in generated/ but those whose names begin with _, which
+# several read, and machines.nix as a value.
 { inputs, root }:
 let
   inherit (inputs.nixpkgs) lib;
@@ -46,7 +47,9 @@ let
   named = builtins.intersectAttrs (lib.functionArgs machines) (pkgs // { inherit lib pkgs; });
 in
 {
-  nixosConfigurations = lib.genAttrs (nixFiles (root + "/generated")) system;
+  nixosConfigurations = lib.genAttrs (lib.filter (name: !lib.hasPrefix "_" name) (
+    nixFiles (root + "/generated")
+  )) system;
 
   lib.machines = if lib.isFunction machines then machines arguments else machines;
 }

@@ -4,7 +4,7 @@
 #   config.machinist.apps.web = { group = "frontends"; port = 8080; service = …; };
 { config, lib }:
 let
-  inherit (config.machinist) network node;
+  inherit (config.machinist) mesh node;
   inherit (import ../types.nix { inherit lib; }) ipAddress secretPath;
   shared = import ../mesh/instance.nix { inherit lib; };
 
@@ -80,8 +80,8 @@ let
         };
         address = lib.mkOption {
           type = ipAddress;
-          default = network.address;
-          defaultText = lib.literalExpression "config.machinist.network.address";
+          default = mesh.address;
+          defaultText = lib.literalExpression "config.machinist.mesh.address";
           description = "Address that it listens on. Not all: the port on 127.0.0.1 is haproxy's.";
         };
         port = lib.mkOption {

@@ -98,6 +98,7 @@ let
       {
         after = [
           "machinist-agent.service"
+          "machinist-overlay.service"
           "network-online.target"
         ];
         wants = [ "network-online.target" ];

@@ -3,7 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.mesh;
-  inherit (config.machinist) node network;
+  inherit (config.machinist) node network overlay;
   inherit (import ../types.nix { inherit lib; }) ipAddress;
 
   shared = import ./instance.nix { inherit lib; };
@@ -24,8 +24,8 @@ let
         };
         address = lib.mkOption {
           type = ipAddress;
-          default = network.address;
-          defaultText = lib.literalExpression "config.machinist.network.address";
+          default = cfg.address;
+          defaultText = lib.literalExpression "config.machinist.mesh.address";
           description = ''
             Address that the other nodes reach the instance at. Let it listen on this address and not on all: the port
             on 127.0.0.1 is haproxy's.
@@ -78,6 +78,14 @@ in
       description = "Groups whose applications this node reaches, each at its port on 127.0.0.1.";
     };
 
+    address = lib.mkOption {
+      type = ipAddress;
+      default =
+        if overlay.backend != null && overlay.carriesInstances then overlay.address else network.address;
+      defaultText = lib.literalMD "the node's address in the overlay if there is one, else its own";
+      description = "Address that instances listen on unless they say otherwise.";
+    };
+
     instances = lib.mkOption {
       type = lib.types.attrsOf (lib.types.submodule instance);
       default = { };
@@ -100,7 +108,11 @@ in
       name: instance:
       lib.nameValuePair "mesh-${name}" {
         inherit (instance) port;
-        sources = [ network.nodes ] ++ lib.optional (network.nodes6 != null) network.nodes6;
+        sources = [
+          network.nodes
+        ]
+        ++ lib.optional (network.nodes6 != null) network.nodes6
+        ++ lib.optional (overlay.backend != null) overlay.network;
       }
     ) cfg.instances;
 

@@ -21,6 +21,10 @@ let
     inherit lib failed;
     base = melchior;
   };
+  overlay = import ./overlay.nix {
+    inherit lib failed;
+    base = melchior;
+  };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
   failed =
@@ -356,11 +360,12 @@ in
     };
   machines = cluster.lib.machines;
   apps = removeAttrs apps [ "systems" ];
+  overlay = removeAttrs overlay [ "systems" ];
   k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];
   router = removeAttrs router [ "systems" ];
   defined = lib.unique (
-    lib.concatMap defined (apps.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems ++ [
+    lib.concatMap defined (apps.systems ++ overlay.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems ++ [
       balthazar
       melchior
       (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })

@@ -145,7 +145,7 @@ impl Project {
         let state = self.state()?;
         let certificates = self.certificates(cluster)?;
         let shared = Shared::new(cluster, &state, &certificates);
-        let mut expected = BTreeMap::new();
+        let mut expected = shared.shared_files().input()?;
         for node in cluster.deployable() {
             expected.insert(format!("{}.nix", node.name), shared.file(node).input()?);
         }

@@ -83,6 +83,18 @@ impl<'a> Shared<'a> {
         nix::file(HEADER, &set([("machinist", self.facts(node)?.into())]).into())
     }
 
+    /// Returns the files that nodes share, by name.
+    ///
+    /// # Errors
+    /// A value cannot be written as Nix.
+    pub fn shared_files(&self) -> Result<BTreeMap<String, String>, WriteError> {
+        let overlay = mesh::overlay_nodes(self.cluster).map(|nodes| {
+            let text = nix::file(HEADER, &nodes.into())?;
+            Ok((mesh::OVERLAY_FILE.to_owned(), text))
+        });
+        overlay.into_iter().collect()
+    }
+
     fn facts(&self, node: &Node) -> Result<Attributes, WriteError> {
         let mut facts = set([
             ("cluster", self.cluster_facts().into()),
@@ -109,6 +121,9 @@ impl<'a> Shared<'a> {
         }
         if self.cluster.runs_mesh(node) {
             facts.insert("mesh".to_owned(), mesh::facts(self.cluster, node).into());
+        }
+        if let Some(overlay) = mesh::overlay(self.cluster, node)? {
+            facts.insert("overlay".to_owned(), overlay.into());
         }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());

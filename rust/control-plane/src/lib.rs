@@ -3,6 +3,7 @@
 pub mod data;
 pub mod etcd;
 pub mod membership;
+pub mod overlay;
 pub mod permissions;
 pub mod snapshot;
 pub mod upkeep;

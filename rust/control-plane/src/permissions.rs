@@ -1,11 +1,13 @@
 //! Who may do what in the etcd of a service mesh, and the records that the operators keep there.
 //!
 //! etcd takes the CN of a client's certificate for its user. Operators and the members' own `etcdctl` are root; the agent of
-//! a node reads the mesh's data and writes below its own node's prefix, and nothing else.
+//! a node reads the mesh's data and writes below its own node's prefix, and nothing else. flannel reads the overlay's data and
+//! writes the one key of its node's part.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,8 +16,11 @@ use machinist_model::Cluster;
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Users and roles that begin with this are ours to delete when their node is gone.
+use crate::overlay::{self, Overlay};
+
+/// Users and roles that begin with one of these are ours to delete when their node is gone.
 const AGENT: &str = "mesh-agent-";
+const FLANNEL: &str = "mesh-flannel-";
 
 /// Says what was applied last: the digest of the rules, and etcd's revision of users and roles afterwards.
 const MARK: &str = "/machinist/permissions";
@@ -23,7 +28,7 @@ const MARK: &str = "/machinist/permissions";
 /// The users that may do everything: `root`, which etcd demands, the operators' certificate and the members' own.
 const ROOTS: [&str; 3] = ["root", "etcd-operator", "kube-etcd-healthcheck-client"];
 
-/// Asks a member what there is: four lines of JSON, and one more a user and role unless what was applied last is what is
+/// Asks a member what there is: five lines of JSON, and one more a user and role unless what was applied last is what is
 /// wanted still. Set before these lines: mark (the key) and wanted (the digest).
 pub const PROBE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
@@ -34,6 +39,7 @@ echo \"{\\\"enabled\\\":$enabled,\\\"revision\\\":${status##*AuthRevision: }}\"
 etc get --write-out=json \"$mark\" || exit 3
 etc get --write-out=json --prefix /cluster/nodes/ || exit 3
 etc get --write-out=json /cluster/schema || exit 3
+etc get --write-out=json --prefix /coreos.com/network/ || exit 3
 [ \"$enabled $(etc get --print-value-only \"$mark\")\" = \"true $wanted ${status##*AuthRevision: }\" ] && exit 0
 users=$(etc user list) && roles=$(etc role list) || exit 3
 for user in $users; do echo \"{\\\"user\\\":\\\"$user\\\",\\\"answer\\\":$(etc user get \"$user\" --write-out=json)}\" || exit 3; done
@@ -82,6 +88,7 @@ pub struct Rules {
     users: BTreeMap<String, String>,
     roles: BTreeMap<String, Role>,
     records: BTreeMap<String, String>,
+    overlay: Option<Overlay>,
 }
 
 /// What holds.
@@ -93,6 +100,7 @@ pub struct Found {
     users: BTreeMap<String, BTreeSet<String>>,
     roles: BTreeMap<String, Role>,
     records: BTreeMap<String, (String, i64)>,
+    network: BTreeMap<String, (String, i64)>,
 }
 
 /// Why an answer cannot be used.
@@ -115,16 +123,25 @@ impl Rules {
             users: ROOTS.iter().map(|user| ((*user).to_owned(), "root".to_owned())).collect(),
             roles: BTreeMap::new(),
             records: [(SCHEMA.to_owned(), format!("{{\"version\":{VERSION}}}"))].into(),
+            overlay: Overlay::of(cluster),
         };
         for node in cluster.mesh_nodes() {
             let agent = format!("{AGENT}{}", node.name);
             let role = [
                 (prefix(PREFIX), Kind::Read),
-                (prefix("/coreos.com/network/"), Kind::Read),
+                (prefix(overlay::PREFIX), Kind::Read),
                 (prefix(&node_instances(node.name.as_str())), Kind::ReadWrite),
             ];
             rules.roles.insert(agent.clone(), role.into());
             rules.users.insert(agent.clone(), agent);
+            if let (Some(overlay), IpAddr::V4(ip)) = (&rules.overlay, node.ip)
+                && let Some(key) = overlay.key_of(ip)
+            {
+                let flannel = format!("{FLANNEL}{}", node.name);
+                let role = [(prefix(overlay::PREFIX), Kind::Read), (one(key), Kind::ReadWrite)];
+                rules.roles.insert(flannel.clone(), role.into());
+                rules.users.insert(flannel.clone(), flannel);
+            }
             if let Ok(name) = Name::parse(node.name.as_str()) {
                 let groups = node.mesh_groups().into_iter().filter_map(Group::parse).collect();
                 let record = NodeRecord { name: name.clone(), address: node.ip, groups };
@@ -210,7 +227,7 @@ impl Rules {
 
     /// Takes away what nodes had that are gone.
     fn clean(&self, found: &Found, lines: &mut Vec<String>) {
-        let is_ours = |name: &&String| name.starts_with(AGENT);
+        let is_ours = |name: &&String| [AGENT, FLANNEL].iter().any(|prefix| name.starts_with(prefix));
         for user in found.users.keys().filter(is_ours).filter(|user| !self.users.contains_key(*user)) {
             lines.push(format!("etc user delete {}", quote(user)));
         }
@@ -229,12 +246,41 @@ impl Rules {
                 transactions.push(Transaction::put(&key, value.clone(), has.map_or(0, |(_, revision)| *revision), 0));
             }
         }
+        if let Some(overlay) = &self.overlay {
+            transactions.extend(self.overlay_to_write(overlay, found));
+        }
         // A record without a version is one of nix-infra's: that cluster may still need it.
         let is_gone = |(key, (value, _)): &(&String, &(String, i64))| {
             !self.records.contains_key(*key) && value.contains("\"version\":")
         };
         let gone = found.records.iter().filter(is_gone);
         transactions.extend(gone.map(|(key, (_, revision))| Transaction::withdraw(key.clone(), *revision)));
+        transactions
+    }
+
+    /// The overlay's configuration where it is another, and the leases that stand in the way. A flannel whose lease is taken
+    /// away ends, and its next start takes the right part. flannel reads its configuration when it starts and never again:
+    /// where it is another one, all leases are taken away, so that all nodes change at the same time.
+    fn overlay_to_write(&self, overlay: &Overlay, found: &Found) -> Vec<Transaction> {
+        let mut transactions = Vec::new();
+        let has = found.network.get(overlay::CONFIG);
+        let changes = !has.is_some_and(|(has, _)| overlay.is_config(has));
+        if changes {
+            let known = has.map_or(0, |(_, revision)| *revision);
+            transactions.push(Transaction::write(overlay::CONFIG.to_owned(), overlay.config.clone(), known, 0));
+        }
+        let removed = found.records.iter().filter(|(key, _)| !self.records.contains_key(*key));
+        let gone: Vec<Ipv4Addr> = removed
+            .filter_map(|(_, (value, _))| match NodeRecord::read(value.as_bytes()).ok()?.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .collect();
+        let stale = found
+            .network
+            .iter()
+            .filter(|(key, (value, _))| overlay.is_stale(key, value, &gone) || changes && overlay.is_ours(key, value));
+        transactions.extend(stale.map(|(key, (_, revision))| Transaction::withdraw(key.clone(), *revision)));
         transactions
     }
 
@@ -254,6 +300,10 @@ fn prefix(text: &str) -> Range {
         *last += 1;
     }
     (text.as_bytes().to_vec(), end)
+}
+
+fn one(key: &str) -> Range {
+    (key.as_bytes().to_vec(), Vec::new())
 }
 
 /// A range as etcdctl takes it.
@@ -323,11 +373,13 @@ impl Found {
         let mark: Pairs = parse(next()?)?;
         let mut found = Self { enabled: status.enabled, revision: status.revision, ..Self::default() };
         found.mark = mark.kvs.first().map(|pair| text(&pair.value)).unwrap_or_default();
+        let record = |pair: &Pair| (text(&pair.key), (text(&pair.value), pair.mod_revision));
         for _ in 0..2 {
             let records: Pairs = parse(next()?)?;
-            let record = |pair: &Pair| (text(&pair.key), (text(&pair.value), pair.mod_revision));
             found.records.extend(records.kvs.iter().map(record));
         }
+        let network: Pairs = parse(next()?)?;
+        found.network.extend(network.kvs.iter().map(record));
         for line in lines {
             let line: Line = parse(line)?;
             if let Some(user) = line.user {
@@ -425,7 +477,7 @@ mod tests {
         };
         let record = r#"{"ipv4":"10.13.13.4","name":"casper","services":["backends","services"],"version":1}"#;
         let stdout = format!(
-            "{{\"enabled\":{enabled},\"revision\":12}}\n{}\n{}\n{}\n{rest}",
+            "{{\"enabled\":{enabled},\"revision\":12}}\n{}\n{}\n{}\n{{}}\n{rest}",
             pair("x", mark),
             pair("/cluster/nodes/casper", record),
             pair("/cluster/schema", "{\"version\":1}"),
@@ -457,6 +509,59 @@ mod tests {
             "{script}"
         );
         assert!(!script.contains("of-a-person") && !script.contains("auth enable"), "{script}");
+    }
+
+    fn with_overlay() -> Cluster {
+        let machine = |host: u8, role: &str| serde_json::json!({ "ip": format!("10.13.13.{host}"), "roles": [role] });
+        fixtures::cluster(&serde_json::json!({
+            "cluster": { "name": "mesh", "orchestrator": "mesh", "operators": [{ "name": "ops", "ssh": fixtures::SSH_KEY }] },
+            "network": { "nodes": "10.13.13.0/24", "overlay": { "backend": "host-gw", "network": "10.10.0.0/16" } },
+            "machines": { "etcd1": machine(2, "etcd"), "casper": machine(4, "worker") },
+        }))
+    }
+
+    #[test]
+    fn flannel_writes_the_key_of_its_nodes_part_only() {
+        let script = Rules::of(&with_overlay()).unwrap().script(&Found::default()).unwrap();
+        let of_flannel: Vec<&str> = script.lines().filter(|line| line.contains("mesh-flannel")).collect();
+        assert_eq!(
+            of_flannel,
+            [
+                "etc role add 'mesh-flannel-casper'",
+                "etc role grant-permission 'mesh-flannel-casper' read '/coreos.com/network/' '/coreos.com/network0'",
+                "etc role grant-permission 'mesh-flannel-casper' readwrite '/coreos.com/network/subnets/10.10.4.0-24'",
+                "etc user add 'mesh-flannel-casper' --no-password",
+                "etc user grant-role 'mesh-flannel-casper' 'mesh-flannel-casper'",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_changed_overlay_ends_all_flannels_and_a_lease_of_before_one() {
+        let rules = Rules::of(&with_overlay()).unwrap();
+        let right = r#"{"Network":"10.10.0.0/16","SubnetLen":24,"Backend":{"Type":"host-gw"}}"#;
+        let lease = |part: &str, holder: &str| {
+            (format!("/coreos.com/network/subnets/{part}-24"), (format!(r#"{{"PublicIP":"{holder}"}}"#), 5))
+        };
+        let writes = |config: &str, leases: &[(String, (String, i64))]| -> Vec<String> {
+            let mut found = Found::default();
+            found.network.insert("/coreos.com/network/config".to_owned(), (config.to_owned(), 7));
+            found.network.extend(leases.iter().cloned());
+            let script = rules.script(&found).unwrap();
+            script
+                .lines()
+                .filter(|line| line.contains("/coreos.com") && !line.contains("role"))
+                .map(str::to_owned)
+                .collect()
+        };
+        let own = lease("10.10.4.0", "10.13.13.4");
+        assert!(writes(right, std::slice::from_ref(&own)).is_empty(), "what is right stays");
+        let stale = writes(right, &[own.clone(), lease("10.10.9.0", "10.13.13.4")]);
+        assert!(stale.contains(&r#"del "/coreos.com/network/subnets/10.10.9.0-24""#.to_owned()), "{stale:?}");
+        assert!(!stale.contains(&r#"del "/coreos.com/network/subnets/10.10.4.0-24""#.to_owned()), "{stale:?}");
+        let changed = writes(r#"{"Network":"10.99.0.0/16"}"#, &[own]);
+        assert_eq!(changed[0], r#"mod("/coreos.com/network/config") = "7""#);
+        assert!(changed.contains(&r#"del "/coreos.com/network/subnets/10.10.4.0-24""#.to_owned()), "{changed:?}");
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Transaction {
     /// Writes a key that was last written at a revision, or 0.
     #[must_use]
     pub fn put(key: &Key, value: String, known: i64, lease: i64) -> Self {
-        let key = key.to_string();
+        Self::write(key.to_string(), value, known, lease)
+    }
+
+    /// Writes a key that the mesh itself has no meaning for, in the same way.
+    #[must_use]
+    pub fn write(key: String, value: String, known: i64, lease: i64) -> Self {
         let then = Operation::Put { key: key.clone(), value, lease };
         Self::on(key, known, then)
     }

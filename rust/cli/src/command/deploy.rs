@@ -320,8 +320,16 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     }
     let objects_are_well = desired.is_none_or(|desired| run.bring_objects(&report, &desired));
     run.tell(&report, begun.elapsed());
-    if report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
-        mesh::permit(&run.connector, cluster, &run.voters, ui)?;
+    match &report.etcd {
+        Some(end) if end.has_quorum() => mesh::permit(&run.connector, cluster, &run.voters, ui)?,
+        Some(_) => {}
+        // No member was among the targets, and none was asked. A new node has no rights until one is.
+        None if state.etcd.bootstrapped => {
+            if let Err(failure) = mesh::permit(&run.connector, cluster, &run.voters, ui) {
+                ui.warn(&format!("who may do what in etcd was not looked at: {}", failure.message));
+            }
+        }
+        None => {}
     }
     match (objects_are_well, exit_code(&report)) {
         (false, 0) => Ok(ExitCode::from(Kind::Failed.code())),

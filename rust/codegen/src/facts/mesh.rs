@@ -1,8 +1,11 @@
-//! What a node of the service mesh is told.
+//! What a node of the service mesh is told, and what all of them are told of the overlay.
 
-use machinist_model::{Cluster, Node, Role};
+use machinist_model::{Cluster, Node, OverlayBackend, Role};
 
-use crate::nix::{Attributes, set};
+use crate::nix::{Attributes, RelativePath, Value, WriteError, set};
+
+/// The file in `generated/` that says which node has which part of the overlay. A machine's name has no underscore.
+pub const OVERLAY_FILE: &str = "_overlay.nix";
 
 /// Returns the facts of the mesh for the node.
 pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
@@ -19,6 +22,40 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
         facts.insert("ingress".to_owned(), set([("peers", peers)]).into());
     }
     facts
+}
+
+/// Returns the facts of the overlay for the node, or `None` if it has no part in one.
+pub(super) fn overlay(cluster: &Cluster, node: &Node) -> Result<Option<Attributes>, WriteError> {
+    let (Some(range), Some(overlay), Some(part)) =
+        (cluster.mesh_overlay(), &cluster.network.overlay, cluster.overlay_part(node))
+    else {
+        return Ok(None);
+    };
+    let backend = match overlay.backend {
+        OverlayBackend::Wireguard => "wireguard",
+        OverlayBackend::Vxlan => "vxlan",
+        OverlayBackend::HostGw => "host-gw",
+        OverlayBackend::Tinc => "tinc",
+    };
+    Ok(Some(set([
+        ("address", part.address.to_string().into()),
+        ("backend", backend.into()),
+        ("network", range.to_string().into()),
+        ("nodesFile", RelativePath::parse(&format!("./{OVERLAY_FILE}")).map(Value::Path)?),
+        ("subnet", part.subnet.to_string().into()),
+    ])))
+}
+
+/// Returns each node's part of the overlay, or `None` if there is none. It is one file and no node's own: else a cluster's facts
+/// would grow with the square of its nodes.
+pub(super) fn overlay_nodes(cluster: &Cluster) -> Option<Attributes> {
+    cluster.mesh_overlay()?;
+    let part = |node: &Node| {
+        let part = cluster.overlay_part(node)?;
+        let facts = set([("ip", part.address.to_string().into()), ("subnet", part.subnet.to_string().into())]);
+        Some((node.name.to_string(), facts.into()))
+    };
+    Some(cluster.mesh_nodes().filter_map(part).collect())
 }
 
 #[cfg(test)]

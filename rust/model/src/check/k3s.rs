@@ -2,13 +2,12 @@
 
 use super::{Context, role_path};
 use crate::{
-    Orchestrator, OverlayBackend, Role,
+    Orchestrator, Role,
     codes::Code,
-    path::AttrPath,
     report::{Finding, Report},
 };
 
-/// k3s runs etcd inside of its servers, and flannel with the backends that it has itself.
+/// k3s runs etcd inside of its servers.
 pub fn check(context: &Context<'_>, report: &mut Report) {
     if context.shape.cluster.orchestrator != Some(Orchestrator::K3s) {
         return;
@@ -22,12 +21,5 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
         };
         let path = role_path(name, machine, Role::Etcd);
         report.push(Finding::new(Code::EtcdOfK3s, path, message, why).help(help));
-    }
-    let overlay = context.shape.network.overlay.as_ref().and_then(|overlay| overlay.backend);
-    if overlay == Some(OverlayBackend::Tinc) {
-        let path = AttrPath::of("network.overlay.backend");
-        let why = "the flannel inside of k3s knows wireguard, vxlan and host-gw";
-        let finding = Finding::new(Code::BackendOfK3s, path, "k3s has no overlay `tinc`", why);
-        report.push(finding.help("write backend = \"wireguard\"; it is encrypted too"));
     }
 }

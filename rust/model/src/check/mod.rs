@@ -15,6 +15,7 @@ pub mod names;
 pub mod networks;
 pub mod objects;
 pub mod operators;
+pub mod overlay;
 pub mod required;
 pub mod sizes;
 pub mod ssh;
@@ -103,6 +104,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         objects::section,
         gates::check,
         k3s::check,
+        overlay::check,
         operators::keys,
         cluster::check,
     ];

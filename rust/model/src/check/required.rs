@@ -14,6 +14,7 @@ pub fn missing(path: &AttrPath) -> Finding {
         "cluster.name" => ("etcd's cluster token and the domain follow from it", "name = \"magi\";"),
         "network.nodes" => ("prefix lengths and firewall rules follow from it", "nodes = \"10.13.13.0/24\";"),
         "network.overlay.backend" => ("an overlay needs to know how packets travel", "backend = \"wireguard\";"),
+        "network.overlay.network" => ("the nodes' addresses in it follow from it", "network = \"10.10.0.0/16\";"),
         "machines" => ("a cluster consists of machines", "machines.cp1 = { ip = \"10.13.13.2\"; };"),
         "kubeMaster.ip" => ("it is the address that the endpoint stands for", "ip = \"10.13.13.10\";"),
         "kubernetes.acme.email" => ("it is the account of the ACME server", "email = \"ops@magi.dev\";"),
@@ -36,6 +37,10 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     }
     if shape.network.overlay.as_ref().is_some_and(|overlay| overlay.backend.is_none()) {
         absent.push(AttrPath::of("network.overlay.backend"));
+    }
+    let is_mesh = shape.cluster.orchestrator == Some(crate::Orchestrator::Mesh);
+    if is_mesh && shape.network.overlay.as_ref().is_some_and(|overlay| overlay.network.is_none()) {
+        absent.push(AttrPath::of("network.overlay.network"));
     }
     if shape.kube_master.as_ref().is_some_and(|endpoint| endpoint.ip.is_none()) {
         absent.push(AttrPath::of("kubeMaster.ip"));

@@ -50,6 +50,10 @@ pub fn pods(context: &Context<'_>, report: &mut Report) {
 
 /// The overlay's own range has a part for each node.
 pub fn overlay(context: &Context<'_>, report: &mut Report) {
+    // A mesh has another rule.
+    if context.shape.cluster.orchestrator == Some(crate::Orchestrator::Mesh) {
+        return;
+    }
     if let Some(network) = context.shape.network.overlay.as_ref().and_then(|overlay| overlay.network) {
         large_enough(context, AttrPath::of("network.overlay.network"), &network, "overlay", report);
     }

@@ -46,7 +46,8 @@ pub struct OverlayShape {
     /// on one link), `"tinc"` (encrypted, where the kernel has no WireGuard or UDP is blocked).
     #[schemars(extend("x-required" = true, "x-example" = "\"wireguard\""))]
     pub backend: Option<OverlayBackend>,
-    /// The overlay's own range: a /24 (IPv6: a /64) of it for each node. Without it the overlay carries `pods`.
+    /// The overlay's own range: a part of it for each node. A mesh needs it, and there a node's part follows from its address:
+    /// the 5th address of `nodes` has the 5th part. Under Kubernetes the overlay carries `pods` without it.
     #[schemars(with = "Option<String>", extend("format" = "network", "x-default" = "null", "x-example" = "\"10.10.0.0/16\""))]
     pub network: Option<IpNet>,
 }

@@ -1,9 +1,10 @@
-//! The rows of the service mesh: a client certificate of etcd for the agent of each node.
+//! The rows of the service mesh: client certificates of etcd for the agent of each node, and for flannel where there is an
+//! overlay.
 //!
-//! Its CN is the agent's user in etcd, to which the cluster's rules give the node's own keys (docs/etcd-model.md). The prefix
+//! A CN is the program's user in etcd, to which the cluster's rules give the node's own keys (docs/etcd-model.md). The prefix
 //! keeps a machine's name from being that of another user, such as `root`.
 
-use machinist_model::Cluster;
+use machinist_model::{Cluster, Node};
 
 use crate::{Authority, CertificateSpec, Holder, Table};
 
@@ -11,12 +12,17 @@ pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     if cluster.etcd_members().next().is_none() {
         return;
     }
-    let row = |node: &machinist_model::Node| CertificateSpec {
-        common_name: format!("mesh-agent-{}", node.name),
-        consumer: "machinist-agent".to_owned(),
-        ..super::leaf(Authority::Etcd, "mesh-agent", Holder::Node(node.name.clone()))
+    let row = |leaf: &str, consumer: &str, node: &Node| CertificateSpec {
+        common_name: format!("{leaf}-{}", node.name),
+        consumer: consumer.to_owned(),
+        ..super::leaf(Authority::Etcd, leaf, Holder::Node(node.name.clone()))
     };
-    table.certificates.extend(cluster.mesh_nodes().map(row));
+    for node in cluster.mesh_nodes() {
+        table.certificates.push(row("mesh-agent", "machinist-agent", node));
+        if cluster.overlay_part(node).is_some() {
+            table.certificates.push(row("mesh-flannel", "flannel", node));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -38,5 +44,22 @@ mod tests {
         assert!(agents(&cluster).is_empty(), "there is no mesh");
         cluster.orchestrator = Some(Orchestrator::Mesh);
         assert_eq!(agents(&cluster), ["mesh-agent-casper CN=mesh-agent-casper by etcd"]);
+    }
+
+    #[test]
+    fn an_overlay_gives_flannel_a_user_of_its_own() {
+        let machine = |host: u8, role: &str| serde_json::json!({ "ip": format!("10.13.13.{host}"), "roles": [role] });
+        let mut json = serde_json::json!({
+            "cluster": { "name": "mesh", "orchestrator": "mesh", "operators": [{ "name": "ops", "ssh": fixtures::SSH_KEY }] },
+            "network": { "nodes": "10.13.13.0/24" },
+            "machines": { "etcd1": machine(2, "etcd"), "w1": machine(3, "worker") },
+        });
+        let flannels = |json: &_| -> Vec<String> {
+            let specs = table(&fixtures::cluster(json)).certificates.into_iter();
+            specs.filter(|spec| spec.leaf == "mesh-flannel").map(|spec| spec.common_name).collect()
+        };
+        assert!(flannels(&json).is_empty(), "there is no overlay");
+        json["network"]["overlay"] = serde_json::json!({ "backend": "wireguard", "network": "10.10.0.0/16" });
+        assert_eq!(flannels(&json), ["mesh-flannel-w1"], "etcd's members have no part in it");
     }
 }

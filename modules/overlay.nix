@@ -1,0 +1,213 @@
+# The overlay of a service mesh: an address of this node in it, which is there before anything runs, and flannel, which
+# brings packets to the other nodes. Its configuration and the rights in etcd are the operators' (docs/overlay.md): NixOS' own
+# start of flannel would let each node write the configuration for all.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.overlay;
+  inherit (config.machinist) network;
+  inherit (import ./types.nix { inherit lib; }) ipAddress ipRange urlHost;
+  inherit (config.machinist.keys.units.flannel) files;
+
+  iproute = "${pkgs.iproute2}/bin/ip";
+  subnetFile = "/run/flannel/subnet.env";
+  prefixLength = lib.toInt (lib.last (lib.splitString "/" cfg.subnet));
+  expected = "FLANNEL_SUBNET=${cfg.address}/${toString prefixLength}";
+
+  # Below every route of flannel's, so that what is meant for the overlay never leaves by another way, in the clear.
+  unreachable = "unreachable ${cfg.network} metric 4096";
+
+  # flannel's devices. A backend may change while the cluster runs, so both of them count.
+  devices = [
+    "flannel-wg"
+    "flannel.1"
+  ];
+
+  # flannel writes the MTU when it has its part and its way to the others.
+  wasUp = "/var/lib/machinist-overlay/was-up";
+  remember = pkgs.writeShellScript "machinist-overlay-remember" ''
+    ${pkgs.gnugrep}/bin/grep -qs '^FLANNEL_MTU=' ${subnetFile} && ${pkgs.coreutils}/bin/touch ${wasUp}
+    exit 0
+  '';
+  isUp = pkgs.writeShellScript "machinist-overlay-is-up" ''
+    ${pkgs.gnugrep}/bin/grep -qs '^FLANNEL_MTU=' ${subnetFile} && exit 0
+    # Before the first deploy of an overlay has ended, there is no configuration that flannel could take.
+    [ -e ${wasUp} ] || exit 0
+    echo "flannel does not get ${cfg.subnet}, this node's part of the overlay (journalctl -u flannel); a lease of before ends with this deploy: try again"
+    exit 1
+  '';
+in
+{
+  options.machinist.overlay = {
+    backend = lib.mkOption {
+      type = lib.types.nullOr (
+        lib.types.enum [
+          "wireguard"
+          "vxlan"
+          "host-gw"
+        ]
+      );
+      default = null;
+      description = "How packets travel; null: this node has no part in an overlay.";
+    };
+
+    network = lib.mkOption {
+      type = ipRange;
+      example = "10.10.0.0/16";
+      description = "Range of all nodes.";
+    };
+
+    subnet = lib.mkOption {
+      type = ipRange;
+      example = "10.10.4.0/24";
+      description = "This node's part.";
+    };
+
+    address = lib.mkOption {
+      type = ipAddress;
+      example = "10.10.4.1";
+      description = "This node's own address, the first of its part.";
+    };
+
+    nodesFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      internal = true;
+      description = "File with the parts of all nodes.";
+    };
+
+    nodes = lib.mkOption {
+      type = lib.types.attrsOf (
+        lib.types.submodule {
+          options = {
+            ip = lib.mkOption {
+              type = ipAddress;
+              description = "The node's own address.";
+            };
+            subnet = lib.mkOption {
+              type = ipRange;
+              description = "The node's part.";
+            };
+          };
+        }
+      );
+      default = if cfg.nodesFile == null then { } else import cfg.nodesFile;
+      defaultText = lib.literalExpression "{ w1 = { ip = \"10.10.4.1\"; subnet = \"10.10.4.0/24\"; }; ... }";
+      description = "Addresses of all nodes: `config.machinist.overlay.nodes.w1.ip`. They follow from machines.nix.";
+    };
+
+    carriesInstances = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = ''
+        Whether the instances of this node are reached by its address in the overlay. Say false on all nodes for the one
+        deploy that brings an overlay to a mesh that is in use: the nodes that do not have it yet would not reach those
+        that do.
+      '';
+    };
+  };
+
+  config = lib.mkIf (cfg.backend != null) {
+    machinist.keys.units.flannel = {
+      leaves = [ "mesh-flannel" ];
+      authorities = [ "etcd" ];
+    };
+
+    systemd.services.machinist-overlay = {
+      description = "Address of this node in the overlay";
+      wantedBy = [
+        "multi-user.target"
+        "network.target"
+      ];
+      before = [ "network.target" ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = [
+          "${iproute} address replace ${cfg.address}/32 dev lo scope global"
+          "${iproute} route replace ${unreachable}"
+        ];
+        ExecStop = [
+          "-${iproute} route delete ${unreachable}"
+          "-${iproute} address delete ${cfg.address}/32 dev lo"
+        ];
+      };
+    };
+
+    services.flannel = {
+      enable = true;
+      storageBackend = "etcd";
+      # By address: the default is the interface of the default route, which is another one on many machines.
+      iface = network.address;
+      publicIp = network.address;
+      inherit (cfg) network;
+      subnetLen = prefixLength;
+      backend.Type = cfg.backend;
+      etcd = {
+        endpoints = map (address: "https://${urlHost address}:2379") config.machinist.mesh.etcdMembers;
+        caFile = files.authorities.etcd;
+        certFile = files.mesh-flannel.certificate;
+        keyFile = files.mesh-flannel.key;
+      };
+    };
+
+    systemd.services.flannel = {
+      wants = [ "network-online.target" ];
+      after = [
+        "machinist-overlay.service"
+        "network-online.target"
+      ];
+      # flannel takes the part that it had last, if nobody else has it: so this is the part that it takes.
+      preStart = lib.mkForce ''
+        ${pkgs.coreutils}/bin/printf '%s\n' 'FLANNEL_NETWORK=${cfg.network}' '${expected}' >${subnetFile}
+      '';
+      environment = {
+        # Whether packets are forwarded is the firewall's business.
+        FLANNELD_IPTABLES_FORWARD_RULES = "false";
+        # The default is in /run: then each start would be another node to the others. The key never leaves the node.
+        WIREGUARD_KEY_FILE = "/var/lib/machinist-overlay/wireguard.key";
+      };
+      startLimitIntervalSec = 0;
+      serviceConfig = {
+        # A changed configuration ends it on all nodes at the same time: the others' traffic waits for this.
+        RestartSec = lib.mkForce "2s";
+        ExecStopPost = "${remember}";
+        StateDirectory = "machinist-overlay";
+        StateDirectoryMode = "0700";
+      };
+    };
+
+    machinist.gates.overlay.command = [ "${isUp}" ];
+
+    boot.kernelModules = {
+      wireguard = [ "wireguard" ];
+      vxlan = [ "vxlan" ];
+      host-gw = [ ];
+    }.${cfg.backend};
+
+    machinist.firewall.udp = {
+      # Both, so that the backend can change while packets still travel by the other one.
+      overlay-vxlan = {
+        port = 8472;
+        sources = [ network.nodes ];
+      };
+      overlay-wireguard = {
+        port = 51820;
+        sources = [ network.nodes ];
+      };
+    };
+
+    # The node's address in the overlay is for packets of the overlay: on the nodes' own network anyone could send to it.
+    networking.firewall.extraInputRules = lib.mkIf (cfg.backend != "host-gw") (
+      lib.mkBefore ''
+        ip daddr ${cfg.network} iifname != { ${lib.concatMapStringsSep ", " (device: "\"${device}\"") ([ "lo" ] ++ devices)} } drop comment "overlay"
+      ''
+    );
+
+    networking.dhcpcd.denyInterfaces = [ "flannel*" ];
+  };
+}

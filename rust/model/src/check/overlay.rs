@@ -1,0 +1,71 @@
+//! The overlay of a service mesh, and backends that an orchestrator does not have.
+
+use ipnet::IpNet;
+
+use super::Context;
+use crate::{
+    Orchestrator, OverlayBackend,
+    codes::Code,
+    overlay::{NARROWEST_PART, part_prefix},
+    path::AttrPath,
+    report::{Finding, Report},
+};
+
+/// The overlay has a part for each address of the node network, and a backend that exists.
+pub fn check(context: &Context<'_>, report: &mut Report) {
+    let Some(overlay) = &context.shape.network.overlay else { return };
+    let orchestrator = context.shape.cluster.orchestrator;
+    let (name, carrier) = match orchestrator {
+        Some(Orchestrator::K3s) => ("k3s", "the flannel inside of k3s knows"),
+        Some(Orchestrator::Kubernetes) => ("kubernetes", "flannel knows"),
+        Some(Orchestrator::Mesh) => ("mesh", "flannel knows"),
+        None => return,
+    };
+    if overlay.backend == Some(OverlayBackend::Tinc) {
+        let path = AttrPath::of("network.overlay.backend");
+        let why = format!("{carrier} wireguard, vxlan and host-gw");
+        let finding = Finding::new(Code::ForeignBackend, path, format!("{name} has no overlay `tinc`"), why);
+        report.push(finding.help("write backend = \"wireguard\"; it is encrypted too"));
+    }
+    if orchestrator == Some(Orchestrator::Mesh) {
+        mesh(context, overlay.network, report);
+    }
+}
+
+fn mesh(context: &Context<'_>, overlay: Option<IpNet>, report: &mut Report) {
+    let path = AttrPath::of("network.overlay.network");
+    let nodes = context.shape.network.nodes.as_ref().map(|nodes| nodes.0.as_slice()).unwrap_or_default();
+    let nodes = nodes.iter().find_map(|network| match network {
+        IpNet::V4(network) => Some(*network),
+        IpNet::V6(_) => None,
+    });
+    match (overlay, nodes) {
+        (None, _) => {}
+        (Some(IpNet::V4(overlay)), Some(nodes)) => {
+            let part = part_prefix(overlay, nodes);
+            if part <= NARROWEST_PART {
+                return;
+            }
+            let bits = 32 - nodes.prefix_len();
+            let message = format!("{overlay} is too small for the nodes' {nodes}");
+            let why = format!(
+                "a node's part follows from its address: 2^{bits} parts of a /{NARROWEST_PART} at least need a /{} or wider",
+                NARROWEST_PART.saturating_sub(bits)
+            );
+            let help = match nodes.prefix_len() {
+                ..=8 => "give the cluster a node network of its own, such as a /24".to_owned(),
+                _ => format!(
+                    "write a /{} or wider, or a node network that is narrower",
+                    NARROWEST_PART.saturating_sub(bits)
+                ),
+            };
+            report.push(Finding::new(Code::PodNetworkSize, path, message, why).help(help));
+        }
+        (Some(network), _) => {
+            let message = format!("{network} cannot be the overlay of a mesh here");
+            let why = "the mesh's overlay and the nodes' addresses that it follows from are IPv4";
+            let finding = Finding::new(Code::AddressFamilies, path, message, why);
+            report.push(finding.help("write an IPv4 range, such as \"10.10.0.0/16\", and IPv4 addresses of the nodes"));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+# A node of a mesh with an overlay.
+{
+  lib,
+  base,
+  failed,
+}:
+let
+  of =
+    backend: more:
+    base.extendModules {
+      modules = [
+        {
+          machinist = {
+            etcd.enable = lib.mkForce false;
+            mesh = {
+              enable = true;
+              etcdMembers = [ "10.13.13.2" ];
+              groups = [ "services" ];
+              instances.web = {
+                group = "services";
+                port = 8080;
+              };
+            };
+            overlay = {
+              inherit backend;
+              network = "10.10.0.0/16";
+              subnet = "10.10.3.0/24";
+              address = "10.10.3.1";
+              nodesFile = ./overlay-nodes.nix;
+            };
+            pki.certificates.mesh-flannel = {
+              certificate = ./overlay-nodes.nix;
+              key = "/var/lib/machinist/keys/mesh-flannel-1.key";
+            };
+          };
+        }
+        more
+      ];
+    };
+  wireguard = of "wireguard" { };
+  address =
+    system:
+    (builtins.fromJSON system.config.environment.etc."machinist/mesh/instances/web.json".text).address;
+in
+{
+  systems = [ wireguard ];
+  failed = failed wireguard;
+  unit = lib.splitString "\n" wireguard.config.systemd.units."flannel.service".text;
+  own = wireguard.config.systemd.services.machinist-overlay.serviceConfig;
+  inherit (wireguard.config.systemd.services.flannel) preStart;
+  inherit (wireguard.config.machinist.overlay) nodes;
+  gates = lib.attrNames wireguard.config.machinist.gates;
+  modules = wireguard.config.boot.kernelModules;
+  firewall = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
+    backend: lib.splitString "\n" (of backend { }).config.networking.firewall.extraInputRules
+  );
+  instance = address wireguard;
+  instanceBefore = address (of "wireguard" { machinist.overlay.carriesInstances = false; });
+}
