@@ -32,7 +32,7 @@ in
       iface = network.address;
       publicIp = network.address;
       network = if podRanges.wrong == [ ] then "0.0.0.0/0" else lib.head podRanges.wrong;
-      backend = backends.${cfg.overlay} or backends.vxlan;
+      backend = backends.${cfg.overlay};
       extraNetworkConfig = lib.mkIf (podRanges.right != [ ]) {
         EnableIPv4 = podRanges.wrong != [ ];
         EnableIPv6 = true;
@@ -79,14 +79,5 @@ in
       wants = [ "machinist-keys.service" ];
       after = [ "machinist-keys.service" ];
     };
-
-    assertions = [
-      {
-        assertion = backends ? ${cfg.overlay};
-        message =
-          "network.overlay.backend of machines.nix is \"${cfg.overlay}\", which flannel does not have: "
-          + "write ${lib.concatStringsSep ", " (lib.attrNames backends)}.";
-      }
-    ];
   };
 }

@@ -68,7 +68,6 @@ in
     overlay = lib.mkOption {
       type = lib.types.enum [
         "host-gw"
-        "tinc"
         "vxlan"
         "wireguard"
       ];

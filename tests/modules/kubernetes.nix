@@ -181,7 +181,6 @@ in
       swapDevices = [ { device = "/dev/sdb"; } ];
       services.kubernetes.kubelet.extraConfig.failSwapOn = false;
     };
-    tinc = refused { machinist.kubernetes.overlay = lib.mkForce "tinc"; };
     vipWithoutKubelet = refused {
       machinist.kubernetes.nodeComponents = false;
       machinist.kubernetes.kubeVip.enable = true;

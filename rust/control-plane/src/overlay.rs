@@ -52,8 +52,6 @@ impl Overlay {
             }
             OverlayBackend::Vxlan => json!({ "Type": "vxlan" }),
             OverlayBackend::HostGw => json!({ "Type": "host-gw" }),
-            // Refused by the check of machines.nix.
-            OverlayBackend::Tinc => return None,
         };
         let config = json!({ "Backend": backend, "Network": network.to_string(), "SubnetLen": prefix? });
         Some(Self { config: config.to_string(), parts })

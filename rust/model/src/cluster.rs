@@ -126,8 +126,6 @@ pub enum OverlayBackend {
     Vxlan,
     /// Plain routes; all nodes on one link.
     HostGw,
-    /// Tinc, encrypted, where the kernel has no WireGuard or UDP is blocked.
-    Tinc,
 }
 
 /// The address at which the API is reached from outside the control plane.

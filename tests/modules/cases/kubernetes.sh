@@ -111,7 +111,6 @@ check "trap 18: flannel keeps its leases in Kubernetes: no etcd certificate is o
     and ([.pki[] | select(test("etcd"))] == []) and .etcdEnabled == false' .kubernetes.nodes.w1.flannel
 only "trap 20: swap, with which no kubelet starts, is refused" .kubernetes.refused.swap swapDevices failSwapOn
 equal "unless the kubelet is told to live with it" .kubernetes.refused.swapAllowed '[]'
-only "an overlay that flannel does not have is refused" .kubernetes.refused.tinc tinc wireguard
 only "a control plane that knows no etcd is refused" .kubernetes.refused.noEtcd etcdMembers
 
 # Who talks to whom.

@@ -49,7 +49,7 @@ pub(super) fn facts(cluster: &Cluster, state: &RecordedState, node: &Node) -> At
 /// WireGuard unless another is said: what runs over k3s' own default can be read on the way.
 const fn backend(backend: Option<OverlayBackend>) -> &'static str {
     match backend {
-        None | Some(OverlayBackend::Wireguard | OverlayBackend::Tinc) => "wireguard",
+        None | Some(OverlayBackend::Wireguard) => "wireguard",
         Some(OverlayBackend::Vxlan) => "vxlan",
         Some(OverlayBackend::HostGw) => "host-gw",
     }

@@ -76,7 +76,6 @@ const fn backend(backend: Option<OverlayBackend>) -> &'static str {
         None | Some(OverlayBackend::Vxlan) => "vxlan",
         Some(OverlayBackend::Wireguard) => "wireguard",
         Some(OverlayBackend::HostGw) => "host-gw",
-        Some(OverlayBackend::Tinc) => "tinc",
     }
 }
 

@@ -35,7 +35,6 @@ pub(super) fn overlay(cluster: &Cluster, node: &Node) -> Result<Option<Attribute
         OverlayBackend::Wireguard => "wireguard",
         OverlayBackend::Vxlan => "vxlan",
         OverlayBackend::HostGw => "host-gw",
-        OverlayBackend::Tinc => "tinc",
     };
     Ok(Some(set([
         ("address", part.address.to_string().into()),

@@ -1,33 +1,21 @@
-//! The overlay of a service mesh, and backends that an orchestrator does not have.
+//! The overlay of a service mesh.
 
 use ipnet::IpNet;
 
 use super::Context;
 use crate::{
-    Orchestrator, OverlayBackend,
+    Orchestrator,
     codes::Code,
     overlay::{NARROWEST_PART, part_prefix},
     path::AttrPath,
     report::{Finding, Report},
 };
 
-/// The overlay has a part for each address of the node network, and a backend that exists.
+/// The overlay of a mesh has a part for each address of the node network.
 pub fn check(context: &Context<'_>, report: &mut Report) {
-    let Some(overlay) = &context.shape.network.overlay else { return };
-    let orchestrator = context.shape.cluster.orchestrator;
-    let (name, carrier) = match orchestrator {
-        Some(Orchestrator::K3s) => ("k3s", "the flannel inside of k3s knows"),
-        Some(Orchestrator::Kubernetes) => ("kubernetes", "flannel knows"),
-        Some(Orchestrator::Mesh) => ("mesh", "flannel knows"),
-        None => return,
-    };
-    if overlay.backend == Some(OverlayBackend::Tinc) {
-        let path = AttrPath::of("network.overlay.backend");
-        let why = format!("{carrier} wireguard, vxlan and host-gw");
-        let finding = Finding::new(Code::ForeignBackend, path, format!("{name} has no overlay `tinc`"), why);
-        report.push(finding.help("write backend = \"wireguard\"; it is encrypted too"));
-    }
-    if orchestrator == Some(Orchestrator::Mesh) {
+    if context.shape.cluster.orchestrator == Some(Orchestrator::Mesh)
+        && let Some(overlay) = &context.shape.network.overlay
+    {
         mesh(context, overlay.network, report);
     }
 }

@@ -43,7 +43,7 @@ pub struct NetworkShape {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct OverlayShape {
     /// How packets travel: `"wireguard"` (encrypted), `"vxlan"` (not encrypted), `"host-gw"` (plain routes, all nodes
-    /// on one link), `"tinc"` (encrypted, where the kernel has no WireGuard or UDP is blocked).
+    /// on one link).
     #[schemars(extend("x-required" = true, "x-example" = "\"wireguard\""))]
     pub backend: Option<OverlayBackend>,
     /// The overlay's own range: a part of it for each node. A mesh needs it, and there a node's part follows from its address:
