@@ -326,7 +326,7 @@ fn write(path: &Path, text: &str) -> Result<(), RollError> {
     let result = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
         let prepared = files::prepare(path, text.as_bytes())?;
         fs::set_permissions(&prepared.new, fs::Permissions::from_mode(0o644))?;
-        prepared.put()
+        prepared.put_synced()
     });
     result.map_err(|source| RollError::Write { path: path.to_owned(), source })
 }
