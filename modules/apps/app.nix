@@ -67,6 +67,35 @@ let
     };
   };
 
+  canary = lib.types.submodule {
+    options = {
+      weight = lib.mkOption {
+        type = lib.types.ints.between 0 100;
+        default = 10;
+        description = ''
+          Share of this node's connections that it gets meanwhile, in percent; the old one has the rest. 0: only
+          {option}`command` uses it until all connections go over to it at once (blue-green).
+        '';
+      };
+      seconds = lib.mkOption {
+        type = lib.types.ints.between 1 3600;
+        default = 60;
+        description = ''
+          How long. A deploy waits for it: more than its `--activation-timeout` (300 seconds) takes another one.
+        '';
+      };
+      command = lib.mkOption {
+        type = lib.types.listOf lib.types.str;
+        default = [ ];
+        example = [ "/run/current-system/sw/bin/check-web" ];
+        description = ''
+          Program that must end with 0 each time, with its arguments. It is run once a second, by root, with the
+          variables `ADDRESS` and `PORT` of the new one; what it says last on its standard error is the reason.
+        '';
+      };
+    };
+  };
+
   shape =
     name:
     { config, ... }:
@@ -122,6 +151,18 @@ let
           type = lib.types.ints.between 0 600;
           default = 2;
           description = "How long it must stay healthy before it counts as started.";
+        };
+        canary = lib.mkOption {
+          type = lib.types.nullOr canary;
+          default = null;
+          example = {
+            weight = 10;
+            seconds = 60;
+          };
+          description = ''
+            How a new one proves itself, when it has settled and before the old one is stopped. If it gets unhealthy, or
+            the command says no, it is stopped and the old one goes on as before.
+          '';
         };
         drainSignal = lib.mkOption {
           type = lib.types.nullOr (lib.types.strMatching "[A-Z0-9]+");

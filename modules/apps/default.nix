@@ -210,7 +210,16 @@ let
         };
       }
     ) (slots name app);
-  };
+  }
+  // lib.optionalAttrs (app.canary != null) { inherit (app) canary; };
+
+  # The last run of its command may take 30 s, and then the others must hear of all its weight.
+  trialSeconds =
+    app:
+    if app.canary == null then
+      0
+    else
+      app.canary.seconds + 30 + app.startSeconds + app.settleSeconds;
 
   roll = name: app: {
     description = "Brings in ${name} as it is defined now";
@@ -230,7 +239,11 @@ let
       Type = "oneshot";
       RemainAfterExit = true;
       ExecStart = "${mesh.package}/bin/machinist-agent roll --definition /etc/${file name}";
-      TimeoutStartSec = app.startSeconds + app.settleSeconds + 3 * (app.drainSeconds + 30);
+      TimeoutStartSec =
+        app.startSeconds
+        + app.settleSeconds
+        + 3 * (app.drainSeconds + 30)
+        + trialSeconds app;
     };
   };
 
@@ -322,6 +335,21 @@ in
         {
           assertion = app.unit == null || app.strategy == "recreate";
           message = "machinist.apps.${name}.unit is one unit, which cannot have two slots: its strategy is recreate.";
+        }
+        {
+          assertion = app.canary == null || app.strategy == "surge";
+          message =
+            "machinist.apps.${name}.canary needs the old one beside the new one: its strategy is recreate, which stops it "
+            + "first.";
+        }
+        {
+          assertion =
+            app.canary == null
+            || app.canary.command == [ ]
+            || lib.hasPrefix "/" (lib.head app.canary.command);
+          message =
+            "machinist.apps.${name}.canary.command does not begin with an absolute path: nothing else is looked for the "
+            + "program.";
         }
         {
           assertion =

@@ -42,7 +42,8 @@ in
     KillMode = "mixed";
     SuccessExitStatus = "143";
     Restart = "always";
-    RestartSec = "1s";
+    # The node's way to all applications: each moment without it is one in which their requests fail.
+    RestartSec = "100ms";
     User = user;
     Group = group;
     UMask = "0007";

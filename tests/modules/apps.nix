@@ -49,6 +49,14 @@ let
   web = of [ "web" ] [ ];
   changed = of [ "web" ] [ { machinist.apps.web.greeting = "changed"; } ];
   checked = of [ "web" ] [ { machinist.apps.web.check.fall = 3; } ];
+  proven = of [ "web" ] [
+    {
+      machinist.apps.web.canary = {
+        weight = 5;
+        seconds = 100;
+      };
+    }
+  ];
   other = of [ "web" ] [ { environment.etc.unrelated.text = ""; } ];
   contained = of [ "box" ] [
     (app "box" {
@@ -136,6 +144,15 @@ in
     failed = failed contained;
   };
   native = lines native "app-box-a";
+  canary = {
+    said = (definition proven "web").canary;
+    slots = (definition proven "web").slots == (definition web "web").slots;
+    without = (definition web "web").canary or null;
+    seconds =
+      proven.config.systemd.services.app-web-roll.serviceConfig.TimeoutStartSec
+      - web.config.systemd.services.app-web-roll.serviceConfig.TimeoutStartSec;
+    failed = failed proven;
+  };
   wrong = lib.mapAttrs (_: failed) {
     unknown = of [ "nothing" ] [ ];
     noMesh = (of [ "web" ] [ ]).extendModules { modules = [ { machinist.mesh.enable = lib.mkForce false; } ]; };
@@ -152,6 +169,14 @@ in
         strategy = "surge";
       })
     ];
+    canaryOfOne = of [ "box" ] [
+      (app "box" {
+        strategy = "recreate";
+        canary = { };
+        service.serviceConfig.ExecStart = "/bin/box";
+      })
+    ];
+    canaryAnywhere = of [ "web" ] [ { machinist.apps.web.canary.command = [ "check-web" ]; } ];
     ports = of [ "box" "web" ] [
       (app "box" {
         port = 8081;

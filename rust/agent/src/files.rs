@@ -1,4 +1,4 @@
-//! The files that the agent keeps: whole or not there at all, whenever the power goes.
+//! The files that the agent keeps: whole or not there at all. [`sync`] makes it so for a power cut too.
 
 use std::{
     collections::BTreeSet,
@@ -13,14 +13,13 @@ use machinist_mesh::{Pair, Store};
 /// The first line of a state file.
 const HEADER: &str = "machinist-mesh state 1";
 
-/// Writes a file beside its place. [`Prepared::put`] moves it there.
+/// Writes a file beside its place. [`Prepared::put`] moves it there. Until it is synced, a power cut may leave an empty one.
 pub fn prepare(path: &Path, text: &[u8]) -> io::Result<Prepared> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&new)?;
     file.write_all(text)?;
-    file.sync_all()?;
     Ok(Prepared { new, path: path.to_owned() })
 }
 
@@ -34,24 +33,39 @@ pub struct Prepared {
 impl Prepared {
     /// Moves it to its place.
     pub fn put(&self) -> io::Result<()> {
-        fs::rename(&self.new, &self.path)?;
-        match self.path.parent() {
-            Some(directory) => File::open(directory)?.sync_all(),
-            None => Ok(()),
-        }
+        fs::rename(&self.new, &self.path)
+    }
+
+    /// Moves it to its place when the disk has it, so that it outlives a power cut.
+    pub fn put_synced(&self) -> io::Result<()> {
+        File::open(&self.new)?.sync_all()?;
+        self.put()?;
+        sync_directory(&self.path)
     }
 }
 
+/// Lets the disk have a file as it is now. On a busy disk that takes some tenths of a second.
+pub fn sync(path: &Path) -> io::Result<()> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => file?.sync_all().and_then(|()| sync_directory(path)),
+    }
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
 /// Writes what was in etcd last.
-pub fn write_state(path: &Path, store: &Store) -> io::Result<()> {
+pub fn write_state(path: &Path, pairs: &[Pair]) -> io::Result<()> {
     let mut text = BufWriter::new(Vec::new());
     writeln!(text, "{HEADER}")?;
-    for pair in store.pairs() {
-        serde_json::to_writer(&mut text, &pair)?;
+    for pair in pairs {
+        serde_json::to_writer(&mut text, pair)?;
         text.write_all(b"\n")?;
     }
     let text = text.into_inner().map_err(io::IntoInnerError::into_error)?;
-    prepare(path, &text)?.put()
+    prepare(path, &text)?.put_synced()
 }
 
 /// Reads what was in etcd last. `None` if there is no file.
@@ -93,7 +107,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs;
 
-    use machinist_mesh::{Pair, Store};
+    use machinist_mesh::Pair;
 
     use super::{mirror, read_state, write_state};
 
@@ -104,7 +118,7 @@ mod tests {
         assert!(read_state(&path).unwrap().is_none());
         let value = "{\"publish\":{\"port\":80}}\n\"".to_owned();
         let pair = Pair { key: "/cluster/services/a/meta_data".to_owned(), value, created: 3, modified: 4 };
-        write_state(&path, &Store::of([pair.clone()])).unwrap();
+        write_state(&path, std::slice::from_ref(&pair)).unwrap();
         assert_eq!(read_state(&path).unwrap().unwrap().pairs().collect::<Vec<_>>(), [pair]);
         for damaged in ["", "machinist-mesh state 2\n", "machinist-mesh state 1\n{\"key\":\"/clus"] {
             fs::write(&path, damaged).unwrap();

@@ -6,6 +6,7 @@
 
 mod plan;
 mod systemd;
+mod trial;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,7 @@ use tokio::time::sleep;
 use self::{
     plan::{Plan, SLOTS, Slot, plan},
     systemd::{SystemdError, UnitState},
+    trial::{Canary, WHOLE},
 };
 use crate::{
     config::chain,
@@ -46,6 +48,9 @@ pub struct Application {
     start_seconds: u64,
     /// How long it must be healthy then, in seconds.
     settle_seconds: u64,
+    /// How it proves itself before it replaces another one.
+    #[serde(default)]
+    canary: Option<Canary>,
     /// Where it is kept which slot is active.
     state: PathBuf,
     /// The agent's socket.
@@ -169,17 +174,23 @@ impl Application {
         if clears {
             self.retire(place).await?;
         }
+        let canary = self.canary.as_ref().filter(|_| starts && replaces);
         // What was current already offers the same as before.
-        self.offer(place).await?;
+        self.offer(place, canary.map_or(WHOLE, |canary| canary.weight)).await?;
         if starts {
             eprintln!("{}: starting {}", self.app, place.unit);
             systemd::start(&place.unit).await?;
         }
-        if let Err(failed) = self.wait(place, replaces).await {
+        let mut result = self.wait(place, replaces).await;
+        if let (Ok(()), Some(canary)) = (&result, canary) {
+            result = self.prove(canary, place, other).await;
+        }
+        if let Err(failed) = result {
             if !(starts && replaces) {
                 // There is nothing better to go back to: systemd goes on trying.
                 return Err(failed.with(""));
             }
+            self.share(other, WHOLE).await?;
             self.retire(place).await?;
             return Err(failed.with(&format!("; {} stays", other.unit)));
         }
@@ -211,12 +222,12 @@ impl Application {
         }
     }
 
-    /// Says what a slot offers from now on.
-    async fn offer(&self, place: &Place) -> Result<(), RollError> {
-        if let Some(Offer { path, text }) = &place.offer {
-            write(path, text)?;
-            self.reload(place).await;
-        }
+    /// Says what a slot offers from now on, with a share of its weight in percent.
+    async fn offer(&self, place: &Place, share: u16) -> Result<(), RollError> {
+        let Some(Offer { path, text }) = &place.offer else { return Ok(()) };
+        let write_error = |source| RollError::Write { path: path.clone(), source };
+        write(path, &trial::with_share(text, share).map_err(write_error)?)?;
+        self.reload(place).await;
         Ok(())
     }
 
@@ -326,7 +337,7 @@ fn write(path: &Path, text: &str) -> Result<(), RollError> {
     let result = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
         let prepared = files::prepare(path, text.as_bytes())?;
         fs::set_permissions(&prepared.new, fs::Permissions::from_mode(0o644))?;
-        prepared.put()
+        prepared.put_synced()
     });
     result.map_err(|source| RollError::Write { path: path.to_owned(), source })
 }

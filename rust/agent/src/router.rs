@@ -11,7 +11,7 @@ use std::{
 };
 
 use machinist_mesh::{
-    Routing, Service, ServiceName, Settings, Store,
+    Pair, Routing, Service, ServiceName, Settings, Store,
     change::{self, Action, Kind, ServerChange},
     command, environment_file, listeners, route,
     template::{Host, Rendered, Template, TemplateError},
@@ -19,6 +19,7 @@ use machinist_mesh::{
 use thiserror::Error;
 use tokio::{
     sync::mpsc::Receiver,
+    task::{JoinHandle, spawn_blocking},
     time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
@@ -36,7 +37,7 @@ const GATHER: Duration = Duration::from_millis(5);
 /// The least time between two reloads: a burst of them would only pile up old processes.
 const BETWEEN_RELOADS: Duration = Duration::from_millis(250);
 
-/// The time until a configuration that haproxy did not take is tried again.
+/// The time until a configuration that haproxy did not take, or that could not be written, is tried again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 /// How long after the last change the files are written, and at most after the first.
@@ -88,6 +89,8 @@ pub struct Router {
     reloaded: Option<Instant>,
     /// Since when the files are behind, and when they were to be written.
     unwritten: Option<(Instant, Moment)>,
+    /// A disk that is busy would hold the next change up: whoever waits for it waits beside.
+    writing: Option<JoinHandle<io::Result<()>>>,
     again: Option<Moment>,
 }
 
@@ -118,6 +121,7 @@ impl Router {
             rounds: 0,
             reloaded: None,
             unwritten: None,
+            writing: None,
             again: None,
         })
     }
@@ -128,7 +132,7 @@ impl Router {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.status.with(|facts| facts.alive = Instant::now());
-            let write = self.unwritten.map(|(_, due)| due);
+            let write = self.unwritten.map(|(_, due)| due).filter(|_| self.writing.is_none());
             tokio::select! {
                 received = news.recv() => match received {
                     Some(first) => {
@@ -145,7 +149,8 @@ impl Router {
                 },
                 _ = rounds.tick() => self.look_after().await,
                 () = until(self.again) => self.apply().await,
-                () = until(write) => self.write().await,
+                () = until(write) => self.begin_to_write().await,
+                result = ended(&mut self.writing) => self.written(result),
             }
         }
     }
@@ -175,6 +180,10 @@ impl Router {
             routing = self.route();
         }
         let result = self.bring(&routing).await;
+        if result.is_err() && self.running.is_some() {
+            // A disk that is full now has room again some time, and nothing in etcd says when.
+            self.again.get_or_insert_with(|| Moment::now() + AFTER_REFUSAL);
+        }
         let is_up = !matches!(&result, Err(RouterError::Haproxy(HaproxyError::Away { .. })));
         self.status.with(|facts| {
             facts.keys = self.store.len();
@@ -288,7 +297,6 @@ impl Router {
                 self.put_back(before)?;
                 // Most likely another program took a port: the next look around sees it.
                 self.look_at_ports().await;
-                self.again = Some(Moment::now() + AFTER_REFUSAL);
                 Err(error.into())
             }
         }
@@ -299,7 +307,8 @@ impl Router {
         Ok(self.template.render(services, &Host { socket, maxconn: self.config.maxconn })?)
     }
 
-    /// Puts a configuration in its place, after haproxy has looked at it.
+    /// Puts a configuration in its place, after haproxy has looked at it. The disk has it when it is written for the next
+    /// start; after a power cut before that, an agent with the state of the last time writes it anew.
     async fn put(&self, rendered: &Rendered) -> Result<(), RouterError> {
         let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
         let path = self.config.haproxy_file();
@@ -327,29 +336,44 @@ impl Router {
     }
 
     /// Writes what haproxy routes and what etcd said, for the next start of both.
-    async fn write(&mut self) {
+    async fn begin_to_write(&mut self) {
         self.unwritten = None;
-        let result = self.try_write().await;
-        if result.is_err() {
-            self.unwritten = Some((Instant::now(), Moment::now() + UNSETTLED));
+        if let Err(error) = self.write_configuration().await {
+            return self.not_written(&error);
         }
-        self.status.trouble("files", result.err().map(|error| chain(&error)));
+        let (configuration, state) = (self.config.haproxy_file(), self.config.state_file());
+        let pairs: Vec<Pair> = self.store.pairs().collect();
+        self.writing = Some(spawn_blocking(move || {
+            files::sync(&configuration)?;
+            files::write_state(&state, &pairs)
+        }));
     }
 
-    async fn try_write(&self) -> Result<(), RouterError> {
-        if let Some(running) = &self.running {
-            let rendered = self.render(&running.services)?;
-            if self.template.takes_commands() && rendered.structure == running.structure {
-                // haproxy has looked at this structure, and runs these servers: a look more would only hold changes up.
-                let prepared = files::prepare(&self.config.haproxy_file(), rendered.text.as_bytes());
-                let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
-                prepared.and_then(|prepared| prepared.put()).map_err(failed)?;
-            } else {
-                self.put(&rendered).await?;
+    fn written(&mut self, result: io::Result<()>) {
+        self.writing = None;
+        match result {
+            Ok(()) => self.status.trouble("files", None),
+            Err(error) => {
+                self.not_written(&RouterError::File(self.config.state_directory.display().to_string(), error));
             }
         }
-        let path = self.config.state_file();
-        files::write_state(&path, &self.store).map_err(|error| RouterError::File(path.display().to_string(), error))
+    }
+
+    fn not_written(&mut self, error: &RouterError) {
+        self.unwritten.get_or_insert_with(|| (Instant::now(), Moment::now() + UNSETTLED));
+        self.status.trouble("files", Some(chain(error)));
+    }
+
+    async fn write_configuration(&self) -> Result<(), RouterError> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let rendered = self.render(&running.services)?;
+        if !self.template.takes_commands() || rendered.structure != running.structure {
+            return self.put(&rendered).await;
+        }
+        // haproxy has looked at this structure, and runs these servers: a look more would only hold changes up.
+        let prepared = files::prepare(&self.config.haproxy_file(), rendered.text.as_bytes());
+        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+        prepared.and_then(|prepared| prepared.put()).map_err(failed)
     }
 
     fn write_environments(&self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
@@ -423,6 +447,13 @@ impl Router {
         let text = fs::read_to_string(self.config.haproxy_file()).unwrap_or_default();
         let port = |line: &str| line.trim().strip_prefix("bind 127.0.0.1:")?.split(' ').next()?.parse().ok();
         text.lines().filter_map(port).collect()
+    }
+}
+
+async fn ended(task: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match task {
+        Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
     }
 }
 

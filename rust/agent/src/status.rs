@@ -167,13 +167,15 @@ impl Status {
         })
     }
 
-    /// Returns what haproxy routes as JSON: application to port and servers.
+    /// Returns what haproxy routes as JSON: application to port, servers and their weights.
     pub fn routing(&self) -> String {
         let routing = self.with(|facts| Arc::clone(&facts.routing));
         let view = |(name, service): (&ServiceName, &Service)| {
             let servers: BTreeMap<&str, String> =
                 service.servers.iter().map(|(name, server)| (name.as_str(), server.address.to_string())).collect();
-            (name.to_string(), serde_json::json!({ "port": service.port, "servers": servers }))
+            let weights: BTreeMap<&str, u16> =
+                service.servers.iter().map(|(name, server)| (name.as_str(), server.weight)).collect();
+            (name.to_string(), serde_json::json!({ "port": service.port, "servers": servers, "weights": weights }))
         };
         serde_json::Value::Object(routing.iter().map(view).collect()).to_string()
     }

@@ -69,12 +69,26 @@ struct File {
     port: u16,
     publish: FilePublish,
     weight: u16,
+    /// How much of the weight it has for now, in percent: less than all while it must prove itself.
+    #[serde(default = "whole")]
+    share: u16,
     #[serde(default)]
     env: FileEnv,
     #[serde(default)]
     check: FileCheck,
     #[serde(default)]
     drain_seconds: u64,
+}
+
+const fn whole() -> u16 {
+    100
+}
+
+/// Returns a share of a weight, in percent. Whoever has a share gets something of it.
+fn part(weight: u16, share: u16) -> u16 {
+    let part = (u32::from(weight) * u32::from(share.min(100)) + 50) / 100;
+    let least = u32::from(weight > 0 && share > 0);
+    u16::try_from(part.max(least)).unwrap_or(weight)
 }
 
 #[derive(Deserialize)]
@@ -127,7 +141,7 @@ impl LocalInstance {
             node: node.clone(),
             address: file.address,
             port: file.port,
-            weight: file.weight.min(256),
+            weight: part(file.weight.min(256), file.share),
             publish: Some(file.publish.port),
             env,
         };
@@ -171,6 +185,18 @@ mod tests {
         assert_eq!(Key::Instance(instance.key).to_string(), "/cluster/instances/w1/frontends/web/web-2");
         assert_eq!(instance.check.kind, CheckKind::Http("/ping".to_owned()));
         assert_eq!((instance.value.publish, instance.drain.as_secs()), (Some(80), 30));
+    }
+
+    #[test]
+    fn an_instance_that_must_prove_itself_has_a_part_of_its_weight() {
+        for (weight, share, part) in
+            [(100, 100, 100), (100, 10, 10), (100, 0, 0), (3, 10, 1), (0, 50, 0), (256, 99, 253), (100, 900, 100)]
+        {
+            assert_eq!(super::part(weight, share), part, "{share} % of {weight}");
+        }
+        let text = r#"{"address":"10.0.0.5","app":"web","group":"services","name":"web","port":1,"publish":{"port":80},"weight":100}"#;
+        assert_eq!(read(text).unwrap().value.weight, 100, "without a share it has all");
+        assert_eq!(read(&text.replace("100}", "100,\"share\":25}")).unwrap().value.weight, 25);
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub struct Voice {
     pub health: Health,
 }
 
-/// Finds a member that answers for the cluster, any but `away`. `members` are those that the answer is held against.
+/// Finds a member that answers for the cluster, any but `away`. `members` are those that the answer is held against. One whose
+/// own etcd is well comes first: a machine that answers for the others cannot be asked for data while its own etcd is away.
 ///
 /// # Errors
 /// None of `askable` can be reached, or none has an answer; the last reason is given.
@@ -56,6 +57,7 @@ pub fn find_voice(
     away: Option<&NodeName>,
 ) -> Result<Voice, StepError> {
     let mut last = StepError::Gate("there is no other member to ask".to_owned());
+    let mut ill = None;
     for node in askable.iter().filter(|node| Some(*node) != away) {
         let asked = connector.connect(node).map_err(StepError::from).and_then(|remote| {
             let health = gate::etcd(&*remote, members)?;
@@ -64,12 +66,17 @@ pub fn find_voice(
         match asked {
             Ok((remote, health)) => {
                 let Some(ip) = members.get(node).copied() else { continue };
-                return Ok(Voice { node: node.clone(), ip, remote, health });
+                let is_well = health.members.get(node).is_some_and(|member| member.problems.is_empty());
+                let voice = Voice { node: node.clone(), ip, remote, health };
+                if is_well {
+                    return Ok(voice);
+                }
+                ill.get_or_insert(voice);
             }
             Err(error) => last = error,
         }
     }
-    Err(last)
+    ill.ok_or(last)
 }
 
 /// Adds the node as a learner.

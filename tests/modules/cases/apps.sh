@@ -23,6 +23,10 @@ equal "both are instances of one application" '.apps.web.definition.slots[1].off
   '["web", "web-b", 8081, 8000]'
 equal "which the agent learns from the roll alone" .apps.web.instances '[]'
 check "another check is another definition" .apps.web.checks
+equal "how a new one proves itself is no other definition of it, and the roll has the time" .apps.canary \
+  '{said: {command: [], seconds: 100, weight: 5}, slots: true, without: null, seconds: 192, failed: []}'
+only "what is stopped first has nothing to share with" .apps.wrong.canaryOfOne "machinist.apps.box.canary needs the old one"
+only "a command is looked for nowhere" .apps.wrong.canaryAnywhere "machinist.apps.web.canary.command does not begin"
 check "both ports are open to the nodes" '.apps.web.firewall | contains("dport 8080 ") and contains("dport 8081 ")' .apps.web.firewall
 check "what changes the application is another definition" .apps.web.changes
 check "and what does not is not" .apps.web.stays

@@ -5,6 +5,7 @@
 //! the nearest enclosing attribute.
 
 mod depth;
+pub mod edit;
 mod text;
 
 use std::{collections::HashMap, ops::Range};

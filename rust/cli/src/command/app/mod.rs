@@ -1,6 +1,7 @@
 //! `machinist app`: applications, as machines.nix places them and as the mesh has them.
 
 mod new;
+mod place;
 mod remove;
 mod show;
 mod update;
@@ -36,6 +37,10 @@ pub enum AppCommand {
     New(new::NewArgs),
     /// Bring an application as the directory has it to its machines, one after the other
     Update(Box<update::UpdateArgs>),
+    /// Run an application on so many machines: print the change of machines.nix, and make it with --write
+    Scale(Box<place::ScaleArgs>),
+    /// Move an application to another machine: print the change of machines.nix, and make it with --write
+    Move(Box<place::MoveArgs>),
     /// See that nothing is left of an application that machines.nix no longer places
     Remove(remove::RemoveArgs),
 }
@@ -47,6 +52,8 @@ pub fn run(command: &AppCommand, global: &Global, ui: Ui) -> Outcome {
         AppCommand::Show(args) => show::show(args, global, ui),
         AppCommand::New(args) => new::run(args, global, ui),
         AppCommand::Update(args) => update::run(args, global, ui),
+        AppCommand::Scale(args) => place::scale(args, global, ui),
+        AppCommand::Move(args) => place::relocate(args, global, ui),
         AppCommand::Remove(args) => remove::run(args, global, ui),
     }
 }

@@ -49,7 +49,8 @@ pub struct RemoveArgs {
     purge: bool,
 }
 
-fn node(text: &str) -> Result<NodeName, String> {
+/// The name of a machine.
+pub(super) fn node(text: &str) -> Result<NodeName, String> {
     NodeName::parse(text).map_err(|error| error.to_string())
 }
 
@@ -154,20 +155,31 @@ fn lines(text: &str, placed: &[&NodeName]) -> Vec<String> {
 
 /// Asks a machine what it has of the application. Refused while its system still runs it.
 fn ask(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>, Failure> {
+    let (deployed, data) = look(connector, node, app)?;
+    if deployed {
+        return Err(Failure::new(Kind::Refused, format!("the system of {node} still has {app}"))
+            .hint(format!("`machinist deploy {node}` takes it off")));
+    }
+    Ok(data)
+}
+
+/// Returns the directories of a machine with data of the application, whether it runs there or not.
+pub(super) fn data_of(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>, Failure> {
+    look(connector, node, app).map(|(_, data)| data)
+}
+
+fn look(connector: &Connector, node: &NodeName, app: &str) -> Result<(bool, Vec<String>), Failure> {
     let remote = connector.connect(node).map_err(|error| failed(&StepError::from(error)))?;
     let script = format!("app={}\n{ASK}", quote(app));
     let output =
         remote.run_checked(Request::new("ask what is left of an application", script).timeout(ANSWER)).failed()?;
     let text = output.stdout_text();
-    if text.lines().next() == Some("deployed") {
-        return Err(Failure::new(Kind::Refused, format!("the system of {node} still has {app}"))
-            .hint(format!("`machinist deploy {node}` takes it off")));
-    }
-    let record: Record = serde_json::from_str(text.trim()).unwrap_or_default();
-    Ok(directories(&record.data))
+    let (deployed, record) = text.split_once('\n').unwrap_or((&text, ""));
+    let record: Record = serde_json::from_str(record.trim()).unwrap_or_default();
+    Ok((deployed == "deployed", directories(&record.data)))
 }
 
-const ASK: &str = r#"if [ -e "/etc/machinist/apps/$app.json" ]; then echo deployed; exit 0; fi
+const ASK: &str = r#"if [ -e "/etc/machinist/apps/$app.json" ]; then echo deployed; else echo gone; fi
 cat "/var/lib/machinist-apps/$app.json" 2>/dev/null || true
 "#;
 

@@ -1,0 +1,1 @@
+import ./w1.nix
