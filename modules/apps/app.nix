@@ -4,7 +4,7 @@
 #   config.machinist.apps.web = { group = "frontends"; port = 8080; service = …; };
 { config, lib }:
 let
-  inherit (config.machinist) network node;
+  inherit (config.machinist) cluster network node;
   inherit (import ../types.nix { inherit lib; }) ipAddress secretPath;
   shared = import ../mesh/instance.nix { inherit lib; };
 
@@ -77,6 +77,12 @@ let
           default = lib.elem name node.apps;
           defaultText = lib.literalMD "whether `apps` of the machine in machines.nix names it";
           description = "Whether this node runs ${name}.";
+        };
+        members = lib.mkOption {
+          type = lib.types.attrsOf ipAddress;
+          default = cluster.apps.${name} or { };
+          defaultText = lib.literalMD "the machines that name it in machines.nix";
+          description = "Machines that run ${name}, with their addresses: for what replicates its data among them.";
         };
         address = lib.mkOption {
           type = ipAddress;
