@@ -182,9 +182,10 @@ in
           ExecStopPost = "-${pkgs.coreutils}/bin/rm -f ${directory}/stopping";
           Restart = lib.mkForce "always";
           RestartSec = lib.mkForce "1s";
+          LimitNOFILE = lib.mkDefault 65536;
           # All data may have to come over the network first.
           TimeoutStartSec = "infinity";
-          TimeoutStopSec = lib.mkOverride 80 (cfg.patienceSeconds + cfg.drainSeconds + 900);
+          TimeoutStopSec = lib.mkOverride 80 (3 * cfg.patienceSeconds + cfg.drainSeconds + 900);
         };
       };
 
@@ -211,9 +212,10 @@ in
         };
       };
       services.mariadb-watch = {
-        description = "Founds the database again when all members run and none is in a majority";
+        description = "Begins again when no member of the database is in a majority";
         wantedBy = [ "multi-user.target" ];
         after = [ "mysql.service" ];
+        restartTriggers = [ program ];
         serviceConfig = {
           ExecStart = "${members} watch";
           User = "mysql";

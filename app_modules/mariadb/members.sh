@@ -6,7 +6,7 @@
 #   decide SELF        what SELF shall do by the states on standard input: join, found, or `wait WHY`
 #   start              before the database starts: waits until it may, and says how
 #   turn               before it is stopped: waits while another member is on its way
-#   watch              founds again where all members run and none of them is in a majority
+#   watch              lets this member begin again where it runs and nobody is in a majority
 #   without NAME...    do not wait for these any more: they are gone for ever
 #   (nothing)          what all members say
 #
@@ -61,7 +61,11 @@ state() {
   active=$(systemctl show --property=ActiveState --value mysql.service)
   sub=$(systemctl show --property=SubState --value mysql.service)
   case $active/$sub in
-    deactivating/*) [ -e "$DIRECTORY/stopping" ] && now="stopping - -1" || now="leaving - -1" ;;
+    deactivating/*)
+      now="stopping - -1"
+      # Until it is its turn it still serves, and who is on its way may join it.
+      if ! [ -e "$DIRECTORY/stopping" ] && [[ "$(running)" =~ ^(synced|joined)\ (.*) ]]; then now="leaving ${BASH_REMATCH[2]}"; fi
+      ;;
     activating/start-pre | activating/auto-restart*) now="waiting $(saved)" ;;
     inactive/* | failed/*) now="stopped $(saved)" ;;
     *) now=$(running) || now="starting - -1" ;;
@@ -104,7 +108,7 @@ decide() {
     BEGIN { bestClass = -1 }
     $1 == self { mine = $3 }
     $2 == "gone" { next }
-    $2 == "synced" || $2 == "joined" { primary = $1; theirs = $3; next }
+    $2 ~ /^(synced|joined|leaving)$/ { primary = $1; theirs = $3; next }
     $2 !~ /^(waiting|stopped|alone)$/ { missing = missing " " $1 " (" $2 ")"; next }
     {
       class = $3 == "empty" ? 0 : $3 == "own" ? 1 : 2
@@ -132,8 +136,10 @@ recover() {
   rm -f "$DIRECTORY/recovered"
   [[ "$(saved)" == *-*-*" -1" ]] || return 0
   echo "it was not shut down in order: looking how far it came"
-  log=$(mktemp "$DIRECTORY/recover-XXXXXX")
-  mariadbd --defaults-file=/etc/my.cnf --datadir="$data" --wsrep-recover --log-error="$log" || true
+  log=$DIRECTORY/recover.log
+  rm -f "$log"
+  mariadbd --defaults-file=/etc/my.cnf --datadir="$data" --skip-networking --socket="$DIRECTORY/recover.sock" \
+    --wsrep-recover --log-error="$log" 2>/dev/null || true
   sed -nE 's/.*WSREP: Recovered position:? *([0-9a-f-]{36}):(-?[0-9]+).*/\1 \2/p' "$log" | tail -n 1 >"$DIRECTORY/recovered.new"
   if grep -q ' [0-9]*$' "$DIRECTORY/recovered.new"; then
     mv "$DIRECTORY/recovered.new" "$DIRECTORY/recovered"
@@ -189,38 +195,40 @@ start() {
   done
 }
 
-# Members that shall stop at the same time take turns, so that one deploy of all takes them one by one. Whoever is about to stop says
-# so and looks around: who comes before it in the list goes first, who comes after it steps back. A member that is not running,
-# and shall not be, is not waited for; nor is anybody when the machine itself goes down.
+# Members that shall stop at the same time take turns, so that one deploy of all takes them one by one: whoever is about to stop says
+# so, and goes when it looked around and nobody else does or is on its way. Who comes first in the list goes first. One that is not
+# running, and shall not be, is not waited for; nor is anybody when the machine itself goes down.
 turn() {
-  local others busy after clear=0 said=
-  while [ $SECONDS -lt "$PATIENCE" ] && [ "$(systemctl is-system-running)" != stopping ]; do
-    touch "$DIRECTORY/stopping"
+  local others marked= said=
+  rm -f "$DIRECTORY/stopping"
+  while [ $SECONDS -lt $((3 * PATIENCE)) ] && [ "$(systemctl is-system-running)" != stopping ]; do
     others=$(states | awk -v self="$SELF" '
       $1 == self { after = 1; next }
-      $2 ~ /^(waiting|unknown|starting|joined)$/ || ($2 == "stopping" && !after) { print "busy", $1 }
-      $2 == "stopping" && after { print "after", $1 }')
-    busy=$(sed -n 's/^busy //p' <<<"$others" | paste -sd ' ')
-    after=$(sed -n 's/^after //p' <<<"$others" | paste -sd ' ')
-    [ -n "$busy$after" ] || clear=$((clear + 1))
-    # Twice, because a member that is restarted is stopped for a moment.
-    [ $clear -lt 2 ] || return 0
-    [ -z "$busy" ] || rm -f "$DIRECTORY/stopping"
-    if [ -n "$busy$after" ]; then
-      [ "$busy$after" = "$said" ] || echo "waits for $busy$after before it stops"
-      said=$busy$after clear=0
+      $2 == "stopping" && after { $2 = "stepping-back" }
+      $2 ~ /^(waiting|unknown|starting|joined|stopping|stepping-back)$/ || ($2 == "leaving" && !after) { print $1, $2 }')
+    if [ -z "$others" ]; then
+      # Another look once it is said: who looked at the same time sees it now.
+      [ -z "$marked" ] || return 0
+      marked=1
+      touch "$DIRECTORY/stopping"
+    elif [ -z "$marked" ] || grep -qv ' stepping-back$' <<<"$others"; then
+      marked=
+      rm -f "$DIRECTORY/stopping"
     fi
+    [ -z "$others" ] || [ "$others" = "$said" ] || echo "before it stops, it waits for ${others//$'\n'/, }"
+    said=$others
     sleep 0.5
   done
   touch "$DIRECTORY/stopping"
 }
 
-# All run, but as many went at once that none is left in a majority: then nobody else founds it again.
+# So many went at once that who stayed is no majority: no member in a majority is left to join. Who stayed stops, and what shall
+# become of all is decided as after a power loss.
 watch() {
   while sleep 5; do
     if [[ "$(running)" == "alone "* ]] && [ "$(states | decide "$SELF")" = found ]; then
       echo "begins again: all members have said what they have, and nobody has more"
-      query "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'" || true
+      kill "$(systemctl show --property=MainPID --value mysql.service)" || true
     fi
   done
 }

@@ -67,6 +67,10 @@ packages
   shadow = packages.shadow // {
     shellPath = "/bin/nologin";
   };
+  # The machine's python3 has what is installed beside it.
+  python3 = packages.python3 // {
+    withPackages = _: packages.python3;
+  };
   # A library that a server of the machine's loads.
   mariadb-galera = pkgs.runCommand "mariadb-galera-host" { } ''
     mkdir -p "$out/lib/galera"

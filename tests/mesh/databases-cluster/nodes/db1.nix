@@ -4,7 +4,7 @@
   machinist.apps.mariadb = {
     databases.notes.passwordFile = "/var/lib/secrets/notes";
     drainSeconds = 2;
-    startSeconds = 60;
+    startSeconds = 120;
   };
   services.mysql.settings.mysqld.innodb_buffer_pool_size = "64M";
 }
