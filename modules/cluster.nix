@@ -1,5 +1,8 @@
 # The facts that are the same on every node of the cluster.
 { lib, ... }:
+let
+  inherit (import ./types.nix { inherit lib; }) ipAddress;
+in
 {
   options.machinist.cluster = {
     name = lib.mkOption {
@@ -21,6 +24,18 @@
         NixOS release of the cluster. It becomes the default of {option}`system.stateVersion`, so a node that was
         installed with an earlier release pins that option in `nodes/<name>.nix`.
       '';
+    };
+
+    apps = lib.mkOption {
+      type = lib.types.attrsOf (lib.types.attrsOf ipAddress);
+      default = { };
+      example = {
+        mariadb = {
+          db1 = "10.13.13.5";
+          db2 = "10.13.13.6";
+        };
+      };
+      description = "Machines of each application that this node runs, with their addresses.";
     };
   };
 }

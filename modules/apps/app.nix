@@ -4,7 +4,11 @@
 #   config.machinist.apps.web = { group = "frontends"; port = 8080; service = …; };
 { config, lib }:
 let
-  inherit (config.machinist) mesh node;
+  inherit (config.machinist)
+    cluster
+    mesh
+    node
+    ;
   inherit (import ../types.nix { inherit lib; }) ipAddress secretPath;
   shared = import ../mesh/instance.nix { inherit lib; };
 
@@ -106,6 +110,15 @@ let
           default = lib.elem name node.apps;
           defaultText = lib.literalMD "whether `apps` of the machine in machines.nix names it";
           description = "Whether this node runs ${name}.";
+        };
+        members = lib.mkOption {
+          type = lib.types.attrsOf ipAddress;
+          default = cluster.apps.${name} or { };
+          defaultText = lib.literalMD "the machines that name it in machines.nix";
+          description = ''
+            Machines that run ${name}, with their own addresses: for what replicates its data among them. Not those in the
+            overlay, which is there only when the first deploy has ended.
+          '';
         };
         address = lib.mkOption {
           type = ipAddress;

@@ -20,7 +20,15 @@ let
     };
   digest = "@sha256:" + lib.concatStrings (lib.genList (_: "0") 64);
 
+  # Three members, of which this node is one.
+  members = {
+    balthazar = "10.13.13.2";
+    casper = "10.13.13.4";
+    melchior = "10.13.13.3";
+  };
+
   # What an application does not run without.
+  needed.mariadb.machinist.cluster.apps.mariadb = members;
   needed.whoami.machinist.apps.whoami.container.image = "registry.example/whoami${digest}";
 
   of =
@@ -99,6 +107,34 @@ in
           system.config.environment.etc."machinist/mesh/instances/postgresql.json".text
       );
       own = (of [ ] [ ]).config.services.postgresql.enable;
+    };
+  mariadb =
+    let
+      database = { machinist.apps.mariadb.databases.shop.passwordFile = "/run/secrets/shop"; };
+      system = of [ "mariadb" ] [ database ];
+      two = of [ "mariadb" ] [ { machinist.cluster.apps.mariadb = lib.mkForce (removeAttrs members [ "casper" ]); } ];
+      four = of [ "mariadb" ] [
+        database
+        { machinist.cluster.apps.mariadb.kaspar = "10.13.13.9"; }
+      ];
+      settings = system.config.services.mysql.settings.mysqld;
+    in
+    {
+      unit = lines system "mysql";
+      accounts = lines system "mariadb-accounts";
+      socket = lib.splitString "\n" system.config.systemd.units."mariadb-members.socket".text;
+      inherit (settings) bind_address wsrep_cluster_address wsrep_sst_auth;
+      options = lib.splitString ";" settings.wsrep_provider_options;
+      members = system.config.environment.etc."machinist/mariadb/members".text;
+      firewall = lib.splitString "\n" system.config.networking.firewall.extraInputRules;
+      opened = system.config.networking.firewall.allowedTCPPorts;
+      instance = builtins.fromJSON (
+        builtins.unsafeDiscardStringContext system.config.environment.etc."machinist/mesh/instances/mariadb.json".text
+      );
+      stays = lines four "mysql" == lines system "mysql";
+      warned = lib.filter (lib.hasInfix "two members") two.config.warnings;
+      alone = failed (of [ "mariadb" ] [ { machinist.cluster.apps.mariadb = lib.mkForce { }; } ]);
+      own = (of [ ] [ ]).config.services.mysql.enable;
     };
   # Each of app_modules/ by itself.
   each = lib.genAttrs names (

@@ -97,7 +97,7 @@ impl<'a> Shared<'a> {
 
     fn facts(&self, node: &Node) -> Result<Attributes, WriteError> {
         let mut facts = set([
-            ("cluster", self.cluster_facts().into()),
+            ("cluster", self.cluster_facts(node).into()),
             ("hosts", self.hosts(node).into()),
             ("network", self.network(node).into()),
             ("node", node_facts(node).into()),
@@ -131,12 +131,26 @@ impl<'a> Shared<'a> {
         Ok(facts)
     }
 
-    fn cluster_facts(&self) -> Attributes {
-        set([
+    fn cluster_facts(&self, node: &Node) -> Attributes {
+        let mut facts = set([
             ("domain", self.cluster.domain.as_str().into()),
             ("name", self.cluster.name.as_str().into()),
             ("release", self.cluster.release.as_str().into()),
-        ])
+        ]);
+        if !node.apps.is_empty() {
+            facts.insert("apps".to_owned(), self.placement(node).into());
+        }
+        facts
+    }
+
+    /// Where the applications of the node run: one that replicates its data must know its other members. Of those that the
+    /// node does not run it is told nothing, so placing them elsewhere changes nothing here.
+    fn placement(&self, node: &Node) -> Attributes {
+        let machines = |app: &str| {
+            let placed = self.cluster.deployable().filter(|other| other.apps.iter().any(|named| named == app));
+            placed.map(|other| (other.name.to_string(), other.ip.to_string().into())).collect::<Attributes>()
+        };
+        node.apps.iter().map(|app| (app.clone(), machines(app).into())).collect()
     }
 
     fn etcd(&self) -> Attributes {

@@ -19,6 +19,7 @@
   ./kubernetes
   ./locale.nix
   ./network-interfaces.nix
+  ./mysql.nix
   ./networking.nix
   ./nftables.nix
   ./nix.nix

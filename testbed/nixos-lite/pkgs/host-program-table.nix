@@ -123,6 +123,10 @@ in
   hcloud = one "1.51";
   hostname = one "3.25";
   htop = one "3.4";
+  inetutils = {
+    version = "2.6";
+    main = "hostname";
+  };
   iproute2 = {
     version = "6.15";
     main = "ip";
@@ -156,6 +160,14 @@ in
     main = "helm";
   };
   less = one "668";
+  mariadb = {
+    version = "11.8";
+    main = "mariadbd";
+    programs = [
+      "mariabackup" "mariadb" "mariadb-admin" "mariadb-backup" "mariadb-dump" "mariadb-install-db" "mariadbd" "mbstream"
+      "my_print_defaults" "mysql" "mysqld" "wsrep_sst_common" "wsrep_sst_mariabackup" "wsrep_sst_rsync"
+    ];
+  };
   nano = one "8.4";
   nftables = {
     version = "1.1.3";
@@ -257,6 +269,7 @@ in
     ];
   };
   vim = one "9.1";
+  which = one "2.23";
   wireguard-tools = {
     version = "1.0";
     main = "wg";

@@ -67,6 +67,15 @@ packages
   shadow = packages.shadow // {
     shellPath = "/bin/nologin";
   };
+  # The machine's python3 has what is installed beside it.
+  python3 = packages.python3 // {
+    withPackages = _: packages.python3;
+  };
+  # A library that a server of the machine's loads.
+  mariadb-galera = pkgs.runCommand "mariadb-galera-host" { } ''
+    mkdir -p "$out/lib/galera"
+    ln -s /usr/lib/galera/libgalera_smm.so "$out/lib/galera/"
+  '';
   # Certificates of the machine.
   cacert = pkgs.runCommand "nss-cacert-host" { } ''
     mkdir -p "$out/etc/ssl/certs"

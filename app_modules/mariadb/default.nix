@@ -1,0 +1,275 @@
+# MariaDB, replicated by Galera among the machines that name it. Which of them founds the database is for members.sh to say.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.apps.mariadb;
+  inherit (config.machinist) network node;
+  inherit (import ../../modules/types.nix { inherit lib; }) secretPath urlHost;
+  app = import ../../modules/apps/app.nix { inherit config lib; };
+  directory = "/run/mariadb-members";
+  # Members reach each other at their own addresses, clients come to that of the mesh.
+  host = urlHost network.address;
+  others = lib.attrValues (removeAttrs cfg.members [ node.name ]);
+
+  ports = {
+    inherit (cfg.ports) members replication;
+    increment = cfg.ports.replication + 1;
+    transfer = cfg.ports.transfer;
+  };
+
+  # Not by its path in the store where a unit names it: members.sh of a new version would else restart the database.
+  members = "/run/current-system/sw/bin/mariadb-members";
+  program = pkgs.writeShellScriptBin "mariadb-members" ''
+    export PATH=${
+      lib.makeBinPath [
+        config.services.mysql.package
+        config.systemd.package
+        pkgs.coreutils
+        pkgs.gawk
+        pkgs.gnugrep
+        pkgs.gnused
+        pkgs.socat
+      ]
+    }
+    export DIRECTORY=${directory} MEMBERS=/etc/machinist/mariadb/members SELF=${node.name} PORT=${toString ports.members}
+    export PATIENCE=''${PATIENCE:-${toString cfg.patienceSeconds}}
+    exec ${pkgs.runtimeShell} ${./members.sh} "$@"
+  '';
+
+  healthy = pkgs.writeShellScript "mariadb-healthy" ''
+    [ "$(${config.services.mysql.package}/bin/mariadb --no-defaults --socket=/run/mysqld/mysqld.sock \
+      --user=machinist-agent --batch --skip-column-names --execute \
+      "SELECT GROUP_CONCAT(variable_value ORDER BY variable_name) FROM information_schema.global_status
+       WHERE variable_name IN ('wsrep_cluster_status', 'wsrep_local_state', 'wsrep_ready')")" = Primary,4,ON ]
+  '';
+
+  database.options.passwordFile = lib.mkOption {
+    type = secretPath;
+    example = "/run/secrets/shop";
+    description = "File on each member with the password that the database's user, who has its name, comes in with.";
+  };
+  account = name: _: ''
+    password=$(sed "s/[\\\\']/\\\\&/g" "$CREDENTIALS_DIRECTORY/${name}")
+    cat <<SQL
+    CREATE DATABASE IF NOT EXISTS \`${name}\`;
+    CREATE USER IF NOT EXISTS \`${name}\`@'%' IDENTIFIED BY '$password';
+    ALTER USER \`${name}\`@'%' IDENTIFIED BY '$password';
+    GRANT ALL PRIVILEGES ON \`${name}\`.* TO \`${name}\`@'%';
+    SQL
+  '';
+in
+{
+  options.machinist.apps.mariadb = app.option "mariadb" {
+    databases = lib.mkOption {
+      type = lib.types.attrsOf (lib.types.submodule database);
+      default = { };
+      example.shop.passwordFile = "/run/secrets/shop";
+      description = "Databases, each with a user of its name to whom it belongs. None is ever deleted.";
+    };
+    patienceSeconds = lib.mkOption {
+      type = lib.types.ints.between 10 3600;
+      default = 120;
+      description = ''
+        How long a member that starts waits for the others to say what they have before it fails and begins anew, and one
+        that stops for those that are on their way.
+      '';
+    };
+    ports = lib.mapAttrs (_: port: lib.mkOption { type = lib.types.port; } // port) {
+      members = {
+        default = 4569;
+        description = "Port on which a member tells the others what it has.";
+      };
+      replication = {
+        default = 4567;
+        description = "Port of the replication; what a member has missed comes by the next one.";
+      };
+      transfer = {
+        default = 4444;
+        description = "Port on which a new member gets all data.";
+      };
+    };
+  };
+
+  config = {
+    machinist.apps.mariadb = {
+      group = lib.mkDefault "services";
+      port = lib.mkDefault 3306;
+      unit = "mysql";
+      # The agent's user comes in by the socket, as whom the system knows it, and may do nothing.
+      check.command = [ "${healthy}" ];
+      check.intervalMs = lib.mkDefault 1000;
+      check.timeoutMs = lib.mkDefault 2000;
+      env.prefix = "MARIADB";
+      env.protocol = "mysql";
+      drainSeconds = lib.mkDefault 5;
+      startSeconds = lib.mkDefault 300;
+    };
+
+    services.mysql = lib.mkIf cfg.enable {
+      enable = true;
+      package = lib.mkDefault pkgs.mariadb;
+      ensureUsers = [ { name = "machinist-agent"; } ];
+      # Not by galeraCluster: it opens the ports to everyone, and keeps the password of transfers in the store.
+      settings.mysqld = {
+        inherit (cfg) port;
+        # The port on 127.0.0.1 is haproxy's.
+        bind_address = cfg.address;
+        skip_name_resolve = true;
+        binlog_format = "ROW";
+        default_storage_engine = "InnoDB";
+        innodb_autoinc_lock_mode = 2;
+        # A second database would be one that nobody else has.
+        wsrep_on = true;
+        wsrep_mode = "STRICT_REPLICATION";
+        wsrep_provider = "${pkgs.mariadb-galera}/lib/galera/libgalera_smm.so";
+        wsrep_provider_options = lib.concatStringsSep ";" [
+          "gmcast.listen_addr=tcp://${host}:${toString ports.replication}"
+          "ist.recv_addr=${host}:${toString ports.increment}"
+          # Who begins is decided before the start.
+          "pc.recovery=no"
+        ];
+        # Those of the others are an argument of its start. By this one alone it joins nobody and founds nothing.
+        wsrep_cluster_address = "gcomm://${host}:${toString ports.replication}";
+        wsrep_cluster_name = config.machinist.cluster.name;
+        wsrep_node_name = node.name;
+        wsrep_node_address = "${host}:${toString ports.replication}";
+        wsrep_sst_method = "mariabackup";
+        wsrep_sst_receive_address = "${host}:${toString ports.transfer}";
+        # The database's own user, which the system vouches for: there is no password.
+        wsrep_sst_auth = "mysql:";
+        # What was written by one member is read from any: connections through the mesh meet another one each time.
+        wsrep_sync_wait = lib.mkDefault 1;
+      };
+      settings.sst.sockopt = ",bind=${host}";
+    };
+
+    environment.systemPackages = lib.mkIf cfg.enable [ program ];
+    # Read when it starts: a new member restarts nobody.
+    environment.etc."machinist/mariadb/members" = lib.mkIf cfg.enable {
+      text = lib.concatStrings (lib.mapAttrsToList (name: address: "${name} ${address}\n") cfg.members);
+    };
+
+    systemd = lib.mkIf cfg.enable {
+      tmpfiles.rules = [ "d ${directory} 0750 mysql mysql -" ];
+
+      services.mysql = {
+        wants = [ "mariadb-members.socket" ];
+        after = [ "mariadb-members.socket" ];
+        # Stopped and started in one go.
+        stopIfChanged = false;
+        startLimitIntervalSec = 0;
+        path = [
+          config.services.mysql.package
+          pkgs.bash
+          pkgs.gawk
+          pkgs.gnutar
+          pkgs.gzip
+          pkgs.inetutils
+          pkgs.iproute2
+          pkgs.procps
+          pkgs.rsync
+          pkgs.socat
+          pkgs.which
+        ];
+        preStart = lib.mkBefore "${members} start";
+        serviceConfig = {
+          EnvironmentFile = "-${directory}/arguments";
+          ReadWritePaths = [ directory ];
+          ExecStop = lib.mkBefore [ "-${members} turn" ];
+          ExecStopPost = "-${pkgs.coreutils}/bin/rm -f ${directory}/stopping";
+          Restart = lib.mkForce "always";
+          RestartSec = lib.mkForce "1s";
+          LimitNOFILE = lib.mkDefault 65536;
+          # All data may have to come over the network first.
+          TimeoutStartSec = "infinity";
+          TimeoutStopSec = lib.mkOverride 80 (3 * cfg.patienceSeconds + cfg.drainSeconds + 900);
+        };
+      };
+
+      sockets.mariadb-members = {
+        description = "What this member of the database has, for the others";
+        wantedBy = [ "sockets.target" ];
+        listenStreams = [ "${host}:${toString ports.members}" ];
+        socketConfig = {
+          Accept = true;
+          FreeBind = true;
+          MaxConnections = 64;
+        };
+      };
+      services."mariadb-members@" = {
+        description = "Says what this member of the database has";
+        serviceConfig = {
+          ExecStart = "-${members} state";
+          StandardOutput = "socket";
+          User = "mysql";
+          TimeoutStartSec = "10s";
+          RuntimeMaxSec = "10s";
+          LogLevelMax = "warning";
+          CollectMode = "inactive-or-failed";
+        };
+      };
+      services.mariadb-watch = {
+        description = "Begins again when no member of the database is in a majority";
+        wantedBy = [ "multi-user.target" ];
+        after = [ "mysql.service" ];
+        restartTriggers = [ program ];
+        serviceConfig = {
+          ExecStart = "${members} watch";
+          User = "mysql";
+          Restart = "always";
+          RestartSec = "5s";
+        };
+      };
+      services.mariadb-accounts = lib.mkIf (cfg.databases != { }) {
+        description = "Databases and their users";
+        wantedBy = [ "multi-user.target" ];
+        wants = [ "mysql.service" ];
+        after = [ "mysql.service" ];
+        path = [
+          config.services.mysql.package
+          pkgs.coreutils
+          pkgs.gnused
+        ];
+        script = ''
+          {
+          ${lib.concatStrings (lib.mapAttrsToList account cfg.databases)}
+          } | mariadb --no-defaults --socket=/run/mysqld/mysqld.sock
+        '';
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+          User = "mysql";
+          LoadCredential = lib.mapAttrsToList (name: database: "${name}:${database.passwordFile}") cfg.databases;
+          Restart = "on-failure";
+          RestartSec = "2s";
+        };
+      };
+    };
+
+    machinist.firewall.tcp = lib.mkIf cfg.enable (
+      lib.mapAttrs' (
+        name: port:
+        lib.nameValuePair "mariadb-${name}" {
+          inherit port;
+          sources = others;
+        }
+      ) ports
+    );
+
+    assertions = lib.mkIf cfg.enable [
+      {
+        assertion = cfg.members ? ${node.name};
+        message =
+          "machinist.apps.mariadb runs on ${node.name}, which is none of its members: name it in apps of the machine in "
+          + "machines.nix and run `machinist generate`.";
+      }
+    ];
+    warnings = lib.mkIf (cfg.enable && lib.length (lib.attrNames cfg.members) == 2) [
+      "mariadb has two members: when one crashes, the other one is no majority and stops serving too. Place it on three machines."
+    ];
+  };
+}

@@ -1,0 +1,29 @@
+# An example of an application with a database: notes, which a browser or curl adds and lists.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  app = import ../../modules/apps/app.nix { inherit config lib; };
+  python = pkgs.python3.withPackages (packages: [ packages.pymysql ]);
+in
+{
+  options.machinist.apps.notes = app.option "notes" { };
+
+  config.machinist.apps.notes = {
+    group = lib.mkDefault "frontends";
+    port = lib.mkDefault 8380;
+    publish.port = lib.mkDefault 8300;
+    check.http = lib.mkDefault "/ping";
+    consumes = [ "mariadb" ];
+    env.prefix = "NOTES";
+    env.protocol = "http";
+    # It answers what it has begun.
+    drainSignal = "TERM";
+    service = {
+      serviceConfig.ExecStart = "${python}/bin/python3 -u ${./notes.py}";
+    };
+  };
+}

@@ -1,0 +1,18 @@
+# A member of etcd, three machines with a replicated database, and a worker in front of it, in the sandbox.
+{
+  cluster = {
+    name = "databases";
+    domain = "databases.internal";
+    release = "26.05";
+    orchestrator = "mesh";
+    operators = import ./operators.nix;
+  };
+  network.nodes = "10.120.1.0/24";
+  machines = {
+    etcd1 = { ip = "10.120.1.2"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
+    db1 = { ip = "10.120.1.3"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
+    db2 = { ip = "10.120.1.4"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
+    db3 = { ip = "10.120.1.5"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
+    w1 = { ip = "10.120.1.6"; roles = [ "worker" ]; provider = "sandbox"; interface = "eth0"; };
+  };
+}

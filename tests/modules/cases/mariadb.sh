@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# The replicated database: what is open to whom, and which member may found it.
+
+equal "a database that replicates listens where the others reach it" '.apps.mariadb | [.bind_address, .socket[] | select(test("10.13"))]' \
+  '["10.13.13.3", "ListenStream=10.13.13.3:4569"]'
+check "its replication does too" '.apps.mariadb.options | contains(["gmcast.listen_addr=tcp://10.13.13.3:4567",
+  "ist.recv_addr=10.13.13.3:4568"])' .apps.mariadb.options
+for port in 4444 4567 4568 4569; do
+  equal "port $port is open to the other members only" \
+    "[.apps.mariadb.firewall[] | select(contains(\"dport $port \"))] | map(split(\" accept\")[0])" \
+    "[\"ip saddr { 10.13.13.2, 10.13.13.4 } tcp dport $port\"]"
+done
+check "and none of them to everyone" '.apps.mariadb.opened | any(. == 3306 or . > 4000) | not' .apps.mariadb.opened
+equal "by its settings alone it founds nothing" .apps.mariadb.wsrep_cluster_address '"gcomm://10.13.13.3:4567"'
+equal "transfers have no password that could be in the store (facts 8.1.7)" .apps.mariadb.wsrep_sst_auth '"mysql:"'
+check "those of databases are credentials" '.apps.mariadb.accounts | contains(["LoadCredential=shop:/run/secrets/shop"])' \
+  .apps.mariadb.accounts
+check "nothing of them is in a unit or an argument" '[.apps.mariadb.unit, .apps.mariadb.accounts] | flatten
+  | map(select(test("^Exec|^Environment=")) | test("secret")) | any | not' .apps.mariadb.unit
+equal "it waits for its turn, leaves the mesh, and stops" \
+  '.apps.mariadb.unit | map(select(startswith("ExecStop="))) | map(gsub("/run/current-system/sw/bin/"; ""))' \
+  '["ExecStop=-mariadb-members turn", "ExecStop=+-machinist-agent drain mariadb"]'
+check "it starts again whatever happened, and in one go" '.apps.mariadb.unit | contains(["Restart=always", "X-StopIfChanged=false"])' \
+  .apps.mariadb.unit
+equal "its members are known" .apps.mariadb.members '"balthazar 10.13.13.2\ncasper 10.13.13.4\nmelchior 10.13.13.3\n"'
+check "another one restarts nobody" .apps.mariadb.stays
+check "the mesh asks whether it is synced" '.apps.mariadb.instance.check.command[0] | endswith("mariadb-healthy")' .apps.mariadb.instance
+check "two members are warned of" '.apps.mariadb.warned | length == 1'
+only "a machine that is no member is refused" .apps.mariadb.alone "which is none of its members"
+equal "and without the application there is no database of it" .apps.mariadb.own false
+
+# decides SENTENCE SELF WANTED LINES: what a member does by what all say. The lines are `NAME STATE DATA SEQNO`, separated by `;`.
+decides() {
+  local got
+  got=$(tr ';' '\n' <<<"$4" | sed 's/^ *//' | bash "$here/../../app_modules/mariadb/members.sh" decide "$2" 2>&1)
+  # shellcheck disable=SC2053
+  report "$([[ "$got" == $3 ]] && echo ok)" "$1" "$got"
+}
+decides "the first of empty members founds" a found 'a waiting empty -1; b waiting empty -1; c waiting empty -1'
+decides "the others wait for it" b 'wait a has the newest data*' 'a waiting empty -1; b waiting empty -1; c waiting empty -1'
+decides "one that is silent may have data" a 'wait nobody may begin*c (silent)' 'a waiting empty -1; b waiting empty -1; c silent - -1'
+decides "a lost disk founds nothing beside a silent member" a 'wait nobody*' 'a waiting empty -1; b silent - -1; c silent - -1'
+decides "and takes the data of who runs" a join 'a waiting empty -1; b silent - -1; c synced u-1 7'
+decides "the newest data win" b found 'a waiting u-1 7; b waiting u-1 9; c stopped u-1 8'
+decides "whoever has less waits" a 'wait b has the newest*' 'a waiting u-1 7; b waiting u-1 9; c stopped u-1 8'
+decides "numbers are no texts" a found 'a waiting u-1 10; b waiting u-1 9; c waiting empty -1'
+decides "the first of equal ones founds" a found 'a waiting u-1 9; b waiting u-1 9; c waiting u-1 9'
+decides "but who runs goes before it" c found 'a waiting u-1 9; b waiting u-1 9; c alone u-1 9'
+decides "nobody begins while one looks how far it came" a 'wait nobody*b (unknown)' 'a waiting u-1 9; b unknown - -1; c waiting u-1 8'
+decides "nor while one starts" a 'wait nobody*b (starting)' 'a waiting u-1 9; b starting - -1; c waiting u-1 8'
+decides "one that waits for its turn to stop can be joined" a join 'a waiting u-1 9; b leaving u-1 12; c silent - -1'
+decides "one that stops cannot" a 'wait nobody*b (stopping)' 'a waiting u-1 9; b stopping - -1; c waiting u-1 8'
+decides "one that is gone is not waited for" b found 'a gone - -1; b waiting u-1 9; c waiting u-1 8'
+decides "data of another database are not deleted" a 'wait this machine has data of another*' 'a waiting u-1 9; b synced u-2 3; c silent - -1'
+decides "nor is a database of its own" a 'wait this machine has a database of its own*' 'a waiting own 0; b synced u-2 3; c silent - -1'
+decides "which else is what the others get" b found 'a waiting empty -1; b waiting own 0; c waiting empty -1'
+decides "two histories are a person's matter" a 'wait members have data of different databases*' 'a waiting u-1 9; b waiting u-2 3; c waiting empty -1'
+decides "a single member founds" a found 'a waiting empty -1'
