@@ -3,6 +3,8 @@
 //! What haproxy routes is written to its file too, a moment later: so a haproxy that starts anew, with or without etcd, with
 //! or without the agent, routes as before.
 
+mod writing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -11,18 +13,19 @@ use std::{
 };
 
 use machinist_mesh::{
-    Pair, Routing, Service, ServiceName, Settings, Store,
+    Routing, Service, ServiceName, Settings, Store,
     change::{self, Action, Kind, ServerChange},
-    command, environment_file, listeners, route,
+    command, listeners, route,
     template::{Host, Rendered, Template, TemplateError},
 };
 use thiserror::Error;
 use tokio::{
     sync::mpsc::Receiver,
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
     time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
+use self::writing::ended;
 use crate::{
     config::{Config, chain},
     files,
@@ -39,10 +42,6 @@ const BETWEEN_RELOADS: Duration = Duration::from_millis(250);
 
 /// The time until a configuration that haproxy did not take, or that could not be written, is tried again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
-
-/// How long after the last change the files are written, and at most after the first.
-const SETTLED: Duration = Duration::from_millis(300);
-const UNSETTLED: Duration = Duration::from_secs(3);
 
 /// How often haproxy is looked after, and in every which of these rounds the ports are.
 const ROUND: Duration = Duration::from_secs(2);
@@ -307,83 +306,6 @@ impl Router {
         Ok(self.template.render(services, &Host { socket, maxconn: self.config.maxconn })?)
     }
 
-    /// Puts a configuration in its place, after haproxy has looked at it. The disk has it when it is written for the next
-    /// start; after a power cut before that, an agent with the state of the last time writes it anew.
-    async fn put(&self, rendered: &Rendered) -> Result<(), RouterError> {
-        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
-        let path = self.config.haproxy_file();
-        if fs::read(&path).ok().as_deref() == Some(rendered.text.as_bytes()) {
-            return Ok(());
-        }
-        let prepared = files::prepare(&path, rendered.text.as_bytes()).map_err(failed)?;
-        if let Err(error) = self.haproxy.check(&prepared.new).await {
-            self.status.with(|facts| facts.refused += 1);
-            return Err(error.into());
-        }
-        prepared.put().map_err(failed)
-    }
-
-    fn put_back(&self, before: Option<Vec<u8>>) -> Result<(), RouterError> {
-        let Some(text) = before else { return Ok(()) };
-        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
-        files::prepare(&self.config.haproxy_file(), &text).and_then(|prepared| prepared.put()).map_err(failed)
-    }
-
-    fn unsettle(&mut self) {
-        let since = self.unwritten.map_or_else(Instant::now, |(since, _)| since);
-        let left = UNSETTLED.saturating_sub(since.elapsed());
-        self.unwritten = Some((since, Moment::now() + SETTLED.min(left)));
-    }
-
-    /// Writes what haproxy routes and what etcd said, for the next start of both.
-    async fn begin_to_write(&mut self) {
-        self.unwritten = None;
-        if let Err(error) = self.write_configuration().await {
-            return self.not_written(&error);
-        }
-        let (configuration, state) = (self.config.haproxy_file(), self.config.state_file());
-        let pairs: Vec<Pair> = self.store.pairs().collect();
-        self.writing = Some(spawn_blocking(move || {
-            files::sync(&configuration)?;
-            files::write_state(&state, &pairs)
-        }));
-    }
-
-    fn written(&mut self, result: io::Result<()>) {
-        self.writing = None;
-        match result {
-            Ok(()) => self.status.trouble("files", None),
-            Err(error) => {
-                self.not_written(&RouterError::File(self.config.state_directory.display().to_string(), error));
-            }
-        }
-    }
-
-    fn not_written(&mut self, error: &RouterError) {
-        self.unwritten.get_or_insert_with(|| (Instant::now(), Moment::now() + UNSETTLED));
-        self.status.trouble("files", Some(chain(error)));
-    }
-
-    async fn write_configuration(&self) -> Result<(), RouterError> {
-        let Some(running) = &self.running else { return Ok(()) };
-        let rendered = self.render(&running.services)?;
-        if !self.template.takes_commands() || rendered.structure != running.structure {
-            return self.put(&rendered).await;
-        }
-        // haproxy has looked at this structure, and runs these servers: a look more would only hold changes up.
-        let prepared = files::prepare(&self.config.haproxy_file(), rendered.text.as_bytes());
-        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
-        prepared.and_then(|prepared| prepared.put()).map_err(failed)
-    }
-
-    fn write_environments(&self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
-        let directory = self.config.runtime_directory.join("env");
-        let file =
-            |(name, service): (&ServiceName, &Service)| Some((format!("{}.env", name.app), environment_file(service)?));
-        let wanted: Vec<(String, String)> = services.iter().filter_map(file).collect();
-        files::mirror(&directory, &wanted).map_err(|error| RouterError::File(directory.display().to_string(), error))
-    }
-
     /// Looks whether haproxy still is the process that was brought there, lets servers go that have no connections any more,
     /// and sees which ports other programs have.
     async fn look_after(&mut self) {
@@ -447,13 +369,6 @@ impl Router {
         let text = fs::read_to_string(self.config.haproxy_file()).unwrap_or_default();
         let port = |line: &str| line.trim().strip_prefix("bind 127.0.0.1:")?.split(' ').next()?.parse().ok();
         text.lines().filter_map(port).collect()
-    }
-}
-
-async fn ended(task: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
-    match task {
-        Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
-        None => std::future::pending().await,
     }
 }
 

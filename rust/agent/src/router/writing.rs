@@ -1,0 +1,107 @@
+//! What the routing loop keeps in files: haproxy's configuration, the state of the last time, and the consumers' variables.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    time::{Duration, Instant},
+};
+
+use machinist_mesh::{Pair, Service, ServiceName, environment_file, template::Rendered};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::Instant as Moment,
+};
+
+use super::{Router, RouterError};
+use crate::{config::chain, files};
+
+/// How long after the last change the files are written, and at most after the first.
+const SETTLED: Duration = Duration::from_millis(300);
+const UNSETTLED: Duration = Duration::from_secs(3);
+
+impl Router {
+    pub(super) fn unsettle(&mut self) {
+        let since = self.unwritten.map_or_else(Instant::now, |(since, _)| since);
+        let left = UNSETTLED.saturating_sub(since.elapsed());
+        self.unwritten = Some((since, Moment::now() + SETTLED.min(left)));
+    }
+
+    /// Writes what haproxy routes and what etcd said, for the next start of both.
+    pub(super) async fn begin_to_write(&mut self) {
+        self.unwritten = None;
+        if let Err(error) = self.write_configuration().await {
+            return self.not_written(&error);
+        }
+        let (configuration, state) = (self.config.haproxy_file(), self.config.state_file());
+        let pairs: Vec<Pair> = self.store.pairs().collect();
+        self.writing = Some(spawn_blocking(move || {
+            files::sync(&configuration)?;
+            files::write_state(&state, &pairs)
+        }));
+    }
+
+    pub(super) fn written(&mut self, result: io::Result<()>) {
+        self.writing = None;
+        match result {
+            Ok(()) => self.status.trouble("files", None),
+            Err(error) => {
+                self.not_written(&RouterError::File(self.config.state_directory.display().to_string(), error));
+            }
+        }
+    }
+
+    fn not_written(&mut self, error: &RouterError) {
+        self.unwritten.get_or_insert_with(|| (Instant::now(), Moment::now() + UNSETTLED));
+        self.status.trouble("files", Some(chain(error)));
+    }
+
+    async fn write_configuration(&self) -> Result<(), RouterError> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let rendered = self.render(&running.services)?;
+        if !self.template.takes_commands() || rendered.structure != running.structure {
+            return self.put(&rendered).await;
+        }
+        // haproxy has looked at this structure, and runs these servers: a look more would only hold changes up.
+        let prepared = files::prepare(&self.config.haproxy_file(), rendered.text.as_bytes());
+        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+        prepared.and_then(|prepared| prepared.put()).map_err(failed)
+    }
+
+    pub(super) fn write_environments(&self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+        let directory = self.config.runtime_directory.join("env");
+        let file =
+            |(name, service): (&ServiceName, &Service)| Some((format!("{}.env", name.app), environment_file(service)?));
+        let wanted: Vec<(String, String)> = services.iter().filter_map(file).collect();
+        files::mirror(&directory, &wanted).map_err(|error| RouterError::File(directory.display().to_string(), error))
+    }
+
+    /// Puts a configuration in its place, after haproxy has looked at it. The disk has it when it is written for the next
+    /// start; after a power cut before that, an agent with the state of the last time writes it anew.
+    pub(super) async fn put(&self, rendered: &Rendered) -> Result<(), RouterError> {
+        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+        let path = self.config.haproxy_file();
+        if fs::read(&path).ok().as_deref() == Some(rendered.text.as_bytes()) {
+            return Ok(());
+        }
+        let prepared = files::prepare(&path, rendered.text.as_bytes()).map_err(failed)?;
+        if let Err(error) = self.haproxy.check(&prepared.new).await {
+            self.status.with(|facts| facts.refused += 1);
+            return Err(error.into());
+        }
+        prepared.put().map_err(failed)
+    }
+
+    pub(super) fn put_back(&self, before: Option<Vec<u8>>) -> Result<(), RouterError> {
+        let Some(text) = before else { return Ok(()) };
+        let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
+        files::prepare(&self.config.haproxy_file(), &text).and_then(|prepared| prepared.put()).map_err(failed)
+    }
+}
+
+/// Ends with the task, if there is one.
+pub(super) async fn ended(task: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match task {
+        Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
+    }
+}
