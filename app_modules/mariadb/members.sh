@@ -234,16 +234,17 @@ watch() {
 }
 
 without() {
-  local name
+  local name all
+  all=$(states)
   for name; do
     grep -q "^$name " "$MEMBERS" || { echo "$name is no member: $(cut -d' ' -f1 "$MEMBERS" | paste -sd ' ')" >&2; exit 2; }
-    [ "$name" != "$SELF" ] || { echo "$name is this machine" >&2; exit 2; }
-    states | grep -q "^$name silent " || { echo "$name answers: it is not gone" >&2; exit 3; }
+    grep -q "^$name silent " <<<"$all" || { echo "$name answers: it is not gone" >&2; exit 3; }
   done
   printf '%s\n' "$@" >"$DIRECTORY/without"
   echo "until the next boot, $SELF does not wait for: $*"
-  states
-  echo "$SELF: $(states | decide "$SELF")"
+  all=$(states)
+  echo "$all"
+  echo "$SELF: $(decide "$SELF" <<<"$all")"
 }
 
 case ${1:-states} in

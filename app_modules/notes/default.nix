@@ -18,6 +18,8 @@ in
     publish.port = lib.mkDefault 8300;
     check.http = lib.mkDefault "/ping";
     consumes = [ "mariadb" ];
+    # The database may have to be founded first.
+    startSeconds = lib.mkDefault 300;
     env.prefix = "NOTES";
     env.protocol = "http";
     # It answers what it has begun.

@@ -1,4 +1,5 @@
-# A service mesh on this computer: three members of etcd, an application on two workers, and the way in.
+# A service mesh on this computer: three members of etcd, two applications on two workers, a replicated database behind one of them,
+# and the way in.
 {
   cluster = {
     name = "demo-mesh";
@@ -11,8 +12,11 @@
     etcd1 = { ip = "10.13.14.2"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
     etcd2 = { ip = "10.13.14.3"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
     etcd3 = { ip = "10.13.14.4"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
-    w1 = { ip = "10.13.14.5"; roles = [ "worker" ]; apps = [ "web" ]; provider = "sandbox"; interface = "eth0"; };
-    w2 = { ip = "10.13.14.6"; roles = [ "worker" ]; apps = [ "web" ]; provider = "sandbox"; interface = "eth0"; };
+    w1 = { ip = "10.13.14.5"; roles = [ "worker" ]; apps = [ "notes" "web" ]; provider = "sandbox"; interface = "eth0"; };
+    w2 = { ip = "10.13.14.6"; roles = [ "worker" ]; apps = [ "notes" "web" ]; provider = "sandbox"; interface = "eth0"; };
+    db1 = { ip = "10.13.14.8"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
+    db2 = { ip = "10.13.14.9"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
+    db3 = { ip = "10.13.14.10"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
     edge = { ip = "10.13.14.7"; roles = [ "ingress" ]; provider = "sandbox"; interface = "eth0"; };
   };
 }

@@ -78,7 +78,9 @@ in
     }@args:
     {
       type = types.attrsOf (types.attrsOf (listOrAtom iniAtom listsAsDuplicateKeys)) // {
-        description = "attribute set of section of an INI file (attrs of ${iniAtom.description})";
+        description = "attribute set of section of an INI file (attrs of ${iniAtom.description}${
+          lib.optionalString listsAsDuplicateKeys " or a list of them for duplicate keys"
+        })";
       };
       lib.types.atom = iniAtom;
       generate = name: value: pkgs.writeText name (lib.generators.toINI args value);

@@ -1,5 +1,5 @@
 # Package name to what it has. `version` is nominal (the machine's own program decides), `main` the main
-# program where it is not named like the package, `search` more folders to look in.
+# program where it is not named like the package, `search` more folders to look in, `files` what it has besides programs.
 let
   one = version: { inherit version; };
 in
@@ -180,7 +180,10 @@ in
       "nix-instantiate" "nix-prefetch-url" "nix-shell" "nix-store"
     ];
   };
-  nginx = one "1.26";
+  nginx = {
+    version = "1.26";
+    files."conf/mime.types" = "types { text/html html; text/css css; application/javascript js; image/png png; }";
+  };
   nixfmt = one "1.0";
   nixos-anywhere = one "1.11";
   openssh = {

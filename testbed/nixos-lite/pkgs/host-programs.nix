@@ -55,6 +55,12 @@ let
         ${lib.concatMapStrings (name: ''
           ln -s nixos-lite-run "$out/libexec/${name}"
         '') (entry.libexec or [ ])}
+        ${lib.concatStrings (
+          lib.mapAttrsToList (path: text: ''
+            mkdir -p "$out/${dirOf path}"
+            ln -s ${pkgs.writeText (baseNameOf path) text} "$out/${path}"
+          '') (entry.files or { })
+        )}
       '';
   packages = builtins.mapAttrs wrap programs;
 in

@@ -1,4 +1,4 @@
-# A member of etcd, three machines with a replicated database, and a worker in front of it, in the sandbox.
+# A member of etcd, three machines with a replicated database, and a worker with what runs by itself and an application in front.
 {
   cluster = {
     name = "databases";
@@ -13,6 +13,6 @@
     db1 = { ip = "10.120.1.3"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
     db2 = { ip = "10.120.1.4"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
     db3 = { ip = "10.120.1.5"; roles = [ "service" ]; apps = [ "mariadb" ]; provider = "sandbox"; interface = "eth0"; };
-    w1 = { ip = "10.120.1.6"; roles = [ "worker" ]; provider = "sandbox"; interface = "eth0"; };
+    w1 = { ip = "10.120.1.6"; roles = [ "worker" ]; apps = [ "nginx" "notes" "postgresql" "redis" ]; provider = "sandbox"; interface = "eth0"; };
   };
 }
