@@ -77,20 +77,26 @@ state() {
   echo "$SELF $now"
 }
 
+is_gone() {
+  [ -e "$DIRECTORY/without" ] && grep -qxF -- "$1" "$DIRECTORY/without"
+}
+
 # What all members say, a line each, this one by itself.
 states() {
   local name address answer
   while read -r name address <&4; do
     if [ "$name" = "$SELF" ]; then
       state
-    elif [ -e "$DIRECTORY/without" ] && grep -qxF -- "$name" "$DIRECTORY/without"; then
-      echo "$name gone - -1"
     else
       case $address in *:*) address=[$address] ;; esac
       answer=$(socat -u -T 3 "TCP:$address:$PORT,connect-timeout=2" - 2>/dev/null </dev/null | head -c 200) || answer=
       case $answer in
-        "$name "*) echo "$answer" ;;
-        *) echo "$name silent - -1" ;;
+        "$name "*)
+          # Who answers is not gone, and counts from now on.
+          if is_gone "$name"; then rm -f "$DIRECTORY/without"; fi
+          echo "$answer"
+          ;;
+        *) if is_gone "$name"; then echo "$name gone - -1"; else echo "$name silent - -1"; fi ;;
       esac
     fi
   done 4<"$MEMBERS"
@@ -225,8 +231,12 @@ turn() {
 # So many went at once that who stayed is no majority: no member in a majority is left to join. Who stayed stops, and what shall
 # become of all is decided as after a power loss.
 watch() {
+  local now
   while sleep 5; do
-    if [[ "$(running)" == "alone "* ]] && [ "$(states | decide "$SELF")" = found ]; then
+    now=$(running) || continue
+    # It was said for this beginning only: the next one waits for all again.
+    if [[ "$now" == "synced "* ]]; then rm -f "$DIRECTORY/without"; fi
+    if [[ "$now" == "alone "* ]] && [ "$(states | decide "$SELF")" = found ]; then
       echo "begins again: all members have said what they have, and nobody has more"
       kill "$(systemctl show --property=MainPID --value mysql.service)" || true
     fi
@@ -238,10 +248,10 @@ without() {
   all=$(states)
   for name; do
     grep -q "^$name " "$MEMBERS" || { echo "$name is no member: $(cut -d' ' -f1 "$MEMBERS" | paste -sd ' ')" >&2; exit 2; }
-    grep -q "^$name silent " <<<"$all" || { echo "$name answers: it is not gone" >&2; exit 3; }
+    grep -qE "^$name (silent|gone) " <<<"$all" || { echo "$name answers: it is not gone" >&2; exit 3; }
   done
   printf '%s\n' "$@" >"$DIRECTORY/without"
-  echo "until the next boot, $SELF does not wait for: $*"
+  echo "until the database runs, $SELF does not wait for: $*"
   all=$(states)
   echo "$all"
   echo "$SELF: $(decide "$SELF" <<<"$all")"
