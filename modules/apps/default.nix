@@ -221,31 +221,41 @@ let
     else
       app.canary.seconds + 30 + app.startSeconds + app.settleSeconds;
 
-  roll = name: app: {
-    description = "Brings in ${name} as it is defined now";
-    wantedBy = [ "multi-user.target" ];
-    wants = [
-      "machinist-agent.service"
-      "network-online.target"
-    ];
-    after = [
-      "machinist-agent.service"
-      "network-online.target"
-    ]
-    ++ lib.optionals (app.strategy == "recreate") (map (slot: "${slot.unit}.service") (slots name app));
-    restartTriggers = [ config.environment.etc.${file name}.source ];
-    path = [ config.systemd.package ];
-    serviceConfig = {
-      Type = "oneshot";
-      RemainAfterExit = true;
-      ExecStart = "${mesh.package}/bin/machinist-agent roll --definition /etc/${file name}";
-      TimeoutStartSec =
-        app.startSeconds
-        + app.settleSeconds
-        + 3 * (app.drainSeconds + 30)
-        + trialSeconds app;
+  roll =
+    name: app:
+    let
+      # A switch asks systemd for one unit after the other. Wanted, the unit has its job when this one's order is looked at; else
+      # this might look for it before it is started.
+      before = lib.optionals (app.strategy == "recreate") (
+        map (slot: "${slot.unit}.service") (slots name app)
+      );
+    in
+    {
+      description = "Brings in ${name} as it is defined now";
+      wantedBy = [ "multi-user.target" ];
+      wants = [
+        "machinist-agent.service"
+        "network-online.target"
+      ]
+      ++ before;
+      after = [
+        "machinist-agent.service"
+        "network-online.target"
+      ]
+      ++ before;
+      restartTriggers = [ config.environment.etc.${file name}.source ];
+      path = [ config.systemd.package ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "${mesh.package}/bin/machinist-agent roll --definition /etc/${file name}";
+        TimeoutStartSec =
+          app.startSeconds
+          + app.settleSeconds
+          + 3 * (app.drainSeconds + 30)
+          + trialSeconds app;
+      };
     };
-  };
 
   # A roll that had failed before is no newly failed unit: only this keeps a deploy from passing over it.
   gate = name: _: {

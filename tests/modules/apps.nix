@@ -101,7 +101,7 @@ in
       unit = lines system "postgresql";
       inherit (system.config.services.postgresql.settings) listen_addresses port;
       inherit (system.config.services.postgresql) authentication;
-      roll = system.config.systemd.services.app-postgresql-roll.after;
+      roll = lib.intersectLists system.config.systemd.services.app-postgresql-roll.after system.config.systemd.services.app-postgresql-roll.wants;
       instance = builtins.fromJSON (
         builtins.unsafeDiscardStringContext
           system.config.environment.etc."machinist/mesh/instances/postgresql.json".text

@@ -60,5 +60,5 @@ equal "it listens where its instance is" '.apps.postgresql | [.listen_addresses,
 check "the nodes come in with a password" '.apps.postgresql.authentication | startswith("host all all 10.13.13.0/24 scram-sha-256")' \
   .apps.postgresql.authentication
 check "a database is asked by its own client" '.apps.postgresql.instance.check.command[0] | endswith("/bin/pg_isready")'
-check "the roll waits for that unit" '.apps.postgresql.roll | contains(["postgresql.service"])' .apps.postgresql.roll
+check "the roll waits for that unit, also where a switch asks for the roll first" '.apps.postgresql.roll | contains(["postgresql.service"])' .apps.postgresql.roll
 equal "and without the application there is no database" .apps.postgresql.own false
