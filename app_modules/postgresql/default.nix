@@ -6,7 +6,7 @@
 }:
 let
   cfg = config.machinist.apps.postgresql;
-  inherit (config.machinist) network;
+  inherit (config.machinist) network overlay;
   app = import ../../modules/apps/app.nix { inherit config lib; };
 in
 {
@@ -39,7 +39,9 @@ in
       };
       # Those come from haproxy of their node, with a password.
       authentication = lib.concatMapStrings (range: "host all all ${range} scram-sha-256\n") (
-        [ network.nodes ] ++ lib.optional (network.nodes6 != null) network.nodes6
+        [ network.nodes ]
+        ++ lib.optional (network.nodes6 != null) network.nodes6
+        ++ lib.optional (overlay.backend != null) overlay.network
       );
     };
   };

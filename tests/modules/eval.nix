@@ -359,6 +359,7 @@ in
       });
     };
   machines = cluster.lib.machines;
+  systems = lib.attrNames cluster.nixosConfigurations;
   apps = removeAttrs apps [ "systems" ];
   overlay = removeAttrs overlay [ "systems" ];
   k3s = removeAttrs k3s [ "systems" ];

@@ -26,10 +26,10 @@ let
               network = "10.10.0.0/16";
               subnet = "10.10.3.0/24";
               address = "10.10.3.1";
-              nodesFile = ./overlay-nodes.nix;
+              nodesFile = ./sample/generated/_overlay.nix;
             };
             pki.certificates.mesh-flannel = {
-              certificate = ./overlay-nodes.nix;
+              certificate = ./sample/generated/_overlay.nix;
               key = "/var/lib/machinist/keys/mesh-flannel-1.key";
             };
           };
@@ -54,6 +54,11 @@ in
   firewall = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
     backend: lib.splitString "\n" (of backend { }).config.networking.firewall.extraInputRules
   );
+  postgresql =
+    (of "wireguard" {
+      imports = [ ../../app_modules/postgresql ];
+      machinist.apps.postgresql.enable = true;
+    }).config.services.postgresql.authentication;
   instance = address wireguard;
   instanceBefore = address (of "wireguard" { machinist.overlay.carriesInstances = false; });
 }

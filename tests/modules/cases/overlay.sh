@@ -5,6 +5,7 @@ equal "a node with an overlay evaluates" .overlay.failed '[]'
 check "its address is there without flannel, and what is not carried is unreachable" \
   '.overlay.own.ExecStart | (.[0] | endswith("address replace 10.10.3.1/32 dev lo scope global")) and
     (.[1] | endswith("route replace unreachable 10.10.0.0/16 metric 4096"))' .overlay.own
+equal "the file with all parts is no machine" .systems '["balthazar", "casper", "melchior"]'
 equal "it knows the addresses of the others" .overlay.nodes '{w1: {ip: "10.10.9.1", subnet: "10.10.9.0/24"}}'
 check "flannel takes the part that machines.nix gives it" \
   '.overlay.preStart | contains("FLANNEL_SUBNET=10.10.3.1/24") and contains("FLANNEL_NETWORK=10.10.0.0/16")' .overlay.preStart
@@ -29,5 +30,6 @@ done
 check "plain routes come by the nodes' network" '.overlay.firewall["host-gw"] | all(contains("drop") | not)' '.overlay.firewall["host-gw"]'
 check "instances are open to the overlay" '.overlay.firewall.wireguard |
   any(. == "ip saddr { 10.10.0.0/16, 10.13.13.0/24 } tcp dport 8080 accept comment \"mesh-web\"")' .overlay.firewall.wireguard
+check "a database lets in who comes by it" '.overlay.postgresql | contains("host all all 10.10.0.0/16 scram-sha-256")' .overlay.postgresql
 equal "instances listen in the overlay" .overlay.instance '"10.10.3.1"'
 equal "unless it is only being brought" .overlay.instanceBefore '"10.13.13.3"'
