@@ -7,13 +7,20 @@
 }:
 let
   cfg = config.machinist.apps.mariadb;
-  inherit (config.machinist) network node;
+  inherit (config.machinist) network node overlay;
   inherit (import ../../modules/types.nix { inherit lib; }) secretPath urlHost;
   app = import ../../modules/apps/app.nix { inherit config lib; };
   directory = "/run/mariadb-members";
-  # Members reach each other at their own addresses, clients come to that of the mesh.
-  host = urlHost network.address;
-  others = lib.attrValues (removeAttrs cfg.members [ node.name ]);
+  # Members reach each other at these addresses, clients come to that of the mesh.
+  addressOf =
+    name: address: if cfg.replicatesOver == "overlay" then overlay.nodes.${name}.ip or address else address;
+  addresses = lib.mapAttrs addressOf cfg.members;
+  host = urlHost (addresses.${node.name} or network.address);
+  # What comes by the overlay has an address of its node's part that the backend chooses, or the node's own.
+  sourcesOf =
+    name: address:
+    [ address ] ++ lib.optional (cfg.replicatesOver == "overlay" && overlay.nodes ? ${name}) overlay.nodes.${name}.subnet;
+  others = lib.concatLists (lib.mapAttrsToList sourcesOf (removeAttrs cfg.members [ node.name ]));
 
   ports = {
     inherit (cfg.ports) members replication;
@@ -76,6 +83,17 @@ in
       description = ''
         How long a member that starts waits for the others to say what they have before it fails and begins anew, and one
         that stops for those that are on their way.
+      '';
+    };
+    replicatesOver = lib.mkOption {
+      type = lib.types.enum [
+        "nodes"
+        "overlay"
+      ];
+      default = "nodes";
+      description = ''
+        By which addresses members replicate: the nodes' own, in the clear, or those in the overlay, encrypted if its backend
+        is `wireguard`. The same on all members; while the database runs it cannot be changed on one after the other.
       '';
     };
     ports = lib.mapAttrs (_: port: lib.mkOption { type = lib.types.port; } // port) {
@@ -150,7 +168,7 @@ in
     environment.systemPackages = lib.mkIf cfg.enable [ program ];
     # Read when it starts: a new member restarts nobody.
     environment.etc."machinist/mariadb/members" = lib.mkIf cfg.enable {
-      text = lib.concatStrings (lib.mapAttrsToList (name: address: "${name} ${address}\n") cfg.members);
+      text = lib.concatStrings (lib.mapAttrsToList (name: address: "${name} ${address}\n") addresses);
     };
 
     systemd = lib.mkIf cfg.enable {
@@ -266,6 +284,13 @@ in
         message =
           "machinist.apps.mariadb runs on ${node.name}, which is none of its members: name it in apps of the machine in "
           + "machines.nix and run `machinist generate`.";
+      }
+      {
+        assertion =
+          cfg.replicatesOver == "nodes" || lib.all (name: overlay.nodes ? ${name}) (lib.attrNames cfg.members);
+        message =
+          "machinist.apps.mariadb.replicatesOver on ${node.name} is overlay, but not every member has a part in one: set "
+          + "network.overlay in machines.nix.";
       }
     ];
     warnings = lib.mkIf (cfg.enable && lib.length (lib.attrNames cfg.members) == 2) [

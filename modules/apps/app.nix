@@ -117,7 +117,7 @@ let
           defaultText = lib.literalMD "the machines that name it in machines.nix";
           description = ''
             Machines that run ${name}, with their own addresses: for what replicates its data among them. Not those in the
-            overlay, which is there only when the first deploy has ended.
+            overlay, which comes and goes with flannel; {option}`config.machinist.overlay.nodes` has those.
           '';
         };
         address = lib.mkOption {

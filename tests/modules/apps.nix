@@ -117,9 +117,30 @@ in
         database
         { machinist.cluster.apps.mariadb.kaspar = "10.13.13.9"; }
       ];
+      part = host: {
+        ip = "10.10.${host}.1";
+        subnet = "10.10.${host}.0/24";
+      };
+      overlaid = parts: of [ "mariadb" ] [
+        {
+          machinist.apps.mariadb.replicatesOver = "overlay";
+          machinist.overlay.nodes = parts;
+        }
+      ];
+      inOverlay = overlaid {
+        balthazar = part "2";
+        casper = part "4";
+        melchior = part "3";
+      };
       settings = system.config.services.mysql.settings.mysqld;
     in
     {
+      overlay = {
+        inherit (inOverlay.config.services.mysql.settings.mysqld) bind_address wsrep_node_address;
+        members = inOverlay.config.environment.etc."machinist/mariadb/members".text;
+        firewall = lib.splitString "\n" inOverlay.config.networking.firewall.extraInputRules;
+        none = failed (overlaid { });
+      };
       unit = lines system "mysql";
       accounts = lines system "mariadb-accounts";
       socket = lib.splitString "\n" system.config.systemd.units."mariadb-members.socket".text;

@@ -21,7 +21,7 @@ pub fn permit(
     let Some(rules) = Rules::of(cluster) else { return Ok(()) };
     let askable: Vec<NodeName> = voters.keys().cloned().collect();
     let changed = find_voice(connector, &askable, voters, None)
-        .and_then(|voice| permissions::apply(&voice, &rules))
+        .and_then(|voice| permissions::apply(&*voice.remote, &rules))
         .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
     if changed && !ui.json {
         ui.story("etcd: each node's agent may read the mesh and write its own instances, and nothing else");

@@ -174,18 +174,7 @@ impl Rules {
         if !found.enabled {
             lines.push("etc auth enable".to_owned());
         }
-        let mut script = String::from(
-            "export PATH=/run/current-system/sw/bin:$PATH\n\
-             etc() { machinist-etcdctl --command-timeout=10s --dial-timeout=3s \"$@\" >/dev/null; }\n\
-             set -e\n",
-        );
-        for line in lines {
-            script.push_str(&line);
-            script.push('\n');
-        }
-        for transaction in records {
-            let _ = write!(script, "etc txn <<'TRANSACTION'\n{}TRANSACTION\n", transaction.etcdctl());
-        }
+        let mut script = script_of(&lines, &records);
         let _ = write!(
             script,
             "status=$(machinist-etcdctl --command-timeout=10s --dial-timeout=3s auth status)\n\
@@ -193,6 +182,27 @@ impl Rules {
             self.digest()
         );
         Some(script)
+    }
+
+    /// Returns the script for what nodes need before they change, or `None` if they have it: the rights of those that etcd does
+    /// not know yet, and an overlay's configuration where there is none. What is there stays as it is, since nodes still go
+    /// by it; where etcd asks nobody who they are, that stays so too.
+    #[must_use]
+    pub fn welcome(&self, found: &Found) -> Option<String> {
+        let mut lines = Vec::new();
+        let holds = found.mark == format!("{} {}", self.digest(), found.revision);
+        if found.enabled && !holds {
+            let mut new = self.clone();
+            new.users.retain(|user, _| !found.users.contains_key(user));
+            new.roles.retain(|role, _| new.users.contains_key(role));
+            new.grant(found, &mut lines);
+        }
+        let overlay = self.overlay.as_ref().filter(|_| !found.network.contains_key(overlay::CONFIG));
+        let records: Vec<Transaction> = overlay
+            .map(|overlay| Transaction::write(overlay::CONFIG.to_owned(), overlay.config.clone(), 0, 0))
+            .into_iter()
+            .collect();
+        (!lines.is_empty() || !records.is_empty()).then(|| script_of(&lines, &records))
     }
 
     fn grant(&self, found: &Found, lines: &mut Vec<String>) {
@@ -292,6 +302,23 @@ impl Rules {
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         format!("{hash:016x}")
     }
+}
+
+/// The lines, each with etcd's words behind `etc`, then the transactions. The first that fails ends it.
+fn script_of(lines: &[String], transactions: &[Transaction]) -> String {
+    let mut script = String::from(
+        "export PATH=/run/current-system/sw/bin:$PATH\n\
+         etc() { machinist-etcdctl --command-timeout=10s --dial-timeout=3s \"$@\" >/dev/null; }\n\
+         set -e\n",
+    );
+    for line in lines {
+        script.push_str(line);
+        script.push('\n');
+    }
+    for transaction in transactions {
+        let _ = write!(script, "etc txn <<'TRANSACTION'\n{}TRANSACTION\n", transaction.etcdctl());
+    }
+    script
 }
 
 fn prefix(text: &str) -> Range {
@@ -534,6 +561,27 @@ mod tests {
                 "etc user grant-role 'mesh-flannel-casper' 'mesh-flannel-casper'",
             ]
         );
+    }
+
+    #[test]
+    fn new_nodes_are_let_in_before_they_change_and_nothing_is_taken_away() {
+        let rules = Rules::of(&with_overlay()).unwrap();
+        let configuration = r#"put "/coreos.com/network/config" "{\"Backend\":{\"Type\":\"host-gw\"}"#;
+        let first = rules.welcome(&Found::default()).unwrap();
+        assert!(first.contains(configuration) && !first.contains("auth enable") && !first.contains("user"), "{first}");
+        let mut found = Found { enabled: true, ..Found::default() };
+        found.network.insert("/coreos.com/network/config".to_owned(), ("another".to_owned(), 7));
+        for user in ["mesh-agent-casper", "mesh-agent-gone"] {
+            found.users.insert(user.to_owned(), [user.to_owned()].into());
+            found.roles.insert(user.to_owned(), super::Role::new());
+        }
+        let script = rules.welcome(&found).unwrap();
+        assert!(script.contains("etc user add 'mesh-flannel-casper'"), "{script}");
+        for kept in ["mesh-agent-casper", "gone", "another", "config", "delete", "revoke"] {
+            assert!(!script.contains(kept), "{kept}: {script}");
+        }
+        found.mark = format!("{} 0", rules.digest());
+        assert_eq!(rules.welcome(&found), None);
     }
 
     #[test]

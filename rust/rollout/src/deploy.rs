@@ -8,6 +8,7 @@ mod reboot;
 mod revert;
 mod roll;
 mod skew;
+mod welcome;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use machinist_control_plane::etcd::Health;
+use machinist_control_plane::{etcd::Health, permissions::Rules};
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;
@@ -72,6 +73,8 @@ pub struct Deploy {
     pub connector: Connector,
     /// What runs on nodes, and must leave one before it is rebooted.
     pub workload: Option<Arc<dyn Workload>>,
+    /// What shall hold in the etcd of a service mesh.
+    pub mesh: Option<Rules>,
     /// Gives private keys.
     pub keys: KeySource,
     /// The local store.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use machinist_control_plane::permissions::{Found, PROBE, Rules};
+use machinist_remote::Remote;
 
 use crate::{
-    membership::Voice,
     script,
     step::{StepError, run},
 };
@@ -13,16 +13,33 @@ use crate::{
 /// How long etcd may take to tell its users and roles, and to change them.
 const WITHIN: Duration = Duration::from_secs(300);
 
-/// Changes what differs and nothing else. Returns whether anything did.
+/// Changes what differs and nothing else; `member` is the connection to a member of etcd. Returns whether anything did.
 ///
 /// # Errors
 /// The connection fails, or etcd refuses.
-pub fn apply(voice: &Voice, rules: &Rules) -> Result<bool, StepError> {
+pub fn apply(member: &dyn Remote, rules: &Rules) -> Result<bool, StepError> {
+    change(member, rules, Rules::script)
+}
+
+/// Gives nodes that etcd does not know yet their rights, and the overlay its first configuration; takes nothing from anybody.
+/// Returns whether anything was given.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn welcome(member: &dyn Remote, rules: &Rules) -> Result<bool, StepError> {
+    change(member, rules, Rules::welcome)
+}
+
+fn change(
+    member: &dyn Remote,
+    rules: &Rules,
+    script_for: fn(&Rules, &Found) -> Option<String>,
+) -> Result<bool, StepError> {
     let variables = rules.variables();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let answer = run(&*voice.remote, "ask etcd for its users and roles", &script::with(&variables, PROBE), WITHIN)?;
+    let answer = run(member, "ask etcd for its users and roles", &script::with(&variables, PROBE), WITHIN)?;
     let found = Found::read(&answer.stdout_text()).map_err(|error| StepError::Gate(error.to_string()))?;
-    let Some(script) = rules.script(&found) else { return Ok(false) };
-    run(&*voice.remote, "give the agents their rights in etcd", &script, WITHIN)?;
+    let Some(script) = script_for(rules, &found) else { return Ok(false) };
+    run(member, "give the agents their rights in etcd", &script, WITHIN)?;
     Ok(true)
 }

@@ -7,6 +7,8 @@
   ./boot.nix
   ./build.nix
   ./containerd.nix
+  ./containers.nix
+  ./docker-registry.nix
   ./environment.nix
   ./etc.nix
   ./etcd.nix

@@ -165,23 +165,26 @@ in
     };
   };
 
-  config = lib.mkIf (cfg.containers != { }) {
-    assertions = [
-      {
-        assertion = cfg.backend == "podman";
-        message = "nixos-lite has no docker: virtualisation.oci-containers.backend must be podman.";
-      }
-    ]
-    ++ lib.mapAttrsToList (name: c: {
-      assertion = c.login.registry == null && c.podman.user == "root";
-      message = "nixos-lite: virtualisation.oci-containers.containers.${name} cannot log in to a registry or run without root.";
-    }) cfg.containers
-    ++ lib.mapAttrsToList (name: c: {
-      assertion = c.imageFile == null || c.imageStream == null;
-      message = "virtualisation.oci-containers.containers.${name}: You can only define one of imageFile and imageStream";
-    }) cfg.containers;
-    virtualisation.podman.enable = true;
-    environment.systemPackages = [ config.virtualisation.podman.package ];
-    systemd.services = lib.mapAttrs' (name: c: lib.nameValuePair c.serviceName (service name c)) cfg.containers;
-  };
+  config = lib.mkMerge [
+    { virtualisation.containers.enable = lib.mkIf config.virtualisation.podman.enable true; }
+    (lib.mkIf (cfg.containers != { }) {
+      assertions = [
+        {
+          assertion = cfg.backend == "podman";
+          message = "nixos-lite has no docker: virtualisation.oci-containers.backend must be podman.";
+        }
+      ]
+      ++ lib.mapAttrsToList (name: c: {
+        assertion = c.login.registry == null && c.podman.user == "root";
+        message = "nixos-lite: virtualisation.oci-containers.containers.${name} cannot log in to a registry or run without root.";
+      }) cfg.containers
+      ++ lib.mapAttrsToList (name: c: {
+        assertion = c.imageFile == null || c.imageStream == null;
+        message = "virtualisation.oci-containers.containers.${name}: You can only define one of imageFile and imageStream";
+      }) cfg.containers;
+      virtualisation.podman.enable = true;
+      environment.systemPackages = [ config.virtualisation.podman.package ];
+      systemd.services = lib.mapAttrs' (name: c: lib.nameValuePair c.serviceName (service name c)) cfg.containers;
+    })
+  ];
 }

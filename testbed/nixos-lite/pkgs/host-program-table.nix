@@ -69,6 +69,11 @@ in
     main = "diff";
     programs = [ "cmp" "diff" "diff3" "sdiff" ];
   };
+  # By Debian's name of the program.
+  distribution = {
+    version = "2.8";
+    main = "docker-registry";
+  };
   dnsutils = {
     version = "9.20";
     main = "dig";

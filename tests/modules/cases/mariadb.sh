@@ -10,6 +10,11 @@ for port in 4444 4567 4568 4569; do
     "[.apps.mariadb.firewall[] | select(contains(\"dport $port \"))] | map(split(\" accept\")[0])" \
     "[\"ip saddr { 10.13.13.2, 10.13.13.4 } tcp dport $port\"]"
 done
+equal "or it goes by the overlay" '.apps.mariadb.overlay | [.bind_address, .wsrep_node_address, .members]' \
+  '["10.13.13.3", "10.10.3.1:4567", "balthazar 10.10.2.1\ncasper 10.10.4.1\nmelchior 10.10.3.1\n"]'
+equal "and is open to what comes by it" '[.apps.mariadb.overlay.firewall[] | select(contains("dport 4567 "))] | map(split(" accept")[0])' \
+  '["ip saddr { 10.10.2.0/24, 10.10.4.0/24, 10.13.13.2, 10.13.13.4 } tcp dport 4567"]'
+only "without one it is refused" .apps.mariadb.overlay.none "machinist.apps.mariadb.replicatesOver on melchior is overlay"
 check "and none of them to everyone" '.apps.mariadb.opened | any(. == 3306 or . > 4000) | not' .apps.mariadb.opened
 equal "by its settings alone it founds nothing" .apps.mariadb.wsrep_cluster_address '"gcomm://10.13.13.3:4567"'
 equal "transfers have no password that could be in the store (facts 8.1.7)" .apps.mariadb.wsrep_sst_auth '"mysql:"'

@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use machinist_control_plane::permissions::Rules;
 use machinist_kubernetes::desired::Desired;
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, Provider, RecordedState, Role};
 use machinist_nix::StorePath;
@@ -407,6 +408,7 @@ impl Run<'_> {
             },
             connector: Arc::clone(&self.connector),
             workload: workload(self.project, self.cluster, &self.connector, self.global),
+            mesh: Rules::of(self.cluster),
             keys: certs::key_source(self.project, self.cluster, self.global),
             nix: self.project.nix.clone(),
             events: progress::events(self.ui, &self.nodes),

@@ -125,6 +125,7 @@ fn deploy(
         bootstrapped: false,
         founder: None,
         workload: None,
+        mesh: None,
         bounds: Bounds {
             activation: Duration::from_secs(60),
             confirmation: Duration::from_secs(60),

@@ -31,7 +31,7 @@ impl Deploy {
         keeper: &Arc<Keeper>,
         report: &mut Report,
     ) -> Result<(), DeployError> {
-        let mut stopped = false;
+        let (mut stopped, mut welcomed) = (false, false);
         let waves = report.waves.clone();
         let of = waves.len();
         for (number, wave) in (1..).zip(waves) {
@@ -44,6 +44,11 @@ impl Deploy {
                 continue;
             }
             self.events.run(EventKind::Wave { number, of, wave: wave.clone() });
+            // The members of a new cluster cannot be asked before they run.
+            if wave.kind != WaveKind::Bootstrap && !welcomed {
+                welcomed = true;
+                self.welcome(hosts).await;
+            }
             stopped = !self.wave(wave.kind, &nodes, hosts, keeper, report).await?;
             // The members of a new cluster have just found each other: the next run may take one away.
             if !stopped && wave.kind != WaveKind::Bootstrap && !self.interrupt.is_set() {

@@ -1,0 +1,49 @@
+# A registry of images for the cluster's containers (CNCF distribution), by NixOS's own module. Each node finds it at 127.0.0.1, so
+# an image has the same name everywhere: localhost:5000/web@sha256:….
+{
+  config,
+  lib,
+  ...
+}:
+let
+  cfg = config.machinist.apps.registry;
+  inherit (import ../../modules/types.nix { inherit lib; }) urlHost;
+  app = import ../../modules/apps/app.nix { inherit config lib; };
+  host = "localhost:${toString cfg.publish.port}";
+  fetches = other: other.enable && other.container != null && lib.hasPrefix "${host}/" other.container.image;
+in
+{
+  options.machinist.apps.registry = app.option "registry" { };
+
+  config = {
+    machinist.apps.registry = {
+      group = lib.mkDefault "services";
+      port = lib.mkDefault 5000;
+      unit = "docker-registry";
+      # Answered with and without a password.
+      check.http = lib.mkDefault "/";
+      env.prefix = "REGISTRY";
+      env.protocol = "http";
+      # Who fetches an image when it changes tries again.
+      drainSeconds = lib.mkDefault 10;
+    };
+
+    services.dockerRegistry = lib.mkIf cfg.enable {
+      enable = true;
+      # The port on 127.0.0.1 is haproxy's.
+      listenAddress = urlHost cfg.address;
+      inherit (cfg) port;
+      extraConfig = lib.mkIf (cfg.secrets ? htpasswd) {
+        auth.htpasswd = {
+          realm = "registry";
+          path = "/run/credentials/docker-registry.service/htpasswd";
+        };
+      };
+    };
+
+    # Up to haproxy of its own node it is plain HTTP. What was fetched is held against the digest.
+    virtualisation.containers = lib.mkIf (lib.any fetches (lib.attrValues config.machinist.apps)) {
+      registries.insecure = [ host ];
+    };
+  };
+}

@@ -1,0 +1,3 @@
+{
+  environment.etc.greeting.text = "hello";
+}
