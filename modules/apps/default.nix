@@ -103,6 +103,8 @@ let
         ];
         wants = [ "network-online.target" ];
         serviceConfig = {
+          # It may have been taken out to be stopped, and be back before any check has missed it.
+          ExecStartPre = [ "+-${agent} start ${slot.name}" ];
           LoadCredential = lib.mkIf (app.secrets != { }) (
             lib.mapAttrsToList (secret: path: "${secret}:${path}") app.secrets
           );

@@ -30,6 +30,7 @@ let
       haproxy = lib.getExe cfg.haproxy.package;
     }
     // lib.optionalAttrs (cfg.haproxy.template != null) { template = cfg.haproxy.template; }
+    // lib.optionalAttrs (cfg.files != { }) { files = lib.mapAttrs (_: file: file.template) cfg.files; }
   );
 in
 {

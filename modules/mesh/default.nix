@@ -61,6 +61,7 @@ in
 {
   imports = [
     ./agent.nix
+    ./files.nix
     ./haproxy.nix
     ./ingress.nix
   ];

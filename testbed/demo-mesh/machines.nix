@@ -1,5 +1,6 @@
 # A service mesh on this computer: three members of etcd, two applications on two workers, a replicated database behind one of them,
-# and the way in.
+# and the way in. Between nodes packets travel by an overlay: `wireguard` encrypts them, where the kernel has it; this one goes
+# anywhere.
 {
   cluster = {
     name = "demo-mesh";
@@ -7,7 +8,10 @@
     orchestrator = "mesh";
     operators = import ./operators.nix;
   };
-  network.nodes = "10.13.14.0/24";
+  network = {
+    nodes = "10.13.14.0/24";
+    overlay = { backend = "host-gw"; network = "10.79.0.0/16"; };
+  };
   machines = {
     etcd1 = { ip = "10.13.14.2"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
     etcd2 = { ip = "10.13.14.3"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };

@@ -1,7 +1,7 @@
 //! What the agent is told: one file that the NixOS module writes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -46,6 +46,9 @@ pub struct Config {
     /// A template in the place of the built-in one.
     #[serde(default)]
     pub template: Option<PathBuf>,
+    /// Templates of more files with the routing, by the file's name.
+    #[serde(default)]
+    pub files: BTreeMap<String, PathBuf>,
     /// How many connections haproxy takes at once.
     pub maxconn: u32,
     /// Where metrics and health are served, on loopback.
@@ -99,6 +102,11 @@ impl Config {
     /// The file with what was in etcd last.
     pub fn state_file(&self) -> PathBuf {
         self.state_directory.join("state.jsonl")
+    }
+
+    /// The directory with more files of the routing.
+    pub fn files_directory(&self) -> PathBuf {
+        self.runtime_directory.join("files")
     }
 
     /// The socket that takes haproxy's runtime commands.

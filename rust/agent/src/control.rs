@@ -46,6 +46,8 @@ pub enum Action {
     Drain,
     /// Put it in again.
     Undrain,
+    /// Forget what is known of it: its program starts.
+    Start,
     /// Read the files of all instances again.
     Reload,
     /// Nothing: only say how it is.
@@ -120,6 +122,9 @@ async fn talk(stream: UnixStream, wishes: &Sender<Wish>, status: &Status) -> io:
         Ok(Question { action: Action::Ask, instance }) => Ok(tell(&instance, status)),
         Ok(Question { action: Action::Reload, .. }) => {
             wishes.send(Wish::Reload).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
+        }
+        Ok(Question { action: Action::Start, instance }) => {
+            wishes.send(Wish::Start(instance)).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
         }
         Ok(question) => ask(question, wishes).await.map(|instance| Answer::of(&instance)),
         Err(error) => Err(error.to_string()),

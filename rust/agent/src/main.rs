@@ -55,6 +55,8 @@ enum Command {
     Drain(DrainArguments),
     /// Put an instance of this node in again
     Undrain(InstanceArguments),
+    /// Before an instance's program starts: it is in the mesh when it is healthy, whatever was before
+    Start(InstanceArguments),
     /// Bring in an application as it is defined now: stop what ran before when this is in the mesh
     Roll {
         /// The application's definition
@@ -115,6 +117,9 @@ async fn main() -> ExitCode {
         Command::Drain(arguments) => drain(&arguments).await,
         Command::Undrain(InstanceArguments { instance, socket }) => {
             control::request(&socket, Action::Undrain, &instance).await.map(drop).map_err(Failure::from)
+        }
+        Command::Start(InstanceArguments { instance, socket }) => {
+            control::request(&socket, Action::Start, &instance).await.map(drop).map_err(Failure::from)
         }
         Command::Roll { definition } => roll::run(&definition).await.map_err(Failure::from),
     };

@@ -35,6 +35,8 @@ pub enum Wish {
     Drain(Name, oneshot::Sender<Result<LocalInstance, String>>),
     /// Put an instance in again, if it is healthy.
     Undrain(Name, oneshot::Sender<Result<LocalInstance, String>>),
+    /// An instance's program starts: what was known of it was of the one before.
+    Start(Name),
     /// The files of the instances have changed.
     Reload,
 }
@@ -179,6 +181,15 @@ impl Registrar {
     fn wish(&mut self, wish: Wish) {
         match wish {
             Wish::Reload => self.read_instances(),
+            Wish::Start(name) => {
+                if let Some(managed) = self.instances.get_mut(&name) {
+                    // A restart may be quicker than any check: this one must prove its health, and is then in the mesh.
+                    managed.task.abort();
+                    managed.task = tokio::spawn(check::run(managed.instance.clone(), self.verdicts.0.clone()));
+                    managed.healthy = None;
+                    managed.draining = false;
+                }
+            }
             Wish::Drain(name, answer) => match self.instances.get_mut(&name) {
                 Some(managed) => {
                     managed.draining = true;

@@ -3,6 +3,7 @@
 //! What haproxy routes is written to its file too, a moment later: so a haproxy that starts anew, with or without etcd, with
 //! or without the agent, routes as before.
 
+mod rendering;
 mod writing;
 
 use std::{
@@ -25,7 +26,7 @@ use tokio::{
     time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use self::writing::ended;
+use self::{rendering::Files, writing::ended};
 use crate::{
     config::{Config, chain},
     files,
@@ -75,6 +76,7 @@ pub struct Router {
     status: Arc<Status>,
     haproxy: Haproxy,
     template: Template,
+    files: Files,
     store: Store,
     /// Whether the store is what etcd said, now or the last time.
     known: bool,
@@ -108,6 +110,7 @@ impl Router {
         let store = state.ok().flatten();
         Ok(Self {
             haproxy: Haproxy::new(&config),
+            files: Files::read(&config.files),
             known: store.is_some(),
             store: store.unwrap_or_default(),
             config,
@@ -210,7 +213,7 @@ impl Router {
         match change::action(&running.services, wanted) {
             Action::Nothing => {
                 self.unsettle();
-                return self.write_environments(&wanted.services);
+                return self.tell_consumers(&wanted.services);
             }
             Action::Servers(changes) if self.template.takes_commands() => {
                 if let Err(error) = self.change(&changes).await {
@@ -227,7 +230,7 @@ impl Router {
             services.extend(lingering);
             running.services = Arc::new(services);
         }
-        self.write_environments(&wanted.services)
+        self.tell_consumers(&wanted.services)
     }
 
     async fn change(&mut self, changes: &[ServerChange]) -> Result<(), HaproxyError> {
@@ -263,7 +266,7 @@ impl Router {
                 Some(Running { pid: info.pid, structure: info.structure, services: Arc::new(services.clone()) });
             self.reconcile().await?;
             self.unsettle();
-            return self.write_environments(services);
+            return self.tell_consumers(services);
         }
         let before = fs::read(self.config.haproxy_file()).ok();
         self.put(&rendered).await?;
@@ -284,7 +287,7 @@ impl Router {
                 });
                 self.status.with(|facts| facts.reloads += 1);
                 self.unsettle();
-                self.write_environments(services)
+                self.tell_consumers(services)
             }
             // The file is in its place: haproxy reads it when it starts.
             Err(error @ HaproxyError::Away { .. }) => {
@@ -302,8 +305,11 @@ impl Router {
     }
 
     fn render(&self, services: &BTreeMap<ServiceName, Service>) -> Result<Rendered, RouterError> {
-        let socket = self.config.haproxy_socket().display().to_string();
-        Ok(self.template.render(services, &Host { socket, maxconn: self.config.maxconn })?)
+        Ok(self.template.render(services, &self.host())?)
+    }
+
+    fn host(&self) -> Host {
+        Host { socket: self.config.haproxy_socket().display().to_string(), maxconn: self.config.maxconn }
     }
 
     /// Looks whether haproxy still is the process that was brought there, lets servers go that have no connections any more,

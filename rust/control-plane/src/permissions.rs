@@ -205,6 +205,14 @@ impl Rules {
         (!lines.is_empty() || !records.is_empty()).then(|| script_of(&lines, &records))
     }
 
+    /// Returns the nodes whose agent etcd does not know yet. None where it asks nobody who they are.
+    #[must_use]
+    pub fn newcomers(&self, found: &Found) -> Vec<String> {
+        let holds = found.mark == format!("{} {}", self.digest(), found.revision);
+        let users = self.users.keys().filter(|user| found.enabled && !holds && !found.users.contains_key(*user));
+        users.filter_map(|user| user.strip_prefix(AGENT)).map(str::to_owned).collect()
+    }
+
     fn grant(&self, found: &Found, lines: &mut Vec<String>) {
         for (name, role) in &self.roles {
             let none = Role::new();
@@ -577,11 +585,15 @@ mod tests {
         }
         let script = rules.welcome(&found).unwrap();
         assert!(script.contains("etc user add 'mesh-flannel-casper'"), "{script}");
+        assert!(rules.newcomers(&found).is_empty(), "its agent is known");
         for kept in ["mesh-agent-casper", "gone", "another", "config", "delete", "revoke"] {
             assert!(!script.contains(kept), "{kept}: {script}");
         }
+        found.users.remove("mesh-agent-casper");
+        assert_eq!(rules.newcomers(&found), ["casper"]);
         found.mark = format!("{} 0", rules.digest());
-        assert_eq!(rules.welcome(&found), None);
+        assert_eq!((rules.welcome(&found), rules.newcomers(&found)), (None, Vec::new()));
+        assert!(rules.newcomers(&Found::default()).is_empty(), "nobody is asked who they are yet");
     }
 
     #[test]

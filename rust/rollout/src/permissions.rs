@@ -18,28 +18,29 @@ const WITHIN: Duration = Duration::from_secs(300);
 /// # Errors
 /// The connection fails, or etcd refuses.
 pub fn apply(member: &dyn Remote, rules: &Rules) -> Result<bool, StepError> {
-    change(member, rules, Rules::script)
+    change(member, rules.script(&ask(member, rules)?))
 }
 
 /// Gives nodes that etcd does not know yet their rights, and the overlay its first configuration; takes nothing from anybody.
-/// Returns whether anything was given.
+/// Returns the nodes that are new to etcd.
 ///
 /// # Errors
 /// The connection fails, or etcd refuses.
-pub fn welcome(member: &dyn Remote, rules: &Rules) -> Result<bool, StepError> {
-    change(member, rules, Rules::welcome)
+pub fn welcome(member: &dyn Remote, rules: &Rules) -> Result<Vec<String>, StepError> {
+    let found = ask(member, rules)?;
+    change(member, rules.welcome(&found))?;
+    Ok(rules.newcomers(&found))
 }
 
-fn change(
-    member: &dyn Remote,
-    rules: &Rules,
-    script_for: fn(&Rules, &Found) -> Option<String>,
-) -> Result<bool, StepError> {
+fn ask(member: &dyn Remote, rules: &Rules) -> Result<Found, StepError> {
     let variables = rules.variables();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let answer = run(member, "ask etcd for its users and roles", &script::with(&variables, PROBE), WITHIN)?;
-    let found = Found::read(&answer.stdout_text()).map_err(|error| StepError::Gate(error.to_string()))?;
-    let Some(script) = script_for(rules, &found) else { return Ok(false) };
+    Found::read(&answer.stdout_text()).map_err(|error| StepError::Gate(error.to_string()))
+}
+
+fn change(member: &dyn Remote, script: Option<String>) -> Result<bool, StepError> {
+    let Some(script) = script else { return Ok(false) };
     run(member, "give the agents their rights in etcd", &script, WITHIN)?;
     Ok(true)
 }

@@ -67,7 +67,11 @@ impl Router {
         prepared.and_then(|prepared| prepared.put()).map_err(failed)
     }
 
-    pub(super) fn write_environments(&self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+    /// Writes what others on this node go by: the consumers' variables, and the files of other programs.
+    pub(super) fn tell_consumers(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+        let host = self.host();
+        let why = self.files.lay_out(&self.config.files_directory(), services, &host);
+        self.status.trouble("files from templates", why);
         let directory = self.config.runtime_directory.join("env");
         let file =
             |(name, service): (&ServiceName, &Service)| Some((format!("{}.env", name.app), environment_file(service)?));

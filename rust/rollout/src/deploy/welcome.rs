@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use machinist_control_plane::permissions::Rules;
-use machinist_remote::Remote;
+use machinist_model::NodeName;
 
 use super::{Deploy, Hosts, chain};
 use crate::{EventKind, permissions, step::StepError};
@@ -13,33 +13,64 @@ impl Deploy {
     /// done the deploy goes on: nodes that are known need nothing, and the end of the deploy looks again.
     pub(super) async fn welcome(self: &Arc<Self>, hosts: &Hosts) {
         let Some(rules) = self.mesh.clone() else { return };
-        let (this, hosts) = (Arc::clone(self), hosts.clone());
-        let asked = tokio::task::spawn_blocking(move || this.let_in(&hosts, &rules)).await;
-        if let Ok(Err(error)) = asked {
-            let text = format!(
-                "careful: new nodes have no rights in etcd yet, which can fail their applications: {}",
+        let (this, all) = (Arc::clone(self), hosts.clone());
+        let note = match tokio::task::spawn_blocking(move || this.let_in(&all, &rules)).await {
+            Ok(Ok(new)) => {
+                shut_out(&new, &self.members.keys().filter(|member| !hosts.contains_key(*member)).collect::<Vec<_>>())
+            }
+            Ok(Err(error)) => Some(format!(
+                "new nodes have no rights in etcd yet, which can fail their applications: {}",
                 chain(&error)
-            );
-            self.events.run(EventKind::Note { text });
+            )),
+            Err(_) => None,
+        };
+        if let Some(text) = note {
+            self.events.run(EventKind::Note { text: format!("careful: {text}") });
         }
     }
 
-    /// Asks members until one answers, those first that are connected.
-    fn let_in(&self, hosts: &Hosts, rules: &Rules) -> Result<(), StepError> {
+    /// Asks members until one answers, those first that are connected. Returns the nodes that are new to etcd.
+    fn let_in(&self, hosts: &Hosts, rules: &Rules) -> Result<Vec<String>, StepError> {
         let mut last = StepError::Gate("no etcd member can be asked".to_owned());
-        let give = |remote: &dyn Remote| permissions::welcome(remote, rules).map(drop);
         for host in self.members.keys().filter_map(|member| hosts.get(member)) {
-            match give(&*host.remote) {
-                Ok(()) => return Ok(()),
+            match permissions::welcome(&*host.remote, rules) {
+                Ok(new) => return Ok(new),
                 Err(error) => last = error,
             }
         }
         for member in self.members.keys().filter(|member| !hosts.contains_key(*member)) {
-            match self.connector.connect(member).map_err(StepError::from).and_then(|remote| give(&*remote)) {
-                Ok(()) => return Ok(()),
+            let remote = self.connector.connect(member).map_err(StepError::from);
+            match remote.and_then(|remote| permissions::welcome(&*remote, rules)) {
+                Ok(new) => return Ok(new),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+}
+
+/// Says which new nodes etcd's members do not let in: their firewalls know the nodes of the time when the members were deployed.
+fn shut_out(new: &[String], not_deployed: &[&NodeName]) -> Option<String> {
+    let first = not_deployed.first().filter(|_| !new.is_empty())?;
+    let (new, is) = (new.join(", "), if new.len() == 1 { "is" } else { "are" });
+    Some(format!(
+        "{new} {is} new to etcd, and members that this deploy leaves out ({first}) have no way open to new nodes: applications \
+         come into the mesh when those are deployed too. `machinist deploy --all` does all in the right order"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use machinist_model::NodeName;
+
+    use super::shut_out;
+
+    #[test]
+    fn new_nodes_are_told_when_members_are_left_out() {
+        let member = NodeName::parse("etcd1").unwrap_or_else(|error| panic!("{error}"));
+        let new = ["w3".to_owned()];
+        assert!(shut_out(&new, &[&member]).is_some_and(|text| text.starts_with("w3 is new to etcd")));
+        assert_eq!(shut_out(&[], &[&member]), None);
+        assert_eq!(shut_out(&new, &[]), None);
     }
 }

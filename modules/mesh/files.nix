@@ -1,0 +1,125 @@
+# Files of other programs with the mesh's routing, from templates: the agent writes each anew when the routing changes, and a unit
+# of root's brings it to its reader, who looks at it first. The agent itself may reload nothing.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.machinist.mesh;
+  directory = "/var/lib/machinist-mesh-files";
+
+  file =
+    { name, ... }:
+    {
+      options = {
+        template = lib.mkOption {
+          type = lib.types.path;
+          example = lib.literalExpression "./upstreams.conf.tera";
+          description = ''
+            Template (Tera). It gets `services`, each with `name`, `group`, `app`, `port` and `servers` of `name`, `address`
+            and `weight`: those of the groups that this node reaches.
+          '';
+        };
+        path = lib.mkOption {
+          type = lib.types.path;
+          default = "${directory}/${name}";
+          readOnly = true;
+          description = "Where it is. Empty until the routing is known for the first time, and there from then on.";
+        };
+        check = lib.mkOption {
+          type = lib.types.listOf lib.types.str;
+          default = [ ];
+          example = lib.literalExpression ''[ "''${pkgs.nginx}/bin/nginx" "-t" "-c" "/etc/nginx/nginx.conf" ]'';
+          description = "Program that looks at it where it is, with its arguments, run by root. If it fails, the file before stays.";
+        };
+        reload = lib.mkOption {
+          type = lib.types.listOf lib.types.str;
+          default = [ ];
+          example = [ "nginx.service" ];
+          description = "Units that read it, and are reloaded when it is another one: those of them that run.";
+        };
+      };
+    };
+
+  unit = name: "machinist-mesh-file-${name}";
+  bring =
+    name: file:
+    pkgs.writeShellScript "mesh-file-${name}" ''
+      set -u
+      laid=/run/machinist-mesh/files/${name}
+      file=${file.path}
+      # One that was being looked at when the power went.
+      if [ -e "$file.before" ]; then mv "$file.before" "$file"; fi
+      [ -e "$laid" ] || exit 0
+      # Taken away first, at once: what comes now is laid out anew, and begins this again.
+      mv "$laid" "$laid.taken" && install --mode=0644 "$laid.taken" "$file.new" && rm "$laid.taken" || exit 1
+      cmp --quiet "$file.new" "$file" && exit 0
+      cp --preserve "$file" "$file.before" && mv "$file.new" "$file" || exit 1
+      ${lib.optionalString (file.check != [ ]) ''
+        if ! ${lib.escapeShellArgs file.check}; then
+          mv "$file.before" "$file"
+          echo "what the routing is now is refused: the file before stays" >&2
+          exit 1
+        fi
+      ''}
+      rm "$file.before"
+      ${lib.optionalString (
+        file.reload != [ ]
+      ) "systemctl --no-block try-reload-or-restart ${lib.escapeShellArgs file.reload}"}
+      exit 0
+    '';
+in
+{
+  options.machinist.mesh.files = lib.mkOption {
+    type = lib.types.attrsOf (lib.types.submodule file);
+    default = { };
+    example = lib.literalExpression ''{ upstreams = { template = ./upstreams.conf.tera; reload = [ "nginx.service" ]; }; }'';
+    description = "Files with the routing for programs that balance, watch or scrape by themselves, by name.";
+  };
+
+  config = lib.mkIf (cfg.enable && cfg.files != { }) {
+    systemd.tmpfiles.rules = [
+      "d ${directory} 0755 root root -"
+    ]
+    ++ lib.mapAttrsToList (_: file: "f ${file.path} 0644 root root -") cfg.files;
+
+    systemd.paths = lib.mapAttrs' (
+      name: _:
+      lib.nameValuePair (unit name) {
+        description = "Follows the mesh's routing for ${name}";
+        wantedBy = [ "multi-user.target" ];
+        pathConfig.PathExists = "/run/machinist-mesh/files/${name}";
+      }
+    ) cfg.files;
+
+    systemd.services = lib.mapAttrs' (
+      name: file:
+      lib.nameValuePair (unit name) {
+        description = "Brings the mesh's routing to ${name}";
+        after = file.reload;
+        # The routing may change often.
+        startLimitIntervalSec = 0;
+        path = [
+          config.systemd.package
+          pkgs.coreutils
+          pkgs.diffutils
+        ];
+        serviceConfig = {
+          Type = "oneshot";
+          ExecStart = bring name file;
+        };
+      }
+    ) cfg.files;
+
+    assertions = lib.mapAttrsToList (name: file: {
+      assertion =
+        builtins.match "[A-Za-z0-9][A-Za-z0-9._-]*" name != null
+        && (file.check == [ ] || lib.hasPrefix "/" (lib.head file.check));
+      message =
+        "machinist.mesh.files.\"${name}\" on ${config.machinist.node.name}: the name is that of a file (letters, digits and . _ -), and "
+        + "its check begins with an absolute path.";
+    }) cfg.files;
+  };
+}

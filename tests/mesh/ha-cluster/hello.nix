@@ -1,0 +1,23 @@
+# An application as a container, from the registry of the mesh. A machine of the sandbox has no network of its own to give away and
+# no control groups to hand on.
+{ config, lib, ... }:
+let
+  app = import ../../modules/apps/app.nix { inherit config lib; };
+in
+{
+  options.machinist.apps.hello = app.option "hello" { };
+
+  config.machinist.apps.hello = {
+    group = "frontends";
+    port = 9200;
+    check.http = "/ping";
+    env = { prefix = "HELLO"; protocol = "http"; };
+    drainSeconds = 5;
+    container = {
+      image = "localhost:5000/hello@DIGEST";
+      network = "host";
+      cmd = [ "sh" "-c" "exec busybox httpd -f -p $ADDRESS:$PORT -h /www" ];
+      settings.extraOptions = [ "--cgroups=disabled" ];
+    };
+  };
+}
