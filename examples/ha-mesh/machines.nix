@@ -1,5 +1,5 @@
-# A service mesh: three members of etcd, two workers with a web application, service nodes with what it keeps its data in, and
-# an ingress before it.
+# A service mesh: three members of etcd, three service nodes with a replicated database, two workers with applications, an ingress
+# before them, and a registry of images. Between the nodes everything of the mesh travels encrypted.
 {
   cluster = {
     name = "ha-mesh";
@@ -13,6 +13,10 @@
     nodes = "10.13.13.0/24";
     gateway = "10.13.13.1";
     nameservers = [ "10.13.13.1" ];
+    overlay = {
+      backend = "wireguard";
+      network = "10.10.0.0/16";
+    };
   };
 
   machines = {
@@ -35,41 +39,61 @@
       disk = "/dev/disk/by-id/nvme-etcd3";
     };
 
-    s1 = {
+    service1 = {
       ip = "10.13.13.5";
       roles = [ "service" ];
-      apps = [ "postgresql" ];
+      apps = [ "mariadb" ];
       interface = "enp2s0";
-      disk = "/dev/disk/by-id/nvme-s1";
+      disk = "/dev/disk/by-id/nvme-service1";
     };
-    s2 = {
+    service2 = {
       ip = "10.13.13.6";
       roles = [ "service" ];
-      apps = [ "redis" ];
+      apps = [ "mariadb" ];
       interface = "enp2s0";
-      disk = "/dev/disk/by-id/nvme-s2";
+      disk = "/dev/disk/by-id/nvme-service2";
+    };
+    service3 = {
+      ip = "10.13.13.7";
+      roles = [ "service" ];
+      apps = [ "mariadb" ];
+      interface = "enp2s0";
+      disk = "/dev/disk/by-id/nvme-service3";
     };
 
-    w1 = {
-      ip = "10.13.13.7";
-      roles = [ "worker" ];
-      apps = [ "web" ];
-      interface = "enp2s0";
-      disk = "/dev/disk/by-id/nvme-w1";
-    };
-    w2 = {
+    worker1 = {
       ip = "10.13.13.8";
       roles = [ "worker" ];
-      apps = [ "web" ];
+      apps = [
+        "notes"
+        "web"
+      ];
       interface = "enp2s0";
-      disk = "/dev/disk/by-id/nvme-w2";
+      disk = "/dev/disk/by-id/nvme-worker1";
+    };
+    worker2 = {
+      ip = "10.13.13.9";
+      roles = [ "worker" ];
+      apps = [
+        "notes"
+        "web"
+      ];
+      interface = "enp2s0";
+      disk = "/dev/disk/by-id/nvme-worker2";
     };
 
-    edge1 = {
-      ip = "10.13.13.9";
+    ingress1 = {
+      ip = "10.13.13.10";
       roles = [ "ingress" ];
       interface = "enp2s0";
-      disk = "/dev/disk/by-id/nvme-edge1";
+      disk = "/dev/disk/by-id/nvme-ingress1";
+    };
+    registry1 = {
+      ip = "10.13.13.11";
+      roles = [ "service" ];
+      apps = [ "registry" ];
+      interface = "enp2s0";
+      disk = "/dev/disk/by-id/nvme-registry1";
     };
   };
 }

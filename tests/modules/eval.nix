@@ -263,6 +263,32 @@ in
           machinist.mesh.enable = true;
         }
       );
+      files =
+        let
+          followed =
+            files:
+            with' melchior {
+              machinist.etcd.enable = lib.mkForce false;
+              machinist.mesh = {
+                inherit files;
+                enable = true;
+                etcdMembers = [ "10.13.13.2" ];
+              };
+            };
+          system = followed { "targets.json".template = ./eval.nix; };
+        in
+        {
+          inherit (system.config.machinist.mesh.files."targets.json") path;
+          follows = system.config.systemd.paths."machinist-mesh-file-targets.json".pathConfig;
+          failed = failed system;
+          wrong = failed (followed {
+            "a b".template = ./eval.nix;
+            x = {
+              template = ./eval.nix;
+              check = [ "jq" ];
+            };
+          });
+        };
     };
   ingress =
     let

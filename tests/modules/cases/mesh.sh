@@ -20,3 +20,7 @@ only "a name that is no label is refused" .mesh.wrong 'machinist.mesh.instances.
 only "two checks are refused" .mesh.wrong "machinist.mesh.instances.x.y.check on melchior has both a path and a command"
 only "a program without its path is refused" .mesh.wrong "does not begin with an absolute path"
 only "a mesh without etcd is refused" .mesh.noMembers "machinist.mesh.etcdMembers of melchior is empty"
+equal "a file of another program is followed as soon as it is laid out" .mesh.files.follows '{PathExists: "/run/machinist-mesh/files/targets.json"}'
+equal "and is where the program is told" '.mesh.files | [.path, .failed]' '["/var/lib/machinist-mesh-files/targets.json", []]'
+only "a name that is none of a file is refused" .mesh.files.wrong 'machinist.mesh.files."a b" on melchior'
+only "and a check without its path" .mesh.files.wrong 'machinist.mesh.files."x" on melchior'

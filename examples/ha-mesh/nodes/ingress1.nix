@@ -2,5 +2,6 @@
   machinist.mesh.ingress = {
     acme.email = "ops@example.org";
     hosts."www.example.org".locations."/".app = "web";
+    hosts."notes.example.org".locations."/".app = "notes";
   };
 }

@@ -1,3 +1,0 @@
-{
-  services.postgresql.ensureDatabases = [ "shop" ];
-}

@@ -1,0 +1,3 @@
+{
+  machinist.apps.notes.secrets.password = "/run/secrets/notes";
+}

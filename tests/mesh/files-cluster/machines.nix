@@ -1,0 +1,16 @@
+# A member of etcd and two workers with a web application; on the first an nginx that balances by itself.
+{
+  cluster = {
+    name = "files";
+    domain = "files.internal";
+    release = "26.05";
+    orchestrator = "mesh";
+    operators = import ./operators.nix;
+  };
+  network.nodes = "10.13.28.0/24";
+  machines = {
+    etcd1 = { ip = "10.13.28.2"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
+    w1 = { ip = "10.13.28.5"; roles = [ "worker" ]; apps = [ "nginx" "web" ]; provider = "sandbox"; interface = "eth0"; };
+    w2 = { ip = "10.13.28.6"; roles = [ "worker" ]; apps = [ "web" ]; provider = "sandbox"; interface = "eth0"; };
+  };
+}
