@@ -17,6 +17,7 @@ let
     production = "https://acme-v02.api.letsencrypt.org/directory";
     staging = "https://acme-staging-v02.api.letsencrypt.org/directory";
   };
+  issuer = lib.types.either (lib.types.enum (lib.attrNames issuers)) (lib.types.strMatching "https://[^[:space:]]+");
 
   location =
     { config, ... }:
@@ -75,10 +76,11 @@ let
           '';
         };
         issuer = lib.mkOption {
-          type = lib.types.enum (lib.attrNames issuers);
+          type = issuer;
           default = cfg.acme.issuer;
           defaultText = lib.literalExpression "config.machinist.mesh.ingress.acme.issuer";
-          description = "Who issues the certificate of this host.";
+          example = "https://ca.example.org/acme/acme/directory";
+          description = "Who issues the certificate of this host, as `acme.issuer`.";
         };
       };
     };
@@ -87,6 +89,12 @@ let
   acmeHosts = lib.filterAttrs (_: host: host.certificate == null) hosts;
   active = config.machinist.mesh.enable && cfg.hosts != { };
   certificateUnits = map (name: "acme-${name}.service") (lib.attrNames acmeHosts);
+  order = name: "acme-order-renew-${name}";
+  byHttp01 = name: topConfig.security.acme.certs.${name}.dnsProvider == null;
+  # It listens at the same port for each host: one waits for the other. The directory is that of NixOS' own locks.
+  oneLego = pkgs.writeShellScriptBin "lego" ''
+    exec ${pkgs.util-linux}/bin/flock /run/acme/machinist-ingress.lock ${lib.getExe pkgs.lego} "$@"
+  '';
   usesHttp01 = acmeHosts != { } && cfg.acme.dnsProvider == null;
   # lego listens there while it proves that the host is ours; the other ingress nodes ask at the second port.
   challenge = {
@@ -129,11 +137,12 @@ in
         description = "Address of the account at the ACME authority.";
       };
       issuer = lib.mkOption {
-        type = lib.types.enum (lib.attrNames issuers);
+        type = issuer;
         default = "production";
+        example = "https://ca.example.org/acme/acme/directory";
         description = ''
           Let's Encrypt's `production`, or its `staging`, which browsers do not trust and which does not mind being asked
-          often: try new hosts there.
+          often: try new hosts there. Or the address of another authority's directory.
         '';
       };
       dnsProvider = lib.mkOption {
@@ -177,7 +186,7 @@ in
       acceptTerms = true;
       certs = lib.mapAttrs (_: host: {
         inherit (cfg.acme) email dnsProvider credentialFiles;
-        server = issuers.${host.issuer};
+        server = issuers.${host.issuer} or host.issuer;
         extraDomainNames = host.aliases;
         listenHTTP = lib.mkIf usesHttp01 "127.0.0.1:${toString challenge.local}";
         group = "machinist-ingress";
@@ -209,11 +218,40 @@ in
         }
       ];
     }
-    # An order that fails is tried again. NixOS' module alone waits for the next day, and a failed unit would take a deploy
-    # back only because its names are not in DNS yet.
+    # NixOS lets the first host's order make the account, and those of all others need it: they would never be ordered while
+    # the first one's name leads nowhere. And a failed unit would take a deploy back only because of that. So these two ends of
+    # an order, nothing ordered and nothing renewed, are none of a failed unit; it is tried again all the same.
     // lib.mapAttrs' (
-      name: _: lib.nameValuePair "acme-order-renew-${name}" { serviceConfig.Restart = lib.mkDefault "on-failure"; }
-    ) acmeHosts;
+      name: _:
+      lib.nameValuePair (order name) {
+        path = lib.mkIf (byHttp01 name) (lib.mkBefore [ oneLego ]);
+        serviceConfig = {
+          Restart = lib.mkDefault "on-failure";
+          SuccessExitStatus = lib.mkDefault "10 11";
+        };
+      }
+    ) acmeHosts
+    // lib.optionalAttrs (acmeHosts != { }) {
+      machinist-ingress-orders = {
+        description = "Certificates that could not be had are ordered again";
+        serviceConfig.Type = "oneshot";
+        script = ''
+          for order in ${lib.concatMapStringsSep " " order (lib.attrNames acmeHosts)}; do
+            case $(systemctl show --property=ExecMainStatus --value "$order.service") in
+              10 | 11) systemctl start --no-block "$order.service" ;;
+            esac
+          done
+        '';
+      };
+    };
+    # Let's Encrypt minds five failures an hour for a name; NixOS' module alone waits for the next day.
+    systemd.timers.machinist-ingress-orders = lib.mkIf (acmeHosts != { }) {
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnActiveSec = "15min";
+        OnUnitInactiveSec = "15min";
+      };
+    };
 
     networking.firewall.allowedTCPPorts = [ 80 ] ++ lib.optional (hosts != { }) 443;
     machinist.firewall.tcp = lib.mkIf usesHttp01 {

@@ -327,6 +327,11 @@ in
             locations."/".app = "web";
             locations."/".port = 8000;
           };
+          "inside.example.org" = {
+            issuer = "https://ca.example.org/acme/acme/directory";
+            locations."/".app = "web";
+            locations."/".port = 8000;
+          };
           "own.example.org" = {
             certificate = "/run/secrets/own.pem";
             locations."/".app = "web";
@@ -351,6 +356,15 @@ in
       );
       file = system: name: system.config.environment.etc."machinist/ingress/${name}".text;
       unit = system.config.systemd.services.machinist-ingress;
+      orders =
+        system:
+        lib.mapAttrs' (name: order: lib.nameValuePair (lib.removePrefix "acme-order-renew-" name) {
+          inherit (order.serviceConfig) Restart SuccessExitStatus;
+          lego = (lib.head order.path).name;
+        }) (lib.filterAttrs (name: _: lib.hasPrefix "acme-order-renew-" name) system.config.systemd.services);
+      refused =
+        issuer:
+        !(builtins.tryEval (of { acme = { inherit issuer; }; }).config.machinist.mesh.ingress.acme.issuer).success;
     in
     {
       configuration = file system "haproxy.cfg";
@@ -361,15 +375,21 @@ in
       certs = lib.mapAttrs (
         _: cert: { inherit (cert) extraDomainNames group listenHTTP reloadServices server; }
       ) system.config.security.acme.certs;
-      retries = system.config.systemd.services."acme-order-renew-www.example.org".serviceConfig.Restart;
+      orders = orders system;
+      again = {
+        inherit (system.config.systemd.services.machinist-ingress-orders) script;
+        timer = system.config.systemd.timers.machinist-ingress-orders.timerConfig;
+      };
       inherit (unit) wants reloadIfChanged;
       user = unit.serviceConfig.User;
       dns = {
         failed = failed dns;
+        orders = orders dns;
         certs = lib.mapAttrs (_: cert: { inherit (cert) dnsProvider listenHTTP; }) dns.config.security.acme.certs;
         configuration = file dns "haproxy.cfg";
         firewall = dns.config.networking.firewall.extraInputRules;
       };
+      refused = map refused [ "http://ca.example.org/directory" "letsencrypt" "https://ca.example.org" ];
       nothing = (of { }).config.systemd.services ? machinist-ingress;
       wrong = failed (of {
         hosts = {

@@ -1,6 +1,6 @@
 # All modules of a nixos-lite machine. A new family of options is a file here and a line below.
 [
-  ./acme.nix
+  ./acme
   ./activation.nix
   ./assertions.nix
   ./bird.nix

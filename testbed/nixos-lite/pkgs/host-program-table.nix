@@ -164,6 +164,7 @@ in
     version = "3.18";
     main = "helm";
   };
+  lego = one "4.9";
   less = one "668";
   mariadb = {
     version = "11.8";

@@ -12,21 +12,28 @@ equal "applications are reached through the mesh" \
   '["backend app_api_8001\n  http-reuse never\n  server mesh 127.0.0.1:8001", "backend app_web_8000\n  http-reuse never\n  server mesh 127.0.0.1:8000"]'
 equal "a host without TLS is the only one that is not redirected" \
   '.ingress.configuration | [scan("redirect scheme https code 308 if { hdr\\(host\\),field\\(1,:\\) -i ([^ ]+)")[0]]' \
-  '["own.example.org", "try.example.org", "www.example.org"]'
+  '["inside.example.org", "own.example.org", "try.example.org", "www.example.org"]'
 check "what a client says of itself is not passed on" \
   '.ingress.configuration | [scan("http-request set-header X-Forwarded-(For|Proto|Host)")] | length == 6' .ingress.configuration
 equal "a line a certificate" '.ingress.certificates | rtrimstr("\n") | split("\n")' \
-  '["/run/secrets/own.pem own.example.org", "/var/lib/acme/try.example.org/full.pem try.example.org",
+  '["/var/lib/acme/inside.example.org/full.pem inside.example.org", "/run/secrets/own.pem own.example.org", "/var/lib/acme/try.example.org/full.pem try.example.org",
     "/var/lib/acme/www.example.org/full.pem www.example.org example.org"]'
-equal "staging and production side by side" '.ingress.certs | map_values(.server)' \
-  '{"try.example.org": "https://acme-staging-v02.api.letsencrypt.org/directory",
+equal "staging, production and an authority of one's own side by side" '.ingress.certs | map_values(.server)' \
+  '{"inside.example.org": "https://ca.example.org/acme/acme/directory",
+    "try.example.org": "https://acme-staging-v02.api.letsencrypt.org/directory",
     "www.example.org": "https://acme-v02.api.letsencrypt.org/directory"}'
 equal "a certificate has all names, and a new one is taken over by a reload" '.ingress.certs["www.example.org"] | del(.server)' \
   '{extraDomainNames: ["example.org"], group: "machinist-ingress", listenHTTP: "127.0.0.1:9481",
     reloadServices: ["machinist-ingress.service"]}'
-equal "an order that fails is tried again" .ingress.retries '"on-failure"'
+equal "an address of an authority is one by HTTPS" .ingress.refused '[true, true, false]'
+equal "a name that leads nowhere keeps no other host's certificate from being ordered" \
+  '.ingress.orders["www.example.org"] | del(.lego)' '{Restart: "on-failure", SuccessExitStatus: "10 11"}'
+equal "and is ordered again, as all are" '.ingress.again | [(.script | [scan("for order in .*; do")]), .timer.OnUnitInactiveSec]' \
+  '[["for order in acme-order-renew-inside.example.org acme-order-renew-try.example.org acme-order-renew-www.example.org; do"], "15min"]'
+equal "orders by HTTP-01 share a port: lego is one that waits for the other" '.ingress.orders | map(.lego) | unique' '["lego"]'
+check "with DNS-01 none waits" '.ingress.dns.orders | length == 3 and all(.lego | startswith("lego-"))' .ingress.dns.orders
 equal "there is a certificate before haproxy starts" .ingress.wants \
-  '["acme-try.example.org.service", "acme-www.example.org.service"]'
+  '["acme-inside.example.org.service", "acme-try.example.org.service", "acme-www.example.org.service"]'
 check "challenges are answered before hosts are looked at, by whichever node asked" '.ingress.configuration
   | (index("use_backend acme if") < index("use_backend app_"))
   and (split("\n") | map(select(contains("redirect scheme"))) | all(contains("!{ path_beg /.well-known/acme-challenge/ }")))

@@ -1,0 +1,17 @@
+# A member of etcd, a worker and two ways in, in the sandbox.
+{
+  cluster = {
+    name = "acme";
+    domain = "acme.internal";
+    release = "26.05";
+    orchestrator = "mesh";
+    operators = import ./operators.nix;
+  };
+  network.nodes = "10.13.26.0/24";
+  machines = {
+    edge1 = { ip = "10.13.26.2"; roles = [ "ingress" ]; provider = "sandbox"; interface = "eth0"; };
+    edge2 = { ip = "10.13.26.3"; roles = [ "ingress" ]; provider = "sandbox"; interface = "eth0"; };
+    etcd1 = { ip = "10.13.26.4"; roles = [ "etcd" ]; provider = "sandbox"; interface = "eth0"; };
+    w1 = { ip = "10.13.26.5"; roles = [ "worker" ]; provider = "sandbox"; interface = "eth0"; };
+  };
+}

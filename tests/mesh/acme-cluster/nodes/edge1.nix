@@ -1,0 +1,36 @@
+# Hosts whose certificates an authority of one's own issues: one without a name in DNS, and two that are here. @AUTHORITY@ is the
+# address of the authority and of the name server.
+{ lib, ... }:
+let
+  web = {
+    app = "web";
+    port = 8000;
+  };
+  hosts = {
+    "absent.mesh.example".locations."/" = web;
+    "api.mesh.example".locations."/" = web;
+    "www.mesh.example" = {
+      aliases = [ "mesh.example" ];
+      locations."/" = web;
+    };
+  };
+in
+{
+  networking.nameservers = lib.mkForce [ "@AUTHORITY@" ];
+  security.pki.certificateFiles = [ ./authority.pem ];
+  machinist.mesh.ingress = {
+    acme = {
+      email = "ops@mesh.example";
+      issuer = "https://acme.mesh.example:14000/dir";
+    };
+    inherit hosts;
+  };
+  # The name server of the test is none that lego could ask for the records of a zone.
+  security.acme.defaults.dnsPropagationCheck = false;
+  # A test does not wait a quarter of an hour.
+  systemd.timers.machinist-ingress-orders.timerConfig = {
+    AccuracySec = "1s";
+    OnActiveSec = lib.mkForce "5s";
+    OnUnitInactiveSec = lib.mkForce "5s";
+  };
+}

@@ -1,0 +1,1 @@
+import ./edge1.nix
