@@ -61,13 +61,14 @@ fn shut_out(new: &[String], not_deployed: &[&NodeName]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use machinist_model::NodeName;
 
     use super::shut_out;
 
     #[test]
     fn new_nodes_are_told_when_members_are_left_out() {
-        let member = NodeName::parse("etcd1").unwrap_or_else(|error| panic!("{error}"));
+        let member = NodeName::parse("etcd1").unwrap();
         let new = ["w3".to_owned()];
         assert!(shut_out(&new, &[&member]).is_some_and(|text| text.starts_with("w3 is new to etcd")));
         assert_eq!(shut_out(&[], &[&member]), None);
