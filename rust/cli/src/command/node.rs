@@ -4,6 +4,7 @@
 pub mod drain;
 mod instances;
 mod pods;
+mod without_vote;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +41,7 @@ use crate::{
 pub enum NodeCommand {
     /// Let a node that machines.nix gives the role `etcd` join the running cluster, as a learner first
     Join(NodeArgs),
-    /// Take a member that machines.nix no longer has out of the running cluster
+    /// Take a machine that machines.nix no longer has out of the running cluster's etcd: its vote, or what it may do there
     Remove(NodeArgs),
     /// Take a member out and let it join anew with empty data, as after its disk was wiped
     Replace(NodeArgs),
@@ -95,6 +96,11 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));
     }
     let connector = connect::connector(&project, &cluster, global, rollout.accept_host_key)?;
+    if !state.etcd.members.contains(node)
+        && let Some(answer) = without_vote::answer(command, node, &cluster, &connector, ui)
+    {
+        return answer.map(|()| ExitCode::SUCCESS);
+    }
     let mut change = Change {
         node,
         no_snapshot,

@@ -36,6 +36,7 @@ pub enum AppCommand {
     /// Write a new application into app_modules/
     New(new::NewArgs),
     /// Bring an application as the directory has it to its machines, one after the other
+    #[command(visible_alias = "deploy")]
     Update(Box<update::UpdateArgs>),
     /// Run an application on so many machines: print the change of machines.nix, and make it with --write
     Scale(Box<place::ScaleArgs>),

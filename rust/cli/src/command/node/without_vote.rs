@@ -1,0 +1,62 @@
+//! What `machinist node join`, `remove` and `replace` mean for a machine that has no vote in etcd.
+
+use machinist_model::{Cluster, NodeName, Orchestrator};
+use machinist_rollout::step::Connector;
+
+use super::NodeCommand;
+use crate::{
+    command::deploy,
+    failure::{Failure, Kind},
+    mesh,
+    ui::Ui,
+};
+
+/// Answers for such a machine. `None`: the command is about a vote.
+///
+/// # Errors
+/// machines.nix says that there is something else to do, or etcd cannot be asked.
+pub fn answer(
+    command: &NodeCommand,
+    node: &NodeName,
+    cluster: &Cluster,
+    connector: &Connector,
+    ui: Ui,
+) -> Option<Result<(), Failure>> {
+    let has_role = cluster.etcd_members().any(|member| member.name == *node);
+    let is_there = cluster.deployable().any(|other| other.name == *node);
+    if has_role {
+        return None;
+    }
+    let input = |message: String, hint: String| Some(Err(Failure::new(Kind::Input, message).hint(hint)));
+    match command {
+        NodeCommand::Join(_) if is_there => input(
+            format!("{node} has no vote in etcd, so there is nothing to join"),
+            "a machine without the role \"etcd\" is in the cluster when all are deployed: `machinist deploy --all`"
+                .to_owned(),
+        ),
+        NodeCommand::Replace(_) if is_there => input(
+            format!("{node} has no vote in etcd, so there is nothing to replace there"),
+            format!("after its disk was lost: `machinist install {node}`, then `machinist deploy --all`"),
+        ),
+        NodeCommand::Remove(_) if is_there => input(
+            format!("machines.nix still has {node}"),
+            format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
+        ),
+        NodeCommand::Remove(_) if cluster.orchestrator == Some(Orchestrator::Mesh) => {
+            Some(forget(node, cluster, connector, ui))
+        }
+        _ => None,
+    }
+}
+
+/// What etcd still has of the machine goes: its rights, its record and its part of the overlay. Its instances end with its lease.
+fn forget(node: &NodeName, cluster: &Cluster, connector: &Connector, ui: Ui) -> Result<(), Failure> {
+    mesh::permit(connector, cluster, &deploy::voters(cluster), ui)?;
+    let text = "is nobody to etcd any more, and its part of an overlay is free; the others' firewalls close with `machinist deploy --all`";
+    if ui.json {
+        ui.result_json_line(&serde_json::json!({ "event": "note", "node": node, "text": text }));
+    } else {
+        ui.story(&format!("{node} {text}"));
+    }
+    Ok(())
+}
