@@ -2,7 +2,7 @@
 # database, two workers, an ingress and a registry, with an overlay. By plain routes: the sandbox's kernel may have neither WireGuard
 # nor VXLAN.
 let
-  machine = host: roles: more: { ip = "10.13.26.${toString host}"; inherit roles; provider = "sandbox"; interface = "eth0"; } // more;
+  machine = host: roles: more: { ip = "10.13.29.${toString host}"; inherit roles; provider = "sandbox"; interface = "eth0"; } // more;
 in
 {
   cluster = {
@@ -13,7 +13,7 @@ in
     operators = import ./operators.nix;
   };
   network = {
-    nodes = "10.13.26.0/24";
+    nodes = "10.13.29.0/24";
     overlay = { backend = "host-gw"; network = "10.78.0.0/16"; };
   };
   machines = {
