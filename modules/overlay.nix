@@ -27,6 +27,18 @@ let
     "flannel.1"
   ];
 
+  # flannel leaves what another backend has made, and a route to one node's part goes before that of the whole network: after a
+  # change from `vxlan` to `wireguard` packets would still travel in the clear. What its own backend has made stays while it is
+  # started anew.
+  leftovers = {
+    wireguard = [
+      "link delete flannel.1"
+      "route flush root ${cfg.network} type unicast"
+    ];
+    vxlan = [ "link delete flannel-wg" ];
+    host-gw = map (device: "link delete ${device}") devices;
+  };
+
   # flannel writes the MTU when it has its part and its way to the others.
   wasUp = "/var/lib/machinist-overlay/was-up";
   remember = pkgs.writeShellScript "machinist-overlay-remember" ''
@@ -175,9 +187,32 @@ in
       serviceConfig = {
         # A changed configuration ends it on all nodes at the same time: the others' traffic waits for this.
         RestartSec = lib.mkForce "2s";
-        ExecStopPost = "${remember}";
+        ExecStopPost = [ "${remember}" ] ++ map (what: "-${iproute} ${what}") leftovers.${cfg.backend};
+        TimeoutStopSec = "10s";
         StateDirectory = "machinist-overlay";
         StateDirectoryMode = "0700";
+      };
+    };
+
+    # flannel 0.28 takes its device away and then may wait for ever, where its lease is taken away together with another's. So it
+    # does when the backend changes.
+    systemd.services.machinist-overlay-watch = lib.mkIf (cfg.backend == "wireguard") {
+      description = "End of a flannel that has no device any more and does not end";
+      wantedBy = [ "multi-user.target" ];
+      script = ''
+        main() { ${pkgs.systemd}/bin/systemctl show --property=MainPID --value flannel.service; }
+        ${iproute} -oneline monitor link | while read -r what _ device _; do
+          [ "$what $device" = "Deleted flannel-wg:" ] || continue
+          process=$(main)
+          ${pkgs.coreutils}/bin/sleep 3
+          [ ! -e /sys/class/net/flannel-wg ] && [ "$process" != 0 ] && [ "$(main)" = "$process" ] || continue
+          echo "flannel has no device and does not end: it is started anew"
+          kill -KILL "$process"
+        done
+      '';
+      serviceConfig = {
+        Restart = "always";
+        RestartSec = "2s";
       };
     };
 
@@ -201,12 +236,17 @@ in
       };
     };
 
-    # The node's address in the overlay is for packets of the overlay: on the nodes' own network anyone could send to it.
-    networking.firewall.extraInputRules = lib.mkIf (cfg.backend != "host-gw") (
-      lib.mkBefore ''
-        ip daddr ${cfg.network} iifname != { ${lib.concatMapStringsSep ", " (device: "\"${device}\"") ([ "lo" ] ++ devices)} } drop comment "overlay"
-      ''
-    );
+    # The node's address in the overlay is for packets of the overlay: on the nodes' own network anyone could send to it. A table of
+    # its own, as the firewall's lets in a ping and SSH before its rules of ours, and nothing that is dropped here comes to it.
+    networking.nftables.tables.machinist-overlay = lib.mkIf (cfg.backend != "host-gw") {
+      family = "inet";
+      content = ''
+        chain input {
+          type filter hook input priority filter - 10; policy accept;
+          ip daddr ${cfg.network} iifname != { ${lib.concatMapStringsSep ", " (device: "\"${device}\"") ([ "lo" ] ++ devices)} } drop comment "overlay"
+        }
+      '';
+    };
 
     networking.dhcpcd.denyInterfaces = [ "flannel*" ];
   };

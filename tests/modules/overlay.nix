@@ -54,6 +54,19 @@ in
   firewall = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
     backend: lib.splitString "\n" (of backend { }).config.networking.firewall.extraInputRules
   );
+  nftables = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
+    backend:
+    (of backend { }).config.networking.nftables.tables.machinist-overlay.content or null
+  );
+  stopped = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
+    backend:
+    map (lib.removePrefix "-${wireguard.pkgs.iproute2}/bin/ip ") (
+      lib.tail (of backend { }).config.systemd.services.flannel.serviceConfig.ExecStopPost
+    )
+  );
+  watch = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
+    backend: (of backend { }).config.systemd.services ? machinist-overlay-watch
+  );
   postgresql =
     (of "wireguard" {
       imports = [ ../../app_modules/postgresql ];

@@ -47,8 +47,9 @@ impl Overlay {
             parts.insert(ip, key(part.subnet));
         }
         let backend = match cluster.network.overlay.as_ref()?.backend {
+            // No `Mode`: with `ipv4` flannel 0.28 stops at its first peer, where it reads a range of IPv6 that is not there.
             OverlayBackend::Wireguard => {
-                json!({ "Mode": "ipv4", "PersistentKeepaliveInterval": KEEPALIVE_SECONDS, "Type": "wireguard" })
+                json!({ "PersistentKeepaliveInterval": KEEPALIVE_SECONDS, "Type": "wireguard" })
             }
             OverlayBackend::Vxlan => json!({ "Type": "vxlan" }),
             OverlayBackend::HostGw => json!({ "Type": "host-gw" }),
@@ -119,18 +120,14 @@ mod tests {
 
     #[test]
     fn the_configuration_is_flannels() {
-        for (backend, config) in [
-            ("vxlan", r#"{"Backend":{"Type":"vxlan"},"Network":"10.10.0.0/16","SubnetLen":24}"#),
-            ("host-gw", r#"{"Backend":{"Type":"host-gw"},"Network":"10.10.0.0/16","SubnetLen":24}"#),
-            (
-                "wireguard",
-                concat!(
-                    r#"{"Backend":{"Mode":"ipv4","PersistentKeepaliveInterval":25,"Type":"wireguard"},"#,
-                    r#""Network":"10.10.0.0/16","SubnetLen":24}"#
-                ),
-            ),
-        ] {
-            assert_eq!(overlay(backend).config, config);
+        // The same files are what flannel gets in tests/mesh/wireguard.
+        macro_rules! file {
+            ($backend:literal) => {
+                ($backend, include_str!(concat!("../../../tests/mesh/guest-cluster/network/", $backend, ".json")))
+            };
+        }
+        for (backend, config) in [file!("vxlan"), file!("host-gw"), file!("wireguard")] {
+            assert_eq!(overlay(backend).config, config.trim_end());
         }
         assert!(
             overlay("vxlan")

@@ -24,10 +24,16 @@ check "its ports are open to the nodes" '.overlay.firewall.wireguard |
   any(. == "ip saddr { 10.13.13.0/24 } udp dport 51820 accept comment \"overlay-wireguard\"") and
   any(. == "ip saddr { 10.13.13.0/24 } udp dport 8472 accept comment \"overlay-vxlan\"")' .overlay.firewall.wireguard
 for backend in wireguard vxlan; do
-  check "$backend: nobody sends to its addresses from beside it" ".overlay.firewall.$backend[0] ==
-    \"ip daddr 10.10.0.0/16 iifname != { \\\"lo\\\", \\\"flannel-wg\\\", \\\"flannel.1\\\" } drop comment \\\"overlay\\\"\"" ".overlay.firewall.$backend"
+  check "$backend: nobody sends to its addresses from beside it, be it a ping" ".overlay.nftables.$backend |
+    contains(\"type filter hook input priority filter - 10\") and
+    contains(\"ip daddr 10.10.0.0/16 iifname != { \\\"lo\\\", \\\"flannel-wg\\\", \\\"flannel.1\\\" } drop\")" ".overlay.nftables.$backend"
 done
-check "plain routes come by the nodes' network" '.overlay.firewall["host-gw"] | all(contains("drop") | not)' '.overlay.firewall["host-gw"]'
+equal "plain routes come by the nodes' network" '.overlay.nftables["host-gw"]' null
+equal "what another backend has made does not outlive it: it would carry packets in the clear" .overlay.stopped '{
+  wireguard: ["link delete flannel.1", "route flush root 10.10.0.0/16 type unicast"],
+  vxlan: ["link delete flannel-wg"], "host-gw": ["link delete flannel-wg", "link delete flannel.1"]}'
+equal "a flannel without its device that does not end is ended" .overlay.watch '{wireguard: true, vxlan: false, "host-gw": false}'
+check "and one that is stopped in ten seconds" '.overlay.unit | any(. == "TimeoutStopSec=10s")' .overlay.unit
 check "instances are open to the overlay" '.overlay.firewall.wireguard |
   any(. == "ip saddr { 10.10.0.0/16, 10.13.13.0/24 } tcp dport 8080 accept comment \"mesh-web\"")' .overlay.firewall.wireguard
 check "a database lets in who comes by it" '.overlay.postgresql | contains("host all all 10.10.0.0/16 scram-sha-256")' .overlay.postgresql
