@@ -194,9 +194,9 @@ in
       };
     };
 
-    # flannel 0.28 takes its device away and then may wait for ever, where its lease is taken away together with another's. So it
-    # does when the backend changes.
-    systemd.services.machinist-overlay-watch = lib.mkIf (cfg.backend == "wireguard") {
+    # flannel 0.28 takes WireGuard's device away and then may wait for ever, where its lease is taken away together with another's:
+    # so it is when the backend changes, and by then this system is already one of the next backend.
+    systemd.services.machinist-overlay-watch = {
       description = "End of a flannel that has no device any more and does not end";
       wantedBy = [ "multi-user.target" ];
       script = ''

@@ -32,7 +32,8 @@ equal "plain routes come by the nodes' network" '.overlay.nftables["host-gw"]' n
 equal "what another backend has made does not outlive it: it would carry packets in the clear" .overlay.stopped '{
   wireguard: ["link delete flannel.1", "route flush root 10.10.0.0/16 type unicast"],
   vxlan: ["link delete flannel-wg"], "host-gw": ["link delete flannel-wg", "link delete flannel.1"]}'
-equal "a flannel without its device that does not end is ended" .overlay.watch '{wireguard: true, vxlan: false, "host-gw": false}'
+equal "a flannel without its device that does not end is ended, also by the system of the next backend" .overlay.watch \
+  '{wireguard: true, vxlan: true, "host-gw": true}'
 check "and one that is stopped in ten seconds" '.overlay.unit | any(. == "TimeoutStopSec=10s")' .overlay.unit
 check "instances are open to the overlay" '.overlay.firewall.wireguard |
   any(. == "ip saddr { 10.10.0.0/16, 10.13.13.0/24 } tcp dport 8080 accept comment \"mesh-web\"")' .overlay.firewall.wireguard
