@@ -3,6 +3,7 @@
 //! What haproxy routes is written to its file too, a moment later: so a haproxy that starts anew, with or without etcd, with
 //! or without the agent, routes as before.
 
+mod pace;
 mod rendering;
 mod writing;
 
@@ -26,7 +27,7 @@ use tokio::{
     time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use self::{rendering::Files, writing::ended};
+use self::{pace::Pace, rendering::Files, writing::ended};
 use crate::{
     config::{Config, chain},
     files,
@@ -37,9 +38,6 @@ use crate::{
 
 /// How long to wait for more of the same burst.
 const GATHER: Duration = Duration::from_millis(5);
-
-/// The least time between two reloads: a burst of them would only pile up old processes.
-const BETWEEN_RELOADS: Duration = Duration::from_millis(250);
 
 /// The time until a configuration that haproxy did not take, or that could not be written, is tried again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
@@ -87,7 +85,7 @@ pub struct Router {
     taken: BTreeSet<u16>,
     wanted_ports: BTreeSet<u16>,
     rounds: u32,
-    reloaded: Option<Instant>,
+    pace: Pace,
     /// Since when the files are behind, and when they were to be written.
     unwritten: Option<(Instant, Moment)>,
     /// A disk that is busy would hold the next change up: whoever waits for it waits beside.
@@ -121,7 +119,7 @@ impl Router {
             taken: BTreeSet::new(),
             wanted_ports: BTreeSet::new(),
             rounds: 0,
-            reloaded: None,
+            pace: Pace::default(),
             unwritten: None,
             writing: None,
             again: None,
@@ -251,7 +249,7 @@ impl Router {
 
     /// Gives haproxy a new configuration, if it runs another one.
     async fn reload(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
-        if let Some(wait) = self.reloaded.and_then(|last| BETWEEN_RELOADS.checked_sub(last.elapsed())) {
+        if let Some(wait) = self.pace.wait(Instant::now()) {
             self.again = Some(Moment::now() + wait);
             return Ok(());
         }
@@ -278,7 +276,7 @@ impl Router {
         };
         match self.haproxy.reload(structure, pid).await {
             Ok(info) => {
-                self.reloaded = Some(Instant::now());
+                self.pace.reloaded(Instant::now());
                 self.leaving.clear();
                 self.running = Some(Running {
                     pid: info.pid,
