@@ -266,17 +266,17 @@ def measure(name, begin, etcd, rounds):
         etcd.delete(f"{prefix}/new{number}/meta_data")
         etcd.delete(f"{prefix}/new{number}/instances/n")
 
-    found = latencies(etcd, rounds, put_app, lambda number: 21000 + number, delete_app)
-    row(f"{name}: a new application, put -> served, ms, median / p99", shown(found), "150 / 400")
-
-    pairs = []
-    for app in range(APPS):
-        pairs.append((f"{prefix}/app{app}/meta_data", {"publish": {"port": 22000 + app}}))
-        pairs += [(f"{prefix}/app{app}/instances/w{n}", instance(f"w{n}", 8000 + n)) for n in range(INSTANCES)]
-    begun = time.perf_counter()
-    etcd.put_many(pairs)
-    etcd.put(f"{prefix}/app0/instances/w0", instance("w0"))
     try:
+        found = latencies(etcd, rounds, put_app, lambda number: 21000 + number, delete_app)
+        row(f"{name}: a new application, put -> served, ms, median / p99", shown(found), "150 / 400")
+
+        pairs = []
+        for app in range(APPS):
+            pairs.append((f"{prefix}/app{app}/meta_data", {"publish": {"port": 22000 + app}}))
+            pairs += [(f"{prefix}/app{app}/instances/w{n}", instance(f"w{n}", 8000 + n)) for n in range(INSTANCES)]
+        begun = time.perf_counter()
+        etcd.put_many(pairs)
+        etcd.put(f"{prefix}/app0/instances/w0", instance("w0"))
         until(lambda: served(22000), 300, 0.05)
         row(f"{name}: 1,000 applications x 10 instances, s until served", f"{time.perf_counter() - begun:.1f}")
         time.sleep(15)
