@@ -108,6 +108,21 @@ in
       );
       own = (of [ ] [ ]).config.services.postgresql.enable;
     };
+  registry =
+    let
+      locked = of [ "registry" ] [ { machinist.apps.registry.secrets.htpasswd = "/run/secrets/registry"; } ];
+      fetching =
+        image: (of [ "whoami" ] [ { machinist.apps.whoami.container.image = lib.mkForce "${image}${digest}"; } ]).config.virtualisation;
+    in
+    {
+      unit = lines locked "docker-registry";
+      inherit (locked.config.services.dockerRegistry) listenAddress;
+      inherit (locked.config.services.dockerRegistry.extraConfig) auth;
+      insecure = map (image: (fetching image).containers.registries.insecure) [
+        "localhost:5000/whoami"
+        "registry.example/whoami"
+      ];
+    };
   mariadb =
     let
       database = { machinist.apps.mariadb.databases.shop.passwordFile = "/run/secrets/shop"; };

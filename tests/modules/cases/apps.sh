@@ -62,3 +62,7 @@ check "the nodes come in with a password" '.apps.postgresql.authentication | sta
 check "a database is asked by its own client" '.apps.postgresql.instance.check.command[0] | endswith("/bin/pg_isready")'
 check "the roll waits for that unit, also where a switch asks for the roll first" '.apps.postgresql.roll | contains(["postgresql.service"])' .apps.postgresql.roll
 equal "and without the application there is no database" .apps.postgresql.own false
+equal "the registry listens where its instance is, and asks for a password where there is one" '.apps.registry | [.listenAddress, .auth]' \
+  '["10.13.13.3", {htpasswd: {path: "/run/credentials/docker-registry.service/htpasswd", realm: "registry"}}]'
+check "which is a credential" '.apps.registry.unit | contains(["LoadCredential=htpasswd:/run/secrets/registry"])' .apps.registry.unit
+equal "a node takes it without TLS if it fetches from it, and nothing else" .apps.registry.insecure '[["localhost:5000"], []]'
