@@ -4,6 +4,7 @@
 //! a [`Store`]; [`route`] makes of it what the node routes and what is wrong; [`change`] says the least that haproxy must
 //! be told. Pure: the agent reads, writes and runs.
 
+mod address;
 pub mod change;
 pub mod command;
 mod entry;
