@@ -10,6 +10,28 @@ let
   inherit (config.machinist) etcd;
   cfg = config.services.etcd;
   request = "/var/lib/machinist/etcd-restore";
+
+  # In the data directory, everything is done with the rights of etcd's user: root would follow what that user puts there.
+  asEtcd = "${pkgs.util-linux}/bin/setpriv --reuid=etcd --regid=etcd --clear-groups --inh-caps=-all --no-new-privs";
+  restore = pkgs.writeShellScript "etcd-restore" ''
+    set -euo pipefail
+    cd ${lib.escapeShellArg cfg.dataDir}
+    rm -rf restoring
+    etcdutl snapshot restore ${request}/etcd.db \
+      --name ${lib.escapeShellArg cfg.name} \
+      --initial-cluster "$ETCD_INITIAL_CLUSTER" \
+      --initial-cluster-token ${lib.escapeShellArg cfg.initialClusterToken}-"$RESTORE_MARK" \
+      --initial-advertise-peer-urls ${lib.escapeShellArg (lib.concatStringsSep "," cfg.initialAdvertisePeerUrls)} \
+      --data-dir restoring \
+      --bump-revision "$RESTORE_BUMP" --mark-compacted
+    before=member.before-$RESTORE_MARK
+    # If it was cut off between the two moves, the data from before is aside already.
+    if [ -d member ] && [ ! -e "$before" ]; then mv member "$before"; fi
+    rm -rf member
+    mv restoring/member member
+    sync -f member
+    rm -rf restoring
+  '';
 in
 {
   config = lib.mkIf etcd.enable {
@@ -39,29 +61,17 @@ in
       # data from before cannot join. Revisions jump, so nobody who watches takes an old one for a new one.
       script = ''
         set -euo pipefail
-        cd ${lib.escapeShellArg cfg.dataDir}
         found=$(sha256sum ${request}/etcd.db | cut --delimiter=' ' --fields=1)
         if [ "$found" != "$RESTORE_SHA256" ]; then
           echo "${request}/etcd.db is not what was sent: run \`machinist etcd restore\` again" >&2
           exit 1
         fi
-        rm -rf restoring
-        etcdutl snapshot restore ${request}/etcd.db \
-          --name ${lib.escapeShellArg cfg.name} \
-          --initial-cluster "$ETCD_INITIAL_CLUSTER" \
-          --initial-cluster-token ${lib.escapeShellArg cfg.initialClusterToken}-"$RESTORE_MARK" \
-          --initial-advertise-peer-urls ${lib.escapeShellArg (lib.concatStringsSep "," cfg.initialAdvertisePeerUrls)} \
-          --data-dir restoring \
-          --bump-revision "$RESTORE_BUMP" --mark-compacted
-        chown -R etcd: restoring
-        before=member.before-$RESTORE_MARK
-        # If it was cut off between the two moves, the data from before is aside already.
-        if [ -d member ] && [ ! -e "$before" ]; then mv member "$before"; fi
-        rm -rf member
-        mv restoring/member member
-        sync -f member
+        chgrp etcd ${request} ${request}/etcd.db
+        chmod 0710 ${request}
+        chmod 0640 ${request}/etcd.db
+        ${asEtcd} ${restore}
         rm -f ${request}/ready
-        rm -rf restoring ${request}/etcd.db
+        rm -f ${request}/etcd.db
       '';
     };
   };
