@@ -18,6 +18,7 @@ equal "etcd gets the environment that nixpkgs' module gives" \
     ETCD_LISTEN_METRICS_URLS: "http://127.0.0.1:2381",
     ETCD_LISTEN_PEER_URLS: "https://10.13.13.2:2380",
     ETCD_NAME: "balthazar",
+    ETCD_PEER_CERT_ALLOWED_CN: "kube-etcd-peer",
     ETCD_PEER_CLIENT_CERT_AUTH: "1",
     ETCD_PEER_KEY_FILE: "/run/credentials/etcd.service/etcd-peer.key",
     ETCD_QUOTA_BACKEND_BYTES: "8589934592"
