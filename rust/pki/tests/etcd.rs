@@ -94,7 +94,8 @@ fn members_of(lab: &Lab, member: &Member, (certificate, key): &Pair) -> String {
     let url = format!("{}/members", member.peer);
     let authority = lab.certs().join("authorities/etcd.pem");
     let paths = [&authority, certificate, key].map(|path| path.to_str().unwrap());
-    let arguments = ["--silent", "--http1.1", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}"];
+    let arguments =
+        ["--silent", "--http1.1", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}"];
     let tls = ["--cacert", paths[0], "--cert", paths[1], "--key", paths[2], &*url];
     String::from_utf8(run("curl", &[&arguments[..], &tls[..]].concat()).stdout).unwrap()
 }
