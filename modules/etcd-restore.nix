@@ -1,5 +1,6 @@
 # Puts a snapshot in the place of etcd's data, once, before etcd starts. `machinist etcd restore` brings the snapshot and the
-# request; who stops in between leaves either the request, which the next start of etcd carries out, or nothing.
+# request; who stops in between leaves either the request, which the next start of etcd carries out, or nothing. The data
+# itself records which request it came from: the removal of a request may be lost, since etcd's disk may be another one.
 {
   config,
   lib,
@@ -40,6 +41,17 @@ in
       script = ''
         set -euo pipefail
         cd ${lib.escapeShellArg cfg.dataDir}
+        done_with_request() {
+          rm -rf restoring
+          rm -f ${request}/ready ${request}/etcd.db
+          sync ${request}
+        }
+        record=member/machinist-restore
+        if [ -f "$record" ] && [ "$(cat "$record")" = "$RESTORE_MARK" ]; then
+          echo "this data came from the requested restore already: only the request is removed" >&2
+          done_with_request
+          exit 0
+        fi
         found=$(sha256sum ${request}/etcd.db | cut --delimiter=' ' --fields=1)
         if [ "$found" != "$RESTORE_SHA256" ]; then
           echo "${request}/etcd.db is not what was sent: run \`machinist etcd restore\` again" >&2
@@ -53,15 +65,19 @@ in
           --initial-advertise-peer-urls ${lib.escapeShellArg (lib.concatStringsSep "," cfg.initialAdvertisePeerUrls)} \
           --data-dir restoring \
           --bump-revision "$RESTORE_BUMP" --mark-compacted
+        # The record comes and goes with the data that it is about.
+        echo "$RESTORE_MARK" >restoring/$record
         chown -R etcd: restoring
-        before=member.before-$RESTORE_MARK
-        # If it was cut off between the two moves, the data from before is aside already.
-        if [ -d member ] && [ ! -e "$before" ]; then mv member "$before"; fi
-        rm -rf member
+        sync -f restoring
+        if [ -d member ]; then
+          # Nothing is overwritten: an earlier try may have put data aside.
+          before=member.before-$RESTORE_MARK
+          while [ -e "$before" ]; do before=$before-again; done
+          mv member "$before"
+        fi
         mv restoring/member member
         sync -f member
-        rm -f ${request}/ready
-        rm -rf restoring ${request}/etcd.db
+        done_with_request
       '';
     };
   };

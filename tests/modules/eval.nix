@@ -71,6 +71,7 @@ let
         requires = config.systemd.services.etcd.requires or [ ];
       };
       keyCheck = config.systemd.services.machinist-keys.script;
+      restore = config.systemd.services.machinist-etcd-restore.script;
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
 

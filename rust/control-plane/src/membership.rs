@@ -40,13 +40,15 @@ machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoi
   etcdutl snapshot status \"$directory/etcd.db\" >&2 && cat \"$directory/etcd.db\"
 ";
 
-/// Stops a member that was removed and puts its data aside, so that it can join anew. Nothing is deleted. Set before these
-/// lines: aside, the new name of the directory.
+/// Stops a member that was removed and puts its data aside, so that it can join anew. No data is deleted; a restore that
+/// was requested and not carried out is dropped, or the member would start with old data. Set before these lines: aside, the
+/// new name of the directory.
 pub const PUT_ASIDE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 systemctl stop etcd.service 2>/dev/null
 if systemctl is-active --quiet etcd.service; then echo 'etcd.service does not stop' >&2; exit 1; fi
 if [ -d /var/lib/etcd/member ]; then mv /var/lib/etcd/member \"$aside\"; fi
+rm -f /var/lib/machinist/etcd-restore/ready
 systemctl reset-failed etcd.service 2>/dev/null
 true
 ";
