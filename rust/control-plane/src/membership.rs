@@ -126,6 +126,8 @@ pub fn join_objection(health: &Health, joining: &NodeName) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
     use machinist_model::NodeName;
 
     use super::{join_objection, removal_objection};
@@ -138,7 +140,12 @@ mod tests {
             let name = NodeName::parse(&char::from(b'a' + n - 1).to_string()).unwrap();
             (name, Member { problems, learner: kind == 'l', id: Some(u64::from(n)), ..Member::default() })
         };
-        Health { members: (1..).zip(members.chars()).map(member).collect(), unmanaged: Vec::new(), leader: None }
+        Health {
+            members: (1..).zip(members.chars()).map(member).collect(),
+            unmanaged: Vec::new(),
+            leader: None,
+            over_quota: BTreeSet::new(),
+        }
     }
 
     #[track_caller]

@@ -513,10 +513,12 @@ impl Run<'_> {
         let unchanged = count(|outcome| *outcome == NodeOutcome::Unchanged);
         let left = report.nodes.len() - changed - unchanged;
         let etcd = match &report.etcd {
+            Some(etcd) if etcd.is_whole() && etcd.alarm.is_some() => self.ui.paint(Tone::Bad, ", etcd refuses writes"),
             Some(etcd) if etcd.is_whole() => self.ui.paint(Tone::Good, ", etcd healthy"),
-            Some(EtcdEnd { healthy, members, .. }) => {
+            Some(EtcdEnd { healthy: Some(healthy), members, .. }) => {
                 self.ui.paint(Tone::Bad, &format!(", only {healthy} of {members} etcd members healthy"))
             }
+            Some(EtcdEnd { healthy: None, .. }) => self.ui.paint(Tone::Bad, ", etcd gave no answer"),
             None => String::new(),
         };
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
@@ -528,6 +530,9 @@ impl Run<'_> {
         self.ui.result(&format!("{changed} changed, {unchanged} unchanged{rebooted}{failed}{etcd} ({seconds:.1} s)"));
         for problem in report.etcd.iter().flat_map(|etcd| &etcd.problems) {
             self.ui.story(&format!("etcd: {problem}"));
+        }
+        if let Some(alarm) = report.etcd.as_ref().and_then(|etcd| etcd.alarm.as_ref()) {
+            self.ui.story(&format!("{alarm}; `machinist etcd status` explains it"));
         }
         for (node, why) in &report.reboot_due {
             self.ui.story(&format!("{node} needs a reboot for {}: `--reboot auto` does that", why.join(", ")));

@@ -70,13 +70,19 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let unmanaged: Vec<String> = strangers.map(ToString::to_string).collect();
     let rows: Vec<Row> =
         asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
-    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty();
+    let alarm = health.as_ref().and_then(Health::quota_notice);
+    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty() && alarm.is_none();
     if ui.json {
-        ui.result_json(&serde_json::json!({ "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged }));
+        ui.result_json(&serde_json::json!({
+            "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged, "etcdAlarm": alarm,
+        }));
     } else {
         table(&rows, ui);
         for member in &unmanaged {
             ui.warn(&format!("etcd has a member that machines.nix does not know: {member}"));
+        }
+        if let Some(alarm) = &alarm {
+            ui.warn(&format!("{alarm}; `machinist etcd status` explains it"));
         }
         explain_silence(&rows, ui);
     }

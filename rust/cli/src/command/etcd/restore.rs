@@ -14,7 +14,10 @@ use std::{
 
 use clap::Args;
 use indicatif::HumanBytes;
-use machinist_control_plane::snapshot::{Whole, check};
+use machinist_control_plane::{
+    alarm::QUOTA_HINT,
+    snapshot::{Whole, check},
+};
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_remote::Remote;
 use machinist_rollout::{
@@ -263,6 +266,9 @@ impl Etcd<'_> {
         } else {
             let seconds = begun.elapsed().as_secs_f64();
             self.ui.result(&format!("etcd is back: {keys} keys, revision {revision} ({seconds:.1} s)"));
+            if let Some(notice) = voice.health.quota_notice() {
+                self.ui.warn(&format!("{notice}: the snapshot was taken while it was. {QUOTA_HINT}"));
+            }
             self.ui.story(&format!("what a member had before, if anything, is in {before} there, until you remove it"));
             if self.cluster.nodes.values().any(|node| self.cluster.runs_kubernetes(node)) {
                 self.ui.story(
