@@ -3,7 +3,7 @@
 mod deliver;
 mod leader;
 pub mod locks;
-mod preflight;
+pub(crate) mod preflight;
 mod reboot;
 mod revert;
 mod roll;

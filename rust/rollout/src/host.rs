@@ -38,8 +38,12 @@ pub struct HostFacts {
     pub keys: BTreeSet<String>,
     /// Units of activations that are under way.
     pub activations: BTreeSet<String>,
-    /// Free bytes in /boot where that is a mount of its own.
+    /// The mount where the boot loader puts kernels, such as `/boot` or `/efi`, where that is a mount of its own.
+    pub boot_at: Option<String>,
+    /// Free bytes there.
     pub boot_free: Option<u64>,
+    /// File names of the kernels and initrds that the boot loader has there.
+    pub boot_files: BTreeSet<String>,
     /// The host's clock, in milliseconds since 1970.
     #[serde(skip)]
     pub clock: Option<i64>,
@@ -112,6 +116,8 @@ impl HostFacts {
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
+                "boot_at" => facts.boot_at = Some(value.to_owned()),
+                "boot_file" => drop(facts.boot_files.insert(value.to_owned())),
                 "boot_free" => facts.boot_free = value.parse().ok(),
                 "time" => facts.clock = value.parse::<i64>().ok(),
                 "confirmed" => facts.confirmed = StorePath::parse(value).ok(),
@@ -169,6 +175,33 @@ mod tests {
         assert_eq!(found, BootFiles::read(&booted));
         assert_eq!((found.params.as_deref(), found.modules), (Some("quiet root=/dev/x"), None));
         assert_eq!(ask(&booted), BootFiles::default(), "a machine that has booted none of ours");
+    }
+
+    #[test]
+    fn an_esp_at_efi_is_where_kernels_go_and_a_boot_without_kernels_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| format!("{}{name}", folder.path().display());
+        std::fs::create_dir_all(at("/efi/EFI/nixos")).unwrap();
+        std::fs::create_dir_all(at("/boot")).unwrap();
+        let kernel = "0123456789abcdfghijklmnpqrsvwxyz-linux-6.12.1-bzImage.efi";
+        std::fs::write(at("/efi/EFI/nixos/") + kernel, "").unwrap();
+        let ask = |mounts: &[&str]| {
+            let lines: String =
+                mounts.iter().map(|mount| format!("1 1 0:1 / {} rw - vfat x rw\n", at(mount))).collect();
+            std::fs::write(at("/mountinfo"), lines).unwrap();
+            let places = ["/boot", "/efi", "/boot/efi"].map(at).join(" ");
+            let script = GATHER
+                .replace("/proc/self/mountinfo", &at("/mountinfo"))
+                .replace("/boot /efi /boot/efi", &places)
+                .replace("*\" /boot \"*) boot_at=/boot", &format!("*\" {} \"*) boot_at={}", at("/boot"), at("/boot")));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let HostFacts { boot_at, boot_free, boot_files, .. } =
+                HostFacts::parse(&String::from_utf8_lossy(&output.stdout));
+            (boot_at, boot_free.is_some(), boot_files.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(ask(&["/boot", "/efi"]), (Some(at("/efi")), true, vec![kernel.to_owned()]));
+        assert_eq!(ask(&["/boot"]), (Some(at("/boot")), true, Vec::new()), "nothing is in it yet");
+        assert_eq!(ask(&["/home"]), (None, false, Vec::new()));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use machinist_nix::StorePath;
 use machinist_pki::report::State;
 use machinist_rollout::{
     plan::{
-        Action, Changes, ClosureDiff, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict, VersionChange,
+        Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict,
+        VersionChange,
     },
     preflight::{Problem, ProblemKind},
     waves::{Wave, WaveKind},
@@ -51,6 +52,7 @@ fn changes() -> Changes {
         paths_to_send: 14,
         bytes_to_send: 2_500_000,
         too_little_room: None,
+        full_boot: None,
         keys: vec!["etcd-server-0123456789abcdef.key".to_owned()],
         closure: Some(ClosureDiff { added, removed, changed, rebuilt: vec![package("etc", "")] }),
         units,
@@ -282,6 +284,26 @@ fn an_order_that_is_not_safe_is_told() {
           start     everything: it is the first deploy
 
           refused   a new etcd cluster of 3 members needs 2 members at once
+        1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn a_full_boot_is_announced() {
+    let full_boot = Some(FullBoot { at: "/efi".to_owned(), free: 10 << 20, needed: 42 << 20 });
+    let report = told(vec![("a", NodePlan::Changes(Box::new(Changes { full_boot, ..first() })))]);
+    check(
+        &report,
+        false,
+        4,
+        &expect![[r#"
+        a
+          system    bbbbbbbb, the first one
+          send      14 of 412 paths, 2.4 MiB
+          boot      only 10.0 MiB free in /efi, kernel and initrd need 42.0 MiB: a deploy refuses that
+          hint      fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`
+          start     everything: it is the first deploy
+
         1 to change, 0 unchanged"#]],
     );
 }
