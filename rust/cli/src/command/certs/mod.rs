@@ -86,6 +86,10 @@ pub struct RenewArgs {
 pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
+    if !matches!(command, CertsCommand::List | CertsCommand::Show(_)) {
+        // A certificate for the new value would take the one in use out of it.
+        project.refuse_conflicts(&cluster)?;
+    }
     match command {
         CertsCommand::Gen(args) => {
             let policy = Policy { algorithm: args.algorithm, prune: args.prune, ..Policy::default() };

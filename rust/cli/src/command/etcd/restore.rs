@@ -38,6 +38,7 @@ use crate::{
     },
     consent,
     failure::{Failure, Kind, OrFail as _, Outcome},
+    project,
     systems::BuildOn,
 };
 
@@ -79,6 +80,7 @@ impl Etcd<'_> {
     pub fn restore(&self, args: &RestoreArgs) -> Outcome {
         let begun = Instant::now();
         let nodes: Vec<NodeName> = voters(&self.cluster).into_keys().collect();
+        self.refuse_conflicts()?;
         certs::require(&self.project, &self.cluster, &nodes)?;
         let members = self.reach(&nodes)?;
         let (file, taken) = self.fetch(&args.snapshot, &members)?;
@@ -107,6 +109,13 @@ impl Etcd<'_> {
             }
         }
         self.tell(&mark, &whole, begun)
+    }
+
+    /// The restored cluster is founded again at the addresses of machines.nix, but its data has the ranges and names from before.
+    fn refuse_conflicts(&self) -> Result<(), Failure> {
+        let mut conflicts = self.project.conflicts(&self.cluster)?;
+        conflicts.retain(|conflict| !conflict.is_address());
+        project::refuse(&conflicts)
     }
 
     /// All members must be there: who is away would come back with the data from before.
@@ -255,6 +264,8 @@ impl Etcd<'_> {
 
     fn tell(&self, mark: &str, whole: &Whole, begun: Instant) -> Outcome {
         let voice = self.settled()?;
+        let at_their_addresses = voice.health.members.iter().filter(|(_, member)| member.id.is_some());
+        self.project.record_running(&self.cluster, &at_their_addresses.map(|(name, _)| name.clone()).collect())?;
         let (revision, keys) = upkeep::get(&voice, upkeep::Keys { key: "", prefix: true }, false)
             .map(|(revision, entries)| (revision, entries.len()))
             .map_err(|error| failed(&error))?;

@@ -254,6 +254,11 @@ fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
         let text = list(report.rotations.clone(), ui.verbose);
         lines.push(label(ui, "rotation", &ui.paint(Tone::Careful, &text)));
     }
+    for conflict in &report.conflicts {
+        let text = format!("{conflict}: the running cluster cannot take that");
+        lines.push(label(ui, "refused", &ui.paint(Tone::Bad, &text)));
+        lines.push(label(ui, "hint", &conflict.remedy));
+    }
     if let Some(refusal) = &plan.refusal {
         lines.push(label(ui, "refused", &ui.paint(Tone::Bad, refusal)));
     }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
-use machinist_model::NodeName;
+use machinist_model::{Conflict, NodeName};
 use machinist_nix::StorePath;
 use machinist_pki::report::State;
 use machinist_rollout::{
@@ -85,6 +85,7 @@ fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
         generated: BTreeMap::new(),
         certificates: Vec::new(),
         rotations: Vec::new(),
+        conflicts: Vec::new(),
         plan: Plan { nodes, ..Plan::default() },
     }
 }
@@ -289,9 +290,12 @@ fn an_order_that_is_not_safe_is_told() {
 }
 
 #[test]
-fn a_full_boot_is_announced() {
+fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
     let full_boot = Some(FullBoot { at: "/efi".to_owned(), free: 10 << 20, needed: 42 << 20 });
-    let report = told(vec![("a", NodePlan::Changes(Box::new(Changes { full_boot, ..first() })))]);
+    let mut report = told(vec![("a", NodePlan::Changes(Box::new(Changes { full_boot, ..first() })))]);
+    let [path, running, wanted, remedy] =
+        ["machines.a.ip", "10.0.0.1", "10.0.0.9", "write the recorded address back"].map(str::to_owned);
+    report.conflicts.push(Conflict { path, running, wanted, remedy });
     check(
         &report,
         false,
@@ -304,6 +308,8 @@ fn a_full_boot_is_announced() {
           hint      fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`
           start     everything: it is the first deploy
 
+          refused   machines.a.ip: 10.0.0.1 -> 10.0.0.9: the running cluster cannot take that
+          hint      write the recorded address back
         1 to change, 0 unchanged"#]],
     );
 }
