@@ -72,6 +72,14 @@ let
       };
       keyCheck = config.systemd.services.machinist-keys.script;
       restore = config.systemd.services.machinist-etcd-restore.script;
+      expiry =
+        if config.systemd.services ? machinist-certificates then
+          {
+            inherit (config.systemd.services.machinist-certificates) script serviceConfig wantedBy;
+            timer = config.systemd.timers.machinist-certificates.timerConfig;
+          }
+        else
+          null;
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
 
@@ -158,6 +166,9 @@ in
     );
   };
   variants = {
+    moreCertificates = view (
+      with' balthazar { machinist.certificates.files = [ "/var/lib/acme/*/cert.pem" ]; }
+    );
     bios = view (with' balthazar { machinist.disk.firmware = "bios"; });
     sandboxDisk = view (with' melchior { machinist.node.disk = "/dev/vda"; });
     ownDisk = view (with' balthazar { disko.devices.disk.own.device = "/dev/sda"; });

@@ -48,7 +48,8 @@ pub struct Project {
     pub nix: Nix,
     /// How systems are built.
     pub building: BuildArgs,
-    ui: Ui,
+    /// The terminal.
+    pub ui: Ui,
 }
 
 /// What `generated/` should be, against what it is.

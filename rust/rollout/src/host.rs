@@ -1,6 +1,6 @@
 //! What is true on a host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_nix::StorePath;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct HostFacts {
     pub failed: BTreeSet<String>,
     /// File names of the private keys that are there.
     pub keys: BTreeSet<String>,
+    /// The ends of the certificates that its daily check found, in seconds since 1970, by name.
+    pub certificates: BTreeMap<String, i64>,
     /// Units of activations that are under way.
     pub activations: BTreeSet<String>,
     /// The mount where the boot loader puts kernels, such as `/boot` or `/efi`, where that is a mount of its own.
@@ -80,6 +82,12 @@ pub struct Last {
     pub state: String,
 }
 
+/// Reads seconds and a name.
+fn certificate(value: &str) -> Option<(String, i64)> {
+    let (end, name) = value.split_once(' ')?;
+    Some((name.to_owned(), end.parse().ok()?))
+}
+
 impl Last {
     fn read(&mut self, line: &str) {
         match line.split_once('=') {
@@ -115,6 +123,7 @@ impl HostFacts {
                 "etcd_active" => facts.etcd_active = true,
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),
+                "certificate" => facts.certificates.extend(certificate(value)),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
                 "boot_at" => facts.boot_at = Some(value.to_owned()),
                 "boot_file" => drop(facts.boot_files.insert(value.to_owned())),
@@ -218,6 +227,8 @@ mod tests {
             (Some("/x/bzImage"), Some("quiet root=/dev/x"), None)
         );
         assert_eq!(HostFacts::parse("lock=fence=3\nlock=run=r\n").lock.fence, 3);
+        let certificates = HostFacts::parse("certificate=1795260000 etcd-server\ncertificate=x y\n").certificates;
+        assert_eq!(certificates, [("etcd-server".to_owned(), 1_795_260_000)].into());
         let last = HostFacts::parse(&format!("last=run=r\nlast=new=/nix/store/{hash}-n\nlast=state=broken x\n")).last;
         assert_eq!(last.map(|last| (last.run, last.state)), Some(("r".to_owned(), "broken x".to_owned())));
         assert!(facts.running.clone().is_some_and(|system| !facts.is_on(&system)));

@@ -7,7 +7,7 @@ use machinist_control_plane::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
 use machinist_remote::Remote;
 use machinist_rollout::{
-    HostFacts,
+    HostFacts, expiry,
     step::{Connector, StepError, gate, gather},
 };
 use serde::Serialize;
@@ -84,6 +84,7 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
         if let Some(alarm) = &alarm {
             ui.warn(&format!("{alarm}; `machinist etcd status` explains it"));
         }
+        warn_of_expiry(&rows, ui);
         explain_silence(&rows, ui);
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
@@ -192,6 +193,21 @@ fn table(rows: &[Row], ui: Ui) {
         vec![row.node.to_string(), row.ip.to_string(), roles.join(" "), row.host(ui), row.system(), row.etcd(ui)]
     };
     ui.result_table(&["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"], rows.iter().map(cells).collect());
+}
+
+/// Certificates that the nodes' own daily check found to expire soon.
+fn warn_of_expiry(rows: &[Row], ui: Ui) {
+    let mut found = false;
+    for row in rows {
+        let Answer::Answers { facts } = &row.answer else { continue };
+        for text in expiry::expiring(facts) {
+            found = true;
+            ui.warn(&format!("{} {text}", ui.paint(Tone::Strong, row.node.as_str())));
+        }
+    }
+    if found {
+        ui.story(&format!("  {} {}", ui.paint(Tone::Strong, "hint:"), expiry::HINT));
+    }
 }
 
 fn explain_silence(rows: &[Row], ui: Ui) {

@@ -76,6 +76,14 @@ systemctl list-units --plain --no-legend --no-pager 2>/dev/null | while read -r 
   esac
   case $unit in machinist-activate-*) echo "activation=$unit" ;; esac
 done
+while read -r metric value; do
+  case $metric in
+    machinist_certificate_not_after_timestamp_seconds{*)
+      name=${metric#*\"}
+      echo "certificate=$value ${name%\"*}"
+      ;;
+  esac
+done 2>/dev/null </var/lib/machinist/metrics/machinist_certificates.prom
 while IFS= read -r line; do
   echo "last=$line"
 done 2>/dev/null </var/lib/machinist/activation
