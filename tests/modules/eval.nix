@@ -71,6 +71,18 @@ let
         requires = config.systemd.services.etcd.requires or [ ];
       };
       keyCheck = config.systemd.services.machinist-keys.script;
+      restore = {
+        inherit (config.systemd.services.machinist-etcd-restore) script;
+        after = config.systemd.services.machinist-etcd-restore.serviceConfig.ExecStartPost;
+      };
+      expiry =
+        if config.systemd.services ? machinist-certificates then
+          {
+            inherit (config.systemd.services.machinist-certificates) script serviceConfig wantedBy;
+            timer = config.systemd.timers.machinist-certificates.timerConfig;
+          }
+        else
+          null;
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
 
@@ -157,6 +169,9 @@ in
     );
   };
   variants = {
+    moreCertificates = view (
+      with' balthazar { machinist.certificates.files = [ "/var/lib/acme/*/cert.pem" ]; }
+    );
     bios = view (with' balthazar { machinist.disk.firmware = "bios"; });
     sandboxDisk = view (with' melchior { machinist.node.disk = "/dev/vda"; });
     ownDisk = view (with' balthazar { disko.devices.disk.own.device = "/dev/sda"; });

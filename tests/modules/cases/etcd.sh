@@ -95,7 +95,7 @@ equal "public certificates are linked below /etc/machinist" .nodes.balthazar.etc
 only "a node that is no member of its own cluster is refused" .failed.notAMember \
   "machinist.etcd.members of balthazar" "10.13.13.9" 'role "etcd"'
 equal "a node that is no member has no etcd, no keys and no rules for it" .worker '{
-  failed: [], warnings: [], units: [],
+  failed: [], warnings: [], units: ["machinist-certificates"],
   firewall: "ip saddr { 10.13.13.0/24 } tcp dport 7080 accept comment \"fan-out\"" }'
 only "opening etcd to the world is refused" .failed.openFirewall \
   "services.etcd.openFirewall is true on balthazar" "machinist.etcd.clients"
