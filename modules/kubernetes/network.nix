@@ -36,7 +36,8 @@ in
       };
       udp = lib.mapAttrs (_: port: {
         inherit port;
-        sources = nodes;
+        # WireGuard knows its peers by their keys; what comes by VXLAN comes out of an interface that is trusted.
+        sources = if cfg.overlay == "vxlan" then network.peers else nodes;
       }) (tunnels.${cfg.overlay} or { });
     };
 

@@ -6,6 +6,7 @@
 mod k3s;
 mod kubernetes;
 mod mesh;
+mod peers;
 mod router;
 
 use std::{
@@ -60,6 +61,7 @@ pub struct Shared<'a> {
     members: Attributes,
     clients: BTreeSet<IpAddr>,
     known: Vec<&'a Node>,
+    peers: Option<BTreeSet<IpAddr>>,
 }
 
 impl<'a> Shared<'a> {
@@ -72,7 +74,8 @@ impl<'a> Shared<'a> {
             .deployable()
             .filter(|node| node.roles.contains(&Role::Etcd) || node.roles.contains(&Role::ControlPlane))
             .collect();
-        Self { cluster, state, certificates, members, clients, known }
+        let peers = peers::peers(cluster);
+        Self { cluster, state, certificates, members, clients, known, peers }
     }
 
     /// Returns the text of `generated/<node>.nix`.
@@ -88,18 +91,17 @@ impl<'a> Shared<'a> {
     /// # Errors
     /// A value cannot be written as Nix.
     pub fn shared_files(&self) -> Result<BTreeMap<String, String>, WriteError> {
-        let overlay = mesh::overlay_nodes(self.cluster).map(|nodes| {
-            let text = nix::file(HEADER, &nodes.into())?;
-            Ok((mesh::OVERLAY_FILE.to_owned(), text))
-        });
-        overlay.into_iter().collect()
+        let overlay = mesh::overlay_nodes(self.cluster).map(|nodes| (mesh::OVERLAY_FILE, nodes.into()));
+        let peers = self.peers.iter().map(|peers| (peers::PEERS_FILE, peers.iter().map(IpAddr::to_string).collect()));
+        let file = |(name, value): (&str, Value)| Ok((name.to_owned(), nix::file(HEADER, &value)?));
+        overlay.into_iter().chain(peers).map(file).collect()
     }
 
     fn facts(&self, node: &Node) -> Result<Attributes, WriteError> {
         let mut facts = set([
             ("cluster", self.cluster_facts(node).into()),
             ("hosts", self.hosts(node).into()),
-            ("network", self.network(node).into()),
+            ("network", self.network(node)?.into()),
             ("node", node_facts(node).into()),
             ("operators", self.operators().into()),
         ]);
@@ -201,7 +203,7 @@ impl<'a> Shared<'a> {
         hosts.into_iter().map(|(ip, names)| (ip.to_string(), names.into_iter().collect())).collect()
     }
 
-    fn network(&self, node: &Node) -> Attributes {
+    fn network(&self, node: &Node) -> Result<Attributes, WriteError> {
         let network = &self.cluster.network;
         let mut facts = set([
             ("address", node.ip.to_string().into()),
@@ -225,7 +227,10 @@ impl<'a> Shared<'a> {
             let servers = network.nameservers.iter().map(IpAddr::to_string);
             facts.insert("nameservers".to_owned(), servers.collect());
         }
-        facts
+        if self.peers.as_ref().is_some_and(|peers| peers.contains(&node.ip)) {
+            facts.insert("peersFile".to_owned(), peers::path()?);
+        }
+        Ok(facts)
     }
 
     fn operators(&self) -> Attributes {
