@@ -427,6 +427,22 @@ in
     };
   machines = cluster.lib.machines;
   systems = lib.attrNames cluster.nixosConfigurations;
+  limited =
+    let
+      of =
+        rate:
+        (with' balthazar {
+          machinist.etcd.clients = lib.mkForce [
+            "10.13.13.20"
+            "fd13::20"
+          ];
+          machinist.etcd.clientBytesPerSecond = rate;
+        }).config.networking.nftables.tables.machinist-etcd-clients.content or null;
+    in
+    map of [
+      null
+      262144
+    ];
   ownership = {
     found = import ./ownership.nix (
       cluster.nixosConfigurations
