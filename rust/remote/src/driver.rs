@@ -34,6 +34,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct InboxState {
     jobs: VecDeque<Job>,
+    /// How many jobs the driver works on.
+    n_active: usize,
     /// Why the connection takes no more jobs.
     lost: Option<String>,
     closing: bool,
@@ -64,6 +66,12 @@ impl Inbox {
     pub fn close(&self) {
         self.lock().closing = true;
         self.waker.wake();
+    }
+
+    /// Tells whether the connection serves no one at the moment.
+    pub fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.lost.is_none() && state.n_active == 0 && state.jobs.is_empty()
     }
 
     /// Returns why the connection is lost, if it is.
@@ -150,6 +158,7 @@ impl Driver {
                 None => break,
             }
         }
+        state.n_active = self.jobs.len();
         !state.closing
     }
 
@@ -158,6 +167,7 @@ impl Driver {
         let (mut moved, mut reads) = (false, false);
         // libssh2 keeps the state of the opening of a channel in the session: one at a time.
         let opening = self.jobs.iter().position(Job::is_opening);
+        let mut refused = None;
         for (index, job) in self.jobs.iter_mut().enumerate() {
             if job.is_opening() && Some(index) != opening {
                 continue;
@@ -165,6 +175,14 @@ impl Driver {
             let progress = job.step(&self.wire)?;
             moved |= progress == Progress::Moved;
             reads |= progress != Progress::Waiting;
+            if progress == Progress::Refused {
+                refused = Some(index);
+            }
+        }
+        let is_full = self.jobs.iter().any(Job::holds_session);
+        if let Some(job) = refused.filter(|_| is_full).and_then(|index| self.jobs.get_mut(index)) {
+            job.hand_back();
+            moved = true;
         }
         self.jobs.retain(|job| !job.is_finished());
         if moved {
@@ -189,6 +207,9 @@ impl Driver {
         let mut limit = self.keepalive.saturating_sub(self.last_sign.elapsed()).max(Duration::from_millis(1));
         if self.jobs.len() > 1 {
             limit = limit.min(SHARED_POLL);
+        }
+        if let Some(pause) = self.jobs.iter().filter_map(Job::pause).min() {
+            limit = limit.min(pause.max(Duration::from_millis(1)));
         }
         let (socket, woken) = poll_both(&self.wire.socket, interest, &self.inbox.waker, limit)?;
         if woken {

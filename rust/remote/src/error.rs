@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// libssh2.h: the host refused to open a channel.
+pub(crate) const CHANNEL_FAILURE: ssh2::ErrorCode = ssh2::ErrorCode::Session(-21);
+
 /// Why no TCP connection came about.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectFailure {
@@ -188,6 +191,9 @@ impl RemoteError {
                 at.node, at.user
             )),
             Self::ConnectionLost { .. } => Some("run the command again: it continues where the host stands".to_owned()),
+            Self::Channel { at, source, .. } if source.code() == CHANNEL_FAILURE => {
+                Some(format!("set `MaxSessions` in the sshd_config of {} to at least 1; 10 is the default", at.host))
+            }
             Self::InvalidRequest { .. }
             | Self::Channel { .. }
             | Self::Timeout { .. }

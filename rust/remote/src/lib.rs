@@ -19,6 +19,7 @@ mod files;
 mod fingerprint;
 mod host_key;
 mod known_hosts;
+mod lanes;
 mod link;
 mod quote;
 mod request;

@@ -7,6 +7,7 @@ use crate::error::{ConnectFailure, RemoteError};
 use crate::fingerprint::Fingerprint;
 use crate::host_key;
 use crate::known_hosts::KnownHosts;
+use crate::lanes::Lanes;
 use crate::request::{Output, Request};
 use crate::run;
 use crate::socket;
@@ -60,7 +61,7 @@ pub trait Remote: Send + Sync {
 /// The one SSH connection to a host. Dropping it ends the connection and what still runs over it.
 pub struct Session {
     at: Arc<Endpoint>,
-    inbox: Arc<Inbox>,
+    lanes: Lanes,
     may_sudo: bool,
 }
 
@@ -91,21 +92,16 @@ impl Session {
             host: resolved.host.clone(),
             port: resolved.port,
         });
-        let socket = socket::connect(destination, &resolved, &at)?;
-        let other = |source| RemoteError::Connect { at: at.clone(), source: ConnectFailure::Other(source) };
-        let duplicate = socket.stream.try_clone().map_err(other)?;
-        let session = handshake(socket.stream, destination, &resolved, known_hosts)
-            .map_err(|source| RemoteError::Handshake { at: at.clone(), source })?;
-        host_key::verify(&session, known_hosts, &destination.host_pattern(), accept, &at)?;
-        auth::log_in(&session, destination, &resolved, &at)?;
-        let inbox = Inbox::new().map_err(other)?;
-        Driver::start(session, duplicate, socket.proxy, destination.keepalive, inbox.clone()).map_err(other)?;
-        Ok(Self { at, inbox, may_sudo: destination.become_root })
+        let first = dial(destination, &resolved, known_hosts, accept, &at)?;
+        let may_sudo = destination.become_root;
+        let again = (destination.clone(), known_hosts.clone(), at.clone());
+        let dial = move || dial(&again.0, &resolved, &again.1, None, &again.2);
+        Ok(Self { at, lanes: Lanes::new(first, Box::new(dial)), may_sudo })
     }
 
     /// Returns why the connection is lost, if it is; a new one has to be made then.
     pub fn lost(&self) -> Option<String> {
-        self.inbox.lost()
+        self.lanes.first().lost()
     }
 }
 
@@ -115,18 +111,32 @@ impl Remote for Session {
     }
 
     fn run(&self, request: Request<'_>) -> Result<Output, RemoteError> {
-        run::run(&self.inbox, &self.at, self.may_sudo, request)
+        run::run(&self.lanes, &self.at, self.may_sudo, request)
     }
 
     fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
-        tunnel::open(&self.inbox, &self.at, host, port)
+        tunnel::open(self.lanes.first(), &self.at, host, port)
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.inbox.close();
-    }
+/// Opens one connection: socket, handshake, host key, login, and the thread that owns it.
+fn dial(
+    destination: &Destination,
+    resolved: &Resolved,
+    known_hosts: &KnownHosts,
+    accept: Option<Fingerprint>,
+    at: &Arc<Endpoint>,
+) -> Result<Arc<Inbox>, RemoteError> {
+    let socket = socket::connect(destination, resolved, at)?;
+    let other = |source| RemoteError::Connect { at: at.clone(), source: ConnectFailure::Other(source) };
+    let duplicate = socket.stream.try_clone().map_err(other)?;
+    let session = handshake(socket.stream, destination, resolved, known_hosts)
+        .map_err(|source| RemoteError::Handshake { at: at.clone(), source })?;
+    host_key::verify(&session, known_hosts, &destination.host_pattern(), accept, at)?;
+    auth::log_in(&session, destination, resolved, at)?;
+    let inbox = Inbox::new().map_err(other)?;
+    Driver::start(session, duplicate, socket.proxy, destination.keepalive, inbox.clone()).map_err(other)?;
+    Ok(inbox)
 }
 
 /// Ciphers in the order of preference: AES-GCM is the fastest where the processor has AES, and unlike
