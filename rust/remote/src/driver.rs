@@ -9,7 +9,8 @@ mod job;
 pub(crate) use job::{Job, Target};
 
 use crate::link::{ChannelFailure, Waker};
-use crate::socket::Proxy;
+use crate::proxy::Proxy;
+use crate::resolved::Alive;
 use job::{Progress, Wire};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Session};
@@ -90,10 +91,10 @@ pub(crate) struct Driver {
     jobs: Vec<Job>,
     wire: Wire,
     inbox: Arc<Inbox>,
-    keepalive: Duration,
+    alive: Alive,
     last_heard: Instant,
     last_sign: Instant,
-    _proxy: Option<Proxy>,
+    proxy: Option<Proxy>,
 }
 
 impl Driver {
@@ -102,7 +103,7 @@ impl Driver {
         session: Session,
         socket: OwnedFd,
         proxy: Option<Proxy>,
-        keepalive: Duration,
+        alive: Alive,
         inbox: Arc<Inbox>,
     ) -> std::io::Result<()> {
         session.set_blocking(false);
@@ -114,10 +115,10 @@ impl Driver {
             wire: Wire { session, socket },
             inbox,
             // libssh2 sends none sooner than 2 s after the last.
-            keepalive: keepalive.max(Duration::from_secs(2)),
+            alive: Alive { interval: alive.interval.max(Duration::from_secs(2)), ..alive },
             last_heard: now,
             last_sign: now,
-            _proxy: proxy,
+            proxy,
         };
         std::thread::Builder::new().name("ssh".to_owned()).spawn(move || driver.run()).map(drop)
     }
@@ -128,7 +129,7 @@ impl Driver {
                 break "the session was closed here".to_owned();
             }
             if let Err(reason) = self.turn() {
-                break reason;
+                break self.with_last_words(reason);
             }
         };
         let waiting = {
@@ -143,6 +144,16 @@ impl Driver {
         self.wire.session.set_timeout(300);
         self.wire.session.set_blocking(true);
         let _ = self.wire.session.disconnect(None, "done", None);
+    }
+
+    /// Adds what the process that carries the bytes has printed to the reason of a loss.
+    fn with_last_words(&self, reason: String) -> String {
+        match self.proxy.as_ref().map(Proxy::last_words) {
+            Some(printed) if !printed.is_empty() => {
+                format!("{reason}; its proxy printed: {}", printed.replace('\n', "; "))
+            }
+            _ => reason,
+        }
     }
 
     /// Takes waiting jobs while there is room; returns false when the session is to end.
@@ -204,7 +215,7 @@ impl Driver {
         if matches!(self.wire.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
             interest |= PollFlags::OUT;
         }
-        let mut limit = self.keepalive.saturating_sub(self.last_sign.elapsed()).max(Duration::from_millis(1));
+        let mut limit = self.alive.interval.saturating_sub(self.last_sign.elapsed()).max(Duration::from_millis(1));
         if self.jobs.len() > 1 {
             limit = limit.min(SHARED_POLL);
         }
@@ -221,14 +232,14 @@ impl Driver {
             return Err("the host closed the connection".to_owned());
         }
         let silence = self.last_heard.elapsed();
-        if reads && silence > self.keepalive * 4 {
+        if reads && silence > self.alive.limit {
             return Err(format!("nothing heard for {} s", silence.as_secs()));
         }
         Ok(())
     }
 
     fn send_sign_of_life(&mut self) -> Result<(), String> {
-        if self.last_sign.elapsed() < self.keepalive {
+        if self.last_sign.elapsed() < self.alive.interval {
             return Ok(());
         }
         self.last_sign = Instant::now();
@@ -254,7 +265,7 @@ fn poll_both(
     }
 }
 
-fn timespec(duration: Duration) -> Timespec {
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

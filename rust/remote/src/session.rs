@@ -8,10 +8,11 @@ use crate::fingerprint::Fingerprint;
 use crate::host_key;
 use crate::known_hosts::KnownHosts;
 use crate::lanes::Lanes;
+use crate::proxy::Proxy;
 use crate::request::{Output, Request};
+use crate::resolved::{self, Resolved, Via};
 use crate::run;
 use crate::socket;
-use crate::ssh_config::{self, Resolved};
 use crate::tunnel::{self, Tunnel};
 use ssh2::MethodType;
 use std::sync::Arc;
@@ -84,14 +85,8 @@ impl Session {
         known_hosts: &KnownHosts,
         accept: Option<Fingerprint>,
     ) -> Result<Self, RemoteError> {
-        let resolved = ssh_config::resolve(destination)
-            .map_err(|source| RemoteError::SshConfig { node: destination.node.clone(), source })?;
-        let at = Arc::new(Endpoint {
-            node: destination.node.clone(),
-            user: resolved.user.clone(),
-            host: resolved.host.clone(),
-            port: resolved.port,
-        });
+        let resolved = resolved::resolve(destination)?;
+        let at = Arc::new(resolved.endpoint(&destination.node));
         let first = dial(destination, &resolved, known_hosts, accept, &at)?;
         let may_sudo = destination.become_root;
         let again = (destination.clone(), known_hosts.clone(), at.clone());
@@ -131,12 +126,23 @@ fn dial(
     let other = |source| RemoteError::Connect { at: at.clone(), source: ConnectFailure::Other(source) };
     let duplicate = socket.stream.try_clone().map_err(other)?;
     let session = handshake(socket.stream, destination, resolved, known_hosts)
-        .map_err(|source| RemoteError::Handshake { at: at.clone(), source })?;
+        .map_err(|source| explain(source, socket.proxy.as_ref(), resolved, at))?;
+    drop(socket.place);
     host_key::verify(&session, known_hosts, &destination.host_pattern(), accept, at)?;
-    auth::log_in(&session, destination, resolved, at)?;
+    auth::log_in(&session, &destination.identity_files, resolved, at)?;
     let inbox = Inbox::new().map_err(other)?;
-    Driver::start(session, duplicate, socket.proxy, destination.keepalive, inbox.clone()).map_err(other)?;
+    Driver::start(session, duplicate, socket.proxy, resolved.alive, inbox.clone()).map_err(other)?;
     Ok(inbox)
+}
+
+/// Returns the error of a handshake: where a process carries the bytes, with what it printed.
+fn explain(source: ssh2::Error, proxy: Option<&Proxy>, resolved: &Resolved, at: &Arc<Endpoint>) -> RemoteError {
+    match (proxy, &resolved.network.via) {
+        (Some(proxy), Some(via)) => {
+            RemoteError::Transport { at: at.clone(), via: via.describe(), printed: proxy.last_words(), source }
+        }
+        _ => RemoteError::Handshake { at: at.clone(), source },
+    }
 }
 
 /// Ciphers in the order of preference: AES-GCM is the fastest where the processor has AES, and unlike
@@ -150,9 +156,15 @@ fn handshake(
     resolved: &Resolved,
     known_hosts: &KnownHosts,
 ) -> Result<ssh2::Session, ssh2::Error> {
+    // Through jump hosts, each of them is logged in to before the host is heard of.
+    let n_connections = match &resolved.network.via {
+        Some(Via::Jump { hosts, .. }) => 2 + hosts.matches(',').count(),
+        Some(Via::Command(_)) | None => 1,
+    };
+    let limit = resolved.network.connect_timeout * u32::try_from(n_connections).unwrap_or(u32::MAX);
     let mut session = ssh2::Session::new()?;
     session.set_tcp_stream(stream);
-    session.set_timeout(u32::try_from(resolved.connect_timeout.as_millis()).unwrap_or(u32::MAX).max(1));
+    session.set_timeout(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));
     host_key::prefer_pinned_algorithms(&session, &known_hosts.keys(&destination.host_pattern()))?;
     session.method_pref(MethodType::CryptCs, CIPHERS)?;
     session.method_pref(MethodType::CryptSc, CIPHERS)?;
