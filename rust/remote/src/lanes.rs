@@ -1,7 +1,7 @@
 //! The connections of one session: one as a rule, more where the host's sshd allows fewer sessions on a connection than
 //! run at the same time (`MaxSessions`).
 
-use crate::driver::{Inbox, Job, Target};
+use crate::driver::{Inbox, Job};
 use crate::error::RemoteError;
 use crate::link::Link;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,8 +37,7 @@ impl Lanes {
     pub fn elsewhere(&self, command: &str, link: &Arc<Link>) -> Result<Option<()>, RemoteError> {
         let Some(inbox) = self.spare()? else { return Ok(None) };
         link.attach(&inbox.waker);
-        let job = Job::new(Target::Command(command.to_owned()), link.clone());
-        Ok(inbox.submit(job).ok())
+        Ok(inbox.submit(Job::moved(command, link.clone())).ok())
     }
 
     fn spare(&self) -> Result<Option<Arc<Inbox>>, RemoteError> {

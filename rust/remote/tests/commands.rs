@@ -420,6 +420,18 @@ fn a_host_with_maxsessions_1_runs_one_command_after_the_other_and_several_at_onc
 }
 
 #[test]
+fn a_command_that_was_given_up_does_not_block_a_host_with_maxsessions_1() {
+    let sshd = Sshd::start_with("MaxSessions 1");
+    let session = sshd.connect();
+    let stubborn = Request::new("stubborn", "trap '' TERM HUP; sleep 12").timeout(Duration::from_millis(300));
+    let error = session.run(stubborn).unwrap_err();
+    assert!(matches!(error, RemoteError::Timeout { .. }), "{error}");
+    let started = Instant::now();
+    session.run_checked(Request::new("next", "true")).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+}
+
+#[test]
 fn a_host_that_allows_no_session_is_reported_with_the_setting() {
     let sshd = Sshd::start_with("MaxSessions 0");
     let error = sshd.connect().run(Request::new("true", "true")).unwrap_err();

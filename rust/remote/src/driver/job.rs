@@ -181,6 +181,8 @@ pub(crate) struct Job {
     /// The caller has been told how it ended.
     reported: bool,
     reopening: Option<Reopening>,
+    /// Another connection has refused it before.
+    is_moved: bool,
 }
 
 impl Job {
@@ -196,7 +198,13 @@ impl Job {
             begun: false,
             reported: false,
             reopening: None,
+            is_moved: false,
         }
+    }
+
+    /// Returns the job of a command that another connection has refused.
+    pub fn moved(command: &str, link: Arc<Link>) -> Self {
+        Self { is_moved: true, ..Self::new(Target::Command(command.to_owned()), link) }
     }
 
     /// Tells whether the job holds one of the sessions that sshd's MaxSessions counts.
@@ -273,11 +281,19 @@ impl Job {
             Target::Tcp(host, port) => wire.session.channel_direct_tcpip(host, *port, None),
         });
         if let Err(Refusal::Failed(error)) = &opened
-            && self.may_reopen(error)
+            && error.code() == CHANNEL_FAILURE
+            && matches!(self.target, Target::Command(_))
         {
             self.begun = false;
-            self.phase = Phase::Opening;
-            return Ok(Progress::Refused);
+            if self.may_reopen() {
+                self.phase = Phase::Opening;
+                return Ok(Progress::Refused);
+            }
+            if !self.is_moved {
+                // A command that was given up may still run there and hold the session.
+                self.hand_back();
+                return Ok(Progress::Moved);
+            }
         }
         self.phase = match (opened, &self.target) {
             (Ok(channel), Target::Command(_)) => Phase::Starting(channel),
@@ -292,10 +308,7 @@ impl Job {
         Ok(Progress::Moved)
     }
 
-    fn may_reopen(&mut self, error: &ssh2::Error) -> bool {
-        if error.code() != CHANNEL_FAILURE || matches!(self.target, Target::Tcp(..)) {
-            return false;
-        }
+    fn may_reopen(&mut self) -> bool {
         match &mut self.reopening {
             None => self.reopening = Some(Reopening::new()),
             Some(reopening) => reopening.again(),
