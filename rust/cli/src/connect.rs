@@ -6,7 +6,7 @@ use machinist_model::{
     Cluster, Node, NodeName, Provider,
     selector::{SelectErrorKind, Selection},
 };
-use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session};
+use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
 use machinist_rollout::step::{Connect, Connector};
 
 use crate::{
@@ -44,16 +44,17 @@ pub fn connector(
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS))
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let keys = ssh_keys(global);
+    let config = SshConfig::new();
     let destinations =
-        cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, &keys))).collect();
+        cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, &keys, &config))).collect();
     Ok(Arc::new(Sessions { destinations, known_hosts, accept }))
 }
 
 /// Returns how the node is reached.
-pub fn destination(cluster: &Cluster, node: &Node, keys: &[PathBuf]) -> Destination {
-    let mut destination = Destination::new(node.name.as_str(), &node.ssh.host).with_environment();
-    destination.port = Some(node.ssh.port);
-    destination.user = Some(node.ssh.user.clone());
+pub fn destination(cluster: &Cluster, node: &Node, keys: &[PathBuf], config: &Arc<SshConfig>) -> Destination {
+    let mut destination = Destination::new(node.name.as_str(), &node.ssh.host).with_environment(config);
+    destination.port = node.ssh.port;
+    destination.user.clone_from(&node.ssh.user);
     destination.identity_files = keys.to_vec();
     if node.provider == Provider::Sandbox {
         destination.namespace = Some(sandbox::operator_namespace(cluster));

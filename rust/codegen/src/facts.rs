@@ -216,7 +216,7 @@ impl<'a> Shared<'a> {
             ("address", node.ip.to_string().into()),
             ("nodes", network.nodes.to_string().into()),
             ("prefixLength", network.nodes.prefix_len().into()),
-            ("sshPort", node.ssh.port.into()),
+            ("sshPort", node.ssh.listening_port().into()),
         ]);
         if let (Some(ip), Some(range)) = (node.ip6, network.nodes6) {
             facts.insert("address6".to_owned(), ip.to_string().into());

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// libssh2.h: the host refused to open a channel.
+pub(crate) const CHANNEL_FAILURE: ssh2::ErrorCode = ssh2::ErrorCode::Session(-21);
+
 /// Why no TCP connection came about.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectFailure {
@@ -58,13 +61,22 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
-    /// The ProxyCommand of the ssh_config cannot be started.
-    #[error("{}: cannot start the ProxyCommand `{command}`", at.node)]
+    /// The program that is to carry the connection cannot be started.
+    #[error("{}: cannot start the {via}", at.node)]
     Proxy {
         at: Arc<Endpoint>,
-        command: String,
+        via: String,
         #[source]
         source: io::Error,
+    },
+    /// No SSH server was reached through jump hosts or a ProxyCommand. `printed` holds the last lines of its standard error.
+    #[error("{}: no SSH connection to {at} by {via}{}", at.node, indented(printed))]
+    Transport {
+        at: Arc<Endpoint>,
+        via: String,
+        printed: String,
+        #[source]
+        source: ssh2::Error,
     },
     /// No TCP connection came about.
     #[error("{}: cannot connect to {at}", at.node)]
@@ -154,7 +166,11 @@ impl RemoteError {
             Self::Namespace { path, .. } => {
                 Some(format!("start the sandbox with `machinist sandbox up` (as root): {} must exist", path.display()))
             }
-            Self::Proxy { command, .. } => Some(format!("try the command by hand: {command}")),
+            Self::Proxy { .. } => Some("install the program, or correct the SSH configuration".to_owned()),
+            Self::Transport { at, .. } => Some(format!(
+                "try it without machinist, which answers no prompts on the way: ssh -p {} {}@{}",
+                at.port, at.user, at.host
+            )),
             Self::Connect { at, source } => Some(match source {
                 ConnectFailure::Refused => {
                     format!("check that sshd runs on {} and listens on port {}", at.host, at.port)
@@ -188,6 +204,9 @@ impl RemoteError {
                 at.node, at.user
             )),
             Self::ConnectionLost { .. } => Some("run the command again: it continues where the host stands".to_owned()),
+            Self::Channel { at, source, .. } if source.code() == CHANNEL_FAILURE => {
+                Some(format!("set `MaxSessions` in the sshd_config of {} to at least 1; 10 is the default", at.host))
+            }
             Self::InvalidRequest { .. }
             | Self::Channel { .. }
             | Self::Timeout { .. }
@@ -201,19 +220,26 @@ impl RemoteError {
 
     /// Tells whether the same request may succeed on a new connection, as after a reboot of the host.
     pub fn is_connection_failure(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::ConnectionLost { .. } | Self::Handshake { .. })
+        matches!(
+            self,
+            Self::Connect { .. } | Self::ConnectionLost { .. } | Self::Handshake { .. } | Self::Transport { .. }
+        )
     }
 }
 
 fn auth_hint(at: &Endpoint, attempts: &[AuthAttempt]) -> String {
-    let encrypted = attempts.iter().find(|attempt| matches!(attempt.outcome, AuthOutcome::Encrypted));
-    match encrypted {
-        Some(attempt) => format!("add the encrypted key to ssh-agent: ssh-add {}", attempt.key),
-        None => format!(
-            "see that {} has one of these keys in its authorized keys, or name the right one: ssh-add FILE",
-            at.user
-        ),
+    let with = |outcome: AuthOutcome| attempts.iter().find(|attempt| attempt.outcome == outcome);
+    if let Some(attempt) = with(AuthOutcome::Encrypted) {
+        return format!("add the encrypted key to ssh-agent: ssh-add {}", attempt.key);
     }
+    if with(AuthOutcome::Hardware).is_some() {
+        return format!(
+            "log in with a key that is not in a hardware token: `ssh-keygen -t ed25519 -f FILE`, add FILE.pub to the \
+             authorized keys of {} (operators.nix), then `--ssh-key FILE` or ssh-add FILE",
+            at.user
+        );
+    }
+    format!("see that {} has one of these keys in its authorized keys, or name the right one: ssh-add FILE", at.user)
 }
 
 fn list<T: ToString>(items: &[T]) -> String {

@@ -122,6 +122,13 @@ pub struct KnownHosts {
     entries: Mutex<Entries>,
 }
 
+impl Clone for KnownHosts {
+    /// Returns the pins as they are now; later ones are not shared.
+    fn clone(&self) -> Self {
+        Self { path: self.path.clone(), entries: Mutex::new(self.lock().clone()) }
+    }
+}
+
 impl KnownHosts {
     /// Reads the file; one that does not exist yet pins nothing.
     ///

@@ -1,8 +1,9 @@
 //! One request on one channel, from the caller's side.
 
 use crate::destination::Endpoint;
-use crate::driver::{Inbox, Job, Target};
+use crate::driver::{Job, Target};
 use crate::error::RemoteError;
+use crate::lanes::Lanes;
 use crate::link::{ChannelFailure, Event, Link};
 use crate::request::{OnLine, Output, Request, Status, Stdin, Stream};
 use std::io::{self, Read, Write};
@@ -39,7 +40,7 @@ fn loader(length: usize, timeout: Duration, sudo: bool) -> String {
 
 /// Runs `request` on a new channel.
 pub(crate) fn run(
-    inbox: &Inbox,
+    lanes: &Lanes,
     at: &Arc<Endpoint>,
     may_sudo: bool,
     request: Request<'_>,
@@ -51,17 +52,21 @@ pub(crate) fn run(
     let sudo = may_sudo && request.become_root && at.user != "root";
     let script = whole_or_nothing(&request.script);
     let command = loader(script.len(), request.timeout, sudo);
+    let first = lanes.first();
     let call = Call {
         at,
+        lanes,
+        command,
         label,
         started: Instant::now(),
         limit: request.timeout,
-        link: Link::new(inbox.waker.clone()),
+        link: Link::new(first.waker.clone()),
         input_error: Arc::default(),
     };
     call.link.send(script);
     feed(&call.link, request.stdin, &call.input_error);
-    inbox.submit(Job::new(Target::Command(command), call.link.clone())).map_err(|reason| call.lost(reason))?;
+    let job = Job::new(Target::Command(call.command.clone()), call.link.clone());
+    first.submit(job).map_err(|reason| call.lost(reason))?;
     let sink = Sink { on_line: request.on_line, writer: request.stdout, limit: request.output_limit };
     let output = call.collect(sink)?;
     // sudo itself speaks before the script could.
@@ -124,6 +129,8 @@ struct Sink<'a> {
 /// A request under way.
 struct Call<'a> {
     at: &'a Arc<Endpoint>,
+    lanes: &'a Lanes,
+    command: String,
     label: String,
     started: Instant,
     limit: Duration,
@@ -154,6 +161,7 @@ impl Call<'_> {
                     return Ok(Output { status, stdout: stdout.finish(sink.limit), stderr: stderr.finish(sink.limit) });
                 }
                 Some(Event::Done(Err(failure))) => return Err(self.explain(failure)),
+                Some(Event::NoSession) => self.move_elsewhere()?,
                 None => {
                     return Err(RemoteError::Timeout {
                         at: self.at.clone(),
@@ -189,6 +197,14 @@ impl Call<'_> {
         }
         kept.trim(sink.limit);
         Ok(())
+    }
+
+    /// Continues on a further connection, because the host allows no further session on this one.
+    fn move_elsewhere(&self) -> Result<(), RemoteError> {
+        match self.lanes.elsewhere(&self.command, &self.link)? {
+            Some(()) => Ok(()),
+            None => Err(self.lost("the host allows too few sessions on a connection (MaxSessions)".to_owned())),
+        }
     }
 
     fn explain(&self, failure: ChannelFailure) -> RemoteError {

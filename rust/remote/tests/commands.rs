@@ -390,3 +390,51 @@ fn a_socket_stands_in_for_a_tunnel_and_both_ends_see_the_other_one_go() {
     drop(stream);
     assert_eq!((&socket).read(&mut [0]).unwrap(), 0, "the caller sees that the far side is gone");
 }
+
+#[test]
+fn a_host_with_maxsessions_1_runs_one_command_after_the_other_and_several_at_once() {
+    let sshd = Sshd::start_with("MaxSessions 1");
+    let session = sshd.connect();
+    for n in 0..10 {
+        session.run_checked(Request::new(format!("job {n}"), "true")).unwrap();
+    }
+    assert_eq!(sshd.sessions().len(), 1, "one after the other needs one connection");
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            // It ends only when another command has run: commands that wait for each other must not queue up.
+            let path = sshd.path(&format!("flag-{round}"));
+            let waiting = format!("until [ -e {0} ]; do sleep 0.02; done; cat", path.display());
+            let waiter = scope.spawn(|| session.run_checked(Request::new("waits", waiting).bytes("input")).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+            session.run_checked(Request::new("flag", format!("touch {}", path.display()))).unwrap();
+            assert_eq!(waiter.join().unwrap().stdout_text(), "input");
+        });
+        assert_eq!(sshd.sessions().len(), 2, "the second connection is kept and used again");
+    }
+    drop(session);
+    let started = Instant::now();
+    while !sshd.sessions().is_empty() {
+        assert_quick(started, Duration::from_secs(2));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_command_that_was_given_up_does_not_block_a_host_with_maxsessions_1() {
+    let sshd = Sshd::start_with("MaxSessions 1");
+    let session = sshd.connect();
+    let stubborn = Request::new("stubborn", "trap '' TERM HUP; sleep 12").timeout(Duration::from_millis(300));
+    let error = session.run(stubborn).unwrap_err();
+    assert!(matches!(error, RemoteError::Timeout { .. }), "{error}");
+    let started = Instant::now();
+    session.run_checked(Request::new("next", "true")).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_host_that_allows_no_session_is_reported_with_the_setting() {
+    let sshd = Sshd::start_with("MaxSessions 0");
+    let error = sshd.connect().run(Request::new("true", "true")).unwrap_err();
+    assert!(matches!(error, RemoteError::Channel { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("MaxSessions"), "{:?}", error.hint());
+}

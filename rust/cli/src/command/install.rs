@@ -14,7 +14,7 @@ use clap::Args;
 use machinist_model::{Cluster, Node, Provider};
 use machinist_nix::StorePath;
 use machinist_pki::host_key;
-use machinist_remote::{HostKey, KnownHosts};
+use machinist_remote::{HostKey, KnownHosts, SshConfig};
 use machinist_rollout::{
     install::{self, Machine, PROGRAM},
     step::{Connector, gather, keys::DIRECTORY},
@@ -82,11 +82,14 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     let disk = installable(node)?;
     refuse_recorded_member(&project, node)?;
     certs::require(&project, &cluster, &nodes)?;
+    let destination = connect::destination(&cluster, node, &connect::ssh_keys(global), &SshConfig::new());
+    let endpoint =
+        destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let machine = Machine {
         node: name.clone(),
         host: node.ssh.host.clone(),
-        port: node.ssh.port,
-        user: node.ssh.user.clone(),
+        port: endpoint.port,
+        user: endpoint.user,
         identity: global.ssh_key.clone(),
     };
     let hardware =
@@ -275,7 +278,7 @@ impl Install<'_> {
         let key = HostKey::from_openssh(public)
             .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
         let known_hosts = KnownHosts::load(&self.project.directory.join(KNOWN_HOSTS)).input()?;
-        let pattern = connect::destination(self.cluster, self.node, &[]).host_pattern();
+        let pattern = connect::destination(self.cluster, self.node, &[], &SshConfig::new()).host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
         Ok(())
     }
