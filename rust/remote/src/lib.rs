@@ -17,6 +17,7 @@ mod error;
 mod fake;
 mod files;
 mod fingerprint;
+mod frame;
 mod host_key;
 mod known_hosts;
 mod link;
