@@ -37,6 +37,8 @@ in
       tlsCertFile = pki.certificate "kubelet";
       tlsKeyFile = pki.key "kubelet";
       taints = lib.listToAttrs (map taint cfg.taints);
+      # NixOS' default is true on every node without `roles`, and its taint then keeps CoreDNS and every other pod away.
+      unschedulable = false;
     };
 
     # Read in place: a unit with credentials may get a mount namespace of its own, and the kubelet's mounts must be seen by
