@@ -161,6 +161,14 @@ in
         machinist.gates.none = { };
       }
     );
+    noRoot = failed (with' balthazar { machinist.node.disk = lib.mkForce null; });
+    rootOfOnesOwn = failed (
+      with' balthazar {
+        machinist.node.disk = lib.mkForce null;
+        fileSystems."/".device = "/dev/disk/by-label/root";
+        boot.loader.grub.device = "nodev";
+      }
+    );
     noDisk = failed (
       with' balthazar {
         machinist.node.disk = lib.mkForce null;

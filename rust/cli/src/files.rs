@@ -63,9 +63,17 @@ pub fn read_directory(directory: &Path, ending: &str) -> Result<BTreeMap<String,
 
 /// Returns the names of the folders in a directory. An absent directory is an empty one.
 pub fn folders(directory: &Path) -> Vec<String> {
+    select(directory, |entry| entry.path().is_dir())
+}
+
+/// Names of the files of a directory. One that does not exist has none.
+pub fn names(directory: &Path) -> Vec<String> {
+    select(directory, |entry| entry.path().is_file())
+}
+
+fn select(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let is_folder = |entry: &fs::DirEntry| entry.path().is_dir();
-    entries.flatten().filter(is_folder).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries.flatten().filter(wanted).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Writes a file that everyone may read; it is there whole or not at all, also after a power cut. Directories are made.

@@ -31,7 +31,7 @@ pub use cluster::{
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use diagnostic::{Diagnostic, Related};
-pub use load::{Loaded, load};
+pub use load::{Directory, Loaded, load};
 pub use name::NodeName;
 pub use overlay::OverlayPart;
 pub use path::{AttrPath, Segment};
