@@ -6,23 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     // The only program of ours that runs on nodes: it takes nothing that a node does not need.
-    ("agent", &["mesh"]),
+    ("agent", &["mesh", "text"]),
     ("ledger", &[]),
     ("mesh", &[]),
     ("model", &[]),
     ("nix", &[]),
     ("remote", &[]),
     ("testkit", &[]),
+    ("text", &[]),
     ("codegen", &["model"]),
     ("control-plane", &["mesh", "model"]),
     ("kubernetes", &["model"]),
     ("lint", &["kubernetes", "model"]),
-    ("pki", &["model", "secrets"]),
+    ("pki", &["model", "secrets", "text"]),
     ("providers", &[]),
     ("secrets", &["model"]),
-    ("rollout", &["control-plane", "model", "nix", "remote"]),
+    ("rollout", &["control-plane", "model", "nix", "remote", "text"]),
     (
         "cli",
         &[
@@ -38,6 +39,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "remote",
             "rollout",
             "secrets",
+            "text",
         ],
     ),
 ];
