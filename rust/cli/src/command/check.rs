@@ -2,7 +2,13 @@
 
 use std::process::ExitCode;
 
-use crate::{args::Global, command::objects, failure::Outcome, project::Project, ui::Ui};
+use crate::{
+    args::Global,
+    command::{certs, objects},
+    failure::Outcome,
+    project::Project,
+    ui::Ui,
+};
 
 /// Runs the command.
 pub fn run(global: &Global, ui: Ui) -> Outcome {
@@ -11,6 +17,7 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
     let cluster = &loaded.cluster;
     // A manifest that cannot be read would stop a deploy.
     objects::desired(&project, cluster)?;
+    certs::check_operators(cluster, ui)?;
     // Expired and foreign certificates are better found here than in the middle of a deploy.
     let trouble = project.certificate_trouble(cluster)?;
     for line in &trouble {
