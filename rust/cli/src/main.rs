@@ -9,6 +9,7 @@ mod consent;
 mod failure;
 mod files;
 mod kubernetes;
+mod memory;
 mod mesh;
 mod output;
 mod progress;
@@ -24,6 +25,7 @@ use clap::Parser;
 use crate::{args::Cli, ui::Ui};
 
 fn main() -> ExitCode {
+    memory::keep_private();
     let cli = Cli::parse();
     let ui = Ui::new(cli.global.json, cli.global.verbose);
     let ended = command::run(cli, ui).and_then(|code| ui.unwritten().map_or(Ok(code), Err));
