@@ -182,6 +182,10 @@ fn ssh_label(line: &str) -> Option<String> {
 fn explain(error: &ParseRecipientKeyError) -> String {
     match error {
         ParseRecipientKeyError::Ignore => "keys of this type are not supported, only ed25519 and RSA".to_owned(),
+        // Its type is right, and what is behind it is no key, such as a point that is not on the curve.
+        ParseRecipientKeyError::Unsupported(kind) if ["ssh-ed25519", "ssh-rsa"].contains(&kind.as_str()) => {
+            "the key is damaged".to_owned()
+        }
         ParseRecipientKeyError::Unsupported(kind) => {
             format!("keys of type `{kind}` are not supported, only ed25519 and RSA")
         }
@@ -259,6 +263,6 @@ mod tests {
         let no_point = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA eve";
         let problems = Recipients::problems(&[operator("ops", None, Some(AGE)), operator("eve", Some(no_point), None)]);
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(words, ["operator `eve`: age cannot encrypt to the SSH key: it is no OpenSSH public key"]);
+        assert_eq!(words, ["operator `eve`: age cannot encrypt to the SSH key: the key is damaged"]);
     }
 }
