@@ -136,7 +136,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("machinist-agent: {}", chain(&error));
+            eprintln!("machinist-agent: {}", machinist_text::visible(&chain(&error)));
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use machinist_model::{
     Cluster, Node, NodeName, Provider,
     selector::{SelectErrorKind, Selection},
 };
+use machinist_providers::sandbox::{MachineState, default_state_dir};
 use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
 use machinist_rollout::step::{Connect, Connector};
 
@@ -23,14 +24,31 @@ struct Sessions {
     destinations: BTreeMap<NodeName, Destination>,
     known_hosts: KnownHosts,
     accept: Option<Fingerprint>,
+    /// The state of the sandbox, if machines are in one.
+    sandbox: Option<PathBuf>,
 }
 
 impl Connect for Sessions {
     fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError> {
         let unknown = || Destination::new(node.as_str(), node.as_str());
         let destination = self.destinations.get(node).cloned().unwrap_or_else(unknown);
-        let session = Session::connect(&destination, &self.known_hosts, self.accept)?;
-        Ok(Box::new(session))
+        let session = Session::connect(&destination, &self.known_hosts, self.accept);
+        session.map(|session| Box::new(session) as Box<dyn Remote>).map_err(|error| self.explain(node, error))
+    }
+}
+
+impl Sessions {
+    /// A sandbox knows more of a machine that does not answer than the network does.
+    fn explain(&self, node: &NodeName, error: RemoteError) -> RemoteError {
+        let RemoteError::Connect { at, .. } = &error else { return error };
+        let machine = self.sandbox.as_ref().and_then(|state| {
+            let machines = sandbox::machines_of(state)?;
+            machines.into_iter().find(|machine| machine.name == node.as_str() && machine.state == MachineState::Stopped)
+        });
+        match machine {
+            Some(machine) => RemoteError::Stopped { at: Arc::clone(at), why: sandbox::why_stopped(&machine) },
+            None => error,
+        }
     }
 }
 
@@ -47,7 +65,9 @@ pub fn connector(
     let config = SshConfig::new();
     let destinations =
         cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, &keys, &config))).collect();
-    Ok(Arc::new(Sessions { destinations, known_hosts, accept }))
+    let in_sandbox = cluster.deployable().any(|node| node.provider == Provider::Sandbox);
+    let sandbox = in_sandbox.then(|| default_state_dir(&cluster.name));
+    Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))
 }
 
 /// Returns how the node is reached.

@@ -1,7 +1,7 @@
 //! A cluster's directory: what is in it, read and written.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -12,8 +12,10 @@ use machinist_codegen::{
 use machinist_model::{
     Cluster, Conflict, NodeName, RecordedState,
     load::{self, Loaded},
+    path::AttrPath,
+    source::{SourceIndex, SourceText},
 };
-use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position};
+use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position, nesting::Step};
 
 use machinist_pki::Holder;
 
@@ -39,6 +41,9 @@ const VISIBLE: [&str; 10] = [
     "app_modules",
     "state",
 ];
+
+/// How many steps of a path that leads too deep are shown.
+const SHOWN_STEPS: usize = 6;
 
 /// A cluster's directory.
 pub struct Project {
@@ -114,14 +119,8 @@ impl Project {
         if self.ui.json {
             return;
         }
-        let theme =
-            if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
-        let handler = miette::GraphicalReportHandler::new_themed(theme).with_links(false);
         for diagnostic in diagnostics {
-            let mut text = String::new();
-            // Formatting into a String cannot fail.
-            let _infallible = handler.render_report(&mut text, diagnostic);
-            self.ui.story(text.trim_end());
+            self.ui.diagnostic(diagnostic);
         }
     }
 
@@ -134,7 +133,25 @@ impl Project {
                 return Failure::new(Kind::Input, format!("machines.nix has no value ({place})\n{message}"));
             }
         }
+        if let EvalError::Deep { path } = &error {
+            let place = self.place_of(path);
+            let hint = error.hint();
+            return Failure::new(Kind::Input, format!("{error} ({place})")).maybe_hint(hint);
+        }
         evaluation_failure(error)
+    }
+
+    /// Returns the attribute and where machines.nix spells it out, or what is around it.
+    fn place_of(&self, path: &[Step]) -> String {
+        let text = files::read_optional(&self.directory.join("machines.nix")).ok().flatten().unwrap_or_default();
+        let path = path.iter().fold(AttrPath::root(), |path, step| match step {
+            Step::Name(name) => path.join(name.as_str()),
+            Step::Index(index) => path.join(*index),
+        });
+        let range = SourceIndex::parse(&text).locate(&path);
+        let position = SourceText::new("machines.nix", &text).position(range.start);
+        let attribute = AttrPath::root().extend(path.segments().iter().take(SHOWN_STEPS).cloned());
+        format!("machines.nix:{}:{}: {attribute}...", position.line, position.column)
     }
 
     /// Reads the recorded state.

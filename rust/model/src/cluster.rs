@@ -61,6 +61,14 @@ pub struct Operator {
     pub age: Option<String>,
 }
 
+impl Operator {
+    /// Returns whether private keys are encrypted to an RSA key of this operator.
+    #[must_use]
+    pub fn decrypts_with_rsa(&self) -> bool {
+        self.age.is_none() && self.ssh.as_deref().is_some_and(|key| key.trim_start().starts_with("ssh-rsa "))
+    }
+}
+
 /// What must hold on a node before a new system there is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gate {

@@ -85,6 +85,9 @@ pub enum RemoteError {
         #[source]
         source: ConnectFailure,
     },
+    /// The machine is a sandbox's, and its container has ended.
+    #[error("{}: the machine does not run: {why}", at.node)]
+    Stopped { at: Arc<Endpoint>, why: String },
     /// What answered does not speak SSH as we do.
     #[error("{}: SSH handshake with {at} failed", at.node)]
     Handshake {
@@ -193,6 +196,7 @@ impl RemoteError {
                 ConnectFailure::NoRoute(_) => format!("check the route from here: ip route get {}", at.host),
                 ConnectFailure::Other(_) => return None,
             }),
+            Self::Stopped { .. } => Some("`machinist sandbox up` (as root) starts it again".to_owned()),
             Self::Handshake { at, .. } => {
                 Some(format!("see what answers there: ssh -v -p {} {}@{}", at.port, at.user, at.host))
             }
@@ -237,7 +241,11 @@ impl RemoteError {
     pub fn is_connection_failure(&self) -> bool {
         matches!(
             self,
-            Self::Connect { .. } | Self::ConnectionLost { .. } | Self::Handshake { .. } | Self::Transport { .. }
+            Self::Connect { .. }
+                | Self::Stopped { .. }
+                | Self::ConnectionLost { .. }
+                | Self::Handshake { .. }
+                | Self::Transport { .. }
         )
     }
 }

@@ -535,9 +535,7 @@ impl Deploy {
     }
 
     fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {
-        let text = chain(error);
-        // The line begins with the node's name anyway.
-        let text = text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned);
+        let text = words(node, error);
         self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
         let outcome = match error {
             StepError::Interrupted => Outcome::NotStarted { why: text },
@@ -562,6 +560,12 @@ pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), Ste
         return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
     }
     Ok(())
+}
+
+/// Returns an error of a node for a line that begins with the node's name.
+pub(crate) fn words(node: &NodeName, error: &dyn std::error::Error) -> String {
+    let text = chain(error);
+    text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned)
 }
 
 /// Returns the error with its causes, joined by colons, each said once.

@@ -77,11 +77,11 @@ impl Journal {
     /// # Errors
     /// The disk is full or gone.
     pub fn append(&self, entry: &Entry) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
+        let mut line = machinist_text::json(&serde_json::to_string(entry)?).into_owned();
+        line.push('\n');
         // A panic while holding the lock leaves at most a whole line written: going on is right.
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.write_all(&line)?;
+        file.write_all(line.as_bytes())?;
         file.sync_data()
     }
 }
@@ -143,5 +143,16 @@ mod tests {
         assert_eq!(entries[0]["entry"], "begin");
         assert_eq!(entries[1]["entry"], "planned");
         assert!(Journal::begin(&directory.path().join("runs"), "r1").is_err());
+    }
+
+    #[test]
+    fn a_journal_holds_nothing_that_a_terminal_acts_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::begin(directory.path(), "r1").unwrap();
+        journal.append(&Entry::resumed("eve\u{9b}2J\u{1b}]52;c;x\u{7}\u{202e}@host")).unwrap();
+        let text = std::fs::read_to_string(journal.path()).unwrap();
+        assert!(!text.contains(machinist_text::is_active), "{text}");
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(entry["who"], "eve\u{9b}2J\u{1b}]52;c;x\u{7}\u{202e}@host");
     }
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     // The only program of ours that runs on nodes: it takes nothing that a node does not need.
-    ("agent", &["mesh"]),
+    ("agent", &["mesh", "text"]),
     ("durable", &[]),
     ("ledger", &[]),
     ("mesh", &[]),
@@ -16,14 +16,15 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("nix", &[]),
     ("remote", &["durable"]),
     ("testkit", &[]),
+    ("text", &[]),
     ("codegen", &["model"]),
     ("control-plane", &["mesh", "model"]),
     ("kubernetes", &["model"]),
     ("lint", &["kubernetes", "model"]),
-    ("pki", &["durable", "model", "secrets"]),
+    ("pki", &["durable", "model", "secrets", "text"]),
     ("providers", &["durable"]),
     ("secrets", &["durable", "model"]),
-    ("rollout", &["control-plane", "durable", "model", "nix", "remote"]),
+    ("rollout", &["control-plane", "durable", "model", "nix", "remote", "text"]),
     (
         "cli",
         &[
@@ -40,6 +41,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "remote",
             "rollout",
             "secrets",
+            "text",
         ],
     ),
 ];

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     args::Global,
-    command::objects,
+    command::{certs, objects},
     failure::{Failure, Kind, Outcome},
     project::{self, Project},
     ui::Ui,
@@ -17,6 +17,7 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
     let cluster = &loaded.cluster;
     // A manifest that cannot be read would stop a deploy.
     objects::desired(&project, cluster)?;
+    certs::check_operators(cluster, ui)?;
     // Expired and foreign certificates are better found here than in the middle of a deploy.
     let trouble = project.certificate_trouble(cluster)?;
     for line in &trouble {

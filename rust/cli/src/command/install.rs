@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, BufRead as _, BufReader, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -39,6 +39,12 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 /// The tree of extra files inside the temporary directory. The temporary directory itself is for its owner only; its mode
 /// must not become that of the new machine's `/`.
 const TREE: &str = "root";
+
+/// The longest line that a program's output is read in, in bytes.
+const LONGEST_LINE: u64 = 16 << 10;
+
+/// Time to wait for the rest of a program's output after its end: a process that it left behind may hold it open.
+const REST: Duration = Duration::from_secs(2);
 
 /// How long the installed machine may take to answer: firmware of servers takes minutes.
 const BOOT_BOUND: Duration = Duration::from_secs(900);
@@ -202,7 +208,8 @@ impl Install<'_> {
 
     fn call(&self, what: &str, arguments: &[String]) -> Result<(), Failure> {
         self.ui.story(&format!("{} {PROGRAM} {}", self.ui.paint(Tone::Strong, what), arguments.join(" ")));
-        let status = Command::new(PROGRAM).args(arguments).status().map_err(|error| {
+        let mut command = machinist_nix::program(PROGRAM);
+        let status = forward(command.args(arguments), self.ui).map_err(|error| {
             let failure = Failure::from_error(Kind::Failed, &error);
             let message = format!("cannot run {PROGRAM}");
             Failure { message, causes: vec![failure.message], ..failure }
@@ -306,6 +313,31 @@ impl Install<'_> {
             }
             thread::sleep(Duration::from_secs(2));
         }
+    }
+}
+
+/// Runs a program and prints its lines as a story: they hold what a host says.
+fn forward(command: &mut Command, ui: Ui) -> io::Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().map(|stream| thread::spawn(move || print_lines(stream, ui)));
+    let stderr = child.stderr.take().map(|stream| thread::spawn(move || print_lines(stream, ui)));
+    let status = child.wait()?;
+    let deadline = Instant::now() + REST;
+    for printer in [stdout, stderr].into_iter().flatten() {
+        while !printer.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Ok(status)
+}
+
+fn print_lines(stream: impl Read, ui: Ui) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    // A stream that cannot be read has ended.
+    while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        ui.story(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
     }
 }
 

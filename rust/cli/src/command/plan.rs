@@ -27,7 +27,7 @@ use crate::{
     command::deploy::{self, SpreadArgs},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
+    output,
     project::{Generated, Project},
     signals,
     systems::{self, BuildArgs},
@@ -117,7 +117,7 @@ fn keep(cluster: &Cluster, spread: &Spread, plan: &Plan, out: &Path) -> Result<(
     let file = PlanFile::new(&cluster.name, &signals::who(), &made, spread, plan)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).hint("the plan was not written"))?;
     let text = serde_json::to_string_pretty(&file).failed()?;
-    files::write(out, &(text + "\n")).failed()
+    output::write(out, (text + "\n").as_bytes(), 0o644).failed()
 }
 
 impl Report {

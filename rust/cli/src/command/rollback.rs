@@ -78,8 +78,7 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     };
     let (mut targets, mut open) = (Vec::new(), BTreeMap::new());
     for (node, asked) in status::ask(&nodes, &connector)? {
-        let failed = |why: String| Failure::new(Kind::Failed, format!("{node}: {why}"));
-        let (remote, _) = asked.map_err(|error| failed(error.to_string()).maybe_hint(error.hint()))?;
+        let (remote, _) = asked.map_err(|error| Failure::on(&node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         let system = choose(&wanted, &node, &*remote)?;
         // Its keys are named by their public keys, so those that it needs are there since it first ran.
         targets.push(Target { node: node.clone(), system, keys: Vec::new(), installs_itself: false });

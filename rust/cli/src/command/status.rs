@@ -16,7 +16,7 @@ use crate::{
     args::Global,
     command::deploy::voters,
     connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
     project::Project,
     ui::{Tone, Ui},
 };
@@ -138,9 +138,7 @@ fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>)
     });
     let answer = match asked {
         Ok((_, facts)) => Answer::Answers { facts: Box::new(facts) },
-        Err(error) => {
-            Answer::Silent { why: Failure::from_error(Kind::Failed, &error).in_one_line(), hint: error.hint() }
-        }
+        Err(error) => Answer::Silent { why: failure::words(&name, &error), hint: error.hint() },
     };
     Some(Row { ip: node.ip, roles: node.roles.iter().copied().collect(), node: name, answer, etcd })
 }

@@ -16,7 +16,7 @@ use crate::{
     args::Global,
     command::{deploy::run_id, status},
     connect, consent,
-    failure::{Failure, Kind, Outcome},
+    failure::{self, Failure, Kind, Outcome},
     project::Project,
     signals,
     ui::{Tone, Ui},
@@ -59,7 +59,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
         match asked {
             Err(error) => {
                 silent += 1;
-                ui.warn(&format!("{node} {}", Failure::from_error(Kind::Failed, &error).in_one_line()));
+                ui.warn(&format!("{node}: {}", failure::words(&node, &error)));
             }
             Ok((remote, facts)) => {
                 if let Some(lock) = describe(&node, &facts) {
@@ -80,7 +80,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     let claimant = Claimant { run: run_id(), who: signals::who(), process: locks::this_process(), since };
     for (node, remote, facts) in &open {
         break_lock(&**remote, &facts.lock, &claimant)
-            .map_err(|error| Failure::new(Kind::Failed, format!("{node}: {error}")).maybe_hint(error.hint()))?;
+            .map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         if !ui.json {
             ui.result(&format!("{node} is unlocked"));
         }

@@ -321,7 +321,11 @@ fn is_down(host: &Host) -> bool {
 /// Once an activation has begun, only the host can say what became of it.
 fn unknown(error: StepError) -> StepError {
     match error {
-        StepError::Remote(error) => StepError::Unknown { why: chain(&error) },
+        StepError::Remote(error) => {
+            // The node's name, with which it begins, is at the beginning of the line anyway.
+            let text = chain(&error);
+            StepError::Unknown { why: text.split_once(": ").map_or(text.clone(), |(_, why)| why.to_owned()) }
+        }
         error => error,
     }
 }

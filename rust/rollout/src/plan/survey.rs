@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     HostFacts,
-    deploy::{Layout, Target, Traits, chain, preflight::boot_bytes, ready_for_us},
+    deploy::{Layout, Target, Traits, preflight::boot_bytes, ready_for_us, words},
     preflight::Problem,
     script,
     skew::{Change, Version, judge},
@@ -92,7 +92,7 @@ impl Survey {
                     nodes.insert(node, plan);
                 }
                 Err(error) => {
-                    let plan = NodePlan::Silent { why: chain(&error), hint: error.hint() };
+                    let plan = NodePlan::Silent { why: words(&node, &error), hint: error.hint() };
                     nodes.insert(node, plan);
                 }
             }
@@ -137,7 +137,7 @@ fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> R
     let remote = connector.connect(&target.node)?;
     let facts = gather(&*remote)?;
     let plan = match ready_for_us(&facts, target) {
-        Err(error) => NodePlan::NotReady { why: chain(&error), hint: error.hint() },
+        Err(error) => NodePlan::NotReady { why: words(&target.node, &error), hint: error.hint() },
         Ok(()) => compare(target, &*remote, &facts, nix, reboots)?,
     };
     let changes = matches!(plan, NodePlan::Changes(_));

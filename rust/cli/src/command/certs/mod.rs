@@ -1,6 +1,7 @@
 //! `machinist certs`: make, list, show and renew certificates.
 
 mod keys;
+mod prompt;
 mod rotate;
 
 use std::{
@@ -15,6 +16,7 @@ use machinist_pki::{
     self as pki, Inventory, KeyAlgorithm, Plan, Policy, Renewal, Step, Survey,
     report::{self, Row, State},
 };
+use machinist_secrets::Recipients;
 use time::OffsetDateTime;
 
 pub use self::keys::{identities, key_files, key_source};
@@ -115,6 +117,7 @@ fn survey(project: &Project, cluster: &Cluster) -> Result<Survey, Failure> {
 }
 
 fn update(project: &Project, cluster: &Cluster, global: &Global, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
+    check_operators(cluster, ui)?;
     let now = OffsetDateTime::now_utc();
     let done = pki::update(&certs, cluster, policy, now, || identities(global)).map_err(|error| {
         let kind = match error {
@@ -186,6 +189,22 @@ fn show(survey: &Survey, name: &str, ui: Ui) -> Outcome {
         ui.result(details.to_string().trim_end());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses operators to whom age cannot encrypt: private keys are encrypted to all of them or not at all. Warns of keys whose
+/// use leaks something.
+pub fn check_operators(cluster: &Cluster, ui: Ui) -> Result<(), Failure> {
+    for operator in cluster.operators.iter().filter(|operator| operator.decrypts_with_rsa()) {
+        ui.warn(&format!(
+            "operator `{}` decrypts with an RSA key: its use leaks through time to other programs of that computer \
+             (RUSTSEC-2023-0071); an `age` recipient or an ed25519 key does not",
+            operator.name
+        ));
+    }
+    let problems = Recipients::problems(&cluster.operators);
+    let Some(first) = problems.first() else { return Ok(()) };
+    let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(Failure::new(Kind::Input, words.join("\n")).maybe_hint(first.hint()))
 }
 
 /// Reads which certificates exist.

@@ -17,7 +17,7 @@ use crate::{
     args::Global,
     command::kubeconfig::life,
     connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
     project::Project,
     ui::Ui,
 };
@@ -153,12 +153,11 @@ impl Desk<'_> {
             let remote = connector.connect(node).map_err(StepError::from)?;
             certificates(&*remote)
         };
-        let in_words = |error: StepError| Failure::from_error(Kind::Failed, &error).in_one_line();
         Ok(std::thread::scope(|scope| {
             let asked: Vec<_> = nodes.iter().map(|node| (node, scope.spawn(|| ask(node)))).collect();
             let answer = |(node, thread): (&NodeName, std::thread::ScopedJoinHandle<'_, _>)| {
                 let found = thread.join().unwrap_or_else(|_| Ok(BTreeMap::new()));
-                (node.clone(), found.map_err(in_words))
+                (node.clone(), found.map_err(|error| failure::words(node, &error)))
             };
             asked.into_iter().map(answer).collect()
         }))

@@ -37,7 +37,7 @@ use crate::{
         status,
     },
     consent,
-    failure::{Failure, Kind, OrFail as _, Outcome},
+    failure::{self, Failure, Kind, OrFail as _, Outcome},
     project,
     systems::BuildOn,
 };
@@ -123,7 +123,7 @@ impl Etcd<'_> {
         let mut members = Members::new();
         for (node, asked) in status::ask(nodes, &self.connector)? {
             let (remote, facts) = asked.map_err(|error| {
-                let message = format!("{node} must be there for a restore: {error}");
+                let message = format!("{node} must be there for a restore: {}", failure::words(&node, &error));
                 Failure::new(Kind::Failed, message).maybe_hint(error.hint())
             })?;
             let moment = locks::moment(&facts, &facts.lock);
@@ -314,7 +314,7 @@ impl Etcd<'_> {
     }
 
     fn cut_off(&self, node: &NodeName, error: &StepError) -> Failure {
-        let message = format!("the restore is not done on {node}: {error}");
+        let message = format!("the restore is not done on {node}: {}", failure::words(node, error));
         Failure::new(Kind::Failed, message)
             .maybe_hint(error.hint())
             .hint("run the same command again: members that are restored already are restored once more from the same snapshot")

@@ -22,7 +22,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::Etcd;
 use crate::{
     command::deploy::voters,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
 };
 
 impl Etcd<'_> {
@@ -43,7 +43,7 @@ impl Etcd<'_> {
     pub fn snapshots(&self) -> Outcome {
         let (kept, silent) = self.kept();
         for (node, error) in &silent {
-            self.ui.warn(&format!("{node} {}", Failure::from_error(Kind::Failed, error).in_one_line()));
+            self.ui.warn(&format!("{node}: {}", failure::words(node, error)));
         }
         if self.ui.json {
             self.ui.result_json(&serde_json::json!({ "snapshots": kept }));
