@@ -1,6 +1,6 @@
 //! How this command reaches the cluster's nodes.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread};
 
 use machinist_model::{
     Cluster, Node, NodeName, Provider,
@@ -59,12 +59,27 @@ pub fn connector(
     global: &Global,
     accept: Option<Fingerprint>,
 ) -> Result<Connector, Failure> {
+    connector_to(&[], project, cluster, global, accept)
+}
+
+/// The same, and begins to resolve how the `targets` are reached, while the caller has other work to do before.
+pub fn connector_to(
+    targets: &[NodeName],
+    project: &Project,
+    cluster: &Cluster,
+    global: &Global,
+    accept: Option<Fingerprint>,
+) -> Result<Connector, Failure> {
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS))
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let keys = ssh_keys(global);
     let config = SshConfig::new();
-    let destinations =
+    let destinations: BTreeMap<NodeName, Destination> =
         cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, &keys, &config))).collect();
+    for target in targets.iter().filter_map(|target| destinations.get(target).cloned()) {
+        // An error comes again, and is reported, when the host is connected to.
+        thread::spawn(move || drop(target.endpoint()));
+    }
     let in_sandbox = cluster.deployable().any(|node| node.provider == Provider::Sandbox);
     let sandbox = in_sandbox.then(|| default_state_dir(&cluster.name));
     Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))

@@ -113,12 +113,15 @@ pub(crate) struct Query {
     pub user: Option<String>,
 }
 
+/// The answer to one query, empty until OpenSSH has given it.
+type Entry = Arc<Mutex<Option<Arc<Answer>>>>;
+
 /// OpenSSH's configuration for any host. Shared by all connections of a run, so that each host is resolved once.
 #[derive(Debug)]
 pub struct SshConfig {
     program: PathBuf,
     file: Option<PathBuf>,
-    answers: Mutex<BTreeMap<Query, Arc<Answer>>>,
+    answers: Mutex<BTreeMap<Query, Entry>>,
     jumps: Arc<Gate>,
 }
 
@@ -160,14 +163,14 @@ impl SshConfig {
 
     /// Returns OpenSSH's answer; `None` where there is neither OpenSSH nor a configuration for it.
     pub(crate) fn look_up(&self, query: &Query) -> Result<Option<Arc<Answer>>, SshConfigError> {
-        if let Some(answer) = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(query) {
-            return Ok(Some(answer.clone()));
+        let entry =
+            self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(query.clone()).or_default().clone();
+        // Only its own entry stays locked meanwhile: hosts are resolved at the same time, each of them once.
+        let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if entry.is_none() {
+            *entry = self.resolve(query)?.map(Arc::new);
         }
-        // Not under the lock: hosts are resolved at the same time.
-        let Some(answer) = self.resolve(query)? else { return Ok(None) };
-        let answer = Arc::new(answer);
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(query.clone(), answer.clone());
-        Ok(Some(answer))
+        Ok(entry.clone())
     }
 
     fn resolve(&self, query: &Query) -> Result<Option<Answer>, SshConfigError> {

@@ -326,7 +326,7 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     certs::require(&project, &cluster, &nodes)?;
     // Before anything is changed anywhere: a manifest that cannot be read is found now.
     let desired = if args.no_objects { None } else { objects::desired(&project, &cluster)? };
-    let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
+    let connector = connect::connector_to(&nodes, &project, &cluster, global, args.rollout.accept_host_key)?;
     let voters = voters(&cluster);
     let build_on = &args.build_on;
     let (args, project, cluster) = (&args.rollout, &project, &cluster);
