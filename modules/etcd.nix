@@ -136,6 +136,9 @@ in
       peerTrustedCaFile = files.authorities.etcd;
 
       extraConf = {
+        # etcd's authority signs clients too: without this, any of their certificates is one of a peer. All peers have this name
+        # (rust/pki/src/table/etcd.rs), and have had it since the first release, so a cluster takes the flag member by member.
+        PEER_CERT_ALLOWED_CN = lib.mkDefault "kube-etcd-peer";
         # Plain HTTP, for the node's own monitoring.
         LISTEN_METRICS_URLS = "http://127.0.0.1:${toString metricsPort}";
         # Old revisions are dropped after an hour, or the database grows until etcd refuses writes.

@@ -39,6 +39,10 @@ in
       taints = lib.listToAttrs (map taint cfg.taints);
     };
 
+    # NixOS gives the kubelet's directory to the user of the API server, who could then put into it what root mounts and executes.
+    users.users.kubernetes.createHome = lib.mkOverride 90 false;
+    systemd.tmpfiles.rules = [ "z ${config.services.kubernetes.dataDir} 0755 root root -" ];
+
     # Read in place: a unit with credentials may get a mount namespace of its own, and the kubelet's mounts must be seen by
     # the container runtime.
     machinist.keys.root = [

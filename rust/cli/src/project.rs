@@ -10,7 +10,7 @@ use machinist_codegen::{
     tree::{self, Change},
 };
 use machinist_model::{
-    Cluster, NodeName, RecordedState,
+    Cluster, Conflict, NodeName, RecordedState,
     load::{self, Loaded},
     path::AttrPath,
     source::{SourceIndex, SourceText},
@@ -53,7 +53,8 @@ pub struct Project {
     pub nix: Nix,
     /// How systems are built.
     pub building: BuildArgs,
-    ui: Ui,
+    /// The terminal.
+    pub ui: Ui,
 }
 
 /// What `generated/` should be, against what it is.
@@ -150,6 +151,28 @@ impl Project {
                     .hint(format!("get it back with `git -C {} checkout state/cluster.json`", self.directory.display()))
             }),
         }
+    }
+
+    /// Returns what machines.nix changes although the running cluster cannot take it.
+    pub fn conflicts(&self, cluster: &Cluster) -> Result<Vec<Conflict>, Failure> {
+        Ok(self.state()?.conflicts(cluster))
+    }
+
+    /// Refuses what the running cluster cannot take, before anything is made or changed for it.
+    pub fn refuse_conflicts(&self, cluster: &Cluster) -> Result<(), Failure> {
+        refuse(&self.conflicts(cluster)?)
+    }
+
+    /// Records what the cluster runs with. `seen` are the voters that etcd has at their addresses. Unchanged, nothing is
+    /// written.
+    pub fn record_running(&self, cluster: &Cluster, seen: &BTreeSet<NodeName>) -> Result<(), Failure> {
+        let before = self.state()?;
+        if !before.etcd.bootstrapped {
+            return Ok(());
+        }
+        let mut state = before.clone();
+        state.record_running(cluster, seen);
+        if state == before { Ok(()) } else { self.record(&state) }
     }
 
     /// Writes the recorded state.
@@ -286,6 +309,18 @@ impl Generated {
             "a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten",
         ))
     }
+}
+
+/// Turns conflicts with the running cluster into a refusal that says what to do about each.
+pub fn refuse(conflicts: &[Conflict]) -> Result<(), Failure> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let words: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+    let message = format!("machines.nix changes what the running cluster cannot take: {}", words.join("; "));
+    let remedies: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.remedy.as_str()).collect();
+    let failure = remedies.into_iter().fold(Failure::new(Kind::Refused, message), Failure::hint);
+    Err(failure.hint("after a change by hand, write it into `running` of state/cluster.json"))
 }
 
 /// Finds the nix programs, with the inputs that are replaced.

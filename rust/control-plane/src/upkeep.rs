@@ -11,6 +11,32 @@ export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" defrag
 ";
 
+/// Compacts the history of etcd up to a revision and waits until its space is free. A history that is compacted already is a
+/// success. Set before these lines: endpoint and revision.
+pub const COMPACT: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+answer=$(machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" compaction --physical \"$revision\" 2>&1) ||
+  case $answer in
+    *'has been compacted'*) ;;
+    *) printf '%s\\n' \"$answer\" >&2; exit 1 ;;
+  esac
+";
+
+/// Disarms all alarms. etcdctl cannot choose: a cluster with a `CORRUPT` alarm must not get this. Set before these lines:
+/// endpoint.
+pub const DISARM: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" alarm disarm
+";
+
+/// Writes a key through one member and removes it again: each member checks its own quota. A member that is still over it
+/// raises the alarm again, and this fails. Set before these lines: endpoint.
+pub const TRY_WRITE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" put machinist/write-check '' >/dev/null &&
+  machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" del machinist/write-check >/dev/null
+";
+
 /// Lists the snapshots that a member took by itself, newest first: seconds since 1970, bytes, path, with tabs between.
 pub const LIST_SNAPSHOTS: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
@@ -112,7 +138,7 @@ pub fn leader_last(health: &Health) -> Vec<NodeName> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::etcd::Member;
@@ -133,7 +159,8 @@ mod tests {
     fn the_leader_comes_last() {
         let members: BTreeMap<_, _> =
             ["balthazar", "casper", "melchior"].map(|text| (name(text), Member::default())).into();
-        let health = Health { members, unmanaged: Vec::new(), leader: Some(name("balthazar")) };
+        let health =
+            Health { members, unmanaged: Vec::new(), leader: Some(name("balthazar")), over_quota: BTreeSet::new() };
         assert_eq!(leader_last(&health), ["casper", "melchior", "balthazar"].map(name));
     }
 }

@@ -3,7 +3,7 @@
 mod deliver;
 mod leader;
 pub mod locks;
-mod preflight;
+pub(crate) mod preflight;
 mod reboot;
 mod revert;
 mod roll;
@@ -14,6 +14,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use machinist_control_plane::{etcd::Health, permissions::Rules};
@@ -33,7 +35,7 @@ use crate::{
     step::{
         Connector, StepError,
         activate::Bounds,
-        gather,
+        gate, gather,
         keys::{self, Key},
     },
     waves::{self, Situation, Spread, Wave, WaveError},
@@ -253,10 +255,13 @@ pub struct Report {
 pub struct EtcdEnd {
     /// How many members vote, those that the configuration does not know too.
     pub members: usize,
-    /// How many of those that it knows are healthy.
-    pub healthy: usize,
+    /// How many of those that it knows are healthy. `None` if no member gave an answer.
+    pub healthy: Option<usize>,
     /// What is wrong, in words.
     pub problems: Vec<String>,
+    /// The quota alarm in words, if one is raised: the members are healthy, and writes are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
     /// Those of the members that the configuration names.
     pub known: BTreeSet<NodeName>,
 }
@@ -265,13 +270,18 @@ impl EtcdEnd {
     /// Whether every member is healthy, and none is unknown.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
-        self.healthy == self.members && self.problems.is_empty()
+        matches!(self.healthy, Some(healthy) if healthy == self.members) && self.problems.is_empty()
     }
 
     /// Whether at least a quorum is healthy.
     #[must_use]
     pub const fn has_quorum(&self) -> bool {
-        self.healthy >= quorum(self.members)
+        matches!(self.healthy, Some(healthy) if healthy >= quorum(self.members))
+    }
+
+    /// No member gave an answer.
+    fn unknown(members: usize, why: String) -> Self {
+        Self { members, healthy: None, problems: vec![why], alarm: None, known: BTreeSet::new() }
     }
 }
 
@@ -281,7 +291,13 @@ impl From<&Health> for EtcdEnd {
         let unknown = health.unmanaged.iter().map(|member| format!("machines.nix does not know the member {member}"));
         let members = health.members.len() + health.unmanaged.len();
         let known = health.members.iter().filter(|(_, member)| member.id.is_some()).map(|(node, _)| node.clone());
-        Self { members, healthy: health.healthy(), problems: broken.chain(unknown).collect(), known: known.collect() }
+        Self {
+            members,
+            healthy: Some(health.healthy()),
+            problems: broken.chain(unknown).collect(),
+            alarm: health.quota_notice(),
+            known: known.collect(),
+        }
     }
 }
 
@@ -319,6 +335,9 @@ impl Host {
 }
 
 type Hosts = BTreeMap<NodeName, Arc<Host>>;
+
+/// How long etcd may take at the end of a run to have a quorum: an election takes a second or two.
+const SETTLING: Duration = Duration::from_secs(15);
 
 impl Deploy {
     /// Runs the deploy.
@@ -362,7 +381,7 @@ impl Deploy {
         }
         report.interrupted = self.interrupt.is_set();
         report.reboot_due = self.still_due(&hosts, report);
-        report.etcd = self.etcd_at_the_end(&hosts).await;
+        report.etcd = self.etcd_at_the_end(&hosts, report).await;
         self.record(&Entry::ended(&report.nodes))
     }
 
@@ -480,21 +499,39 @@ impl Deploy {
         keys::put(&*host.remote, keys)
     }
 
-    async fn etcd_at_the_end(self: &Arc<Self>, hosts: &Hosts) -> Option<EtcdEnd> {
+    /// Reports etcd after the run. Right after a host was reset the connection to it is dead and an election may be under way:
+    /// every member is asked, over a fresh connection where needed, until a quorum answers.
+    async fn etcd_at_the_end(self: &Arc<Self>, hosts: &Hosts, report: &Report) -> Option<EtcdEnd> {
         if !self.members.keys().any(|member| hosts.contains_key(member)) {
             return None;
         }
         let (this, hosts) = (Arc::clone(self), hosts.clone());
-        let asked = tokio::task::spawn_blocking(move || this.health(&hosts, None)).await.ok()?;
-        Some(match asked {
-            Ok(health) => EtcdEnd::from(&health),
-            Err(error) => EtcdEnd {
-                members: self.members.len(),
-                healthy: 0,
-                problems: vec![chain(&error)],
-                known: BTreeSet::new(),
-            },
-        })
+        // Where nothing was touched there is nothing to wait for.
+        let is_untouched = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. } | Outcome::Refused { .. })
+        };
+        let settling = if report.nodes.values().all(is_untouched) { Duration::ZERO } else { SETTLING };
+        let asked = tokio::task::spawn_blocking(move || {
+            let deadline = Instant::now() + settling;
+            loop {
+                let end = match this.health(&hosts, None).or_else(|error| this.health_afresh().ok_or(error)) {
+                    Ok(health) => EtcdEnd::from(&health),
+                    Err(error) => EtcdEnd::unknown(this.members.len(), chain(&error)),
+                };
+                if end.has_quorum() || this.interrupt.is_set() || Instant::now() >= deadline {
+                    return end;
+                }
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        asked.await.ok()
+    }
+
+    /// Asks etcd over a fresh connection to any member.
+    fn health_afresh(&self) -> Option<Health> {
+        let connected = self.members.keys().filter_map(|member| self.connector.connect(member).ok());
+        let health = connected.filter_map(|remote| gate::etcd(&*remote, &self.members).ok()).next()?;
+        Some(if self.founder.is_some() { health.without_absent() } else { health })
     }
 
     fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {

@@ -7,7 +7,7 @@ use machinist_remote::{Remote, Request};
 use serde::Serialize;
 
 use crate::{
-    HostFacts,
+    HostFacts, expiry,
     plan::{
         boot::{BootFiles, reboot},
         inspect,
@@ -61,6 +61,8 @@ pub enum FindingKind {
     Etc,
     /// A unit has failed.
     Failed,
+    /// A certificate expires soon, or has expired.
+    Certificate,
 }
 
 /// Asks the host, in one request.
@@ -124,6 +126,8 @@ pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>
     found.extend(etc.map(|(kind, text)| finding(kind, text, Some("put it into nodes/<name>.nix"))));
     let journal = Some("`journalctl -u UNIT` on the machine");
     found.extend(facts.failed.iter().map(|unit| finding(FindingKind::Failed, format!("{unit} has failed"), journal)));
+    let certificates = expiry::expiring(facts).into_iter();
+    found.extend(certificates.map(|text| finding(FindingKind::Certificate, text, Some(expiry::HINT))));
     found
 }
 
@@ -214,6 +218,17 @@ mod tests {
                 "/etc/hosts was replaced by hand".to_owned(),
                 "x.service has failed".to_owned(),
             ],
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_told() {
+        check(
+            |facts, _| {
+                facts.clock = Some(1_795_260_000_000);
+                facts.certificates = [("etcd-server".to_owned(), 1_795_260_000 + 86_400 * 5)].into();
+            },
+            &["certificate etcd-server expires in 5 days".to_owned()],
         );
     }
 

@@ -1,6 +1,6 @@
 //! What is true on a host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_nix::StorePath;
 use serde::Serialize;
@@ -36,10 +36,16 @@ pub struct HostFacts {
     pub failed: BTreeSet<String>,
     /// File names of the private keys that are there.
     pub keys: BTreeSet<String>,
+    /// The ends of the certificates that its daily check found, in seconds since 1970, by name.
+    pub certificates: BTreeMap<String, i64>,
     /// Units of activations that are under way.
     pub activations: BTreeSet<String>,
-    /// Free bytes in /boot where that is a mount of its own.
+    /// The mount where the boot loader puts kernels, such as `/boot` or `/efi`, where that is a mount of its own.
+    pub boot_at: Option<String>,
+    /// Free bytes there.
     pub boot_free: Option<u64>,
+    /// File names of the kernels and initrds that the boot loader has there.
+    pub boot_files: BTreeSet<String>,
     /// The host's clock, in milliseconds since 1970.
     #[serde(skip)]
     pub clock: Option<i64>,
@@ -74,6 +80,12 @@ pub struct Last {
     pub old: Option<StorePath>,
     /// How far it came: `activating`, or how it ended, a word and a reason.
     pub state: String,
+}
+
+/// Reads seconds and a name.
+fn certificate(value: &str) -> Option<(String, i64)> {
+    let (end, name) = value.split_once(' ')?;
+    Some((name.to_owned(), end.parse().ok()?))
 }
 
 impl Last {
@@ -111,7 +123,10 @@ impl HostFacts {
                 "etcd_active" => facts.etcd_active = true,
                 "failed" => drop(facts.failed.insert(value.to_owned())),
                 "key" => drop(facts.keys.insert(value.to_owned())),
+                "certificate" => facts.certificates.extend(certificate(value)),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
+                "boot_at" => facts.boot_at = Some(value.to_owned()),
+                "boot_file" => drop(facts.boot_files.insert(value.to_owned())),
                 "boot_free" => facts.boot_free = value.parse().ok(),
                 "time" => facts.clock = value.parse::<i64>().ok(),
                 "confirmed" => facts.confirmed = StorePath::parse(value).ok(),
@@ -172,6 +187,33 @@ mod tests {
     }
 
     #[test]
+    fn an_esp_at_efi_is_where_kernels_go_and_a_boot_without_kernels_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| format!("{}{name}", folder.path().display());
+        std::fs::create_dir_all(at("/efi/EFI/nixos")).unwrap();
+        std::fs::create_dir_all(at("/boot")).unwrap();
+        let kernel = "0123456789abcdfghijklmnpqrsvwxyz-linux-6.12.1-bzImage.efi";
+        std::fs::write(at("/efi/EFI/nixos/") + kernel, "").unwrap();
+        let ask = |mounts: &[&str]| {
+            let lines: String =
+                mounts.iter().map(|mount| format!("1 1 0:1 / {} rw - vfat x rw\n", at(mount))).collect();
+            std::fs::write(at("/mountinfo"), lines).unwrap();
+            let places = ["/boot", "/efi", "/boot/efi"].map(at).join(" ");
+            let script = GATHER
+                .replace("/proc/self/mountinfo", &at("/mountinfo"))
+                .replace("/boot /efi /boot/efi", &places)
+                .replace("*\" /boot \"*) boot_at=/boot", &format!("*\" {} \"*) boot_at={}", at("/boot"), at("/boot")));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let HostFacts { boot_at, boot_free, boot_files, .. } =
+                HostFacts::parse(&String::from_utf8_lossy(&output.stdout));
+            (boot_at, boot_free.is_some(), boot_files.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(ask(&["/boot", "/efi"]), (Some(at("/efi")), true, vec![kernel.to_owned()]));
+        assert_eq!(ask(&["/boot"]), (Some(at("/boot")), true, Vec::new()), "nothing is in it yet");
+        assert_eq!(ask(&["/home"]), (None, false, Vec::new()));
+    }
+
+    #[test]
     fn noise_and_empty_values_are_passed_over() {
         let hash = "0123456789abcdfghijklmnpqrsvwxyz";
         let text =
@@ -185,6 +227,8 @@ mod tests {
             (Some("/x/bzImage"), Some("quiet root=/dev/x"), None)
         );
         assert_eq!(HostFacts::parse("lock=fence=3\nlock=run=r\n").lock.fence, 3);
+        let certificates = HostFacts::parse("certificate=1795260000 etcd-server\ncertificate=x y\n").certificates;
+        assert_eq!(certificates, [("etcd-server".to_owned(), 1_795_260_000)].into());
         let last = HostFacts::parse(&format!("last=run=r\nlast=new=/nix/store/{hash}-n\nlast=state=broken x\n")).last;
         assert_eq!(last.map(|last| (last.run, last.state)), Some(("r".to_owned(), "broken x".to_owned())));
         assert!(facts.running.clone().is_some_and(|system| !facts.is_on(&system)));

@@ -6,6 +6,7 @@
 pub mod deploy;
 pub mod drift;
 pub mod event;
+pub mod expiry;
 pub mod fan_out;
 pub mod generations;
 pub mod host;

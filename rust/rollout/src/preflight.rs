@@ -18,6 +18,10 @@ const CLOCK_WARNS: u64 = 5_000;
 /// they are made, and a clock that drifts does not stop.
 const CLOCK_REFUSES: u64 = 60_000;
 
+/// What gives room for kernels.
+pub const FEWER_GENERATIONS: &str =
+    "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`";
+
 /// One host and what is to be done to it.
 #[derive(Debug)]
 pub struct Candidate<'a> {
@@ -31,7 +35,7 @@ pub struct Candidate<'a> {
     pub system: &'a StorePath,
     /// Bytes that the store must have free.
     pub store_needed: u64,
-    /// Bytes that /boot must have free: the kernel and initrd, if the host lacks them.
+    /// Bytes that the boot loader's mount must have free: the kernel and initrd, if they are not there.
     pub boot_needed: u64,
     /// The run that asks.
     pub run: &'a str,
@@ -103,10 +107,10 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
             "`nix-collect-garbage --delete-older-than 14d` on the host",
         ),
         (
-            "/boot",
+            candidate.facts.boot_at.as_deref().unwrap_or("/boot"),
             candidate.facts.boot_free,
             candidate.boot_needed,
-            "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`",
+            FEWER_GENERATIONS,
         ),
     ] {
         if let Some(free) = free.filter(|free| *free < needed) {
@@ -258,6 +262,10 @@ mod tests {
     fn too_little_room_is_refused_in_the_store_and_where_boot_is_a_mount() {
         check(|f| f.store_free = Some(99 << 20), &["refuses: /nix/store has 99 MiB free, the system needs 100 MiB"]);
         check(|f| f.boot_free = Some(10 << 20), &["refuses: /boot has 10 MiB free, the system needs 30 MiB"]);
+        check(
+            |f| (f.boot_at, f.boot_free) = (Some("/efi".to_owned()), Some(10 << 20)),
+            &["refuses: /efi has 10 MiB free, the system needs 30 MiB"],
+        );
         check(|f| f.boot_free = None, &[]);
     }
 

@@ -95,6 +95,57 @@ mod tests {
         }
     }
 
+    /// A process that serves slice 1 of the directory to one peer.
+    fn serve(directory: &std::path::Path) -> std::process::Child {
+        let variables = [("directory", directory.to_str().unwrap()), ("token", "secret")];
+        let script = with(&variables, super::PEERS_SERVE);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// What a peer gets for a line, or for none.
+    fn served(mut server: std::process::Child, line: Option<&str>) -> String {
+        use std::io::{Read, Write};
+        let mut input = server.stdin.take().unwrap();
+        if let Some(line) = line {
+            // It may have ended already.
+            let _ = input.write_all(line.as_bytes());
+        }
+        let mut text = String::new();
+        server.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        server.wait().unwrap();
+        text
+    }
+
+    #[test]
+    fn a_connection_that_says_nothing_ends_and_there_are_no_more_of_them_than_places() {
+        let directory = std::env::temp_dir().join(format!("machinist-serve-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("1"), "slice").unwrap();
+        for number in 0..2 {
+            std::fs::write(directory.join(format!("place.{number}")), "").unwrap();
+        }
+        assert_eq!(served(serve(&directory), Some("secret 1\n")), "slice");
+        for line in ["wrong 1\n", "secret\n", "secret ../1\n", "secret 2\n", "\n", "secret 1 1\n"] {
+            assert_eq!(served(serve(&directory), Some(line)), "", "{line:?}");
+        }
+        let begun = std::time::Instant::now();
+        let silent = [serve(&directory), serve(&directory)];
+        let deadline = begun + std::time::Duration::from_secs(4);
+        let mut answer = "slice".to_owned();
+        while answer == "slice" && std::time::Instant::now() < deadline {
+            answer = served(serve(&directory), Some("secret 1\n"));
+        }
+        assert_eq!(answer, "", "both places are taken");
+        for server in silent {
+            assert_eq!(served(server, None), "");
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+        assert_eq!(served(serve(&directory), Some("secret 1\n")), "slice", "they are free again");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
     /// What [`AWAIT`] prints when the state file holds this, or is not there.
     fn awaited(content: Option<&str>) -> String {
         let directory = std::env::temp_dir().join(format!("machinist-await-{}", std::process::id()));

@@ -12,8 +12,8 @@ use machinist_control_plane::{
     etcd::{MOVE_LEADER, client_url},
     membership::hexadecimal,
     upkeep::{
-        ASK_FOR_RESTORE, DEFRAGMENT, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE, REVISION_JUMP,
-        START_RESTORED, kept,
+        ASK_FOR_RESTORE, COMPACT, DEFRAGMENT, DISARM, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE,
+        REVISION_JUMP, START_RESTORED, TRY_WRITE, kept,
     },
 };
 use machinist_model::NodeName;
@@ -140,6 +140,35 @@ impl Write for Lines<'_> {
 /// The connection fails, or etcd refuses.
 pub fn defragment(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepError> {
     run(remote, "defragment etcd", &set(&[("endpoint", client_url(ip))], DEFRAGMENT), DEFRAGMENTATION)?;
+    Ok(())
+}
+
+/// Compacts the history of etcd up to now. Returns the revision.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn compact(voice: &Voice) -> Result<u64, StepError> {
+    let (revision, _) = get(voice, Keys { key: "machinist/write-check", prefix: false }, false)?;
+    let variables = [("endpoint", client_url(voice.ip)), ("revision", revision.to_string())];
+    run(&*voice.remote, "compact etcd", &set(&variables, COMPACT), DEFRAGMENTATION)?;
+    Ok(revision)
+}
+
+/// Disarms all alarms of etcd.
+///
+/// # Errors
+/// The connection fails, or etcd refuses.
+pub fn disarm(voice: &Voice) -> Result<(), StepError> {
+    run(&*voice.remote, "disarm the alarm", &set(&[("endpoint", client_url(voice.ip))], DISARM), ANSWER)?;
+    Ok(())
+}
+
+/// Writes a key through the member at `ip` and removes it again.
+///
+/// # Errors
+/// The connection fails, or etcd refuses the write.
+pub fn try_write(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepError> {
+    run(remote, "write to etcd", &set(&[("endpoint", client_url(ip))], TRY_WRITE), ANSWER)?;
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use crate::{
     args::Global,
     command::{certs, objects},
-    failure::Outcome,
-    project::Project,
+    failure::{Failure, Kind, Outcome},
+    project::{self, Project},
     ui::Ui,
 };
 
@@ -23,12 +23,14 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
     for line in &trouble {
         ui.warn(line);
     }
+    let conflicts = project.conflicts(cluster)?;
     if ui.json {
-        ui.result_json(
-            &serde_json::json!({ "warnings": loaded.warnings, "certificates": trouble, "cluster": cluster }),
-        );
-        return Ok(ExitCode::SUCCESS);
+        ui.result_json(&serde_json::json!({
+            "warnings": loaded.warnings, "certificates": trouble, "conflicts": conflicts, "cluster": cluster,
+        }));
+        return if conflicts.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::said(Kind::Refused)) };
     }
+    project::refuse(&conflicts)?;
     let deployable = cluster.deployable().count();
     let members = cluster.voters().count();
     let noun = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });

@@ -20,6 +20,7 @@ use machinist_rollout::{
     deploy::{Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
     fan_out::FanOut,
     journal::{Journal, Record},
+    membership::find_voice,
     plan::{PlanFile, Planned},
     step::{Connector, activate::Bounds},
     waves::{Limit, Reboots, Spread},
@@ -197,6 +198,24 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
     )))
 }
 
+/// A state file from before addresses were recorded cannot be contradicted: etcd itself is asked where its members are.
+fn refuse_unrecorded_move(run: &Run<'_>, state: &RecordedState) -> Result<(), Failure> {
+    if !state.etcd.bootstrapped || state.running.is_some() {
+        return Ok(());
+    }
+    let askable: Vec<NodeName> = run.voters.keys().cloned().collect();
+    let Ok(voice) = find_voice(&run.connector, &askable, &run.voters, None) else { return Ok(()) };
+    let words: Vec<String> = voice.health.moved().map(|(node, urls)| format!("{node} is at {urls}")).collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    let message = format!("machines.nix has other addresses than the running etcd cluster: {}", words.join("; "));
+    Err(Failure::new(Kind::Refused, message).hint(
+        "write the addresses back: a member moves by `machinist node remove` and `machinist node join` (docs/etcd.md, \"Addresses \
+         and ranges\")",
+    ))
+}
+
 /// A new server of k3s joins when it is deployed. One that is gone from machines.nix is still a member, and counts for the quorum.
 fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
     let Some(first) = gone.first() else { return Ok(()) };
@@ -303,6 +322,7 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
         (_, Some(plan)) => plan.nodes.keys().cloned().collect(),
         _ => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
     };
+    project.refuse_conflicts(&cluster)?;
     certs::require(&project, &cluster, &nodes)?;
     // Before anything is changed anywhere: a manifest that cannot be read is found now.
     let desired = if args.no_objects { None } else { objects::desired(&project, &cluster)? };
@@ -313,12 +333,14 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
     let run = Run { verb: "deploy", build_on, args, project, cluster, nodes, voters, connector, global, ui };
     let state = project.state()?;
     refuse_changed_membership(cluster, &state)?;
+    refuse_unrecorded_move(&run, &state)?;
     let mut report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
     if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
         report = run.settle(report)?;
     } else if state.etcd.bootstrapped {
         run.record_servers(&report)?;
     }
+    run.record_running(&report)?;
     let objects_are_well = desired.is_none_or(|desired| run.bring_objects(&report, &desired));
     run.tell(&report, begun.elapsed());
     match &report.etcd {
@@ -448,6 +470,7 @@ impl Run<'_> {
         if let (true, Some(etcd)) = (is_k3s, &first.etcd) {
             state.etcd.members = etcd.known.clone();
         }
+        state.record_running(self.cluster, &state.etcd.members.clone());
         self.project.record(&state)?;
         // Servers of k3s come one by one: if one failed, the rest is for the next deploy.
         if first.interrupted || (is_k3s && exit_code(&first) != 0) {
@@ -482,6 +505,15 @@ impl Run<'_> {
         if state.etcd.members.len() > before { self.project.record(&state) } else { Ok(()) }
     }
 
+    /// After a run that went well: records what the cluster runs with, by what etcd itself says of its members. State files from
+    /// before that was recorded are filled in.
+    pub fn record_running(&self, report: &Report) -> Result<(), Failure> {
+        match &report.etcd {
+            Some(etcd) if exit_code(report) == 0 => self.project.record_running(self.cluster, &etcd.known),
+            _ => Ok(()),
+        }
+    }
+
     /// Brings the objects to a cluster that came out of the run well. Returns whether there is nothing to complain about.
     fn bring_objects(&self, report: &Report, desired: &Desired) -> bool {
         let went_wrong =
@@ -513,10 +545,12 @@ impl Run<'_> {
         let unchanged = count(|outcome| *outcome == NodeOutcome::Unchanged);
         let left = report.nodes.len() - changed - unchanged;
         let etcd = match &report.etcd {
+            Some(etcd) if etcd.is_whole() && etcd.alarm.is_some() => self.ui.paint(Tone::Bad, ", etcd refuses writes"),
             Some(etcd) if etcd.is_whole() => self.ui.paint(Tone::Good, ", etcd healthy"),
-            Some(EtcdEnd { healthy, members, .. }) => {
+            Some(EtcdEnd { healthy: Some(healthy), members, .. }) => {
                 self.ui.paint(Tone::Bad, &format!(", only {healthy} of {members} etcd members healthy"))
             }
+            Some(EtcdEnd { healthy: None, .. }) => self.ui.paint(Tone::Bad, ", etcd gave no answer"),
             None => String::new(),
         };
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
@@ -528,6 +562,9 @@ impl Run<'_> {
         self.ui.result(&format!("{changed} changed, {unchanged} unchanged{rebooted}{failed}{etcd} ({seconds:.1} s)"));
         for problem in report.etcd.iter().flat_map(|etcd| &etcd.problems) {
             self.ui.story(&format!("etcd: {problem}"));
+        }
+        if let Some(alarm) = report.etcd.as_ref().and_then(|etcd| etcd.alarm.as_ref()) {
+            self.ui.story(&format!("{alarm}; `machinist etcd status` explains it"));
         }
         for (node, why) in &report.reboot_due {
             self.ui.story(&format!("{node} needs a reboot for {}: `--reboot auto` does that", why.join(", ")));

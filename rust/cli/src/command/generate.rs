@@ -28,6 +28,9 @@ pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
     for line in project.certificate_trouble(&loaded.cluster)? {
         ui.warn(&line);
     }
+    for conflict in project.conflicts(&loaded.cluster)? {
+        ui.warn(&format!("the running cluster cannot take this, a deploy refuses it: {conflict}"));
+    }
     let generated = project.generated(&loaded.cluster)?;
     if args.check {
         return check(&generated, ui);

@@ -95,6 +95,7 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         let failure = Failure::new(Kind::Input, "there is no running etcd cluster yet");
         return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));
     }
+    project.refuse_conflicts(&cluster)?;
     let connector = connect::connector(&project, &cluster, global, rollout.accept_host_key)?;
     if !state.etcd.members.contains(node)
         && let Some(answer) = without_vote::answer(command, node, &cluster, &connector, ui)
@@ -389,6 +390,7 @@ impl Change<'_> {
         if let Some(code) = self.pass(voters.keys().cloned().collect(), voters.clone())? {
             return Ok(code);
         }
+        self.project.record_running(self.cluster, &self.state.etcd.members)?;
         let members: BTreeSet<&NodeName> = self.state.etcd.members.iter().collect();
         if self.ui.json {
             self.ui.result_json_line(&serde_json::json!({ "event": "report", "node": self.node, "members": members }));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use machinist_model::{Cluster, NodeName};
+use machinist_model::{Cluster, Conflict, NodeName};
 use machinist_nix::StorePath;
 use machinist_pki::{
     self as pki, Policy,
@@ -67,6 +67,8 @@ struct Report {
     certificates: Vec<Certificate>,
     /// Rotations of authorities and key pairs that are not finished, in words.
     rotations: Vec<String>,
+    /// What the running cluster cannot take: a deploy refuses it.
+    conflicts: Vec<Conflict>,
     #[serde(flatten)]
     plan: Plan,
 }
@@ -95,7 +97,8 @@ pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
     let (certificates, rotations) = certificates(&project, &cluster, &nodes)?;
     let spread = args.spread.spread();
     let plan = survey(&project, &cluster, &nodes, &generated, &spread, global, ui)?;
-    let report = Report { generated: facts(&generated), certificates, rotations, plan };
+    let conflicts = project.conflicts(&cluster)?;
+    let report = Report { generated: facts(&generated), certificates, rotations, conflicts, plan };
     let kept = args.out.as_ref().map(|out| keep(&cluster, &spread, &report.plan, out));
     if ui.json {
         ui.result_json(&report);

@@ -7,7 +7,7 @@ use machinist_control_plane::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
 use machinist_remote::Remote;
 use machinist_rollout::{
-    HostFacts,
+    HostFacts, expiry,
     step::{Connector, StepError, gate, gather},
 };
 use serde::Serialize;
@@ -70,14 +70,21 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let unmanaged: Vec<String> = strangers.map(ToString::to_string).collect();
     let rows: Vec<Row> =
         asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
-    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty();
+    let alarm = health.as_ref().and_then(Health::quota_notice);
+    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty() && alarm.is_none();
     if ui.json {
-        ui.result_json(&serde_json::json!({ "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged }));
+        ui.result_json(&serde_json::json!({
+            "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged, "etcdAlarm": alarm,
+        }));
     } else {
         table(&rows, ui);
         for member in &unmanaged {
             ui.warn(&format!("etcd has a member that machines.nix does not know: {member}"));
         }
+        if let Some(alarm) = &alarm {
+            ui.warn(&format!("{alarm}; `machinist etcd status` explains it"));
+        }
+        warn_of_expiry(&rows, ui);
         explain_silence(&rows, ui);
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
@@ -184,6 +191,21 @@ fn table(rows: &[Row], ui: Ui) {
         vec![row.node.to_string(), row.ip.to_string(), roles.join(" "), row.host(ui), row.system(), row.etcd(ui)]
     };
     ui.result_table(&["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"], rows.iter().map(cells).collect());
+}
+
+/// Certificates that the nodes' own daily check found to expire soon.
+fn warn_of_expiry(rows: &[Row], ui: Ui) {
+    let mut found = false;
+    for row in rows {
+        let Answer::Answers { facts } = &row.answer else { continue };
+        for text in expiry::expiring(facts) {
+            found = true;
+            ui.warn(&format!("{} {text}", ui.paint(Tone::Strong, row.node.as_str())));
+        }
+    }
+    if found {
+        ui.story(&format!("  {} {}", ui.paint(Tone::Strong, "hint:"), expiry::HINT));
+    }
 }
 
 fn explain_silence(rows: &[Row], ui: Ui) {

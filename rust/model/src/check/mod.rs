@@ -75,6 +75,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         addresses::vip_of_its_own,
         addresses::vip_fits_mode,
         networks::first_addresses,
+        networks::own,
         networks::disjoint,
         networks::vip_outside_ranges,
         networks::dns,

@@ -19,7 +19,9 @@ use crate::{
     keeper::Keeper,
     plan::{BootFiles, boot},
     step::{
-        StepError, gate, gather,
+        StepError,
+        gate::{self, Demand},
+        gather,
         reboot::{Reboot, boot_files_of},
     },
 };
@@ -160,7 +162,7 @@ impl Deploy {
         if self.members.contains_key(node) {
             self.events.step(node, "waiting for etcd to be healthy");
             // Not cut short by a person who stops the run: how the node is has to be known at its end.
-            gate::await_etcd(&*remote, &self.members, node, false, &Interrupt::default())
+            gate::await_etcd(&*remote, &self.members, node, Demand::default(), &Interrupt::default())
                 .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
         }
         if let Some(workload) = &self.workload {
@@ -194,7 +196,9 @@ impl Deploy {
         match self.rebooting.get(&now.target.node) {
             // It is back already from the reboot that was begun before the run was cut off.
             Some(boot) if *boot != now.facts.boot => now.facts.boot.clone_from(boot),
-            _ if self.members.contains_key(&now.target.node) => self.ask_for_quorum(&now, hosts)?,
+            _ if self.members.contains_key(&now.target.node) => {
+                self.ask_for_quorum(&now, hosts)?;
+            }
             _ => {}
         }
         Ok(now)

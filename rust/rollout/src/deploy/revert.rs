@@ -10,7 +10,7 @@ use crate::{
     EventKind, HostFacts,
     journal::Entry,
     keeper::Keeper,
-    step::{StepError, activate::Activation},
+    step::{StepError, activate::Activation, gate::Demand},
 };
 
 impl Deploy {
@@ -61,6 +61,6 @@ impl Deploy {
             Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: false, interrupt };
         let new = Some(host.target.system.clone());
         let now = HostFacts { running: new.clone(), profile: new, ..HostFacts::default() };
-        self.activate(&activation, host, &now, keeper, false)
+        self.activate(&activation, host, &now, keeper, Demand::default())
     }
 }

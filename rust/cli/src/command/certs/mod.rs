@@ -88,6 +88,10 @@ pub struct RenewArgs {
 pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
+    if !matches!(command, CertsCommand::List | CertsCommand::Show(_)) {
+        // A certificate for the new value would take the one in use out of it.
+        project.refuse_conflicts(&cluster)?;
+    }
     match command {
         CertsCommand::Gen(args) => {
             let policy = Policy { algorithm: args.algorithm, prune: args.prune, ..Policy::default() };
@@ -215,6 +219,7 @@ pub fn trouble(project: &Project, cluster: &Cluster) -> Result<Vec<String>, Fail
     let none_yet = survey.tree.entries().next().is_none() || survey.plan.actions.iter().all(|a| is_new(&a.step));
     let mut lines: Vec<String> = survey.plan.problems.iter().map(|p| format!("{}: {}", p.subject, p.what)).collect();
     lines.extend(pki::rotation::unfinished(&survey.table, &survey.tree));
+    lines.extend(authorities_that_end(&survey));
     if !none_yet {
         let rows = report::list(&survey).into_iter().filter(|row| row.state != State::Ok);
         lines.extend(rows.map(|row| format!("certificate {} ({}): {}", row.name, row.state, row.because)));
@@ -222,11 +227,35 @@ pub fn trouble(project: &Project, cluster: &Cluster) -> Result<Vec<String>, Fail
     Ok(lines)
 }
 
+/// Warns of certificates in `certs/` that are due for renewal and of authorities that end soon. They still serve.
+fn warn_of_expiry(survey: &Survey, ui: Ui) {
+    let due: Vec<String> = report::list(survey)
+        .into_iter()
+        .filter(|row| row.state == State::Renew)
+        .map(|row| format!("{} ({})", row.name, row.because))
+        .collect();
+    if let Some((first, rest)) = due.split_first() {
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        ui.warn(&format!("certificates expire: {first}{more}; `machinist certs gen` renews them, then deploy again"));
+    }
+    authorities_that_end(survey).iter().for_each(|line| ui.warn(line));
+}
+
+/// Returns in words which authorities end before what they sign today would.
+fn authorities_that_end(survey: &Survey) -> Vec<String> {
+    let life = Policy::default().leaf_life.whole_days();
+    let ends = |row: &Row| row.file.starts_with("authorities") && row.days_left.is_some_and(|days| days < life);
+    let names: BTreeSet<String> = report::list(survey).into_iter().filter(ends).map(|row| row.name).collect();
+    let notices = survey.plan.notices.iter().filter(|notice| names.contains(&notice.subject));
+    notices.map(|notice| format!("{}: {}", notice.subject, notice.what)).collect()
+}
+
 fn is_new(step: &Step) -> bool {
     matches!(step, Step::Issue(_))
 }
 
-/// Refuses to go on if a node lacks a certificate that it needs, or has one that is not as it should be.
+/// Refuses to go on if a node lacks a certificate that it needs, or has one that is not as it should be. Warns of those that
+/// expire soon.
 pub fn require(project: &Project, cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Failure> {
     let survey = survey(project, cluster)?;
     if let Some(refusal) = survey.plan.refusal() {
@@ -243,6 +272,7 @@ pub fn require(project: &Project, cluster: &Cluster, nodes: &[NodeName]) -> Resu
         .map(|row| (row.name, format!("{}: {}", row.state, row.because)))
         .collect();
     if bad.is_empty() {
+        warn_of_expiry(&survey, project.ui);
         return Ok(());
     }
     let shown: Vec<String> = bad.iter().take(6).map(|(name, why)| format!("{name} ({why})")).collect();

@@ -44,7 +44,7 @@ pub enum EtcdCommand {
     Snapshots,
     /// Bring etcd back from a snapshot, on all members
     Restore(Box<restore::RestoreArgs>),
-    /// Give freed space back to the file system, one member after the other
+    /// Defragment one member after the other; after a quota alarm, compact the history before and disarm the alarm after
     Defrag,
     /// Hand the leadership to another member
     MoveLeader(upkeep::MoveLeaderArgs),

@@ -14,7 +14,10 @@ use std::{
 
 use clap::Args;
 use indicatif::HumanBytes;
-use machinist_control_plane::snapshot::{Whole, check};
+use machinist_control_plane::{
+    alarm::QUOTA_HINT,
+    snapshot::{Whole, check},
+};
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_remote::Remote;
 use machinist_rollout::{
@@ -35,6 +38,7 @@ use crate::{
     },
     consent,
     failure::{self, Failure, Kind, OrFail as _, Outcome},
+    project,
     systems::BuildOn,
 };
 
@@ -76,6 +80,7 @@ impl Etcd<'_> {
     pub fn restore(&self, args: &RestoreArgs) -> Outcome {
         let begun = Instant::now();
         let nodes: Vec<NodeName> = voters(&self.cluster).into_keys().collect();
+        self.refuse_conflicts()?;
         certs::require(&self.project, &self.cluster, &nodes)?;
         let members = self.reach(&nodes)?;
         let (file, taken) = self.fetch(&args.snapshot, &members)?;
@@ -104,6 +109,13 @@ impl Etcd<'_> {
             }
         }
         self.tell(&mark, &whole, begun)
+    }
+
+    /// The restored cluster is founded again at the addresses of machines.nix, but its data has the ranges and names from before.
+    fn refuse_conflicts(&self) -> Result<(), Failure> {
+        let mut conflicts = self.project.conflicts(&self.cluster)?;
+        conflicts.retain(|conflict| !conflict.is_address());
+        project::refuse(&conflicts)
     }
 
     /// All members must be there: who is away would come back with the data from before.
@@ -252,6 +264,8 @@ impl Etcd<'_> {
 
     fn tell(&self, mark: &str, whole: &Whole, begun: Instant) -> Outcome {
         let voice = self.settled()?;
+        let at_their_addresses = voice.health.members.iter().filter(|(_, member)| member.id.is_some());
+        self.project.record_running(&self.cluster, &at_their_addresses.map(|(name, _)| name.clone()).collect())?;
         let (revision, keys) = upkeep::get(&voice, upkeep::Keys { key: "", prefix: true }, false)
             .map(|(revision, entries)| (revision, entries.len()))
             .map_err(|error| failed(&error))?;
@@ -263,6 +277,9 @@ impl Etcd<'_> {
         } else {
             let seconds = begun.elapsed().as_secs_f64();
             self.ui.result(&format!("etcd is back: {keys} keys, revision {revision} ({seconds:.1} s)"));
+            if let Some(notice) = voice.health.quota_notice() {
+                self.ui.warn(&format!("{notice}: the snapshot was taken while it was. {QUOTA_HINT}"));
+            }
             self.ui.story(&format!("what a member had before, if anything, is in {before} there, until you remove it"));
             if self.cluster.nodes.values().any(|node| self.cluster.runs_kubernetes(node)) {
                 self.ui.story(
