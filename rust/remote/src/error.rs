@@ -147,6 +147,15 @@ pub enum RemoteError {
     /// The user may not become root without a password.
     #[error("{}: {at} does not let {} become root for `{label}`: {message}", at.node, at.user)]
     BecomeRoot { at: Arc<Endpoint>, label: String, message: String },
+    /// The host's login shell ended before the script began; `said` is the last of what it printed.
+    #[error("{}: `{label}` was not started: the login shell on {at} {status}{}", at.node, indented(said))]
+    NotStarted { at: Arc<Endpoint>, label: String, status: Status, said: String },
+    /// The host's login shell prints without end.
+    #[error("{}: `{label}` was not started: the login shell on {at} printed more than {limit} bytes", at.node)]
+    Noise { at: Arc<Endpoint>, label: String, limit: usize },
+    /// The command succeeded, but its output is not whole.
+    #[error("{}: the output of `{label}` on {at} is cut off", at.node)]
+    CutOff { at: Arc<Endpoint>, label: String },
     /// The command ran and failed; `stderr` holds its last lines.
     #[error("{}: `{label}` {status} on {at}{}", at.node, indented(stderr))]
     Command { at: Arc<Endpoint>, label: String, status: Status, stderr: String },
@@ -203,7 +212,13 @@ impl RemoteError {
                 "set machines.{}.ssh.user to root, or allow {} to use sudo without a password",
                 at.node, at.user
             )),
-            Self::ConnectionLost { .. } => Some("run the command again: it continues where the host stands".to_owned()),
+            Self::NotStarted { at, .. } | Self::Noise { at, .. } => Some(format!(
+                "check what {}'s shell and its startup files do there: ssh -p {} {}@{} true",
+                at.user, at.port, at.user, at.host
+            )),
+            Self::ConnectionLost { .. } | Self::CutOff { .. } => {
+                Some("run the command again: it continues where the host stands".to_owned())
+            }
             Self::Channel { at, source, .. } if source.code() == CHANNEL_FAILURE => {
                 Some(format!("set `MaxSessions` in the sshd_config of {} to at least 1; 10 is the default", at.host))
             }

@@ -18,6 +18,7 @@ mod error;
 mod fake;
 mod files;
 mod fingerprint;
+mod frame;
 mod gate;
 mod host_key;
 mod identity;

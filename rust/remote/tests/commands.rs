@@ -438,3 +438,50 @@ fn a_host_that_allows_no_session_is_reported_with_the_setting() {
     assert!(matches!(error, RemoteError::Channel { .. }), "{error}");
     assert!(error.hint().unwrap().contains("MaxSessions"), "{:?}", error.hint());
 }
+
+/// A host whose shell prints on both streams before each command, and from the background while it runs.
+fn noisy() -> Sshd {
+    let sshd = Sshd::start();
+    let noise = "printf '\\033]0;a title\\007'\necho waiting\necho boot=b1\necho 'sudo: a warning' >&2\n";
+    std::fs::write(sshd.path(".bashrc"), format!("{noise}export BASH_ENV=~/.bashrc LC_ALL=de_DE.UTF-8\numask 077\n"))
+        .unwrap();
+    sshd
+}
+
+#[test]
+fn what_a_host_s_shell_prints_is_no_part_of_an_answer() {
+    let sshd = noisy();
+    let session = sshd.connect();
+    let mut lines = Vec::new();
+    let script = "echo out; umask; bash -c 'echo inner'; echo err >&2; exit 3";
+    let request = Request::new("noise", script).on_line(|_, line: &str| lines.push(line.to_owned()));
+    let output = session.run(request).unwrap();
+    assert_eq!(
+        (output.status.clone(), output.stdout_text(), output.stderr_text()),
+        (Status::Exited(3), "out\n0022\ninner\n".into(), "err\n".into())
+    );
+    lines.sort();
+    assert_eq!(lines, ["0022", "err", "inner", "out"]);
+    let mut download = Vec::new();
+    session.run_checked(Request::new("download", "printf '\\036\\0x'").stdout_to(&mut download)).unwrap();
+    assert_eq!(download, b"\x1e\0x");
+}
+
+#[test]
+fn a_shell_that_runs_no_script_is_no_empty_answer() {
+    let sshd = Sshd::start_with("ForceCommand echo This account is not available.");
+    let session = sshd.connect();
+    let error = session.run(Request::new("look", "echo out")).unwrap_err();
+    assert!(matches!(error, RemoteError::NotStarted { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("`look` was not started"), "{message}");
+    assert!(message.ends_with("exited with status 0\n  This account is not available."), "{message}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("startup files")));
+}
+
+#[test]
+fn a_shell_that_prints_without_end_is_given_up() {
+    let sshd = Sshd::start_with("ForceCommand yes");
+    let error = sshd.connect().run(Request::new("look", "true")).unwrap_err();
+    assert!(matches!(error, RemoteError::Noise { .. }), "{error}");
+}

@@ -102,7 +102,7 @@ impl Last {
 }
 
 impl HostFacts {
-    /// Reads the output of [`GATHER`]. Unknown lines are passed over: login shells print things.
+    /// Reads the output of [`GATHER`]. Unknown lines are passed over: a newer script may print more.
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();

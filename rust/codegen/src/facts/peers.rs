@@ -12,9 +12,9 @@ pub const PEERS_FILE: &str = "_peers.nix";
 /// Returns the addresses of all nodes with a part in an overlay by VXLAN, sorted; `None` without such an overlay.
 pub(super) fn peers(cluster: &Cluster) -> Option<BTreeSet<IpAddr>> {
     let overlay = cluster.network.overlay.as_ref()?;
-    let nodes = cluster.deployable().filter(|node| {
-        cluster.runs_kubernetes(node) || cluster.runs_k3s(node) || cluster.overlay_part(node).is_some()
-    });
+    let nodes = cluster
+        .deployable()
+        .filter(|node| cluster.runs_kubernetes(node) || cluster.runs_k3s(node) || cluster.overlay_part(node).is_some());
     let addresses: BTreeSet<IpAddr> = nodes.flat_map(|node| [node.ip].into_iter().chain(node.ip6)).collect();
     (overlay.backend == OverlayBackend::Vxlan && !addresses.is_empty()).then_some(addresses)
 }

@@ -151,8 +151,8 @@ fn answer(stdout: &str, status: &Status, stderr: &str, before: &str) -> Answer {
     match (value("boot="), value("lost="), status) {
         (Some(boot), _, _) if !boot.is_empty() && boot != before => Answer::Back,
         (_, Some(who), _) => Answer::Lost(if who.is_empty() { "nobody" } else { who }.to_owned()),
-        // A signal is the shutdown itself.
-        (_, _, Status::Exited(0) | Status::Signaled(_)) => Answer::Going,
+        // A signal is the shutdown itself; the script's own shell reports it as a status above 128.
+        (_, _, Status::Exited(0 | 129..) | Status::Signaled(_)) => Answer::Going,
         (_, _, status) => {
             let said = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
             Answer::Refused(format!("`systemctl reboot` {status}: {}", said.trim()))
@@ -223,6 +223,7 @@ mod tests {
         let check = |stdout: &str, status, expect| assert_eq!(answer(stdout, &status, "a\nno\n", "b1"), expect);
         check("Welcome!\nboot=b1\n", Status::Exited(0), Answer::Going);
         check("boot=b1\n", Status::Signaled("TERM".to_owned()), Answer::Going);
+        check("boot=b1\n", Status::Exited(143), Answer::Going);
         check("boot=b2\n", Status::Exited(0), Answer::Back);
         check("boot=b1\nlost=ann@desk\n", Status::Exited(0), Answer::Lost("ann@desk".to_owned()));
         check("boot=b1\nlost=\n", Status::Exited(0), Answer::Lost("nobody".to_owned()));
