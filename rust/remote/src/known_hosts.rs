@@ -7,7 +7,7 @@ use crate::fingerprint::Fingerprint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -245,19 +245,10 @@ fn render(entries: &Entries) -> String {
 
 /// Replaces the file in one step: a reader sees the old text or the new one.
 fn write(path: &Path, text: &str) -> Result<(), KnownHostsError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let replace = || -> io::Result<()> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        let mut file = tempfile::Builder::new().prefix(".known_hosts.").tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        // Public keys: readable like the other committed files, where a temporary file is 0600.
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        std::fs::File::open(directory)?.sync_all()
-    };
-    replace().map_err(|source| KnownHostsError::Write { path: path.to_owned(), source })
+    // Public keys: readable like the other committed files.
+    machinist_durable::create_directories(machinist_durable::directory_of(path))
+        .and_then(|()| machinist_durable::replace(path, text.as_bytes(), 0o644))
+        .map_err(|source| KnownHostsError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -43,9 +43,10 @@ impl Journal {
     /// # Errors
     /// The directory or the file cannot be made.
     pub fn begin(directory: &Path, run: &str) -> io::Result<Self> {
-        std::fs::create_dir_all(directory)?;
+        machinist_durable::create_directories(directory)?;
         let path = directory.join(format!("{run}.jsonl"));
         let file = Mutex::new(OpenOptions::new().create_new(true).append(true).open(&path)?);
+        machinist_durable::sync_directory(directory)?;
         Ok(Self { path, file })
     }
 

@@ -6,28 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     // The only program of ours that runs on nodes: it takes nothing that a node does not need.
     ("agent", &["mesh"]),
+    ("durable", &[]),
     ("ledger", &[]),
     ("mesh", &[]),
     ("model", &[]),
     ("nix", &[]),
-    ("remote", &[]),
+    ("remote", &["durable"]),
     ("testkit", &[]),
     ("codegen", &["model"]),
     ("control-plane", &["mesh", "model"]),
     ("kubernetes", &["model"]),
     ("lint", &["kubernetes", "model"]),
-    ("pki", &["model", "secrets"]),
-    ("providers", &[]),
-    ("secrets", &["model"]),
-    ("rollout", &["control-plane", "model", "nix", "remote"]),
+    ("pki", &["durable", "model", "secrets"]),
+    ("providers", &["durable"]),
+    ("secrets", &["durable", "model"]),
+    ("rollout", &["control-plane", "durable", "model", "nix", "remote"]),
     (
         "cli",
         &[
             "codegen",
             "control-plane",
+            "durable",
             "kubernetes",
             "lint",
             "mesh",

@@ -173,7 +173,7 @@ impl Etcd<'_> {
         upkeep::read_file(&**remote, path, &mut output).map_err(|error| failed(&error))?;
         output.flush().failed()?;
         drop(output);
-        partial.persist(&file).map_err(|error| error.error).failed()?;
+        machinist_durable::persist(partial, &file).failed()?;
         Ok(file)
     }
 
