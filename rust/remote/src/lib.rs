@@ -40,7 +40,7 @@ pub use destination::{Destination, Endpoint};
 pub use error::{ConnectFailure, RemoteError};
 #[cfg(feature = "fake")]
 pub use fake::{FakeRemote, Fault, PlacedFile, RecordedRequest};
-pub use files::{RemoteDirectory, RemoteEntry, RemoteFile, put_file, put_files};
+pub use files::{DURABLE, RemoteDirectory, RemoteEntry, RemoteFile, put_file, put_files};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use known_hosts::{HostKey, KnownHosts, KnownHostsError, host_pattern};
 pub use quote::quote;

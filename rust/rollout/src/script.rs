@@ -7,7 +7,11 @@ use machinist_remote::quote;
 /// Says what is true on a host.
 pub const GATHER: &str = include_str!("script/gather.sh");
 /// Activates a system, waits for the confirmation, and makes it the one that boots.
-pub const ACTIVATE: &str = include_str!("script/activate.sh");
+pub const ACTIVATE: &str = concat!(
+    include_str!("../../remote/src/durable.sh"),
+    include_str!("script/steady.sh"),
+    include_str!("script/activate.sh")
+);
 /// Starts [`ACTIVATE`] in a transient unit.
 pub const START: &str = include_str!("script/start.sh");
 /// Confirms a system that [`ACTIVATE`] has activated; [`AWAIT`] follows.
@@ -18,7 +22,7 @@ pub const AWAIT: &str = include_str!("script/await.sh");
 /// Tells what a plan compares: units, what is booted, the closure.
 pub const UNITS: &str = include_str!("script/units.sh");
 /// Takes, renews and releases the lock on a node.
-pub const LOCK: &str = include_str!("script/lock.sh");
+pub const LOCK: &str = concat!(include_str!("../../remote/src/durable.sh"), include_str!("script/lock.sh"));
 
 /// Tells what differs from the active system.
 pub const DRIFT: &str = include_str!("script/drift.sh");
@@ -29,7 +33,7 @@ pub const CERTIFICATES: &str = include_str!("script/certificates.sh");
 /// Reboots a host, once.
 pub const REBOOT: &str = include_str!("script/reboot.sh");
 /// Waits until a boot is over and asks the gates.
-pub const BOOTED: &str = include_str!("script/booted.sh");
+pub const BOOTED: &str = concat!(include_str!("script/steady.sh"), include_str!("script/booted.sh"));
 /// Tells what a system on the host would boot.
 pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
 
@@ -60,6 +64,9 @@ pub fn with(variables: &[(&str, &str)], script: &str) -> String {
     text.push_str(script);
     text
 }
+
+#[cfg(test)]
+mod activate_tests;
 
 #[cfg(test)]
 mod tests {
@@ -186,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_confirmation_finds_a_host_that_was_reset_gone() {
-        let script = with(&[("directory", "/nowhere/at/all")], &[CONFIRM, "echo on"].concat());
+        let variables = [("directory", "/nowhere/at/all"), ("unit", "x"), ("passing", "waiting")];
+        let script = with(&variables, &[CONFIRM, AWAIT].concat());
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "gone\n");
     }

@@ -17,7 +17,7 @@ use machinist_control_plane::{
     },
 };
 use machinist_model::NodeName;
-use machinist_remote::{Remote, Request, Status};
+use machinist_remote::{DURABLE, Remote, Request, Status};
 
 use crate::{
     membership::Voice,
@@ -215,7 +215,7 @@ impl Restore<'_> {
     /// # Errors
     /// The connection fails, or it did not arrive whole.
     pub fn send(&self, remote: &dyn Remote, snapshot: impl Read + Send + 'static) -> Result<(), StepError> {
-        let script = set(&[("digest", self.digest.to_owned())], RECEIVE);
+        let script = set(&[("digest", self.digest.to_owned())], &[DURABLE, RECEIVE].concat());
         remote.run_checked(Request::new("send the snapshot", script).timeout(TRANSFER).reader(snapshot))?;
         Ok(())
     }
@@ -227,7 +227,8 @@ impl Restore<'_> {
     pub fn ask(&self, remote: &dyn Remote) -> Result<(), StepError> {
         let variables =
             [("mark", self.mark.to_owned()), ("bump", REVISION_JUMP.to_string()), ("digest", self.digest.to_owned())];
-        run(remote, "ask for the restore", &set(&variables, ASK_FOR_RESTORE), Duration::from_secs(120))?;
+        let script = set(&variables, &[DURABLE, ASK_FOR_RESTORE].concat());
+        run(remote, "ask for the restore", &script, Duration::from_secs(120))?;
         Ok(())
     }
 

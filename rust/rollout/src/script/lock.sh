@@ -14,9 +14,6 @@ flock -w 60 9 || { echo "the guard $lock.guard is held by another process" >&2; 
 ours() {
   grep -qxF "fence=$fence" "$lock" 2>/dev/null && grep -qxF "run=$run" "$lock"
 }
-replace() {
-  cat >"$lock.new" && sync "$lock.new" && mv -f "$lock.new" "$lock" || exit 1
-}
 term() {
   printf 'boot=%s\n' "$(cat /proc/sys/kernel/random/boot_id)"
   printf 'expires=%s\n' $(($(cut -d. -f1 /proc/uptime) + $1))
@@ -25,19 +22,21 @@ verdict=lost
 case $action in
   take)
     if [ "$(cat "$lock" 2>/dev/null)" = "$expected" ]; then
-      { printf '%s\n' "$claim"; term "$lasts"; } | replace
+      write_durably "$lock" "$claim
+$(term "$lasts")" || exit 1
       verdict=done
     fi
     ;;
   renew)
     if ours; then
-      { grep -vE '^(boot|expires)=' "$lock"; term "$lasts"; } | replace
+      write_durably "$lock" "$(grep -vE '^(boot|expires)=' "$lock")
+$(term "$lasts")" || exit 1
       verdict=done
     fi
     ;;
   release)
     if ours; then
-      printf 'fence=%s\n' "$fence" | replace
+      write_durably "$lock" "fence=$fence" || exit 1
       verdict=done
     fi
     ;;

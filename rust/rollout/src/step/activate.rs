@@ -217,7 +217,13 @@ impl Activation {
 
     fn ask(&self, first: &str, remote: &dyn Remote, passing: &str, bound: Duration) -> Result<State, RemoteError> {
         let (directory, unit) = (self.directory(), self.unit());
-        let variables = [("directory", directory.as_str()), ("unit", unit.as_str()), ("passing", passing)];
+        let variables = [
+            ("directory", directory.as_str()),
+            ("unit", &unit),
+            ("passing", passing),
+            ("run", &self.token.run),
+            ("new", self.system.as_str()),
+        ];
         let script = script::with(&variables, &[first, script::AWAIT].concat());
         let output = remote.run_checked(Request::new("wait for the activation", script).timeout(bound))?;
         Ok(State::parse(&output.stdout_text()))

@@ -136,8 +136,11 @@ impl Reboot {
     fn settle(&self, remote: &dyn Remote, deadline: Instant) -> Result<Option<String>, RemoteError> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let (bound, gates) = (left.as_secs().to_string(), self.gates.as_secs().to_string());
-        let script = script::with(&[("bound", &bound), ("gates", &gates)], script::BOOTED);
-        let output = run(remote, "wait for the boot", &script, left + self.gates + Duration::from_secs(30))?;
+        let unwell: Vec<&str> = self.before.unwell().collect();
+        let variables = [("bound", bound.as_str()), ("gates", &gates), ("unwell", &unwell.join("\n"))];
+        let script = script::with(&variables, script::BOOTED);
+        // Services that were restarted have a minute to settle.
+        let output = run(remote, "wait for the boot", &script, left + self.gates + Duration::from_secs(90))?;
         Ok(unsettled(&output.stdout_text()))
     }
 }
@@ -165,10 +168,14 @@ fn unsettled(said: &str) -> Option<String> {
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     match lines.next().unwrap_or("nothing") {
         // What has failed is told by its name.
-        "running" | "degraded" => {
-            let (gate, why) = lines.find_map(|line| line.strip_prefix("gate ")?.split_once(' '))?;
-            Some(format!("the gate {gate} stayed closed: {why}"))
-        }
+        "running" | "degraded" => lines.find_map(|line| match line.split_once(' ')? {
+            ("gate", rest) => {
+                let (gate, why) = rest.split_once(' ')?;
+                Some(format!("the gate {gate} stayed closed: {why}"))
+            }
+            ("restless", units) => Some(format!("services do not stay up: {units}")),
+            _ => None,
+        }),
         "maintenance" => Some("it is in rescue or emergency mode".to_owned()),
         state => {
             let jobs: Vec<&str> = lines.collect();
@@ -241,6 +248,7 @@ mod tests {
         check("running\n", None);
         check("degraded\n", None);
         check("running\ngate web no such page\n", Some("the gate web stayed closed: no such page"));
+        check("running\nrestless a.service b.service \n", Some("services do not stay up: a.service b.service"));
         check("maintenance\n", Some("it is in rescue or emergency mode"));
         check(
             "starting\na.mount\nb.service\n",
@@ -334,14 +342,15 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             path.display().to_string()
         };
-        put("sw/bin/systemctl", "#!/bin/sh\necho running\n");
+        put("sw/bin/systemctl", "#!/bin/sh\n[ \"$1\" = show ] || echo running\n");
         let open = put("open", "#!/bin/sh\nexit 0\n");
         let closed = put("closed", "#!/bin/sh\necho first\necho the reason\necho\nexit 7\n");
         let hangs = put("hangs", "#!/bin/sh\nexec sleep 9\n");
         let check = |gates: &str, bound: &str, expect: Option<&str>| {
             put("etc/machinist/gates", gates);
             let script = crate::script::BOOTED.replace("/run/current-system", &folder.path().display().to_string());
-            let script = crate::script::with(&[("bound", "5"), ("gates", bound)], &script);
+            let script = script.replace("quiet_first=3", "quiet_first=0");
+            let script = crate::script::with(&[("bound", "5"), ("gates", bound), ("unwell", "")], &script);
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(unsettled(&String::from_utf8(output.stdout).unwrap()).as_deref(), expect);
         };
