@@ -40,17 +40,19 @@ impl Marks {
     /// Wraps a script so that its output stands between the marks, and so that a part of the wrapped text is a syntax
     /// error: when the connection breaks while it is sent, nothing runs.
     ///
-    /// The script runs in a subshell, so that the last mark follows whatever way it exits. What a login shell may have
+    /// The script runs in a subshell, so that the last mark follows whatever way it exits. The shell around it outlives a
+    /// SIGTERM until the script has ended, so that the host's `timeout` can still kill one that ignores it. What a login shell may have
     /// exported and would change the meaning of scripts is reset: the umask, the language, and what makes a `bash` within
     /// the script read startup files too (`BASH_ENV`, and `SHLVL`, by which it takes itself for sshd's own child).
     pub fn wrap(&self, script: &str) -> Vec<u8> {
         let (begin, end) = (String::from_utf8_lossy(&self.begin), String::from_utf8_lossy(&self.end));
         // `unset` also keeps an empty script from being a syntax error, and makes it succeed.
         format!(
-            "{{ unset s BASH_ENV ENV CDPATH GREP_OPTIONS; umask 022; export LC_ALL=C SHLVL=3\n\
+            "{{ unset s t BASH_ENV ENV CDPATH GREP_OPTIONS; umask 022; export LC_ALL=C SHLVL=3; trap t=1 TERM\n\
              printf %s '{begin}'; printf %s '{begin}' >&2\n\
              (unset s\n{script}\n)\n\
-             s=$?; printf %s '{end}'; printf %s '{end}' >&2; exit $s\n}}"
+             s=$?; printf %s '{end}'; printf %s '{end}' >&2\n\
+             [ -z \"$t\" ] || {{ trap - TERM; kill -TERM $$; }}; exit $s\n}}"
         )
         .into_bytes()
     }

@@ -30,6 +30,15 @@ const RUN_NEEDED: u64 = 4 << 20;
 /// Files that must still be possible in either.
 const FILES_NEEDED: u64 = 256;
 
+/// Bytes that must be free where the records, locks and keys are: they are small, but services write there, too.
+const VAR_NEEDED: u64 = 16 << 20;
+
+/// Bytes that must be free in /run, where an activation keeps its state and systemd its transient units.
+const RUN_NEEDED: u64 = 4 << 20;
+
+/// Files that must still be possible in either.
+const FILES_NEEDED: u64 = 256;
+
 /// One host and what is to be done to it.
 #[derive(Debug)]
 pub struct Candidate<'a> {

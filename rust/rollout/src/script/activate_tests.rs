@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{ACTIVATE, LOCK, with};
+use super::{ACTIVATE, AWAIT, CONFIRM, LOCK, with};
 
 /// A host on which everything works, until a test says otherwise.
 struct Host {
@@ -275,6 +275,27 @@ fn a_disk_that_is_full_during_an_activation_truncates_no_record() {
         "{}",
         end.state
     );
+}
+
+#[test]
+fn a_full_run_ends_an_activation_and_its_record_is_read_in_place_of_the_state() {
+    let host = Host::new();
+    host.system("new", "ln -sf /dev/full $HOST/run/state.new");
+    let end = host.activate();
+    let why = format!("reverted {} cannot be written", host.path("run/state").display());
+    assert_eq!((end.state.as_str(), &end.record), ("activating", &why));
+    assert_eq!(end.done, WENT_BACK);
+    // The unit has ended.
+    host.put("bin/systemctl", "#!/bin/sh\nexit 3\n");
+    let (run, new) = (host.path("run").display().to_string(), host.path("new").display().to_string());
+    let passing = ("passing", "starting|activating|reverting");
+    let variables = [("directory", run.as_str()), ("unit", "x"), passing, ("run", "r"), ("new", &new)];
+    let output = host.shell(&with(&variables, AWAIT));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), why);
+    // So it is after a reset, which leaves nothing of the directory.
+    fs::remove_dir_all(&run).unwrap();
+    let output = host.shell(&with(&variables, &[CONFIRM, AWAIT].concat()));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), why);
 }
 
 #[test]
