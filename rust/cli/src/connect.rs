@@ -44,8 +44,10 @@ pub fn connector(
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS))
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let keys = ssh_keys(global);
-    let destinations =
+    let destinations: BTreeMap<NodeName, Destination> =
         cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, &keys))).collect();
+    let nodes = destinations.iter().map(|(node, destination)| (destination.host_pattern(), node.to_string()));
+    let known_hosts = known_hosts.of_nodes(nodes.collect());
     Ok(Arc::new(Sessions { destinations, known_hosts, accept }))
 }
 
