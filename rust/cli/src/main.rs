@@ -7,6 +7,7 @@ mod consent;
 mod failure;
 mod files;
 mod kubernetes;
+mod locks;
 mod mesh;
 mod progress;
 mod project;

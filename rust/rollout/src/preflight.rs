@@ -39,6 +39,8 @@ pub struct Candidate<'a> {
     pub boot_needed: u64,
     /// The run that asks.
     pub run: &'a str,
+    /// Whether it holds the lock there already.
+    pub is_ours: bool,
     /// What is true besides its lock.
     pub moment: Moment,
 }
@@ -118,7 +120,9 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
             problems.push(problem(ProblemKind::Space, true, text, hint));
         }
     }
-    if let Decision::Refuse { why } = lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment) {
+    if let (false, Decision::Refuse { why }) =
+        (candidate.is_ours, lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment))
+    {
         let hint = "wait, or see who it is and what the node does: `machinist unlock`";
         problems.push(problem(ProblemKind::Lock, true, format!("locked: {why}"), hint));
     }
@@ -220,6 +224,7 @@ mod tests {
             store_needed: 100 << 20,
             boot_needed: 30 << 20,
             run: "r2",
+            is_ours: false,
             moment: Moment::default(),
         };
         judge(&candidate, accept_drift)
