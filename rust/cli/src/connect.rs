@@ -82,6 +82,8 @@ pub fn connector_to(
     }
     let in_sandbox = cluster.deployable().any(|node| node.provider == Provider::Sandbox);
     let sandbox = in_sandbox.then(|| default_state_dir(&cluster.name));
+    let nodes = destinations.iter().map(|(node, destination)| (destination.host_pattern(), node.to_string()));
+    let known_hosts = known_hosts.of_nodes(nodes.collect());
     Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))
 }
 

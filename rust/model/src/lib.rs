@@ -38,4 +38,4 @@ pub use path::{AttrPath, Segment};
 pub use role::Role;
 pub use running::{Conflict, Running};
 pub use selector::{SelectError, SelectErrorKind, Selection};
-pub use state::RecordedState;
+pub use state::{RecordedMachine, RecordedState};

@@ -101,6 +101,9 @@ pub enum RemoteError {
     /// The host offers another key than the pinned one.
     #[error("{}: the host key of {at} has changed: pinned is {}, it offers {algorithm} {found}", at.node, list(pinned))]
     HostKeyChanged { at: Arc<Endpoint>, pinned: Vec<Fingerprint>, algorithm: String, found: Fingerprint },
+    /// The host's key is the one of another node.
+    #[error("{}: the host key of {at} is that of {other}, {found}: both lead to one machine", at.node)]
+    HostKeyOfOther { at: Arc<Endpoint>, other: String, found: Fingerprint, file: PathBuf },
     /// The accepted key cannot be recorded.
     #[error("{}: cannot pin the host key of {at}", at.node)]
     PinHostKey {
@@ -209,6 +212,12 @@ impl RemoteError {
                 "if the machine was installed again, accept its new key with: machinist deploy {} --accept-host-key {found}; \
                  otherwise somebody may be between here and it",
                 at.node
+            )),
+            Self::HostKeyOfOther { at, other, file, .. } => Some(format!(
+                "correct machines.{}.ssh.host or machines.{other}.ssh.host, and the wrong line of {}; a machine that was cloned with \
+                 its host keys needs its own: `rm /etc/ssh/ssh_host_*_key*` and a restart of sshd there",
+                at.node,
+                file.display()
             )),
             Self::PinHostKey { source, .. } => source.hint(),
             Self::Auth { at, attempts } => Some(auth_hint(at, attempts)),

@@ -120,12 +120,13 @@ struct Entries {
 pub struct KnownHosts {
     path: PathBuf,
     entries: Mutex<Entries>,
+    nodes: BTreeMap<String, String>,
 }
 
 impl Clone for KnownHosts {
     /// Returns the pins as they are now; later ones are not shared.
     fn clone(&self) -> Self {
-        Self { path: self.path.clone(), entries: Mutex::new(self.lock().clone()) }
+        Self { path: self.path.clone(), entries: Mutex::new(self.lock().clone()), nodes: self.nodes.clone() }
     }
 }
 
@@ -136,7 +137,23 @@ impl KnownHosts {
     /// The file cannot be read, or a line is hashed, has a marker (`@cert-authority`) or is no key: such
     /// lines would be lost on writing, so nothing is read then.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
-        Ok(Self { path: path.to_owned(), entries: Mutex::new(read(path)?) })
+        Ok(Self { path: path.to_owned(), entries: Mutex::new(read(path)?), nodes: BTreeMap::new() })
+    }
+
+    /// Says which node each host is, by the name that [`host_pattern`] gives it: two nodes never share a key. A line that no node
+    /// has any more, as of a machine that has moved to another address, forbids nothing.
+    #[must_use]
+    pub fn of_nodes(mut self, nodes: BTreeMap<String, String>) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Returns another node than the one named `pattern` for which the key is pinned, if there is one.
+    pub fn other_node(&self, pattern: &str, key: &HostKey) -> Option<String> {
+        let entries = self.lock();
+        let others = self.nodes.iter().filter(|(other, _)| *other != pattern);
+        let has_key = |other: &str| entries.keys.get(other).is_some_and(|keys| keys.contains(key));
+        others.into_iter().find(|(other, _)| has_key(other)).map(|(_, node)| node.clone())
     }
 
     /// Returns the file's path.

@@ -32,6 +32,30 @@ fn an_accepted_fingerprint_is_pinned_and_holds_from_then_on() {
 }
 
 #[test]
+fn a_key_that_is_pinned_for_another_node_is_refused_accepted_or_not() {
+    let sshd = Sshd::start();
+    let here = format!("[127.0.0.1]:{}", sshd.port);
+    let key = sshd.host_key().to_openssh();
+    let nodes = || [(here.clone(), "cp1".to_owned()), ("192.0.2.7".to_owned(), "cp2".to_owned())].into();
+    let pins = sshd.path("pins");
+    let connect = |accept| {
+        let known_hosts = KnownHosts::load(&pins).unwrap().of_nodes(nodes());
+        Session::connect(&sshd.destination(), &known_hosts, accept).map(drop)
+    };
+    for (text, accept) in
+        [(format!("192.0.2.7 {key}\n"), Some(sshd.fingerprint())), (format!("192.0.2.7 {key}\n{here} {key}\n"), None)]
+    {
+        std::fs::write(&pins, &text).unwrap();
+        let error = connect(accept).unwrap_err();
+        assert!(matches!(&error, RemoteError::HostKeyOfOther { other, .. } if other == "cp2"), "{error}");
+        assert_eq!(std::fs::read_to_string(&pins).unwrap(), text, "nothing was pinned");
+    }
+    // The line of a machine that has moved is no node's.
+    std::fs::write(&pins, format!("192.0.2.8 {key}\n")).unwrap();
+    connect(Some(sshd.fingerprint())).unwrap();
+}
+
+#[test]
 fn a_changed_host_key_is_refused_with_both_fingerprints_until_it_is_accepted() {
     let sshd = Sshd::start();
     keygen(&sshd.path("old"), "ed25519", "");

@@ -126,8 +126,6 @@ pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>
     found.extend(etc.map(|(kind, text)| finding(kind, text, Some("put it into nodes/<name>.nix"))));
     let journal = Some("`journalctl -u UNIT` on the machine");
     found.extend(facts.failed.iter().map(|unit| finding(FindingKind::Failed, format!("{unit} has failed"), journal)));
-    let restarting = facts.restarting.iter().map(|unit| format!("{unit} fails and is started again and again"));
-    found.extend(restarting.map(|text| finding(FindingKind::Failed, text, journal)));
     let certificates = expiry::expiring(facts).into_iter();
     found.extend(certificates.map(|text| finding(FindingKind::Certificate, text, Some(expiry::HINT))));
     let restarting = facts.restarting.iter().map(|unit| format!("{unit} fails and is started again and again"));

@@ -21,14 +21,6 @@ const CLOCK_REFUSES: u64 = 60_000;
 /// What gives room for kernels.
 pub const FEWER_GENERATIONS: &str =
     "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`";
-/// Bytes that must be free where the records, locks and keys are: they are small, but services write there, too.
-const VAR_NEEDED: u64 = 16 << 20;
-
-/// Bytes that must be free in /run, where an activation keeps its state and systemd its transient units.
-const RUN_NEEDED: u64 = 4 << 20;
-
-/// Files that must still be possible in either.
-const FILES_NEEDED: u64 = 256;
 
 /// Bytes that must be free where the records, locks and keys are: they are small, but services write there, too.
 const VAR_NEEDED: u64 = 16 << 20;
@@ -56,6 +48,8 @@ pub struct Candidate<'a> {
     pub boot_needed: u64,
     /// The run that asks.
     pub run: &'a str,
+    /// Whether it holds the lock there already.
+    pub is_ours: bool,
     /// What is true besides its lock.
     pub moment: Moment,
 }
@@ -136,7 +130,9 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
         }
     }
     problems.extend(room(candidate.facts).map(|(text, hint)| problem(ProblemKind::Space, true, text, hint)));
-    if let Decision::Refuse { why } = lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment) {
+    if let (false, Decision::Refuse { why }) =
+        (candidate.is_ours, lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment))
+    {
         let hint = "wait, or see who it is and what the node does: `machinist unlock`";
         problems.push(problem(ProblemKind::Lock, true, format!("locked: {why}"), hint));
     }
@@ -256,6 +252,7 @@ mod tests {
             store_needed: 100 << 20,
             boot_needed: 30 << 20,
             run: "r2",
+            is_ours: false,
             moment: Moment::default(),
         };
         judge(&candidate, accept_drift)

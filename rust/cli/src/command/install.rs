@@ -107,6 +107,7 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     }
     install.confirm()?;
     install.run()?;
+    install.forget_machine()?;
     ui.result(&format!(
         "{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"
     ));
@@ -279,6 +280,15 @@ impl Install<'_> {
             }
         }
         Ok(directory)
+    }
+
+    /// An installed machine has a new machine-id, which the next deploy records.
+    fn forget_machine(&self) -> Result<(), Failure> {
+        let mut state = self.project.state()?;
+        match state.machines.remove(&self.node.name) {
+            Some(_) => self.project.record(&state),
+            None => Ok(()),
+        }
     }
 
     fn pin(&self, public: &str) -> Result<(), Failure> {

@@ -1,13 +1,12 @@
 # Runs on the host in a transient unit, so that it outlives the connection that started it. Any end but the last line
 # leaves the old system running, and the old system is what boots until then: a reset at any moment ends on a whole one.
 # Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
-# activation_bound and confirm_bound in seconds, gates (yes or no), fence and run: the lock that this activation was started under.
+# activation_bound and confirm_bound in seconds, gates (yes or no), and what holds.sh says: the lock that this activation was
+# started under. `$gone` is what that says of a lock that is gone.
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
 kept=/var/lib/machinist
-lock=$kept/lock
-other=nobody
 unbootable=''
 
 # What outlives a reset: the last activation and how it ended, so that anyone can tell later what this host went through.
@@ -26,19 +25,6 @@ prepare() {
 }
 say() {
   printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
-}
-# Whether the run that started this still holds the node's lock. Another one with a higher counter has taken over
-# otherwise, and must not find the node changing under its hands.
-holds() {
-  found_fence='' found_run=''
-  while IFS= read -r line; do
-    case $line in
-      fence=*) found_fence=${line#fence=} ;;
-      run=*) found_run=${line#run=} ;;
-      who=*) other=${line#who=} ;;
-    esac
-  done 2>/dev/null <"$lock"
-  [ "$found_fence" = "$fence" ] && [ "$found_run" = "$run" ]
 }
 # one_line LIST: its lines, separated by blanks.
 one_line() {
@@ -93,7 +79,7 @@ ended() {
 }
 
 if ! holds; then
-  say "refused the lock of this run is gone ($other holds it now)"
+  say "refused $gone"
   exit 1
 fi
 if [ -e "$directory/abort" ]; then
@@ -155,7 +141,7 @@ if [ "$gates" = yes ] && [ -e "$new/etc/machinist/gates" ]; then
       code=$?
       if [ "$code" -eq 0 ]; then break; fi
       if [ -e "$directory/abort" ]; then revert "$(cat "$directory/abort")"; fi
-      if ! holds; then revert "the lock of this run is gone ($other holds it now)"; fi
+      if ! belongs; then revert "$gone"; fi
       if [ "$(uptime_seconds)" -ge "$closes" ]; then
         why=$(grep . "$directory/gate" | tail -n 1 | cut -c 1-300)
         if [ "$code" -eq 124 ] || [ "$code" -eq 137 ]; then why="it does not answer"; fi
@@ -172,8 +158,8 @@ while ! [ -e "$directory/confirm" ]; do
   if [ -e "$directory/abort" ]; then
     revert "$(cat "$directory/abort")"
   fi
-  if ! holds; then
-    revert "the lock of this run is gone ($other holds it now)"
+  if ! belongs; then
+    revert "$gone"
   fi
   if [ "$(uptime_seconds)" -ge "$deadline" ]; then
     revert "no confirmation came over a fresh connection within $confirm_bound s"
@@ -222,8 +208,8 @@ take_back() {
 
 # From here to the end nobody takes the lock over.
 exec 9>"$lock.guard"
-if ! flock -w 30 9 || ! holds; then
-  revert "the lock of this run is gone ($other holds it now)"
+if ! flock -w 30 9 || ! belongs; then
+  revert "$gone"
 fi
 make_boot "$new" || take_back
 was=$(cat "$kept/confirmed" 2>/dev/null)

@@ -1,8 +1,8 @@
-# Changes this node's lock in one step, or says what it is. Set before these lines: action and its variables:
+# Changes this node's lock in one step. Set before these lines: action and its variables:
 #   take     replaces the lock by $claim, if it still reads $expected
 #   renew    lets it last longer, if it still is that of $fence and $run
 #   release  leaves the counter only, if it still is that of $fence and $run
-# Prints `done` or `lost`, then the lock as it is.
+# Prints `verdict=done` or `verdict=lost`; look.sh follows.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 umask 022
 mkdir -p /var/lib/machinist || exit 1
@@ -41,6 +41,5 @@ $(term "$lasts")" || exit 1
     fi
     ;;
 esac
-echo "$verdict"
-cat "$lock" 2>/dev/null
-exit 0
+echo "verdict=$verdict"
+exec 9>&-

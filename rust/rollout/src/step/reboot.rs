@@ -57,7 +57,7 @@ enum Answer {
     Going,
     /// It is another boot.
     Back,
-    /// It did nothing: another run holds its lock.
+    /// It did nothing: the lock is gone. Why, in words.
     Lost(String),
     /// It cannot.
     Refused(String),
@@ -98,7 +98,7 @@ impl Reboot {
         deadline: Instant,
     ) -> Result<Box<dyn Remote>, StepError> {
         let mut said = match self.tell(remote) {
-            Ok(Answer::Lost(who)) => return Err(lost(&who)),
+            Ok(Answer::Lost(why)) => return Err(lost(&why)),
             Ok(Answer::Refused(why)) => return Err(StepError::NotRebooted { why }),
             Ok(_) => "it still shuts down".to_owned(),
             Err(error) => error.to_string(),
@@ -112,11 +112,15 @@ impl Reboot {
             let asked = connector.connect(&self.node).and_then(|fresh| Ok((self.tell(&*fresh)?, fresh)));
             match asked {
                 Ok((Answer::Back, fresh)) => return Ok(fresh),
-                Ok((Answer::Lost(who), _)) => return Err(lost(&who)),
+                Ok((Answer::Lost(why), _)) => return Err(lost(&why)),
                 Ok((Answer::Refused(why), _)) => return Err(StepError::NotRebooted { why }),
                 Ok((Answer::Going, _)) => "it still shuts down".clone_into(&mut said),
                 // Waiting does not make it the machine that it was.
-                Err(error @ (RemoteError::HostKeyChanged { .. } | RemoteError::HostKeyUnknown { .. })) => {
+                Err(
+                    error @ (RemoteError::HostKeyChanged { .. }
+                    | RemoteError::HostKeyUnknown { .. }
+                    | RemoteError::HostKeyOfOther { .. }),
+                ) => {
                     return Err(StepError::NotBack { why: error.to_string() });
                 }
                 Err(error) => said = error.to_string(),
@@ -125,8 +129,9 @@ impl Reboot {
     }
 
     fn tell(&self, remote: &dyn Remote) -> Result<Answer, RemoteError> {
-        let fence = self.token.fence.to_string();
-        let variables = [("boot", self.before.boot.as_str()), ("fence", &fence), ("run", &self.token.run)];
+        let token = self.token.variables();
+        let token = token.iter().map(|(name, value)| (*name, value.as_str()));
+        let variables: Vec<_> = token.chain([("boot", self.before.boot.as_str())]).collect();
         let script = script::with(&variables, script::REBOOT);
         let output = remote.run(Request::new("reboot", script).timeout(Duration::from_secs(20)))?;
         Ok(answer(&output.stdout_text(), &output.status, &output.stderr_text(), &self.before.boot))
@@ -145,15 +150,15 @@ impl Reboot {
     }
 }
 
-fn lost(who: &str) -> StepError {
-    StepError::Locked(format!("the lock of this run is gone ({who} holds it now), so it was not rebooted"))
+fn lost(why: &str) -> StepError {
+    StepError::Locked(format!("{why}, so it was not rebooted"))
 }
 
 fn answer(stdout: &str, status: &Status, stderr: &str, before: &str) -> Answer {
     let value = |key| stdout.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     match (value("boot="), value("lost="), status) {
         (Some(boot), _, _) if !boot.is_empty() && boot != before => Answer::Back,
-        (_, Some(who), _) => Answer::Lost(if who.is_empty() { "nobody" } else { who }.to_owned()),
+        (_, Some(why), _) => Answer::Lost(why.to_owned()),
         // A signal is the shutdown itself; the script's own shell reports it as a status above 128.
         (_, _, Status::Exited(0 | 129..) | Status::Signaled(_)) => Answer::Going,
         (_, _, status) => {
@@ -232,8 +237,7 @@ mod tests {
         check("boot=b1\n", Status::Signaled("TERM".to_owned()), Answer::Going);
         check("boot=b1\n", Status::Exited(143), Answer::Going);
         check("boot=b2\n", Status::Exited(0), Answer::Back);
-        check("boot=b1\nlost=ann@desk\n", Status::Exited(0), Answer::Lost("ann@desk".to_owned()));
-        check("boot=b1\nlost=\n", Status::Exited(0), Answer::Lost("nobody".to_owned()));
+        check("boot=b1\nlost=it is gone\n", Status::Exited(0), Answer::Lost("it is gone".to_owned()));
         check(
             "boot=b1\n",
             Status::Exited(1),
