@@ -250,8 +250,11 @@ impl Deploy {
         if state != State::Waiting {
             return activation.verdict(state, &*host.remote);
         }
-        // Without the lock the host goes back by itself, or another process of this run goes on there.
-        self.locks.token(node).map_err(|error| StepError::Unknown { why: error.to_string() })?;
+        if self.locks.token(node).is_err() {
+            // Without the lock the host goes back by itself, or another process of this run confirms there.
+            let state = activation.wait(&*host.remote, &self.connector, "waiting|reverting").map_err(unknown)?;
+            return activation.verdict(state, &*host.remote);
+        }
         if self.interrupt.is_set() {
             let why = "the operator stopped the run";
             let state = activation.abort(&*host.remote, &self.connector, why).map_err(unknown)?;
