@@ -65,14 +65,14 @@ in
 
       systemd.services.machinist-certificates = {
         description = "Check of the expiry of certificates";
-        # At each boot and activation too: what a deploy renewed is no longer reported. Nothing waits for it.
+        # At each boot and activation too: what a deploy renewed is no longer reported.
         wantedBy = [ "multi-user.target" ];
         path = [
           pkgs.coreutils
           pkgs.openssl
         ];
         serviceConfig = {
-          Type = "exec";
+          Type = "oneshot";
           Nice = 10;
         };
         # It never fails: a certificate that expires is a warning, and must not revert the deploy that renews another one.
@@ -85,23 +85,25 @@ in
           now=$(date +%s)
           unreadable=0
 
-          # ends FILE: the end of each certificate of the file, in seconds since 1970.
-          ends() {
-            local line end block=
+          # first_end FILE: sets `end` to the end of the certificate of the file that ends first, in seconds since 1970.
+          first_end() {
+            local line date one block=
+            end=
             while IFS= read -r line || [ -n "$line" ]; do
               block+=$line$'\n'
               if [ "$line" = "-----END CERTIFICATE-----" ]; then
                 # date takes an empty text for today.
-                end=$(openssl x509 -noout -enddate <<<"$block" 2>/dev/null) && date --date="''${end#notAfter=}" +%s || return
+                date=$(openssl x509 -noout -enddate <<<"$block" 2>/dev/null) && one=$(date --date="''${date#notAfter=}" +%s) || return
+                if [ -z "$end" ] || [ "$one" -lt "$end" ]; then end=$one; fi
                 block=
               fi
             done <"$1"
           }
 
-          # check NAME FILE: the certificate of the file that ends first.
+          # check NAME FILE
           check() {
             local end days
-            end=$(ends "$2" | sort --numeric-sort | head --lines=1)
+            first_end "$2"
             if [ -z "$end" ]; then
               echo "<4>certificate $1 cannot be read: $2"
               unreadable=$((unreadable + 1))

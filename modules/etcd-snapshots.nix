@@ -105,6 +105,7 @@ in
         rm -f "$new/etcd.db"
         sync "$new/etcd.db.age"
         mv "$new/etcd.db.age" "etcd-$(date --utc +%Y%m%dT%H%M%SZ).db.age"
+        sync .
         # The names sort by time.
         find . -maxdepth 1 -name 'etcd-*.db.age' | sort --reverse | tail --lines=+${toString (cfg.keep + 1)} | xargs --no-run-if-empty rm --
       '';

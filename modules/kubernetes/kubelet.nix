@@ -37,6 +37,8 @@ in
       tlsCertFile = pki.certificate "kubelet";
       tlsKeyFile = pki.key "kubelet";
       taints = lib.listToAttrs (map taint cfg.taints);
+      # NixOS' default is true on every node without `roles`, and its taint then keeps CoreDNS and every other pod away.
+      unschedulable = false;
     };
 
     # NixOS gives the kubelet's directory to the user of the API server, who could then put into it what root mounts and executes.

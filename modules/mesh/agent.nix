@@ -111,7 +111,8 @@ in
         RestartSec = "1s";
         User = "machinist-agent";
         Group = "machinist-mesh";
-        UMask = "0007";
+        # haproxy, of the same group, reads its configuration, and lays nothing out in the agent's place.
+        UMask = "0027";
         StateDirectory = "machinist-mesh";
         StateDirectoryMode = "0750";
         RuntimeDirectory = "machinist-agent";

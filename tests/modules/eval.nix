@@ -161,6 +161,14 @@ in
         machinist.gates.none = { };
       }
     );
+    noRoot = failed (with' balthazar { machinist.node.disk = lib.mkForce null; });
+    rootOfOnesOwn = failed (
+      with' balthazar {
+        machinist.node.disk = lib.mkForce null;
+        fileSystems."/".device = "/dev/disk/by-label/root";
+        boot.loader.grub.device = "nodev";
+      }
+    );
     noDisk = failed (
       with' balthazar {
         machinist.node.disk = lib.mkForce null;
@@ -427,6 +435,22 @@ in
     };
   machines = cluster.lib.machines;
   systems = lib.attrNames cluster.nixosConfigurations;
+  limited =
+    let
+      of =
+        rate:
+        (with' balthazar {
+          machinist.etcd.clients = lib.mkForce [
+            "10.13.13.20"
+            "fd13::20"
+          ];
+          machinist.etcd.clientBytesPerSecond = rate;
+        }).config.networking.nftables.tables.machinist-etcd-clients.content or null;
+    in
+    map of [
+      null
+      262144
+    ];
   ownership = {
     found = import ./ownership.nix (
       cluster.nixosConfigurations

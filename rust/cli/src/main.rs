@@ -9,6 +9,7 @@ mod consent;
 mod failure;
 mod files;
 mod kubernetes;
+mod locks;
 mod memory;
 mod mesh;
 mod output;

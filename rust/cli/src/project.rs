@@ -81,8 +81,7 @@ impl Project {
         let json = self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))?;
         let path = self.directory.join("machines.nix");
         let source = files::read_optional(&path).failed()?.unwrap_or_default();
-        let apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
-        match load::load(&json, &source, "machines.nix", &apps) {
+        match load::load(&json, &source, "machines.nix", &self.surroundings()) {
             Ok(loaded) => {
                 self.show(&loaded.warnings);
                 Ok(loaded)
@@ -99,6 +98,20 @@ impl Project {
                 }
                 Err(Failure::said(Kind::Input))
             }
+        }
+    }
+
+    /// What lies beside machines.nix, as nix/cluster.nix reads it.
+    fn surroundings(&self) -> load::Directory {
+        let nodes = self.directory.join("nodes");
+        let own_file = |name: String| name.strip_suffix(".nix").map(str::to_owned);
+        let has_module =
+            |name: &String| files::names(&nodes.join(name)).into_iter().any(|name| own_file(name).is_some());
+        let files = files::names(&nodes).into_iter().filter_map(own_file);
+        let folders = files::folders(&nodes).into_iter().filter(has_module);
+        load::Directory {
+            apps: files::folders(&self.directory.join("app_modules")).into_iter().collect(),
+            node_modules: files.chain(folders).collect(),
         }
     }
 

@@ -48,7 +48,7 @@ find /var/lib/machinist/snapshots -maxdepth 1 -type f -name '*.age' -printf '%T@
 pub const READ_FILE: &str = "cat -- \"$file\"\n";
 
 /// Keeps the snapshot that comes on standard input, and takes it only if it is what was sent. Nothing else is changed. Set
-/// before these lines: digest (SHA-256, hexadecimal).
+/// before these lines: digest (SHA-256, hexadecimal), and the functions of `durable.sh`.
 pub const RECEIVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -62,11 +62,11 @@ if [ \"$found\" != \"$digest\" ]; then
   echo 'the snapshot did not arrive whole' >&2
   exit 1
 fi
-sync \"$request/etcd.db.partial\" && mv \"$request/etcd.db.partial\" \"$request/etcd.db\"
+place_durably \"$request/etcd.db.partial\" \"$request/etcd.db\"
 ";
 
 /// Stops etcd and asks for the restore, which the next start of etcd carries out (`modules/etcd-restore.nix`). Set before these
-/// lines: mark, bump (how far revisions jump) and digest.
+/// lines: mark, bump (how far revisions jump) and digest, and the functions of `durable.sh`.
 pub const ASK_FOR_RESTORE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -74,8 +74,9 @@ request=/var/lib/machinist/etcd-restore
 [ -f \"$request/etcd.db\" ] || { echo \"$request/etcd.db is not there\" >&2; exit 1; }
 systemctl stop etcd.service 2>/dev/null
 if systemctl is-active --quiet etcd.service; then echo 'etcd.service does not stop' >&2; exit 1; fi
-printf 'RESTORE_MARK=%s\\nRESTORE_BUMP=%s\\nRESTORE_SHA256=%s\\n' \"$mark\" \"$bump\" \"$digest\" >\"$request/ready.new\" &&
-  sync \"$request/ready.new\" && mv \"$request/ready.new\" \"$request/ready\"
+write_durably \"$request/ready\" \"RESTORE_MARK=$mark
+RESTORE_BUMP=$bump
+RESTORE_SHA256=$digest\"
 ";
 
 /// Starts etcd where the system has it, and says `started` then. It does not wait: a member waits for the others.

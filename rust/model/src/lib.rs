@@ -31,11 +31,11 @@ pub use cluster::{
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use diagnostic::{Diagnostic, Related};
-pub use load::{Loaded, load};
+pub use load::{Directory, Loaded, load};
 pub use name::NodeName;
 pub use overlay::OverlayPart;
 pub use path::{AttrPath, Segment};
 pub use role::Role;
 pub use running::{Conflict, Running};
 pub use selector::{SelectError, SelectErrorKind, Selection};
-pub use state::RecordedState;
+pub use state::{RecordedMachine, RecordedState};

@@ -1,6 +1,6 @@
 //! What is recorded about the running cluster: `state/cluster.json`, written by `deploy`, committed by people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -19,6 +19,17 @@ pub struct RecordedState {
     /// What the cluster was founded with. Files from before this was recorded have nothing; a deploy fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,
+    /// The machine that each node is, since a deploy of it went well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machines: BTreeMap<NodeName, RecordedMachine>,
+}
+
+/// What is recorded about a node's machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RecordedMachine {
+    /// systemd's machine-id(5), which a machine keeps until it is installed again.
+    pub machine_id: String,
 }
 
 /// What is recorded about etcd.
@@ -90,7 +101,7 @@ impl RecordedState {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{EtcdState, RecordedState, StateError};
+    use super::{EtcdState, RecordedMachine, RecordedState, StateError};
     use crate::{NodeName, fixtures};
 
     #[test]
@@ -99,6 +110,7 @@ mod tests {
             version: 1,
             etcd: EtcdState { bootstrapped: true, members: [NodeName::parse("a").unwrap()].into() },
             running: None,
+            machines: [(NodeName::parse("a").unwrap(), RecordedMachine { machine_id: "0f".to_owned() })].into(),
         };
         assert_eq!(RecordedState::parse(&state.to_text()).unwrap(), state);
     }

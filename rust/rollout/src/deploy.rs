@@ -29,7 +29,10 @@ use tokio::task::JoinSet;
 use crate::{
     EventKind, Events, HostFacts, Interrupt,
     fan_out::FanOut,
+    identity::Known,
     journal::{Entry, Journal},
+    keeper::Keeper,
+    lease::Electorate,
     plan::PlanFile,
     preflight::Problem,
     step::{
@@ -67,6 +70,12 @@ pub struct Deploy {
     pub members: BTreeMap<NodeName, IpAddr>,
     /// Whether the members formed a quorum once, as recorded.
     pub bootstrapped: bool,
+    /// Who votes, as far as the locks are concerned.
+    pub electorate: Electorate,
+    /// Which machine each node is.
+    pub known: Known,
+    /// The locks of the command, to which the run adds those that it needs.
+    pub locks: Arc<Keeper>,
     /// The server that founds the cluster, if etcd runs inside of k3s: its servers come one by one, by themselves.
     pub founder: Option<NodeName>,
     /// How long things may take on a host.
@@ -248,6 +257,8 @@ pub struct Report {
     pub interrupted: bool,
     /// What was wrong before anything was changed.
     pub preflight: Vec<Problem>,
+    /// Why the run has lost its locks, if it has: what it had not begun then, it has not done.
+    pub lost: Option<String>,
 }
 
 /// How etcd is at the end of a run.
@@ -349,12 +360,14 @@ impl Deploy {
         let begin = if this.resumes {
             Entry::resumed(&this.who)
         } else {
-            Entry::begin(&this.run, &this.who, &this.targets, this.policy.spread.reboots)
+            Entry::begin(&this.run, &this.locks.claimant().run, &this.who, &this.targets, this.policy.spread.reboots)
         };
         this.record(&begin)?;
         let mut report = Report::default();
         let result = this.go(&mut report).await;
-        if let Err(error @ (DeployError::Waves(_) | DeployError::Moved(_) | DeployError::Nix(_))) = &result {
+        if let Err(error @ (DeployError::Waves(_) | DeployError::Moved(_) | DeployError::Nix(_))) = &result
+            && !this.resumes
+        {
             // It came to an end: a run without one would be taken for one that was cut off.
             let refused = |target: &Target| (target.node.clone(), Outcome::Refused { why: error.to_string() });
             this.record(&Entry::ended(&this.targets.iter().map(refused).collect()))?;
@@ -365,24 +378,32 @@ impl Deploy {
     async fn go(self: &Arc<Self>, report: &mut Report) -> Result<(), DeployError> {
         let mut hosts = self.gather(report).await;
         let changing = self.changing(&hosts, report);
-        let situation = self.situation(&hosts, &changing);
+        let mut situation = self.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
         self.refuse_what_moved(&hosts, &report.waves)?;
         self.record(&Entry::planned(&report.waves))?;
         let deltas = self.survey(&hosts, &changing, report).await?;
         let skew = self.skew(&hosts, &deltas).await;
+        let nodes: BTreeSet<NodeName> = deltas.keys().cloned().collect();
+        let mut begun = false;
         if self.preflight(&hosts, &deltas, skew, report)
-            && let Some(keeper) = self.lock(&hosts, &deltas, report).await
+            && self.lock(&hosts, &nodes, report).await
+            && let Some(now) = self.found_again(&hosts, &nodes, report).await
         {
+            begun = true;
+            hosts = now;
+            situation = self.situation(&hosts, &changing);
+            report.waves = waves::waves(&situation)?;
+            self.refuse_what_moved(&hosts, &report.waves)?;
             let ready = self.prepare(&hosts, &deltas, report).await;
-            let rolled = self.roll(&mut hosts, &ready, &situation.rebooting, &keeper, report).await;
-            self.unlock(keeper).await;
-            rolled?;
+            self.roll(&mut hosts, &ready, &situation.rebooting, &self.locks, report).await?;
         }
         report.interrupted = self.interrupt.is_set();
+        report.lost = self.locks.lost();
         report.reboot_due = self.still_due(&hosts, report);
         report.etcd = self.etcd_at_the_end(&hosts, report).await;
-        self.record(&Entry::ended(&report.nodes))
+        // What was cut off before is still unfinished when its resumption is refused, and can be resumed later.
+        if begun || !self.resumes { self.record(&Entry::ended(&report.nodes)) } else { Ok(()) }
     }
 
     /// Holds what is true against the plan that this is to be.

@@ -59,7 +59,7 @@ pub enum FindingKind {
     Unit,
     /// Somebody replaced a file in /etc.
     Etc,
-    /// A unit has failed.
+    /// A unit has failed, or fails and is started again.
     Failed,
     /// A certificate expires soon, or has expired.
     Certificate,
@@ -128,6 +128,8 @@ pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>
     found.extend(facts.failed.iter().map(|unit| finding(FindingKind::Failed, format!("{unit} has failed"), journal)));
     let certificates = expiry::expiring(facts).into_iter();
     found.extend(certificates.map(|text| finding(FindingKind::Certificate, text, Some(expiry::HINT))));
+    let restarting = facts.restarting.iter().map(|unit| format!("{unit} fails and is started again and again"));
+    found.extend(restarting.map(|text| finding(FindingKind::Failed, text, journal)));
     found
 }
 
@@ -208,6 +210,7 @@ mod tests {
         check(
             |facts, traces| {
                 facts.failed.insert("x.service".to_owned());
+                facts.restarting.insert("z.service".to_owned());
                 traces.units.push("/etc/systemd/system/y.service".to_owned());
                 traces.etc.push("hosts".to_owned());
                 (traces.booted, traces.running) = (params("quiet"), params("quiet nosmt"));
@@ -217,6 +220,7 @@ mod tests {
                 "/etc/systemd/system/y.service was written by hand".to_owned(),
                 "/etc/hosts was replaced by hand".to_owned(),
                 "x.service has failed".to_owned(),
+                "z.service fails and is started again and again".to_owned(),
             ],
         );
     }

@@ -34,6 +34,10 @@ pub struct HostFacts {
     pub virtual_address: bool,
     /// Units in the failed state, sorted.
     pub failed: BTreeSet<String>,
+    /// Services that failed and that systemd is about to start again, sorted.
+    pub restarting: BTreeSet<String>,
+    /// Room where machinist itself writes, by directory.
+    pub room: BTreeMap<String, Room>,
     /// File names of the private keys that are there.
     pub keys: BTreeSet<String>,
     /// The ends of the certificates that its daily check found, in seconds since 1970, by name.
@@ -65,6 +69,24 @@ pub struct HostFacts {
     pub kubernetes: Option<Version>,
     /// Programs that are needed and not there.
     pub lacks: BTreeSet<String>,
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Free bytes.
+    pub bytes: u64,
+    /// Files that can still be made. None where the file system has no limit of its own.
+    pub files: Option<u64>,
+}
+
+impl Room {
+    /// Reads `PLACE BYTES FILES`, where FILES may be `-`.
+    fn parse(text: &str) -> Option<(String, Self)> {
+        let (rest, files) = text.rsplit_once(' ')?;
+        let (place, bytes) = rest.rsplit_once(' ')?;
+        Some((place.to_owned(), Self { bytes: bytes.parse().ok()?, files: files.parse().ok() }))
+    }
 }
 
 /// What the host recorded of the last activation; it outlives a reset.
@@ -102,7 +124,7 @@ impl Last {
 }
 
 impl HostFacts {
-    /// Reads the output of [`GATHER`]. Unknown lines are passed over: login shells print things.
+    /// Reads the output of [`GATHER`]. Unknown lines are passed over: a newer script may print more.
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
@@ -122,6 +144,8 @@ impl HostFacts {
                 "virtual_address" => facts.virtual_address = true,
                 "etcd_active" => facts.etcd_active = true,
                 "failed" => drop(facts.failed.insert(value.to_owned())),
+                "restarting" => drop(facts.restarting.insert(value.to_owned())),
+                "room" => facts.room.extend(Room::parse(value)),
                 "key" => drop(facts.keys.insert(value.to_owned())),
                 "certificate" => facts.certificates.extend(certificate(value)),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
@@ -142,6 +166,11 @@ impl HostFacts {
         facts.lock = Lock::parse(&lock);
         facts.booted = boot_files(&booted);
         facts
+    }
+
+    /// Returns the units that have failed, and those that fail and are started again.
+    pub fn unwell(&self) -> impl Iterator<Item = &str> {
+        self.failed.union(&self.restarting).map(String::as_str)
     }
 
     /// Whether the host runs the system and boots it too.

@@ -4,21 +4,38 @@ use std::fmt::Write as _;
 
 use machinist_remote::quote;
 
+use crate::step::lock::Token;
+
 /// Says what is true on a host.
 pub const GATHER: &str = include_str!("script/gather.sh");
 /// Activates a system, waits for the confirmation, and makes it the one that boots.
-pub const ACTIVATE: &str = include_str!("script/activate.sh");
+pub const ACTIVATE: &str = concat!(
+    include_str!("../../remote/src/durable.sh"),
+    include_str!("script/holds.sh"),
+    include_str!("script/steady.sh"),
+    include_str!("script/activate.sh")
+);
 /// Starts [`ACTIVATE`] in a transient unit.
 pub const START: &str = include_str!("script/start.sh");
 /// Confirms a system that [`ACTIVATE`] has activated; [`AWAIT`] follows.
-pub const CONFIRM: &str = include_str!("script/confirm.sh");
+pub const CONFIRM: &str = concat!(include_str!("script/holds.sh"), include_str!("script/confirm.sh"));
+/// Tells an activation to go back.
+pub const ABORT: &str = include_str!("script/abort.sh");
 /// Waits for [`ACTIVATE`] to reach a state.
 pub const AWAIT: &str = include_str!("script/await.sh");
 
 /// Tells what a plan compares: units, what is booted, the closure.
 pub const UNITS: &str = include_str!("script/units.sh");
-/// Takes, renews and releases the lock on a node.
-pub const LOCK: &str = include_str!("script/lock.sh");
+/// Takes, renews and releases the lock on a node, and says what it is then.
+pub const LOCK: &str = concat!(
+    include_str!("../../remote/src/durable.sh"),
+    include_str!("script/lock.sh"),
+    include_str!("script/look.sh")
+);
+/// Says what the lock on a node is.
+pub const LOOK: &str = include_str!("script/look.sh");
+/// Lets what follows run only under a lock.
+const UNDER: &str = concat!(include_str!("script/holds.sh"), include_str!("script/under.sh"));
 
 /// Tells what differs from the active system.
 pub const DRIFT: &str = include_str!("script/drift.sh");
@@ -27,9 +44,9 @@ pub const DRIFT: &str = include_str!("script/drift.sh");
 pub const CERTIFICATES: &str = include_str!("script/certificates.sh");
 
 /// Reboots a host, once.
-pub const REBOOT: &str = include_str!("script/reboot.sh");
+pub const REBOOT: &str = concat!(include_str!("script/holds.sh"), include_str!("script/reboot.sh"));
 /// Waits until a boot is over and asks the gates.
-pub const BOOTED: &str = include_str!("script/booted.sh");
+pub const BOOTED: &str = concat!(include_str!("script/steady.sh"), include_str!("script/booted.sh"));
 /// Tells what a system on the host would boot.
 pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
 
@@ -50,6 +67,15 @@ pub const KEEP: &str = include_str!("script/keep.sh");
 /// Fetches a slice from a peer and imports it.
 pub const FETCH: &str = include_str!("script/fetch.sh");
 
+/// Returns the script as it runs only under the lock with this token. Its status is [`LOST`] otherwise.
+pub fn under(token: &Token, script: &str) -> String {
+    let guarded = [UNDER, script].concat();
+    with(&token.variables().each_ref().map(|(name, value)| (*name, value.as_str())), &guarded)
+}
+
+/// The status with which a script ends that does not run because the lock is gone.
+pub const LOST: i32 = 75;
+
 /// Returns the script with shell variables set in front of it, quoted.
 pub fn with(variables: &[(&str, &str)], script: &str) -> String {
     let mut text = String::new();
@@ -62,18 +88,22 @@ pub fn with(variables: &[(&str, &str)], script: &str) -> String {
 }
 
 #[cfg(test)]
+mod activate_tests;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::process::Command;
 
     use super::{
-        ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CERTIFICATES, CONFIRM, DRIFT, GATHER, GENERATIONS, INSTANCES, LOCK,
-        REBOOT, START, UNITS, with,
+        ABORT, ACTIVATE, AWAIT, BOOT_FILES, BOOTED, CERTIFICATES, CONFIRM, DRIFT, GATHER, GENERATIONS, INSTANCES, LOCK,
+        LOOK, REBOOT, START, UNDER, UNITS, with,
     };
 
     #[test]
     fn every_script_is_valid_shell() {
         let all = [
+            ABORT,
             ACTIVATE,
             AWAIT,
             BOOT_FILES,
@@ -85,8 +115,10 @@ mod tests {
             GENERATIONS,
             INSTANCES,
             LOCK,
+            LOOK,
             REBOOT,
             START,
+            UNDER,
             UNITS,
         ];
         for script in all {
@@ -186,7 +218,8 @@ mod tests {
 
     #[test]
     fn a_confirmation_finds_a_host_that_was_reset_gone() {
-        let script = with(&[("directory", "/nowhere/at/all")], &[CONFIRM, "echo on"].concat());
+        let variables = [("directory", "/nowhere/at/all"), ("unit", "x"), ("passing", "waiting")];
+        let script = with(&variables, &[CONFIRM, AWAIT].concat());
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "gone\n");
     }

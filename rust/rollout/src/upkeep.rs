@@ -17,12 +17,16 @@ use machinist_control_plane::{
     },
 };
 use machinist_model::NodeName;
-use machinist_remote::{Remote, Request, Status};
+use machinist_remote::{DURABLE, Remote, Request, Status};
 
 use crate::{
     membership::Voice,
     script,
-    step::{StepError, run},
+    step::{
+        StepError,
+        lock::{Token, request_under, run_under},
+        run,
+    },
 };
 
 /// How long an answer of etcd may take.
@@ -137,29 +141,30 @@ impl Write for Lines<'_> {
 /// Gives freed space of one member back.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn defragment(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepError> {
-    run(remote, "defragment etcd", &set(&[("endpoint", client_url(ip))], DEFRAGMENT), DEFRAGMENTATION)?;
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn defragment(remote: &dyn Remote, token: &Token, ip: std::net::IpAddr) -> Result<(), StepError> {
+    run_under(remote, token, "defragment etcd", &set(&[("endpoint", client_url(ip))], DEFRAGMENT), DEFRAGMENTATION)?;
     Ok(())
 }
 
 /// Compacts the history of etcd up to now. Returns the revision.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn compact(voice: &Voice) -> Result<u64, StepError> {
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn compact(voice: &Voice, token: &Token) -> Result<u64, StepError> {
     let (revision, _) = get(voice, Keys { key: "machinist/write-check", prefix: false }, false)?;
     let variables = [("endpoint", client_url(voice.ip)), ("revision", revision.to_string())];
-    run(&*voice.remote, "compact etcd", &set(&variables, COMPACT), DEFRAGMENTATION)?;
+    run_under(&*voice.remote, token, "compact etcd", &set(&variables, COMPACT), DEFRAGMENTATION)?;
     Ok(revision)
 }
 
 /// Disarms all alarms of etcd.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn disarm(voice: &Voice) -> Result<(), StepError> {
-    run(&*voice.remote, "disarm the alarm", &set(&[("endpoint", client_url(voice.ip))], DISARM), ANSWER)?;
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn disarm(voice: &Voice, token: &Token) -> Result<(), StepError> {
+    let script = set(&[("endpoint", client_url(voice.ip))], DISARM);
+    run_under(&*voice.remote, token, "disarm the alarm", &script, ANSWER)?;
     Ok(())
 }
 
@@ -175,10 +180,10 @@ pub fn try_write(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepEr
 /// Gives the leadership to another member. `leader` is connected to the one that has it.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn move_leader(leader: &dyn Remote, ip: std::net::IpAddr, heir: u64) -> Result<(), StepError> {
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn move_leader(leader: &dyn Remote, token: &Token, ip: std::net::IpAddr, heir: u64) -> Result<(), StepError> {
     let variables = [("endpoint", client_url(ip)), ("heir", hexadecimal(heir))];
-    run(leader, "hand the leadership over", &set(&variables, MOVE_LEADER), ANSWER)?;
+    run_under(leader, token, "hand the leadership over", &set(&variables, MOVE_LEADER), ANSWER)?;
     Ok(())
 }
 
@@ -213,30 +218,37 @@ impl Restore<'_> {
     /// Sends the snapshot to a member. Nothing else is changed there.
     ///
     /// # Errors
-    /// The connection fails, or it did not arrive whole.
-    pub fn send(&self, remote: &dyn Remote, snapshot: impl Read + Send + 'static) -> Result<(), StepError> {
-        let script = set(&[("digest", self.digest.to_owned())], RECEIVE);
-        remote.run_checked(Request::new("send the snapshot", script).timeout(TRANSFER).reader(snapshot))?;
+    /// The lock is gone, the connection fails, or it did not arrive whole.
+    pub fn send(
+        &self,
+        remote: &dyn Remote,
+        token: &Token,
+        snapshot: impl Read + Send + 'static,
+    ) -> Result<(), StepError> {
+        let script = set(&[("digest", self.digest.to_owned())], &[DURABLE, RECEIVE].concat());
+        let request = Request::new("send the snapshot", script).timeout(TRANSFER).reader(snapshot);
+        request_under(remote, token, request)?;
         Ok(())
     }
 
     /// Stops etcd on a member and asks for the restore.
     ///
     /// # Errors
-    /// The connection fails, or etcd does not stop.
-    pub fn ask(&self, remote: &dyn Remote) -> Result<(), StepError> {
+    /// The lock is gone, the connection fails, or etcd does not stop.
+    pub fn ask(&self, remote: &dyn Remote, token: &Token) -> Result<(), StepError> {
         let variables =
             [("mark", self.mark.to_owned()), ("bump", REVISION_JUMP.to_string()), ("digest", self.digest.to_owned())];
-        run(remote, "ask for the restore", &set(&variables, ASK_FOR_RESTORE), Duration::from_secs(120))?;
+        let script = set(&variables, &[DURABLE, ASK_FOR_RESTORE].concat());
+        run_under(remote, token, "ask for the restore", &script, Duration::from_secs(120))?;
         Ok(())
     }
 
     /// Starts etcd on a member whose system has it already. False if its system is still to come.
     ///
     /// # Errors
-    /// The connection fails.
-    pub fn start(&self, remote: &dyn Remote) -> Result<bool, StepError> {
-        let output = run(remote, "start etcd", START_RESTORED, ANSWER)?;
+    /// The lock is gone, or the connection fails.
+    pub fn start(&self, remote: &dyn Remote, token: &Token) -> Result<bool, StepError> {
+        let output = run_under(remote, token, "start etcd", START_RESTORED, ANSWER)?;
         Ok(output.stdout_text().trim() == "started")
     }
 

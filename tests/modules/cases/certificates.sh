@@ -3,7 +3,8 @@
 check "a timer checks certificates each day, and a boot or an activation does too" '
   .nodes.balthazar.expiry | .timer.OnCalendar == "daily" and .timer.Persistent and .wantedBy == ["multi-user.target"]' \
   .nodes.balthazar.expiry
-check "nothing waits for it" '.nodes.balthazar.expiry.serviceConfig.Type == "exec"' .nodes.balthazar.expiry.serviceConfig
+check "a plan knows it as a unit that ends" '
+  .nodes.balthazar.expiry.serviceConfig | .Type == "oneshot" and (has("RemainAfterExit") | not)' .nodes.balthazar.expiry.serviceConfig
 
 expiry=$work/expiry
 mkdir -p "$expiry"

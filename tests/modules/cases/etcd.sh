@@ -99,3 +99,7 @@ equal "a node that is no member has no etcd, no keys and no rules for it" .worke
   firewall: "ip saddr { 10.13.13.0/24 } tcp dport 7080 accept comment \"fan-out\"" }'
 only "opening etcd to the world is refused" .failed.openFirewall \
   "services.etcd.openFirewall is true on balthazar" "machinist.etcd.clients"
+check "in a mesh no client fills the database for all: what each sends is limited" '.limited | (.[0] == null) and (.[1] |
+  contains("elements = { 10.13.13.20 }") and contains("elements = { fd13::20 }") and
+  contains("ip saddr @clients4 tcp dport 2379 update @sent4 { ip saddr limit rate over 262144 bytes/second burst 8 mbytes } drop") and
+  contains("ip6 saddr @clients6 tcp dport 2379 update @sent6"))' .limited

@@ -14,7 +14,7 @@ use clap::Args;
 use machinist_model::{Cluster, Node, Provider};
 use machinist_nix::StorePath;
 use machinist_pki::host_key;
-use machinist_remote::{HostKey, KnownHosts};
+use machinist_remote::{HostKey, KnownHosts, SshConfig};
 use machinist_rollout::{
     install::{self, Machine, PROGRAM},
     step::{Connector, gather, keys::DIRECTORY},
@@ -88,11 +88,14 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     let disk = installable(node)?;
     refuse_recorded_member(&project, node)?;
     certs::require(&project, &cluster, &nodes)?;
+    let destination = connect::destination(&cluster, node, &connect::ssh_keys(global), &SshConfig::new());
+    let endpoint =
+        destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let machine = Machine {
         node: name.clone(),
         host: node.ssh.host.clone(),
-        port: node.ssh.port,
-        user: node.ssh.user.clone(),
+        port: endpoint.port,
+        user: endpoint.user,
         identity: global.ssh_key.clone(),
     };
     let hardware =
@@ -104,6 +107,7 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     }
     install.confirm()?;
     install.run()?;
+    install.forget_machine()?;
     ui.result(&format!(
         "{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"
     ));
@@ -278,11 +282,20 @@ impl Install<'_> {
         Ok(directory)
     }
 
+    /// An installed machine has a new machine-id, which the next deploy records.
+    fn forget_machine(&self) -> Result<(), Failure> {
+        let mut state = self.project.state()?;
+        match state.machines.remove(&self.node.name) {
+            Some(_) => self.project.record(&state),
+            None => Ok(()),
+        }
+    }
+
     fn pin(&self, public: &str) -> Result<(), Failure> {
         let key = HostKey::from_openssh(public)
             .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
         let known_hosts = KnownHosts::load(&self.project.directory.join(KNOWN_HOSTS)).input()?;
-        let pattern = connect::destination(self.cluster, self.node, &[]).host_pattern();
+        let pattern = connect::destination(self.cluster, self.node, &[], &SshConfig::new()).host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
         Ok(())
     }

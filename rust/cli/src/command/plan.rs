@@ -144,6 +144,7 @@ fn survey(
     global: &Global,
     ui: Ui,
 ) -> Result<Plan, Failure> {
+    let connector = connect::connector_to(nodes, project, cluster, global, None)?;
     let systems = systems(project, nodes, generated, ui)?;
     let survey = Survey {
         targets: deploy::targets(project, cluster, &systems)?,
@@ -151,7 +152,7 @@ fn survey(
         traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(cluster, node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
         founder: cluster.k3s_founder().map(|node| node.name.clone()),
-        connector: connect::connector(project, cluster, global, None)?,
+        connector,
         nix: project.nix.clone(),
         spread: spread.clone(),
     };

@@ -19,11 +19,12 @@ use machinist_rollout::{
 use crate::{
     args::{Global, Targets},
     command::{
-        deploy::{self, Job, RolloutArgs, Run},
+        deploy::{self, Job, RolloutArgs, Run, run_id},
         history, status,
     },
     connect,
     failure::{Failure, Kind, Outcome},
+    locks::Locks,
     project::Project,
     systems::BuildOn,
     ui::Ui,
@@ -88,8 +89,9 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     let voters = deploy::voters(&cluster);
     let build_on = &BuildOn::Local;
     let (args, project, cluster) = (&args.rollout, &project, &cluster);
-    let run = Run { verb: "rollback", build_on, args, project, cluster, nodes, voters, connector, global, ui };
-    let report = run.roll_out(&project.state()?, Job::new(project, targets, true)?)?;
+    let locks = &Locks::new(run_id(), &connector, ui);
+    let run = Run { verb: "rollback", build_on, args, project, cluster, nodes, voters, connector, locks, global, ui };
+    let report = run.roll_out(&project.state()?, Job::new(project, locks, targets, true)?)?;
     run.tell(&report, begun.elapsed());
     Ok(run.exit_code(&report))
 }

@@ -111,7 +111,7 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
     sandbox::down(state, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
     for node in machines(cluster) {
-        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.port)).failed()?;
+        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.listening_port())).failed()?;
     }
     // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
     if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
@@ -182,7 +182,7 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
         if let Some(interface) = &node.interface {
             machine.interface.clone_from(interface);
         }
-        machine.ssh_port = node.ssh.port;
+        machine.ssh_port = node.ssh.listening_port();
         machine
     };
     let machines: Vec<MachineSpec> = machines(cluster).map(machine).collect();

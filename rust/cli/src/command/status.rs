@@ -146,7 +146,7 @@ fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>)
 impl Row {
     fn is_well(&self) -> bool {
         let answers = match &self.answer {
-            Answer::Answers { facts } => facts.failed.is_empty() && facts.running.is_some(),
+            Answer::Answers { facts } => facts.unwell().next().is_none() && facts.running.is_some(),
             Answer::Silent { .. } => false,
         };
         answers && self.etcd.as_ref().is_none_or(|member| member.healthy)
@@ -159,6 +159,10 @@ impl Row {
             Answer::Answers { facts } if !facts.failed.is_empty() => {
                 let units: Vec<&str> = facts.failed.iter().map(String::as_str).collect();
                 ui.paint(Tone::Bad, &format!("failed: {}", units.join(", ")))
+            }
+            Answer::Answers { facts } if !facts.restarting.is_empty() => {
+                let units: Vec<&str> = facts.restarting.iter().map(String::as_str).collect();
+                ui.paint(Tone::Bad, &format!("restarting after failures: {}", units.join(", ")))
             }
             Answer::Answers { .. } => ui.paint(Tone::Good, "up"),
         }

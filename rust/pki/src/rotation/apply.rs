@@ -182,7 +182,7 @@ impl Desk<'_> {
         let path = self.certs.join(&next);
         let encrypted = std::fs::read(&path).map_err(|source| StoreError::Read { path, source })?;
         let Files { certificate: public, key } = subject.files().clone();
-        store::write(self.certs, &[Pair { key, encrypted, public, text: texts.concat(), durable: true }])?;
+        store::write(self.certs, &[Pair { key, encrypted, public, text: texts.concat() }])?;
         store::remove(self.certs, &[next])?;
         Ok(())
     }

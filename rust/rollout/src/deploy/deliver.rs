@@ -86,6 +86,7 @@ impl Deploy {
             return Err(StepError::Interrupted);
         }
         copy::check_room(delta, host.facts.store_free)?;
+        self.locks.token(&host.target.node)?;
         self.put_keys(host)?;
         if self.policy.substitute { self.substitute(host, delta).map(Arc::new) } else { Ok(Arc::clone(delta)) }
     }
@@ -116,7 +117,7 @@ impl Delivery {
             peers.clear();
             String::new()
         });
-        let peers_of_run = Peers::new(&deploy.run, &token);
+        let peers_of_run = Peers::new(&deploy.locks.claimant().run, &token);
         let mut tasks = JoinSet::new();
         for node in peers {
             let address = deploy.traits.get(&node).and_then(|traits| traits.address);

@@ -100,7 +100,8 @@ impl Deploy {
             system: &host.target.system,
             store_needed: if delta.paths.is_empty() { 0 } else { copy::room_for(delta) },
             boot_needed: boot_bytes(&host.target.system, &host.facts, delta),
-            run: &self.run,
+            run: &self.locks.claimant().run,
+            is_ours: self.locks.has(node),
             moment: locks::moment(&host.facts, &host.facts.lock),
         };
         judge(&candidate, self.policy.accept_drift)

@@ -136,8 +136,7 @@ impl Deploy {
             error => error,
         };
         let before = self.ready_to_reboot(host, hosts).map_err(not_begun)?;
-        let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()));
-        let token = token.map_err(not_begun)?;
+        let token = keeper.token(node).map_err(not_begun)?;
         // A reboot that was begun before the run was cut off came after that.
         if let Some(workload) = self.workload.as_ref().filter(|_| !self.rebooting.contains_key(node)) {
             self.events.step(node, "draining it");

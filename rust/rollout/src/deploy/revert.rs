@@ -53,7 +53,7 @@ impl Deploy {
             StepError::Broken { why, log: String::new() }
         };
         let system = host.facts.running.clone().ok_or_else(nothing)?;
-        let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()))?;
+        let token = keeper.token(node)?;
         self.events.step(node, "going back: another node of its wave failed");
         let id = format!("{}-back", self.run);
         let interrupt = self.interrupt.clone();

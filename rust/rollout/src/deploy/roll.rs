@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Health};
-use machinist_model::NodeName;
+use machinist_model::{NodeName, quorum::quorum as quorum_of};
 use machinist_remote::{Remote, RemoteError};
 use tokio::task::JoinSet;
 
@@ -129,8 +129,7 @@ impl Deploy {
         if self.interrupt.is_set() {
             return Err(StepError::Interrupted);
         }
-        let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
-        let token = keeper.token(node).ok_or_else(unlocked)?;
+        let token = keeper.token(node)?;
         let (system, id) = (host.target.system.clone(), self.run.clone());
         let (gates, interrupt) = (!self.policy.no_rollback, self.interrupt.clone());
         let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates, interrupt };
@@ -183,11 +182,28 @@ impl Deploy {
         }
         match health.objection(node) {
             Some(objection) if !is_down(host) || self.joins(host) => Err(StepError::Quorum(objection)),
+            None if host.facts.etcd_active => {
+                self.refuse_unlocked_voters(&health)?;
+                self.move_leader(host, &health);
+                Ok(Some(health))
+            }
             _ => {
                 self.move_leader(host, &health);
                 Ok(Some(health))
             }
         }
+    }
+
+    /// The record by which voters were counted when they were locked may be older than what etcd says.
+    fn refuse_unlocked_voters(&self, health: &Health) -> Result<(), StepError> {
+        let voters = health.members.iter().filter(|(_, member)| member.id.is_some() && !member.learner);
+        let locked = voters.clone().filter(|(name, _)| self.locks.has(name)).count();
+        let strangers = health.unmanaged.iter().filter(|stranger| !stranger.learner).count();
+        let all = voters.count() + strangers;
+        if locked >= quorum_of(all) {
+            return Ok(());
+        }
+        Err(StepError::Quorum(format!("etcd has {all} voters, and only {locked} of them are locked")))
     }
 
     /// Whether the host is a server of k3s without data, which joins the cluster by itself when it starts.
@@ -234,6 +250,8 @@ impl Deploy {
         if state != State::Waiting {
             return activation.verdict(state, &*host.remote);
         }
+        // Without the lock the host goes back by itself, or another process of this run goes on there.
+        self.locks.token(node).map_err(|error| StepError::Unknown { why: error.to_string() })?;
         if self.interrupt.is_set() {
             let why = "the operator stopped the run";
             let state = activation.abort(&*host.remote, &self.connector, why).map_err(unknown)?;

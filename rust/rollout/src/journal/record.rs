@@ -18,6 +18,10 @@ use crate::{deploy::Outcome, waves::Reboots};
 pub struct Record {
     /// The run.
     pub run: String,
+    /// The name under which it has locked the nodes: its own, or that of the run before it in one command.
+    pub lock: String,
+    /// The process that wrote the record last. Old records do not say.
+    pub process: Option<u32>,
     /// When it began (RFC 3339).
     pub began: String,
     /// Who began it, `user@host`. Empty in old records.
@@ -72,6 +76,10 @@ enum Line {
         version: u32,
         run: String,
         #[serde(default)]
+        lock: Option<String>,
+        #[serde(default)]
+        process: Option<u32>,
+        #[serde(default)]
         who: String,
         systems: BTreeMap<NodeName, String>,
         #[serde(default)]
@@ -91,7 +99,10 @@ enum Line {
     Ended {
         nodes: BTreeMap<NodeName, Outcome>,
     },
-    Resumed {},
+    Resumed {
+        #[serde(default)]
+        process: Option<u32>,
+    },
     /// What later versions add, and what says nothing about the outcome.
     #[serde(other)]
     Other,
@@ -113,8 +124,9 @@ impl Record {
                 Err(source) => return Err(RecordError::Line { line: number, source }),
             };
             match (&mut record, line) {
-                (None, Line::Begin { at, version: 1, run, who, systems, reboots }) => {
-                    record = Some(Self { run, began: at, who, systems, reboots, ..Self::default() });
+                (None, Line::Begin { at, version: 1, run, lock, process, who, systems, reboots }) => {
+                    let lock = lock.unwrap_or_else(|| run.clone());
+                    record = Some(Self { run, lock, process, began: at, who, systems, reboots, ..Self::default() });
                 }
                 (None, _) => return Err(RecordError::Beginning),
                 (Some(record), line) => record.add(line),
@@ -137,7 +149,10 @@ impl Record {
                 self.nodes = nodes;
                 self.ended = true;
             }
-            Line::Resumed {} => self.ended = false,
+            Line::Resumed { process } => {
+                self.ended = false;
+                self.process = process;
+            }
             Line::Node { result: None, .. } | Line::Begin { .. } | Line::Other => {}
         }
     }

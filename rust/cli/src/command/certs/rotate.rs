@@ -15,9 +15,10 @@ use time::{Duration, OffsetDateTime};
 use super::identities;
 use crate::{
     args::Global,
-    command::kubeconfig::life,
+    command::{deploy::run_id, kubeconfig::life},
     connect,
     failure::{self, Failure, Kind, OrFail, Outcome},
+    locks::{self, Locks},
     project::Project,
     ui::Ui,
 };
@@ -88,6 +89,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn run(&self) -> Outcome {
+        let _locks = self.lock()?;
         let survey = super::survey(self.project, self.cluster)?;
         let Some(subject) = self.subject(&survey) else {
             return Err(Failure::new(Kind::Input, format!("nothing is called `{}`", self.name)));
@@ -123,6 +125,18 @@ impl Desk<'_> {
             flake.make_visible(&["certs"]).failed()?;
         }
         self.tell(stage, &done)
+    }
+
+    /// Locks the voters of a running cluster: whether a stage is deployed everywhere must not change while the next one is made.
+    fn lock(&self) -> Result<Option<Locks>, Failure> {
+        let state = self.project.state()?;
+        if !state.etcd.bootstrapped {
+            return Ok(None);
+        }
+        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let locks = Locks::new(run_id(), &connector, self.ui);
+        locks.hold(&locks::of_voters(self.cluster, &state, []), &BTreeMap::new())?;
+        Ok(Some(locks))
     }
 
     fn subject<'s>(&self, survey: &'s Survey) -> Option<Subject<'s>> {

@@ -13,7 +13,7 @@ use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_la
 use machinist_model::NodeName;
 use machinist_remote::Remote;
 use machinist_rollout::{
-    step::{StepError, gate},
+    step::{StepError, gate, lock::Token},
     upkeep,
 };
 
@@ -38,6 +38,7 @@ impl Etcd<'_> {
     /// Defragments one member after the other, the leader last, each only while the others hold a quorum. After a quota alarm the
     /// history is compacted before that, and the alarm disarmed after it.
     pub fn defragment(&self) -> Outcome {
+        self.lock()?;
         let first = self.voice()?;
         // Refused as a whole, and not after some: whoever is away cannot be defragmented either.
         for node in first.health.members.keys() {
@@ -46,7 +47,7 @@ impl Etcd<'_> {
         let notice = first.health.quota_notice();
         if let Some(notice) = &notice {
             refuse_to_disarm(&first.health)?;
-            let revision = upkeep::compact(&first).map_err(|error| failed(&error))?;
+            let revision = upkeep::compact(&first, &self.token(&first.node)?).map_err(|error| failed(&error))?;
             self.ui.story(&format!("{notice}; its history up to revision {revision} is compacted"));
         }
         let mut freed = Vec::new();
@@ -67,16 +68,20 @@ impl Etcd<'_> {
         self.ui.story(&format!("{node} is defragmented; it answers nobody meanwhile"));
         let size = |health: &Health| health.members.get(&node).and_then(|member| member.database_bytes);
         let before = size(&health).unwrap_or(0);
-        upkeep::defragment(&*remote, ip).map_err(|error| failed(&error))?;
+        upkeep::defragment(&*remote, &self.token(&node)?, ip).map_err(|error| failed(&error))?;
         let after = size(&self.recovered(&node)?).unwrap_or(0);
         Ok(Freed { node, before, after })
+    }
+
+    fn token(&self, node: &NodeName) -> Result<Token, Failure> {
+        self.locks.token(node).map_err(|error| failed(&error))
     }
 
     /// Disarms the quota alarm and writes through each member. A member that is still over its quota raises the alarm again.
     fn disarm(&self, freed: &[Freed]) -> Result<(), Failure> {
         let voice = self.voice()?;
         refuse_to_disarm(&voice.health)?;
-        upkeep::disarm(&voice).map_err(|error| failed(&error))?;
+        upkeep::disarm(&voice, &self.token(&voice.node)?).map_err(|error| failed(&error))?;
         for Freed { node, after, .. } in freed {
             let (remote, ip) = self.member(node)?;
             upkeep::try_write(&*remote, ip).map_err(|error| {
@@ -140,6 +145,7 @@ impl Etcd<'_> {
     /// Hands the leadership over.
     pub fn move_leader(&self, args: &MoveLeaderArgs) -> Outcome {
         let members = voters(&self.cluster);
+        self.lock()?;
         let health = self.voice()?.health;
         let Some(leader) = health.leader.clone() else {
             return Err(
@@ -152,7 +158,8 @@ impl Etcd<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         let (remote, ip) = self.member(&leader)?;
-        upkeep::move_leader(&*remote, ip, id).map_err(|error| failed(&error))?;
+        let token = self.token(&leader)?;
+        upkeep::move_leader(&*remote, &token, ip, id).map_err(|error| failed(&error))?;
         let now = gate::etcd(&*remote, &members).map_err(|error: StepError| failed(&error))?.leader;
         if self.ui.json {
             self.ui.result_json(&serde_json::json!({ "before": leader, "leader": now }));
