@@ -28,7 +28,7 @@ use crate::{
     command::deploy::{self, DeployArgs, RolloutArgs},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
+    files, output,
     project::Project,
     systems::{BuildArgs, BuildOn},
     ui::Ui,
@@ -36,6 +36,9 @@ use crate::{
 
 /// How long new instances may take until etcd has them, after their machines were deployed.
 const IN_THE_MESH: Duration = Duration::from_secs(30);
+
+/// The permissions of machines.nix, which may be a link.
+const MACHINES_MODE: u32 = 0o644;
 
 /// How many instances.
 #[derive(Debug, Args)]
@@ -221,7 +224,7 @@ fn make(
     }
     let connector = connect::connector(project, cluster, global, None)?;
     refuse_data(app, change, args, &connector)?;
-    files::write(&path, &new).failed()?;
+    output::write(&path, new.as_bytes(), MACHINES_MODE).failed()?;
     let wanted: BTreeSet<NodeName> = machines(cluster, app)
         .into_iter()
         .filter(|node| !change.remove.contains(*node))
@@ -248,7 +251,7 @@ fn make(
     // Nothing was taken from anywhere yet: machines.nix says again what is.
     if !matches!(result, Ok(code) if code == ExitCode::SUCCESS) {
         if files::read_optional(&path).failed()?.as_deref() == Some(new.as_str()) {
-            files::write(&path, &old).failed()?;
+            output::write(&path, old.as_bytes(), MACHINES_MODE).failed()?;
             ui.story("machines.nix is as it was: nothing was taken out");
         }
         return result;
