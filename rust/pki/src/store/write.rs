@@ -145,6 +145,15 @@ pub(crate) fn replace(certs: &Path, path: &Path, text: &str) -> Result<(), Store
     temporary.persist(&place).map_err(|error| StoreError::Write { path: place.clone(), source: error.error })
 }
 
+/// Replaces one encrypted private key as a whole.
+///
+/// # Errors
+/// It cannot be written; it is as it was then.
+pub(crate) fn replace_key(certs: &Path, path: &Path, encrypted: &[u8]) -> Result<(), StoreError> {
+    let (temporary, place) = temporary(certs.join(path), encrypted, 0o600, true)?;
+    temporary.persist(&place).map_err(|error| StoreError::Write { path: place.clone(), source: error.error })
+}
+
 /// Removes files of ours, and a node's directory once it is empty.
 ///
 /// # Errors
