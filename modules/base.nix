@@ -12,13 +12,10 @@
       randomizedDelaySec = lib.mkDefault "1h";
     };
 
-    settings = {
-      experimental-features = [
-        "nix-command"
-        "flakes"
-      ];
-      trusted-users = lib.mkDefault [ "root" ];
-    };
+    settings.experimental-features = [
+      "nix-command"
+      "flakes"
+    ];
   };
 
   # A drop-in, since a member of etcd that elects in a loop fills a disk with its log.

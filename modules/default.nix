@@ -3,6 +3,7 @@
     ./apps
     ./base.nix
     ./bgp-password.nix
+    ./certificates.nix
     ./cluster.nix
     ./disk.nix
     ./etcd-restore.nix

@@ -5,6 +5,11 @@ let
   inherit (config.machinist) node;
   uefi = cfg.firmware == "uefi";
 
+  # Where systemd finds the root by the type of its partition, NixOS has no file system for it.
+  byPartitionType = config.boot.initrd.systemd.root or "fstab" != "fstab";
+  isRoot = fileSystem: fileSystem.mountPoint == "/";
+  hasRoot = byPartitionType || lib.any isRoot (lib.attrValues config.fileSystems);
+
   bootPartition = {
     uefi.ESP = {
       size = "512M";
@@ -48,44 +53,56 @@ in
     };
   };
 
-  config = lib.mkIf cfg.layout {
-    assertions = [
-      {
-        assertion = node.disk != null;
-        message =
-          "machinist.disk.layout is true on ${node.name}, but there is no disk: set `disk` of the machine in "
-          + "machines.nix.";
-      }
-    ];
+  config = lib.mkMerge [
+    {
+      assertions = [
+        {
+          assertion = hasRoot || config.boot.isContainer;
+          message =
+            "${node.name} has no root file system: set `disk` of the machine in machines.nix, or file systems and a boot "
+            + "loader in nodes/${node.name}.nix.";
+        }
+      ];
+    }
+    (lib.mkIf cfg.layout {
+      assertions = [
+        {
+          assertion = node.disk != null;
+          message =
+            "machinist.disk.layout is true on ${node.name}, but there is no disk: set `disk` of the machine in "
+            + "machines.nix.";
+        }
+      ];
 
-    disko.devices = lib.mkDefault {
-      disk.main = {
-        type = "disk";
-        device = node.disk;
-        content = {
-          type = "gpt";
-          partitions = bootPartition.${cfg.firmware} // {
-            root = {
-              size = "100%";
-              content = {
-                type = "filesystem";
-                format = "ext4";
-                mountpoint = "/";
+      disko.devices = lib.mkIf (node.disk != null) (lib.mkDefault {
+        disk.main = {
+          type = "disk";
+          device = node.disk;
+          content = {
+            type = "gpt";
+            partitions = bootPartition.${cfg.firmware} // {
+              root = {
+                size = "100%";
+                content = {
+                  type = "filesystem";
+                  format = "ext4";
+                  mountpoint = "/";
+                };
               };
             };
           };
         };
-      };
-    };
+      });
 
-    boot.loader = {
-      efi.canTouchEfiVariables = lib.mkDefault uefi;
-      grub.enable = lib.mkDefault (!uefi);
-      systemd-boot = {
-        enable = lib.mkDefault uefi;
-        # Each generation has its kernel on the 512 MiB boot partition.
-        configurationLimit = lib.mkDefault 10;
+      boot.loader = {
+        efi.canTouchEfiVariables = lib.mkDefault uefi;
+        grub.enable = lib.mkDefault (!uefi);
+        systemd-boot = {
+          enable = lib.mkDefault uefi;
+          # Each generation has its kernel on the 512 MiB boot partition.
+          configurationLimit = lib.mkDefault 10;
+        };
       };
-    };
-  };
+    })
+  ];
 }

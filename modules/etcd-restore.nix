@@ -1,5 +1,6 @@
 # Puts a snapshot in the place of etcd's data, once, before etcd starts. `machinist etcd restore` brings the snapshot and the
-# request; who stops in between leaves either the request, which the next start of etcd carries out, or nothing.
+# request; who stops in between leaves either the request, which the next start of etcd carries out, or nothing. The data
+# itself records which request it came from: the removal of a request may be lost, since etcd's disk may be another one.
 {
   config,
   lib,
@@ -10,6 +11,7 @@ let
   inherit (config.machinist) etcd;
   cfg = config.services.etcd;
   request = "/var/lib/machinist/etcd-restore";
+  root = program: arguments: "+${pkgs.coreutils}/bin/${program} ${arguments}";
 in
 {
   config = lib.mkIf etcd.enable {
@@ -30,9 +32,24 @@ in
       serviceConfig = {
         Type = "oneshot";
         UMask = "0077";
+        # In the data directory, everything is done with the rights of etcd's user: root would follow what that user puts
+        # there. Root hands the request over before, and removes it after a success.
+        User = "etcd";
+        Group = "etcd";
         EnvironmentFile = [
           "/etc/machinist/etcd.env"
           "${request}/ready"
+        ];
+        ExecStartPre = [
+          (root "chgrp" "etcd ${request}")
+          (root "chmod" "0710 ${request}")
+          # Where only the removal of the request was lost, the snapshot is gone.
+          "-${root "chgrp" "etcd ${request}/etcd.db"}"
+          "-${root "chmod" "0640 ${request}/etcd.db"}"
+        ];
+        ExecStartPost = [
+          (root "rm" "-f ${request}/ready ${request}/etcd.db")
+          (root "sync" request)
         ];
       };
       # RESTORE_MARK, RESTORE_BUMP and RESTORE_SHA256 come with the request. The token is a new one, so members with the
@@ -40,12 +57,18 @@ in
       script = ''
         set -euo pipefail
         cd ${lib.escapeShellArg cfg.dataDir}
+        # A restore of an earlier release ran as root, and what it left may not be removable here.
+        rm -rf restoring 2>/dev/null || mv restoring "restoring.before-$RESTORE_MARK"
+        record=member/machinist-restore
+        if [ -f "$record" ] && [ "$(cat "$record")" = "$RESTORE_MARK" ]; then
+          echo "this data came from the requested restore already: only the request is removed" >&2
+          exit 0
+        fi
         found=$(sha256sum ${request}/etcd.db | cut --delimiter=' ' --fields=1)
         if [ "$found" != "$RESTORE_SHA256" ]; then
           echo "${request}/etcd.db is not what was sent: run \`machinist etcd restore\` again" >&2
           exit 1
         fi
-        rm -rf restoring
         etcdutl snapshot restore ${request}/etcd.db \
           --name ${lib.escapeShellArg cfg.name} \
           --initial-cluster "$ETCD_INITIAL_CLUSTER" \
@@ -53,15 +76,18 @@ in
           --initial-advertise-peer-urls ${lib.escapeShellArg (lib.concatStringsSep "," cfg.initialAdvertisePeerUrls)} \
           --data-dir restoring \
           --bump-revision "$RESTORE_BUMP" --mark-compacted
-        chown -R etcd: restoring
-        before=member.before-$RESTORE_MARK
-        # If it was cut off between the two moves, the data from before is aside already.
-        if [ -d member ] && [ ! -e "$before" ]; then mv member "$before"; fi
-        rm -rf member
+        # The record comes and goes with the data that it is about.
+        echo "$RESTORE_MARK" >restoring/$record
+        sync -f restoring
+        if [ -d member ]; then
+          # Nothing is overwritten: an earlier try may have put data aside.
+          before=member.before-$RESTORE_MARK
+          while [ -e "$before" ]; do before=$before-again; done
+          mv member "$before"
+        fi
         mv restoring/member member
         sync -f member
-        rm -f ${request}/ready
-        rm -rf restoring ${request}/etcd.db
+        rm -rf restoring
       '';
     };
   };

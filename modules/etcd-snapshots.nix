@@ -9,6 +9,8 @@ let
   cfg = config.machinist.etcd.snapshots;
   inherit (config.machinist) etcd;
   etcdPackage = config.services.etcd.package;
+  # Whatever etcd's user puts into its directory, root opens none of it.
+  asEtcd = "${pkgs.util-linux}/bin/setpriv --reuid=etcd --regid=etcd --clear-groups --inh-caps=-all --no-new-privs";
   recipients = pkgs.writeText "etcd-snapshot-recipients" (lib.concatStringsSep "\n" cfg.recipients + "\n");
 in
 {
@@ -80,7 +82,7 @@ in
         trap 'rm -rf "$new"' EXIT
 
         # etcd writes a copy, and the encrypted one stands beside it for a moment: a full disk would stop etcd itself.
-        size=$(du --summarize --block-size=1 ${lib.escapeShellArg config.services.etcd.dataDir}/member/snap | cut -f1)
+        size=$(${asEtcd} du --summarize --block-size=1 ${lib.escapeShellArg config.services.etcd.dataDir}/member/snap | cut -f1)
         free=$(df --output=avail --block-size=1 . | tail -n 1)
         if [ "$free" -lt $((3 * size + (256 << 20))) ]; then
           echo "there is too little room for a snapshot: $free bytes free, the database has $size" >&2
@@ -103,6 +105,7 @@ in
         rm -f "$new/etcd.db"
         sync "$new/etcd.db.age"
         mv "$new/etcd.db.age" "etcd-$(date --utc +%Y%m%dT%H%M%SZ).db.age"
+        sync .
         # The names sort by time.
         find . -maxdepth 1 -name 'etcd-*.db.age' | sort --reverse | tail --lines=+${toString (cfg.keep + 1)} | xargs --no-run-if-empty rm --
       '';

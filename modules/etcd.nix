@@ -8,7 +8,7 @@
 let
   cfg = config.machinist.etcd;
   inherit (config.machinist) node network;
-  inherit (import ./types.nix { inherit lib; }) ipAddress urlHost;
+  inherit (import ./types.nix { inherit lib; }) ipAddress isIPv6 urlHost;
   inherit (config.machinist.keys.units.etcd) files;
   pki = import ./pki-files.nix { inherit config; };
 
@@ -17,6 +17,24 @@ let
   metricsPort = 2381;
   url = port: address: "https://${urlHost address}:${toString port}";
   memberAddresses = lib.attrValues cfg.members;
+
+  # The clients of a family, and what each has sent lately.
+  limited = family: addresses: ''
+    set clients${family} {
+      type ipv${family}_addr
+      ${lib.optionalString (addresses != [ ]) "elements = { ${lib.concatStringsSep ", " addresses} }"}
+    }
+    set sent${family} {
+      type ipv${family}_addr
+      size 65535
+      flags dynamic,timeout
+      timeout 1m
+    }
+  '';
+  drop =
+    family: protocol:
+    "${protocol} saddr @clients${family} tcp dport ${toString clientPort} update @sent${family} { ${protocol} saddr limit rate over "
+    + "${toString cfg.clientBytesPerSecond} bytes/second burst 8 mbytes } drop comment \"etcd-clients\"";
 
   # What etcd itself must find when a member without data joins: those that vote, and itself.
   initialMembers = removeAttrs cfg.members (lib.remove node.name cfg.joining);
@@ -69,6 +87,16 @@ in
       default = [ ];
       example = [ "10.13.13.20" ];
       description = "Addresses, besides the members', that may connect to the client port. A certificate is needed too.";
+    };
+
+    clientBytesPerSecond = lib.mkOption {
+      type = lib.types.nullOr (lib.types.ints.between 16384 1073741824);
+      default = null;
+      example = 262144;
+      description = ''
+        Bytes that each of {option}`clients` may send to this member in a second, after 8 MiB at once; `null`: any number. In a mesh it
+        keeps a node that was taken over from filling the database for all: permissions of etcd bound no number of keys or bytes.
+      '';
     };
 
     token = lib.mkOption {
@@ -136,6 +164,9 @@ in
       peerTrustedCaFile = files.authorities.etcd;
 
       extraConf = {
+        # etcd's authority signs clients too: without this, any of their certificates is one of a peer. All peers have this name
+        # (rust/pki/src/table/etcd.rs), and have had it since the first release, so a cluster takes the flag member by member.
+        PEER_CERT_ALLOWED_CN = lib.mkDefault "kube-etcd-peer";
         # Plain HTTP, for the node's own monitoring.
         LISTEN_METRICS_URLS = "http://127.0.0.1:${toString metricsPort}";
         # Old revisions are dropped after an hour, or the database grows until etcd refuses writes.
@@ -175,6 +206,20 @@ in
         port = peerPort;
         sources = memberAddresses;
       };
+    };
+
+    # A table of its own: what it drops, the firewall's rules do not see.
+    networking.nftables.tables.machinist-etcd-clients = lib.mkIf (cfg.clientBytesPerSecond != null && cfg.clients != [ ]) {
+      family = "inet";
+      content = ''
+        ${limited "4" (lib.filter (address: !isIPv6 address) cfg.clients)}
+        ${limited "6" (lib.filter isIPv6 cfg.clients)}
+        chain input {
+          type filter hook input priority filter - 10; policy accept;
+          ${drop "4" "ip"}
+          ${drop "6" "ip6"}
+        }
+      '';
     };
 
     assertions = [

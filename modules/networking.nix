@@ -60,6 +60,27 @@ in
       description = "IPv6 network that the nodes' second addresses are in.";
     };
 
+    peersFile = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      internal = true;
+      description = "File with the addresses of the nodes at the other ends of an overlay without authentication.";
+    };
+
+    peers = lib.mkOption {
+      type = lib.types.listOf (lib.types.either ipAddress ipRange);
+      default =
+        if cfg.peersFile == null then
+          [ cfg.nodes ] ++ lib.optional (cfg.nodes6 != null) cfg.nodes6
+        else
+          import cfg.peersFile;
+      defaultText = lib.literalMD "the cluster's own nodes where the overlay's backend is `vxlan`, else the node network";
+      description = ''
+        Addresses whose packets a tunnel without authentication is open to. What comes out of it, the firewall takes for the
+        overlay's.
+      '';
+    };
+
     interface = lib.mkOption {
       type = lib.types.nullOr (lib.types.strMatching "[^/ ]{1,15}");
       default = null;

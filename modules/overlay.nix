@@ -10,7 +10,12 @@
 let
   cfg = config.machinist.overlay;
   inherit (config.machinist) network;
-  inherit (import ./types.nix { inherit lib; }) ipAddress ipRange urlHost;
+  inherit (import ./types.nix { inherit lib; })
+    ipAddress
+    ipRange
+    isIPv6
+    urlHost
+    ;
   inherit (config.machinist.keys.units.flannel) files;
 
   iproute = "${pkgs.iproute2}/bin/ip";
@@ -228,7 +233,7 @@ in
       # Both, so that the backend can change while packets still travel by the other one.
       overlay-vxlan = {
         port = 8472;
-        sources = [ network.nodes ];
+        sources = lib.filter (peer: !isIPv6 peer) network.peers;
       };
       overlay-wireguard = {
         port = 51820;

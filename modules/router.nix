@@ -161,9 +161,9 @@ in
       "net.ipv4.conf.all.forwarding" = lib.mkIf (channel == "ipv4") (lib.mkOverride 900 true);
       "net.ipv6.conf.all.forwarding" = lib.mkIf (channel == "ipv6") (lib.mkOverride 900 true);
       # Each connection has its way, not each client.
-      "net.${channel}.fib_multipath_hash_policy" = lib.mkDefault 1;
+      "net.${channel}.fib_multipath_hash_policy" = lib.mkOverride 900 1;
       # Who sits on the nodes' link must not be told to go to one control plane, where it would stay when that one fails.
-      "net.ipv4.conf.*.send_redirects" = lib.mkIf (channel == "ipv4") (lib.mkDefault 0);
+      "net.ipv4.conf.*.send_redirects" = lib.mkIf (channel == "ipv4") (lib.mkOverride 900 0);
     };
 
     assertions = [

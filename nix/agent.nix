@@ -15,6 +15,7 @@ pkgs.rustPlatform.buildRustPackage {
       (root + "/Cargo.toml")
       (root + "/rust/agent")
       (root + "/rust/mesh")
+      (root + "/rust/text")
     ];
   };
   cargoLock.lockFile = root + "/Cargo.lock";

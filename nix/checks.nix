@@ -1,4 +1,4 @@
-# What `nix flake check` builds besides evaluating the flake.
+# What `nix flake check` builds besides evaluating the flake: the samples of tests/modules, evaluated with this nixpkgs.
 {
   inputs,
   machinist,
@@ -7,33 +7,72 @@
 let
   inherit (pkgs) lib;
 
-  sample = import ./cluster.nix {
-    inherit inputs;
-    root = ../tests/modules/sample;
+  nodes =
+    sample:
+    (import ./cluster.nix {
+      inherit inputs;
+      root = ../tests/modules + "/${sample}";
+    }).nixosConfigurations;
+
+  etcd = nodes "sample";
+  mesh.melchior = etcd.melchior.extendModules {
+    modules = [
+      {
+        machinist.pki.certificates.mesh-agent = {
+          certificate = ../tests/modules/sample/certs/nodes/melchior/etcd-peer.pem;
+          key = "/var/lib/machinist/keys/mesh-agent-0123456789abcdef.key";
+        };
+        machinist.mesh = {
+          enable = true;
+          etcdMembers = [ "10.13.13.2" ];
+          groups = [ "services" ];
+          instances.web = {
+            group = "frontends";
+            port = 8080;
+            publish.port = 80;
+          };
+          ingress.acme.email = "ops@example.org";
+          ingress.hosts."www.example.org".locations."/" = {
+            app = "web";
+            port = 80;
+          };
+        };
+      }
+    ];
   };
 
-  # The values that hold the cluster together, from a node's evaluated modules: reading them runs every assertion that
-  # concerns machinist, without building a system.
-  summary =
+  # The derivation of a system exists once every option has its type, every assertion holds and every package is there.
+  # Nothing of it is built.
+  derivation =
     { config, ... }:
+    assert lib.assertMsg (config.warnings == [ ]) (lib.concatStringsSep "\n" config.warnings);
+    builtins.unsafeDiscardStringContext config.system.build.toplevel.drvPath;
+
+  withoutEmptyValue = lib.replaceStrings [ "=:" ] [ ":" ];
+  taintOf = taint: withoutEmptyValue "${taint.key}=${taint.value}:${taint.effect}";
+  kubernetesNode =
+    system:
     let
-      failed = lib.filter (
-        entry: !entry.assertion && lib.hasInfix "machinist" entry.message
-      ) config.assertions;
+      taints = map taintOf (lib.attrValues system.config.services.kubernetes.kubelet.taints);
+      wanted = map withoutEmptyValue system.config.machinist.kubernetes.taints;
+      sorted = lib.sort lib.lessThan;
     in
-    assert lib.assertMsg (failed == [ ]) (lib.concatMapStringsSep "\n" (entry: entry.message) failed);
-    {
-      inherit (config.networking) hostName;
-      firewall = config.networking.firewall.extraInputRules;
-      etcd = config.services.etcd.initialCluster;
-      credentials = config.systemd.services.etcd.serviceConfig.LoadCredential;
-    };
+    assert lib.assertMsg (sorted taints == sorted wanted) (
+      "the kubelet of ${system.config.networking.hostName} registers with the taints ${toString taints}, "
+      + "and should with ${toString wanted}"
+    );
+    derivation system;
+
+  evaluate =
+    name: describe: systems:
+    pkgs.writeText "machinist-${name}.json" (builtins.toJSON (lib.mapAttrs (_: describe) systems));
 in
 {
   inherit machinist;
 
-  # The modules evaluate with this nixpkgs, for every node of a sample cluster.
-  modules = pkgs.writeText "machinist-modules.json" (
-    builtins.toJSON (lib.mapAttrs (_: summary) sample.nixosConfigurations)
-  );
+  modules-etcd = evaluate "etcd" derivation { inherit (etcd) balthazar; };
+  modules-kubernetes = evaluate "kubernetes" kubernetesNode (nodes "kubernetes");
+  modules-k3s = evaluate "k3s" derivation { inherit (nodes "k3s") s1 a1; };
+  modules-mesh = evaluate "mesh" derivation mesh;
+  modules-router = evaluate "router" derivation { inherit (nodes "router") router; };
 }

@@ -194,8 +194,10 @@ in
           pkgs.which
         ];
         preStart = lib.mkBefore "${members} start";
+        # In the variable that NixOS leaves for that. Its own user reads them: as an EnvironmentFile systemd would, as root, and give them
+        # to commands of root too.
+        script = lib.mkBefore "_WSREP_NEW_CLUSTER=$(<${directory}/arguments)";
         serviceConfig = {
-          EnvironmentFile = "-${directory}/arguments";
           ReadWritePaths = [ directory ];
           ExecStop = lib.mkBefore [ "-${members} turn" ];
           ExecStopPost = "-${pkgs.coreutils}/bin/rm -f ${directory}/stopping";

@@ -158,7 +158,7 @@ recover() {
   rm -f "$log" "$DIRECTORY/recovered.new"
 }
 
-# The arguments that it starts with, in the variable that NixOS leaves for that.
+# The arguments that it starts with, for the unit's script.
 arguments() {
   local addresses position
   addresses=$(awk '{ print $2 ~ /:/ ? "[" $2 "]" : $2 }' "$MEMBERS" | paste -sd ,)
@@ -167,7 +167,7 @@ arguments() {
     position=${BASH_REMATCH[1]}:${BASH_REMATCH[2]}
     set -- "$@" "--wsrep-start-position=$position"
   fi
-  echo "_WSREP_NEW_CLUSTER=\"$*\"" >"$DIRECTORY/arguments"
+  echo "$*" >"$DIRECTORY/arguments"
 }
 
 start() {

@@ -8,9 +8,9 @@
     operators = import ./operators.nix;
   };
 
-  # The machine's own network, as its provider gives it: here 203.0.113.10/24.
+  # The machine alone: the rest of its provider's 203.0.113.0/24 is other people's, and nodes open ports to all of `nodes`.
   network = {
-    nodes = "203.0.113.0/24";
+    nodes = "203.0.113.10/32";
     pods = "10.42.0.0/16";
     services = "10.96.0.0/16";
   };

@@ -131,7 +131,7 @@ let
         };
         serviceConfig = {
           EnvironmentFile = lib.mkIf (app.consumes != [ ]) (
-            map (consumed: "/run/machinist-mesh/env/${consumed}.env") app.consumes
+            map (consumed: "${mesh.environmentDirectory}/${consumed}.env") app.consumes
           );
           DynamicUser = lib.mkDefault true;
         };
@@ -167,7 +167,7 @@ let
           PORT = toString (if bridged then app.container.port else slot.port);
         }
         // app.container.environment;
-        environmentFiles = map (consumed: "/run/machinist-mesh/env/${consumed}.env") app.consumes;
+        environmentFiles = map (consumed: "${mesh.environmentDirectory}/${consumed}.env") app.consumes;
         volumes =
           app.container.volumes
           ++ map (
@@ -188,7 +188,7 @@ let
     app = name;
     inherit (app) startSeconds settleSeconds;
     state = "/var/lib/machinist-apps/${name}.json";
-    socket = "/run/machinist-mesh/agent.sock";
+    socket = "/run/machinist-agent/agent.sock";
     slots = map (
       slot:
       let

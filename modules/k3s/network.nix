@@ -50,7 +50,8 @@ in
       };
       udp = lib.mapAttrs (_: port: {
         inherit port;
-        sources = nodes;
+        # WireGuard knows its peers by their keys; what comes by VXLAN comes out of an interface that is trusted.
+        sources = if cfg.overlay == "vxlan" then network.peers else nodes;
       }) (tunnels.${cfg.overlay} or { });
     };
 
@@ -73,17 +74,20 @@ in
       "overlay"
     ]
     ++ modules.${cfg.overlay} or [ ];
-    boot.kernel.sysctl = {
-      "fs.inotify.max_user_instances" = lib.mkDefault 8192;
-      "fs.inotify.max_user_watches" = lib.mkDefault 524288;
-      "vm.overcommit_memory" = lib.mkDefault 1;
-      "kernel.panic" = lib.mkDefault 10;
-      "kernel.panic_on_oops" = lib.mkDefault 1;
-      "net.ipv4.ip_forward" = lib.mkDefault 1;
-      "net.ipv6.conf.all.forwarding" = lib.mkIf (network.nodes6 != null) 1;
+    # Above NixOS' own defaults, below what a person sets: two definitions of one priority conflict, even if they are equal.
+    boot.kernel.sysctl = lib.mapAttrs (_: lib.mkOverride 900) (
+      {
+        "vm.overcommit_memory" = 1;
+        "kernel.panic" = 10;
+        "kernel.panic_on_oops" = 1;
+        "net.ipv4.ip_forward" = 1;
+      }
+      // lib.optionalAttrs (network.nodes6 != null) { "net.ipv6.conf.all.forwarding" = 1; }
       # An announced address lies on `lo`: no node may answer ARP for it.
-      "net.ipv4.conf.all.arp_ignore" = lib.mkIf (isServer && announcesByBgp) 1;
-      "net.ipv4.conf.all.arp_announce" = lib.mkIf (isServer && announcesByBgp) 2;
-    };
+      // lib.optionalAttrs (isServer && announcesByBgp) {
+        "net.ipv4.conf.all.arp_ignore" = 1;
+        "net.ipv4.conf.all.arp_announce" = 2;
+      }
+    );
   };
 }

@@ -37,7 +37,13 @@ in
       tlsCertFile = pki.certificate "kubelet";
       tlsKeyFile = pki.key "kubelet";
       taints = lib.listToAttrs (map taint cfg.taints);
+      # NixOS' default is true on every node without `roles`, and its taint then keeps CoreDNS and every other pod away.
+      unschedulable = false;
     };
+
+    # NixOS gives the kubelet's directory to the user of the API server, who could then put into it what root mounts and executes.
+    users.users.kubernetes.createHome = lib.mkOverride 90 false;
+    systemd.tmpfiles.rules = [ "z ${config.services.kubernetes.dataDir} 0755 root root -" ];
 
     # Read in place: a unit with credentials may get a mount namespace of its own, and the kubelet's mounts must be seen by
     # the container runtime.

@@ -36,7 +36,8 @@ in
       };
       udp = lib.mapAttrs (_: port: {
         inherit port;
-        sources = nodes;
+        # WireGuard knows its peers by their keys; what comes by VXLAN comes out of an interface that is trusted.
+        sources = if cfg.overlay == "vxlan" then network.peers else nodes;
       }) (tunnels.${cfg.overlay} or { });
     };
 
@@ -56,18 +57,20 @@ in
     };
 
     boot.kernelModules = modules.${cfg.overlay} or [ ];
-    boot.kernel.sysctl = {
-      # Every pod watches files.
-      "fs.inotify.max_user_instances" = lib.mkDefault 8192;
-      "fs.inotify.max_user_watches" = lib.mkDefault 524288;
-      # What the kubelet sets or demands (protectKernelDefaults).
-      "vm.overcommit_memory" = lib.mkDefault 1;
-      "kernel.panic" = lib.mkDefault 10;
-      "kernel.panic_on_oops" = lib.mkDefault 1;
-      "net.ipv6.conf.all.forwarding" = lib.mkIf (network.nodes6 != null) 1;
+    # Above NixOS' own defaults, below what a person sets: two definitions of one priority conflict, even if they are equal.
+    boot.kernel.sysctl = lib.mapAttrs (_: lib.mkOverride 900) (
+      {
+        # What the kubelet sets or demands (protectKernelDefaults).
+        "vm.overcommit_memory" = 1;
+        "kernel.panic" = 10;
+        "kernel.panic_on_oops" = 1;
+      }
+      // lib.optionalAttrs (network.nodes6 != null) { "net.ipv6.conf.all.forwarding" = 1; }
       # An announced address lies on `lo`: no node may answer ARP for it.
-      "net.ipv4.conf.all.arp_ignore" = lib.mkIf (cfg.controlPlane && announcesByBgp) 1;
-      "net.ipv4.conf.all.arp_announce" = lib.mkIf (cfg.controlPlane && announcesByBgp) 2;
-    };
+      // lib.optionalAttrs (cfg.controlPlane && announcesByBgp) {
+        "net.ipv4.conf.all.arp_ignore" = 1;
+        "net.ipv4.conf.all.arp_announce" = 2;
+      }
+    );
   };
 }

@@ -20,6 +20,9 @@ in
         "it runs on every control plane at once and has no kubeconfig without easyCerts"
       ))
       (refuse "addons.dns.enable" kubernetes.addons.dns.enable "its objects are for the addon manager")
+      (refuse "kubelet.unschedulable" (kubernetes.kubelet.enable && kubernetes.kubelet.unschedulable) (
+        "`machinist objects` takes its taint away from nodes; `taints` of the machine in machines.nix keeps pods off, and this"
+      ))
       (refuse "flannel.enable" kubernetes.flannel.enable "flannel is set up by machinist, with its ports closed to others")
       {
         assertion = kubernetes.apiserver.serviceClusterIpRange == lib.concatStringsSep "," cfg.services;

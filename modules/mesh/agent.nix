@@ -1,5 +1,5 @@
 # The node agent: keeps this node's instances in etcd and gives haproxy its routing. It has a user of its own; besides its
-# key it can read nothing that others cannot, and write nothing but its two directories.
+# key it can read nothing that others cannot, and write nothing but its two directories. Root opens nothing in these (./take.nix).
 {
   config,
   lib,
@@ -26,7 +26,8 @@ let
         ;
       instances = "/etc/machinist/mesh/instances";
       stateDirectory = "/var/lib/machinist-mesh";
-      runtimeDirectory = "/run/machinist-mesh";
+      runtimeDirectory = "/run/machinist-agent";
+      haproxyDirectory = "/run/machinist-mesh";
       haproxy = lib.getExe cfg.haproxy.package;
     }
     // lib.optionalAttrs (cfg.haproxy.template != null) { template = cfg.haproxy.template; }
@@ -83,11 +84,6 @@ in
       group = "machinist-mesh";
     };
 
-    systemd.tmpfiles.rules = [
-      "d /var/lib/machinist-mesh 0750 machinist-agent machinist-mesh -"
-      "d /run/machinist-mesh 0770 root machinist-mesh -"
-    ];
-
     systemd.services.machinist-agent = {
       description = "Agent of the service mesh";
       wantedBy = [ "multi-user.target" ];
@@ -115,11 +111,14 @@ in
         RestartSec = "1s";
         User = "machinist-agent";
         Group = "machinist-mesh";
-        UMask = "0007";
-        ReadWritePaths = [
-          "/var/lib/machinist-mesh"
-          "/run/machinist-mesh"
-        ];
+        # haproxy, of the same group, reads its configuration, and lays nothing out in the agent's place.
+        UMask = "0027";
+        StateDirectory = "machinist-mesh";
+        StateDirectoryMode = "0750";
+        RuntimeDirectory = "machinist-agent";
+        RuntimeDirectoryMode = "0750";
+        # What it laid out and nobody has taken yet is taken all the same.
+        RuntimeDirectoryPreserve = "restart";
         NoNewPrivileges = true;
         PrivateTmp = true;
         ProtectHome = true;

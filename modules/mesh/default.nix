@@ -61,6 +61,7 @@ in
 {
   imports = [
     ./agent.nix
+    ./environment.nix
     ./files.nix
     ./haproxy.nix
     ./ingress.nix

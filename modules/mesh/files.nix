@@ -1,5 +1,5 @@
 # Files of other programs with the mesh's routing, from templates: the agent writes each anew when the routing changes, and a unit
-# of root's brings it to its reader, who looks at it first. The agent itself may reload nothing.
+# of root's brings it to its reader, who looks at it first. The agent itself may reload nothing, and write nothing that root opens.
 {
   config,
   lib,
@@ -9,6 +9,10 @@
 let
   cfg = config.machinist.mesh;
   directory = "/var/lib/machinist-mesh-files";
+  laid = name: "/run/machinist-agent/files/${name}";
+  take = import ./take.nix { inherit pkgs; };
+  # A routing with 10,000 instances has 2 MB in most formats.
+  longest = 64 * 1024 * 1024;
 
   file =
     { name, ... }:
@@ -43,18 +47,28 @@ let
       };
     };
 
+  isName = name: builtins.match "[A-Za-z0-9][A-Za-z0-9._-]*" name != null;
+  files = lib.filterAttrs (name: _: isName name) cfg.files;
   unit = name: "machinist-mesh-file-${name}";
   bring =
     name: file:
-    pkgs.writeShellScript "mesh-file-${name}" ''
-      set -u
-      laid=/run/machinist-mesh/files/${name}
+    ''
+      set +e -uo pipefail
+      umask 022
       file=${file.path}
       # One that was being looked at when the power went.
       if [ -e "$file.before" ]; then mv "$file.before" "$file"; fi
-      [ -e "$laid" ] || exit 0
-      # Taken away first, at once: what comes now is laid out anew, and begins this again.
-      mv "$laid" "$laid.taken" && install --mode=0644 "$laid.taken" "$file.new" && rm "$laid.taken" || exit 1
+      [ -e ${laid name} ] || exit 0
+      ${
+        take {
+          path = laid name;
+          longest = longest + 1;
+        }
+      } >"$file.new" || exit 1
+      if [ "$(stat --format=%s "$file.new")" -gt ${toString longest} ]; then
+        echo "what the agent laid out has more than ${toString longest} bytes: the file before stays" >&2
+        exit 1
+      fi
       cmp --quiet "$file.new" "$file" && exit 0
       cp --preserve "$file" "$file.before" && mv "$file.new" "$file" || exit 1
       ${lib.optionalString (file.check != [ ]) ''
@@ -90,9 +104,9 @@ in
       lib.nameValuePair (unit name) {
         description = "Follows the mesh's routing for ${name}";
         wantedBy = [ "multi-user.target" ];
-        pathConfig.PathExists = "/run/machinist-mesh/files/${name}";
+        pathConfig.PathExists = laid name;
       }
-    ) cfg.files;
+    ) files;
 
     systemd.services = lib.mapAttrs' (
       name: file:
@@ -106,16 +120,18 @@ in
           pkgs.coreutils
           pkgs.diffutils
         ];
+        script = bring name file;
         serviceConfig = {
           Type = "oneshot";
-          ExecStart = bring name file;
+          # The agent's side of the pipe may stay open, and a check takes its time.
+          TimeoutStartSec = "2min";
         };
       }
-    ) cfg.files;
+    ) files;
 
     assertions = lib.mapAttrsToList (name: file: {
       assertion =
-        builtins.match "[A-Za-z0-9][A-Za-z0-9._-]*" name != null
+        isName name
         && (file.check == [ ] || lib.hasPrefix "/" (lib.head file.check));
       message =
         "machinist.mesh.files.\"${name}\" on ${config.machinist.node.name}: the name is that of a file (letters, digits and . _ -), and "

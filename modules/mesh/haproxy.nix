@@ -8,6 +8,7 @@
 }:
 let
   cfg = config.machinist.mesh;
+  configuration = "/var/lib/machinist-mesh/haproxy.cfg";
   first = pkgs.writeText "haproxy-first.cfg" ''
     # Until the agent has heard from etcd for the first time.
     global
@@ -42,16 +43,34 @@ in
       group = "machinist-mesh";
     };
 
-    systemd.tmpfiles.rules = [
-      "C /var/lib/machinist-mesh/haproxy.cfg 0640 machinist-agent machinist-mesh - ${first}"
-    ];
+    # Its sockets, which the agent connects to. A haproxy that runs keeps its master socket where it is: it ends when a reload
+    # finds that it may not write there.
+    systemd.tmpfiles.rules = [ "d /run/machinist-mesh 0750 machinist-haproxy machinist-mesh -" ];
+
+    systemd.services.machinist-haproxy-configuration = {
+      description = "First configuration of the service mesh's haproxy";
+      wantedBy = [ "machinist-haproxy.service" ];
+      before = [ "machinist-haproxy.service" ];
+      unitConfig.ConditionPathExists = "!${configuration}";
+      serviceConfig = {
+        Type = "oneshot";
+        User = "machinist-agent";
+        Group = "machinist-mesh";
+        StateDirectory = "machinist-mesh";
+        StateDirectoryMode = "0750";
+        ExecStart = [
+          "${pkgs.coreutils}/bin/install --mode=0640 ${first} ${configuration}.new"
+          "${pkgs.coreutils}/bin/mv ${configuration}.new ${configuration}"
+        ];
+      };
+    };
 
     systemd.services.machinist-haproxy = lib.mkMerge [
       (import ./haproxy-unit.nix {
         inherit lib pkgs;
         inherit (cfg.haproxy) package;
         inherit (cfg) maxconn;
-        configuration = "/var/lib/machinist-mesh/haproxy.cfg";
+        inherit configuration;
         arguments = [ "-S /run/machinist-mesh/haproxy-master.sock,mode,660" ];
         directory = "machinist-haproxy";
         user = "machinist-haproxy";

@@ -8,8 +8,26 @@ let
       lib.attrNames locations
     );
 
-  # Names come with a port where a client says one, and in any case.
-  isHost = name: host: "{ hdr(host),field(1,:) -i ${lib.concatStringsSep " " ([ name ] ++ host.aliases)} }";
+  # The whole header, which hdr() would take apart at commas. Names come with a port where a client says one, and in any case.
+  isHost = name: host: "{ req.fhdr(host),host_only -i ${lib.concatStringsSep " " ([ name ] ++ host.aliases)} }";
+
+  # One host, as a name or an address with or without a port: applications and caches may read another one than was routed by.
+  hasOneHost = "{ req.fhdr_cnt(host) eq 1 } { req.fhdr(host) -m reg ^([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?$ }";
+
+  # Headers by which proxies say where a request came from and was meant for.
+  forwarding = "^(${
+    lib.concatStringsSep "|" [
+      "(true-|x-cluster-|x-)?client-ip"
+      "cf-connecting-ip"
+      "forwarded"
+      "proxy"
+      "x-forwarded.*"
+      "x-host"
+      "x-original-.*"
+      "x-real-ip"
+      "x-rewrite-url"
+    ]
+  })$";
   backend = location: "app_${location.app}_${toString location.port}";
 
   routes =
@@ -54,6 +72,7 @@ in
 
   configuration =
     {
+      cluster,
       hosts,
       maxconn,
       challenge,
@@ -71,13 +90,19 @@ in
       plain = lib.filterAttrs (_: host: !host.https) hosts;
       local = "server here 127.0.0.1:${toString challenge.local}";
       others = lib.imap1 (number: peer: "server peer${toString number} ${peer}:${toString challenge.peers}") peers;
-      # What a client says of itself is not passed on: applications believe these headers.
+      # What a client says of itself is not passed on: applications believe these headers. CGI and its heirs read X_Forwarded_For as
+      # X-Forwarded-For. An instance may have the address of an ingress: its requests would go round until no connection is left.
       headers =
         protocol:
         [
+          "http-request deny deny_status 400 unless ${hasOneHost}"
+          "http-request return status 508 content-type text/plain string \"the ingress meets its own request\" if { req.fhdr(x-machinist-ingress) -m str ${cluster} }"
+          "http-request del-header [^A-Za-z0-9-] -m reg"
+          "http-request del-header ${forwarding} -m reg"
+          "http-request set-header X-Machinist-Ingress ${cluster}"
           "http-request set-header X-Forwarded-For %[src]"
           "http-request set-header X-Forwarded-Proto ${protocol}"
-          "http-request set-header X-Forwarded-Host %[req.hdr(host)]"
+          "http-request set-header X-Forwarded-Host %[req.fhdr(host)]"
         ];
     in
     lib.concatStringsSep "\n" (

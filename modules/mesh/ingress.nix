@@ -174,6 +174,7 @@ in
 
     environment.etc."machinist/ingress/haproxy.cfg".text = configuration {
       inherit (cfg) hosts maxconn;
+      cluster = config.machinist.cluster.name;
       inherit challenge;
       peers = map urlHost cfg.peers;
       address = urlHost network.address;

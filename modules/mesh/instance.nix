@@ -73,8 +73,8 @@ in
         example = "DB";
         description = ''
           Prefix of the variables by which consumers find the application: `<prefix>_HOST`, `_PORT`, `_PROTOCOL` and
-          `_PATH`. The agent keeps them in {file}`/run/machinist-mesh/env/<app>.env` on the nodes that have a way to
-          it.
+          `_PATH`. They are in {file}`<app>.env` of {option}`machinist.mesh.environmentDirectory` on the nodes that have a
+          way to it.
         '';
       };
       protocol = lib.mkOption {

@@ -71,6 +71,18 @@ let
         requires = config.systemd.services.etcd.requires or [ ];
       };
       keyCheck = config.systemd.services.machinist-keys.script;
+      restore = {
+        inherit (config.systemd.services.machinist-etcd-restore) script;
+        after = config.systemd.services.machinist-etcd-restore.serviceConfig.ExecStartPost;
+      };
+      expiry =
+        if config.systemd.services ? machinist-certificates then
+          {
+            inherit (config.systemd.services.machinist-certificates) script serviceConfig wantedBy;
+            timer = config.systemd.timers.machinist-certificates.timerConfig;
+          }
+        else
+          null;
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
 
@@ -149,6 +161,14 @@ in
         machinist.gates.none = { };
       }
     );
+    noRoot = failed (with' balthazar { machinist.node.disk = lib.mkForce null; });
+    rootOfOnesOwn = failed (
+      with' balthazar {
+        machinist.node.disk = lib.mkForce null;
+        fileSystems."/".device = "/dev/disk/by-label/root";
+        boot.loader.grub.device = "nodev";
+      }
+    );
     noDisk = failed (
       with' balthazar {
         machinist.node.disk = lib.mkForce null;
@@ -157,6 +177,9 @@ in
     );
   };
   variants = {
+    moreCertificates = view (
+      with' balthazar { machinist.certificates.files = [ "/var/lib/acme/*/cert.pem" ]; }
+    );
     bios = view (with' balthazar { machinist.disk.firmware = "bios"; });
     sandboxDisk = view (with' melchior { machinist.node.disk = "/dev/vda"; });
     ownDisk = view (with' balthazar { disko.devices.disk.own.device = "/dev/sda"; });
@@ -245,8 +268,14 @@ in
       ];
       haproxy = (unit "machinist-haproxy").serviceConfig.ExecStart;
       reloads = (unit "machinist-haproxy").reloadIfChanged;
-      # What is on the node already stays: `C` copies only where there is nothing.
-      first = lib.filter (lib.hasInfix "haproxy.cfg") system.config.systemd.tmpfiles.rules;
+      first =
+        let
+          first = unit "machinist-haproxy-configuration";
+        in
+        {
+          inherit (first.unitConfig) ConditionPathExists;
+          inherit (first.serviceConfig) User;
+        };
       firewall = system.config.networking.firewall.extraInputRules;
       failed = failed system;
       wrong = failed (of {
@@ -406,6 +435,88 @@ in
     };
   machines = cluster.lib.machines;
   systems = lib.attrNames cluster.nixosConfigurations;
+  limited =
+    let
+      of =
+        rate:
+        (with' balthazar {
+          machinist.etcd.clients = lib.mkForce [
+            "10.13.13.20"
+            "fd13::20"
+          ];
+          machinist.etcd.clientBytesPerSecond = rate;
+        }).config.networking.nftables.tables.machinist-etcd-clients.content or null;
+    in
+    map of [
+      null
+      262144
+    ];
+  ownership = {
+    found = import ./ownership.nix (
+      cluster.nixosConfigurations
+      // lib.listToAttrs (
+        lib.imap0 (number: system: lib.nameValuePair "${toString number}-${system.config.machinist.node.name}" system) (
+          apps.systems ++ overlay.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems
+        )
+      )
+      // {
+        edge = with' melchior {
+          machinist.etcd.enable = lib.mkForce false;
+          machinist.mesh = {
+            enable = true;
+            etcdMembers = [ "10.13.13.2" ];
+            files."targets.json".template = ./eval.nix;
+            ingress = {
+              acme.email = "ops@example.org";
+              hosts."www.example.org".locations."/" = {
+                app = "web";
+                port = 8000;
+              };
+            };
+          };
+        };
+      }
+    );
+    # Each kind, as it was once or might be.
+    wrong = import ./ownership.nix {
+      wrong = with' balthazar {
+        systemd.tmpfiles.rules = [
+          "d /run/shared 0770 root mesh -"
+          "d /var/lib/theirs 0750 them them -"
+          "C /var/lib/theirs/first.cfg 0640 root root - /etc/first.cfg"
+          "d /var/lib/nothing 0755 root root -"
+        ];
+        systemd.services.app.serviceConfig = {
+          User = "app";
+          RuntimeDirectory = "app";
+          EnvironmentFile = "-/run/shared/env/db.env";
+          LoadCredential = "x:/var/lib/theirs/x";
+          ExecStartPre = [
+            "+-/bin/tool /run/app/socket"
+            "/bin/tool /var/lib/theirs/harmless"
+          ];
+        };
+        systemd.services.bring = {
+          path = [ ];
+          script = ''
+            [ -e /run/shared/file ] || exit 0
+            install /run/shared/file /etc/file
+            cd /var/lib/theirs
+            cat /var/lib/nothing/file /run/sharedness
+          '';
+        };
+      };
+    };
+    former =
+      failed (
+        with' melchior {
+          machinist.etcd.enable = lib.mkForce false;
+          machinist.mesh.enable = true;
+          machinist.mesh.etcdMembers = [ "10.13.13.2" ];
+          systemd.services.own.serviceConfig.EnvironmentFile = "/run/machinist-mesh/env/web.env";
+        }
+      );
+  };
   apps = removeAttrs apps [ "systems" ];
   overlay = removeAttrs overlay [ "systems" ];
   k3s = removeAttrs k3s [ "systems" ];

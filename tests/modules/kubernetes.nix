@@ -182,6 +182,7 @@ in
     easyCerts = refused { services.kubernetes.easyCerts = lib.mkForce true; };
     addonManager = refused { services.kubernetes.addonManager.enable = true; };
     dns = refused { services.kubernetes.addons.dns.enable = lib.mkForce true; };
+    unschedulable = refused { services.kubernetes.kubelet.unschedulable = lib.mkForce true; };
     ownFlannel = refused { services.kubernetes.flannel.enable = true; };
     advertised = refused { services.kubernetes.apiserver.advertiseAddress = lib.mkForce "10.13.100.1"; };
     range = refused { services.kubernetes.apiserver.serviceClusterIpRange = lib.mkForce "10.0.0.0/24"; };
@@ -199,6 +200,20 @@ in
     anyVersion = refused { machinist.kubernetes.versions = lib.mkForce [ ]; };
     noEtcd = refused { machinist.kubernetes.etcdMembers = lib.mkForce [ ]; };
   };
+  parameters =
+    let
+      ours = {
+        "kernel.panic" = 5;
+        "vm.overcommit_memory" = 1;
+        "net.ipv6.conf.all.forwarding" = 1;
+      };
+      sysctl = priority: module: (with' module { boot.kernel.sysctl = lib.mapAttrs (_: priority) ours; }).config.boot.kernel.sysctl;
+      dual = with' cp1 { machinist.network.nodes6 = "fd13::/64"; };
+    in
+    {
+      nixos = sysctl lib.mkDefault dual;
+      person = sysctl lib.id dual;
+    };
   systems = [
     cp1
     w1

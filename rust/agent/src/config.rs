@@ -39,8 +39,10 @@ pub struct Config {
     pub started: PathBuf,
     /// Where the last good state is kept.
     pub state_directory: PathBuf,
-    /// Where sockets are, and the consumers' environment files.
+    /// Directory of the agent's own socket, and of what it lays out for units of root.
     pub runtime_directory: PathBuf,
+    /// Directory of haproxy's sockets, which belongs to haproxy.
+    pub haproxy_directory: PathBuf,
     /// The program that checks configurations.
     pub haproxy: PathBuf,
     /// A template in the place of the built-in one.
@@ -109,14 +111,19 @@ impl Config {
         self.runtime_directory.join("files")
     }
 
+    /// The file with the variables of all consumers.
+    pub fn environment_file(&self) -> PathBuf {
+        self.runtime_directory.join("environment.json")
+    }
+
     /// The socket that takes haproxy's runtime commands.
     pub fn haproxy_socket(&self) -> PathBuf {
-        self.runtime_directory.join("haproxy.sock")
+        self.haproxy_directory.join("haproxy.sock")
     }
 
     /// The socket of haproxy's master process, which reloads.
     pub fn master_socket(&self) -> PathBuf {
-        self.runtime_directory.join("haproxy-master.sock")
+        self.haproxy_directory.join("haproxy-master.sock")
     }
 
     /// The agent's own socket.
@@ -197,7 +204,7 @@ mod tests {
         let config: Config = serde_json::from_value(serde_json::json!({
             "node": "w1", "endpoints": [], "ca": "", "certificate": "", "key": "", "groups": [], "leaseSeconds": 10,
             "instances": at("instances"), "applications": at("applications"), "started": at("started"),
-            "stateDirectory": "", "runtimeDirectory": "", "haproxy": "", "maxconn": 1, "listen": "127.0.0.1:9470",
+            "stateDirectory": "", "runtimeDirectory": "", "haproxyDirectory": "", "haproxy": "", "maxconn": 1, "listen": "127.0.0.1:9470",
         }))
         .unwrap();
         let instance = |name: &str, app: &str| {

@@ -11,7 +11,7 @@ use machinist_mesh::{LocalInstance, Name, listeners};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::{mpsc::Sender, oneshot},
     time::{sleep, timeout},
@@ -27,6 +27,9 @@ const CONFIRM: Duration = Duration::from_secs(10);
 
 /// How long the other nodes take to hear of it, with a margin.
 const SPREAD: Duration = Duration::from_millis(500);
+
+/// Longest line of a question or an answer, in bytes: who is at the other end may belong to another user.
+const LINE: u64 = 64 << 10;
 
 /// What is said while the agent ends.
 const ENDS: &str = "the agent ends";
@@ -117,7 +120,7 @@ async fn listen(socket: &Path, wishes: &Sender<Wish>, status: &Arc<Status>) -> i
 async fn talk(stream: UnixStream, wishes: &Sender<Wish>, status: &Status) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    timeout(CONFIRM, stream.read_line(&mut line)).await??;
+    timeout(CONFIRM, (&mut stream).take(LINE).read_line(&mut line)).await??;
     let result = match serde_json::from_str::<Question>(&line) {
         Ok(Question { action: Action::Ask, instance }) => Ok(tell(&instance, status)),
         Ok(Question { action: Action::Reload, .. }) => {
@@ -162,7 +165,7 @@ pub async fn request(socket: &Path, action: Action, instance: &Name) -> Result<A
         let question = Question { action, instance: instance.clone() };
         stream.write_all(format!("{}\n", serde_json::to_string(&question)?).as_bytes()).await?;
         let mut line = String::new();
-        stream.read_line(&mut line).await?;
+        stream.take(LINE).read_line(&mut line).await?;
         Ok(serde_json::from_str::<Answer>(&line)?)
     };
     let answer = timeout(CONFIRM * 2, talk).await.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(away)?;

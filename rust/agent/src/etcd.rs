@@ -1,5 +1,7 @@
 //! Connections to etcd. One member is asked at a time; when it fails, the next one is.
 
+mod page;
+
 use std::{
     fs, io,
     path::PathBuf,
@@ -15,13 +17,11 @@ use machinist_mesh::{Operation, Pair, Transaction};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use self::page::Page;
 use crate::config::Config;
 
 /// How long a question may take. An election takes 1 to 2 s.
 const WITHIN: Duration = Duration::from_secs(3);
-
-/// Keys in one answer: together far below the 4 MB that a message may have.
-const PAGE: i64 = 1000;
 
 /// Where etcd is, and with which certificates.
 #[derive(Debug)]
@@ -65,6 +65,16 @@ pub enum EtcdError {
     /// The history up to the revision that was seen last is gone.
     #[error("etcd has compacted what happened meanwhile")]
     Compacted,
+}
+
+/// `OUT_OF_RANGE` of gRPC: the client gives it to an answer that is longer than a message may be.
+const OUT_OF_RANGE: i32 = 11;
+
+impl EtcdError {
+    fn is_out_of_range(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        matches!(&**source, etcd_client::Error::GRpcStatus(status) if i32::from(status.code()) == OUT_OF_RANGE)
+    }
 }
 
 /// A connection to one member.
@@ -149,15 +159,27 @@ impl Member {
             *last = last.saturating_add(1);
         }
         let mut revision = 0;
+        let mut page = Page::first();
         loop {
-            let options = GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
-            let page = self.ask(async |client| client.get(from.clone(), Some(options)).await).await?;
+            let options = GetOptions::new().with_range(end.clone()).with_limit(page.limit()).with_revision(revision);
+            let answer = match self.ask(async |client| client.get(from.clone(), Some(options)).await).await {
+                Err(error) if error.is_out_of_range() => match page.shorter() {
+                    Some(shorter) => {
+                        page = shorter;
+                        continue;
+                    }
+                    None => return Err(error),
+                },
+                answer => answer?,
+            };
             if revision == 0 {
-                revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
+                revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             }
-            pairs.extend(page.kvs().iter().map(pair));
-            match page.kvs().last() {
-                Some(last) if page.more() => from = [last.key(), b"\0"].concat(),
+            let found = answer.kvs();
+            page = page.after(found.len(), found.iter().map(|found| found.key().len() + found.value().len()).sum());
+            pairs.extend(found.iter().map(pair));
+            match found.last() {
+                Some(last) if answer.more() => from = [last.key(), b"\0"].concat(),
                 _ => return Ok((pairs, revision)),
             }
         }

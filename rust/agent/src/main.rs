@@ -4,6 +4,7 @@ mod backoff;
 mod check;
 mod config;
 mod control;
+mod environment;
 mod etcd;
 mod files;
 mod haproxy;
@@ -14,7 +15,7 @@ mod router;
 mod status;
 mod watch;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand};
 use machinist_mesh::Name;
@@ -63,6 +64,12 @@ enum Command {
         #[arg(long)]
         definition: PathBuf,
     },
+    /// Check the variables of consumers on standard input, and write an environment file an application
+    Environment {
+        /// Directory of the files; files of other applications in it are removed
+        #[arg(long)]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +97,7 @@ struct InstanceArguments {
     instance: Name,
 
     /// The agent's socket
-    #[arg(long, default_value = "/run/machinist-mesh/agent.sock")]
+    #[arg(long, default_value = "/run/machinist-agent/agent.sock")]
     socket: PathBuf,
 }
 
@@ -104,8 +111,10 @@ enum Failure {
     Control(#[from] ControlError),
     #[error(transparent)]
     Roll(#[from] roll::RollError),
+    #[error(transparent)]
+    Environment(#[from] environment::EnvironmentError),
     #[error("cannot listen for signals")]
-    Signal(#[source] std::io::Error),
+    Signal(#[source] io::Error),
     #[error("a part of the agent ended by itself")]
     Ended,
 }
@@ -122,11 +131,12 @@ async fn main() -> ExitCode {
             control::request(&socket, Action::Start, &instance).await.map(drop).map_err(Failure::from)
         }
         Command::Roll { definition } => roll::run(&definition).await.map_err(Failure::from),
+        Command::Environment { directory } => environment::install(io::stdin(), &directory).map_err(Failure::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("machinist-agent: {}", chain(&error));
+            eprintln!("machinist-agent: {}", machinist_text::visible(&chain(&error)));
             ExitCode::FAILURE
         }
     }

@@ -75,6 +75,8 @@ pub struct Router {
     haproxy: Haproxy,
     template: Template,
     files: Files,
+    /// The variables of consumers that were laid out last.
+    consumers: Option<String>,
     store: Store,
     /// Whether the store is what etcd said, now or the last time.
     known: bool,
@@ -109,6 +111,7 @@ impl Router {
         Ok(Self {
             haproxy: Haproxy::new(&config),
             files: Files::read(&config.files),
+            consumers: None,
             known: store.is_some(),
             store: store.unwrap_or_default(),
             config,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use machinist_mesh::{Problem, Service, ServiceName};
+use machinist_text::one_line;
 use serde::{Deserialize, Serialize};
 
 /// How long the routing loop may be silent until the agent counts as stuck.
@@ -109,7 +110,7 @@ impl Status {
             None => facts.trouble.remove(what),
         });
         match (before, why) {
-            (before, Some(why)) if before.as_ref() != Some(&why) => eprintln!("{what}: {why}"),
+            (before, Some(why)) if before.as_ref() != Some(&why) => eprintln!("{what}: {}", one_line(&why)),
             (Some(_), None) => eprintln!("{what}: works again"),
             _ => {}
         }
@@ -123,7 +124,7 @@ impl Status {
             new
         });
         for problem in new {
-            eprintln!("left out: {problem}");
+            eprintln!("left out: {}", one_line(&problem.to_string()));
         }
     }
 

@@ -65,7 +65,9 @@ async fn session(
             revision
         }
     };
-    let options = WatchOptions::new().with_prefix().with_start_revision(from + 1).with_progress_notify();
+    // In fragments: what many keys have become at once may be longer than a message may be.
+    let options =
+        WatchOptions::new().with_prefix().with_start_revision(from + 1).with_progress_notify().with_fragment();
     let mut stream = member.ask(async |client| client.watch(PREFIX, Some(options)).await).await?;
     let mut begun = false;
     loop {
@@ -95,9 +97,10 @@ async fn session(
             return Ok(());
         }
         // Answers with changes may tell the store's revision, which others on their way belong to; without any, all up to
-        // it is known. The answer to the request itself tells a revision whose changes may still come.
+        // it is known. A fragment may end within the changes of a revision: these may come twice, which changes nothing.
+        // The answer to the request itself tells a revision whose changes may still come.
         match last {
-            Some(last) => *seen = Some(last),
+            Some(last) => *seen = Some(last - 1),
             None if !answer.created() => *seen = Some(revision),
             None => {}
         }

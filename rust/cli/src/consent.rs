@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write as _};
 
+use machinist_text::visible;
+
 use crate::{
     args::Global,
     failure::{Failure, Kind, OrFail},
@@ -18,7 +20,7 @@ pub fn ask(question: &str, accepted: &[&str], nobody: &str, global: &Global) -> 
         return Err(Failure::new(Kind::Refused, message).hint("`--yes` does it all the same"));
     }
     let mut stderr = io::stderr();
-    write!(stderr, "{question} ").and_then(|()| stderr.flush()).failed()?;
+    write!(stderr, "{} ", visible(question)).and_then(|()| stderr.flush()).failed()?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).failed()?;
     if accepted.contains(&answer.trim()) { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }

@@ -2,6 +2,8 @@
 
 use std::{fmt, process::ExitCode};
 
+use machinist_model::NodeName;
+
 /// Why a command ended without success. The kind decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -65,6 +67,13 @@ impl Failure {
         failure
     }
 
+    /// A failure of a node: its name is at the beginning of the message, once. Errors of connections begin with it themselves.
+    pub fn on(node: &NodeName, kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
+        let failure = Self::from_error(kind, error);
+        let message = format!("{node}: {}", without_name(node, &failure.message));
+        Self { message, ..failure }
+    }
+
     /// Returns the message with its causes, joined by colons.
     pub fn in_one_line(&self) -> String {
         std::iter::once(&self.message).chain(&self.causes).cloned().collect::<Vec<_>>().join(": ")
@@ -83,6 +92,15 @@ impl Failure {
     }
 }
 
+/// Returns an error of a node with its causes in one line, for a line that names the node.
+pub fn words(node: &NodeName, error: &(dyn std::error::Error + 'static)) -> String {
+    without_name(node, &Failure::from_error(Kind::Failed, error).in_one_line()).to_owned()
+}
+
+fn without_name<'a>(node: &NodeName, text: &'a str) -> &'a str {
+    text.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text)
+}
+
 /// Turns errors into failures where they are met: `.input()?` for what the person wrote, `.failed()?` for the rest.
 pub trait OrFail<T> {
     /// The person's input is wrong.
@@ -98,5 +116,23 @@ impl<T, E: std::error::Error + 'static> OrFail<T> for Result<T, E> {
 
     fn failed(self) -> Result<T, Failure> {
         self.map_err(|error| Failure::from_error(Kind::Failed, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::NodeName;
+
+    use super::{Failure, Kind, words};
+
+    #[test]
+    fn a_nodes_name_is_printed_once() {
+        let node = NodeName::parse("c1").unwrap();
+        for (text, rest) in [("c1: no answer", "no answer"), ("locked", "locked"), ("c11: x", "c11: x")] {
+            let error = std::io::Error::other(text);
+            assert_eq!(Failure::on(&node, Kind::Failed, &error).message, format!("c1: {rest}"));
+            assert_eq!(words(&node, &error), rest);
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -64,27 +63,24 @@ pub fn read_directory(directory: &Path, ending: &str) -> Result<BTreeMap<String,
 
 /// Returns the names of the folders in a directory. An absent directory is an empty one.
 pub fn folders(directory: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let is_folder = |entry: &fs::DirEntry| entry.path().is_dir();
-    entries.flatten().filter(is_folder).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    select(directory, |entry| entry.path().is_dir())
 }
 
-/// Writes a file through a temporary one beside it, so that it is there whole or not at all. Directories are made.
+/// Names of the files of a directory. One that does not exist has none.
+pub fn names(directory: &Path) -> Vec<String> {
+    select(directory, |entry| entry.path().is_file())
+}
+
+fn select(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().filter(wanted).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Writes a file that everyone may read; it is there whole or not at all, also after a power cut. Directories are made.
 pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let failed = |source| FileError::Write { path: path.to_owned(), source };
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(directory).map_err(failed)?;
-    let mut file = tempfile::Builder::new().prefix(".machinist-").tempfile_in(directory).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    set_readable(file.as_file()).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are private; these are for everyone to read.
-fn set_readable(file: &fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
+    machinist_durable::create_directories(machinist_durable::directory_of(path)).map_err(failed)?;
+    machinist_durable::replace(path, text.as_bytes(), 0o644).map_err(failed)
 }
 
 /// Removes a file that may be gone already.

@@ -10,7 +10,7 @@ pub fn missing(cluster: &Cluster, what: &str, with_k3s: impl FnOnce(&str) -> Str
     match cluster.voters().next() {
         Some(server) if cluster.orchestrator == Some(Orchestrator::K3s) => {
             let message = format!("{what}: the cluster runs k3s, which has this itself");
-            let destination = format!("{}@{}", server.ssh.user, server.ssh.host);
+            let destination = format!("{}@{}", server.ssh.user_or_default(), server.ssh.host);
             Failure::new(Kind::Input, message).hint(with_k3s(&destination))
         }
         _ => {

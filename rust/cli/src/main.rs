@@ -1,5 +1,7 @@
 //! The machinist command: turns one machines.nix into a running, highly available cluster of NixOS machines.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod command;
 mod connect;
@@ -7,7 +9,10 @@ mod consent;
 mod failure;
 mod files;
 mod kubernetes;
+mod locks;
+mod memory;
 mod mesh;
+mod output;
 mod progress;
 mod project;
 mod signals;
@@ -21,13 +26,12 @@ use clap::Parser;
 use crate::{args::Cli, ui::Ui};
 
 fn main() -> ExitCode {
+    memory::keep_private();
     let cli = Cli::parse();
     let ui = Ui::new(cli.global.json, cli.global.verbose);
-    match command::run(cli, ui) {
-        Ok(code) => code,
-        Err(failure) => {
-            ui.failure(&failure);
-            ExitCode::from(failure.kind.code())
-        }
-    }
+    let ended = command::run(cli, ui).and_then(|code| ui.unwritten().map_or(Ok(code), Err));
+    ended.unwrap_or_else(|failure| {
+        ui.failure(&failure);
+        ExitCode::from(failure.kind.code())
+    })
 }

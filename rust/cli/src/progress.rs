@@ -109,7 +109,7 @@ impl Bars {
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = |node: &NodeName| {
             let bar = all.add(ProgressBar::new_spinner().with_style(style.clone()));
-            bar.set_prefix(ui.paint(Tone::Strong, &format!("{node:<width$}")));
+            bar.set_prefix(ui.told(&ui.paint(Tone::Strong, &format!("{node:<width$}"))));
             bar.enable_steady_tick(Duration::from_millis(120));
             (node.clone(), bar)
         };
@@ -126,13 +126,13 @@ impl Bars {
                 bar.finish_and_clear();
                 self.print(&line);
             }
-            (EventKind::Step { .. } | EventKind::Copied { .. }, Some(bar)) => bar.set_message(text),
+            (EventKind::Step { .. } | EventKind::Copied { .. }, Some(bar)) => bar.set_message(self.ui.told(&text)),
             _ => self.print(&line(self.ui, event.node.as_ref(), self.width, &text)),
         }
     }
 
     fn print(&self, line: &str) {
         // The terminal is gone: there is nobody to tell.
-        let _gone = self.all.println(line);
+        let _gone = self.all.println(self.ui.told(line));
     }
 }

@@ -10,10 +10,12 @@ use machinist_codegen::{
     tree::{self, Change},
 };
 use machinist_model::{
-    Cluster, NodeName, RecordedState,
+    Cluster, Conflict, NodeName, RecordedState,
     load::{self, Loaded},
+    path::AttrPath,
+    source::{SourceIndex, SourceText},
 };
-use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position};
+use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position, nesting::Step};
 
 use machinist_pki::Holder;
 
@@ -40,6 +42,9 @@ const VISIBLE: [&str; 10] = [
     "state",
 ];
 
+/// How many steps of a path that leads too deep are shown.
+const SHOWN_STEPS: usize = 6;
+
 /// A cluster's directory.
 pub struct Project {
     /// The directory.
@@ -48,7 +53,8 @@ pub struct Project {
     pub nix: Nix,
     /// How systems are built.
     pub building: BuildArgs,
-    ui: Ui,
+    /// The terminal.
+    pub ui: Ui,
 }
 
 /// What `generated/` should be, against what it is.
@@ -75,8 +81,7 @@ impl Project {
         let json = self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))?;
         let path = self.directory.join("machines.nix");
         let source = files::read_optional(&path).failed()?.unwrap_or_default();
-        let apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
-        match load::load(&json, &source, "machines.nix", &apps) {
+        match load::load(&json, &source, "machines.nix", &self.surroundings()) {
             Ok(loaded) => {
                 self.show(&loaded.warnings);
                 Ok(loaded)
@@ -96,18 +101,26 @@ impl Project {
         }
     }
 
+    /// What lies beside machines.nix, as nix/cluster.nix reads it.
+    fn surroundings(&self) -> load::Directory {
+        let nodes = self.directory.join("nodes");
+        let own_file = |name: String| name.strip_suffix(".nix").map(str::to_owned);
+        let has_module =
+            |name: &String| files::names(&nodes.join(name)).into_iter().any(|name| own_file(name).is_some());
+        let files = files::names(&nodes).into_iter().filter_map(own_file);
+        let folders = files::folders(&nodes).into_iter().filter(has_module);
+        load::Directory {
+            apps: files::folders(&self.directory.join("app_modules")).into_iter().collect(),
+            node_modules: files.chain(folders).collect(),
+        }
+    }
+
     fn show(&self, diagnostics: &[machinist_model::Diagnostic]) {
         if self.ui.json {
             return;
         }
-        let theme =
-            if self.ui.color() { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::unicode_nocolor() };
-        let handler = miette::GraphicalReportHandler::new_themed(theme).with_links(false);
         for diagnostic in diagnostics {
-            let mut text = String::new();
-            // Formatting into a String cannot fail.
-            let _infallible = handler.render_report(&mut text, diagnostic);
-            self.ui.story(text.trim_end());
+            self.ui.diagnostic(diagnostic);
         }
     }
 
@@ -120,7 +133,25 @@ impl Project {
                 return Failure::new(Kind::Input, format!("machines.nix has no value ({place})\n{message}"));
             }
         }
+        if let EvalError::Deep { path } = &error {
+            let place = self.place_of(path);
+            let hint = error.hint();
+            return Failure::new(Kind::Input, format!("{error} ({place})")).maybe_hint(hint);
+        }
         evaluation_failure(error)
+    }
+
+    /// Returns the attribute and where machines.nix spells it out, or what is around it.
+    fn place_of(&self, path: &[Step]) -> String {
+        let text = files::read_optional(&self.directory.join("machines.nix")).ok().flatten().unwrap_or_default();
+        let path = path.iter().fold(AttrPath::root(), |path, step| match step {
+            Step::Name(name) => path.join(name.as_str()),
+            Step::Index(index) => path.join(*index),
+        });
+        let range = SourceIndex::parse(&text).locate(&path);
+        let position = SourceText::new("machines.nix", &text).position(range.start);
+        let attribute = AttrPath::root().extend(path.segments().iter().take(SHOWN_STEPS).cloned());
+        format!("machines.nix:{}:{}: {attribute}...", position.line, position.column)
     }
 
     /// Reads the recorded state.
@@ -133,6 +164,28 @@ impl Project {
                     .hint(format!("get it back with `git -C {} checkout state/cluster.json`", self.directory.display()))
             }),
         }
+    }
+
+    /// Returns what machines.nix changes although the running cluster cannot take it.
+    pub fn conflicts(&self, cluster: &Cluster) -> Result<Vec<Conflict>, Failure> {
+        Ok(self.state()?.conflicts(cluster))
+    }
+
+    /// Refuses what the running cluster cannot take, before anything is made or changed for it.
+    pub fn refuse_conflicts(&self, cluster: &Cluster) -> Result<(), Failure> {
+        refuse(&self.conflicts(cluster)?)
+    }
+
+    /// Records what the cluster runs with. `seen` are the voters that etcd has at their addresses. Unchanged, nothing is
+    /// written.
+    pub fn record_running(&self, cluster: &Cluster, seen: &BTreeSet<NodeName>) -> Result<(), Failure> {
+        let before = self.state()?;
+        if !before.etcd.bootstrapped {
+            return Ok(());
+        }
+        let mut state = before.clone();
+        state.record_running(cluster, seen);
+        if state == before { Ok(()) } else { self.record(&state) }
     }
 
     /// Writes the recorded state.
@@ -269,6 +322,18 @@ impl Generated {
             "a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten",
         ))
     }
+}
+
+/// Turns conflicts with the running cluster into a refusal that says what to do about each.
+pub fn refuse(conflicts: &[Conflict]) -> Result<(), Failure> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let words: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+    let message = format!("machines.nix changes what the running cluster cannot take: {}", words.join("; "));
+    let remedies: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.remedy.as_str()).collect();
+    let failure = remedies.into_iter().fold(Failure::new(Kind::Refused, message), Failure::hint);
+    Err(failure.hint("after a change by hand, write it into `running` of state/cluster.json"))
 }
 
 /// Finds the nix programs, with the inputs that are replaced.

@@ -1,16 +1,37 @@
 //! Who runs this command, and what stops it.
 
 use machinist_rollout::Interrupt;
+use machinist_text::{bounded, one_line};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ui::Ui;
 
-/// Returns who runs this command: the person before `sudo`, and the computer.
+/// The longest name of a person at a computer that is passed on, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// Returns who runs this command: the person before `sudo`, and the computer. Nodes keep it in their lock, for other people's
+/// terminals.
 pub fn who() -> String {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let person = variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
+    let variable = |name: &str| std::env::var(name).ok();
+    let uid = rustix::process::getuid().as_raw();
+    let person = person(variable, uid, &std::fs::read_to_string("/etc/passwd").unwrap_or_default());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}@{}", person.as_deref().unwrap_or("unknown"), host.trim())
+    one_line(&bounded(&format!("{person}@{}", host.trim()), LONGEST_NAME)).into_owned()
+}
+
+/// The environment first; services and containers have none of its variables.
+fn person(variable: impl Fn(&str) -> Option<String>, uid: u32, passwd: &str) -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(variable).find(|name| !name.is_empty());
+    named.or_else(|| user_of(uid, passwd)).unwrap_or_else(|| format!("uid-{uid}"))
+}
+
+/// Returns the name of a user of this computer, by passwd(5).
+fn user_of(uid: u32, passwd: &str) -> Option<String> {
+    let number = uid.to_string();
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.get(2) == Some(&number.as_str())).then(|| fields[0].to_owned())
+    })
 }
 
 /// What a person or the system ends a command with: Ctrl-C, a termination, a closed terminal.
@@ -52,5 +73,24 @@ pub fn stop_on(interrupt: Interrupt, ui: Ui) {
                 ui.story("stopping: hosts in the middle go back to the system before, the others are left as they are");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::person;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100::/home/ann:/bin/sh\n";
+
+    #[test]
+    fn root_without_user_is_root_and_not_unknown() {
+        let nothing = |_: &str| None;
+        assert_eq!(person(nothing, 0, PASSWD), "root");
+        assert_eq!(person(nothing, 1000, PASSWD), "ann");
+        assert_eq!(person(nothing, 7, PASSWD), "uid-7");
+        let sudo = |name: &str| Some(if name == "SUDO_USER" { "ann" } else { "root" }.to_owned());
+        assert_eq!(person(sudo, 0, PASSWD), "ann");
+        let empty = |name: &str| Some(if name == "LOGNAME" { "eve" } else { "" }.to_owned());
+        assert_eq!(person(empty, 0, PASSWD), "eve");
     }
 }

@@ -1,10 +1,22 @@
 //! The only place that writes to the terminal. Results go to stdout, the story to stderr.
 
-use std::io::{self, IsTerminal, Write};
+mod stream;
+mod style;
 
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal as _},
+};
+
+use machinist_text as text;
+use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde::Serialize;
 
-use crate::failure::Failure;
+pub use self::style::Tone;
+use crate::failure::{Failure, Kind};
+
+/// The longest piece of a story, in bytes. What a host prints has no end of its own.
+const LONGEST: usize = 16 << 10;
 
 /// How to speak to whoever runs the command.
 #[derive(Clone, Copy, Debug)]
@@ -16,21 +28,6 @@ pub struct Ui {
     /// stderr is a terminal that moves its cursor.
     pub is_terminal: bool,
     color: bool,
-}
-
-/// How a piece of text looks.
-#[derive(Clone, Copy)]
-pub enum Tone {
-    /// Something is wrong.
-    Bad,
-    /// Something deserves a look.
-    Careful,
-    /// All is well.
-    Good,
-    /// Less important.
-    Faint,
-    /// More important.
-    Strong,
 }
 
 impl Ui {
@@ -46,56 +43,81 @@ impl Ui {
         Self { verbose: false, ..self }
     }
 
-    /// Returns whether colours are in use.
-    pub const fn color(&self) -> bool {
-        self.color
-    }
-
     /// Returns the text in the tone, or as it is where there are no colours.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
-        if !self.color {
-            return text.to_owned();
-        }
-        let code = match tone {
-            Tone::Bad => "1;31",
-            Tone::Careful => "1;33",
-            Tone::Good => "32",
-            Tone::Faint => "2",
-            Tone::Strong => "1",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        if self.color { style::paint(tone, text) } else { text.to_owned() }
     }
 
     /// Prints a result.
     pub fn result(&self, text: &str) {
-        write_line(&mut io::stdout().lock(), text);
+        let shown = if stream::is_terminal() { style::render(text) } else { style::plain(text).into() };
+        stream::write(format!("{shown}\n").as_bytes());
+    }
+
+    /// Prints a document for another program, byte for byte unless a terminal would act on it.
+    pub fn document(&self, bytes: &[u8]) {
+        if stream::is_terminal() {
+            stream::write(text::visible(&String::from_utf8_lossy(bytes)).as_bytes());
+        } else {
+            stream::write(bytes);
+        }
     }
 
     /// Prints a result as JSON, indented, keys sorted as the type has them.
     pub fn result_json(&self, value: &impl Serialize) {
         let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("\"{error}\""));
-        write_line(&mut io::stdout().lock(), &text);
+        stream::write(format!("{}\n", text::json(&text)).as_bytes());
     }
 
     /// Prints one JSON line of a stream of results.
     pub fn result_json_line(&self, value: &impl Serialize) {
         let text = serde_json::to_string(value).unwrap_or_else(|error| format!("\"{error}\""));
-        write_line(&mut io::stdout().lock(), &text);
+        stream::write(format!("{}\n", text::json(&text)).as_bytes());
     }
 
     /// Prints a result as a table.
     pub fn result_table(&self, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
-        table.add_rows(rows);
+        // A cell is never more than its line, whatever a host calls its units.
+        table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| cell.replace(['\n', '\t'], " "))));
         // Without borders every cell still has its padding; it helps at neither end of a line.
         let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
         self.result(&lines.collect::<Vec<_>>().join("\n"));
     }
 
-    /// Tells the story.
+    /// Returns whether no result can be printed any more: the reader went away, or the disk is full.
+    pub fn is_unread(&self) -> bool {
+        stream::is_broken()
+    }
+
+    /// Prints progress, a note or an error. Only its first line begins at the margin: no text from elsewhere looks like a
+    /// line of ours.
     pub fn story(&self, text: &str) {
-        write_line(&mut io::stderr().lock(), text);
+        stream::write_story(&self.told(text));
+    }
+
+    /// Returns what [`story`](Self::story) prints, for a terminal that another library draws on.
+    pub fn told(&self, text: &str) -> String {
+        let indented = if text.contains('\n') { Cow::Owned(hanging(text)) } else { Cow::Borrowed(text) };
+        if indented.len() > LONGEST {
+            return text::bounded(&style::plain(&indented), LONGEST).into_owned();
+        }
+        style::render(&indented).into_owned()
+    }
+
+    /// Prints what is wrong with a file, with the place.
+    pub fn diagnostic(&self, diagnostic: &dyn miette::Diagnostic) {
+        let rendered = |theme| {
+            let mut text = String::new();
+            let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
+            // Formatting into a String cannot fail.
+            let _infallible = handler.render_report(&mut text, diagnostic);
+            text.trim_end().to_owned()
+        };
+        let plain = rendered(GraphicalTheme::unicode_nocolor());
+        let shown = if self.color { style::adopt(&plain, &rendered(GraphicalTheme::unicode())) } else { plain };
+        self.story(&shown);
     }
 
     /// Warns.
@@ -105,7 +127,7 @@ impl Ui {
 
     /// Says what ended the command.
     pub fn failure(&self, failure: &Failure) {
-        if self.json && !failure.message.is_empty() {
+        if self.json && !failure.message.is_empty() && !self.is_unread() {
             let (message, causes, hints) = (&failure.message, &failure.causes, &failure.hints);
             self.result_json(&serde_json::json!({ "error": message, "causes": causes, "hints": hints }));
             return;
@@ -120,6 +142,13 @@ impl Ui {
             self.story(&format!("  {} {}", self.paint(Tone::Strong, "hint:"), indent(hint, "    ")));
         }
     }
+
+    /// Returns why the command failed although it did all that it should: its result could not be printed.
+    pub fn unwritten(&self) -> Option<Failure> {
+        let why = stream::unwritten()?;
+        let failure = Failure::new(Kind::Failed, "standard output: the result was cut off");
+        Some(Failure { causes: vec![why], ..failure })
+    }
 }
 
 /// Indents all lines but the first.
@@ -127,7 +156,36 @@ pub fn indent(text: &str, by: &str) -> String {
     text.lines().collect::<Vec<_>>().join(&format!("\n{by}"))
 }
 
-/// A reader that went away, such as `head`, must not end what is under way on machines: nobody reads on, and that is all.
-fn write_line(stream: &mut impl Write, text: &str) {
-    let _unread = writeln!(stream, "{text}").and_then(|()| stream.flush());
+/// Indents the lines after the first that begin at the margin.
+fn hanging(text: &str) -> String {
+    let mut lines = text.lines();
+    let mut all = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        let margin = if line.is_empty() || line.starts_with([' ', '\t']) { "" } else { "  " };
+        all.extend(["\n", margin, line]);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, Tone, Ui};
+
+    const UI: Ui = Ui { json: false, verbose: false, is_terminal: true, color: true };
+
+    #[test]
+    fn no_text_from_elsewhere_looks_like_a_line_of_ours() {
+        let gate = "curl: \u{1b}[1A\u{1b}[2Kfailed\nc1 runs the new system\r\n\n  indented";
+        let told = UI.told(&format!("{} {gate}", UI.paint(Tone::Strong, "c1")));
+        assert_eq!(
+            told,
+            "\u{1b}[1mc1\u{1b}[0m curl: \\u{1b}[1A\\u{1b}[2Kfailed\n  c1 runs the new system\n\n  indented"
+        );
+    }
+
+    #[test]
+    fn what_a_host_prints_without_end_is_cut() {
+        let told = UI.told(&UI.paint(Tone::Bad, &"x".repeat(2 * LONGEST)));
+        assert!(told.len() < LONGEST + 100 && told.ends_with(" more bytes)"), "{}", told.len());
+    }
 }

@@ -1,10 +1,19 @@
 //! The health of an etcd cluster, as `etcdctl` on a node reports it.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use machinist_model::{NodeName, quorum};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::{
+    alarm::{self, Alarm},
+    membership::hexadecimal,
+};
 
 /// The script that asks the whole cluster from one node, bounded, with the node's own client certificate
 /// (`machinist-etcdctl` comes with `modules/etcd.nix`). Its status is etcdctl's; the two answers stand on a line each.
@@ -55,6 +64,8 @@ pub struct Health {
     pub unmanaged: Vec<Stranger>,
     /// The leader, if it is one of `members`.
     pub leader: Option<NodeName>,
+    /// Members that raised the quota alarm: names, or identifiers where the name is unknown. They vote all the same.
+    pub over_quota: BTreeSet<String>,
 }
 
 /// A member that etcd has but the configuration does not.
@@ -207,7 +218,21 @@ fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &B
         healthy: problems(Some(listed), statuses.get(&listed.id), newest, term).is_empty(),
     };
     let unmanaged = listed.iter().filter(known).map(stranger).collect();
-    Health { members, unmanaged, leader }
+    let over_quota = over_quota(listed, statuses);
+    Health { members, unmanaged, leader, over_quota }
+}
+
+/// Returns the members that raised the quota alarm. Every member reports all alarms, also those of members that are gone.
+fn over_quota(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>) -> BTreeSet<String> {
+    let label = |id: u64| {
+        let named = listed.iter().find(|member| member.id == id && !member.name.is_empty());
+        named.map_or_else(|| hexadecimal(id), |member| member.name.clone())
+    };
+    let raised = |line: &String| match Alarm::parse(line) {
+        Alarm::NoSpace { member } => Some(member.map_or_else(|| "a member".to_owned(), label)),
+        Alarm::Other(_) => None,
+    };
+    statuses.values().flat_map(|status| &status.errors).filter_map(raised).collect()
 }
 
 fn problems(found: Option<&ListedMember>, status: Option<&Status>, newest: u64, term: u64) -> Vec<String> {
@@ -227,7 +252,8 @@ fn problems(found: Option<&ListedMember>, status: Option<&Status>, newest: u64, 
     if lag > MAX_LAG {
         problems.push(format!("is {lag} entries behind"));
     }
-    problems.extend(status.errors.iter().map(|error| format!("raises {error}")));
+    let broken = status.errors.iter().filter(|error| matches!(Alarm::parse(error), Alarm::Other(_)));
+    problems.extend(broken.map(|error| format!("raises {}", error.trim())));
     problems
 }
 
@@ -263,6 +289,21 @@ impl Health {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.healthy() == self.members.len() && self.unmanaged.is_empty()
+    }
+
+    /// Returns the members that etcd has by their names, but at other addresses than the configuration: each with its peer URLs.
+    pub fn moved(&self) -> impl Iterator<Item = (&NodeName, String)> {
+        let gone = self.members.iter().filter(|(_, member)| member.id.is_none());
+        gone.filter_map(|(name, _)| {
+            let found = self.unmanaged.iter().find(|stranger| stranger.name == name.as_str())?;
+            Some((name, found.peer_urls.join(", ")))
+        })
+    }
+
+    /// Returns what an operator reads about a quota alarm, or `None` if etcd takes writes.
+    #[must_use]
+    pub fn quota_notice(&self) -> Option<String> {
+        alarm::quota_notice(&self.over_quota)
     }
 
     /// Says why the member must not be taken away now, or `None` if the others hold a quorum without it.
@@ -305,7 +346,10 @@ impl Health {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{collections::BTreeMap, net::IpAddr};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        net::IpAddr,
+    };
 
     use machinist_model::NodeName;
 
@@ -364,13 +408,39 @@ mod tests {
     #[test]
     fn alarms_lag_and_a_missing_leader_are_problems() {
         let [_, b, c] = all();
-        let alarm = health(&[status(u64::MAX, 2, 100, r#","errors":["alarm:NOSPACE"]"#), b.clone(), c.clone()]);
-        assert_eq!(alarm.broken().next().unwrap().1, "raises alarm:NOSPACE");
+        let alarm =
+            health(&[status(u64::MAX, 2, 100, r#","errors":["memberID:2 alarm:CORRUPT "]"#), b.clone(), c.clone()]);
+        assert_eq!(alarm.broken().next().unwrap().1, "raises memberID:2 alarm:CORRUPT");
         let behind = health(&[status(u64::MAX, 2, 1, ""), status(2, 2, 10_000, ""), status(3, 0, 10_000, "")]);
         assert_eq!(
             behind.broken().map(|(_, why)| why).collect::<Vec<_>>(),
             ["is 9999 entries behind", "sees no leader"]
         );
+    }
+
+    #[test]
+    fn a_quota_alarm_names_who_raised_it_and_costs_no_vote() {
+        // What etcd 3.4.23 answers: every member reports the alarm of the one.
+        let errors = r#","errors":["memberID:2 alarm:NOSPACE ","memberID:12 alarm:NOSPACE "]"#;
+        let full = health(&[status(u64::MAX, 2, 100, errors), status(2, 2, 100, errors), status(3, 2, 100, errors)]);
+        assert!(full.is_whole(), "{full:?}");
+        check(&full, "a", None);
+        assert_eq!(
+            full.quota_notice().unwrap(),
+            "etcd refuses writes: the database exceeded its quota (alarm NOSPACE, raised by b, c)"
+        );
+        assert_eq!(health(&all()).quota_notice(), None);
+    }
+
+    #[test]
+    fn a_member_that_etcd_has_at_another_address_is_found_by_its_name() {
+        let moved = MEMBERS.replace('\n', "").replace("10.0.0.2:2380", "10.0.0.22:2380");
+        let stdout = format!("{moved}\n[{}]\n", all().join(","));
+        let at = |text: &str, ip: &str| (NodeName::parse(text).unwrap(), ip.parse::<IpAddr>().unwrap());
+        let expected = [at("a", "10.0.0.1"), at("b", "10.0.0.2"), at("c", "10.0.0.10"), at("d", "10.0.0.11")].into();
+        let health = assess(&stdout, "", &expected).unwrap();
+        let found: Vec<(String, String)> = health.moved().map(|(name, urls)| (name.to_string(), urls)).collect();
+        assert_eq!(found, [("b".to_owned(), "https://10.0.0.22:2380".to_owned())], "d is new and has not moved");
     }
 
     #[test]
@@ -429,7 +499,7 @@ mod tests {
             let member = |(n, well): (usize, &bool)| (name(n), Member { problems: problems(*well), ..Member::default() });
             let members: BTreeMap<_, _> = healthy.iter().enumerate().map(member).collect();
             let voters = members.len();
-            let health = Health { members, unmanaged: Vec::new(), leader: None };
+            let health = Health { members, unmanaged: Vec::new(), leader: None, over_quota: BTreeSet::new() };
             let away = away % voters;
             let left = healthy.iter().enumerate().filter(|(n, well)| **well && *n != away).count();
             proptest::prop_assert_eq!(health.objection(&name(away)).is_none(), left > voters / 2);

@@ -1,5 +1,6 @@
 //! etcd membership, health, data, permissions and upkeep: what to run on a node and what the answers mean. Pure: nothing is run here.
 
+pub mod alarm;
 pub mod data;
 pub mod etcd;
 pub mod membership;

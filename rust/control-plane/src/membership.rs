@@ -40,13 +40,15 @@ machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoi
   etcdutl snapshot status \"$directory/etcd.db\" >&2 && cat \"$directory/etcd.db\"
 ";
 
-/// Stops a member that was removed and puts its data aside, so that it can join anew. Nothing is deleted. Set before these
-/// lines: aside, the new name of the directory.
+/// Stops a member that was removed and puts its data aside, so that it can join anew. No data is deleted; a restore that
+/// was requested and not carried out is dropped, or the member would start with old data. Set before these lines: aside, the
+/// new name of the directory.
 pub const PUT_ASIDE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 systemctl stop etcd.service 2>/dev/null
 if systemctl is-active --quiet etcd.service; then echo 'etcd.service does not stop' >&2; exit 1; fi
 if [ -d /var/lib/etcd/member ]; then mv /var/lib/etcd/member \"$aside\"; fi
+rm -f /var/lib/machinist/etcd-restore/ready
 systemctl reset-failed etcd.service 2>/dev/null
 true
 ";
@@ -124,6 +126,8 @@ pub fn join_objection(health: &Health, joining: &NodeName) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
     use machinist_model::NodeName;
 
     use super::{join_objection, removal_objection};
@@ -136,7 +140,12 @@ mod tests {
             let name = NodeName::parse(&char::from(b'a' + n - 1).to_string()).unwrap();
             (name, Member { problems, learner: kind == 'l', id: Some(u64::from(n)), ..Member::default() })
         };
-        Health { members: (1..).zip(members.chars()).map(member).collect(), unmanaged: Vec::new(), leader: None }
+        Health {
+            members: (1..).zip(members.chars()).map(member).collect(),
+            unmanaged: Vec::new(),
+            leader: None,
+            over_quota: BTreeSet::new(),
+        }
     }
 
     #[track_caller]

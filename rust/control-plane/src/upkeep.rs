@@ -11,6 +11,32 @@ export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" defrag
 ";
 
+/// Compacts the history of etcd up to a revision and waits until its space is free. A history that is compacted already is a
+/// success. Set before these lines: endpoint and revision.
+pub const COMPACT: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+answer=$(machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" compaction --physical \"$revision\" 2>&1) ||
+  case $answer in
+    *'has been compacted'*) ;;
+    *) printf '%s\\n' \"$answer\" >&2; exit 1 ;;
+  esac
+";
+
+/// Disarms all alarms. etcdctl cannot choose: a cluster with a `CORRUPT` alarm must not get this. Set before these lines:
+/// endpoint.
+pub const DISARM: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" alarm disarm
+";
+
+/// Writes a key through one member and removes it again: each member checks its own quota. A member that is still over it
+/// raises the alarm again, and this fails. Set before these lines: endpoint.
+pub const TRY_WRITE: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" put machinist/write-check '' >/dev/null &&
+  machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" del machinist/write-check >/dev/null
+";
+
 /// Lists the snapshots that a member took by itself, newest first: seconds since 1970, bytes, path, with tabs between.
 pub const LIST_SNAPSHOTS: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
@@ -22,7 +48,7 @@ find /var/lib/machinist/snapshots -maxdepth 1 -type f -name '*.age' -printf '%T@
 pub const READ_FILE: &str = "cat -- \"$file\"\n";
 
 /// Keeps the snapshot that comes on standard input, and takes it only if it is what was sent. Nothing else is changed. Set
-/// before these lines: digest (SHA-256, hexadecimal).
+/// before these lines: digest (SHA-256, hexadecimal), and the functions of `durable.sh`.
 pub const RECEIVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -36,11 +62,11 @@ if [ \"$found\" != \"$digest\" ]; then
   echo 'the snapshot did not arrive whole' >&2
   exit 1
 fi
-sync \"$request/etcd.db.partial\" && mv \"$request/etcd.db.partial\" \"$request/etcd.db\"
+place_durably \"$request/etcd.db.partial\" \"$request/etcd.db\"
 ";
 
 /// Stops etcd and asks for the restore, which the next start of etcd carries out (`modules/etcd-restore.nix`). Set before these
-/// lines: mark, bump (how far revisions jump) and digest.
+/// lines: mark, bump (how far revisions jump) and digest, and the functions of `durable.sh`.
 pub const ASK_FOR_RESTORE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -48,8 +74,9 @@ request=/var/lib/machinist/etcd-restore
 [ -f \"$request/etcd.db\" ] || { echo \"$request/etcd.db is not there\" >&2; exit 1; }
 systemctl stop etcd.service 2>/dev/null
 if systemctl is-active --quiet etcd.service; then echo 'etcd.service does not stop' >&2; exit 1; fi
-printf 'RESTORE_MARK=%s\\nRESTORE_BUMP=%s\\nRESTORE_SHA256=%s\\n' \"$mark\" \"$bump\" \"$digest\" >\"$request/ready.new\" &&
-  sync \"$request/ready.new\" && mv \"$request/ready.new\" \"$request/ready\"
+write_durably \"$request/ready\" \"RESTORE_MARK=$mark
+RESTORE_BUMP=$bump
+RESTORE_SHA256=$digest\"
 ";
 
 /// Starts etcd where the system has it, and says `started` then. It does not wait: a member waits for the others.
@@ -112,7 +139,7 @@ pub fn leader_last(health: &Health) -> Vec<NodeName> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::etcd::Member;
@@ -133,7 +160,8 @@ mod tests {
     fn the_leader_comes_last() {
         let members: BTreeMap<_, _> =
             ["balthazar", "casper", "melchior"].map(|text| (name(text), Member::default())).into();
-        let health = Health { members, unmanaged: Vec::new(), leader: Some(name("balthazar")) };
+        let health =
+            Health { members, unmanaged: Vec::new(), leader: Some(name("balthazar")), over_quota: BTreeSet::new() };
         assert_eq!(leader_last(&health), ["casper", "melchior", "balthazar"].map(name));
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub use self::{
     issuers::CERT_MANAGER_GROUP,
-    node::{NodeMarks, TAINTS},
+    node::{NIXOS_UNSCHEDULABLE, NodeMarks, TAINTS},
 };
 use crate::object::{Id, Object, Origin};
 

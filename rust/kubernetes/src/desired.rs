@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    bootstrap::{self, NodeMarks},
+    bootstrap::{self, NIXOS_UNSCHEDULABLE, NodeMarks},
     manifest::Document,
     object::{self, Id, Object, ObjectError, Origin},
 };
@@ -140,7 +140,10 @@ impl NodeMarks {
     #[must_use]
     pub fn digest(&self) -> String {
         // 64 bits tell one machines.nix from the next.
-        digest(&json!({ "format": FORMAT, "labels": self.labels, "taints": self.taints }))[..16].to_owned()
+        let marks = json!({
+            "format": FORMAT, "labels": self.labels, "taints": self.taints, "removed": [NIXOS_UNSCHEDULABLE],
+        });
+        digest(&marks)[..16].to_owned()
     }
 }
 

@@ -36,6 +36,14 @@ pub enum EntryError {
         /// The value's.
         value: String,
     },
+    /// The value is longer than any of its kind.
+    #[error("the value has {bytes} bytes, it may have {most}")]
+    Long {
+        /// Its length.
+        bytes: usize,
+        /// Longest that is read.
+        most: usize,
+    },
     /// A host name that is none.
     #[error("it is no host name")]
     Host,

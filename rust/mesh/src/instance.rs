@@ -139,7 +139,7 @@ impl LocalInstance {
         });
         let value = Instance {
             node: node.clone(),
-            address: file.address,
+            address: file.address.to_canonical(),
             port: file.port,
             weight: part(file.weight.min(256), file.share),
             publish: Some(file.publish.port),

@@ -4,10 +4,11 @@
 //! a [`Store`]; [`route`] makes of it what the node routes and what is wrong; [`change`] says the least that haproxy must
 //! be told. Pure: the agent reads, writes and runs.
 
+mod address;
 pub mod change;
 pub mod command;
 mod entry;
-mod environment;
+pub mod environment;
 mod instance;
 mod key;
 pub mod listeners;
@@ -20,7 +21,6 @@ mod transaction;
 mod value;
 
 pub use entry::{Entry, EntryError};
-pub use environment::environment_file;
 pub use instance::{Check, CheckKind, LocalInstance, LocalInstanceError};
 pub use key::{Group, INSTANCES, InstanceKey, Key, PREFIX, SCHEMA, node_instances};
 pub use name::{Name, NameError};

@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Entry, EntryError, Env, Group, Instance, InstanceKey, Key, Metadata, Name, Store};
+use crate::{Entry, EntryError, Env, Group, INSTANCES, Instance, InstanceKey, Key, Metadata, Name, Store};
 
 /// What decides besides the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,10 +111,14 @@ impl Claim<'_> {
     }
 }
 
+/// Most instances of one node that count. Each node may write any number of them.
+const INSTANCES_OF_A_NODE: usize = 500;
+
 /// Returns what the node routes.
 #[must_use]
 pub fn route(store: &Store, settings: &Settings) -> Routing {
-    let (claims, mut problems) = claims(store);
+    let (excess, mut problems) = excess(store);
+    let claims = claims(store, &excess, &mut problems);
     let chosen = one_group_each(claims, &mut problems);
     let mut services = BTreeMap::new();
     let mut wanted_ports = BTreeSet::new();
@@ -147,10 +151,31 @@ pub fn route(store: &Store, settings: &Settings) -> Routing {
 
 type Claims<'a> = BTreeMap<ServiceName, Claim<'a>>;
 
-fn claims(store: &Store) -> (Claims<'_>, Vec<Problem>) {
-    let mut claims = Claims::new();
-    let mut problems = Vec::new();
+/// Returns the keys below a node's own prefix that are more than it may have, whatever they say. Those that were there first
+/// stay. A problem for each node, not for each key: what many keys say would fill the journals of all other nodes.
+fn excess(store: &Store) -> (BTreeSet<&str>, Vec<Problem>) {
+    let mut nodes: BTreeMap<&str, Vec<(i64, &str)>> = BTreeMap::new();
     for (text, stored) in store.entries() {
+        if let Some((node, _)) = text.strip_prefix(INSTANCES).and_then(|rest| rest.split_once('/')) {
+            nodes.entry(node).or_default().push((stored.created, text));
+        }
+    }
+    let mut excess = BTreeSet::new();
+    let mut problems = Vec::new();
+    for (node, mut keys) in nodes {
+        if keys.len() > INSTANCES_OF_A_NODE {
+            keys.sort_unstable();
+            excess.extend(keys[INSTANCES_OF_A_NODE..].iter().map(|(_, text)| *text));
+            let why = format!("it has {} keys, of which the first {INSTANCES_OF_A_NODE} count", keys.len());
+            problems.push(Problem { subject: printable(&format!("{INSTANCES}{node}/")), why });
+        }
+    }
+    (excess, problems)
+}
+
+fn claims<'a>(store: &'a Store, excess: &BTreeSet<&str>, problems: &mut Vec<Problem>) -> Claims<'a> {
+    let mut claims = Claims::new();
+    for (text, stored) in store.entries().filter(|(text, _)| !excess.contains(text)) {
         match (&stored.key, &stored.entry) {
             (_, Err(error)) => problems.push(unreadable(text, error)),
             (Some(Key::Metadata { group, app }), Ok(Entry::Metadata(metadata))) => {
@@ -164,12 +189,15 @@ fn claims(store: &Store) -> (Claims<'_>, Vec<Problem>) {
             _ => {}
         }
     }
-    (claims, problems)
+    claims
 }
 
 fn unreadable(key: &str, error: &EntryError) -> Problem {
-    let printable = |letter: char| if letter.is_control() { '?' } else { letter };
-    Problem { subject: key.chars().map(printable).take(200).collect(), why: error.to_string() }
+    Problem { subject: printable(key), why: error.to_string() }
+}
+
+fn printable(key: &str) -> String {
+    key.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }
 
 /// Leaves each application in one group only, and returns them in the order in which they came to be.
@@ -355,6 +383,28 @@ mod tests {
                 ! /cluster/services/db/instances/w2: the metadata of the application do not name w2
             "#]],
         );
+    }
+
+    #[test]
+    fn a_node_with_more_keys_than_it_may_have_keeps_its_first_and_harms_no_other() {
+        let instance = |port: usize| {
+            format!(r#"{{"node":"w1","ipv4":"10.0.0.1","port":{},"publish":{{"port":80}}}}"#, 1000 + port)
+        };
+        let key = |number: usize| format!("/cluster/instances/w1/services/web/a{:04}", 9999 - number);
+        let mut pairs: Vec<(String, String)> = (0..1200).map(|number| (key(number), instance(number))).collect();
+        let bad = (0..1200).map(|number| (format!("/cluster/instances/w1/{number}"), String::new()));
+        pairs.extend(bad);
+        pairs.push(("/cluster/services/db/meta_data".to_owned(), r#"{"publish":{"port":81}}"#.to_owned()));
+        pairs.push(("/cluster/services/db/instances/w2".to_owned(), W2.to_owned()));
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let settings = Settings { groups: [Group::Services].into(), ..Settings::default() };
+        let routing = route(&store(&pairs), &settings);
+        let servers: Vec<usize> = routing.services.values().map(|service| service.servers.len()).collect();
+        assert_eq!(servers, [1, 500], "db of w2, and web of w1");
+        let ports = routing.services.values().flat_map(|service| service.servers.values());
+        assert_eq!(ports.map(|server| server.address.port()).max(), Some(1499), "those that were there first");
+        let problems: Vec<String> = routing.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, ["/cluster/instances/w1/: it has 2400 keys, of which the first 500 count"]);
     }
 
     #[test]

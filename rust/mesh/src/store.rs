@@ -28,7 +28,13 @@ pub enum Change {
     Delete(String),
 }
 
-/// The keys of the mesh, read once each.
+/// Most bytes of an instance's value. What the agent writes has less than 1,000.
+const LONGEST_INSTANCE: usize = 4096;
+
+/// Most bytes of a key: the longest of the mesh has less than 300.
+const LONGEST_KEY: usize = 512;
+
+/// The keys of the mesh, read once each. Nodes write some of them, so what is too long is not kept.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     entries: BTreeMap<String, Stored>,
@@ -63,14 +69,23 @@ impl Store {
     }
 
     fn put(&mut self, pair: Pair) -> bool {
+        if pair.key.len() > LONGEST_KEY {
+            return false;
+        }
         let key = Key::parse(&pair.key);
         let entry = match &key {
+            Some(Key::Instance(_)) if pair.value.len() > LONGEST_INSTANCE => {
+                Err(EntryError::Long { bytes: pair.value.len(), most: LONGEST_INSTANCE })
+            }
             Some(key) => Entry::read(key, pair.value.as_bytes()),
             None if Key::is_near(&pair.key) => Err(EntryError::Key),
             // Another program's.
             None => return false,
         };
-        let Pair { key: text, value, created, modified } = pair;
+        let Pair { key: text, mut value, created, modified } = pair;
+        if entry.is_err() && value.len() > LONGEST_INSTANCE {
+            value.clear();
+        }
         let stored = Stored { key, entry, created, value: value.into(), modified };
         let before = self.entries.insert(text, stored);
         let now = |before: Stored| before.created != created || before.modified != modified;
@@ -118,11 +133,28 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, Pair, Store};
+    use super::{Change, LONGEST_INSTANCE, LONGEST_KEY, Pair, Store};
 
     fn pair(key: &str, modified: i64) -> Pair {
         let value = r#"{"node":"w1","ipv4":"10.0.0.1","port":1}"#.to_owned();
         Pair { key: key.to_owned(), value, created: 1, modified }
+    }
+
+    #[test]
+    fn a_node_fills_no_other_node_s_memory_with_long_values() {
+        let mut store = Store::default();
+        let mut long = pair("/cluster/instances/w1/services/a/a", 1);
+        long.value = format!("{}{}", long.value, " ".repeat(LONGEST_INSTANCE));
+        assert!(store.apply(Change::Put(long.clone())));
+        let kept: usize = store.pairs().map(|pair| pair.value.len()).sum();
+        assert_eq!(kept, 0);
+        assert!(store.entries().all(|(_, stored)| stored.entry.is_err()));
+        long.key = "/cluster/instances/w1/not/a/key/of/the/mesh".to_owned();
+        assert!(store.apply(Change::Put(long.clone())));
+        assert!(store.pairs().all(|pair| pair.value.is_empty()));
+        long.key = format!("/cluster/instances/w1/{}", "x".repeat(LONGEST_KEY));
+        assert!(!store.apply(Change::Put(long)));
+        assert_eq!(store.len(), 2);
     }
 
     #[test]

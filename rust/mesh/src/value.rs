@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::{Group, Name};
+use crate::{Group, Name, address};
 
 /// The version of the data model that we write. A value of a later one is left out: it may mean something else.
 pub const VERSION: u64 = 1;
@@ -105,6 +105,10 @@ pub struct Location {
     /// The application.
     pub app: Name,
 }
+
+/// Prefixes whose `<prefix>_PATH` is where a loader or an interpreter looks for code.
+const LOADERS: [&str; 9] =
+    ["BASH_LOADABLES", "GCONV", "GEM", "GIT_EXEC", "LD_LIBRARY", "LUA", "NIX", "NODE", "SYSTEMD_UNIT"];
 
 /// Weight of an instance that does not say its own.
 const WEIGHT: u16 = 100;
@@ -324,9 +328,7 @@ impl Fields {
             (None, Some(text)) => ("ipv6", text),
             (None, None) => return Err(ValueError::Missing("ipv4")),
         };
-        let is_usable =
-            |address: &IpAddr| !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
-        let address = text.trim().parse().ok().filter(is_usable);
+        let address = text.trim().parse().ok().and_then(address::usable);
         address.ok_or_else(|| wrong(field, text, "an address that other nodes can connect to"))
     }
 
@@ -355,6 +357,9 @@ impl Fields {
         }
         if !is_path(path) {
             return Err(wrong("env.PATH", path, "a path"));
+        }
+        if !path.is_empty() && LOADERS.contains(&prefix) {
+            return Err(wrong("env_prefix", prefix, "a prefix whose _PATH no loader looks at"));
         }
         Ok(Some(Env { prefix: prefix.into(), protocol: protocol.into(), path: path.into() }))
     }

@@ -61,6 +61,14 @@ pub struct Operator {
     pub age: Option<String>,
 }
 
+impl Operator {
+    /// Returns whether private keys are encrypted to an RSA key of this operator.
+    #[must_use]
+    pub fn decrypts_with_rsa(&self) -> bool {
+        self.age.is_none() && self.ssh.as_deref().is_some_and(|key| key.trim_start().starts_with("ssh-rsa "))
+    }
+}
+
 /// What must hold on a node before a new system there is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gate {
@@ -253,12 +261,24 @@ pub enum Provider {
 /// How a machine is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ssh {
-    /// The host name or address; the node's `ip` unless said otherwise. `~/.ssh/config` applies to it.
+    /// The host name or address; the node's `ip` unless said otherwise. The operator's SSH configuration applies to it.
     pub host: String,
-    /// The TCP port.
-    pub port: u16,
-    /// The login name. Anyone but `root` needs password-less sudo.
-    pub user: String,
+    /// The TCP port to connect to; when it is not set, the SSH configuration's.
+    pub port: Option<u16>,
+    /// The login name; when it is not set, the SSH configuration's. Anyone but `root` needs password-less sudo.
+    pub user: Option<String>,
+}
+
+impl Ssh {
+    /// Returns the port on which the node's own sshd listens.
+    pub fn listening_port(&self) -> u16 {
+        self.port.unwrap_or(defaults::SSH_PORT)
+    }
+
+    /// Returns the login name for a command that a person is told to run.
+    pub fn user_or_default(&self) -> &str {
+        self.user.as_deref().unwrap_or(defaults::SSH_USER)
+    }
 }
 
 impl Cluster {

@@ -145,6 +145,10 @@ pub enum Code {
     UnknownKubernetes = 55,
     /// Member of etcd beside the servers of k3s.
     EtcdOfK3s = 60,
+    /// Machine without a root file system.
+    NoRootFileSystem = 61,
+    /// Node network is not a site's own.
+    PublicNodes = 62,
 }
 
 /// All checks, in the order of their codes.
@@ -205,6 +209,8 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::ReservedLabel, "label or taint belongs to somebody else", include_str!("codes/M054.md")),
     error(Code::UnknownKubernetes, "Kubernetes of the release is not known", include_str!("codes/M055.md")),
     error(Code::EtcdOfK3s, "member of etcd beside the servers of k3s", include_str!("codes/M060.md")),
+    warning(Code::NoRootFileSystem, "machine without a root file system", include_str!("codes/M061.md")),
+    error(Code::PublicNodes, "node network is not a site's own", include_str!("codes/M062.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{Cluster, load};
+use crate::{Cluster, Directory, load};
 
 /// A valid SSH public key, fit as an age recipient too, whose private part was thrown away.
 pub const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL+Ei1DgdJ0PK2RG3FAKYtGL7OQjrssbvvgem59iU7ci ops";
@@ -19,7 +19,7 @@ pub fn cluster(json: &Value) -> Cluster {
     let machines = json.get("machines").and_then(Value::as_object).into_iter().flat_map(|machines| machines.values());
     let apps = machines.filter_map(|machine| machine.get("apps")?.as_array()).flatten();
     let apps: BTreeSet<String> = apps.filter_map(|app| app.as_str().map(str::to_owned)).collect();
-    match load(json, "", "machines.nix", &apps) {
+    match load(json, "", "machines.nix", &Directory { apps, ..Directory::default() }) {
         Ok(loaded) => loaded.cluster,
         Err(diagnostics) => panic!("the fixture does not load: {diagnostics:#?}"),
     }

@@ -169,7 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::{SelectErrorKind, Selection};
-    use crate::{Cluster, load};
+    use crate::{Cluster, Directory, load};
 
     fn cluster() -> Cluster {
         let json = json!({
@@ -184,7 +184,7 @@ mod tests {
                 "cp4": { "ip": "10.0.0.6", "roles": ["etcd"], "enable": false },
             },
         });
-        load(&json, "", "machines.nix", &[].into()).unwrap().cluster
+        load(&json, "", "machines.nix", &Directory::default()).unwrap().cluster
     }
 
     #[track_caller]

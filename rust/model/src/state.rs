@@ -1,11 +1,11 @@
 //! What is recorded about the running cluster: `state/cluster.json`, written by `deploy`, committed by people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::NodeName;
+use crate::{Cluster, Conflict, NodeName, Running};
 
 /// The recorded state of the cluster. Absent file means: nothing was bootstrapped yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,20 @@ pub struct RecordedState {
     /// What is recorded about etcd.
     #[serde(default)]
     pub etcd: EtcdState,
+    /// What the cluster was founded with. Files from before this was recorded have nothing; a deploy fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Running>,
+    /// The machine that each node is, since a deploy of it went well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machines: BTreeMap<NodeName, RecordedMachine>,
+}
+
+/// What is recorded about a node's machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RecordedMachine {
+    /// systemd's machine-id(5), which a machine keeps until it is installed again.
+    pub machine_id: String,
 }
 
 /// What is recorded about etcd.
@@ -54,6 +68,26 @@ impl RecordedState {
         if state.version == Self::VERSION { Ok(state) } else { Err(StateError::Version(state.version)) }
     }
 
+    /// Returns what machines.nix changes although the running cluster cannot take it.
+    #[must_use]
+    pub fn conflicts(&self, cluster: &Cluster) -> Vec<Conflict> {
+        let running = self.running.as_ref().filter(|_| self.etcd.bootstrapped);
+        running.map_or_else(Vec::new, |running| running.conflicts(cluster, &self.etcd.members))
+    }
+
+    /// Records what the cluster runs with. `seen` are the voters that etcd has at their addresses in machines.nix; recorded
+    /// addresses of members that were not seen stay.
+    pub fn record_running(&mut self, cluster: &Cluster, seen: &BTreeSet<NodeName>) {
+        let members: BTreeSet<NodeName> = self.etcd.members.intersection(seen).cloned().collect();
+        let mut running = Running::of(cluster, &members);
+        for (name, address) in self.running.take().into_iter().flat_map(|before| before.addresses) {
+            if self.etcd.members.contains(&name) {
+                running.addresses.entry(name).or_insert(address);
+            }
+        }
+        self.running = Some(running);
+    }
+
     /// Returns the text of `state/cluster.json`: two spaces, sorted, final newline.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -67,16 +101,36 @@ impl RecordedState {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{EtcdState, RecordedState, StateError};
-    use crate::NodeName;
+    use super::{EtcdState, RecordedMachine, RecordedState, StateError};
+    use crate::{NodeName, fixtures};
 
     #[test]
     fn what_is_written_is_read_back() {
         let state = RecordedState {
             version: 1,
             etcd: EtcdState { bootstrapped: true, members: [NodeName::parse("a").unwrap()].into() },
+            running: None,
+            machines: [(NodeName::parse("a").unwrap(), RecordedMachine { machine_id: "0f".to_owned() })].into(),
         };
         assert_eq!(RecordedState::parse(&state.to_text()).unwrap(), state);
+    }
+
+    #[test]
+    fn a_state_file_from_before_addresses_were_recorded_is_filled_in() {
+        let old = r#"{"version":1,"etcd":{"bootstrapped":true,"members":["balthazar","casper","melchior"]}}"#;
+        let mut state = RecordedState::parse(old).unwrap();
+        let mut cluster = fixtures::three_member_etcd();
+        assert_eq!(state.conflicts(&cluster), [], "nothing is recorded that could be contradicted");
+        let seen = ["balthazar", "casper"].map(|name| NodeName::parse(name).unwrap()).into();
+        state.record_running(&cluster, &seen);
+        let state = RecordedState::parse(&state.to_text()).unwrap();
+        let addresses = &state.running.as_ref().unwrap().addresses;
+        assert_eq!(addresses.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["balthazar", "casper"]);
+        for node in cluster.nodes.values_mut() {
+            node.ip = "10.13.13.99".parse().unwrap();
+        }
+        let paths: Vec<String> = state.conflicts(&cluster).into_iter().map(|conflict| conflict.path).collect();
+        assert_eq!(paths, ["machines.balthazar.ip", "machines.casper.ip"]);
     }
 
     #[test]

@@ -8,14 +8,14 @@ mod cases;
 
 use std::fmt::Write;
 
-use cases::{Case, evaluate_all, known_apps, render};
+use cases::{Case, evaluate_all, render};
 use machinist_model::{CODES, Diagnostic, Severity, load};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad-input");
 
 /// What is said about the case: every diagnostic as a terminal without colours shows it.
 fn diagnostics(case: &Case) -> Vec<Diagnostic> {
-    match load(&case.json, &case.source, "machines.nix", &known_apps()) {
+    match load(&case.json, &case.source, "machines.nix", &case.directory()) {
         Ok(loaded) => loaded.warnings,
         Err(diagnostics) => diagnostics,
     }
@@ -91,7 +91,7 @@ fn every_diagnostic_has_a_place_and_says_why_and_what_to_write() {
 fn a_file_with_an_error_gives_no_cluster_and_one_with_warnings_does() {
     for case in evaluate_all(FOLDER) {
         let has_error = diagnostics(&case).iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-        let is_loaded = load(&case.json, &case.source, "machines.nix", &known_apps()).is_ok();
+        let is_loaded = load(&case.json, &case.source, "machines.nix", &case.directory()).is_ok();
         assert_eq!(is_loaded, !has_error, "{}", case.name);
     }
 }

@@ -5,7 +5,7 @@
 
 mod cases;
 
-use cases::{evaluate_all, known_apps, render};
+use cases::{evaluate_all, render};
 use machinist_model::load;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 fn every_good_file_means_the_expected_cluster() {
     let mut differing = Vec::new();
     for case in evaluate_all(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/good-input")) {
-        let loaded = load(&case.json, &case.source, "machines.nix", &known_apps()).unwrap_or_else(|diagnostics| {
+        let loaded = load(&case.json, &case.source, "machines.nix", &case.directory()).unwrap_or_else(|diagnostics| {
             panic!("{}: {}", case.name, diagnostics.iter().map(render).collect::<String>())
         });
         let warnings: Vec<String> =

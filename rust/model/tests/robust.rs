@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use machinist_model::{AttrPath, Diagnostic, load, source::SourceIndex};
+use machinist_model::{AttrPath, Diagnostic, Directory, load, source::SourceIndex};
 use miette::GraphicalReportHandler;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -124,7 +124,8 @@ fn render(diagnostics: &[Diagnostic]) {
 }
 
 fn check(json: &Value, source: &str) {
-    match load(json, source, "machines.nix", &["nginx".to_owned()].into()) {
+    let directory = Directory { apps: ["nginx".to_owned()].into(), ..Directory::default() };
+    match load(json, source, "machines.nix", &directory) {
         Ok(loaded) => render(&loaded.warnings),
         Err(diagnostics) => {
             assert!(!diagnostics.is_empty());

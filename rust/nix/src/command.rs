@@ -5,12 +5,12 @@ use std::{
     ffi::OsString,
     io::{Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, PathInfo, StorePath, fingerprint::Metadata, info};
+use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, fingerprint::Metadata, info};
 
 /// An input of the flake that is replaced: its name and the flake that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl Nix {
         let command =
             format!("nix build {}", attributes.iter().map(|a| flake.attribute(a)).collect::<Vec<_>>().join(" "));
         let warnings = warnings(&finished.stderr);
-        let paths = parse_build(&finished.success(&command)?, attributes.len())?;
+        let stdout = finished.success(&command).map_err(|error| of_submodule(error, flake))?;
+        let paths = parse_build(&stdout, attributes.len())?;
         Ok(Built { paths, warnings })
     }
 
@@ -159,7 +160,8 @@ impl Nix {
         arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
         let finished = run("nix", &arguments, None)?;
         let warnings = warnings(&finished.stderr);
-        let paths = parse_derivations(&finished.success("nix build --dry-run")?, attributes.len())?;
+        let stdout = finished.success("nix build --dry-run").map_err(|error| of_submodule(error, flake))?;
+        let paths = parse_derivations(&stdout, attributes.len())?;
         Ok(Built { paths, warnings })
     }
 
@@ -168,7 +170,7 @@ impl Nix {
     /// # Errors
     /// The program cannot be started.
     pub fn import(&self) -> Result<Import, NixError> {
-        let mut command = Command::new("nix-store");
+        let mut command = environment::program("nix-store");
         command.arg("--import").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|source| spawn_error("nix-store", source))?;
         let stdin = child.stdin.take();
@@ -239,7 +241,7 @@ impl Finished {
 
 /// Runs a program to its end, with an optional bound, reading both streams at once.
 pub(crate) fn run(program: &str, arguments: &[OsString], bound: Option<Duration>) -> Result<Finished, NixError> {
-    let mut command = Command::new(program);
+    let mut command = environment::program(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|source| spawn_error(program, source))?;
     let stdout = read_in_background(child.stdout.take());
@@ -315,6 +317,30 @@ fn warnings(stderr: &str) -> Vec<String> {
     };
     let traced = |line: &&str| line.contains("trace: ") || line.contains("evaluation warning: ");
     stderr.lines().filter(traced).filter_map(warning).collect()
+}
+
+/// Says so if what an evaluation misses is in a submodule of the flake's work tree.
+fn of_submodule(error: NixError, flake: &FlakeRef) -> NixError {
+    let NixError::Failed { command, message } = error else { return error };
+    match missing_in_submodule(&message, flake) {
+        Some(submodule) => NixError::Submodule { command, message, submodule },
+        None => NixError::Failed { command, message },
+    }
+}
+
+/// Returns the submodule that the missing file of an error message is in.
+pub(crate) fn missing_in_submodule(message: &str, flake: &FlakeRef) -> Option<String> {
+    if !message.contains("No such file") && !message.contains("not exist") {
+        return None;
+    }
+    // Without an answer there is nothing to add to what nix says.
+    let submodules = flake.submodules().unwrap_or_default();
+    let names = |submodule: &String| {
+        [format!("/{submodule}/"), format!("/{submodule}'"), format!("'{submodule}/"), format!("'{submodule}'")]
+            .iter()
+            .any(|place| message.contains(place.as_str()))
+    };
+    submodules.into_iter().find(names)
 }
 
 fn parse_build(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError> {

@@ -38,6 +38,16 @@ pub enum NixError {
         /// What it said, trimmed.
         message: String,
     },
+    /// The evaluation misses a file of a submodule.
+    #[error("`{command}` failed:\n{message}")]
+    Submodule {
+        /// The command line, as a person would repeat it.
+        command: String,
+        /// What it said, trimmed.
+        message: String,
+        /// The submodule, relative to the work tree.
+        submodule: String,
+    },
     /// A path of the local store is not what was recorded when it was made.
     #[error("{path} is damaged: it is not what this computer's store recorded when it was made")]
     Damaged {
@@ -64,6 +74,7 @@ impl NixError {
                 "install Nix 2.8 or newer: https://nixos.org/download, or `apt-get install nix-bin` on Debian"
                     .to_owned(),
             ),
+            Self::Submodule { submodule, .. } => Some(submodule_hint(submodule)),
             Self::Damaged { path } => Some(format!("`nix-store --repair-path {path}` fetches or builds it anew")),
             Self::Failed { message, .. } if message.contains("is not valid") || message.contains("corrupt") => {
                 Some("the local store may be damaged: `nix-store --verify --check-contents --repair`".to_owned())
@@ -71,4 +82,12 @@ impl NixError {
             _ => None,
         }
     }
+}
+
+/// What to do about a module in a submodule.
+pub(crate) fn submodule_hint(submodule: &str) -> String {
+    format!(
+        "{submodule} is a git submodule, and a flake does not see what is in one: copy its files into this repository, or \
+         make it an input of flake.nix"
+    )
 }

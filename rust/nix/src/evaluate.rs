@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{FlakeError, FlakeRef, Nix, NixError, command};
+use crate::{FlakeError, FlakeRef, Nix, NixError, command, error::submodule_hint, nesting};
 
 /// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -46,6 +46,20 @@ pub enum EvalError {
         /// Where in machines.nix, if nix says so.
         position: Option<Position>,
     },
+    /// The value has lists or sets inside of each other beyond all reason.
+    #[error("a value of machines.nix is nested more than {} levels deep", nesting::LIMIT)]
+    Deep {
+        /// The path of the innermost value that could be read.
+        path: Vec<nesting::Step>,
+    },
+    /// A file that machines.nix reads is in a submodule. The message is nix' own, trimmed.
+    #[error("{message}")]
+    Submodule {
+        /// What nix says.
+        message: String,
+        /// The submodule, relative to the work tree.
+        submodule: String,
+    },
     /// The evaluation does not end.
     #[error("the evaluation of {file} does not end (waited {} s)", BOUND.as_secs())]
     Endless {
@@ -71,6 +85,8 @@ impl EvalError {
             Self::Endless { .. } => Some("look for a function that calls itself without an end".to_owned()),
             Self::Flake(error) => error.hint(),
             Self::Nix(error) => error.hint(),
+            Self::Submodule { submodule, .. } => Some(submodule_hint(submodule)),
+            Self::Deep { .. } => Some("look for a function whose result holds itself again".to_owned()),
             Self::Refused { .. } => None,
         }
     }
@@ -117,7 +133,11 @@ impl Nix {
         flake.make_visible(&["flake.nix", "machines.nix", "operators.nix"]).map_err(EvalError::Flake)?;
         let finished = bounded(self.eval_flake(&flake, "lib.machines"), file)?;
         if !finished.status.success() {
-            return Err(refused(&finished.stderr, Path::new("machines.nix")));
+            let error = refused(&finished.stderr, Path::new("machines.nix"));
+            return Err(match (error, command::missing_in_submodule(&finished.stderr, &flake)) {
+                (EvalError::Refused { message, .. }, Some(submodule)) => EvalError::Submodule { message, submodule },
+                (error, _) => error,
+            });
         }
         parse(&finished.stdout)
     }
@@ -131,10 +151,12 @@ fn bounded<T>(result: Result<T, NixError>, file: &Path) -> Result<T, EvalError> 
 }
 
 fn parse(stdout: &[u8]) -> Result<Value, EvalError> {
-    let detail = |error: serde_json::Error| error.to_string();
-    serde_json::from_slice(stdout)
-        .map_err(detail)
-        .map_err(|detail| NixError::Answer { program: "nix-instantiate".to_owned(), detail }.into())
+    let answer = |detail: String| NixError::Answer { program: "nix-instantiate".to_owned(), detail };
+    let text = std::str::from_utf8(stdout).map_err(|error| answer(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| match nesting::too_deep(text) {
+        Some(path) => EvalError::Deep { path },
+        None => answer(error.to_string()).into(),
+    })
 }
 
 fn refused(stderr: &str, file: &Path) -> EvalError {
@@ -160,7 +182,7 @@ fn position(message: &str, file: &Path) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::{EvalError, Position};
     use crate::Nix;
     use serde_json::{Value, json};
@@ -206,6 +228,34 @@ mod tests {
         assert_eq!(evaluate("pkgs: { a = 1; }").unwrap(), json!({"a": 1}));
         let error = evaluate("{ lib }: { a = lib.toUpper \"x\"; }").unwrap_err();
         assert!(matches!(error, EvalError::Flake(_)), "{error}");
+    }
+
+    #[test]
+    fn a_file_in_a_submodule_is_explained() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        let git = |arguments: &[&str]| {
+            let output = crate::program("git").arg("-C").arg(directory.path()).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        std::fs::create_dir(directory.path().join("ours")).unwrap();
+        write("ours/data.nix", "{ a = 1; }");
+        write("flake.nix", "{ outputs = _: { lib.machines = import ./machines.nix { lib.id = x: x; }; }; }");
+        write("machines.nix", "{ lib }: lib.id (import ./ours/data.nix)");
+        git(&["init", "--quiet"]);
+        git(&["add", "flake.nix", "machines.nix"]);
+        git(&["update-index", "--add", "--cacheinfo", "160000,ce013625030ba8dba906f756967f9e9ca394464a,ours"]);
+        let error = Nix::find(Vec::new()).unwrap().evaluate(directory.path()).unwrap_err();
+        assert!(matches!(&error, EvalError::Submodule { submodule, .. } if submodule == "ours"), "{error}");
+        assert!(error.hint().unwrap().contains("ours is a git submodule"));
+    }
+
+    #[test]
+    fn a_value_that_is_nested_without_reason_has_its_path() {
+        let deep = "{ machines.a.labels = builtins.foldl' (a: _: [ a ]) 1 (builtins.genList (x: x) 200); }";
+        let EvalError::Deep { path } = evaluate(deep).unwrap_err() else { panic!("not told") };
+        let name = |name: &str| crate::nesting::Step::Name(name.to_owned());
+        assert_eq!(path[..3], [name("machines"), name("a"), name("labels")]);
     }
 
     #[test]

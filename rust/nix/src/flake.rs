@@ -4,10 +4,12 @@ mod snapshot;
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::Output,
 };
 
 use thiserror::Error;
+
+use crate::environment;
 
 /// A flake in a directory of a git work tree, as `git+file://<work tree>?dir=<directory>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,14 @@ pub enum FlakeError {
     /// The directory is in no git work tree.
     #[error("{} is in no git work tree", .0.display())]
     NoWorktree(PathBuf),
+    /// git has a repository there, or something like one, and does not read it.
+    #[error("git refuses to read {}: {message}", .directory.display())]
+    Refused {
+        /// Where.
+        directory: PathBuf,
+        /// git's own reason.
+        message: String,
+    },
     /// The work tree around the directory ignores it, so no flake of that work tree could see its files.
     #[error("{} is ignored by the git work tree around it", .0.display())]
     Ignored(PathBuf),
@@ -70,6 +80,12 @@ impl FlakeError {
             Self::Path(_) => Some("use a path of letters, digits and - _ . ~ only".to_owned()),
             Self::NoFlake(directory) => Some(format!("`machinist init {}` writes one", directory.display())),
             Self::Git(_) => Some("install git".to_owned()),
+            Self::Refused { message, .. } if message.contains("safe.directory") => Some(
+                "run machinist as the owner of the repository; allow it for yourself only if you trust the owner, whose \
+                 hooks and settings git would obey"
+                    .to_owned(),
+            ),
+            Self::Refused { .. } => None,
             Self::Add { .. } | Self::Copy { .. } => None,
         }
     }
@@ -84,11 +100,7 @@ impl FlakeRef {
         if !directory.join("flake.nix").is_file() {
             return Err(FlakeError::NoFlake(directory.to_owned()));
         }
-        let output = git(directory, &["rev-parse", "--show-toplevel"])?;
-        if !output.status.success() {
-            return Err(FlakeError::NoWorktree(directory.to_owned()));
-        }
-        let worktree = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'));
+        let worktree = toplevel(directory)?.ok_or_else(|| FlakeError::NoWorktree(directory.to_owned()))?;
         let canonical = directory.canonicalize().map_err(FlakeError::Git)?;
         let worktree = worktree.canonicalize().map_err(FlakeError::Git)?;
         let Ok(below) = canonical.strip_prefix(&worktree) else {
@@ -106,9 +118,19 @@ impl FlakeRef {
     /// Whether the directory is in a git work tree that would show its files to a flake.
     ///
     /// # Errors
-    /// git cannot be run.
+    /// git cannot be run, or refuses to read the repository that is there.
     pub fn has_worktree(directory: &Path) -> Result<bool, FlakeError> {
-        Ok(git(directory, &["rev-parse", "--show-toplevel"])?.status.success() && !is_ignored(directory)?)
+        Ok(toplevel(directory)?.is_some() && !is_ignored(directory)?)
+    }
+
+    /// Returns the submodules of the work tree, relative to it. A flake does not see what is in them.
+    ///
+    /// # Errors
+    /// git cannot be run or refuses.
+    pub(crate) fn submodules(&self) -> Result<Vec<String>, FlakeError> {
+        let listed = read(&self.worktree, &["ls-files", "-z", "--stage"])?;
+        let submodule = |line: &str| Some(line.strip_prefix("160000 ")?.split_once('\t')?.1.to_owned());
+        Ok(String::from_utf8_lossy(&listed).split('\0').filter_map(submodule).collect())
     }
 
     /// Returns the installable for an attribute, such as `git+file:///c?dir=x#nixosConfigurations.a`.
@@ -152,7 +174,7 @@ impl FlakeRef {
         let mut listing = vec!["ls-files", "--others", "--exclude-standard", "-z", "--"];
         listing.extend(&existing);
         // Only with something to add: `git add` takes the index lock and rewrites it each time.
-        if git(&directory, &listing)?.stdout.is_empty() {
+        if read(&directory, &listing)?.is_empty() {
             return Ok(());
         }
         let mut arguments = vec!["add", "--intent-to-add", "--"];
@@ -166,13 +188,50 @@ impl FlakeRef {
     }
 }
 
-pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<std::process::Output, FlakeError> {
-    Command::new("git").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
+/// Runs git in the directory, in English.
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<Output, FlakeError> {
+    let mut command = environment::program("git");
+    command.env("LC_ALL", "C").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
+}
+
+/// Runs git in the directory and returns what it prints.
+///
+/// # Errors
+/// git cannot be run, or fails: half an answer is none.
+pub(crate) fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>, FlakeError> {
+    let output = git(directory, arguments)?;
+    if output.status.success() { Ok(output.stdout) } else { Err(refused(directory, &output)) }
+}
+
+fn refused(directory: &Path, output: &Output) -> FlakeError {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim();
+    let message = match said.strip_prefix("fatal: ").unwrap_or(said) {
+        "" => output.status.to_string(),
+        message => message.to_owned(),
+    };
+    FlakeError::Refused { directory: directory.to_owned(), message }
+}
+
+/// Returns the root of the work tree around the directory, if there is one.
+fn toplevel(directory: &Path) -> Result<Option<PathBuf>, FlakeError> {
+    let output = git(directory, &["rev-parse", "--show-toplevel"])?;
+    if output.status.success() {
+        return Ok(Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'))));
+    }
+    // git's only words about a directory without any repository; a broken one has others.
+    let none = b"fatal: not a git repository (or any";
+    if output.stderr.starts_with(none) { Ok(None) } else { Err(refused(directory, &output)) }
 }
 
 /// Files that are tracked in spite of a rule are not ignored, as git sees it.
 fn is_ignored(directory: &Path) -> Result<bool, FlakeError> {
-    Ok(git(directory, &["check-ignore", "--quiet", "flake.nix"])?.status.success())
+    let output = git(directory, &["check-ignore", "--quiet", "flake.nix"])?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        _ => Err(refused(directory, &output)),
+    }
 }
 
 /// Whether the path can stand in a URL as it is (RFC 3986, unreserved characters).
@@ -220,6 +279,43 @@ mod tests {
         let error = FlakeRef::find(directory.path()).unwrap_err();
         assert!(matches!(error, FlakeError::NoWorktree(_)), "{error}");
         assert!(error.hint().unwrap().contains("git -C"));
+    }
+
+    #[test]
+    fn a_repository_that_git_refuses_is_reported_with_gits_own_reason() {
+        let worktree = worktree();
+        let directory = worktree.path().join("a-b");
+        std::fs::write(worktree.path().join("a-b/.git"), "gitdir: /nowhere\n").unwrap();
+        for result in [FlakeRef::find(&directory).map(drop), FlakeRef::has_worktree(&directory).map(drop)] {
+            let error = result.unwrap_err();
+            assert!(matches!(&error, FlakeError::Refused { message, .. } if message.contains("/nowhere")), "{error}");
+            assert!(!error.hint().unwrap_or_default().contains("init"));
+        }
+    }
+
+    #[test]
+    fn a_repository_of_another_user_is_not_called_no_work_tree() {
+        let worktree = worktree();
+        let directory = worktree.path().join("a-b");
+        for path in [worktree.path(), &worktree.path().join(".git")] {
+            if std::os::unix::fs::chown(path, Some(65534), None).is_err() {
+                eprintln!("skipped: only root can give a directory away");
+                return;
+            }
+        }
+        let error = FlakeRef::find(&directory).unwrap_err();
+        assert!(error.to_string().contains("dubious ownership"), "{error}");
+        assert!(error.hint().unwrap().contains("owner"), "{error}");
+    }
+
+    #[test]
+    fn the_submodules_of_a_work_tree_are_known() {
+        let worktree = worktree();
+        let entry = "160000,ce013625030ba8dba906f756967f9e9ca394464a,modules/ours";
+        let git = |arguments: &[&str]| Command::new("git").arg("-C").arg(worktree.path()).args(arguments).status();
+        assert!(git(&["update-index", "--add", "--cacheinfo", entry]).unwrap().success());
+        let flake = FlakeRef::find(&worktree.path().join("a-b")).unwrap();
+        assert_eq!(flake.submodules().unwrap(), ["modules/ours"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! would copy git-ignored files, private keys among them, into the world-readable store.
 
 mod command;
+mod environment;
 mod error;
 pub mod evaluate;
 mod export;
@@ -11,9 +12,11 @@ mod fingerprint;
 mod flake;
 mod info;
 pub mod nar;
+pub mod nesting;
 mod store;
 
 pub use command::{Built, Import, Nix, Override};
+pub use environment::program;
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
 pub use export::Export;

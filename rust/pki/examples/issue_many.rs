@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
 
 use machinist_model::{Cluster, NodeName, Operator, fixtures};
 use machinist_pki::{Inventory, Policy, report, survey, update};
-use machinist_secrets::{Identities, generate_identity, write_private};
+use machinist_secrets::{Identities, generate_identity, no_prompt, write_private};
 use time::OffsetDateTime;
 
 fn cluster(n_nodes: u32, operators: Vec<Operator>) -> Cluster {
@@ -47,7 +47,7 @@ fn main() {
         .map(|age| Operator { name: (*age).to_owned(), ssh: None, age: Some((*age).to_owned()) })
         .collect();
     let cluster = cluster(n_nodes, operators.clone());
-    let load = || Identities::load(&[root.join("identity.txt")], &mut |_| None);
+    let load = || Identities::load(&[root.join("identity.txt")], &no_prompt());
     let (now, policy) = (OffsetDateTime::now_utc(), Policy::default());
 
     println!("{n_nodes} nodes, {} threads", rayon::current_num_threads());

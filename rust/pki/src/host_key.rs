@@ -130,7 +130,7 @@ pub fn ensure(certs: &Path, node: &NodeName, recipients: &Recipients) -> Result<
     let encrypted = encrypt(recipients, pair.private().as_bytes())
         .map_err(|source| HostKeyError::Encrypt { node: node.clone(), source })?;
     let text = format!("{}\n", pair.public());
-    store::write(certs, &[Pair { key, encrypted, public: public_file, text, durable: true }])?;
+    store::write(certs, &[Pair { key, encrypted, public: public_file, text }])?;
     Ok(pair.public().to_owned())
 }
 

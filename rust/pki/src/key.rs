@@ -160,7 +160,9 @@ impl PrivateKey {
     }
 
     /// `ring`, which signs, cannot generate RSA keys, so the `rsa` crate does. It is in the program anyway, by age's SSH
-    /// recipients; its known timing leak (RUSTSEC-2023-0071) is in decryption, which is not used here.
+    /// recipients. Its known timing leak (RUSTSEC-2023-0071) is in operations with a private key: neither the generation here
+    /// nor `ring`'s signatures are one, but age decrypts with it when an operator's key is `ssh-rsa`. `check` and `certs gen`
+    /// warn of such an operator.
     fn generate_rsa(bits: usize) -> Result<Self, KeyError> {
         let key = RsaPrivateKey::new(&mut OsRng, bits).map_err(KeyError::GenerateRsa)?;
         let der = key.to_pkcs8_der().map_err(KeyError::EncodeRsa)?;

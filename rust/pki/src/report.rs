@@ -351,7 +351,8 @@ impl fmt::Display for Content {
             ("serial", self.serial.clone()),
             ("key", format!("{}, id {}", self.algorithm, self.key_id)),
         ] {
-            writeln!(lines, "{label:<12} {value}")?;
+            // A name in a certificate may hold anything, and must not look like the next line.
+            writeln!(lines, "{label:<12} {}", machinist_text::one_line(&value))?;
         }
         formatter.write_str(lines.trim_end())
     }

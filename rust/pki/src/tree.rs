@@ -5,6 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use machinist_durable::TEMPORARY;
 use machinist_model::NodeName;
 use machinist_secrets::{CorruptError, Note};
 
@@ -12,9 +13,6 @@ use crate::{
     Certificate, CertificateError, KeyId,
     rotation::{RECORD, Rotation, Rotations},
 };
-
-/// The prefix and the suffix of our temporary files. One that is found was left by a run that was cut off.
-pub(crate) const TEMPORARY: (&str, &str) = (".machinist-", ".tmp");
 
 /// The files of a certificates' directory by their path in it, sorted.
 #[derive(Debug, Default)]
@@ -72,6 +70,7 @@ impl Place {
             .collect();
         let Some(parts) = parts else { return Self::Other };
         let name = parts.last().copied().unwrap_or_default();
+        // One that is found was left by a run that was cut off.
         if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) {
             return Self::Leftover;
         }

@@ -252,7 +252,6 @@ pub(crate) fn make_key_pair(
         encrypted: encrypt(&spec.name, recipients, &key)?,
         public: spec.files.certificate.clone(),
         text: key.public_pem(),
-        durable: true,
     })
 }
 
@@ -282,8 +281,7 @@ pub(crate) fn make_authority(
     let encrypted = encrypt(&spec.name, recipients, &key)?;
     let certificate = Certificate::parse(text.as_bytes()).map_err(|error| failed(IssueError::Unreadable(error)))?;
     let signer = Signer::new(certificate, key).map_err(failed)?;
-    let pair =
-        Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text, durable: true };
+    let pair = Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text };
     Ok((pair, signer))
 }
 
@@ -299,7 +297,7 @@ fn make_leaf(
     let text = issue::leaf(spec, &key, signer, serial(), validity)
         .map_err(|source| UpdateError::Issue { name: spec.name.clone(), source })?;
     let encrypted = encrypt(&spec.name, recipients, &key)?;
-    Ok(Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text, durable: false })
+    Ok(Pair { key: spec.files.key.clone(), encrypted, public: spec.files.certificate.clone(), text })
 }
 
 fn generate(name: &str, policy: &Policy) -> Result<PrivateKey, UpdateError> {

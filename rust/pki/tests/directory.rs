@@ -272,7 +272,7 @@ fn child_that_renews_for_ever() {
     let policy = Policy { renewal: Renewal::All, ..Policy::default() };
     loop {
         update(&root.join("cluster/certs"), &cluster, &policy, common::NOW, || {
-            machinist_secrets::Identities::load(&[root.join("identity.txt")], &mut |_| None)
+            machinist_secrets::Identities::load(&[root.join("identity.txt")], &machinist_secrets::no_prompt())
         })
         .unwrap();
     }

@@ -59,7 +59,7 @@ fn spawn(lab: &Lab, member: &Member, cluster: &str) -> Child {
     let authority = lab.certs().join("authorities/etcd.pem");
     let mut command = Command::new("etcd");
     command
-        .args(["--name", node, "--client-cert-auth", "--peer-client-cert-auth"])
+        .args(["--name", node, "--client-cert-auth", "--peer-client-cert-auth", "--peer-cert-allowed-cn", &peer_name()])
         .args(["--initial-cluster", cluster, "--initial-cluster-state", "new"])
         .args(["--listen-client-urls", &member.client, "--advertise-client-urls", &member.client])
         .args(["--listen-peer-urls", &member.peer, "--initial-advertise-peer-urls", &member.peer]);
@@ -80,6 +80,24 @@ fn spawn(lab: &Lab, member: &Member, cluster: &str) -> Child {
         Ok(child) => child,
         Err(error) => panic!("this test needs `etcd` (the Debian package etcd-server): {error}"),
     }
+}
+
+/// The name that modules/etcd.nix admits at the peers' port.
+fn peer_name() -> String {
+    let module = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../modules/etcd.nix")).unwrap();
+    let (_, rest) = module.split_once("PEER_CERT_ALLOWED_CN = lib.mkDefault \"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// What the peers' port answers with to a client's certificate: a status, or nothing where it ends the connection.
+fn members_of(lab: &Lab, member: &Member, (certificate, key): &Pair) -> String {
+    let url = format!("{}/members", member.peer);
+    let authority = lab.certs().join("authorities/etcd.pem");
+    let paths = [&authority, certificate, key].map(|path| path.to_str().unwrap());
+    let arguments =
+        ["--silent", "--http1.1", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}"];
+    let tls = ["--cacert", paths[0], "--cert", paths[1], "--key", paths[2], &*url];
+    String::from_utf8(run("curl", &[&arguments[..], &tls[..]].concat()).stdout).unwrap()
 }
 
 /// A client certificate and its key.
@@ -139,6 +157,12 @@ fn etcd_is_healthy_for_our_clients_and_refuses_all_others() {
         (lab.certs().join(format!("nodes/casper/{leaf}.pem")), lab.plaintext_key("casper", leaf))
     };
     assert!(health(&lab, &endpoints, Some(&node("etcd-healthcheck-client"))).status.success());
+    // Peers know each other by the name in their certificates, not by their addresses: all are 127.0.0.1 here.
+    assert_eq!(members_of(&lab, &members[0], &node("etcd-peer")), "200");
+    for leaf in ["etcd-healthcheck-client", "etcd-server"] {
+        assert_eq!(members_of(&lab, &members[0], &node(leaf)), "000", "{leaf}");
+    }
+    assert_eq!(members_of(&lab, &members[0], &ours), "000", "the operators' certificate");
     // No certificate, and one of an authority with the same name but another key. That no answer comes proves nothing: a member's
     // own log says why it ended the handshake.
     let other = self::lab();

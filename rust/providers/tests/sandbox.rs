@@ -260,6 +260,21 @@ fn a_machine_that_cannot_start_is_told_with_its_last_words() {
 }
 
 #[test]
+fn a_machine_that_ended_says_how() {
+    let Some(rig) = Rig::new("test-end", 11, &["casper"]) else { return };
+    let broken = rig.spec.state_dir.join("machines/casper/nix/var/nix/profiles/system");
+    fs::create_dir_all(&broken).unwrap();
+    fs::write(broken.join("init"), "#!/bin/sh\necho no such closure\nexit 1\n").unwrap();
+    run(Command::new("chmod").arg("755").arg(broken.join("init")));
+    up(&rig.spec, &|_| ()).unwrap_err();
+    let machine = rig.status().machines.remove(0);
+    assert_eq!(machine.state, MachineState::Stopped);
+    let end = machine.end.unwrap();
+    assert_eq!(end.status, 1);
+    assert!(end.last_words.contains("no such closure"), "{}", end.last_words);
+}
+
+#[test]
 fn a_supervisor_that_comes_late_gives_way() {
     let Some(rig) = Rig::new("test-late", 9, &["casper"]) else { return };
     rig.up();

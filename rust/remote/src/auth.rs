@@ -1,13 +1,13 @@
-//! Logging in with public keys: key files and ssh-agent. Passwords are never asked for.
+//! Login with public keys: key files, their certificates, and ssh-agent. Passwords are never requested.
 
-use crate::destination::{Destination, Endpoint};
+use crate::destination::Endpoint;
 use crate::error::RemoteError;
-use crate::ssh_config::Resolved;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::identity::{self, KeyFile, KeyKind, PublicKey};
+use crate::resolved::{Keys, Resolved};
 use ssh2::Session;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub enum AuthOutcome {
     Encrypted,
     /// The key file, or the agent, cannot be used; with the reason.
     Unusable(String),
+    /// The private key is in a hardware token (FIDO, `sk-`), whose signatures the SSH library cannot make.
+    Hardware,
 }
 
 impl fmt::Display for AuthAttempt {
@@ -37,123 +39,197 @@ impl fmt::Display for AuthAttempt {
             AuthOutcome::Refused(reason) => write!(f, "{} (refused: {reason})", self.key),
             AuthOutcome::Encrypted => write!(f, "{} (encrypted, and not in ssh-agent)", self.key),
             AuthOutcome::Unusable(reason) => write!(f, "{} (not usable: {reason})", self.key),
+            AuthOutcome::Hardware => write!(f, "{} (a hardware key, sk-: not supported)", self.key),
         }
     }
 }
 
-/// Tries the explicit key files, the agent, the ssh_config's key files and the usual ones, in this order.
+/// Tries the explicit key files, the agent's keys, and the configured or usual files, in OpenSSH's order: the agent's keys
+/// that are configured come before its others, because a server counts attempts.
 pub(crate) fn log_in(
     session: &Session,
-    destination: &Destination,
+    explicit: &[PathBuf],
     resolved: &Resolved,
     at: &Arc<Endpoint>,
 ) -> Result<(), RemoteError> {
-    let mut login = Login { session, user: &resolved.user, attempts: Vec::new(), tried: BTreeSet::new() };
-    let explicit = destination.identity_files.iter();
-    // A usual key that does not exist is not worth a word; a missing one that somebody named is.
-    let fallback = destination.fallback_identity_files.iter().filter(|path| path.exists());
-    let logged_in = explicit.into_iter().any(|path| login.with_file(path))
-        || destination.agent_socket.as_deref().is_some_and(|socket| login.with_agent(socket))
-        || resolved.identity_files.iter().chain(fallback).any(|path| login.with_file(path));
+    let keys = &resolved.keys;
+    let explicit: Vec<Identity> = explicit.iter().filter_map(|path| Identity::read(path, true)).collect();
+    let configured: Vec<Identity> =
+        keys.files.iter().filter_map(|(path, named)| Identity::read(path, *named)).collect();
+    let mut login = Login::new(session, &resolved.user, keys);
+    let known = || explicit.iter().chain(&configured);
+    let logged_in = explicit.iter().any(|identity| login.with_file(identity))
+        || keys.agent.as_deref().is_some_and(|socket| login.with_agent(socket, &known().collect::<Vec<_>>()))
+        || configured.iter().any(|identity| login.with_file(identity));
     if logged_in { Ok(()) } else { Err(RemoteError::Auth { at: at.clone(), attempts: login.attempts }) }
+}
+
+/// A named key file with what it says in the clear.
+struct Identity {
+    path: PathBuf,
+    file: Result<KeyFile, String>,
+    certificates: Vec<(PathBuf, PublicKey)>,
+}
+
+impl Identity {
+    /// Returns `None` for a missing file whose name is a default.
+    fn read(path: &Path, named: bool) -> Option<Self> {
+        let file = match std::fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !named => return None,
+            Err(error) => Err(error.to_string()),
+            Ok(text) => Ok(identity::parse(&text)),
+        };
+        let beside = |suffix: &str| public_key(&with_suffix(path, suffix));
+        let file = file.map(|file| KeyFile { public: file.public.or_else(|| beside(".pub")), ..file });
+        let certificate = with_suffix(path, "-cert.pub");
+        let certificates = public_key(&certificate).map(|key| (certificate, key)).into_iter().collect();
+        Some(Self { path: path.to_owned(), file, certificates })
+    }
+
+    fn public(&self) -> Option<&PublicKey> {
+        self.file.as_ref().ok()?.public.as_ref()
+    }
+
+    /// Returns why the file itself cannot log in.
+    fn obstacle(&self) -> Option<AuthOutcome> {
+        match &self.file {
+            Err(reason) => Some(AuthOutcome::Unusable(reason.clone())),
+            Ok(file) if file.public.as_ref().is_some_and(PublicKey::is_hardware) => Some(AuthOutcome::Hardware),
+            Ok(file) => match file.kind {
+                KeyKind::Private => None,
+                KeyKind::Encrypted => Some(AuthOutcome::Encrypted),
+                KeyKind::Public => {
+                    Some(AuthOutcome::Unusable("a public key, whose private key is not in ssh-agent".to_owned()))
+                }
+            },
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn public_key(path: &Path) -> Option<PublicKey> {
+    PublicKey::parse(&std::fs::read_to_string(path).ok()?)
 }
 
 struct Login<'a> {
     session: &'a Session,
     user: &'a str,
+    keys: &'a Keys,
+    certificates: Vec<(PathBuf, PublicKey)>,
     attempts: Vec<AuthAttempt>,
     tried: BTreeSet<PathBuf>,
+    offered: BTreeSet<PublicKey>,
 }
 
-impl Login<'_> {
-    fn with_file(&mut self, path: &Path) -> bool {
-        if !self.tried.insert(path.to_owned()) {
-            return false;
+impl<'a> Login<'a> {
+    fn new(session: &'a Session, user: &'a str, keys: &'a Keys) -> Self {
+        let mut attempts: Vec<AuthAttempt> = Vec::new();
+        let mut certificates = Vec::new();
+        for (setting, reason) in &keys.not_followed {
+            attempts.push(unusable(setting.clone(), (*reason).to_owned()));
         }
-        let outcome = match std::fs::read(path) {
-            Err(error) => AuthOutcome::Unusable(error.to_string()),
-            Ok(key) if is_encrypted(&key) => AuthOutcome::Encrypted,
-            Ok(_) => match self.session.userauth_pubkey_file(self.user, None, path, None) {
-                Ok(()) => return true,
-                Err(error) => AuthOutcome::Refused(error.message().to_owned()),
-            },
-        };
-        self.attempts.push(AuthAttempt { key: path.display().to_string(), outcome });
-        false
+        for path in &keys.certificates {
+            match public_key(path) {
+                Some(key) => certificates.push((path.clone(), key)),
+                None => attempts.push(unusable(path.display().to_string(), "not a readable certificate".to_owned())),
+            }
+        }
+        Self { session, user, keys, certificates, attempts, tried: BTreeSet::new(), offered: BTreeSet::new() }
     }
 
-    fn with_agent(&mut self, socket: &Path) -> bool {
-        match self.try_agent(socket) {
+    fn with_file(&mut self, identity: &Identity) -> bool {
+        let is_offered = identity.public().is_some_and(|key| self.offered.contains(key));
+        if is_offered || !self.tried.insert(identity.path.clone()) {
+            return false;
+        }
+        let key = identity.path.display().to_string();
+        if let Some(outcome) = identity.obstacle() {
+            self.attempts.push(AuthAttempt { key, outcome });
+            return false;
+        }
+        self.offered.extend(identity.public().cloned());
+        let certificates: Vec<PathBuf> = self.certificates_of(identity).collect();
+        certificates.iter().map(|path| Some(path.as_path())).chain([None]).any(|certificate| {
+            match self.session.userauth_pubkey_file(self.user, certificate, &identity.path, None) {
+                Ok(()) => true,
+                Err(error) => {
+                    let key = certificate.unwrap_or(&identity.path).display().to_string();
+                    self.attempts.push(refused(key, &error));
+                    false
+                }
+            }
+        })
+    }
+
+    fn certificates_of<'b>(&'b self, identity: &'b Identity) -> impl Iterator<Item = PathBuf> + 'b {
+        let all = self.certificates.iter().chain(&identity.certificates);
+        let of_this = all.filter(|(_, key)| identity.public().is_some_and(|public| key.stands_for(public)));
+        of_this.map(|(path, _)| path.clone())
+    }
+
+    fn with_agent(&mut self, socket: &Path, known: &[&Identity]) -> bool {
+        match self.try_agent(socket, known) {
             Ok(logged_in) => logged_in,
             Err(error) => {
-                let outcome = AuthOutcome::Unusable(error.message().to_owned());
-                self.attempts.push(AuthAttempt { key: format!("ssh-agent at {}", socket.display()), outcome });
+                self.attempts.push(unusable(format!("ssh-agent at {}", socket.display()), error.message().to_owned()));
                 false
             }
         }
     }
 
-    fn try_agent(&mut self, socket: &Path) -> Result<bool, ssh2::Error> {
+    fn try_agent(&mut self, socket: &Path, known: &[&Identity]) -> Result<bool, ssh2::Error> {
         let mut agent = self.session.agent()?;
         agent.set_identity_path(socket)?;
         agent.connect()?;
         agent.list_identities()?;
-        for identity in agent.identities()? {
+        let position = |key: &PublicKey| {
+            let is_it = |identity: &&Identity| identity.public().is_some_and(|public| key.stands_for(public));
+            known.iter().position(is_it).unwrap_or(known.len())
+        };
+        let mut held: Vec<_> = agent
+            .identities()?
+            .into_iter()
+            .map(|identity| {
+                let key = PublicKey::from_blob(identity.blob());
+                (position(&key), key, identity)
+            })
+            .filter(|(position, ..)| !self.keys.only_these || *position < known.len())
+            .collect();
+        // Stable, so the agent's own order stays within each group.
+        held.sort_by_key(|(position, ..)| *position);
+        for (_, key, identity) in held {
+            let name = format!("ssh-agent's key {}", identity.comment());
+            if key.is_hardware() {
+                self.attempts.push(AuthAttempt { key: name, outcome: AuthOutcome::Hardware });
+                continue;
+            }
+            if key.is_rsa_certificate() {
+                // libssh2 has the agent sign with SHA-1, which sshd refuses.
+                let reason = "an RSA certificate in ssh-agent is not supported; one in a file beside its key is";
+                self.attempts.push(unusable(name, reason.to_owned()));
+                continue;
+            }
+            if !self.offered.insert(key) {
+                continue;
+            }
             match agent.userauth(self.user, &identity) {
                 Ok(()) => return Ok(true),
-                Err(error) => {
-                    let outcome = AuthOutcome::Refused(error.message().to_owned());
-                    self.attempts.push(AuthAttempt { key: format!("ssh-agent's key {}", identity.comment()), outcome });
-                }
+                Err(error) => self.attempts.push(refused(name, &error)),
             }
         }
         Ok(false)
     }
 }
 
-/// Tells whether a private key file needs a passphrase: in OpenSSH's own format (PROTOCOL.key: the cipher's
-/// name follows the magic), or in PEM and PKCS #8.
-fn is_encrypted(file: &[u8]) -> bool {
-    const MAGIC: &[u8] = b"openssh-key-v1\0";
-    const UNENCRYPTED: &[u8] = b"\0\0\0\x04none";
-    let text = String::from_utf8_lossy(file);
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return true;
-    }
-    let Some((_, body)) = text.split_once("-----BEGIN OPENSSH PRIVATE KEY-----") else {
-        return false;
-    };
-    let body: String = body.split("-----").next().unwrap_or_default().split_whitespace().collect();
-    let decoded = STANDARD.decode(body).unwrap_or_default();
-    decoded.strip_prefix(MAGIC).is_some_and(|rest| !rest.starts_with(UNENCRYPTED))
+fn refused(key: String, error: &ssh2::Error) -> AuthAttempt {
+    AuthAttempt { key, outcome: AuthOutcome::Refused(error.message().to_owned()) }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-
-    use super::*;
-    use std::process::Command;
-
-    #[track_caller]
-    fn check(arguments: &[&str], passphrase: &str) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("key");
-        let mut ssh_keygen = Command::new("ssh-keygen");
-        ssh_keygen.args(["-q", "-N", passphrase, "-f"]).arg(&path).args(arguments);
-        assert!(ssh_keygen.status().unwrap().success());
-        assert_eq!(
-            is_encrypted(&std::fs::read(&path).unwrap()),
-            !passphrase.is_empty(),
-            "{arguments:?} {passphrase:?}"
-        );
-    }
-
-    #[test]
-    fn encrypted_keys_of_all_formats_are_recognised() {
-        for format in [&["-t", "ed25519"][..], &["-t", "ecdsa", "-m", "PEM"], &["-t", "ecdsa", "-m", "PKCS8"]] {
-            check(format, "a passphrase");
-            check(format, "");
-        }
-    }
+fn unusable(key: String, reason: String) -> AuthAttempt {
+    AuthAttempt { key, outcome: AuthOutcome::Unusable(reason) }
 }

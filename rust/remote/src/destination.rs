@@ -1,8 +1,12 @@
 //! Where a host is and how to log in to it.
 
+use crate::error::RemoteError;
 use crate::known_hosts::host_pattern;
+use crate::resolved;
+use crate::ssh_config::SshConfig;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a session leads, for messages: prints as `user@host:port`.
@@ -28,7 +32,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// How to reach a node. Values that are `None` come from the person's ssh_config, then from the defaults.
+/// How to reach a node. Values that are `None` come from the operator's SSH configuration, then from the defaults.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The node's name in machines.nix, for messages and hints.
@@ -51,13 +55,14 @@ pub struct Destination {
     pub namespace: Option<PathBuf>,
     /// Whether commands that need root run under `sudo -n` when the user is not root.
     pub become_root: bool,
-    /// An ssh_config file from which HostName, Port, User, IdentityFile, ConnectTimeout and ProxyCommand are
-    /// taken for `host`. Not used with a namespace: a sandbox's addresses may be anybody's elsewhere.
-    pub ssh_config: Option<PathBuf>,
-    /// How long resolving and connecting may take, and each step of the handshake and login; the
-    /// ssh_config's value, else 10 seconds.
+    /// OpenSSH's configuration, which is applied to `host`. Not used with a namespace: a sandbox's addresses may be other
+    /// machines' elsewhere.
+    pub ssh_config: Option<Arc<SshConfig>>,
+    /// How long resolving and connecting may take, and each step of the handshake and login; the SSH configuration's
+    /// value, else 10 seconds.
     pub connect_timeout: Option<Duration>,
-    /// How often a sign of life is asked for; a busy connection that stays silent four times as long is lost.
+    /// Interval of keepalives where the SSH configuration sets none; a busy connection that stays silent four times as
+    /// long is lost.
     pub keepalive: Duration,
 }
 
@@ -81,17 +86,25 @@ impl Destination {
         }
     }
 
-    /// Adds what `ssh` itself would use: the agent of `$SSH_AUTH_SOCK`, `~/.ssh/config`, and the usual keys
-    /// `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa`.
+    /// Adds what `ssh` itself would use: its configuration, the agent of `$SSH_AUTH_SOCK`, and the usual keys
+    /// `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa`, which the configuration replaces.
     #[must_use]
-    pub fn with_environment(mut self) -> Self {
+    pub fn with_environment(mut self, config: &Arc<SshConfig>) -> Self {
+        self.ssh_config = Some(config.clone());
         self.agent_socket = std::env::var_os("SSH_AUTH_SOCK").filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(directory) = std::env::home_dir().map(|home| home.join(".ssh")) {
-            self.ssh_config = Some(directory.join("config")).filter(|path| path.exists());
             self.fallback_identity_files =
                 ["id_ed25519", "id_ecdsa", "id_rsa"].iter().map(|name| directory.join(name)).collect();
         }
         self
+    }
+
+    /// Returns where a session would lead, without a connection.
+    ///
+    /// # Errors
+    /// The SSH configuration cannot be applied to the host.
+    pub fn endpoint(&self) -> Result<Endpoint, RemoteError> {
+        Ok(resolved::resolve(self)?.endpoint(&self.node))
     }
 
     /// Returns the name under which the host's key is pinned in known_hosts.

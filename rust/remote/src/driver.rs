@@ -9,7 +9,8 @@ mod job;
 pub(crate) use job::{Job, Target};
 
 use crate::link::{ChannelFailure, Waker};
-use crate::socket::Proxy;
+use crate::proxy::Proxy;
+use crate::resolved::Alive;
 use job::{Progress, Wire};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, Session};
@@ -34,6 +35,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct InboxState {
     jobs: VecDeque<Job>,
+    /// How many jobs the driver works on.
+    n_active: usize,
     /// Why the connection takes no more jobs.
     lost: Option<String>,
     closing: bool,
@@ -66,6 +69,12 @@ impl Inbox {
         self.waker.wake();
     }
 
+    /// Tells whether the connection serves no one at the moment.
+    pub fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.lost.is_none() && state.n_active == 0 && state.jobs.is_empty()
+    }
+
     /// Returns why the connection is lost, if it is.
     pub fn lost(&self) -> Option<String> {
         self.lock().lost.clone()
@@ -82,10 +91,10 @@ pub(crate) struct Driver {
     jobs: Vec<Job>,
     wire: Wire,
     inbox: Arc<Inbox>,
-    keepalive: Duration,
+    alive: Alive,
     last_heard: Instant,
     last_sign: Instant,
-    _proxy: Option<Proxy>,
+    proxy: Option<Proxy>,
 }
 
 impl Driver {
@@ -94,7 +103,7 @@ impl Driver {
         session: Session,
         socket: OwnedFd,
         proxy: Option<Proxy>,
-        keepalive: Duration,
+        alive: Alive,
         inbox: Arc<Inbox>,
     ) -> std::io::Result<()> {
         session.set_blocking(false);
@@ -106,10 +115,10 @@ impl Driver {
             wire: Wire { session, socket },
             inbox,
             // libssh2 sends none sooner than 2 s after the last.
-            keepalive: keepalive.max(Duration::from_secs(2)),
+            alive: Alive { interval: alive.interval.max(Duration::from_secs(2)), ..alive },
             last_heard: now,
             last_sign: now,
-            _proxy: proxy,
+            proxy,
         };
         std::thread::Builder::new().name("ssh".to_owned()).spawn(move || driver.run()).map(drop)
     }
@@ -120,7 +129,7 @@ impl Driver {
                 break "the session was closed here".to_owned();
             }
             if let Err(reason) = self.turn() {
-                break reason;
+                break self.with_last_words(reason);
             }
         };
         let waiting = {
@@ -137,6 +146,16 @@ impl Driver {
         let _ = self.wire.session.disconnect(None, "done", None);
     }
 
+    /// Adds what the process that carries the bytes has printed to the reason of a loss.
+    fn with_last_words(&self, reason: String) -> String {
+        match self.proxy.as_ref().map(Proxy::last_words) {
+            Some(printed) if !printed.is_empty() => {
+                format!("{reason}; its proxy printed: {}", printed.replace('\n', "; "))
+            }
+            _ => reason,
+        }
+    }
+
     /// Takes waiting jobs while there is room; returns false when the session is to end.
     fn accept_jobs(&mut self) -> bool {
         let mut state = self.inbox.lock();
@@ -150,6 +169,7 @@ impl Driver {
                 None => break,
             }
         }
+        state.n_active = self.jobs.len();
         !state.closing
     }
 
@@ -158,6 +178,7 @@ impl Driver {
         let (mut moved, mut reads) = (false, false);
         // libssh2 keeps the state of the opening of a channel in the session: one at a time.
         let opening = self.jobs.iter().position(Job::is_opening);
+        let mut refused = None;
         for (index, job) in self.jobs.iter_mut().enumerate() {
             if job.is_opening() && Some(index) != opening {
                 continue;
@@ -165,6 +186,14 @@ impl Driver {
             let progress = job.step(&self.wire)?;
             moved |= progress == Progress::Moved;
             reads |= progress != Progress::Waiting;
+            if progress == Progress::Refused {
+                refused = Some(index);
+            }
+        }
+        let is_full = self.jobs.iter().any(Job::holds_session);
+        if let Some(job) = refused.filter(|_| is_full).and_then(|index| self.jobs.get_mut(index)) {
+            job.hand_back();
+            moved = true;
         }
         self.jobs.retain(|job| !job.is_finished());
         if moved {
@@ -186,9 +215,12 @@ impl Driver {
         if matches!(self.wire.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both) {
             interest |= PollFlags::OUT;
         }
-        let mut limit = self.keepalive.saturating_sub(self.last_sign.elapsed()).max(Duration::from_millis(1));
+        let mut limit = self.alive.interval.saturating_sub(self.last_sign.elapsed()).max(Duration::from_millis(1));
         if self.jobs.len() > 1 {
             limit = limit.min(SHARED_POLL);
+        }
+        if let Some(pause) = self.jobs.iter().filter_map(Job::pause).min() {
+            limit = limit.min(pause.max(Duration::from_millis(1)));
         }
         let (socket, woken) = poll_both(&self.wire.socket, interest, &self.inbox.waker, limit)?;
         if woken {
@@ -200,14 +232,14 @@ impl Driver {
             return Err("the host closed the connection".to_owned());
         }
         let silence = self.last_heard.elapsed();
-        if reads && silence > self.keepalive * 4 {
+        if reads && silence > self.alive.limit {
             return Err(format!("nothing heard for {} s", silence.as_secs()));
         }
         Ok(())
     }
 
     fn send_sign_of_life(&mut self) -> Result<(), String> {
-        if self.last_sign.elapsed() < self.keepalive {
+        if self.last_sign.elapsed() < self.alive.interval {
             return Ok(());
         }
         self.last_sign = Instant::now();
@@ -233,7 +265,7 @@ fn poll_both(
     }
 }
 
-fn timespec(duration: Duration) -> Timespec {
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// libssh2.h: the host refused to open a channel.
+pub(crate) const CHANNEL_FAILURE: ssh2::ErrorCode = ssh2::ErrorCode::Session(-21);
+
 /// Why no TCP connection came about.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectFailure {
@@ -58,13 +61,22 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
-    /// The ProxyCommand of the ssh_config cannot be started.
-    #[error("{}: cannot start the ProxyCommand `{command}`", at.node)]
+    /// The program that is to carry the connection cannot be started.
+    #[error("{}: cannot start the {via}", at.node)]
     Proxy {
         at: Arc<Endpoint>,
-        command: String,
+        via: String,
         #[source]
         source: io::Error,
+    },
+    /// No SSH server was reached through jump hosts or a ProxyCommand. `printed` holds the last lines of its standard error.
+    #[error("{}: no SSH connection to {at} by {via}{}", at.node, indented(printed))]
+    Transport {
+        at: Arc<Endpoint>,
+        via: String,
+        printed: String,
+        #[source]
+        source: ssh2::Error,
     },
     /// No TCP connection came about.
     #[error("{}: cannot connect to {at}", at.node)]
@@ -73,6 +85,9 @@ pub enum RemoteError {
         #[source]
         source: ConnectFailure,
     },
+    /// The machine is a sandbox's, and its container has ended.
+    #[error("{}: the machine does not run: {why}", at.node)]
+    Stopped { at: Arc<Endpoint>, why: String },
     /// What answered does not speak SSH as we do.
     #[error("{}: SSH handshake with {at} failed", at.node)]
     Handshake {
@@ -86,6 +101,9 @@ pub enum RemoteError {
     /// The host offers another key than the pinned one.
     #[error("{}: the host key of {at} has changed: pinned is {}, it offers {algorithm} {found}", at.node, list(pinned))]
     HostKeyChanged { at: Arc<Endpoint>, pinned: Vec<Fingerprint>, algorithm: String, found: Fingerprint },
+    /// The host's key is the one of another node.
+    #[error("{}: the host key of {at} is that of {other}, {found}: both lead to one machine", at.node)]
+    HostKeyOfOther { at: Arc<Endpoint>, other: String, found: Fingerprint, file: PathBuf },
     /// The accepted key cannot be recorded.
     #[error("{}: cannot pin the host key of {at}", at.node)]
     PinHostKey {
@@ -135,6 +153,15 @@ pub enum RemoteError {
     /// The user may not become root without a password.
     #[error("{}: {at} does not let {} become root for `{label}`: {message}", at.node, at.user)]
     BecomeRoot { at: Arc<Endpoint>, label: String, message: String },
+    /// The host's login shell ended before the script began; `said` is the last of what it printed.
+    #[error("{}: `{label}` was not started: the login shell on {at} {status}{}", at.node, indented(said))]
+    NotStarted { at: Arc<Endpoint>, label: String, status: Status, said: String },
+    /// The host's login shell prints without end.
+    #[error("{}: `{label}` was not started: the login shell on {at} printed more than {limit} bytes", at.node)]
+    Noise { at: Arc<Endpoint>, label: String, limit: usize },
+    /// The command succeeded, but its output is not whole.
+    #[error("{}: the output of `{label}` on {at} is cut off", at.node)]
+    CutOff { at: Arc<Endpoint>, label: String },
     /// The command ran and failed; `stderr` holds its last lines.
     #[error("{}: `{label}` {status} on {at}{}", at.node, indented(stderr))]
     Command { at: Arc<Endpoint>, label: String, status: Status, stderr: String },
@@ -154,7 +181,11 @@ impl RemoteError {
             Self::Namespace { path, .. } => {
                 Some(format!("start the sandbox with `machinist sandbox up` (as root): {} must exist", path.display()))
             }
-            Self::Proxy { command, .. } => Some(format!("try the command by hand: {command}")),
+            Self::Proxy { .. } => Some("install the program, or correct the SSH configuration".to_owned()),
+            Self::Transport { at, .. } => Some(format!(
+                "try it without machinist, which answers no prompts on the way: ssh -p {} {}@{}",
+                at.port, at.user, at.host
+            )),
             Self::Connect { at, source } => Some(match source {
                 ConnectFailure::Refused => {
                     format!("check that sshd runs on {} and listens on port {}", at.host, at.port)
@@ -168,6 +199,7 @@ impl RemoteError {
                 ConnectFailure::NoRoute(_) => format!("check the route from here: ip route get {}", at.host),
                 ConnectFailure::Other(_) => return None,
             }),
+            Self::Stopped { .. } => Some("`machinist sandbox up` (as root) starts it again".to_owned()),
             Self::Handshake { at, .. } => {
                 Some(format!("see what answers there: ssh -v -p {} {}@{}", at.port, at.user, at.host))
             }
@@ -181,13 +213,28 @@ impl RemoteError {
                  otherwise somebody may be between here and it",
                 at.node
             )),
+            Self::HostKeyOfOther { at, other, file, .. } => Some(format!(
+                "correct machines.{}.ssh.host or machines.{other}.ssh.host, and the wrong line of {}; a machine that was cloned with \
+                 its host keys needs its own: `rm /etc/ssh/ssh_host_*_key*` and a restart of sshd there",
+                at.node,
+                file.display()
+            )),
             Self::PinHostKey { source, .. } => source.hint(),
             Self::Auth { at, attempts } => Some(auth_hint(at, attempts)),
             Self::BecomeRoot { at, .. } => Some(format!(
                 "set machines.{}.ssh.user to root, or allow {} to use sudo without a password",
                 at.node, at.user
             )),
-            Self::ConnectionLost { .. } => Some("run the command again: it continues where the host stands".to_owned()),
+            Self::NotStarted { at, .. } | Self::Noise { at, .. } => Some(format!(
+                "check what {}'s shell and its startup files do there: ssh -p {} {}@{} true",
+                at.user, at.port, at.user, at.host
+            )),
+            Self::Channel { at, source, .. } if source.code() == CHANNEL_FAILURE => {
+                Some(format!("set `MaxSessions` in the sshd_config of {} to at least 1; 10 is the default", at.host))
+            }
+            Self::ConnectionLost { .. } | Self::CutOff { .. } => {
+                Some("run the command again: it continues where the host stands".to_owned())
+            }
             Self::InvalidRequest { .. }
             | Self::Channel { .. }
             | Self::Timeout { .. }
@@ -201,19 +248,30 @@ impl RemoteError {
 
     /// Tells whether the same request may succeed on a new connection, as after a reboot of the host.
     pub fn is_connection_failure(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::ConnectionLost { .. } | Self::Handshake { .. })
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Stopped { .. }
+                | Self::ConnectionLost { .. }
+                | Self::Handshake { .. }
+                | Self::Transport { .. }
+        )
     }
 }
 
 fn auth_hint(at: &Endpoint, attempts: &[AuthAttempt]) -> String {
-    let encrypted = attempts.iter().find(|attempt| matches!(attempt.outcome, AuthOutcome::Encrypted));
-    match encrypted {
-        Some(attempt) => format!("add the encrypted key to ssh-agent: ssh-add {}", attempt.key),
-        None => format!(
-            "see that {} has one of these keys in its authorized keys, or name the right one: ssh-add FILE",
-            at.user
-        ),
+    let with = |outcome: AuthOutcome| attempts.iter().find(|attempt| attempt.outcome == outcome);
+    if let Some(attempt) = with(AuthOutcome::Encrypted) {
+        return format!("add the encrypted key to ssh-agent: ssh-add {}", attempt.key);
     }
+    if with(AuthOutcome::Hardware).is_some() {
+        return format!(
+            "log in with a key that is not in a hardware token: `ssh-keygen -t ed25519 -f FILE`, add FILE.pub to the \
+             authorized keys of {} (operators.nix), then `--ssh-key FILE` or ssh-add FILE",
+            at.user
+        );
+    }
+    format!("see that {} has one of these keys in its authorized keys, or name the right one: ssh-add FILE", at.user)
 }
 
 fn list<T: ToString>(items: &[T]) -> String {

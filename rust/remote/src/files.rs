@@ -6,8 +6,11 @@ use crate::session::Remote;
 use std::fmt;
 use std::time::Duration;
 
+/// Shell functions for scripts that write what has to outlive a reset: `place_durably` and `write_durably`.
+pub const DURABLE: &str = include_str!("durable.sh");
+
 /// The host's side: reads the stream that [`encode`] writes.
-pub(crate) const SCRIPT: &str = include_str!("put_files.sh");
+pub(crate) const SCRIPT: &str = concat!(include_str!("durable.sh"), include_str!("put_files.sh"));
 
 /// A file to put on a host.
 #[derive(Clone, PartialEq, Eq)]

@@ -24,7 +24,8 @@ fn signs_as(algorithm: &str, signature: &str) -> bool {
     algorithm == signature || (algorithm == "ssh-rsa" && signature.starts_with("rsa-sha2-"))
 }
 
-/// Checks the key that the host offered in the handshake; pins it when its fingerprint is the accepted one.
+/// Checks the key that the host offered in the handshake; pins it when its fingerprint is the accepted one. A key that is pinned
+/// for another node is refused, accepted or pinned here too: both names lead to one machine.
 pub(crate) fn verify(
     session: &Session,
     known_hosts: &KnownHosts,
@@ -37,6 +38,10 @@ pub(crate) fn verify(
         let source = ssh2::Error::new(ssh2::ErrorCode::Session(-10), "the host offers no host key");
         RemoteError::Handshake { at: at.clone(), source }
     })?;
+    if let Some(other) = known_hosts.other_node(pattern, &offered) {
+        let (at, found, file) = (at.clone(), offered.fingerprint(), known_hosts.path().to_owned());
+        return Err(RemoteError::HostKeyOfOther { at, other, found, file });
+    }
     let pinned = known_hosts.keys(pattern);
     if pinned.contains(&offered) {
         return Ok(());

@@ -7,7 +7,7 @@ use crate::fingerprint::Fingerprint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -120,6 +120,14 @@ struct Entries {
 pub struct KnownHosts {
     path: PathBuf,
     entries: Mutex<Entries>,
+    nodes: BTreeMap<String, String>,
+}
+
+impl Clone for KnownHosts {
+    /// Returns the pins as they are now; later ones are not shared.
+    fn clone(&self) -> Self {
+        Self { path: self.path.clone(), entries: Mutex::new(self.lock().clone()), nodes: self.nodes.clone() }
+    }
 }
 
 impl KnownHosts {
@@ -129,7 +137,23 @@ impl KnownHosts {
     /// The file cannot be read, or a line is hashed, has a marker (`@cert-authority`) or is no key: such
     /// lines would be lost on writing, so nothing is read then.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
-        Ok(Self { path: path.to_owned(), entries: Mutex::new(read(path)?) })
+        Ok(Self { path: path.to_owned(), entries: Mutex::new(read(path)?), nodes: BTreeMap::new() })
+    }
+
+    /// Says which node each host is, by the name that [`host_pattern`] gives it: two nodes never share a key. A line that no node
+    /// has any more, as of a machine that has moved to another address, forbids nothing.
+    #[must_use]
+    pub fn of_nodes(mut self, nodes: BTreeMap<String, String>) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Returns another node than the one named `pattern` for which the key is pinned, if there is one.
+    pub fn other_node(&self, pattern: &str, key: &HostKey) -> Option<String> {
+        let entries = self.lock();
+        let others = self.nodes.iter().filter(|(other, _)| *other != pattern);
+        let has_key = |other: &str| entries.keys.get(other).is_some_and(|keys| keys.contains(key));
+        others.into_iter().find(|(other, _)| has_key(other)).map(|(_, node)| node.clone())
     }
 
     /// Returns the file's path.
@@ -238,19 +262,10 @@ fn render(entries: &Entries) -> String {
 
 /// Replaces the file in one step: a reader sees the old text or the new one.
 fn write(path: &Path, text: &str) -> Result<(), KnownHostsError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let replace = || -> io::Result<()> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        let mut file = tempfile::Builder::new().prefix(".known_hosts.").tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        // Public keys: readable like the other committed files, where a temporary file is 0600.
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        std::fs::File::open(directory)?.sync_all()
-    };
-    replace().map_err(|source| KnownHostsError::Write { path: path.to_owned(), source })
+    // Public keys: readable like the other committed files.
+    machinist_durable::create_directories(machinist_durable::directory_of(path))
+        .and_then(|()| machinist_durable::replace(path, text.as_bytes(), 0o644))
+        .map_err(|source| KnownHostsError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

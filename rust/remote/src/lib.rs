@@ -10,6 +10,7 @@
 //! travel on standard input.
 
 mod auth;
+mod clean;
 mod destination;
 mod driver;
 mod error;
@@ -17,11 +18,17 @@ mod error;
 mod fake;
 mod files;
 mod fingerprint;
+mod frame;
+mod gate;
 mod host_key;
+mod identity;
 mod known_hosts;
+mod lanes;
 mod link;
+mod proxy;
 mod quote;
 mod request;
+mod resolved;
 mod run;
 mod session;
 mod socket;
@@ -33,11 +40,11 @@ pub use destination::{Destination, Endpoint};
 pub use error::{ConnectFailure, RemoteError};
 #[cfg(feature = "fake")]
 pub use fake::{FakeRemote, Fault, PlacedFile, RecordedRequest};
-pub use files::{RemoteDirectory, RemoteEntry, RemoteFile, put_file, put_files};
+pub use files::{DURABLE, RemoteDirectory, RemoteEntry, RemoteFile, put_file, put_files};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use known_hosts::{HostKey, KnownHosts, KnownHostsError, host_pattern};
 pub use quote::quote;
 pub use request::{Output, Request, Status, Stdin, Stream};
 pub use session::{Remote, Session};
-pub use ssh_config::SshConfigError;
+pub use ssh_config::{SshConfig, SshConfigError};
 pub use tunnel::{Tunnel, TunnelReader, TunnelWriter};

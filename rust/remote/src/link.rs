@@ -54,6 +54,8 @@ pub(crate) enum ChannelFailure {
 pub(crate) enum Event {
     Data(Stream, Vec<u8>),
     Done(Result<Status, ChannelFailure>),
+    /// The host allows no further session on this connection; nothing was sent.
+    NoSession,
 }
 
 /// What the driver is to send next.
@@ -65,7 +67,6 @@ pub(crate) enum Feed {
     End,
 }
 
-#[derive(Default)]
 struct State {
     input: VecDeque<Vec<u8>>,
     input_bytes: usize,
@@ -74,18 +75,38 @@ struct State {
     event_bytes: usize,
     cancelled: bool,
     done: bool,
+    waker: Arc<Waker>,
+}
+
+impl State {
+    fn new(waker: Arc<Waker>) -> Self {
+        Self {
+            input: VecDeque::new(),
+            input_bytes: 0,
+            input_ended: false,
+            events: VecDeque::new(),
+            event_bytes: 0,
+            cancelled: false,
+            done: false,
+            waker,
+        }
+    }
 }
 
 /// The two queues of one channel.
 pub(crate) struct Link {
     state: Mutex<State>,
     changed: Condvar,
-    waker: Arc<Waker>,
 }
 
 impl Link {
     pub fn new(waker: Arc<Waker>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), waker })
+        Arc::new(Self { state: Mutex::new(State::new(waker)), changed: Condvar::new() })
+    }
+
+    /// Caller: the channel is opened on another connection, whose driver is woken from now on.
+    pub fn attach(&self, waker: &Arc<Waker>) {
+        self.lock().waker = waker.clone();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,15 +124,16 @@ impl Link {
         if wanted && !chunk.is_empty() {
             state.input_bytes += chunk.len();
             state.input.push_back(chunk);
-            self.waker.wake();
+            state.waker.wake();
         }
         wanted
     }
 
     /// Caller: no more input follows.
     pub fn end_input(&self) {
-        self.lock().input_ended = true;
-        self.waker.wake();
+        let mut state = self.lock();
+        state.input_ended = true;
+        state.waker.wake();
     }
 
     /// Caller: takes the next event; `None` when the deadline has passed.
@@ -123,7 +145,7 @@ impl Link {
                     let was_full = state.event_bytes >= QUEUE_LIMIT;
                     state.event_bytes -= bytes.len();
                     if was_full && state.event_bytes < QUEUE_LIMIT {
-                        self.waker.wake();
+                        state.waker.wake();
                     }
                 }
                 return Some(event);
@@ -143,9 +165,10 @@ impl Link {
 
     /// Caller: wants nothing more of this channel; the driver closes it.
     pub fn cancel(&self) {
-        self.lock().cancelled = true;
+        let mut state = self.lock();
+        state.cancelled = true;
         self.changed.notify_all();
-        self.waker.wake();
+        state.waker.wake();
     }
 
     /// Driver: takes the next input.
@@ -178,6 +201,7 @@ impl Link {
         match &event {
             Event::Data(_, bytes) => state.event_bytes += bytes.len(),
             Event::Done(_) => state.done = true,
+            Event::NoSession => {}
         }
         state.events.push_back(event);
         self.changed.notify_all();

@@ -49,6 +49,7 @@ $new"
         # The owner first: changing it clears set-user-ID bits.
         chown -- "$owner" "$new"
         chmod -- "$mode" "$new"
+        # Before any is renamed, the disk has all of them.
         sync -- "$new"
         printf '%s\n%s\n' "$new" "$path" >>"$work/renames"
         echo changed >>"$work/report"
@@ -59,7 +60,6 @@ $new"
 done
 [ -n "$ended" ] || fail 'the files did not arrive whole'
 while IFS= read -r new && IFS= read -r path; do
-  mv -fT -- "$new" "$path"
-  sync -- "$(dirname -- "$path")"
+  place_durably "$new" "$path"
 done <"$work/renames"
 cat -- "$work/report"

@@ -43,7 +43,8 @@ pub(crate) type OnLine<'a> = Box<dyn FnMut(Stream, &str) + Send + 'a>;
 /// A script for a host's `/bin/sh`.
 ///
 /// The script travels on standard input and is evaluated by a fixed one-line loader, so neither it nor its
-/// input appears in any argument list, log of sudo or process table. It runs only when it arrived whole.
+/// input appears in any argument list, log of sudo or process table. It runs only when it arrived whole, and only
+/// what it writes itself is returned: what the user's login shell prints is kept apart.
 pub struct Request<'a> {
     /// A short name for progress, errors and fakes, such as `import closure`.
     pub label: String,

@@ -1,8 +1,10 @@
 //! One request on one channel, from the caller's side.
 
 use crate::destination::Endpoint;
-use crate::driver::{Inbox, Job, Target};
+use crate::driver::{Job, Target};
 use crate::error::RemoteError;
+use crate::frame::{Marks, Unframe};
+use crate::lanes::Lanes;
 use crate::link::{ChannelFailure, Event, Link};
 use crate::request::{OnLine, Output, Request, Status, Stdin, Stream};
 use std::io::{self, Read, Write};
@@ -18,12 +20,8 @@ const READ_SIZE: usize = 256 << 10;
 /// How much later than here the host's own `timeout` strikes: the error should come from here.
 const HOST_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
-/// Wraps a script so that a part of it is a syntax error: when the connection breaks while it is sent,
-/// nothing runs.
-fn whole_or_nothing(script: &str) -> Vec<u8> {
-    // `unset` also keeps an empty script from being a syntax error, and makes it succeed.
-    format!("{{ unset s\n{script}\n}}").into_bytes()
-}
+/// How much a host's login shell may print on a stream before the script begins.
+const PREAMBLE_LIMIT: usize = 1 << 20;
 
 /// Returns the command line that reads a script of `length` bytes from standard input and evaluates it.
 ///
@@ -39,7 +37,7 @@ fn loader(length: usize, timeout: Duration, sudo: bool) -> String {
 
 /// Runs `request` on a new channel.
 pub(crate) fn run(
-    inbox: &Inbox,
+    lanes: &Lanes,
     at: &Arc<Endpoint>,
     may_sudo: bool,
     request: Request<'_>,
@@ -49,28 +47,27 @@ pub(crate) fn run(
         return Err(RemoteError::InvalidRequest { at: at.clone(), label, reason: "the script holds a NUL byte" });
     }
     let sudo = may_sudo && request.become_root && at.user != "root";
-    let script = whole_or_nothing(&request.script);
+    let marks =
+        Marks::random().map_err(|source| RemoteError::Input { at: at.clone(), label: label.clone(), source })?;
+    let script = marks.wrap(&request.script);
     let command = loader(script.len(), request.timeout, sudo);
+    let first = lanes.first();
     let call = Call {
         at,
+        lanes,
+        command,
         label,
         started: Instant::now(),
         limit: request.timeout,
-        link: Link::new(inbox.waker.clone()),
+        link: Link::new(first.waker.clone()),
         input_error: Arc::default(),
     };
     call.link.send(script);
     feed(&call.link, request.stdin, &call.input_error);
-    inbox.submit(Job::new(Target::Command(command), call.link.clone())).map_err(|reason| call.lost(reason))?;
+    let job = Job::new(Target::Command(call.command.clone()), call.link.clone());
+    first.submit(job).map_err(|reason| call.lost(reason))?;
     let sink = Sink { on_line: request.on_line, writer: request.stdout, limit: request.output_limit };
-    let output = call.collect(sink)?;
-    // sudo itself speaks before the script could.
-    let refused = sudo && output.status == Status::Exited(1) && output.stderr.starts_with(b"sudo: ");
-    if refused {
-        let message = output.stderr_text().trim().to_owned();
-        return Err(RemoteError::BecomeRoot { at: at.clone(), label: call.label.clone(), message });
-    }
-    Ok(output)
+    call.collect(&marks, sink, sudo)
 }
 
 /// Starts sending the input.
@@ -124,6 +121,8 @@ struct Sink<'a> {
 /// A request under way.
 struct Call<'a> {
     at: &'a Arc<Endpoint>,
+    lanes: &'a Lanes,
+    command: String,
     label: String,
     started: Instant,
     limit: Duration,
@@ -139,8 +138,9 @@ impl Drop for Call<'_> {
 }
 
 impl Call<'_> {
-    fn collect(&self, mut sink: Sink<'_>) -> Result<Output, RemoteError> {
-        let (mut stdout, mut stderr) = (Kept::default(), Kept::default());
+    fn collect(&self, marks: &Marks, mut sink: Sink<'_>, sudo: bool) -> Result<Output, RemoteError> {
+        let mut stdout = Kept::new(marks);
+        let mut stderr = Kept::new(marks);
         let deadline = self.started.checked_add(self.limit);
         loop {
             match self.link.next(deadline) {
@@ -149,11 +149,16 @@ impl Call<'_> {
                     self.take(stream, &bytes, kept, &mut sink)?;
                 }
                 Some(Event::Done(Ok(status))) => {
-                    stdout.last_line(Stream::Stdout, &mut sink.on_line);
-                    stderr.last_line(Stream::Stderr, &mut sink.on_line);
+                    for (stream, kept) in [(Stream::Stdout, &mut stdout), (Stream::Stderr, &mut stderr)] {
+                        let rest = kept.frame.rest();
+                        self.keep(stream, &rest, kept, &mut sink)?;
+                        kept.last_line(stream, &mut sink.on_line);
+                    }
+                    self.check_frame(&stdout, &stderr, &status, sudo)?;
                     return Ok(Output { status, stdout: stdout.finish(sink.limit), stderr: stderr.finish(sink.limit) });
                 }
                 Some(Event::Done(Err(failure))) => return Err(self.explain(failure)),
+                Some(Event::NoSession) => self.move_elsewhere()?,
                 None => {
                     return Err(RemoteError::Timeout {
                         at: self.at.clone(),
@@ -169,7 +174,41 @@ impl Call<'_> {
         }
     }
 
-    fn take(&self, stream: Stream, bytes: &[u8], kept: &mut Kept, sink: &mut Sink<'_>) -> Result<(), RemoteError> {
+    /// Tells an answer from what only a login shell said, and a whole one from one that is cut off.
+    fn check_frame(
+        &self,
+        stdout: &Kept<'_>,
+        stderr: &Kept<'_>,
+        status: &Status,
+        sudo: bool,
+    ) -> Result<(), RemoteError> {
+        let (at, label) = (self.at.clone(), self.label.clone());
+        if !stdout.frame.has_begun() {
+            let said = stderr.frame.preamble();
+            // sudo itself speaks before the script could.
+            if let Some(message) = said.lines().find(|line| line.starts_with("sudo: ")).filter(|_| sudo) {
+                return Err(RemoteError::BecomeRoot { at, label, message: message.to_owned() });
+            }
+            let said = [said, stdout.frame.preamble()].into_iter().find(|said| !said.is_empty()).unwrap_or_default();
+            return Err(RemoteError::NotStarted { at, label, status: status.clone(), said });
+        }
+        if *status == Status::Exited(0) && !stdout.frame.has_ended() {
+            return Err(RemoteError::CutOff { at, label });
+        }
+        Ok(())
+    }
+
+    /// Takes in what arrived: only what the script itself wrote counts.
+    fn take(&self, stream: Stream, bytes: &[u8], kept: &mut Kept<'_>, sink: &mut Sink<'_>) -> Result<(), RemoteError> {
+        let body = kept.frame.push(bytes);
+        if kept.frame.n_before() > PREAMBLE_LIMIT {
+            let (at, label) = (self.at.clone(), self.label.clone());
+            return Err(RemoteError::Noise { at, label, limit: PREAMBLE_LIMIT });
+        }
+        self.keep(stream, &body, kept, sink)
+    }
+
+    fn keep(&self, stream: Stream, bytes: &[u8], kept: &mut Kept<'_>, sink: &mut Sink<'_>) -> Result<(), RemoteError> {
         if let (Stream::Stdout, Some(writer)) = (stream, sink.writer.as_mut()) {
             let written = writer.write_all(bytes);
             return written.map_err(|source| RemoteError::Output {
@@ -189,6 +228,14 @@ impl Call<'_> {
         }
         kept.trim(sink.limit);
         Ok(())
+    }
+
+    /// Continues on a further connection, because the host allows no further session on this one.
+    fn move_elsewhere(&self) -> Result<(), RemoteError> {
+        match self.lanes.elsewhere(&self.command, &self.link)? {
+            Some(()) => Ok(()),
+            None => Err(self.lost("the host allows too few sessions on a connection (MaxSessions)".to_owned())),
+        }
     }
 
     fn explain(&self, failure: ChannelFailure) -> RemoteError {
@@ -213,13 +260,17 @@ impl Call<'_> {
 }
 
 /// What is kept of one stream, and its unfinished line.
-#[derive(Default)]
-struct Kept {
+struct Kept<'a> {
+    frame: Unframe<'a>,
     bytes: Vec<u8>,
     line: Vec<u8>,
 }
 
-impl Kept {
+impl<'a> Kept<'a> {
+    fn new(marks: &'a Marks) -> Self {
+        Self { frame: Unframe::new(marks), bytes: Vec::new(), line: Vec::new() }
+    }
+
     fn lines(&mut self, stream: Stream, bytes: &[u8], on_line: &mut Option<OnLine<'_>>) {
         let Some(on_line) = on_line else { return };
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -264,7 +315,8 @@ mod tests {
 
     /// Runs the loader's command line locally, with `sent` of the wrapped script's bytes followed by `input`.
     fn run_loader(script: &str, sent: Option<usize>, input: &str) -> (i32, String) {
-        let script = whole_or_nothing(script);
+        let marks = Marks::random().unwrap();
+        let script = marks.wrap(script);
         let command = loader(script.len(), Duration::from_secs(10), false);
         let mut child = Command::new("/bin/sh")
             .arg("-c")
@@ -279,7 +331,11 @@ mod tests {
         stdin.write_all(input.as_bytes()).unwrap();
         drop(stdin);
         let output = child.wait_with_output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        let mut frame = Unframe::new(&marks);
+        let body = frame.push(&output.stdout);
+        let (status, whole) = (output.status.code().unwrap(), sent.is_none());
+        assert_eq!((frame.has_begun(), frame.has_ended()), (whole, whole), "status {status}");
+        (status, String::from_utf8(body).unwrap())
     }
 
     #[test]
@@ -293,7 +349,7 @@ mod tests {
     #[test]
     fn a_script_that_arrives_in_part_does_not_run() {
         let script = "echo one\necho two";
-        for sent in 0..whole_or_nothing(script).len() {
+        for sent in 0..Marks::random().unwrap().wrap(script).len() {
             let (status, stdout) = run_loader(script, Some(sent), "");
             assert_eq!(stdout, "", "{sent} bytes of the script ran and gave status {status}");
         }
@@ -310,7 +366,8 @@ mod tests {
         let mut seen = Vec::new();
         {
             let mut on_line: Option<OnLine<'_>> = Some(Box::new(|_, line: &str| seen.push(line.to_owned())));
-            let mut kept = Kept::default();
+            let marks = Marks::random().unwrap();
+            let mut kept = Kept::new(&marks);
             for piece in ["on", "e\r\ntw", "o\n\nthr", "ee"] {
                 kept.lines(Stream::Stdout, piece.as_bytes(), &mut on_line);
             }

@@ -7,10 +7,12 @@ use crate::error::{ConnectFailure, RemoteError};
 use crate::fingerprint::Fingerprint;
 use crate::host_key;
 use crate::known_hosts::KnownHosts;
+use crate::lanes::Lanes;
+use crate::proxy::Proxy;
 use crate::request::{Output, Request};
+use crate::resolved::{self, Resolved, Via};
 use crate::run;
 use crate::socket;
-use crate::ssh_config::{self, Resolved};
 use crate::tunnel::{self, Tunnel};
 use ssh2::MethodType;
 use std::sync::Arc;
@@ -60,7 +62,7 @@ pub trait Remote: Send + Sync {
 /// The one SSH connection to a host. Dropping it ends the connection and what still runs over it.
 pub struct Session {
     at: Arc<Endpoint>,
-    inbox: Arc<Inbox>,
+    lanes: Lanes,
     may_sudo: bool,
 }
 
@@ -83,29 +85,18 @@ impl Session {
         known_hosts: &KnownHosts,
         accept: Option<Fingerprint>,
     ) -> Result<Self, RemoteError> {
-        let resolved = ssh_config::resolve(destination)
-            .map_err(|source| RemoteError::SshConfig { node: destination.node.clone(), source })?;
-        let at = Arc::new(Endpoint {
-            node: destination.node.clone(),
-            user: resolved.user.clone(),
-            host: resolved.host.clone(),
-            port: resolved.port,
-        });
-        let socket = socket::connect(destination, &resolved, &at)?;
-        let other = |source| RemoteError::Connect { at: at.clone(), source: ConnectFailure::Other(source) };
-        let duplicate = socket.stream.try_clone().map_err(other)?;
-        let session = handshake(socket.stream, destination, &resolved, known_hosts)
-            .map_err(|source| RemoteError::Handshake { at: at.clone(), source })?;
-        host_key::verify(&session, known_hosts, &destination.host_pattern(), accept, &at)?;
-        auth::log_in(&session, destination, &resolved, &at)?;
-        let inbox = Inbox::new().map_err(other)?;
-        Driver::start(session, duplicate, socket.proxy, destination.keepalive, inbox.clone()).map_err(other)?;
-        Ok(Self { at, inbox, may_sudo: destination.become_root })
+        let resolved = resolved::resolve(destination)?;
+        let at = Arc::new(resolved.endpoint(&destination.node));
+        let first = dial(destination, &resolved, known_hosts, accept, &at)?;
+        let may_sudo = destination.become_root;
+        let again = (destination.clone(), known_hosts.clone(), at.clone());
+        let dial = move || dial(&again.0, &resolved, &again.1, None, &again.2);
+        Ok(Self { at, lanes: Lanes::new(first, Box::new(dial)), may_sudo })
     }
 
     /// Returns why the connection is lost, if it is; a new one has to be made then.
     pub fn lost(&self) -> Option<String> {
-        self.inbox.lost()
+        self.lanes.first().lost()
     }
 }
 
@@ -115,17 +106,42 @@ impl Remote for Session {
     }
 
     fn run(&self, request: Request<'_>) -> Result<Output, RemoteError> {
-        run::run(&self.inbox, &self.at, self.may_sudo, request)
+        run::run(&self.lanes, &self.at, self.may_sudo, request)
     }
 
     fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
-        tunnel::open(&self.inbox, &self.at, host, port)
+        tunnel::open(self.lanes.first(), &self.at, host, port)
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.inbox.close();
+/// Opens one connection: socket, handshake, host key, login, and the thread that owns it.
+fn dial(
+    destination: &Destination,
+    resolved: &Resolved,
+    known_hosts: &KnownHosts,
+    accept: Option<Fingerprint>,
+    at: &Arc<Endpoint>,
+) -> Result<Arc<Inbox>, RemoteError> {
+    let socket = socket::connect(destination, resolved, at)?;
+    let other = |source| RemoteError::Connect { at: at.clone(), source: ConnectFailure::Other(source) };
+    let duplicate = socket.stream.try_clone().map_err(other)?;
+    let session = handshake(socket.stream, destination, resolved, known_hosts)
+        .map_err(|source| explain(source, socket.proxy.as_ref(), resolved, at))?;
+    drop(socket.place);
+    host_key::verify(&session, known_hosts, &destination.host_pattern(), accept, at)?;
+    auth::log_in(&session, &destination.identity_files, resolved, at)?;
+    let inbox = Inbox::new().map_err(other)?;
+    Driver::start(session, duplicate, socket.proxy, resolved.alive, inbox.clone()).map_err(other)?;
+    Ok(inbox)
+}
+
+/// Returns the error of a handshake: where a process carries the bytes, with what it printed.
+fn explain(source: ssh2::Error, proxy: Option<&Proxy>, resolved: &Resolved, at: &Arc<Endpoint>) -> RemoteError {
+    match (proxy, &resolved.network.via) {
+        (Some(proxy), Some(via)) => {
+            RemoteError::Transport { at: at.clone(), via: via.describe(), printed: proxy.last_words(), source }
+        }
+        _ => RemoteError::Handshake { at: at.clone(), source },
     }
 }
 
@@ -140,9 +156,15 @@ fn handshake(
     resolved: &Resolved,
     known_hosts: &KnownHosts,
 ) -> Result<ssh2::Session, ssh2::Error> {
+    // Through jump hosts, each of them is logged in to before the host is heard of.
+    let n_connections = match &resolved.network.via {
+        Some(Via::Jump { hosts, .. }) => 2 + hosts.matches(',').count(),
+        Some(Via::Command(_)) | None => 1,
+    };
+    let limit = resolved.network.connect_timeout * u32::try_from(n_connections).unwrap_or(u32::MAX);
     let mut session = ssh2::Session::new()?;
     session.set_tcp_stream(stream);
-    session.set_timeout(u32::try_from(resolved.connect_timeout.as_millis()).unwrap_or(u32::MAX).max(1));
+    session.set_timeout(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));
     host_key::prefer_pinned_algorithms(&session, &known_hosts.keys(&destination.host_pattern()))?;
     session.method_pref(MethodType::CryptCs, CIPHERS)?;
     session.method_pref(MethodType::CryptSc, CIPHERS)?;

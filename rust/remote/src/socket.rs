@@ -1,34 +1,26 @@
-//! The byte stream to a host: TCP, also inside a network namespace, or a ProxyCommand's pipes.
+//! The byte stream to a host: TCP, also inside a network namespace, or the pipes of a process.
 
 use crate::destination::{Destination, Endpoint};
 use crate::error::{ConnectFailure, RemoteError};
-use crate::ssh_config::Resolved;
-use rustix::net::sockopt;
+use crate::gate::Place;
+use crate::proxy::{self, Proxy, Started};
+use crate::resolved::{Family, Resolved};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::thread::LinkNameSpaceType;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-
-/// A ProxyCommand's process, ended with the connection.
-#[derive(Debug)]
-pub(crate) struct Proxy(Child);
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A connected stream, and the process that carries it if there is one.
 pub(crate) struct Socket {
     pub stream: OwnedFd,
     pub proxy: Option<Proxy>,
+    /// Held until the handshake with the host is done.
+    pub place: Option<Place>,
 }
 
 /// Why connecting failed, before it is known to which node.
@@ -38,30 +30,34 @@ enum Failure {
     Connect(ConnectFailure),
 }
 
-/// Connects to the host within `resolved.connect_timeout`.
+/// Connects to the host within its connect timeout.
 pub(crate) fn connect(
     destination: &Destination,
     resolved: &Resolved,
     at: &Arc<Endpoint>,
 ) -> Result<Socket, RemoteError> {
-    if let Some(command) = &resolved.proxy_command {
-        return start_proxy(command).map_err(|source| RemoteError::Proxy {
-            at: at.clone(),
-            command: command.clone(),
-            source,
-        });
+    if let Some(via) = &resolved.network.via {
+        let failed = |source| RemoteError::Proxy { at: at.clone(), via: via.describe(), source };
+        let Started { stream, proxy, place } = proxy::start(via, at).map_err(failed)?;
+        return Ok(Socket { stream, proxy: Some(proxy), place });
     }
-    let limit = resolved.connect_timeout;
-    let (host, port, namespace) = (resolved.host.clone(), resolved.port, destination.namespace.clone());
+    let limit = resolved.network.connect_timeout;
+    let route = Route {
+        host: resolved.host.clone(),
+        port: resolved.port,
+        namespace: destination.namespace.clone(),
+        family: resolved.network.family,
+        bind: resolved.network.bind.clone(),
+    };
     let (sender, receiver) = mpsc::sync_channel(1);
     // A thread of its own: a namespace is a thread's property, and resolving a name knows no time limit.
     // A thread that outlives the limit ends by itself; its result goes nowhere.
     std::thread::spawn(move || {
-        let _ = sender.send(connect_here(&host, port, namespace.as_deref(), limit));
+        let _ = sender.send(connect_here(&route, limit));
     });
     let at = at.clone();
     match receiver.recv_timeout(limit + Duration::from_millis(500)) {
-        Ok(Ok(stream)) => Ok(Socket { stream: stream.into(), proxy: None }),
+        Ok(Ok(stream)) => Ok(Socket { stream, proxy: None, place: None }),
         Ok(Err(Failure::Namespace(path, source))) => Err(RemoteError::Namespace { at, path, source }),
         Ok(Err(Failure::Resolve(source))) => Err(RemoteError::Resolve { at, source }),
         Ok(Err(Failure::Connect(source))) => Err(RemoteError::Connect { at, source }),
@@ -69,24 +65,76 @@ pub(crate) fn connect(
     }
 }
 
-fn connect_here(host: &str, port: u16, namespace: Option<&Path>, limit: Duration) -> Result<TcpStream, Failure> {
-    if let Some(path) = namespace {
+/// What a connection's thread has to know.
+struct Route {
+    host: String,
+    port: u16,
+    namespace: Option<PathBuf>,
+    family: Family,
+    bind: Option<String>,
+}
+
+fn connect_here(route: &Route, limit: Duration) -> Result<OwnedFd, Failure> {
+    if let Some(path) = &route.namespace {
         enter(path).map_err(|error| Failure::Namespace(path.to_owned(), error))?;
     }
     let started = Instant::now();
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(Failure::Resolve)?.collect();
+    let addresses = addresses(&route.host, route.port, route.family)?;
     let mut failure = Failure::Resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     for address in addresses {
         let left = limit.saturating_sub(started.elapsed());
         if left.is_zero() {
             break;
         }
-        match TcpStream::connect_timeout(&address, left).and_then(tune) {
+        match open(address, route.bind.as_deref(), left).and_then(tune) {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = Failure::Connect(explain(error, limit)),
         }
     }
     Err(failure)
+}
+
+fn addresses(host: &str, port: u16, family: Family) -> Result<Vec<SocketAddr>, Failure> {
+    let fits = |address: &SocketAddr| match family {
+        Family::Any => true,
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+    };
+    Ok((host, port).to_socket_addrs().map_err(Failure::Resolve)?.filter(fits).collect())
+}
+
+fn open(address: SocketAddr, bind: Option<&str>, limit: Duration) -> io::Result<OwnedFd> {
+    match bind {
+        None => Ok(TcpStream::connect_timeout(&address, limit)?.into()),
+        Some(name) => open_from(local_address(name, &address)?, address, limit),
+    }
+}
+
+/// Returns the address of the same version of IP that `name` is or has.
+fn local_address(name: &str, remote: &SocketAddr) -> io::Result<SocketAddr> {
+    let mut found = (name, 0).to_socket_addrs()?;
+    found.find(|address| address.is_ipv4() == remote.is_ipv4()).ok_or_else(|| {
+        let reason = format!("BindAddress {name} has no address to connect to {} from", remote.ip());
+        io::Error::new(io::ErrorKind::AddrNotAvailable, reason)
+    })
+}
+
+fn open_from(local: SocketAddr, remote: SocketAddr, limit: Duration) -> io::Result<OwnedFd> {
+    let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    net::bind(&socket, &local)?;
+    match net::connect(&socket, &remote) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::INPROGRESS) => {
+            if poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&crate::driver::timespec(limit)))? == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            sockopt::socket_error(&socket)??;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    Ok(socket)
 }
 
 fn enter(namespace: &Path) -> io::Result<()> {
@@ -95,9 +143,9 @@ fn enter(namespace: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn tune(stream: TcpStream) -> io::Result<TcpStream> {
+fn tune(stream: OwnedFd) -> io::Result<OwnedFd> {
     // Commands and their answers are small: waiting for more to send would cost a round trip each.
-    stream.set_nodelay(true)?;
+    sockopt::set_tcp_nodelay(&stream, true)?;
     // An idle connection to a host that vanished breaks when a keepalive stays unacknowledged this long.
     sockopt::set_tcp_user_timeout(&stream, 20_000)?;
     Ok(stream)
@@ -110,17 +158,4 @@ fn explain(error: io::Error, limit: Duration) -> ConnectFailure {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ConnectFailure::NoRoute(error),
         _ => ConnectFailure::Other(error),
     }
-}
-
-fn start_proxy(command: &str) -> io::Result<Socket> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let theirs = OwnedFd::from(theirs);
-    let child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(format!("exec {command}"))
-        .stdin(Stdio::from(theirs.try_clone()?))
-        .stdout(Stdio::from(theirs))
-        .stderr(Stdio::null())
-        .spawn()?;
-    Ok(Socket { stream: ours.into(), proxy: Some(Proxy(child)) })
 }

@@ -1,45 +1,90 @@
-//! What a person's ssh_config says about a host, as far as it applies here.
+//! The operator's SSH configuration as OpenSSH resolves it: `ssh -G HOST`, one process a host and run.
+//!
+//! Nothing here reads a configuration file. `Host`, `Match`, `Include`, quotes, `/etc/ssh/ssh_config` and values of any
+//! OpenSSH version mean what the installed `ssh` says they mean. A `Match exec` runs its command, as it does for `ssh`.
 
-use crate::destination::Destination;
-use ssh2_config::{ParseRule, SshConfig, SshParserError};
-use std::io::BufReader;
-use std::path::PathBuf;
+mod answer;
+mod program;
+mod tokens;
+
+pub(crate) use answer::Answer;
+pub(crate) use program::hang_up;
+pub(crate) use tokens::{expand, expand_proxy_command};
+
+use crate::clean::last_lines;
+use crate::gate::Gate;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long connecting may take when nothing says otherwise. OpenSSH waits for the kernel, about two
-/// minutes, which is too long for a fleet with a machine that is switched off.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Upper bound of one `ssh -G`. It reads files, and runs the commands of `Match exec`.
+const LIMIT: Duration = Duration::from_secs(15);
 
-/// An ssh_config cannot be followed.
+/// Upper bound of connections to jump hosts that are not logged in yet. sshd drops some from the tenth on (`MaxStartups
+/// 10:30:100`), and all machines of a cluster may be behind one jump host.
+const JUMPS_AT_ONCE: usize = 8;
+
+/// Where OpenSSH reads system-wide settings.
+const SYSTEM_FILE: &str = "/etc/ssh/ssh_config";
+
+/// The operator's SSH configuration cannot be applied to a host.
 #[derive(Debug, thiserror::Error)]
 pub enum SshConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
+    /// There is a configuration, but no program that reads it.
+    #[error("`ssh` is not installed here, and {} may say how to reach hosts", path.display())]
+    NoProgram {
+        /// The configuration file.
         path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
     },
-    /// The file is not an ssh_config.
-    #[error("cannot understand {}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: SshParserError,
-    },
-    /// The host is behind jump hosts.
-    #[error("{} sets ProxyJump {jumps} for {host}, which is not supported", path.display())]
-    ProxyJump {
-        /// The file.
-        path: PathBuf,
-        /// The host that was looked up.
+    /// The program cannot be run.
+    #[error("cannot run `ssh -G {host}`")]
+    Run {
+        /// The host.
         host: String,
-        /// The jump hosts, separated by commas.
-        jumps: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The program did not come to an end.
+    #[error("`ssh -G {host}` took longer than {} s", limit.as_secs())]
+    Timeout {
+        /// The host.
+        host: String,
+        /// The bound.
+        limit: Duration,
+    },
+    /// The program refuses the configuration.
+    #[error("`ssh -G {host}` failed: {message}")]
+    Refused {
+        /// The host.
+        host: String,
+        /// The last lines of its standard error.
+        message: String,
+    },
+    /// The answer, or a value in it, is not of the documented form.
+    #[error("`ssh -G {host}`: {setting}: {reason}")]
+    Value {
+        /// The host.
+        host: String,
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting that the SSH library cannot follow, and that changes where a connection leads.
+    #[error("the SSH configuration sets {setting} {value} for {host}, which is not supported")]
+    Unsupported {
+        /// The host.
+        host: String,
+        /// The setting's name.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What does the same.
+        remedy: &'static str,
     },
 }
 
@@ -47,168 +92,123 @@ impl SshConfigError {
     /// Returns what a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::ProxyJump { jumps, .. } if !jumps.contains(',') => {
-                Some(format!("use `ProxyCommand ssh -W [%h]:%p {jumps}` in its place"))
+            Self::NoProgram { .. } => Some("install OpenSSH's client, or remove the configuration".to_owned()),
+            Self::Timeout { host, .. } => {
+                Some(format!("look for a `Match exec` whose command does not end: ssh -v -G {host}"))
             }
-            Self::ProxyJump { .. } => Some("use a ProxyCommand in its place".to_owned()),
-            Self::Parse { path, .. } => {
-                Some(format!("see what OpenSSH says about it: ssh -G -F {} HOST", path.display()))
+            Self::Refused { host, .. } | Self::Value { host, .. } => {
+                Some(format!("correct the SSH configuration; the same without machinist: ssh -G {host}"))
             }
-            Self::Read { .. } => None,
+            Self::Unsupported { remedy, .. } => Some((*remedy).to_owned()),
+            Self::Run { .. } => None,
         }
     }
 }
 
-/// A destination with all questions answered.
-#[derive(Debug)]
-pub(crate) struct Resolved {
+/// What is known of a connection before OpenSSH is queried: the parts of machines.nix that `Match` can see.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Query {
     pub host: String,
-    pub port: u16,
-    pub user: String,
-    /// From the ssh_config, tried after the agent.
-    pub identity_files: Vec<PathBuf>,
-    pub connect_timeout: Duration,
-    pub proxy_command: Option<String>,
+    pub port: Option<u16>,
+    pub user: Option<String>,
 }
 
-/// Answers what `destination` leaves open from its ssh_config, then from the defaults.
-pub(crate) fn resolve(destination: &Destination) -> Result<Resolved, SshConfigError> {
-    let mut resolved = Resolved {
-        host: destination.host.clone(),
-        port: destination.port.unwrap_or(22),
-        user: destination.user.clone().unwrap_or_else(|| "root".to_owned()),
-        identity_files: Vec::new(),
-        connect_timeout: destination.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
-        proxy_command: None,
-    };
-    let Some(path) = destination.ssh_config.as_ref().filter(|_| destination.namespace.is_none()) else {
-        return Ok(resolved);
-    };
-    let file = std::fs::File::open(path).map_err(|source| SshConfigError::Read { path: path.clone(), source })?;
-    // Fields that only concern interactive use are no reason to refuse a file that OpenSSH accepts.
-    let rules = ParseRule::ALLOW_UNKNOWN_FIELDS | ParseRule::ALLOW_UNSUPPORTED_FIELDS;
-    let config = SshConfig::default()
-        .parse(&mut BufReader::new(file), rules)
-        .map_err(|source| SshConfigError::Parse { path: path.clone(), source })?;
-    let mut host = config.query(&destination.host);
-    host.proxy_jump = host.proxy_jump.filter(|jumps| jumps != &["none"]);
-    if let Some(jumps) = host.proxy_jump {
-        let jumps = jumps.join(",");
-        return Err(SshConfigError::ProxyJump { path: path.clone(), host: destination.host.clone(), jumps });
-    }
-    if let Some(name) = host.host_name {
-        resolved.host = expand(&name, &destination.host, resolved.port, &resolved.user);
-    }
-    resolved.port = destination.port.or(host.port).unwrap_or(resolved.port);
-    resolved.user = destination.user.clone().or(host.user).unwrap_or(resolved.user);
-    resolved.identity_files = host.identity_file.unwrap_or_default();
-    resolved.connect_timeout = destination.connect_timeout.or(host.connect_timeout).unwrap_or(CONNECT_TIMEOUT);
-    resolved.proxy_command = host
-        .unsupported_fields
-        .iter()
-        .find(|(field, _)| field.eq_ignore_ascii_case("ProxyCommand"))
-        .map(|(_, arguments)| arguments.join(" "))
-        .filter(|command| command != "none")
-        .map(|command| expand(&command, &resolved.host, resolved.port, &resolved.user));
-    Ok(resolved)
+/// The answer to one query, empty until OpenSSH has given it.
+type Entry = Arc<Mutex<Option<Arc<Answer>>>>;
+
+/// OpenSSH's configuration for any host. Shared by all connections of a run, so that each host is resolved once.
+#[derive(Debug)]
+pub struct SshConfig {
+    program: PathBuf,
+    file: Option<PathBuf>,
+    answers: Mutex<BTreeMap<Query, Entry>>,
+    jumps: Arc<Gate>,
 }
 
-/// Expands the tokens `%h`, `%p`, `%r` and `%%` (ssh_config(5), TOKENS); others stay as they are.
-fn expand(text: &str, host: &str, port: u16, user: &str) -> String {
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        expanded.push_str(before);
-        match after.chars().next() {
-            Some('h') => expanded.push_str(host),
-            Some('p') => expanded.push_str(&port.to_string()),
-            Some('r') => expanded.push_str(user),
-            Some('%') => expanded.push('%'),
-            _ => {
-                expanded.push('%');
-                rest = after;
-                continue;
-            }
+impl Default for SshConfig {
+    fn default() -> Self {
+        Self { program: PathBuf::from("ssh"), file: None, answers: Mutex::default(), jumps: Gate::new(JUMPS_AT_ONCE) }
+    }
+}
+
+impl SshConfig {
+    /// Returns the configuration that `ssh` uses by default: the operator's own and the system's.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Returns the configuration of one file, as `ssh -F FILE` reads it.
+    pub fn of_file(file: &Path) -> Arc<Self> {
+        Arc::new(Self { file: Some(file.to_owned()), ..Self::default() })
+    }
+
+    /// Returns the same with another program in the place of `ssh`.
+    pub fn with_program(file: &Path, program: &Path) -> Arc<Self> {
+        Arc::new(Self { program: program.to_owned(), file: Some(file.to_owned()), ..Self::default() })
+    }
+
+    /// Returns the limit on unfinished connections to jump hosts.
+    pub(crate) fn jumps(&self) -> &Arc<Gate> {
+        &self.jumps
+    }
+
+    /// Returns `ssh` with this configuration.
+    pub(crate) fn ssh(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if let Some(file) = &self.file {
+            command.arg("-F").arg(file);
         }
-        rest = &after[1..];
+        command
     }
-    expanded.push_str(rest);
-    expanded
+
+    /// Returns OpenSSH's answer; `None` where there is neither OpenSSH nor a configuration for it.
+    pub(crate) fn look_up(&self, query: &Query) -> Result<Option<Arc<Answer>>, SshConfigError> {
+        let entry =
+            self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(query.clone()).or_default().clone();
+        // Only its own entry stays locked meanwhile: hosts are resolved at the same time, each of them once.
+        let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if entry.is_none() {
+            *entry = self.resolve(query)?.map(Arc::new);
+        }
+        Ok(entry.clone())
+    }
+
+    fn resolve(&self, query: &Query) -> Result<Option<Answer>, SshConfigError> {
+        let host = || query.host.clone();
+        let finished = match program::run(&mut self.command(query), LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.existing_file().map_or(Ok(None), |path| Err(SshConfigError::NoProgram { path }));
+            }
+            Err(source) => return Err(SshConfigError::Run { host: host(), source }),
+            Ok(None) => return Err(SshConfigError::Timeout { host: host(), limit: LIMIT }),
+            Ok(Some(finished)) => finished,
+        };
+        if !finished.is_success {
+            return Err(SshConfigError::Refused { host: host(), message: last_lines(&finished.stderr, 5) });
+        }
+        Answer::parse(&query.host, &String::from_utf8_lossy(&finished.stdout)).map(Some)
+    }
+
+    fn command(&self, query: &Query) -> Command {
+        let mut command = self.ssh();
+        command.arg("-G").arg("-o").arg(answer::CONTEXT);
+        if let Some(port) = query.port {
+            command.arg("-p").arg(port.to_string());
+        }
+        if let Some(user) = &query.user {
+            command.arg("-l").arg(user);
+        }
+        command.arg("--").arg(&query.host);
+        command
+    }
+
+    fn existing_file(&self) -> Option<PathBuf> {
+        let own = std::env::home_dir().map(|home| home.join(".ssh/config"));
+        let usual = own.into_iter().chain([PathBuf::from(SYSTEM_FILE)]);
+        self.file.iter().cloned().chain(usual).find(|path| path.exists())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-
-    use super::*;
-
-    fn resolve_with(config: &str, edit: impl FnOnce(&mut Destination)) -> Result<Resolved, SshConfigError> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("config");
-        std::fs::write(&path, config).unwrap();
-        let mut destination = Destination::new("casper", "10.0.0.4");
-        destination.ssh_config = Some(path);
-        edit(&mut destination);
-        resolve(&destination)
-    }
-
-    const CONFIG: &str = "\
-Host 10.0.0.*
-  HostName %h.example
-  Port 2200
-  User admin
-  IdentityFile /keys/a
-  IdentityFile /keys/b
-  ConnectTimeout 3
-  StrictHostKeyChecking no
-  ProxyCommand nc -X 5 %h %p
-Host *
-  User nobody
-";
-
-    #[test]
-    fn an_open_value_comes_from_the_first_matching_block() {
-        let resolved = resolve_with(CONFIG, |_| ()).unwrap();
-        assert_eq!(
-            (resolved.host.as_str(), resolved.port, resolved.user.as_str()),
-            ("10.0.0.4.example", 2200, "admin")
-        );
-        assert_eq!(resolved.identity_files, [PathBuf::from("/keys/a"), PathBuf::from("/keys/b")]);
-        assert_eq!(resolved.connect_timeout, Duration::from_secs(3));
-        assert_eq!(resolved.proxy_command.as_deref(), Some("nc -X 5 10.0.0.4.example 2200"));
-    }
-
-    #[test]
-    fn machines_nix_wins_over_ssh_config() {
-        let resolved = resolve_with(CONFIG, |destination| {
-            destination.port = Some(22);
-            destination.user = Some("root".into());
-        });
-        let resolved = resolved.unwrap();
-        assert_eq!((resolved.port, resolved.user.as_str()), (22, "root"));
-    }
-
-    #[test]
-    fn a_namespace_keeps_ssh_config_out() {
-        let resolved = resolve_with(CONFIG, |destination| destination.namespace = Some("/run/netns/x".into())).unwrap();
-        assert_eq!((resolved.host.as_str(), resolved.port, resolved.user.as_str()), ("10.0.0.4", 22, "root"));
-    }
-
-    #[test]
-    fn proxy_jump_is_refused_with_the_command_that_does_the_same() {
-        let error = resolve_with("Host *\n ProxyJump gate.example\n", |_| ()).unwrap_err();
-        assert!(error.to_string().contains("ProxyJump gate.example for 10.0.0.4"), "{error}");
-        assert_eq!(error.hint().unwrap(), "use `ProxyCommand ssh -W [%h]:%p gate.example` in its place");
-    }
-
-    #[test]
-    fn a_file_that_is_no_ssh_config_is_named() {
-        let error = resolve_with("Host *\n Port many\n", |_| ()).unwrap_err();
-        assert!(matches!(error, SshConfigError::Parse { .. }), "{error}");
-    }
-
-    #[test]
-    fn unknown_tokens_stay() {
-        assert_eq!(expand("%% %h:%p %r %d %", "h", 1, "u"), "% h:1 u %d %");
-    }
-}
+#[path = "ssh_config_tests.rs"]
+mod tests;

@@ -91,7 +91,7 @@ impl Read for TunnelReader {
                     self.ended = true;
                     return Err(explain(failure));
                 }
-                Some(Event::Done(Ok(_))) | None => self.ended = true,
+                Some(Event::Done(Ok(_)) | Event::NoSession) | None => self.ended = true,
             }
         }
         let rest = &self.rest[self.taken..];

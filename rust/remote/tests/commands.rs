@@ -390,3 +390,98 @@ fn a_socket_stands_in_for_a_tunnel_and_both_ends_see_the_other_one_go() {
     drop(stream);
     assert_eq!((&socket).read(&mut [0]).unwrap(), 0, "the caller sees that the far side is gone");
 }
+
+#[test]
+fn a_host_with_maxsessions_1_runs_one_command_after_the_other_and_several_at_once() {
+    let sshd = Sshd::start_with("MaxSessions 1");
+    let session = sshd.connect();
+    for n in 0..10 {
+        session.run_checked(Request::new(format!("job {n}"), "true")).unwrap();
+    }
+    assert_eq!(sshd.sessions().len(), 1, "one after the other needs one connection");
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            // It ends only when another command has run: commands that wait for each other must not queue up.
+            let path = sshd.path(&format!("flag-{round}"));
+            let waiting = format!("until [ -e {0} ]; do sleep 0.02; done; cat", path.display());
+            let waiter = scope.spawn(|| session.run_checked(Request::new("waits", waiting).bytes("input")).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+            session.run_checked(Request::new("flag", format!("touch {}", path.display()))).unwrap();
+            assert_eq!(waiter.join().unwrap().stdout_text(), "input");
+        });
+        assert_eq!(sshd.sessions().len(), 2, "the second connection is kept and used again");
+    }
+    drop(session);
+    let started = Instant::now();
+    while !sshd.sessions().is_empty() {
+        assert_quick(started, Duration::from_secs(2));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_command_that_was_given_up_does_not_block_a_host_with_maxsessions_1() {
+    let sshd = Sshd::start_with("MaxSessions 1");
+    let session = sshd.connect();
+    let stubborn = Request::new("stubborn", "trap '' TERM HUP; sleep 12").timeout(Duration::from_millis(300));
+    let error = session.run(stubborn).unwrap_err();
+    assert!(matches!(error, RemoteError::Timeout { .. }), "{error}");
+    let started = Instant::now();
+    session.run_checked(Request::new("next", "true")).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_host_that_allows_no_session_is_reported_with_the_setting() {
+    let sshd = Sshd::start_with("MaxSessions 0");
+    let error = sshd.connect().run(Request::new("true", "true")).unwrap_err();
+    assert!(matches!(error, RemoteError::Channel { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("MaxSessions"), "{:?}", error.hint());
+}
+
+/// A host whose shell prints on both streams before each command, and from the background while it runs.
+fn noisy() -> Sshd {
+    let sshd = Sshd::start();
+    let noise = "printf '\\033]0;a title\\007'\necho waiting\necho boot=b1\necho 'sudo: a warning' >&2\n";
+    std::fs::write(sshd.path(".bashrc"), format!("{noise}export BASH_ENV=~/.bashrc LC_ALL=de_DE.UTF-8\numask 077\n"))
+        .unwrap();
+    sshd
+}
+
+#[test]
+fn what_a_host_s_shell_prints_is_no_part_of_an_answer() {
+    let sshd = noisy();
+    let session = sshd.connect();
+    let mut lines = Vec::new();
+    let script = "echo out; umask; bash -c 'echo inner'; echo err >&2; exit 3";
+    let request = Request::new("noise", script).on_line(|_, line: &str| lines.push(line.to_owned()));
+    let output = session.run(request).unwrap();
+    assert_eq!(
+        (output.status.clone(), output.stdout_text(), output.stderr_text()),
+        (Status::Exited(3), "out\n0022\ninner\n".into(), "err\n".into())
+    );
+    lines.sort();
+    assert_eq!(lines, ["0022", "err", "inner", "out"]);
+    let mut download = Vec::new();
+    session.run_checked(Request::new("download", "printf '\\036\\0x'").stdout_to(&mut download)).unwrap();
+    assert_eq!(download, b"\x1e\0x");
+}
+
+#[test]
+fn a_shell_that_runs_no_script_is_no_empty_answer() {
+    let sshd = Sshd::start_with("ForceCommand echo This account is not available.");
+    let session = sshd.connect();
+    let error = session.run(Request::new("look", "echo out")).unwrap_err();
+    assert!(matches!(error, RemoteError::NotStarted { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("`look` was not started"), "{message}");
+    assert!(message.ends_with("exited with status 0\n  This account is not available."), "{message}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("startup files")));
+}
+
+#[test]
+fn a_shell_that_prints_without_end_is_given_up() {
+    let sshd = Sshd::start_with("ForceCommand yes");
+    let error = sshd.connect().run(Request::new("look", "true")).unwrap_err();
+    assert!(matches!(error, RemoteError::Noise { .. }), "{error}");
+}

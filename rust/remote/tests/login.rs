@@ -4,11 +4,11 @@
 
 mod support;
 
-use machinist_remote::{ConnectFailure, KnownHosts, Remote as _, RemoteError, Request, Session};
+use machinist_remote::{ConnectFailure, KnownHosts, Remote as _, RemoteError, Request, Session, SshConfig};
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Sshd, assert_quick, closed_port, keygen, keygen_fingerprint};
+use support::{Agent, Sshd, assert_quick, closed_port, keygen, keygen_fingerprint};
 
 #[test]
 fn an_unknown_host_is_refused_with_its_fingerprint_and_the_command_that_accepts_it() {
@@ -29,6 +29,30 @@ fn an_accepted_fingerprint_is_pinned_and_holds_from_then_on() {
     let line = format!("[127.0.0.1]:{} {}\n", sshd.port, sshd.host_key().to_openssh());
     assert_eq!(std::fs::read_to_string(known_hosts.path()).unwrap(), line);
     Session::connect(&sshd.destination(), &sshd.known_hosts(), None).unwrap();
+}
+
+#[test]
+fn a_key_that_is_pinned_for_another_node_is_refused_accepted_or_not() {
+    let sshd = Sshd::start();
+    let here = format!("[127.0.0.1]:{}", sshd.port);
+    let key = sshd.host_key().to_openssh();
+    let nodes = || [(here.clone(), "cp1".to_owned()), ("192.0.2.7".to_owned(), "cp2".to_owned())].into();
+    let pins = sshd.path("pins");
+    let connect = |accept| {
+        let known_hosts = KnownHosts::load(&pins).unwrap().of_nodes(nodes());
+        Session::connect(&sshd.destination(), &known_hosts, accept).map(drop)
+    };
+    for (text, accept) in
+        [(format!("192.0.2.7 {key}\n"), Some(sshd.fingerprint())), (format!("192.0.2.7 {key}\n{here} {key}\n"), None)]
+    {
+        std::fs::write(&pins, &text).unwrap();
+        let error = connect(accept).unwrap_err();
+        assert!(matches!(&error, RemoteError::HostKeyOfOther { other, .. } if other == "cp2"), "{error}");
+        assert_eq!(std::fs::read_to_string(&pins).unwrap(), text, "nothing was pinned");
+    }
+    // The line of a machine that has moved is no node's.
+    std::fs::write(&pins, format!("192.0.2.8 {key}\n")).unwrap();
+    connect(Some(sshd.fingerprint())).unwrap();
 }
 
 #[test]
@@ -105,33 +129,17 @@ fn keys_of_every_usual_kind_log_in() {
     }
 }
 
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn an_agent_logs_in_with_a_key_that_is_nowhere_else() {
     let sshd = Sshd::start();
-    let socket = sshd.path("agent");
-    let _agent = Agent(
-        Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(std::process::Stdio::null()).spawn().unwrap(),
-    );
-    let started = Instant::now();
-    while !socket.exists() {
-        assert_quick(started, Duration::from_secs(5));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let added = Command::new("ssh-add").arg("-q").arg(sshd.path("id")).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    let agent = Agent::start(&sshd.path("agent"));
+    let added =
+        Command::new("ssh-add").arg("-q").arg(sshd.path("id")).env("SSH_AUTH_SOCK", &agent.socket).status().unwrap();
     assert!(added.success());
     std::fs::remove_file(sshd.path("id")).unwrap();
     let mut destination = sshd.destination();
     destination.identity_files.clear();
-    destination.agent_socket = Some(socket);
+    destination.agent_socket = Some(agent.socket.clone());
     let session = Session::connect(&destination, &sshd.known_hosts(), Some(sshd.fingerprint())).unwrap();
     session.run_checked(Request::new("true", "true")).unwrap();
 }
@@ -148,7 +156,7 @@ fn ssh_config_and_its_proxy_command_are_followed() {
     );
     std::fs::write(sshd.path("config"), config).unwrap();
     let mut destination = machinist_remote::Destination::new("cp1", "inner");
-    destination.ssh_config = Some(sshd.path("config"));
+    destination.ssh_config = Some(SshConfig::of_file(&sshd.path("config")));
     let known_hosts = sshd.known_hosts();
     let session = Session::connect(&destination, &known_hosts, Some(sshd.fingerprint())).unwrap();
     assert_eq!(session.run_checked(Request::new("echo", "cat").bytes("hello")).unwrap().stdout_text(), "hello");

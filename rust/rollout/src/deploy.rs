@@ -3,7 +3,7 @@
 mod deliver;
 mod leader;
 pub mod locks;
-mod preflight;
+pub(crate) mod preflight;
 mod reboot;
 mod revert;
 mod roll;
@@ -14,6 +14,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use machinist_control_plane::{etcd::Health, permissions::Rules};
@@ -27,13 +29,16 @@ use tokio::task::JoinSet;
 use crate::{
     EventKind, Events, HostFacts, Interrupt,
     fan_out::FanOut,
+    identity::Known,
     journal::{Entry, Journal},
+    keeper::Keeper,
+    lease::Electorate,
     plan::PlanFile,
     preflight::Problem,
     step::{
         Connector, StepError,
         activate::Bounds,
-        gather,
+        gate, gather,
         keys::{self, Key},
     },
     waves::{self, Situation, Spread, Wave, WaveError},
@@ -65,6 +70,12 @@ pub struct Deploy {
     pub members: BTreeMap<NodeName, IpAddr>,
     /// Whether the members formed a quorum once, as recorded.
     pub bootstrapped: bool,
+    /// Who votes, as far as the locks are concerned.
+    pub electorate: Electorate,
+    /// Which machine each node is.
+    pub known: Known,
+    /// The locks of the command, to which the run adds those that it needs.
+    pub locks: Arc<Keeper>,
     /// The server that founds the cluster, if etcd runs inside of k3s: its servers come one by one, by themselves.
     pub founder: Option<NodeName>,
     /// How long things may take on a host.
@@ -246,6 +257,8 @@ pub struct Report {
     pub interrupted: bool,
     /// What was wrong before anything was changed.
     pub preflight: Vec<Problem>,
+    /// Why the run has lost its locks, if it has: what it had not begun then, it has not done.
+    pub lost: Option<String>,
 }
 
 /// How etcd is at the end of a run.
@@ -253,10 +266,13 @@ pub struct Report {
 pub struct EtcdEnd {
     /// How many members vote, those that the configuration does not know too.
     pub members: usize,
-    /// How many of those that it knows are healthy.
-    pub healthy: usize,
+    /// How many of those that it knows are healthy. `None` if no member gave an answer.
+    pub healthy: Option<usize>,
     /// What is wrong, in words.
     pub problems: Vec<String>,
+    /// The quota alarm in words, if one is raised: the members are healthy, and writes are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
     /// Those of the members that the configuration names.
     pub known: BTreeSet<NodeName>,
 }
@@ -265,13 +281,18 @@ impl EtcdEnd {
     /// Whether every member is healthy, and none is unknown.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
-        self.healthy == self.members && self.problems.is_empty()
+        matches!(self.healthy, Some(healthy) if healthy == self.members) && self.problems.is_empty()
     }
 
     /// Whether at least a quorum is healthy.
     #[must_use]
     pub const fn has_quorum(&self) -> bool {
-        self.healthy >= quorum(self.members)
+        matches!(self.healthy, Some(healthy) if healthy >= quorum(self.members))
+    }
+
+    /// No member gave an answer.
+    fn unknown(members: usize, why: String) -> Self {
+        Self { members, healthy: None, problems: vec![why], alarm: None, known: BTreeSet::new() }
     }
 }
 
@@ -281,7 +302,13 @@ impl From<&Health> for EtcdEnd {
         let unknown = health.unmanaged.iter().map(|member| format!("machines.nix does not know the member {member}"));
         let members = health.members.len() + health.unmanaged.len();
         let known = health.members.iter().filter(|(_, member)| member.id.is_some()).map(|(node, _)| node.clone());
-        Self { members, healthy: health.healthy(), problems: broken.chain(unknown).collect(), known: known.collect() }
+        Self {
+            members,
+            healthy: Some(health.healthy()),
+            problems: broken.chain(unknown).collect(),
+            alarm: health.quota_notice(),
+            known: known.collect(),
+        }
     }
 }
 
@@ -320,6 +347,9 @@ impl Host {
 
 type Hosts = BTreeMap<NodeName, Arc<Host>>;
 
+/// How long etcd may take at the end of a run to have a quorum: an election takes a second or two.
+const SETTLING: Duration = Duration::from_secs(15);
+
 impl Deploy {
     /// Runs the deploy.
     ///
@@ -330,12 +360,14 @@ impl Deploy {
         let begin = if this.resumes {
             Entry::resumed(&this.who)
         } else {
-            Entry::begin(&this.run, &this.who, &this.targets, this.policy.spread.reboots)
+            Entry::begin(&this.run, &this.locks.claimant().run, &this.who, &this.targets, this.policy.spread.reboots)
         };
         this.record(&begin)?;
         let mut report = Report::default();
         let result = this.go(&mut report).await;
-        if let Err(error @ (DeployError::Waves(_) | DeployError::Moved(_) | DeployError::Nix(_))) = &result {
+        if let Err(error @ (DeployError::Waves(_) | DeployError::Moved(_) | DeployError::Nix(_))) = &result
+            && !this.resumes
+        {
             // It came to an end: a run without one would be taken for one that was cut off.
             let refused = |target: &Target| (target.node.clone(), Outcome::Refused { why: error.to_string() });
             this.record(&Entry::ended(&this.targets.iter().map(refused).collect()))?;
@@ -346,24 +378,32 @@ impl Deploy {
     async fn go(self: &Arc<Self>, report: &mut Report) -> Result<(), DeployError> {
         let mut hosts = self.gather(report).await;
         let changing = self.changing(&hosts, report);
-        let situation = self.situation(&hosts, &changing);
+        let mut situation = self.situation(&hosts, &changing);
         report.waves = waves::waves(&situation)?;
         self.refuse_what_moved(&hosts, &report.waves)?;
         self.record(&Entry::planned(&report.waves))?;
         let deltas = self.survey(&hosts, &changing, report).await?;
         let skew = self.skew(&hosts, &deltas).await;
+        let nodes: BTreeSet<NodeName> = deltas.keys().cloned().collect();
+        let mut begun = false;
         if self.preflight(&hosts, &deltas, skew, report)
-            && let Some(keeper) = self.lock(&hosts, &deltas, report).await
+            && self.lock(&hosts, &nodes, report).await
+            && let Some(now) = self.found_again(&hosts, &nodes, report).await
         {
+            begun = true;
+            hosts = now;
+            situation = self.situation(&hosts, &changing);
+            report.waves = waves::waves(&situation)?;
+            self.refuse_what_moved(&hosts, &report.waves)?;
             let ready = self.prepare(&hosts, &deltas, report).await;
-            let rolled = self.roll(&mut hosts, &ready, &situation.rebooting, &keeper, report).await;
-            self.unlock(keeper).await;
-            rolled?;
+            self.roll(&mut hosts, &ready, &situation.rebooting, &self.locks, report).await?;
         }
         report.interrupted = self.interrupt.is_set();
+        report.lost = self.locks.lost();
         report.reboot_due = self.still_due(&hosts, report);
-        report.etcd = self.etcd_at_the_end(&hosts).await;
-        self.record(&Entry::ended(&report.nodes))
+        report.etcd = self.etcd_at_the_end(&hosts, report).await;
+        // What was cut off before is still unfinished when its resumption is refused, and can be resumed later.
+        if begun || !self.resumes { self.record(&Entry::ended(&report.nodes)) } else { Ok(()) }
     }
 
     /// Holds what is true against the plan that this is to be.
@@ -480,27 +520,43 @@ impl Deploy {
         keys::put(&*host.remote, keys)
     }
 
-    async fn etcd_at_the_end(self: &Arc<Self>, hosts: &Hosts) -> Option<EtcdEnd> {
+    /// Reports etcd after the run. Right after a host was reset the connection to it is dead and an election may be under way:
+    /// every member is asked, over a fresh connection where needed, until a quorum answers.
+    async fn etcd_at_the_end(self: &Arc<Self>, hosts: &Hosts, report: &Report) -> Option<EtcdEnd> {
         if !self.members.keys().any(|member| hosts.contains_key(member)) {
             return None;
         }
         let (this, hosts) = (Arc::clone(self), hosts.clone());
-        let asked = tokio::task::spawn_blocking(move || this.health(&hosts, None)).await.ok()?;
-        Some(match asked {
-            Ok(health) => EtcdEnd::from(&health),
-            Err(error) => EtcdEnd {
-                members: self.members.len(),
-                healthy: 0,
-                problems: vec![chain(&error)],
-                known: BTreeSet::new(),
-            },
-        })
+        // Where nothing was touched there is nothing to wait for.
+        let is_untouched = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. } | Outcome::Refused { .. })
+        };
+        let settling = if report.nodes.values().all(is_untouched) { Duration::ZERO } else { SETTLING };
+        let asked = tokio::task::spawn_blocking(move || {
+            let deadline = Instant::now() + settling;
+            loop {
+                let end = match this.health(&hosts, None).or_else(|error| this.health_afresh().ok_or(error)) {
+                    Ok(health) => EtcdEnd::from(&health),
+                    Err(error) => EtcdEnd::unknown(this.members.len(), chain(&error)),
+                };
+                if end.has_quorum() || this.interrupt.is_set() || Instant::now() >= deadline {
+                    return end;
+                }
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        asked.await.ok()
+    }
+
+    /// Asks etcd over a fresh connection to any member.
+    fn health_afresh(&self) -> Option<Health> {
+        let connected = self.members.keys().filter_map(|member| self.connector.connect(member).ok());
+        let health = connected.filter_map(|remote| gate::etcd(&*remote, &self.members).ok()).next()?;
+        Some(if self.founder.is_some() { health.without_absent() } else { health })
     }
 
     fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {
-        let text = chain(error);
-        // The line begins with the node's name anyway.
-        let text = text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned);
+        let text = words(node, error);
         self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
         let outcome = match error {
             StepError::Interrupted => Outcome::NotStarted { why: text },
@@ -525,6 +581,12 @@ pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), Ste
         return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
     }
     Ok(())
+}
+
+/// Returns an error of a node for a line that begins with the node's name.
+pub(crate) fn words(node: &NodeName, error: &dyn std::error::Error) -> String {
+    let text = chain(error);
+    text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned)
 }
 
 /// Returns the error with its causes, joined by colons, each said once.

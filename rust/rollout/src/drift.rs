@@ -7,7 +7,7 @@ use machinist_remote::{Remote, Request};
 use serde::Serialize;
 
 use crate::{
-    HostFacts,
+    HostFacts, expiry,
     plan::{
         boot::{BootFiles, reboot},
         inspect,
@@ -59,8 +59,10 @@ pub enum FindingKind {
     Unit,
     /// Somebody replaced a file in /etc.
     Etc,
-    /// A unit has failed.
+    /// A unit has failed, or fails and is started again.
     Failed,
+    /// A certificate expires soon, or has expired.
+    Certificate,
 }
 
 /// Asks the host, in one request.
@@ -124,6 +126,10 @@ pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>
     found.extend(etc.map(|(kind, text)| finding(kind, text, Some("put it into nodes/<name>.nix"))));
     let journal = Some("`journalctl -u UNIT` on the machine");
     found.extend(facts.failed.iter().map(|unit| finding(FindingKind::Failed, format!("{unit} has failed"), journal)));
+    let certificates = expiry::expiring(facts).into_iter();
+    found.extend(certificates.map(|text| finding(FindingKind::Certificate, text, Some(expiry::HINT))));
+    let restarting = facts.restarting.iter().map(|unit| format!("{unit} fails and is started again and again"));
+    found.extend(restarting.map(|text| finding(FindingKind::Failed, text, journal)));
     found
 }
 
@@ -204,6 +210,7 @@ mod tests {
         check(
             |facts, traces| {
                 facts.failed.insert("x.service".to_owned());
+                facts.restarting.insert("z.service".to_owned());
                 traces.units.push("/etc/systemd/system/y.service".to_owned());
                 traces.etc.push("hosts".to_owned());
                 (traces.booted, traces.running) = (params("quiet"), params("quiet nosmt"));
@@ -213,7 +220,19 @@ mod tests {
                 "/etc/systemd/system/y.service was written by hand".to_owned(),
                 "/etc/hosts was replaced by hand".to_owned(),
                 "x.service has failed".to_owned(),
+                "z.service fails and is started again and again".to_owned(),
             ],
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_told() {
+        check(
+            |facts, _| {
+                facts.clock = Some(1_795_260_000_000);
+                facts.certificates = [("etcd-server".to_owned(), 1_795_260_000 + 86_400 * 5)].into();
+            },
+            &["certificate etcd-server expires in 5 days".to_owned()],
         );
     }
 

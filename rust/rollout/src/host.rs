@@ -1,6 +1,6 @@
 //! What is true on a host.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_nix::StorePath;
 use serde::Serialize;
@@ -34,12 +34,22 @@ pub struct HostFacts {
     pub virtual_address: bool,
     /// Units in the failed state, sorted.
     pub failed: BTreeSet<String>,
+    /// Services that failed and that systemd is about to start again, sorted.
+    pub restarting: BTreeSet<String>,
+    /// Room where machinist itself writes, by directory.
+    pub room: BTreeMap<String, Room>,
     /// File names of the private keys that are there.
     pub keys: BTreeSet<String>,
+    /// The ends of the certificates that its daily check found, in seconds since 1970, by name.
+    pub certificates: BTreeMap<String, i64>,
     /// Units of activations that are under way.
     pub activations: BTreeSet<String>,
-    /// Free bytes in /boot where that is a mount of its own.
+    /// The mount where the boot loader puts kernels, such as `/boot` or `/efi`, where that is a mount of its own.
+    pub boot_at: Option<String>,
+    /// Free bytes there.
     pub boot_free: Option<u64>,
+    /// File names of the kernels and initrds that the boot loader has there.
+    pub boot_files: BTreeSet<String>,
     /// The host's clock, in milliseconds since 1970.
     #[serde(skip)]
     pub clock: Option<i64>,
@@ -61,6 +71,24 @@ pub struct HostFacts {
     pub lacks: BTreeSet<String>,
 }
 
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Free bytes.
+    pub bytes: u64,
+    /// Files that can still be made. None where the file system has no limit of its own.
+    pub files: Option<u64>,
+}
+
+impl Room {
+    /// Reads `PLACE BYTES FILES`, where FILES may be `-`.
+    fn parse(text: &str) -> Option<(String, Self)> {
+        let (rest, files) = text.rsplit_once(' ')?;
+        let (place, bytes) = rest.rsplit_once(' ')?;
+        Some((place.to_owned(), Self { bytes: bytes.parse().ok()?, files: files.parse().ok() }))
+    }
+}
+
 /// What the host recorded of the last activation; it outlives a reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Last {
@@ -74,6 +102,12 @@ pub struct Last {
     pub old: Option<StorePath>,
     /// How far it came: `activating`, or how it ended, a word and a reason.
     pub state: String,
+}
+
+/// Reads seconds and a name.
+fn certificate(value: &str) -> Option<(String, i64)> {
+    let (end, name) = value.split_once(' ')?;
+    Some((name.to_owned(), end.parse().ok()?))
 }
 
 impl Last {
@@ -90,7 +124,7 @@ impl Last {
 }
 
 impl HostFacts {
-    /// Reads the output of [`GATHER`]. Unknown lines are passed over: login shells print things.
+    /// Reads the output of [`GATHER`]. Unknown lines are passed over: a newer script may print more.
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
@@ -110,8 +144,13 @@ impl HostFacts {
                 "virtual_address" => facts.virtual_address = true,
                 "etcd_active" => facts.etcd_active = true,
                 "failed" => drop(facts.failed.insert(value.to_owned())),
+                "restarting" => drop(facts.restarting.insert(value.to_owned())),
+                "room" => facts.room.extend(Room::parse(value)),
                 "key" => drop(facts.keys.insert(value.to_owned())),
+                "certificate" => facts.certificates.extend(certificate(value)),
                 "activation" => drop(facts.activations.insert(value.to_owned())),
+                "boot_at" => facts.boot_at = Some(value.to_owned()),
+                "boot_file" => drop(facts.boot_files.insert(value.to_owned())),
                 "boot_free" => facts.boot_free = value.parse().ok(),
                 "time" => facts.clock = value.parse::<i64>().ok(),
                 "confirmed" => facts.confirmed = StorePath::parse(value).ok(),
@@ -127,6 +166,11 @@ impl HostFacts {
         facts.lock = Lock::parse(&lock);
         facts.booted = boot_files(&booted);
         facts
+    }
+
+    /// Returns the units that have failed, and those that fail and are started again.
+    pub fn unwell(&self) -> impl Iterator<Item = &str> {
+        self.failed.union(&self.restarting).map(String::as_str)
     }
 
     /// Whether the host runs the system and boots it too.
@@ -172,6 +216,33 @@ mod tests {
     }
 
     #[test]
+    fn an_esp_at_efi_is_where_kernels_go_and_a_boot_without_kernels_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| format!("{}{name}", folder.path().display());
+        std::fs::create_dir_all(at("/efi/EFI/nixos")).unwrap();
+        std::fs::create_dir_all(at("/boot")).unwrap();
+        let kernel = "0123456789abcdfghijklmnpqrsvwxyz-linux-6.12.1-bzImage.efi";
+        std::fs::write(at("/efi/EFI/nixos/") + kernel, "").unwrap();
+        let ask = |mounts: &[&str]| {
+            let lines: String =
+                mounts.iter().map(|mount| format!("1 1 0:1 / {} rw - vfat x rw\n", at(mount))).collect();
+            std::fs::write(at("/mountinfo"), lines).unwrap();
+            let places = ["/boot", "/efi", "/boot/efi"].map(at).join(" ");
+            let script = GATHER
+                .replace("/proc/self/mountinfo", &at("/mountinfo"))
+                .replace("/boot /efi /boot/efi", &places)
+                .replace("*\" /boot \"*) boot_at=/boot", &format!("*\" {} \"*) boot_at={}", at("/boot"), at("/boot")));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            let HostFacts { boot_at, boot_free, boot_files, .. } =
+                HostFacts::parse(&String::from_utf8_lossy(&output.stdout));
+            (boot_at, boot_free.is_some(), boot_files.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(ask(&["/boot", "/efi"]), (Some(at("/efi")), true, vec![kernel.to_owned()]));
+        assert_eq!(ask(&["/boot"]), (Some(at("/boot")), true, Vec::new()), "nothing is in it yet");
+        assert_eq!(ask(&["/home"]), (None, false, Vec::new()));
+    }
+
+    #[test]
     fn noise_and_empty_values_are_passed_over() {
         let hash = "0123456789abcdfghijklmnpqrsvwxyz";
         let text =
@@ -185,6 +256,8 @@ mod tests {
             (Some("/x/bzImage"), Some("quiet root=/dev/x"), None)
         );
         assert_eq!(HostFacts::parse("lock=fence=3\nlock=run=r\n").lock.fence, 3);
+        let certificates = HostFacts::parse("certificate=1795260000 etcd-server\ncertificate=x y\n").certificates;
+        assert_eq!(certificates, [("etcd-server".to_owned(), 1_795_260_000)].into());
         let last = HostFacts::parse(&format!("last=run=r\nlast=new=/nix/store/{hash}-n\nlast=state=broken x\n")).last;
         assert_eq!(last.map(|last| (last.run, last.state)), Some(("r".to_owned(), "broken x".to_owned())));
         assert!(facts.running.clone().is_some_and(|system| !facts.is_on(&system)));

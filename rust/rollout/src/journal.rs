@@ -12,6 +12,10 @@ use std::{
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -43,19 +47,22 @@ impl Journal {
     /// # Errors
     /// The directory or the file cannot be made.
     pub fn begin(directory: &Path, run: &str) -> io::Result<Self> {
-        std::fs::create_dir_all(directory)?;
+        machinist_durable::create_directories(directory)?;
         let path = directory.join(format!("{run}.jsonl"));
-        let file = Mutex::new(OpenOptions::new().create_new(true).append(true).open(&path)?);
-        Ok(Self { path, file })
+        let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        claim(&file)?;
+        machinist_durable::sync_directory(directory)?;
+        Ok(Self { path, file: Mutex::new(file) })
     }
 
     /// Goes on with the record of a run that was cut off.
     ///
     /// # Errors
-    /// The file is gone or cannot be written.
+    /// The file is gone or cannot be written, or the process that writes it still exists ([`io::ErrorKind::WouldBlock`]).
     pub fn resume(directory: &Path, run: &str) -> io::Result<Self> {
         let path = directory.join(format!("{run}.jsonl"));
         let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
+        claim(&file)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // The line that was being written is not followed by another on the same line.
@@ -76,12 +83,21 @@ impl Journal {
     /// # Errors
     /// The disk is full or gone.
     pub fn append(&self, entry: &Entry) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
+        let mut line = machinist_text::json(&serde_json::to_string(entry)?).into_owned();
+        line.push('\n');
         // A panic while holding the lock leaves at most a whole line written: going on is right.
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.write_all(&line)?;
+        file.write_all(line.as_bytes())?;
         file.sync_data()
+    }
+}
+
+/// A journal has one writer, for as long as that process exists, suspended or not.
+fn claim(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(io::ErrorKind::WouldBlock.into()),
+        // File systems without locks: the locks on the nodes are what counts.
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -91,11 +107,13 @@ impl Entry {
         Self { at, what }
     }
 
-    pub(crate) fn begin(run: &str, who: &str, targets: &[Target], reboots: Reboots) -> Self {
+    /// `lock` is the name under which the nodes are locked: that of the command's first run.
+    pub(crate) fn begin(run: &str, lock: &str, who: &str, targets: &[Target], reboots: Reboots) -> Self {
         let systems: serde_json::Map<String, serde_json::Value> =
             targets.iter().map(|target| (target.node.to_string(), target.system.as_str().into())).collect();
         Self::new(serde_json::json!({
-            "entry": "begin", "version": 1, "run": run, "who": who, "systems": systems, "reboots": reboots,
+            "entry": "begin", "version": 1, "run": run, "lock": lock, "who": who, "systems": systems, "reboots": reboots,
+            "process": std::process::id(),
         }))
     }
 
@@ -104,7 +122,7 @@ impl Entry {
     }
 
     pub(crate) fn resumed(who: &str) -> Self {
-        Self::new(serde_json::json!({ "entry": "resumed", "who": who }))
+        Self::new(serde_json::json!({ "entry": "resumed", "who": who, "process": std::process::id() }))
     }
 
     pub(crate) fn started(node: &NodeName, old: Option<&StorePath>) -> Self {
@@ -135,12 +153,33 @@ mod tests {
     fn a_run_is_recorded_a_line_at_a_time_and_never_overwritten() {
         let directory = tempfile::tempdir().unwrap();
         let journal = Journal::begin(&directory.path().join("runs"), "r1").unwrap();
-        journal.append(&Entry::begin("r1", "ann@desk", &[], Reboots::Never)).unwrap();
+        journal.append(&Entry::begin("r1", "r1", "ann@desk", &[], Reboots::Never)).unwrap();
         journal.append(&Entry::planned(&[])).unwrap();
         let text = std::fs::read_to_string(journal.path()).unwrap();
         let entries: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(entries[0]["entry"], "begin");
         assert_eq!(entries[1]["entry"], "planned");
         assert!(Journal::begin(&directory.path().join("runs"), "r1").is_err());
+    }
+
+    #[test]
+    fn a_journal_holds_nothing_that_a_terminal_acts_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::begin(directory.path(), "r1").unwrap();
+        journal.append(&Entry::resumed("eve\u{9b}2J\u{1b}]52;c;x\u{7}\u{202e}@host")).unwrap();
+        let text = std::fs::read_to_string(journal.path()).unwrap();
+        assert!(!text.contains(machinist_text::is_active), "{text}");
+        let entry: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(entry["who"], "eve\u{9b}2J\u{1b}]52;c;x\u{7}\u{202e}@host");
+    }
+
+    #[test]
+    fn a_run_is_not_resumed_while_its_first_process_exists() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Journal::begin(directory.path(), "r1").unwrap();
+        let resumed = Journal::resume(directory.path(), "r1");
+        assert_eq!(resumed.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(Journal::resume(directory.path(), "r1").is_ok());
     }
 }

@@ -6,13 +6,16 @@
 pub mod deploy;
 pub mod drift;
 pub mod event;
+pub mod expiry;
 pub mod fan_out;
 pub mod generations;
 pub mod host;
+pub mod identity;
 pub mod install;
 pub mod instances;
 pub mod journal;
 pub mod keeper;
+pub mod lease;
 pub mod lock;
 pub mod membership;
 pub mod permissions;

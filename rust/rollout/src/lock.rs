@@ -5,6 +5,10 @@
 //! take adds one to the counter. The activation on the node knows the counter that it was started with and does nothing
 //! under another one, so a run that lost its lock (a laptop that slept too long) can change nothing any more.
 //!
+//! A run that is resumed takes a new counter as well, so the process that it was cut off from, which may only have been
+//! suspended, can no longer renew, confirm, abort or release anything. `from` is the counter of the run's first take: an
+//! activation that was started under it or a later one still belongs to the run.
+//!
 //! Expiry counts in seconds since the node booted: no clock that jumps makes a lock older or younger. After a reboot the
 //! holder has as long again as it ever had.
 
@@ -32,6 +36,8 @@ pub struct Lock {
 pub struct Holder {
     /// The run.
     pub run: String,
+    /// The counter with which the run took the lock first, before it was resumed. Locks of older versions do not say.
+    pub from: u64,
     /// The person and the computer, `user@host`.
     pub who: String,
     /// The holder's process, `boot id/process id/start time`, by which its own computer tells whether it still runs.
@@ -77,8 +83,8 @@ pub struct Moment {
 pub enum Decision {
     /// Nobody holds it.
     Take,
-    /// The run itself holds it, and its process was cut off: it goes on under the same counter.
-    Keep,
+    /// The run itself holds it, and its process has ended or is silent: it is resumed, under a new counter.
+    Resume,
     /// It was left behind; it may be taken over.
     TakeOver {
         /// Why, in words.
@@ -105,7 +111,7 @@ pub fn decide(lock: &Lock, run: &str, moment: &Moment) -> Decision {
     if holder.run == run {
         // Only a run that is resumed finds a lock of its own.
         return if moment.holder_ended || left == 0 {
-            Decision::Keep
+            Decision::Resume
         } else {
             let why =
                 format!("run {run} still goes on at {}; the lock expires in {left} s unless it is renewed", holder.who);
@@ -146,12 +152,14 @@ impl Lock {
     /// protects, and a torn file cannot arise, since it is replaced whole.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let (mut fence, mut holder) = (0, Holder::default());
+        let mut fence = 0;
+        let mut holder = Holder::default();
         for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
             let number = || value.parse().unwrap_or(0);
             match key {
                 "fence" => fence = number(),
                 "run" => value.clone_into(&mut holder.run),
+                "from" => holder.from = number(),
                 "who" => value.clone_into(&mut holder.who),
                 "process" => value.clone_into(&mut holder.process),
                 "since" => value.clone_into(&mut holder.since),
@@ -167,13 +175,18 @@ impl Lock {
 
     /// Returns the lock as the claimant takes it. The node adds `boot` and `expires`, which only it knows.
     ///
-    /// A run that goes on keeps its counter, under which its activation may still be waiting on the node.
+    /// The activation that a run started before it was resumed may still be waiting on the node, under an earlier counter.
     #[must_use]
     pub fn claimed(&self, claimant: &Claimant) -> String {
         let Claimant { run, who, process, since } = claimant;
-        let ours = self.holder.as_ref().is_some_and(|holder| holder.run == *run);
-        let fence = if ours { self.fence } else { self.fence.saturating_add(1) };
-        let mut text = format!("fence={fence}\nrun={}\n", line(run));
+        let fence = self.fence.saturating_add(1);
+        let resumed = self.holder.as_ref().filter(|holder| holder.run == *run);
+        let from = match resumed.map(|holder| holder.from) {
+            None => fence,
+            Some(0) => self.fence,
+            Some(from) => from,
+        };
+        let mut text = format!("fence={fence}\nfrom={from}\nrun={}\n", line(run));
         for (key, value) in [("who", who), ("process", process), ("since", since)] {
             // Writing to a String cannot fail.
             let _infallible = writeln!(text, "{key}={}", line(value));
@@ -203,7 +216,7 @@ mod tests {
     fn check(text: &str, moment: &Moment, expect: &str) {
         let said = match decide(&Lock::parse(text), "r2", moment) {
             Decision::Take => "take".to_owned(),
-            Decision::Keep => "keep".to_owned(),
+            Decision::Resume => "resume".to_owned(),
             Decision::TakeOver { why } => format!("take over: {why}"),
             Decision::Refuse { why } => format!("refuse: {why}"),
         };
@@ -226,11 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_cut_off_goes_on_under_its_lock_and_never_twice() {
+    fn a_run_that_was_cut_off_is_resumed_and_never_while_it_may_be_alive() {
         let ours = HELD.replace("r1", "r2");
         let ended = Moment { holder_ended: true, activating: true, ..moment("boot1", 5) };
-        check(&ours, &ended, "keep");
-        check(&ours, &moment("boot1", 1000), "keep");
+        check(&ours, &ended, "resume");
+        check(&ours, &moment("boot1", 1000), "resume");
         check(
             &ours,
             &moment("boot1", 970),
@@ -287,7 +300,18 @@ mod tests {
             since: "T".to_owned(),
         };
         let taken = Lock::parse(&Lock::parse(HELD).claimed(&claimant));
-        assert_eq!((taken.fence, taken.holder.clone().unwrap().who.as_str()), (8, "eve?fence=99@x"));
-        assert_eq!(Lock::parse(&taken.claimed(&claimant)).fence, 8, "a run that goes on keeps it");
+        assert_eq!((taken.fence, taken.holder.unwrap().who.as_str()), (8, "eve?fence=99@x"));
+    }
+
+    #[test]
+    fn a_suspended_run_and_its_resume_never_share_a_token() {
+        let claimant =
+            Claimant { run: "r1".to_owned(), who: "a".to_owned(), process: "p".to_owned(), since: "T".to_owned() };
+        let tokens = |lock: &Lock| (lock.fence, lock.holder.clone().unwrap().from);
+        let resumed = Lock::parse(&Lock::parse(HELD).claimed(&claimant));
+        assert_eq!(tokens(&resumed), (8, 7), "the activation of counter 7 still belongs to the run");
+        assert_eq!(tokens(&Lock::parse(&resumed.claimed(&claimant))), (9, 7));
+        let other = Claimant { run: "r2".to_owned(), ..claimant };
+        assert_eq!(tokens(&Lock::parse(&resumed.claimed(&other))), (9, 9));
     }
 }

@@ -14,11 +14,14 @@ use machinist_control_plane::{
     membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START, hexadecimal},
 };
 use machinist_model::NodeName;
-use machinist_remote::{Remote, Request};
+use machinist_remote::{Remote, RemoteError, Request};
 
 use crate::{
     script,
-    step::{Connector, StepError, gate, run},
+    step::{
+        Connector, StepError, gate,
+        lock::{Token, request_under, run_under},
+    },
 };
 
 /// How long a learner may take to catch up: reading a database of the largest size over a slow link.
@@ -79,22 +82,22 @@ pub fn find_voice(
     ill.ok_or(last)
 }
 
-/// Adds the node as a learner.
+/// Adds the node as a learner. This and what follows is done only while the lock of the node that is spoken to is the token's.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn add_learner(voice: &Voice, node: &NodeName, ip: IpAddr) -> Result<(), StepError> {
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn add_learner(voice: &Voice, token: &Token, node: &NodeName, ip: IpAddr) -> Result<(), StepError> {
     let variables = [("endpoint", client_url(voice.ip)), ("name", node.to_string()), ("url", peer_url(ip))];
-    agree(voice, "add a learner", &variables, ADD_LEARNER)
+    agree(voice, token, "add a learner", &variables, ADD_LEARNER)
 }
 
 /// Removes a member.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn remove(voice: &Voice, id: u64) -> Result<(), StepError> {
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn remove(voice: &Voice, token: &Token, id: u64) -> Result<(), StepError> {
     let variables = [("endpoint", client_url(voice.ip)), ("id", hexadecimal(id))];
-    match agree(voice, "remove a member", &variables, REMOVE) {
+    match agree(voice, token, "remove a member", &variables, REMOVE) {
         // It is what was wanted: an earlier try did it, and its answer was lost.
         Err(error) if error.to_string().contains("member not found") => Ok(()),
         result => result,
@@ -103,27 +106,35 @@ pub fn remove(voice: &Voice, id: u64) -> Result<(), StepError> {
 
 /// Sends a change of members. etcd refuses one while a member has been back for less than five seconds (`HealthInterval` in
 /// etcd's `server/etcdserver`), so that answer is asked for again.
-fn agree(voice: &Voice, label: &str, variables: &[(&str, String)], script: &str) -> Result<(), StepError> {
+fn agree(
+    voice: &Voice,
+    token: &Token,
+    label: &str,
+    variables: &[(&str, String)],
+    script: &str,
+) -> Result<(), StepError> {
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let script = script::with(&variables, script);
     let deadline = Instant::now() + SETTLING;
     loop {
-        match run(&*voice.remote, label, &script, CHANGE) {
+        match run_under(&*voice.remote, token, label, &script, CHANGE) {
             Ok(_) => return Ok(()),
             Err(error) if error.to_string().contains("unhealthy cluster") && Instant::now() < deadline => {
                 thread::sleep(Duration::from_secs(1));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Waits until the learner has caught up, and makes it a voter. `waiting` is told why not yet, whenever that changes.
+/// Waits until the learner has caught up, and makes it a voter. `token` is called for each try; `waiting` is told why not yet,
+/// whenever that changes.
 ///
 /// # Errors
-/// The connection fails, or it does not catch up within half an hour.
+/// The lock is gone, the connection fails, or it does not catch up within half an hour.
 pub fn promote(
     voice: &Voice,
+    token: impl Fn() -> Result<Token, StepError>,
     members: &BTreeMap<NodeName, IpAddr>,
     node: &NodeName,
     mut waiting: impl FnMut(&str),
@@ -135,7 +146,7 @@ pub fn promote(
         let member = health.members.get(node);
         let (bound, why) = match member.and_then(|member| Some((member.id?, member))) {
             Some((_, member)) if !member.learner => return Ok(()),
-            Some((id, member)) if member.started => match try_promote(voice, id)? {
+            Some((id, member)) if member.started => match try_promote(voice, &token()?, id)? {
                 None => continue,
                 Some(why) => (LEARNING, why),
             },
@@ -154,15 +165,18 @@ pub fn promote(
 }
 
 /// Returns why etcd does not promote it yet, if it does not.
-fn try_promote(voice: &Voice, id: u64) -> Result<Option<String>, StepError> {
+fn try_promote(voice: &Voice, token: &Token, id: u64) -> Result<Option<String>, StepError> {
     let script = script::with(&[("endpoint", &client_url(voice.ip)), ("id", &hexadecimal(id))], PROMOTE);
-    let output = voice.remote.run(Request::new("promote the learner", script).timeout(CHANGE))?;
-    if output.status == machinist_remote::Status::Exited(0) {
-        return Ok(None);
+    let request = Request::new("promote the learner", script).timeout(CHANGE);
+    match request_under(&*voice.remote, token, request) {
+        Ok(_) => Ok(None),
+        // A line of JSON for the log stands before the sentence for people.
+        Err(StepError::Remote(RemoteError::Command { stderr, .. })) => {
+            let said = stderr.lines().rev().find(|line| !line.is_empty());
+            Ok(Some(said.unwrap_or("etcd does not say why").to_owned()))
+        }
+        Err(error) => Err(error),
     }
-    // A line of JSON for the log stands before the sentence for people.
-    let stderr = output.stderr_text();
-    Ok(Some(stderr.lines().rev().find(|line| !line.is_empty()).unwrap_or("etcd does not say why").to_owned()))
 }
 
 /// Takes a snapshot of the member, verified on the node, and writes it to `to`.
@@ -179,19 +193,19 @@ pub fn snapshot(voice: &Voice, to: &mut (dyn Write + Send)) -> Result<(), StepEr
 /// Starts etcd on a node whose system is the right one already.
 ///
 /// # Errors
-/// The connection fails, or systemd refuses.
-pub fn start(remote: &dyn Remote) -> Result<(), StepError> {
-    run(remote, "start etcd", START, CHANGE)?;
+/// The lock is gone, the connection fails, or systemd refuses.
+pub fn start(remote: &dyn Remote, token: &Token) -> Result<(), StepError> {
+    run_under(remote, token, "start etcd", START, CHANGE)?;
     Ok(())
 }
 
 /// Stops etcd on a node that is no member any more, and puts its data aside under a name with `mark`. Returns where it is.
 ///
 /// # Errors
-/// The connection fails, or etcd does not stop.
-pub fn put_aside(remote: &dyn Remote, mark: &str) -> Result<String, StepError> {
+/// The lock is gone, the connection fails, or etcd does not stop.
+pub fn put_aside(remote: &dyn Remote, token: &Token, mark: &str) -> Result<String, StepError> {
     let aside = format!("/var/lib/etcd/member.removed-{mark}");
     let script = script::with(&[("aside", &aside)], PUT_ASIDE);
-    run(remote, "put the data of etcd aside", &script, Duration::from_secs(120))?;
+    run_under(remote, token, "put the data of etcd aside", &script, Duration::from_secs(120))?;
     Ok(aside)
 }

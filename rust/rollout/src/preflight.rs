@@ -18,6 +18,19 @@ const CLOCK_WARNS: u64 = 5_000;
 /// they are made, and a clock that drifts does not stop.
 const CLOCK_REFUSES: u64 = 60_000;
 
+/// What gives room for kernels.
+pub const FEWER_GENERATIONS: &str =
+    "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`";
+
+/// Bytes that must be free where the records, locks and keys are: they are small, but services write there, too.
+const VAR_NEEDED: u64 = 16 << 20;
+
+/// Bytes that must be free in /run, where an activation keeps its state and systemd its transient units.
+const RUN_NEEDED: u64 = 4 << 20;
+
+/// Files that must still be possible in either.
+const FILES_NEEDED: u64 = 256;
+
 /// One host and what is to be done to it.
 #[derive(Debug)]
 pub struct Candidate<'a> {
@@ -31,10 +44,12 @@ pub struct Candidate<'a> {
     pub system: &'a StorePath,
     /// Bytes that the store must have free.
     pub store_needed: u64,
-    /// Bytes that /boot must have free: the kernel and initrd, if the host lacks them.
+    /// Bytes that the boot loader's mount must have free: the kernel and initrd, if they are not there.
     pub boot_needed: u64,
     /// The run that asks.
     pub run: &'a str,
+    /// Whether it holds the lock there already.
+    pub is_ours: bool,
     /// What is true besides its lock.
     pub moment: Moment,
 }
@@ -63,7 +78,7 @@ pub enum ProblemKind {
     Architecture,
     /// The clock is off.
     Clock,
-    /// The store or /boot has too little room.
+    /// The store, /boot, /var or /run has too little room.
     Space,
     /// Someone else is changing the host.
     Lock,
@@ -103,10 +118,10 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
             "`nix-collect-garbage --delete-older-than 14d` on the host",
         ),
         (
-            "/boot",
+            candidate.facts.boot_at.as_deref().unwrap_or("/boot"),
             candidate.facts.boot_free,
             candidate.boot_needed,
-            "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`",
+            FEWER_GENERATIONS,
         ),
     ] {
         if let Some(free) = free.filter(|free| *free < needed) {
@@ -114,7 +129,10 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
             problems.push(problem(ProblemKind::Space, true, text, hint));
         }
     }
-    if let Decision::Refuse { why } = lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment) {
+    problems.extend(room(candidate.facts).map(|(text, hint)| problem(ProblemKind::Space, true, text, hint)));
+    if let (false, Decision::Refuse { why }) =
+        (candidate.is_ours, lock::decide(&candidate.facts.lock, candidate.run, &candidate.moment))
+    {
         let hint = "wait, or see who it is and what the node does: `machinist unlock`";
         problems.push(problem(ProblemKind::Lock, true, format!("locked: {why}"), hint));
     }
@@ -123,6 +141,24 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
         problems.push(problem(ProblemKind::Drift, !accept_drift, text, hint));
     }
     problems
+}
+
+/// Returns where machinist's own records, locks and scripts may not fit, with what to do about it.
+fn room(facts: &HostFacts) -> impl Iterator<Item = (String, &'static str)> {
+    facts.room.iter().filter_map(|(place, room)| {
+        let (needed, hint) = match place.as_str() {
+            "/run" => (RUN_NEEDED, "something fills the host's memory file system: `du -xh -d2 /run`"),
+            _ => (VAR_NEEDED, "`journalctl --vacuum-size=200M` on the host, or see what fills it: `du -xh -d3 /var`"),
+        };
+        if room.bytes < needed {
+            return Some((
+                format!("{place} has {} free, a deploy needs {}", mebibytes(room.bytes), mebibytes(needed)),
+                hint,
+            ));
+        }
+        let files = room.files.filter(|files| *files < FILES_NEEDED)?;
+        Some((format!("{place} has room for {files} more files, a deploy needs {FILES_NEEDED}"), hint))
+    })
 }
 
 fn architecture(candidate: &Candidate<'_>) -> Option<String> {
@@ -184,7 +220,7 @@ mod tests {
     use super::{Candidate, Problem, judge, skew};
     use crate::{
         HostFacts,
-        host::Last,
+        host::{Last, Room},
         lock::{Lock, Moment},
     };
 
@@ -216,6 +252,7 @@ mod tests {
             store_needed: 100 << 20,
             boot_needed: 30 << 20,
             run: "r2",
+            is_ours: false,
             moment: Moment::default(),
         };
         judge(&candidate, accept_drift)
@@ -234,6 +271,18 @@ mod tests {
     fn a_host_that_is_well_has_no_problems() {
         check(|_| {}, &[]);
         check(|facts| *facts = HostFacts::default(), &[]);
+    }
+
+    #[test]
+    fn a_full_var_or_run_is_refused_before_anything_is_changed() {
+        let full = |place: &str, bytes, files| {
+            let (place, files) = (place.to_owned(), files);
+            move |facts: &mut HostFacts| facts.room.extend([(place, Room { bytes, files })])
+        };
+        check(full("/run", 1 << 20, Some(9999)), &["refuses: /run has 1 MiB free, a deploy needs 4 MiB"]);
+        check(full("/var", 0, None), &["refuses: /var has 0 MiB free, a deploy needs 16 MiB"]);
+        check(full("/var", 1 << 30, Some(3)), &["refuses: /var has room for 3 more files, a deploy needs 256"]);
+        check(full("/var", 1 << 30, None), &[]);
     }
 
     #[test]
@@ -258,6 +307,10 @@ mod tests {
     fn too_little_room_is_refused_in_the_store_and_where_boot_is_a_mount() {
         check(|f| f.store_free = Some(99 << 20), &["refuses: /nix/store has 99 MiB free, the system needs 100 MiB"]);
         check(|f| f.boot_free = Some(10 << 20), &["refuses: /boot has 10 MiB free, the system needs 30 MiB"]);
+        check(
+            |f| (f.boot_at, f.boot_free) = (Some("/efi".to_owned()), Some(10 << 20)),
+            &["refuses: /efi has 10 MiB free, the system needs 30 MiB"],
+        );
         check(|f| f.boot_free = None, &[]);
     }
 

@@ -12,17 +12,21 @@ use machinist_control_plane::{
     etcd::{MOVE_LEADER, client_url},
     membership::hexadecimal,
     upkeep::{
-        ASK_FOR_RESTORE, DEFRAGMENT, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE, REVISION_JUMP,
-        START_RESTORED, kept,
+        ASK_FOR_RESTORE, COMPACT, DEFRAGMENT, DISARM, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE,
+        REVISION_JUMP, START_RESTORED, TRY_WRITE, kept,
     },
 };
 use machinist_model::NodeName;
-use machinist_remote::{Remote, Request, Status};
+use machinist_remote::{DURABLE, Remote, Request, Status};
 
 use crate::{
     membership::Voice,
     script,
-    step::{StepError, run},
+    step::{
+        StepError,
+        lock::{Token, request_under, run_under},
+        run,
+    },
 };
 
 /// How long an answer of etcd may take.
@@ -137,19 +141,49 @@ impl Write for Lines<'_> {
 /// Gives freed space of one member back.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn defragment(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepError> {
-    run(remote, "defragment etcd", &set(&[("endpoint", client_url(ip))], DEFRAGMENT), DEFRAGMENTATION)?;
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn defragment(remote: &dyn Remote, token: &Token, ip: std::net::IpAddr) -> Result<(), StepError> {
+    run_under(remote, token, "defragment etcd", &set(&[("endpoint", client_url(ip))], DEFRAGMENT), DEFRAGMENTATION)?;
+    Ok(())
+}
+
+/// Compacts the history of etcd up to now. Returns the revision.
+///
+/// # Errors
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn compact(voice: &Voice, token: &Token) -> Result<u64, StepError> {
+    let (revision, _) = get(voice, Keys { key: "machinist/write-check", prefix: false }, false)?;
+    let variables = [("endpoint", client_url(voice.ip)), ("revision", revision.to_string())];
+    run_under(&*voice.remote, token, "compact etcd", &set(&variables, COMPACT), DEFRAGMENTATION)?;
+    Ok(revision)
+}
+
+/// Disarms all alarms of etcd.
+///
+/// # Errors
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn disarm(voice: &Voice, token: &Token) -> Result<(), StepError> {
+    let script = set(&[("endpoint", client_url(voice.ip))], DISARM);
+    run_under(&*voice.remote, token, "disarm the alarm", &script, ANSWER)?;
+    Ok(())
+}
+
+/// Writes a key through the member at `ip` and removes it again.
+///
+/// # Errors
+/// The connection fails, or etcd refuses the write.
+pub fn try_write(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepError> {
+    run(remote, "write to etcd", &set(&[("endpoint", client_url(ip))], TRY_WRITE), ANSWER)?;
     Ok(())
 }
 
 /// Gives the leadership to another member. `leader` is connected to the one that has it.
 ///
 /// # Errors
-/// The connection fails, or etcd refuses.
-pub fn move_leader(leader: &dyn Remote, ip: std::net::IpAddr, heir: u64) -> Result<(), StepError> {
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn move_leader(leader: &dyn Remote, token: &Token, ip: std::net::IpAddr, heir: u64) -> Result<(), StepError> {
     let variables = [("endpoint", client_url(ip)), ("heir", hexadecimal(heir))];
-    run(leader, "hand the leadership over", &set(&variables, MOVE_LEADER), ANSWER)?;
+    run_under(leader, token, "hand the leadership over", &set(&variables, MOVE_LEADER), ANSWER)?;
     Ok(())
 }
 
@@ -184,30 +218,37 @@ impl Restore<'_> {
     /// Sends the snapshot to a member. Nothing else is changed there.
     ///
     /// # Errors
-    /// The connection fails, or it did not arrive whole.
-    pub fn send(&self, remote: &dyn Remote, snapshot: impl Read + Send + 'static) -> Result<(), StepError> {
-        let script = set(&[("digest", self.digest.to_owned())], RECEIVE);
-        remote.run_checked(Request::new("send the snapshot", script).timeout(TRANSFER).reader(snapshot))?;
+    /// The lock is gone, the connection fails, or it did not arrive whole.
+    pub fn send(
+        &self,
+        remote: &dyn Remote,
+        token: &Token,
+        snapshot: impl Read + Send + 'static,
+    ) -> Result<(), StepError> {
+        let script = set(&[("digest", self.digest.to_owned())], &[DURABLE, RECEIVE].concat());
+        let request = Request::new("send the snapshot", script).timeout(TRANSFER).reader(snapshot);
+        request_under(remote, token, request)?;
         Ok(())
     }
 
     /// Stops etcd on a member and asks for the restore.
     ///
     /// # Errors
-    /// The connection fails, or etcd does not stop.
-    pub fn ask(&self, remote: &dyn Remote) -> Result<(), StepError> {
+    /// The lock is gone, the connection fails, or etcd does not stop.
+    pub fn ask(&self, remote: &dyn Remote, token: &Token) -> Result<(), StepError> {
         let variables =
             [("mark", self.mark.to_owned()), ("bump", REVISION_JUMP.to_string()), ("digest", self.digest.to_owned())];
-        run(remote, "ask for the restore", &set(&variables, ASK_FOR_RESTORE), Duration::from_secs(120))?;
+        let script = set(&variables, &[DURABLE, ASK_FOR_RESTORE].concat());
+        run_under(remote, token, "ask for the restore", &script, Duration::from_secs(120))?;
         Ok(())
     }
 
     /// Starts etcd on a member whose system has it already. False if its system is still to come.
     ///
     /// # Errors
-    /// The connection fails.
-    pub fn start(&self, remote: &dyn Remote) -> Result<bool, StepError> {
-        let output = run(remote, "start etcd", START_RESTORED, ANSWER)?;
+    /// The lock is gone, or the connection fails.
+    pub fn start(&self, remote: &dyn Remote, token: &Token) -> Result<bool, StepError> {
+        let output = run_under(remote, token, "start etcd", START_RESTORED, ANSWER)?;
         Ok(output.stdout_text().trim() == "started")
     }
 

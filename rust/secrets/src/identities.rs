@@ -1,26 +1,38 @@
 //! An operator's own secret keys: age identity files and OpenSSH private keys.
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use age::{
+    plugin::{self, IdentityPluginV1},
     secrecy::{ExposeSecret, SecretString},
     ssh, x25519,
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::{
+    identity_file::IdentityFile,
+    prompt::{Callbacks, Prompt},
+};
+
 /// The identities of one or more files, at least one.
 pub struct Identities {
     files: Vec<PathBuf>,
+    /// Those of plugins last: they may want a person to touch something.
     keys: Vec<Key>,
+    /// Keys of the files that cannot be used here, with the reason.
+    unusable: Vec<String>,
 }
 
 enum Key {
     Age(x25519::Identity),
     Ssh(Box<ssh::Identity>),
+    Plugin(Box<IdentityPluginV1<Callbacks>>),
 }
 
 /// Why identities could not be loaded.
@@ -41,7 +53,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A line is neither an age identity nor a comment.
-    #[error("{}:{line}: neither `AGE-SECRET-KEY-1...` nor a comment", .file.display())]
+    #[error("{}:{line}: neither `AGE-SECRET-KEY-1...`, `AGE-PLUGIN-...` nor a comment", .file.display())]
     Line {
         /// The file.
         file: PathBuf,
@@ -53,6 +65,14 @@ pub enum IdentityError {
     Empty {
         /// The file.
         file: PathBuf,
+    },
+    /// No key of the files can be used on this computer.
+    #[error("no key of {} can be used: {}", list(.files), .why.join(", "))]
+    Unusable {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// Why, a key each.
+        why: Vec<String>,
     },
     /// The file is an SSH private key that age cannot use.
     #[error("age cannot use the SSH key {}: {why}", .file.display())]
@@ -101,40 +121,70 @@ impl IdentityError {
             Self::Encrypted { file } => {
                 Some(format!("decrypt it for this session: `age -d -o PLAIN {}`", file.display()))
             }
+            Self::Unusable { .. } => Some("install the plugin, or name another identity file: MACHINIST_IDENTITY".to_owned()),
             Self::Read { .. } | Self::NoPassphrase { .. } | Self::WrongPassphrase { .. } => None,
         }
     }
 }
 
 impl Identities {
-    /// Loads all of the files. A protected SSH key asks `passphrase` for its file's; `None` gives up.
+    /// Loads all of the files. A key of a plugin that is not there, or of a kind that is not known, leaves the others usable.
     ///
     /// # Errors
-    /// A file cannot be read, holds no identity or one that age cannot use, or its passphrase is wrong.
-    pub fn load(
-        files: &[PathBuf],
-        passphrase: &mut dyn FnMut(&Path) -> Option<Zeroizing<String>>,
-    ) -> Result<Self, IdentityError> {
-        let mut identities = Self { files: files.to_vec(), keys: Vec::new() };
+    /// A file cannot be read, holds no identity or none that can be used, or its passphrase is wrong.
+    pub fn load(files: &[PathBuf], prompt: &Arc<dyn Prompt>) -> Result<Self, IdentityError> {
+        let mut identities = Self { files: files.to_vec(), keys: Vec::new(), unusable: Vec::new() };
         for file in files {
             let content = fs::read(file)
                 .map(Zeroizing::new)
                 .map_err(|source| IdentityError::Read { file: file.clone(), source })?;
-            identities.keys.extend(parse(file, &content, passphrase)?);
+            identities.add(file, &content, prompt)?;
         }
-        if identities.keys.is_empty() { Err(IdentityError::Missing { looked: files.to_vec() }) } else { Ok(identities) }
+        identities.keys.sort_by_key(|key| matches!(key, Key::Plugin(_)));
+        match (identities.keys.is_empty(), identities.unusable.is_empty()) {
+            (false, _) => Ok(identities),
+            (true, false) => Err(IdentityError::Unusable { files: files.to_vec(), why: identities.unusable }),
+            (true, true) => Err(IdentityError::Missing { looked: files.to_vec() }),
+        }
+    }
+
+    fn add(&mut self, file: &Path, content: &[u8], prompt: &Arc<dyn Prompt>) -> Result<(), IdentityError> {
+        if content.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") || content.starts_with(b"age-encryption.org/") {
+            return Err(IdentityError::Encrypted { file: file.to_owned() });
+        }
+        if content.trim_ascii_start().starts_with(b"-----BEGIN ") {
+            let key = parse_ssh(file, content.trim_ascii_start(), &**prompt)?;
+            self.keys.push(Key::Ssh(Box::new(key)));
+            return Ok(());
+        }
+        let found = parse_age(file, content)?;
+        if found.is_empty() {
+            return Err(IdentityError::Empty { file: file.to_owned() });
+        }
+        self.keys.extend(found.native.into_iter().map(Key::Age));
+        self.unusable.extend(found.unknown.iter().map(|kind| format!("keys of the kind {kind} are not supported")));
+        self.add_plugins(&found.plugins, prompt);
+        Ok(())
+    }
+
+    /// Adds a plugin once with all of its keys.
+    fn add_plugins(&mut self, keys: &[plugin::Identity], prompt: &Arc<dyn Prompt>) {
+        let names: BTreeSet<&str> = keys.iter().map(plugin::Identity::plugin).collect();
+        for name in names {
+            match IdentityPluginV1::new(name, keys, Callbacks(Arc::clone(prompt))) {
+                Ok(plugin) => self.keys.push(Key::Plugin(Box::new(plugin))),
+                Err(_) => self.unusable.push(format!("age-plugin-{name} is not on PATH")),
+            }
+        }
     }
 
     /// Loads the first file of the order that exists (see [`IdentityPlaces`](crate::IdentityPlaces::search_order)).
     ///
     /// # Errors
     /// None exists, or the first that does cannot be loaded.
-    pub fn find(
-        order: &[PathBuf],
-        passphrase: &mut dyn FnMut(&Path) -> Option<Zeroizing<String>>,
-    ) -> Result<Self, IdentityError> {
+    pub fn find(order: &[PathBuf], prompt: &Arc<dyn Prompt>) -> Result<Self, IdentityError> {
         match order.iter().find(|file| file.exists()) {
-            Some(file) => Self::load(std::slice::from_ref(file), passphrase),
+            Some(file) => Self::load(std::slice::from_ref(file), prompt),
             None => Err(IdentityError::Missing { looked: order.to_vec() }),
         }
     }
@@ -149,14 +199,16 @@ impl Identities {
         self.keys.iter().map(|key| match key {
             Key::Age(key) => key as &dyn age::Identity,
             Key::Ssh(key) => &**key as &dyn age::Identity,
+            Key::Plugin(plugin) => &**plugin as &dyn age::Identity,
         })
     }
 }
 
-/// The files, never the keys.
+/// The files, never the keys, and what of them cannot be used.
 impl fmt::Display for Identities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&list(&self.files))
+        formatter.write_str(&list(&self.files))?;
+        if self.unusable.is_empty() { Ok(()) } else { write!(formatter, " ({})", self.unusable.join(", ")) }
     }
 }
 
@@ -171,48 +223,18 @@ fn list(files: &[PathBuf]) -> String {
     if names.is_empty() { "no file".to_owned() } else { names.join(", ") }
 }
 
-fn parse(
-    file: &Path,
-    content: &[u8],
-    passphrase: &mut dyn FnMut(&Path) -> Option<Zeroizing<String>>,
-) -> Result<Vec<Key>, IdentityError> {
-    if content.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") || content.starts_with(b"age-encryption.org/") {
-        return Err(IdentityError::Encrypted { file: file.to_owned() });
-    }
-    if content.trim_ascii_start().starts_with(b"-----BEGIN ") {
-        let key = parse_ssh(file, content.trim_ascii_start(), passphrase)?;
-        return Ok(vec![Key::Ssh(Box::new(key))]);
-    }
-    let keys: Vec<_> = parse_age(file, content)?.into_iter().map(Key::Age).collect();
-    if keys.is_empty() { Err(IdentityError::Empty { file: file.to_owned() }) } else { Ok(keys) }
+fn parse_age(file: &Path, content: &[u8]) -> Result<IdentityFile, IdentityError> {
+    IdentityFile::parse(content).map_err(|line| IdentityError::Line { file: file.to_owned(), line })
 }
 
-/// Lines of an age identity file. An error tells the line's number only: the line may be a mistyped secret.
-fn parse_age(file: &Path, content: &[u8]) -> Result<Vec<x25519::Identity>, IdentityError> {
-    let mut keys = Vec::new();
-    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() || line.starts_with(b"#") {
-            continue;
-        }
-        let key = std::str::from_utf8(line).ok().and_then(|line| line.parse().ok());
-        keys.push(key.ok_or_else(|| IdentityError::Line { file: file.to_owned(), line: index + 1 })?);
-    }
-    Ok(keys)
-}
-
-fn parse_ssh(
-    file: &Path,
-    content: &[u8],
-    passphrase: &mut dyn FnMut(&Path) -> Option<Zeroizing<String>>,
-) -> Result<ssh::Identity, IdentityError> {
+fn parse_ssh(file: &Path, content: &[u8], prompt: &dyn Prompt) -> Result<ssh::Identity, IdentityError> {
     let unsupported = |why: String| IdentityError::Unsupported { file: file.to_owned(), why };
     let parsed = ssh::Identity::from_buffer(content, None)
         .map_err(|_| unsupported("it is no whole OpenSSH private key".to_owned()))?;
     match parsed {
         ssh::Identity::Unencrypted(_) => Ok(parsed),
         ssh::Identity::Encrypted(key) => {
-            let words = passphrase(file).ok_or_else(|| IdentityError::NoPassphrase { file: file.to_owned() })?;
+            let words = prompt.passphrase(file).ok_or_else(|| IdentityError::NoPassphrase { file: file.to_owned() })?;
             let key = key
                 .decrypt(SecretString::from(words.as_str()))
                 .map_err(|_| IdentityError::WrongPassphrase { file: file.to_owned() })?;
@@ -269,7 +291,8 @@ pub fn generate_identity() -> GeneratedIdentity {
     GeneratedIdentity { secret, recipient }
 }
 
-/// Returns the recipient of an age identity file, `age1...`: of its first identity if it holds several.
+/// Returns the recipient of an age identity file, `age1...`: of its first native identity, else the first one that a comment
+/// names, as plugins write them.
 ///
 /// # Errors
 /// The file cannot be read, or is no age identity file (an SSH key has its public half in a `.pub` file).
@@ -280,7 +303,7 @@ pub fn recipient_of_file(file: &Path) -> Result<String, IdentityError> {
         let why = "its recipient is the public key in the `.pub` file beside it: write that as the operator's `ssh`";
         return Err(IdentityError::Unsupported { file: file.to_owned(), why: why.to_owned() });
     }
-    let keys = parse_age(file, &content)?;
-    let first = keys.first().ok_or_else(|| IdentityError::Empty { file: file.to_owned() })?;
-    Ok(first.to_public().to_string())
+    let found = parse_age(file, &content)?;
+    let native = found.native.first().map(|key| key.to_public().to_string());
+    native.or_else(|| found.noted.into_iter().next()).ok_or_else(|| IdentityError::Empty { file: file.to_owned() })
 }

@@ -11,9 +11,11 @@
 //! output that shows it, and nothing here keeps it on disk but [`write_private`].
 
 mod identities;
+mod identity_file;
 mod note;
 mod places;
 mod private_file;
+mod prompt;
 mod recipients;
 mod seal;
 mod ssh;
@@ -22,6 +24,7 @@ pub use identities::{GeneratedIdentity, Identities, IdentityError, generate_iden
 pub use note::{CorruptError, Note};
 pub use places::{IdentityPlaces, default_identity_path};
 pub use private_file::{PrivateFileError, write_private};
+pub use prompt::{Prompt, no_prompt};
 pub use recipients::{RecipientError, Recipients};
 pub use seal::{DecryptError, EncryptError, SealedWriter, decrypt, decrypt_from, encrypt, encrypt_about, encrypt_to};
 pub use ssh::{SshKeyError, SshKeyPair};

@@ -79,12 +79,25 @@ impl Note {
     }
 }
 
-/// The note takes part in encryption as a recipient that cannot open anything.
-impl age::Recipient for Note {
-    fn wrap_file_key(&self, _: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
+/// A recipient that brings the note along. The note is no recipient itself: its labels would have to be those of all others.
+pub(crate) struct Noted<'a> {
+    pub(crate) recipient: &'a dyn age::Recipient,
+    pub(crate) note: Note,
+}
+
+impl age::Recipient for Noted<'_> {
+    fn wrap_file_key(&self, key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
+        let (mut stanzas, labels) = self.recipient.wrap_file_key(key)?;
+        stanzas.push(self.note.stanza());
+        Ok((stanzas, labels))
+    }
+}
+
+impl Note {
+    /// A stanza that opens nothing.
+    fn stanza(&self) -> Stanza {
         let about = self.about.iter().map(|about| format!("about={about}"));
         let recipients = self.recipients.iter().map(|recipient| format!("for={recipient}"));
-        let args = about.chain(recipients).collect();
-        Ok((vec![Stanza { tag: TAG.to_owned(), args, body: Vec::new() }], HashSet::new()))
+        Stanza { tag: TAG.to_owned(), args: about.chain(recipients).collect(), body: Vec::new() }
     }
 }

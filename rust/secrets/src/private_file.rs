@@ -2,7 +2,7 @@
 
 use std::{
     fs::DirBuilder,
-    io::{self, Write},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
@@ -38,10 +38,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), PrivateFileError
         io::ErrorKind::AlreadyExists => PrivateFileError::Exists { path: path.to_owned() },
         _ => PrivateFileError::Write { path: path.to_owned(), source },
     };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = machinist_durable::directory_of(path);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -50,12 +47,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), PrivateFileError
     if path.symlink_metadata().is_ok() {
         return Err(PrivateFileError::Exists { path: path.to_owned() });
     }
-    // Temporary files are made with mode 0600.
-    let mut file =
-        tempfile::Builder::new().prefix(".machinist-").suffix(".tmp").tempfile_in(directory).map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist_noclobber(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    machinist_durable::create(path, content, 0o600).map_err(failed)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use age::ssh::ParseRecipientKeyError;
+use age::{
+    plugin::{self, RecipientPluginV1},
+    ssh::ParseRecipientKeyError,
+};
 use machinist_model::Operator;
 use ssh_key::{HashAlg, PublicKey};
 use thiserror::Error;
@@ -39,6 +42,14 @@ pub enum RecipientError {
         /// Why it is none.
         why: &'static str,
     },
+    /// The operator's `age` belongs to a plugin that is not installed here.
+    #[error("operator `{operator}`: age-plugin-{plugin}, which encrypts to its `age`, is not on PATH")]
+    Plugin {
+        /// The operator's name.
+        operator: String,
+        /// The plugin's name.
+        plugin: String,
+    },
     /// The operator's SSH key cannot be encrypted to.
     #[error("operator `{operator}`: age cannot encrypt to the SSH key: {why}")]
     Ssh {
@@ -59,6 +70,9 @@ impl RecipientError {
             Self::NoKey { operator } | Self::Ssh { operator, .. } => {
                 format!("give operator `{operator}` an `age = \"age1...\"`; {age}")
             }
+            Self::Plugin { plugin, .. } => {
+                format!("install age-plugin-{plugin}, or let an operator do this who has it")
+            }
             Self::Age { .. } => format!("write the public part of an age identity, `age1...`; {age}"),
         })
     }
@@ -78,6 +92,15 @@ impl Recipients {
             }
         }
         if entries.is_empty() { Err(RecipientError::NoOperator) } else { Ok(Self { entries }) }
+    }
+
+    /// Returns what keeps age from encrypting to the operators, one each. Whether a plugin is installed is another computer's
+    /// matter.
+    #[must_use]
+    pub fn problems(operators: &[Operator]) -> Vec<RecipientError> {
+        let problem = |operator| Entry::of(operator).err();
+        let elsewhere = |error: &RecipientError| matches!(error, RecipientError::Plugin { .. });
+        operators.iter().filter_map(problem).filter(|error| !elsewhere(error)).collect()
     }
 
     /// Returns the recipients as people read them: `age1...`, or type and fingerprint of an SSH key.
@@ -111,12 +134,25 @@ impl Entry {
             let (age, why) = ("AGE-SECRET-KEY-...".to_owned(), "it is a secret key, which must not be in machines.nix");
             return Err(RecipientError::Age { operator: operator.to_owned(), age, why });
         }
-        let key: age::x25519::Recipient = text.parse().map_err(|why| RecipientError::Age {
-            operator: operator.to_owned(),
-            age: text.to_owned(),
-            why,
-        })?;
-        Ok(Self { label: key.to_string(), key: Box::new(key) })
+        let why = match text.parse::<age::x25519::Recipient>() {
+            Ok(key) => return Ok(Self { label: key.to_string(), key: Box::new(key) }),
+            Err(why) => why,
+        };
+        let label = text.to_owned();
+        if let Ok(key) = text.parse::<age::tag::Recipient>() {
+            return Ok(Self { label, key: Box::new(key) });
+        }
+        if let Ok(key) = text.parse::<age::tagpq::Recipient>() {
+            return Ok(Self { label, key: Box::new(key) });
+        }
+        let Ok(recipient) = text.parse::<plugin::Recipient>() else {
+            return Err(RecipientError::Age { operator: operator.to_owned(), age: label, why });
+        };
+        let name = recipient.plugin().to_owned();
+        match RecipientPluginV1::new(&name, &[recipient], &[], age::NoCallbacks) {
+            Ok(key) => Ok(Self { label, key: Box::new(key) }),
+            Err(_) => Err(RecipientError::Plugin { operator: operator.to_owned(), plugin: name }),
+        }
     }
 
     fn ssh(operator: &str, line: &str) -> Result<Self, RecipientError> {
@@ -146,6 +182,10 @@ fn ssh_label(line: &str) -> Option<String> {
 fn explain(error: &ParseRecipientKeyError) -> String {
     match error {
         ParseRecipientKeyError::Ignore => "keys of this type are not supported, only ed25519 and RSA".to_owned(),
+        // Its type is right, and what is behind it is no key, such as a point that is not on the curve.
+        ParseRecipientKeyError::Unsupported(kind) if ["ssh-ed25519", "ssh-rsa"].contains(&kind.as_str()) => {
+            "the key is damaged".to_owned()
+        }
         ParseRecipientKeyError::Unsupported(kind) => {
             format!("keys of type `{kind}` are not supported, only ed25519 and RSA")
         }
@@ -215,5 +255,14 @@ mod tests {
             "operator `eve`: `age = \"AGE-SECRET-KEY-...\"` is no age recipient: it is a secret key, which must not be in \
              machines.nix",
         );
+    }
+
+    #[test]
+    fn a_key_that_only_encryption_finds_wrong_is_a_problem() {
+        // The first 4 bytes of the point's length are right, the point is not one of the curve.
+        let no_point = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA eve";
+        let problems = Recipients::problems(&[operator("ops", None, Some(AGE)), operator("eve", Some(no_point), None)]);
+        let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(words, ["operator `eve`: age cannot encrypt to the SSH key: the key is damaged"]);
     }
 }

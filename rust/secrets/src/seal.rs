@@ -13,7 +13,7 @@ use machinist_model::Operator;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{CorruptError, Identities, Note, Recipients, recipients};
+use crate::{CorruptError, Identities, Note, Recipients, note::Noted, recipients};
 
 /// Why something could not be encrypted.
 #[derive(Debug, Error)]
@@ -53,6 +53,14 @@ pub enum DecryptError {
         /// What age says.
         source: age::DecryptError,
     },
+    /// A plugin cannot open the file, such as one whose hardware key is not plugged in.
+    #[error("cannot decrypt {}: a plugin of age reports: {why}", .file.display())]
+    Plugin {
+        /// The file.
+        file: PathBuf,
+        /// What the plugin says.
+        why: String,
+    },
     /// No identity at hand opens the file.
     #[error("cannot decrypt {}: tried {tried}; {able}", .file.display())]
     WrongIdentity {
@@ -73,6 +81,7 @@ impl DecryptError {
             Self::Corrupt { .. } | Self::Damaged { .. } => {
                 "restore the file from version control (`git checkout -- FILE`)".to_owned()
             }
+            Self::Plugin { .. } => "make its key available, or set MACHINIST_IDENTITY to another identity".to_owned(),
             Self::WrongIdentity { .. } => {
                 "set MACHINIST_IDENTITY to the identity file of one of them, or let one of them run this".to_owned()
             }
@@ -133,8 +142,12 @@ pub fn encrypt_to<W: Write>(recipients: &Recipients, output: W) -> Result<Sealed
 
 fn encryptor(recipients: &Recipients, about: Option<String>) -> Result<age::Encryptor, EncryptError> {
     let note = Note { about, recipients: recipients.labels().map(str::to_owned).collect() };
-    age::Encryptor::with_recipients(recipients.keys().chain([&note as &dyn age::Recipient]))
-        .map_err(|source| EncryptError::Recipients { recipients: note.recipients.join(", "), source: Box::new(source) })
+    let names = note.recipients.join(", ");
+    let keys: Vec<&dyn age::Recipient> = recipients.keys().collect();
+    let first = keys.first().map(|recipient| Noted { recipient: *recipient, note });
+    let noted = first.iter().map(|first| first as &dyn age::Recipient);
+    age::Encryptor::with_recipients(noted.chain(keys.iter().skip(1).copied()))
+        .map_err(|source| EncryptError::Recipients { recipients: names, source: Box::new(source) })
 }
 
 fn seal(recipients: &Recipients, plaintext: &[u8], about: Option<String>) -> Result<Vec<u8>, EncryptError> {
@@ -160,14 +173,7 @@ pub fn decrypt(
     operators: &[Operator],
 ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
     let note = Note::read(content).map_err(|source| DecryptError::Corrupt { file: file.to_owned(), source })?;
-    let damaged = |source| match source {
-        age::DecryptError::NoMatchingKeys => DecryptError::WrongIdentity {
-            file: file.to_owned(),
-            tried: identities.to_string(),
-            able: who_could(&note, operators),
-        },
-        source => DecryptError::Damaged { file: file.to_owned(), source },
-    };
+    let damaged = |source| explain(source, identities, file, &note, operators);
     let mut reader = age::Decryptor::new_buffered(ArmoredReader::new(content))
         .and_then(|decryptor| decryptor.decrypt(identities.keys()))
         .map_err(damaged)?;
@@ -190,14 +196,31 @@ pub fn decrypt_from<R: BufRead + Send + 'static>(
 ) -> Result<impl Read + Send + 'static, DecryptError> {
     age::Decryptor::new_buffered(ArmoredReader::new(content))
         .and_then(|decryptor| decryptor.decrypt(identities.keys()))
-        .map_err(|source| match source {
-            age::DecryptError::NoMatchingKeys => {
-                let note = Note { about: None, recipients: Vec::new() };
-                let able = who_could(&note, operators);
-                DecryptError::WrongIdentity { file: file.to_owned(), tried: identities.to_string(), able }
-            }
-            source => DecryptError::Damaged { file: file.to_owned(), source },
-        })
+        .map_err(|source| explain(source, identities, file, &Note::default(), operators))
+}
+
+fn explain(
+    source: age::DecryptError,
+    identities: &Identities,
+    file: &Path,
+    note: &Note,
+    operators: &[Operator],
+) -> DecryptError {
+    let file = file.to_owned();
+    match source {
+        age::DecryptError::NoMatchingKeys => {
+            DecryptError::WrongIdentity { file, tried: identities.to_string(), able: who_could(note, operators) }
+        }
+        age::DecryptError::Plugin(errors) => {
+            let why: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            DecryptError::Plugin { file, why: why.join("; ") }
+        }
+        // The connection to a plugin is the only stream that can end early: the file was read as a whole.
+        age::DecryptError::Io(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+            DecryptError::Plugin { file, why: error.to_string() }
+        }
+        source => DecryptError::Damaged { file, source },
+    }
 }
 
 /// Says who could open a file: the recipients that it names itself, with the names of today's operators, or else the

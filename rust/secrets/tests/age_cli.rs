@@ -7,12 +7,13 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use machinist_model::Operator;
 use machinist_secrets::{
-    Identities, IdentityError, Note, Recipients, Zeroizing, decrypt, encrypt, encrypt_about, encrypt_to,
-    generate_identity, recipient_of_file, write_private,
+    Identities, IdentityError, Note, Prompt, Recipients, Zeroizing, decrypt, encrypt, encrypt_about, encrypt_to,
+    generate_identity, no_prompt, recipient_of_file, write_private,
 };
 use tempfile::TempDir;
 
@@ -32,6 +33,25 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     });
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// Someone who knows one passphrase.
+struct Words(&'static str);
+
+impl Prompt for Words {
+    fn passphrase(&self, _: &Path) -> Option<Zeroizing<String>> {
+        Some(Zeroizing::new(self.0.to_owned()))
+    }
+
+    fn message(&self, _: &str) {}
+
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn input(&self, _: &str, _: bool) -> Option<Zeroizing<String>> {
+        None
+    }
 }
 
 fn operator(name: &str, ssh: Option<String>, age: Option<String>) -> Operator {
@@ -57,7 +77,7 @@ fn age_identity(directory: &TempDir) -> (PathBuf, String) {
 }
 
 fn load(path: &Path) -> Result<Identities, IdentityError> {
-    Identities::load(&[path.to_owned()], &mut |_| None)
+    Identities::load(&[path.to_owned()], &no_prompt())
 }
 
 /// Our file is opened by `age`, and by us; theirs is opened by us.
@@ -120,7 +140,8 @@ fn a_protected_ssh_key_asks_for_its_passphrase() {
     let operators = [operator("ops", Some(public(&path)), None)];
     let file = encrypt(&Recipients::from_operators(&operators).unwrap(), b"secret").unwrap();
     let with = |words: &'static str| {
-        Identities::load(std::slice::from_ref(&path), &mut |_| Some(Zeroizing::new(words.to_owned())))
+        let prompt: Arc<dyn Prompt> = Arc::new(Words(words));
+        Identities::load(std::slice::from_ref(&path), &prompt)
     };
     let identities = with("correct horse").unwrap();
     assert_eq!(&**decrypt(&identities, Path::new("f"), &file, &operators).unwrap(), b"secret");
@@ -211,14 +232,17 @@ fn check_unloadable(content: &str, expect: &str) {
 fn a_file_that_holds_no_identity_is_named_and_its_content_is_not_shown() {
     check_unloadable("", "FILE holds no identity");
     check_unloadable("# only a comment\n", "FILE holds no identity");
-    check_unloadable("# key\nAGE-SECRET-KEY-1OOPS\n", "FILE:2: neither `AGE-SECRET-KEY-1...` nor a comment");
-    check_unloadable("\u{0}\u{fffd}", "FILE:1: neither `AGE-SECRET-KEY-1...` nor a comment");
+    check_unloadable(
+        "# key\nAGE-SECRET-KEY-1OOPS\n",
+        "FILE:2: neither `AGE-SECRET-KEY-1...`, `AGE-PLUGIN-...` nor a comment",
+    );
+    check_unloadable("\u{0}\u{fffd}", "FILE:1: neither `AGE-SECRET-KEY-1...`, `AGE-PLUGIN-...` nor a comment");
     check_unloadable(
         "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n",
         "age cannot use the SSH key FILE: it is no whole OpenSSH private key",
     );
     check_unloadable("-----BEGIN AGE ENCRYPTED FILE-----\n", "the identity file FILE is itself encrypted");
-    let missing = Identities::find(&["/nonexistent/a".into(), "/nonexistent/b".into()], &mut |_| None).unwrap_err();
+    let missing = Identities::find(&["/nonexistent/a".into(), "/nonexistent/b".into()], &no_prompt()).unwrap_err();
     assert_eq!(missing.to_string(), "no age identity found: looked for /nonexistent/a, /nonexistent/b");
 }
 

@@ -6,28 +6,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     // The only program of ours that runs on nodes: it takes nothing that a node does not need.
-    ("agent", &["mesh"]),
+    ("agent", &["mesh", "text"]),
+    ("durable", &[]),
     ("ledger", &[]),
     ("mesh", &[]),
     ("model", &[]),
     ("nix", &[]),
-    ("remote", &[]),
+    ("remote", &["durable"]),
     ("testkit", &[]),
+    ("text", &[]),
     ("codegen", &["model"]),
     ("control-plane", &["mesh", "model"]),
     ("kubernetes", &["model"]),
     ("lint", &["kubernetes", "model"]),
-    ("pki", &["model", "secrets"]),
-    ("providers", &[]),
-    ("secrets", &["model"]),
-    ("rollout", &["control-plane", "model", "nix", "remote"]),
+    ("pki", &["durable", "model", "secrets", "text"]),
+    ("providers", &["durable"]),
+    ("secrets", &["durable", "model"]),
+    ("rollout", &["control-plane", "durable", "model", "nix", "remote", "text"]),
     (
         "cli",
         &[
             "codegen",
             "control-plane",
+            "durable",
             "kubernetes",
             "lint",
             "mesh",
@@ -38,6 +41,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "remote",
             "rollout",
             "secrets",
+            "text",
         ],
     ),
 ];

@@ -39,6 +39,8 @@ let
     name = "kernelParam";
     description = "string, with spaces inside double quotes";
   });
+
+  inherit (config.boot.loader) grub;
 in
 {
   options.boot = {
@@ -152,5 +154,18 @@ in
       "modules-load.d/nixos.conf".text = lib.concatMapStrings (m: m + "\n") config.boot.kernelModules;
     };
     systemd.tmpfiles.rules = lib.optional config.boot.tmp.cleanOnBoot "D! /tmp 1777 root root";
+    boot.kernel.sysctl = lib.optionalAttrs (!config.boot.isContainer) {
+      "kernel.printk" = lib.mkDefault config.boot.consoleLogLevel;
+    };
+    boot.loader.grub = {
+      enable = lib.mkIf config.boot.loader.systemd-boot.enable (lib.mkDefault false);
+      devices = lib.optional (grub.device != "") grub.device;
+    };
+    assertions = lib.optional grub.enable {
+      assertion = grub.devices != [ ];
+      message =
+        "You must set the option ‘boot.loader.grub.devices’ or "
+        + "'boot.loader.grub.mirroredBoots' to make the system bootable.";
+    };
   };
 }

@@ -1,5 +1,6 @@
 # fileSystems and swapDevices: declared and checked. The machine's provider mounts; /etc/fstab is left alone.
 {
+  config,
   lib,
   ...
 }:
@@ -110,5 +111,10 @@ in
       default = [ ];
       description = "Swap devices.";
     };
+  };
+
+  config.assertions = lib.optional (!config.boot.isContainer) {
+    assertion = lib.any (fs: fs.mountPoint == "/") (lib.attrValues config.fileSystems);
+    message = "The ‘fileSystems’ option does not specify your root file system.";
   };
 }

@@ -62,7 +62,15 @@ let
       default = [ ];
       description = "Static routes.";
     };
-  tempAddresses = types.enum [ "default" "disabled" "enabled" ];
+  tempAddresses = types.enum (lib.attrNames tempAddressModes);
+  # Values of the kernel's use_tempaddr.
+  tempAddressModes = {
+    disabled = "0";
+    enabled = "1";
+    default = "2";
+  };
+  # A dot in an interface's name is a slash in the name of its kernel parameter.
+  ofInterface = lib.replaceStrings [ "." ] [ "/" ];
 
   interface =
     { name, ... }:
@@ -83,12 +91,12 @@ let
         };
         macAddress = nullable types.str "The MAC address; without effect here.";
         mtu = nullable types.int "The MTU, in bytes.";
-        proxyARP = flag "Whether ARP is answered for others; without effect here.";
+        proxyARP = flag "Whether ARP is answered for others.";
         tempAddress = mkOption {
           type = tempAddresses;
           default = cfg.tempAddresses;
           defaultText = lib.literalExpression "config.networking.tempAddresses";
-          description = "Whether temporary IPv6 addresses are used; without effect here.";
+          description = "Whether temporary IPv6 addresses are used.";
         };
         virtual = flag "Whether the interface is made here; nixos-lite does not.";
         virtualOwner = mkOption {
@@ -261,15 +269,32 @@ in
       type = tempAddresses;
       default = if cfg.enableIPv6 then "default" else "disabled";
       defaultText = lib.literalExpression ''if ''${config.networking.enableIPv6} then "default" else "disabled"'';
-      description = "Whether temporary IPv6 addresses are used; without effect here.";
+      description = "Whether temporary IPv6 addresses are used.";
     };
   };
 
-  config = lib.mkIf (!cfg.useNetworkd) {
-    systemd.services = lib.listToAttrs (map addressUnit interfaces);
-    systemd.targets = {
-      network.wantedBy = [ "multi-user.target" ];
-      networking-scripted.description = "NixOS scripted networking setup";
-    };
-  };
+  config = lib.mkMerge [
+    {
+      boot.kernel.sysctl = {
+        "net.ipv4.conf.all.forwarding" = lib.mkIf (lib.any (i: i.proxyARP) interfaces) (lib.mkDefault true);
+        "net.ipv4.ping_group_range" = lib.mkDefault "0 2147483647";
+        "net.ipv6.conf.all.disable_ipv6" = lib.mkDefault (!cfg.enableIPv6);
+        "net.ipv6.conf.default.disable_ipv6" = lib.mkDefault (!cfg.enableIPv6);
+        "net.ipv6.conf.default.use_tempaddr" = tempAddressModes.${cfg.tempAddresses};
+      }
+      // lib.listToAttrs (
+        map (i: lib.nameValuePair "net.ipv4.conf.${ofInterface i.name}.proxy_arp" i.proxyARP) interfaces
+        ++ map (
+          i: lib.nameValuePair "net.ipv6.conf.${ofInterface i.name}.use_tempaddr" tempAddressModes.${i.tempAddress}
+        ) interfaces
+      );
+    }
+    (lib.mkIf (!cfg.useNetworkd) {
+      systemd.services = lib.listToAttrs (map addressUnit interfaces);
+      systemd.targets = {
+        network.wantedBy = [ "multi-user.target" ];
+        networking-scripted.description = "NixOS scripted networking setup";
+      };
+    })
+  ];
 }

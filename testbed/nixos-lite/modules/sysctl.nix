@@ -36,8 +36,14 @@ in
     description = "Kernel parameters.";
   };
 
-  # NixOS sets some values by default; a nixos-lite machine shares its kernel and leaves them.
   config = {
+    # NixOS' own. A module that sets one of them at the same priority conflicts, even with an equal value.
+    boot.kernel.sysctl = {
+      "fs.inotify.max_user_instances" = lib.mkDefault 524288;
+      "fs.inotify.max_user_watches" = lib.mkDefault 524288;
+      "kernel.kptr_restrict" = lib.mkDefault 1;
+      "vm.max_map_count" = lib.mkDefault 1048576;
+    };
     environment.etc."sysctl.d/60-nixos.conf".text = lib.concatStrings (
       lib.mapAttrsToList (
         n: v: lib.optionalString (v != null) "${n}=${if v == false then "0" else toString v}\n"

@@ -1,4 +1,5 @@
-# Stands in for disko's NixOS module: the options are declared and checked roughly, nothing is formatted.
+# Stands in for disko's NixOS module: the options are declared and checked roughly, nothing is formatted. File systems and
+# GRUB's disks follow from partitions only.
 {
   config,
   lib,
@@ -20,6 +21,12 @@ let
       echo "Build the configuration with real nixpkgs and disko for a script that partitions and mounts." >&2
       exit 1
     '';
+  cfg = config.disko;
+  disks = lib.attrValues (cfg.devices.disk or { });
+  partitions = disk: lib.attrValues (disk.content.partitions or { });
+  contents = lib.concatMap (disk: map (partition: partition.content or { }) (partitions disk)) disks;
+  mounted = lib.filter (content: content.type or "" == "filesystem" && content ? mountpoint) contents;
+  forGrub = lib.filter (disk: lib.any (partition: partition.type or "" == "EF02") (partitions disk)) disks;
 in
 {
   options.disko = {
@@ -28,7 +35,7 @@ in
       default = { };
       description = "The devices to set up.";
     };
-    enableConfig = flag true "Whether fileSystems follow from the devices; here they do not.";
+    enableConfig = flag true "Whether fileSystems follow from the devices.";
     rootMountPoint = mkOption {
       type = types.str;
       default = "/mnt";
@@ -44,6 +51,19 @@ in
   };
 
   config = {
+    fileSystems = lib.mkIf cfg.enableConfig (
+      lib.listToAttrs (
+        map (
+          content:
+          lib.nameValuePair content.mountpoint {
+            fsType = content.format;
+            options = content.mountOptions or [ "defaults" ];
+          }
+        ) mounted
+      )
+    );
+    boot.loader.grub.devices = map (disk: disk.device) forGrub;
+
     assertions = [
       {
         assertion = builtins.isAttrs config.disko.devices;

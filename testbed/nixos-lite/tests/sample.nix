@@ -10,6 +10,8 @@ import ../nixos-system.nix { inherit lib; } {
     {
       nixpkgs.hostPlatform = "x86_64-linux";
       system.stateVersion = "26.05";
+      fileSystems."/".device = "/dev/disk/by-label/root";
+      boot.loader.grub.device = "nodev";
       networking = {
         hostName = "alpha";
         domain = "example.internal";

@@ -12,8 +12,8 @@
     overlay = { backend = "wireguard"; network = "10.10.0.0/16"; };
   };
   machines = {
-    etcd1 = { ip = "10.13.13.2"; roles = [ "etcd" ]; interface = "eth0"; };
-    w1 = { ip = "10.13.13.5"; roles = [ "worker" ]; interface = "eth0"; };
-    w2 = { ip = "10.13.13.6"; roles = [ "worker" ]; interface = "eth0"; };
+    etcd1 = { ip = "10.13.13.2"; roles = [ "etcd" ]; interface = "eth0"; disk = "/dev/vda"; };
+    w1 = { ip = "10.13.13.5"; roles = [ "worker" ]; interface = "eth0"; disk = "/dev/vda"; };
+    w2 = { ip = "10.13.13.6"; roles = [ "worker" ]; interface = "eth0"; disk = "/dev/vda"; };
   };
 }

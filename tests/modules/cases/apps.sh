@@ -31,7 +31,7 @@ check "both ports are open to the nodes" '.apps.web.firewall | contains("dport 8
 check "what changes the application is another definition" .apps.web.changes
 check "and what does not is not" .apps.web.stays
 check "a native one finds secrets as credentials and others by their variables" \
-  '.apps.native | contains(["LoadCredential=password:/run/secrets/box", "EnvironmentFile=/run/machinist-mesh/env/web.env"])' .apps.native
+  '.apps.native | contains(["LoadCredential=password:/run/secrets/box", "EnvironmentFile=/run/machinist-env/web.env"])' .apps.native
 equal "a container has its slots port and its secrets as files" \
   '.apps.container | [.failed, .autoStart, .ports, .volumes, .environment, .user, .networks]' \
   '[[], false, ["10.13.13.3:9001:80"], ["/run/credentials/app-box-b.service/password:/run/secrets/password:ro"],

@@ -18,6 +18,7 @@ equal "etcd gets the environment that nixpkgs' module gives" \
     ETCD_LISTEN_METRICS_URLS: "http://127.0.0.1:2381",
     ETCD_LISTEN_PEER_URLS: "https://10.13.13.2:2380",
     ETCD_NAME: "balthazar",
+    ETCD_PEER_CERT_ALLOWED_CN: "kube-etcd-peer",
     ETCD_PEER_CLIENT_CERT_AUTH: "1",
     ETCD_PEER_KEY_FILE: "/run/credentials/etcd.service/etcd-peer.key",
     ETCD_QUOTA_BACKEND_BYTES: "8589934592"
@@ -94,7 +95,11 @@ equal "public certificates are linked below /etc/machinist" .nodes.balthazar.etc
 only "a node that is no member of its own cluster is refused" .failed.notAMember \
   "machinist.etcd.members of balthazar" "10.13.13.9" 'role "etcd"'
 equal "a node that is no member has no etcd, no keys and no rules for it" .worker '{
-  failed: [], warnings: [], units: [],
+  failed: [], warnings: [], units: ["machinist-certificates"],
   firewall: "ip saddr { 10.13.13.0/24 } tcp dport 7080 accept comment \"fan-out\"" }'
 only "opening etcd to the world is refused" .failed.openFirewall \
   "services.etcd.openFirewall is true on balthazar" "machinist.etcd.clients"
+check "in a mesh no client fills the database for all: what each sends is limited" '.limited | (.[0] == null) and (.[1] |
+  contains("elements = { 10.13.13.20 }") and contains("elements = { fd13::20 }") and
+  contains("ip saddr @clients4 tcp dport 2379 update @sent4 { ip saddr limit rate over 262144 bytes/second burst 8 mbytes } drop") and
+  contains("ip6 saddr @clients6 tcp dport 2379 update @sent6"))' .limited

@@ -4,17 +4,20 @@
 equal "an ingress evaluates" .ingress.failed '[]'
 equal "the longest path wins, and /api is not /apis" \
   '.ingress.configuration | [scan("use_backend app[^\n]* -i www[^\n]*")]' \
-  '["use_backend app_api_8001 if { hdr(host),field(1,:) -i www.example.org example.org } { path /api }",
-    "use_backend app_api_8001 if { hdr(host),field(1,:) -i www.example.org example.org } { path_beg /api/ }",
-    "use_backend app_web_8000 if { hdr(host),field(1,:) -i www.example.org example.org } { path_beg / }"]'
+  '["use_backend app_api_8001 if { req.fhdr(host),host_only -i www.example.org example.org } { path /api }",
+    "use_backend app_api_8001 if { req.fhdr(host),host_only -i www.example.org example.org } { path_beg /api/ }",
+    "use_backend app_web_8000 if { req.fhdr(host),host_only -i www.example.org example.org } { path_beg / }"]'
 equal "applications are reached through the mesh" \
   '.ingress.configuration | [scan("backend app_[^\n]*\n  http-reuse never\n  server [^\n]*")]' \
   '["backend app_api_8001\n  http-reuse never\n  server mesh 127.0.0.1:8001", "backend app_web_8000\n  http-reuse never\n  server mesh 127.0.0.1:8000"]'
 equal "a host without TLS is the only one that is not redirected" \
-  '.ingress.configuration | [scan("redirect scheme https code 308 if { hdr\\(host\\),field\\(1,:\\) -i ([^ ]+)")[0]]' \
+  '.ingress.configuration | [scan("redirect scheme https code 308 if { req.fhdr\\(host\\),host_only -i ([^ ]+)")[0]]' \
   '["inside.example.org", "own.example.org", "try.example.org", "www.example.org"]'
 check "what a client says of itself is not passed on" \
-  '.ingress.configuration | [scan("http-request set-header X-Forwarded-(For|Proto|Host)")] | length == 6' .ingress.configuration
+  '.ingress.configuration | ([scan("http-request set-header X-Forwarded-(For|Proto|Host)")] | length == 6)
+    and ([scan("http-request del-header [^\n]* -m reg\n")] | length == 4)' .ingress.configuration
+equal "a request without exactly one host is refused before anything looks at it" \
+  '.ingress.configuration | [scan("frontend https?\n(?:  bind [^\n]*\n)+  http-request deny deny_status 400 unless { req.fhdr_cnt")] | length' 2
 equal "a line a certificate" '.ingress.certificates | rtrimstr("\n") | split("\n")' \
   '["/var/lib/acme/inside.example.org/full.pem inside.example.org", "/run/secrets/own.pem own.example.org", "/var/lib/acme/try.example.org/full.pem try.example.org",
     "/var/lib/acme/www.example.org/full.pem www.example.org example.org"]'

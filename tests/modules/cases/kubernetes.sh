@@ -110,6 +110,11 @@ check "trap 14: a control plane that is no worker is tainted as such, and not un
   .kubernetes.nodes.cp1.kubelet
   | .taints == {"node-role.kubernetes.io/control-plane:NoSchedule": {key: "node-role.kubernetes.io/control-plane", value: "", effect: "NoSchedule"}}
     and .unschedulable == false' .kubernetes.nodes.cp1.kubelet.taints
+check "every kubelet registers with the taints of machines.nix, and as schedulable: NixOS presets otherwise without roles" '
+  [.kubernetes.nodes[].flags.kubelet[] | select(startswith("--register-with-taints"))]
+  == ["--register-with-taints=node-role.kubernetes.io/control-plane=:NoSchedule",
+      "--register-with-taints=dedicated=edge:NoExecute,gpu=:NoSchedule"]' '[.kubernetes.nodes[].flags.kubelet[] | select(test("taint"))]'
+only "NixOS' own switch for it is refused" .kubernetes.refused.unschedulable services.kubernetes.kubelet.unschedulable taints
 equal "taints of machines.nix reach the kubelet, with and without a value" '.kubernetes.nodes.w1.kubelet.taints | map("\(.key)=\(.value):\(.effect)")' \
   '["dedicated=edge:NoExecute", "gpu=:NoSchedule"]'
 check "trap 14: no node labels itself node-role, which NodeRestriction forbids" '[.kubernetes.nodes[].flags[][] | select(test("node-labels"))] == []'
@@ -190,6 +195,15 @@ equal "flannel gets the pods' range and the overlay" .kubernetes.nodes.w1.flanne
 check "dual stack reaches flannel" '.kubernetes.variants.dual.flannelNet | .Network == "10.42.0.0/16" and .IPv6Network == "fd00:42::/48" and .EnableIPv6' .kubernetes.variants.dual.flannelNet
 check "an announced address on lo is answered for by nobody on the link" '
   .kubernetes.nodes.cp1.sysctl | .["net.ipv4.conf.all.arp_ignore"] == 1 and .["net.ipv4.conf.all.arp_announce"] == 2' .kubernetes.nodes.cp1.sysctl
+
+# Two definitions of a kernel parameter at one priority conflict, even equal ones, and NixOS sets some itself.
+equal "the limits of inotify are those of NixOS" '.kubernetes.nodes.w1.sysctl
+  | [.["fs.inotify.max_user_instances"], .["fs.inotify.max_user_watches"]]' '[524288, 524288]'
+check "a kernel parameter of ours is above a default of NixOS, and conflicts with none" '
+  .kubernetes.parameters.nixos | .["kernel.panic"] == 10 and .["vm.overcommit_memory"] == 1 and .["net.ipv6.conf.all.forwarding"] == 1' \
+  .kubernetes.parameters.nixos
+check "a kernel parameter of a person is above ours, and conflicts with none" '.kubernetes.parameters.person | .["kernel.panic"] == 5' \
+  .kubernetes.parameters.person
 
 # The virtual address.
 vip='.kubernetes.nodes.cp1.kubelet.manifests["kube-vip"]'

@@ -12,15 +12,15 @@ check "and gets its key as a credential" '.mesh.agent.LoadCredential | length ==
   .mesh.agent.LoadCredential
 check "haproxy is reloaded on its masters socket" '.mesh.haproxy | contains("haproxy-master.sock")' .mesh.haproxy
 equal "and is never restarted by a deploy" .mesh.reloads true
-check "NixOS writes its configuration only where there is none" \
-  '.mesh.first | length == 1 and (.[0] | startswith("C /var/lib/machinist-mesh/haproxy.cfg "))' .mesh.first
+equal "NixOS writes its configuration only where there is none, as the agent's user" .mesh.first \
+  '{ConditionPathExists: "!/var/lib/machinist-mesh/haproxy.cfg", User: "machinist-agent"}'
 check "an instances port is open to the nodes" \
   '.mesh.firewall | contains("ip saddr { 10.13.13.0/24 } tcp dport 8080 accept comment \"mesh-web\"")' .mesh.firewall
 only "a name that is no label is refused" .mesh.wrong 'machinist.mesh.instances."x.y" on melchior is no name'
 only "two checks are refused" .mesh.wrong "machinist.mesh.instances.x.y.check on melchior has both a path and a command"
 only "a program without its path is refused" .mesh.wrong "does not begin with an absolute path"
 only "a mesh without etcd is refused" .mesh.noMembers "machinist.mesh.etcdMembers of melchior is empty"
-equal "a file of another program is followed as soon as it is laid out" .mesh.files.follows '{PathExists: "/run/machinist-mesh/files/targets.json"}'
+equal "a file of another program is followed as soon as it is laid out" .mesh.files.follows '{PathExists: "/run/machinist-agent/files/targets.json"}'
 equal "and is where the program is told" '.mesh.files | [.path, .failed]' '["/var/lib/machinist-mesh-files/targets.json", []]'
 only "a name that is none of a file is refused" .mesh.files.wrong 'machinist.mesh.files."a b" on melchior'
 only "and a check without its path" .mesh.files.wrong 'machinist.mesh.files."x" on melchior'

@@ -21,6 +21,8 @@ equal "a disk is laid out for BIOS" '.variants.bios.disk.main.content.partitions
 check "BIOS boots by GRUB" '.variants.bios.boot | .grub and (.systemdBoot | not)'
 equal "a layout of one's own replaces ours as a whole" '.variants.ownDisk.disk | keys' '["own"]'
 equal "a machine of the sandbox has no disk laid out, even if it names one" .variants.sandboxDisk.disk '{}'
+only "a machine without a root file system is refused" .failed.noRoot "balthazar has no root file system" '`disk`' nodes/balthazar.nix
+equal "unless it has one of its own" .failed.rootOfOnesOwn '[]'
 only "a layout without a disk is refused" .failed.noDisk "machinist.disk.layout is true on balthazar" '`disk`'
 
 check "a machine of the sandbox is a container with a listening sshd" '

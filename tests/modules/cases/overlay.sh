@@ -23,6 +23,8 @@ check "a deploy waits for its part" '.overlay.gates | index("overlay") != null' 
 check "its ports are open to the nodes" '.overlay.firewall.wireguard |
   any(. == "ip saddr { 10.13.13.0/24 } udp dport 51820 accept comment \"overlay-wireguard\"") and
   any(. == "ip saddr { 10.13.13.0/24 } udp dport 8472 accept comment \"overlay-vxlan\"")' .overlay.firewall.wireguard
+equal "a tunnel without authentication is open to the cluster's own nodes alone" .overlay.peers \
+  '["ip saddr { 10.13.13.3, 10.13.13.4 } udp dport 8472 accept comment \"overlay-vxlan\""]'
 for backend in wireguard vxlan; do
   check "$backend: nobody sends to its addresses from beside it, be it a ping" ".overlay.nftables.$backend |
     contains(\"type filter hook input priority filter - 10\") and

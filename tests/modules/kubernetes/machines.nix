@@ -24,18 +24,22 @@
     cp1 = {
       ip = "10.13.13.2";
       roles = [ "control-plane" "etcd" ];
+      disk = "/dev/disk/by-id/nvme-cp1";
     };
     cp2 = {
       ip = "10.13.13.3";
       roles = [ "control-plane" "etcd" ];
+      disk = "/dev/disk/by-id/nvme-cp2";
     };
     cp3 = {
       ip = "10.13.13.4";
       roles = [ "control-plane" "etcd" "worker" ];
+      disk = "/dev/disk/by-id/nvme-cp3";
     };
     w1 = {
       ip = "10.13.13.5";
       roles = [ "ingress" "worker" ];
+      disk = "/dev/disk/by-id/nvme-w1";
       taints = [ "dedicated=edge:NoExecute" "gpu:NoSchedule" ];
     };
   };

@@ -17,19 +17,23 @@
     router = {
       ip = "10.13.13.1";
       interface = "enp2s0";
+      disk = "/dev/disk/by-id/nvme-router";
       bgp.as = 64513;
     };
     cp1 = {
       ip = "10.13.13.2";
       roles = [ "control-plane" "etcd" ];
+      disk = "/dev/disk/by-id/nvme-cp1";
     };
     cp2 = {
       ip = "10.13.13.3";
       roles = [ "control-plane" "etcd" ];
+      disk = "/dev/disk/by-id/nvme-cp2";
     };
     cp3 = {
       ip = "10.13.13.4";
       roles = [ "control-plane" "etcd" ];
+      disk = "/dev/disk/by-id/nvme-cp3";
     };
   };
 }

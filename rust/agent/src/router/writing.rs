@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_mesh::{Pair, Service, ServiceName, environment_file, template::Rendered};
+use machinist_mesh::{Pair, Service, ServiceName, environment, template::Rendered};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::Instant as Moment,
@@ -72,11 +72,16 @@ impl Router {
         let host = self.host();
         let why = self.files.lay_out(&self.config.files_directory(), services, &host);
         self.status.trouble("files from templates", why);
-        let directory = self.config.runtime_directory.join("env");
-        let file =
-            |(name, service): (&ServiceName, &Service)| Some((format!("{}.env", name.app), environment_file(service)?));
-        let wanted: Vec<(String, String)> = services.iter().filter_map(file).collect();
-        files::mirror(&directory, &wanted).map_err(|error| RouterError::File(directory.display().to_string(), error))
+        let variables = environment::write(services);
+        if self.consumers.as_ref() == Some(&variables) {
+            return Ok(());
+        }
+        let path = self.config.environment_file();
+        files::prepare(&path, variables.as_bytes())
+            .and_then(|prepared| prepared.put())
+            .map_err(|error| RouterError::File(self.config.runtime_directory.display().to_string(), error))?;
+        self.consumers = Some(variables);
+        Ok(())
     }
 
     /// Puts a configuration in its place, after haproxy has looked at it. The disk has it when it is written for the next

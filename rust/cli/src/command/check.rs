@@ -2,7 +2,13 @@
 
 use std::process::ExitCode;
 
-use crate::{args::Global, command::objects, failure::Outcome, project::Project, ui::Ui};
+use crate::{
+    args::Global,
+    command::{certs, objects},
+    failure::{Failure, Kind, Outcome},
+    project::{self, Project},
+    ui::Ui,
+};
 
 /// Runs the command.
 pub fn run(global: &Global, ui: Ui) -> Outcome {
@@ -11,17 +17,20 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
     let cluster = &loaded.cluster;
     // A manifest that cannot be read would stop a deploy.
     objects::desired(&project, cluster)?;
+    certs::check_operators(cluster, ui)?;
     // Expired and foreign certificates are better found here than in the middle of a deploy.
     let trouble = project.certificate_trouble(cluster)?;
     for line in &trouble {
         ui.warn(line);
     }
+    let conflicts = project.conflicts(cluster)?;
     if ui.json {
-        ui.result_json(
-            &serde_json::json!({ "warnings": loaded.warnings, "certificates": trouble, "cluster": cluster }),
-        );
-        return Ok(ExitCode::SUCCESS);
+        ui.result_json(&serde_json::json!({
+            "warnings": loaded.warnings, "certificates": trouble, "conflicts": conflicts, "cluster": cluster,
+        }));
+        return if conflicts.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::said(Kind::Refused)) };
     }
+    project::refuse(&conflicts)?;
     let deployable = cluster.deployable().count();
     let members = cluster.voters().count();
     let noun = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -16,10 +17,10 @@ use machinist_model::{Cluster, Node, NodeName, Orchestrator, Provider, RecordedS
 use machinist_nix::StorePath;
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
-    Interrupt,
     deploy::{Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report, Target, Traits, Verdict},
     fan_out::FanOut,
     journal::{Journal, Record},
+    membership::find_voice,
     plan::{PlanFile, Planned},
     step::{Connector, activate::Bounds},
     waves::{Limit, Reboots, Spread},
@@ -31,6 +32,7 @@ use crate::{
     command::{certs, history, node::drain::workload, objects},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
+    locks::{self, Locks},
     mesh, progress,
     project::Project,
     signals,
@@ -197,6 +199,24 @@ fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result
     )))
 }
 
+/// A state file from before addresses were recorded cannot be contradicted: etcd itself is asked where its members are.
+fn refuse_unrecorded_move(run: &Run<'_>, state: &RecordedState) -> Result<(), Failure> {
+    if !state.etcd.bootstrapped || state.running.is_some() {
+        return Ok(());
+    }
+    let askable: Vec<NodeName> = run.voters.keys().cloned().collect();
+    let Ok(voice) = find_voice(&run.connector, &askable, &run.voters, None) else { return Ok(()) };
+    let words: Vec<String> = voice.health.moved().map(|(node, urls)| format!("{node} is at {urls}")).collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    let message = format!("machines.nix has other addresses than the running etcd cluster: {}", words.join("; "));
+    Err(Failure::new(Kind::Refused, message).hint(
+        "write the addresses back: a member moves by `machinist node remove` and `machinist node join` (docs/etcd.md, \"Addresses \
+         and ranges\")",
+    ))
+}
+
 /// A new server of k3s joins when it is deployed. One that is gone from machines.nix is still a member, and counts for the quorum.
 fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
     let Some(first) = gone.first() else { return Ok(()) };
@@ -225,6 +245,8 @@ pub struct Run<'a> {
     pub voters: BTreeMap<NodeName, IpAddr>,
     /// Reaches them.
     pub connector: Connector,
+    /// The locks of the command.
+    pub locks: &'a Locks,
     /// What holds for every command.
     pub global: &'a Global,
     /// The terminal.
@@ -247,9 +269,18 @@ pub struct Job {
 
 impl Job {
     /// Begins a run. With `from_host` the hosts have the systems already.
-    pub fn new(project: &Project, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
-        let run = run_id();
-        let journal = Journal::begin(&runs(project), &run).failed()?;
+    pub fn new(project: &Project, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
+        // The first run of a command has the name under which the nodes are locked.
+        let first = locks.keeper.claimant().run.clone();
+        let (run, journal) = match Journal::begin(&runs(project), &first) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let run = run_id();
+                let journal = Journal::begin(&runs(project), &run);
+                (run, journal)
+            }
+            journal => (first, journal),
+        };
+        let journal = journal.failed()?;
         Ok(Self {
             run,
             journal,
@@ -266,7 +297,10 @@ impl Job {
     /// Goes on with a run that was cut off.
     fn resume(project: &Project, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
         let run = record.run.clone();
-        let journal = Journal::resume(&runs(project), &run).failed()?;
+        let journal = Journal::resume(&runs(project), &run).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => still_exists(record),
+            _ => Failure::from_error(Kind::Failed, &error),
+        })?;
         Ok(Self {
             run,
             journal,
@@ -279,6 +313,13 @@ impl Job {
             rebooted: record.rebooted.clone(),
         })
     }
+}
+
+/// The process of a run exists, whether it works or is suspended: two would act for one run.
+fn still_exists(record: &Record) -> Failure {
+    let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
+    Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))
+        .hint("wait for it; one that is suspended goes on with SIGCONT or ends with SIGKILL, then this again")
 }
 
 fn runs(project: &Project) -> PathBuf {
@@ -303,25 +344,32 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
         (_, Some(plan)) => plan.nodes.keys().cloned().collect(),
         _ => connect::select(&cluster, (!args.all).then_some(args.targets.as_slice()))?,
     };
+    project.refuse_conflicts(&cluster)?;
     certs::require(&project, &cluster, &nodes)?;
     // Before anything is changed anywhere: a manifest that cannot be read is found now.
     let desired = if args.no_objects { None } else { objects::desired(&project, &cluster)? };
-    let connector = connect::connector(&project, &cluster, global, args.rollout.accept_host_key)?;
+    let connector = connect::connector_to(&nodes, &project, &cluster, global, args.rollout.accept_host_key)?;
     let voters = voters(&cluster);
     let build_on = &args.build_on;
     let (args, project, cluster) = (&args.rollout, &project, &cluster);
-    let run = Run { verb: "deploy", build_on, args, project, cluster, nodes, voters, connector, global, ui };
     let state = project.state()?;
     refuse_changed_membership(cluster, &state)?;
+    let lock = resumed.as_ref().map_or_else(run_id, |record| record.lock.clone());
+    let locks = &Locks::new(lock, &connector, ui);
+    let run = Run { verb: "deploy", build_on, args, project, cluster, nodes, voters, connector, locks, global, ui };
+    refuse_unrecorded_move(&run, &state)?;
     let mut report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
     if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
         report = run.settle(report)?;
     } else if state.etcd.bootstrapped {
         run.record_servers(&report)?;
     }
+    run.record_running(&report)?;
+    locks::record_machines(project, run.locks, &report)?;
     let objects_are_well = desired.is_none_or(|desired| run.bring_objects(&report, &desired));
     run.tell(&report, begun.elapsed());
     match &report.etcd {
+        _ if report.lost.is_some() => {}
         Some(end) if end.has_quorum() => mesh::permit(&run.connector, cluster, &run.voters, ui)?,
         Some(_) => {}
         // No member was among the targets, and none was asked. A new node has no rights until one is.
@@ -377,7 +425,7 @@ impl Run<'_> {
             refuse_other_systems(plan, &systems)?;
         }
         let mut job = match resumed {
-            None => Job::new(self.project, targets, false)?,
+            None => Job::new(self.project, self.locks, targets, false)?,
             Some(record) => {
                 history::refuse_changed(record, &systems)?;
                 Job::resume(self.project, targets, record)?
@@ -400,6 +448,9 @@ impl Run<'_> {
             targets,
             members: self.voters.clone(),
             bootstrapped: state.etcd.bootstrapped,
+            electorate: locks::electorate(self.cluster, state),
+            known: locks::known(self.cluster, state, self.args.accept_host_key.is_some()),
+            locks: Arc::clone(&self.locks.keeper),
             founder: self.cluster.k3s_founder().map(|node| node.name.clone()),
             bounds: Bounds {
                 activation: Duration::from_secs(self.args.activation_timeout),
@@ -414,7 +465,7 @@ impl Run<'_> {
             events: progress::events(self.ui, &self.nodes),
             journal: Arc::new(journal),
             who: signals::who(),
-            interrupt: Interrupt::default(),
+            interrupt: self.locks.keeper.interrupt().clone(),
             traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node))).collect(),
             policy: Policy { spread: spread_of(self.args, planned.as_ref(), reboots), ..self.args.policy() },
             planned,
@@ -448,9 +499,10 @@ impl Run<'_> {
         if let (true, Some(etcd)) = (is_k3s, &first.etcd) {
             state.etcd.members = etcd.known.clone();
         }
+        state.record_running(self.cluster, &state.etcd.members.clone());
         self.project.record(&state)?;
         // Servers of k3s come one by one: if one failed, the rest is for the next deploy.
-        if first.interrupted || (is_k3s && exit_code(&first) != 0) {
+        if first.interrupted || first.lost.is_some() || (is_k3s && exit_code(&first) != 0) {
             return Ok(first);
         }
         if self.project.building.is_given() {
@@ -482,13 +534,27 @@ impl Run<'_> {
         if state.etcd.members.len() > before { self.project.record(&state) } else { Ok(()) }
     }
 
+    /// After a run that went well: records what the cluster runs with, by what etcd itself says of its members. State files from
+    /// before that was recorded are filled in.
+    pub fn record_running(&self, report: &Report) -> Result<(), Failure> {
+        match &report.etcd {
+            Some(etcd) if exit_code(report) == 0 => self.project.record_running(self.cluster, &etcd.known),
+            _ => Ok(()),
+        }
+    }
+
     /// Brings the objects to a cluster that came out of the run well. Returns whether there is nothing to complain about.
     fn bring_objects(&self, report: &Report, desired: &Desired) -> bool {
         let went_wrong =
             |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Failed { .. } | NodeOutcome::Reverted { .. });
         let has_quorum = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
         let is_founded = self.project.state().is_ok_and(|state| state.etcd.bootstrapped);
-        if report.interrupted || !has_quorum || !is_founded || report.nodes.values().any(went_wrong) {
+        if report.interrupted
+            || report.lost.is_some()
+            || !has_quorum
+            || !is_founded
+            || report.nodes.values().any(went_wrong)
+        {
             if !self.ui.json {
                 self.ui.story("the objects in Kubernetes were left as they are: first the machines must be well");
             }
@@ -513,10 +579,12 @@ impl Run<'_> {
         let unchanged = count(|outcome| *outcome == NodeOutcome::Unchanged);
         let left = report.nodes.len() - changed - unchanged;
         let etcd = match &report.etcd {
+            Some(etcd) if etcd.is_whole() && etcd.alarm.is_some() => self.ui.paint(Tone::Bad, ", etcd refuses writes"),
             Some(etcd) if etcd.is_whole() => self.ui.paint(Tone::Good, ", etcd healthy"),
-            Some(EtcdEnd { healthy, members, .. }) => {
+            Some(EtcdEnd { healthy: Some(healthy), members, .. }) => {
                 self.ui.paint(Tone::Bad, &format!(", only {healthy} of {members} etcd members healthy"))
             }
+            Some(EtcdEnd { healthy: None, .. }) => self.ui.paint(Tone::Bad, ", etcd gave no answer"),
             None => String::new(),
         };
         let failed = if left > 0 { self.ui.paint(Tone::Bad, &format!(", {left} not done")) } else { String::new() };
@@ -529,6 +597,9 @@ impl Run<'_> {
         for problem in report.etcd.iter().flat_map(|etcd| &etcd.problems) {
             self.ui.story(&format!("etcd: {problem}"));
         }
+        if let Some(alarm) = report.etcd.as_ref().and_then(|etcd| etcd.alarm.as_ref()) {
+            self.ui.story(&format!("{alarm}; `machinist etcd status` explains it"));
+        }
         for (node, why) in &report.reboot_due {
             self.ui.story(&format!("{node} needs a reboot for {}: `--reboot auto` does that", why.join(", ")));
         }
@@ -537,6 +608,9 @@ impl Run<'_> {
         }
         if report.interrupted {
             self.ui.story("the run was stopped; every host runs and boots one whole system. Deploy again to go on");
+        }
+        if let Some(why) = &report.lost {
+            self.ui.story(&format!("this run has lost its locks, and did nothing more then: {why}"));
         }
         for (node, outcome) in &report.nodes {
             if let NodeOutcome::NotStarted { why } = outcome {
@@ -664,8 +738,8 @@ pub fn run_id() -> String {
 
 fn exit_code(report: &Report) -> u8 {
     let any = |wanted: fn(&NodeOutcome) -> bool| report.nodes.values().any(wanted);
-    if any(|outcome| matches!(outcome, NodeOutcome::Failed { .. } | NodeOutcome::Reverted { .. })) || report.interrupted
-    {
+    let went_wrong = any(|outcome| matches!(outcome, NodeOutcome::Failed { .. } | NodeOutcome::Reverted { .. }));
+    if went_wrong || report.interrupted || report.lost.is_some() {
         Kind::Failed.code()
     } else if any(|outcome| matches!(outcome, NodeOutcome::Refused { .. } | NodeOutcome::NotStarted { .. })) {
         Kind::Refused.code()

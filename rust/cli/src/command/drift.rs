@@ -21,7 +21,7 @@ use crate::{
         status::{self, Asked},
     },
     connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
     project::Project,
     ui::{Tone, Ui},
 };
@@ -114,7 +114,8 @@ fn compare(
             let expected = expected.get(&name).cloned();
             tasks.spawn_blocking(move || {
                 let node = asked.and_then(|(remote, facts)| node(&*remote, facts, expected));
-                (name, node.unwrap_or_else(|error| silent(&error)))
+                let node = node.unwrap_or_else(|error| silent(&name, &error));
+                (name, node)
             });
         }
         tasks.join_all().await.into_iter().collect()
@@ -129,9 +130,8 @@ fn node(remote: &dyn Remote, facts: HostFacts, expected: Option<StorePath>) -> R
     Ok(Node::Answers(Box::new(drift)))
 }
 
-fn silent(error: &StepError) -> Node {
-    let why = Failure::from_error(Kind::Failed, error).in_one_line();
-    Node::Silent { why, hint: error.hint() }
+fn silent(node: &NodeName, error: &StepError) -> Node {
+    Node::Silent { why: failure::words(node, error), hint: error.hint() }
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::{
     args::Global,
+    command::certs,
     failure::{Failure, Kind, Outcome},
     project::Project,
     ui::Ui,
@@ -23,8 +24,12 @@ pub struct GenerateArgs {
 pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let loaded = project.load()?;
+    certs::check_operators(&loaded.cluster, ui)?;
     for line in project.certificate_trouble(&loaded.cluster)? {
         ui.warn(&line);
+    }
+    for conflict in project.conflicts(&loaded.cluster)? {
+        ui.warn(&format!("the running cluster cannot take this, a deploy refuses it: {conflict}"));
     }
     let generated = project.generated(&loaded.cluster)?;
     if args.check {

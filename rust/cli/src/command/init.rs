@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
 use clap::Args;
@@ -24,6 +24,7 @@ static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../modules");
 static APPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../app_modules");
 static AGENT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../agent");
 static MESH: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../mesh");
+static TEXT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../text");
 const CARGO_TOML: &str = include_str!("../../../../Cargo.toml");
 const CARGO_LOCK: &str = include_str!("../../../../Cargo.lock");
 const AGENT_NIX: &str = include_str!("../../../../nix/agent.nix");
@@ -130,7 +131,7 @@ impl Writer<'_> {
         self.ours("nix/agent.nix", AGENT_NIX)?;
         self.ours("nix/agent-source/Cargo.toml", CARGO_TOML)?;
         self.ours("nix/agent-source/Cargo.lock", CARGO_LOCK)?;
-        for (crate_name, directory) in [("agent", &AGENT), ("mesh", &MESH)] {
+        for (crate_name, directory) in [("agent", &AGENT), ("mesh", &MESH), ("text", &TEXT)] {
             for (path, text) in module_files(directory) {
                 self.ours(&format!("nix/agent-source/rust/{crate_name}/{path}"), text)?;
             }
@@ -243,10 +244,12 @@ fn ssh_public_key(args: &InitArgs) -> Result<Option<String>, Failure> {
 /// The flake is read through git; a directory outside of any work tree, or ignored
 /// by the one around it, becomes one.
 fn make_worktree(directory: &Path, ui: Ui) -> Result<(), Failure> {
-    if FlakeRef::has_worktree(directory).failed()? {
+    let has_worktree = FlakeRef::has_worktree(directory)
+        .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
+    if has_worktree {
         return Ok(());
     }
-    let made = Command::new("git").arg("-C").arg(directory).args(["init", "--quiet"]).output().failed()?;
+    let made = machinist_nix::program("git").arg("-C").arg(directory).args(["init", "--quiet"]).output().failed()?;
     if !made.status.success() {
         let said = String::from_utf8_lossy(&made.stderr).trim().to_owned();
         return Err(Failure::new(Kind::Failed, format!("`git init` failed: {said}")));

@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, BufRead as _, BufReader, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use clap::Args;
 use machinist_model::{Cluster, Node, Provider};
 use machinist_nix::StorePath;
 use machinist_pki::host_key;
-use machinist_remote::{HostKey, KnownHosts};
+use machinist_remote::{HostKey, KnownHosts, SshConfig};
 use machinist_rollout::{
     install::{self, Machine, PROGRAM},
     step::{Connector, gather, keys::DIRECTORY},
@@ -39,6 +39,12 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 /// The tree of extra files inside the temporary directory. The temporary directory itself is for its owner only; its mode
 /// must not become that of the new machine's `/`.
 const TREE: &str = "root";
+
+/// The longest line that a program's output is read in, in bytes.
+const LONGEST_LINE: u64 = 16 << 10;
+
+/// Time to wait for the rest of a program's output after its end: a process that it left behind may hold it open.
+const REST: Duration = Duration::from_secs(2);
 
 /// How long the installed machine may take to answer: firmware of servers takes minutes.
 const BOOT_BOUND: Duration = Duration::from_secs(900);
@@ -82,11 +88,14 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     let disk = installable(node)?;
     refuse_recorded_member(&project, node)?;
     certs::require(&project, &cluster, &nodes)?;
+    let destination = connect::destination(&cluster, node, &connect::ssh_keys(global), &SshConfig::new());
+    let endpoint =
+        destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let machine = Machine {
         node: name.clone(),
         host: node.ssh.host.clone(),
-        port: node.ssh.port,
-        user: node.ssh.user.clone(),
+        port: endpoint.port,
+        user: endpoint.user,
         identity: global.ssh_key.clone(),
     };
     let hardware =
@@ -98,6 +107,7 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     }
     install.confirm()?;
     install.run()?;
+    install.forget_machine()?;
     ui.result(&format!(
         "{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"
     ));
@@ -199,7 +209,8 @@ impl Install<'_> {
 
     fn call(&self, what: &str, arguments: &[String]) -> Result<(), Failure> {
         self.ui.story(&format!("{} {PROGRAM} {}", self.ui.paint(Tone::Strong, what), arguments.join(" ")));
-        let status = Command::new(PROGRAM).args(arguments).status().map_err(|error| {
+        let mut command = machinist_nix::program(PROGRAM);
+        let status = forward(command.args(arguments), self.ui).map_err(|error| {
             let failure = Failure::from_error(Kind::Failed, &error);
             let message = format!("cannot run {PROGRAM}");
             Failure { message, causes: vec![failure.message], ..failure }
@@ -271,11 +282,20 @@ impl Install<'_> {
         Ok(directory)
     }
 
+    /// An installed machine has a new machine-id, which the next deploy records.
+    fn forget_machine(&self) -> Result<(), Failure> {
+        let mut state = self.project.state()?;
+        match state.machines.remove(&self.node.name) {
+            Some(_) => self.project.record(&state),
+            None => Ok(()),
+        }
+    }
+
     fn pin(&self, public: &str) -> Result<(), Failure> {
         let key = HostKey::from_openssh(public)
             .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
         let known_hosts = KnownHosts::load(&self.project.directory.join(KNOWN_HOSTS)).input()?;
-        let pattern = connect::destination(self.cluster, self.node, &[]).host_pattern();
+        let pattern = connect::destination(self.cluster, self.node, &[], &SshConfig::new()).host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
         Ok(())
     }
@@ -303,6 +323,31 @@ impl Install<'_> {
             }
             thread::sleep(Duration::from_secs(2));
         }
+    }
+}
+
+/// Runs a program and prints its lines as a story: they hold what a host says.
+fn forward(command: &mut Command, ui: Ui) -> io::Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().map(|stream| thread::spawn(move || print_lines(stream, ui)));
+    let stderr = child.stderr.take().map(|stream| thread::spawn(move || print_lines(stream, ui)));
+    let status = child.wait()?;
+    let deadline = Instant::now() + REST;
+    for printer in [stdout, stderr].into_iter().flatten() {
+        while !printer.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Ok(status)
+}
+
+fn print_lines(stream: impl Read, ui: Ui) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    // A stream that cannot be read has ended.
+    while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        ui.story(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
     }
 }
 

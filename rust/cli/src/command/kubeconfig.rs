@@ -1,10 +1,7 @@
 //! `machinist kubeconfig`: access to the Kubernetes API for a person, for hours.
 
 use std::{
-    fs::{self, Permissions},
-    io::Write,
     net::IpAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -19,12 +16,14 @@ use time::{Duration, OffsetDateTime};
 use super::certs;
 use crate::{
     args::Global,
-    failure::{Failure, Kind, Outcome},
-    kubernetes,
+    failure::{Failure, Kind, OrFail as _, Outcome},
+    kubernetes, output,
     project::Project,
     ui::Ui,
 };
 
+/// The permissions of a kubeconfig: it holds a private key.
+const PRIVATE: u32 = 0o600;
 /// The user that has no name of its own, as kubeadm calls it.
 const ADMIN: &str = "kubernetes-admin";
 /// The group that may do everything, by the API server's own code.
@@ -78,11 +77,11 @@ pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
     let config = config(&cluster.name, &server, &user.name, &credentials);
     let text = format!("{config:#}\n");
     if args.output.as_deref() == Some(Path::new("-")) {
-        ui.result(text.trim_end());
+        ui.document(text.as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
     let file = args.output.clone().unwrap_or_else(|| project.local().join("kubeconfig"));
-    replace_private(&file, text.as_bytes())?;
+    output::write(&file, text.as_bytes(), PRIVATE).failed()?;
     tell(&file, &server, &user, credentials.not_after, ui);
     Ok(ExitCode::SUCCESS)
 }
@@ -151,24 +150,6 @@ fn config(cluster: &str, server: &str, user: &str, credentials: &Credentials) ->
         "contexts": [{ "name": context, "context": { "cluster": cluster, "user": user } }],
         "current-context": context,
     })
-}
-
-/// Replaces the file as a whole; nobody else may read it at any moment.
-fn replace_private(file: &Path, content: &[u8]) -> Result<(), Failure> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |source: std::io::Error| Failure {
-        causes: vec![source.to_string()],
-        ..Failure::new(Kind::Failed, format!("cannot write {}", file.display()))
-    };
-    fs::create_dir_all(directory).map_err(failed)?;
-    let private = Permissions::from_mode(0o600);
-    let mut temporary = tempfile::Builder::new().permissions(private).tempfile_in(directory).map_err(failed)?;
-    temporary.write_all(content).map_err(failed)?;
-    temporary.persist(file).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 /// Reads a time: a number with a unit, at most a year.

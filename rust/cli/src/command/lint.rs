@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Subcommand};
 use machinist_kubernetes::manifest::{self, Document, ManifestError};
 use machinist_lint::{Finding, SCHEMA_MINOR, Severity, lint};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, SourceSpan};
+use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, SourceSpan};
 
 use crate::{
     args::Global,
@@ -120,12 +120,7 @@ fn show(finding: &Finding, ui: Ui) {
         diagnostic = diagnostic.with_help(hint.clone());
     }
     let report = Report::new(diagnostic).with_source_code(NamedSource::new(file, text));
-    let theme = if ui.color() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
-    let mut shown = String::new();
-    // Formatting into a String cannot fail.
-    let _infallible = handler.render_report(&mut shown, report.as_ref());
-    ui.story(shown.trim_end());
+    ui.diagnostic(report.as_ref());
 }
 
 /// The text of a line, counted from 1, without what it is indented by.

@@ -15,11 +15,12 @@ use std::{
 
 use clap::{Args, Subcommand};
 use machinist_control_plane::membership::{hexadecimal, join_objection, removal_objection};
-use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedState};
+use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome as NodeOutcome},
+    keeper::Scope,
     membership::{self, Voice, find_voice},
-    step::{Connector, StepError, gather},
+    step::{Connector, StepError, gather, lock::Token},
 };
 
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     },
     connect, consent,
     failure::{Failure, Kind, Outcome},
+    locks::{self, Locks},
     project::Project,
     systems::BuildOn,
     ui::Ui,
@@ -95,13 +97,16 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         let failure = Failure::new(Kind::Input, "there is no running etcd cluster yet");
         return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));
     }
+    project.refuse_conflicts(&cluster)?;
     let connector = connect::connector(&project, &cluster, global, rollout.accept_host_key)?;
     if !state.etcd.members.contains(node)
-        && let Some(answer) = without_vote::answer(command, node, &cluster, &connector, ui)
+        && let Some(answer) = without_vote::answer(command, node, &cluster, &state, &connector, ui)
     {
         return answer.map(|()| ExitCode::SUCCESS);
     }
+    let locks = Locks::new(run_id(), &connector, ui);
     let mut change = Change {
+        locks,
         node,
         no_snapshot,
         rollout,
@@ -121,6 +126,8 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
 }
 
 struct Change<'a> {
+    /// Of all voters, and of the node, from the first look at etcd to the end.
+    locks: Locks,
     node: &'a NodeName,
     no_snapshot: bool,
     rollout: &'a RolloutArgs,
@@ -134,6 +141,13 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Locks all voters and, unless it is to leave, the node: who votes is for one person at a time to change.
+    fn lock(&self, node: Option<&NodeName>) -> Result<(), Failure> {
+        let scope = locks::of_voters(self.cluster, &self.state, node.cloned());
+        let known = locks::known(self.cluster, &self.state, self.rollout.accept_host_key.is_some());
+        self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())
+    }
+
     /// The node as machines.nix has it, with the role that it needs.
     fn wanted(&self) -> Result<&Node, Failure> {
         let node = self.cluster.etcd_members().find(|node| node.name == *self.node);
@@ -165,6 +179,7 @@ impl Change<'_> {
         }
         self.refuse_while_one_leaves()?;
         certs::require(self.project, self.cluster, std::slice::from_ref(self.node))?;
+        self.lock(Some(self.node))?;
         let voice = self.voice(None)?;
         if let Some(objection) = join_objection(&voice.health, self.node) {
             return Err(self.refused("cannot join now", &objection));
@@ -194,6 +209,7 @@ impl Change<'_> {
             let message = format!("{} is no recorded member of etcd; those are {}", self.node, members.join(", "));
             return Err(Failure::new(Kind::Input, message));
         }
+        self.lock(None)?;
         let voice = self.voice(None)?;
         let address = self.cluster.nodes.get(self.node).map(|node| node.ip);
         let found = voice.health.unmanaged.iter().find(|stranger| {
@@ -204,6 +220,7 @@ impl Change<'_> {
             self.take_out(&voice, id, "it votes no more")?;
         }
         self.state.etcd.members.remove(self.node);
+        self.state.machines.remove(self.node);
         self.project.record(&self.state)?;
         match self.leaving().first() {
             None => self.settle("is no member any more"),
@@ -234,6 +251,7 @@ impl Change<'_> {
         let wanted = self.wanted()?.clone();
         self.refuse_while_one_leaves()?;
         certs::require(self.project, self.cluster, std::slice::from_ref(self.node))?;
+        self.lock(Some(self.node))?;
         let voice = self.voice(Some(self.node))?;
         if let Some(objection) = join_objection(&voice.health, self.node) {
             return Err(self.refused("cannot be replaced now", &objection));
@@ -258,7 +276,8 @@ impl Change<'_> {
         if let Ok(node) = self.wanted() {
             members.insert(node.name.clone(), node.ip);
         }
-        let askable: Vec<NodeName> = others.into_keys().collect();
+        // One that came back since cannot be told anything: it is not locked.
+        let askable: Vec<NodeName> = others.into_keys().filter(|node| self.locks.keeper.has(node)).collect();
         find_voice(&self.connector, &askable, &members, away).map_err(|error| {
             let message = format!("no other member of etcd can be asked: {error}");
             Failure::new(Kind::Failed, message).maybe_hint(error.hint())
@@ -268,6 +287,10 @@ impl Change<'_> {
     fn refused(&self, what: &str, objection: &str) -> Failure {
         Failure::new(Kind::Refused, format!("{} {what}: {objection}", self.node))
             .hint("`machinist status` shows the members; bring them back first")
+    }
+
+    fn token(&self, node: &NodeName) -> Result<Token, Failure> {
+        self.locks.token(node).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &StepError) -> Failure {
@@ -302,7 +325,8 @@ impl Change<'_> {
         let nobody = format!("{} would be removed from the running etcd cluster", self.node);
         consent::ask(&question, consent::YES, &nobody, self.global)?;
         self.snapshot(voice)?;
-        membership::remove(voice, id).map_err(|error| self.failed(&error))?;
+        let token = self.token(&voice.node)?;
+        membership::remove(voice, &token, id).map_err(|error| self.failed(&error))?;
         self.say(&format!("is removed from etcd (member {})", hexadecimal(id)));
         Ok(())
     }
@@ -312,7 +336,8 @@ impl Change<'_> {
         let others = self.others();
         let known = voice.health.members.get(self.node);
         if known.is_none_or(|member| member.id.is_none()) {
-            membership::add_learner(voice, self.node, node.ip).map_err(|error| self.failed(&error))?;
+            let token = self.token(&voice.node)?;
+            membership::add_learner(voice, &token, self.node, node.ip).map_err(|error| self.failed(&error))?;
             self.say("is a learner now, without a vote");
         }
         let never_ran = !known.is_some_and(|member| member.started);
@@ -325,13 +350,19 @@ impl Change<'_> {
         if never_ran {
             // A system that ran there before already has no reason to start what was stopped.
             let fresh = self.connector.connect(self.node).map_err(StepError::from);
-            fresh.and_then(|remote| membership::start(&*remote)).map_err(|error| self.failed(&error))?;
+            let token = self.token(self.node)?;
+            fresh.and_then(|remote| membership::start(&*remote, &token)).map_err(|error| self.failed(&error))?;
         }
         let mut members = self.others();
         members.insert(self.node.clone(), node.ip);
-        let promoted = membership::promote(voice, &members, self.node, |why| self.say(&format!("learns: {why}")));
+        let token = || self.locks.token(&voice.node);
+        let promoted =
+            membership::promote(voice, token, &members, self.node, |why| self.say(&format!("learns: {why}")));
         promoted.map_err(|error| self.failed(&error))?;
         self.state.etcd.members.insert(self.node.clone());
+        let machine_id = self.locks.keeper.machine_ids().remove(self.node);
+        let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id }));
+        self.state.machines.extend(machine);
         self.project.record(&self.state)?;
         self.settle("votes")
     }
@@ -340,7 +371,8 @@ impl Change<'_> {
     fn put_stale_data_aside(&self) -> Result<(), Failure> {
         let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
             let facts = gather(&*remote)?;
-            Ok(if facts.etcd_data { Some(membership::put_aside(&*remote, &run_id())?) } else { None })
+            let token = self.locks.token(self.node)?;
+            Ok(if facts.etcd_data { Some(membership::put_aside(&*remote, &token, &run_id())?) } else { None })
         });
         match asked {
             Ok(Some(aside)) => self.say(&format!("had data of a former membership: it is in {aside} now")),
@@ -364,6 +396,7 @@ impl Change<'_> {
             nodes,
             voters,
             connector: Connector::clone(&self.connector),
+            locks: &self.locks,
             global: self.global,
             ui: self.ui,
         };
@@ -389,6 +422,7 @@ impl Change<'_> {
         if let Some(code) = self.pass(voters.keys().cloned().collect(), voters.clone())? {
             return Ok(code);
         }
+        self.project.record_running(self.cluster, &self.state.etcd.members)?;
         let members: BTreeSet<&NodeName> = self.state.etcd.members.iter().collect();
         if self.ui.json {
             self.ui.result_json_line(&serde_json::json!({ "event": "report", "node": self.node, "members": members }));

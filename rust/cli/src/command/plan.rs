@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use machinist_model::{Cluster, NodeName};
+use machinist_model::{Cluster, Conflict, NodeName};
 use machinist_nix::StorePath;
 use machinist_pki::{
     self as pki, Policy,
@@ -27,7 +27,7 @@ use crate::{
     command::deploy::{self, SpreadArgs},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
+    output,
     project::{Generated, Project},
     signals,
     systems::{self, BuildArgs},
@@ -67,6 +67,8 @@ struct Report {
     certificates: Vec<Certificate>,
     /// Rotations of authorities and key pairs that are not finished, in words.
     rotations: Vec<String>,
+    /// What the running cluster cannot take: a deploy refuses it.
+    conflicts: Vec<Conflict>,
     #[serde(flatten)]
     plan: Plan,
 }
@@ -95,7 +97,8 @@ pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
     let (certificates, rotations) = certificates(&project, &cluster, &nodes)?;
     let spread = args.spread.spread();
     let plan = survey(&project, &cluster, &nodes, &generated, &spread, global, ui)?;
-    let report = Report { generated: facts(&generated), certificates, rotations, plan };
+    let conflicts = project.conflicts(&cluster)?;
+    let report = Report { generated: facts(&generated), certificates, rotations, conflicts, plan };
     let kept = args.out.as_ref().map(|out| keep(&cluster, &spread, &report.plan, out));
     if ui.json {
         ui.result_json(&report);
@@ -114,7 +117,7 @@ fn keep(cluster: &Cluster, spread: &Spread, plan: &Plan, out: &Path) -> Result<(
     let file = PlanFile::new(&cluster.name, &signals::who(), &made, spread, plan)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).hint("the plan was not written"))?;
     let text = serde_json::to_string_pretty(&file).failed()?;
-    files::write(out, &(text + "\n")).failed()
+    output::write(out, (text + "\n").as_bytes(), 0o644).failed()
 }
 
 impl Report {
@@ -141,6 +144,7 @@ fn survey(
     global: &Global,
     ui: Ui,
 ) -> Result<Plan, Failure> {
+    let connector = connect::connector_to(nodes, project, cluster, global, None)?;
     let systems = systems(project, nodes, generated, ui)?;
     let survey = Survey {
         targets: deploy::targets(project, cluster, &systems)?,
@@ -148,7 +152,7 @@ fn survey(
         traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(cluster, node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
         founder: cluster.k3s_founder().map(|node| node.name.clone()),
-        connector: connect::connector(project, cluster, global, None)?,
+        connector,
         nix: project.nix.clone(),
         spread: spread.clone(),
     };

@@ -19,11 +19,12 @@ use machinist_rollout::{
 use crate::{
     args::{Global, Targets},
     command::{
-        deploy::{self, Job, RolloutArgs, Run},
+        deploy::{self, Job, RolloutArgs, Run, run_id},
         history, status,
     },
     connect,
     failure::{Failure, Kind, Outcome},
+    locks::Locks,
     project::Project,
     systems::BuildOn,
     ui::Ui,
@@ -78,8 +79,7 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     };
     let (mut targets, mut open) = (Vec::new(), BTreeMap::new());
     for (node, asked) in status::ask(&nodes, &connector)? {
-        let failed = |why: String| Failure::new(Kind::Failed, format!("{node}: {why}"));
-        let (remote, _) = asked.map_err(|error| failed(error.to_string()).maybe_hint(error.hint()))?;
+        let (remote, _) = asked.map_err(|error| Failure::on(&node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         let system = choose(&wanted, &node, &*remote)?;
         // Its keys are named by their public keys, so those that it needs are there since it first ran.
         targets.push(Target { node: node.clone(), system, keys: Vec::new(), installs_itself: false });
@@ -89,8 +89,9 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     let voters = deploy::voters(&cluster);
     let build_on = &BuildOn::Local;
     let (args, project, cluster) = (&args.rollout, &project, &cluster);
-    let run = Run { verb: "rollback", build_on, args, project, cluster, nodes, voters, connector, global, ui };
-    let report = run.roll_out(&project.state()?, Job::new(project, targets, true)?)?;
+    let locks = &Locks::new(run_id(), &connector, ui);
+    let run = Run { verb: "rollback", build_on, args, project, cluster, nodes, voters, connector, locks, global, ui };
+    let report = run.roll_out(&project.state()?, Job::new(project, locks, targets, true)?)?;
     run.tell(&report, begun.elapsed());
     Ok(run.exit_code(&report))
 }

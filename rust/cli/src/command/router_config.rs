@@ -45,7 +45,7 @@ pub fn run(args: &RouterConfigArgs, global: &Global, ui: Ui) -> Outcome {
     if ui.json {
         ui.result_json(&serde_json::json!({ "config": text }));
     } else {
-        ui.result(text.trim_end());
+        ui.document(format!("{}\n", text.trim_end()).as_bytes());
     }
     Ok(ExitCode::SUCCESS)
 }

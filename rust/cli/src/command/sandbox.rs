@@ -69,6 +69,23 @@ pub fn operator_namespace(cluster: &Cluster) -> PathBuf {
     sandbox::status(&default_state_dir(&cluster.name)).map_or_else(|_| absent(), |status| status.operator_namespace)
 }
 
+/// Returns the machines of a sandbox, if there is one.
+pub fn machines_of(state: &Path) -> Option<Vec<sandbox::MachineStatus>> {
+    Some(sandbox::status(state).ok()?.machines)
+}
+
+/// Returns why a machine does not run, with the last lines of its console.
+pub fn why_stopped(machine: &sandbox::MachineStatus) -> String {
+    match &machine.end {
+        Some(sandbox::End { status: 0, .. }) => "it was powered off".to_owned(),
+        Some(end) => {
+            let lines: String = end.last_words.lines().map(|line| format!("\n  {line}")).collect();
+            format!("its container ended with status {}{lines}", end.status)
+        }
+        None => "it was cut off, as by a power cut".to_owned(),
+    }
+}
+
 fn up(project: &Project, cluster: &Cluster, state: &Path, ui: Ui) -> Result<(), Failure> {
     let spec = spec(cluster, state)?;
     let report = sandbox::up(&spec, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
@@ -94,7 +111,7 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
     sandbox::down(state, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
     for node in machines(cluster) {
-        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.port)).failed()?;
+        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.listening_port())).failed()?;
     }
     // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
     if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
@@ -133,8 +150,9 @@ fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
     if ui.json {
         let machine = |machine: &sandbox::MachineStatus| {
             let faults: Vec<String> = machine.faults.iter().map(ToString::to_string).collect();
+            let why = (machine.state == MachineState::Stopped).then(|| why_stopped(machine));
             serde_json::json!({ "name": machine.name, "ip": machine.ip, "state": word(machine.state), "faults": faults,
-                "namespace": machine.namespace })
+                "namespace": machine.namespace, "why": why })
         };
         let machines: Vec<serde_json::Value> = status.machines.iter().map(machine).collect();
         ui.result_json(&serde_json::json!({ "machines": machines, "operatorNamespace": status.operator_namespace }));
@@ -145,6 +163,9 @@ fn status(state: &Path, ui: Ui) -> Result<(), Failure> {
         vec![machine.name.clone(), machine.ip.to_string(), word(machine.state).to_owned(), faults.join(", ")]
     };
     ui.result_table(&["MACHINE", "ADDRESS", "STATE", "FAULTS"], status.machines.iter().map(row).collect());
+    for machine in status.machines.iter().filter(|machine| machine.state == MachineState::Stopped) {
+        ui.story(&format!("{} does not run: {}", ui.paint(Tone::Strong, &machine.name), why_stopped(machine)));
+    }
     let namespace = status.operator_namespace.display();
     ui.story(&format!("reach them from here: nsenter --net={namespace} ssh root@ADDRESS"));
     Ok(())
@@ -161,7 +182,7 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
         if let Some(interface) = &node.interface {
             machine.interface.clone_from(interface);
         }
-        machine.ssh_port = node.ssh.port;
+        machine.ssh_port = node.ssh.listening_port();
         machine
     };
     let machines: Vec<MachineSpec> = machines(cluster).map(machine).collect();
@@ -210,4 +231,33 @@ fn tell(ui: Ui, event: &Event) {
 
 fn failed(error: &Error) -> Failure {
     Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{MachineState, sandbox, why_stopped};
+
+    #[test]
+    fn a_machine_whose_container_has_ended_says_its_status_and_last_words() {
+        let machine = |end| sandbox::MachineStatus {
+            name: "casper".to_owned(),
+            ip: "10.0.0.1".parse().unwrap(),
+            ssh_port: 22,
+            namespace: "/run/netns/x".into(),
+            host_key: None,
+            state: MachineState::Stopped,
+            link: sandbox::Link::Up,
+            faults: Vec::new(),
+            pid: None,
+            end,
+        };
+        let end = |status| Some(sandbox::End { status, last_words: "mount: x\nFailed to start init".to_owned() });
+        assert_eq!(
+            why_stopped(&machine(end(1))),
+            "its container ended with status 1\n  mount: x\n  Failed to start init"
+        );
+        assert_eq!(why_stopped(&machine(end(0))), "it was powered off");
+        assert_eq!(why_stopped(&machine(None)), "it was cut off, as by a power cut");
+    }
 }

@@ -7,7 +7,7 @@ use machinist_control_plane::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
 use machinist_remote::Remote;
 use machinist_rollout::{
-    HostFacts,
+    HostFacts, expiry,
     step::{Connector, StepError, gate, gather},
 };
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     args::Global,
     command::deploy::voters,
     connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
     project::Project,
     ui::{Tone, Ui},
 };
@@ -70,14 +70,21 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let unmanaged: Vec<String> = strangers.map(ToString::to_string).collect();
     let rows: Vec<Row> =
         asked.into_iter().filter_map(|(name, asked)| row(&cluster, name, asked, health.as_ref())).collect();
-    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty();
+    let alarm = health.as_ref().and_then(Health::quota_notice);
+    let well = rows.iter().all(Row::is_well) && unmanaged.is_empty() && alarm.is_none();
     if ui.json {
-        ui.result_json(&serde_json::json!({ "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged }));
+        ui.result_json(&serde_json::json!({
+            "healthy": well, "nodes": rows, "unmanagedEtcdMembers": unmanaged, "etcdAlarm": alarm,
+        }));
     } else {
         table(&rows, ui);
         for member in &unmanaged {
             ui.warn(&format!("etcd has a member that machines.nix does not know: {member}"));
         }
+        if let Some(alarm) = &alarm {
+            ui.warn(&format!("{alarm}; `machinist etcd status` explains it"));
+        }
+        warn_of_expiry(&rows, ui);
         explain_silence(&rows, ui);
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
@@ -131,9 +138,7 @@ fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>)
     });
     let answer = match asked {
         Ok((_, facts)) => Answer::Answers { facts: Box::new(facts) },
-        Err(error) => {
-            Answer::Silent { why: Failure::from_error(Kind::Failed, &error).in_one_line(), hint: error.hint() }
-        }
+        Err(error) => Answer::Silent { why: failure::words(&name, &error), hint: error.hint() },
     };
     Some(Row { ip: node.ip, roles: node.roles.iter().copied().collect(), node: name, answer, etcd })
 }
@@ -141,7 +146,7 @@ fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>)
 impl Row {
     fn is_well(&self) -> bool {
         let answers = match &self.answer {
-            Answer::Answers { facts } => facts.failed.is_empty() && facts.running.is_some(),
+            Answer::Answers { facts } => facts.unwell().next().is_none() && facts.running.is_some(),
             Answer::Silent { .. } => false,
         };
         answers && self.etcd.as_ref().is_none_or(|member| member.healthy)
@@ -154,6 +159,10 @@ impl Row {
             Answer::Answers { facts } if !facts.failed.is_empty() => {
                 let units: Vec<&str> = facts.failed.iter().map(String::as_str).collect();
                 ui.paint(Tone::Bad, &format!("failed: {}", units.join(", ")))
+            }
+            Answer::Answers { facts } if !facts.restarting.is_empty() => {
+                let units: Vec<&str> = facts.restarting.iter().map(String::as_str).collect();
+                ui.paint(Tone::Bad, &format!("restarting after failures: {}", units.join(", ")))
             }
             Answer::Answers { .. } => ui.paint(Tone::Good, "up"),
         }
@@ -186,6 +195,21 @@ fn table(rows: &[Row], ui: Ui) {
         vec![row.node.to_string(), row.ip.to_string(), roles.join(" "), row.host(ui), row.system(), row.etcd(ui)]
     };
     ui.result_table(&["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"], rows.iter().map(cells).collect());
+}
+
+/// Certificates that the nodes' own daily check found to expire soon.
+fn warn_of_expiry(rows: &[Row], ui: Ui) {
+    let mut found = false;
+    for row in rows {
+        let Answer::Answers { facts } = &row.answer else { continue };
+        for text in expiry::expiring(facts) {
+            found = true;
+            ui.warn(&format!("{} {text}", ui.paint(Tone::Strong, row.node.as_str())));
+        }
+    }
+    if found {
+        ui.story(&format!("  {} {}", ui.paint(Tone::Strong, "hint:"), expiry::HINT));
+    }
 }
 
 fn explain_silence(rows: &[Row], ui: Ui) {

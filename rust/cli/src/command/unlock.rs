@@ -16,7 +16,7 @@ use crate::{
     args::Global,
     command::{deploy::run_id, status},
     connect, consent,
-    failure::{Failure, Kind, Outcome},
+    failure::{self, Failure, Kind, Outcome},
     project::Project,
     signals,
     ui::{Tone, Ui},
@@ -52,13 +52,14 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     let patterns = (!args.targets.is_empty()).then_some(args.targets.as_slice());
     let nodes = connect::select(&cluster, patterns)?;
     let connector = connect::connector(&project, &cluster, global, None)?;
-    let (mut found, mut silent) = (Vec::new(), false);
+    let (mut found, mut silent) = (Vec::new(), 0);
     let mut open = Vec::new();
+    let count = nodes.len();
     for (node, asked) in status::ask(&nodes, &connector)? {
         match asked {
             Err(error) => {
-                silent = true;
-                ui.warn(&format!("{node} {}", Failure::from_error(Kind::Failed, &error).in_one_line()));
+                silent += 1;
+                ui.warn(&format!("{node}: {}", failure::words(&node, &error)));
             }
             Ok((remote, facts)) => {
                 if let Some(lock) = describe(&node, &facts) {
@@ -68,7 +69,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
             }
         }
     }
-    tell(&found, ui);
+    tell(&found, count, silent, ui);
     if !found.is_empty() {
         let count = found.len();
         let question = format!("take {count} locks from their holders? [y/N]");
@@ -79,7 +80,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     let claimant = Claimant { run: run_id(), who: signals::who(), process: locks::this_process(), since };
     for (node, remote, facts) in &open {
         break_lock(&**remote, &facts.lock, &claimant)
-            .map_err(|error| Failure::new(Kind::Failed, format!("{node}: {error}")).maybe_hint(error.hint()))?;
+            .map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         if !ui.json {
             ui.result(&format!("{node} is unlocked"));
         }
@@ -87,7 +88,18 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     if ui.json {
         ui.result_json(&serde_json::json!({ "unlocked": found }));
     }
-    Ok(if silent { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
+    Ok(if silent > 0 { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
+}
+
+/// A node that gave no answer may be locked.
+fn no_lock(count: usize, silent: usize) -> String {
+    match (count - silent, silent) {
+        (_, 0) => "no node is locked".to_owned(),
+        (0, _) => "no node could be reached: whether one is locked is unknown".to_owned(),
+        (answered, _) => {
+            format!("no lock on the {answered} of {count} nodes that answered; the others may be locked")
+        }
+    }
 }
 
 fn describe(node: &NodeName, facts: &HostFacts) -> Option<Found> {
@@ -100,9 +112,10 @@ fn describe(node: &NodeName, facts: &HostFacts) -> Option<Found> {
     Some(Found { node: node.clone(), holder, left, abandoned, activations })
 }
 
-fn tell(found: &[Found], ui: Ui) {
+/// Reports the locks that were found on the `count` nodes, `silent` of which gave no answer.
+fn tell(found: &[Found], count: usize, silent: usize, ui: Ui) {
     if found.is_empty() && !ui.json {
-        ui.result("no node is locked");
+        ui.result(&no_lock(count, silent));
     }
     for Found { node, holder, left, abandoned, activations } in found {
         let state = if *abandoned {
@@ -121,5 +134,17 @@ fn tell(found: &[Found], ui: Ui) {
             }
             None => ui.story("  no system is being activated there"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::no_lock;
+
+    #[test]
+    fn a_node_that_gave_no_answer_is_not_called_unlocked() {
+        assert_eq!(no_lock(3, 0), "no node is locked");
+        assert_eq!(no_lock(3, 3), "no node could be reached: whether one is locked is unknown");
+        assert_eq!(no_lock(3, 1), "no lock on the 2 of 3 nodes that answered; the others may be locked");
     }
 }

@@ -61,11 +61,27 @@ pub(super) fn overlay_nodes(cluster: &Cluster) -> Option<Attributes> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use expect_test::expect;
-    use machinist_model::{NodeName, fixtures};
+    use machinist_model::{NodeName, Orchestrator, RecordedState, fixtures};
     use serde_json::json;
 
     use super::facts;
-    use crate::nix;
+    use crate::{
+        facts::{Certificates, Shared},
+        nix,
+    };
+
+    #[test]
+    fn what_a_client_sends_to_etcd_is_limited_in_a_mesh_alone() {
+        let state = RecordedState::default();
+        let certificates = Certificates::default();
+        let mut cluster = fixtures::three_member_etcd();
+        let casper = NodeName::parse("casper").unwrap();
+        for (orchestrator, is_limited) in [(None, false), (Some(Orchestrator::Mesh), true)] {
+            cluster.orchestrator = orchestrator;
+            let file = Shared::new(&cluster, &state, &certificates).file(&cluster.nodes[&casper]).unwrap();
+            assert_eq!(file.contains("clientBytesPerSecond = 262144;"), is_limited, "{file}");
+        }
+    }
 
     #[test]
     fn an_ingress_knows_the_others() {

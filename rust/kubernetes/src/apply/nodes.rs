@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Marked, Outcome, Problem, Run, core_kind, is_ours};
 use crate::{
-    bootstrap::{NodeMarks, TAINTS},
+    bootstrap::{NIXOS_UNSCHEDULABLE, NodeMarks, TAINTS},
     kinds::Kind,
     object::{Id, Origin},
     server::{AT_ONCE, ServerError, Write},
@@ -136,20 +136,25 @@ fn key(taint: &Value) -> (&str, &str) {
 }
 
 /// Returns the taints that the node is to have, or `None` if it has them: those of others as they are, without those that were
-/// machinist's, and with those that are. The list is one value to the API server, so that it cannot be owned in part.
+/// machinist's or [`NIXOS_UNSCHEDULABLE`], and with those that are. The list is one value to the API server, so that it cannot
+/// be owned in part.
 pub(crate) fn merged_taints(current: &Value, recorded: &str, wanted: &[String]) -> Option<Value> {
     let wanted: Vec<Value> = wanted.iter().filter_map(|text| parse(text)).collect();
     let recorded: Vec<Value> = recorded.split(',').filter_map(parse).collect();
     let ours: BTreeSet<_> = wanted.iter().chain(&recorded).map(key).collect();
     let current = current.as_array().map(Vec::as_slice).unwrap_or_default();
     let has = |taint: &Value| current.iter().any(|found| key(found) == key(taint) && value(found) == value(taint));
-    let is_stale =
-        |taint: &&Value| ours.contains(&key(taint)) && !wanted.iter().any(|wanted| key(wanted) == key(taint));
-    if wanted.iter().all(has) && !current.iter().any(|taint| is_stale(&taint)) {
+    let goes = |taint: &Value| ours.contains(&key(taint)) || is_nixos_unschedulable(taint);
+    let is_stale = |taint: &Value| goes(taint) && !wanted.iter().any(|wanted| key(wanted) == key(taint));
+    if wanted.iter().all(has) && !current.iter().any(is_stale) {
         return None;
     }
-    let others = current.iter().filter(|taint| !ours.contains(&key(taint))).cloned();
+    let others = current.iter().filter(|taint| !goes(taint)).cloned();
     Some(Value::Array(others.chain(wanted.iter().cloned()).collect()))
+}
+
+fn is_nixos_unschedulable(taint: &Value) -> bool {
+    parse(NIXOS_UNSCHEDULABLE).is_some_and(|nixos| key(&nixos) == key(taint) && value(&nixos) == value(taint))
 }
 
 fn value(taint: &Value) -> &str {
@@ -189,6 +194,16 @@ mod tests {
         check(&both, "dedicated=db:NoSchedule", &["dedicated=db:NoSchedule"], None);
         check(&both, "dedicated=db:NoSchedule", &[], Some(json!([unreachable])));
         check(&both, "", &[], None);
+    }
+
+    #[test]
+    fn a_node_that_registered_as_unschedulable_gets_pods_again_and_a_cordoned_one_does_not() {
+        let nixos = json!({ "key": "unschedulable", "value": "true", "effect": "NoSchedule" });
+        let cordon = json!({ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" });
+        let other = json!({ "key": "unschedulable", "value": "weekends", "effect": "NoSchedule" });
+        check(&json!([nixos, cordon, other]), "", &[], Some(json!([cordon, other])));
+        check(&json!([cordon, other]), "", &[], None);
+        check(&json!([nixos]), "", &["unschedulable=true:NoSchedule"], None);
     }
 
     #[test]

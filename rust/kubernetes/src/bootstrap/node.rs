@@ -16,6 +16,10 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// The annotation that says which taints are machinist's, so that one that goes from machines.nix goes from the node.
 pub const TAINTS: &str = "machinist.dev/taints";
 
+/// The taint that NixOS gives a node without `roles` unless it is switched off, as machinist's modules once did not. Nothing
+/// runs on such a node but static pods. A cordon is another taint: `node.kubernetes.io/unschedulable`, without a value.
+pub const NIXOS_UNSCHEDULABLE: &str = "unschedulable=true:NoSchedule";
+
 /// What a node is marked with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeMarks {

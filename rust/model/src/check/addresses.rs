@@ -56,8 +56,8 @@ pub fn duplicates(context: &Context<'_>, report: &mut Report) {
     let mut seen: HashMap<IpAddr, (&String, AttrPath)> = HashMap::with_capacity(context.shape.machines.len());
     for (name, machine) in &context.shape.machines {
         for (path, address) in addresses(name, machine) {
-            let Some((owner, first)) = seen.get(address) else {
-                seen.insert(*address, (name, path));
+            let Some((owner, first)) = seen.get(&address.to_canonical()) else {
+                seen.insert(address.to_canonical(), (name, path));
                 continue;
             };
             let owner_is_disabled = context.shape.machines.get(*owner).is_some_and(|owner| !owner.enable);
@@ -122,7 +122,7 @@ pub fn vip_of_its_own(context: &Context<'_>, report: &mut Report) {
     let why = "a virtual IP moves between control planes; it cannot be one machine's own too";
     let help = "write an address that no machine has";
     for (name, machine) in &context.shape.machines {
-        for (own, _) in addresses(name, machine).filter(|(_, address)| **address == vip) {
+        for (own, _) in addresses(name, machine).filter(|(_, address)| address.to_canonical() == vip.to_canonical()) {
             let message = format!("{vip} is also the address of {name}");
             let finding = Finding::new(Code::VipIsNodeAddress, path.clone(), message, why).help(help);
             report.push(finding.related(own, format!("the address of {name}")));

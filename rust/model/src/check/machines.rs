@@ -2,6 +2,7 @@
 
 use super::{Context, machine_path};
 use crate::{
+    Provider,
     codes::Code,
     load, near,
     path::AttrPath,
@@ -84,6 +85,22 @@ fn is_disk(path: &str) -> bool {
         && path.split('/').all(|part| part != "..")
 }
 
+/// Every machine that boots has a root file system: on its disk, or from its own modules, which are not read here.
+pub fn root_file_system(context: &Context<'_>, report: &mut Report) {
+    let boots = |machine: &MachineShape| machine.provider != Provider::Sandbox && machine.disk.is_none();
+    for (name, _) in context.taking_part().filter(|(_, machine)| boots(machine)) {
+        let path = machine_path(name);
+        if context.directory.node_modules.contains(name) || report.is_broken(&path.join("disk")) {
+            continue;
+        }
+        let message = format!("{name} has no disk");
+        let why = "NixOS does not build a system without a root file system";
+        let help =
+            format!("set disk = \"/dev/disk/by-id/...\", or write file systems and boot loader to nodes/{name}.nix");
+        report.push(Finding::new(Code::NoRootFileSystem, path, message, why).help(help));
+    }
+}
+
 /// A machine that is not deployed has nothing that would run on it.
 pub fn without_nixos(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| !machine.nixos) {
@@ -116,16 +133,17 @@ fn roles(machine: &MachineShape) -> String {
 /// Applications are folders of `app_modules/`.
 pub fn apps(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in &context.shape.machines {
-        for (position, app) in machine.apps.iter().enumerate().filter(|(_, app)| !context.known_apps.contains(*app)) {
+        for (position, app) in machine.apps.iter().enumerate().filter(|(_, app)| !context.directory.apps.contains(*app))
+        {
             let path = machine_path(name).join("apps").join(position);
             if report.is_broken(&path) {
                 continue;
             }
-            let help = match near::nearest(app, context.known_apps.iter().map(String::as_str)) {
+            let help = match near::nearest(app, context.directory.apps.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None if context.known_apps.is_empty() => "app_modules/ holds no application yet".to_owned(),
+                None if context.directory.apps.is_empty() => "app_modules/ holds no application yet".to_owned(),
                 None => {
-                    let known: Vec<&str> = context.known_apps.iter().take(20).map(String::as_str).collect();
+                    let known: Vec<&str> = context.directory.apps.iter().take(20).map(String::as_str).collect();
                     format!("known applications: {}", known.join(", "))
                 }
             };

@@ -20,10 +20,9 @@ pub mod required;
 pub mod sizes;
 pub mod ssh;
 
-use std::collections::BTreeSet;
-
 use crate::{
     Role,
+    load::Directory,
     path::AttrPath,
     report::Report,
     shape::{MachineShape, Shape},
@@ -35,8 +34,8 @@ pub use self::required::missing;
 pub struct Context<'a> {
     /// The decoded file.
     pub shape: &'a Shape,
-    /// The folders of `app_modules/`.
-    pub known_apps: &'a BTreeSet<String>,
+    /// What lies beside the file.
+    pub directory: &'a Directory,
 }
 
 impl<'a> Context<'a> {
@@ -75,6 +74,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         addresses::vip_of_its_own,
         addresses::vip_fits_mode,
         networks::first_addresses,
+        networks::own,
         networks::disjoint,
         networks::vip_outside_ranges,
         networks::dns,
@@ -97,6 +97,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         ssh::syntax,
         machines::ports,
         machines::values,
+        machines::root_file_system,
         machines::without_nixos,
         machines::apps,
         labels::check,

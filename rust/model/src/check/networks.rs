@@ -75,6 +75,31 @@ pub fn first_addresses(context: &Context<'_>, report: &mut Report) {
     }
 }
 
+/// Ranges that a site has to itself: private use (RFC 1918, RFC 4193), shared addresses (RFC 6598) and benchmarks (RFC 2544).
+const OWN: [&str; 6] = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7"];
+
+/// The node network has no addresses of strangers: nodes open ports to all of it.
+pub fn own(context: &Context<'_>, report: &mut Report) {
+    let network = &context.shape.network;
+    if network.allow_public_nodes {
+        return;
+    }
+    let own: Vec<IpNet> = OWN.iter().filter_map(|text| text.parse().ok()).collect();
+    for (path, nodes) in each(&AttrPath::of("network.nodes"), network.nodes.as_ref()) {
+        let nodes = nodes.trunc();
+        let is_one_machine = nodes.prefix_len() == nodes.max_prefix_len();
+        if is_one_machine || own.iter().any(|range| range.contains(&nodes)) {
+            continue;
+        }
+        let message = format!("{nodes} is not a network of one site");
+        let why = "nodes open ports to all of it: strangers in it could connect to instances, the overlay and copies of closures";
+        let finding = Finding::new(Code::PublicNodes, path, message, why).help(
+            "write the site's private network; if all of it belongs to this cluster: network.allowPublicNodes = true",
+        );
+        report.push(finding);
+    }
+}
+
 /// No two ranges have an address in common. There are at most seven.
 pub fn disjoint(context: &Context<'_>, report: &mut Report) {
     let ranges = ranges(context.shape);

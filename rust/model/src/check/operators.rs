@@ -1,7 +1,9 @@
 //! Operators and their keys. No message repeats a key: it may be a private one by mistake.
 
+use std::ops::RangeInclusive;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bech32::{Bech32, primitives::decode::CheckedHrpstring};
+use bech32::{Bech32, Checksum, primitives::decode::CheckedHrpstring};
 
 use super::Context;
 use crate::{
@@ -24,6 +26,20 @@ const SSH_TYPES: [&str; 7] = [
 /// Types to which age encrypts (age(1), "SSH keys").
 const AGE_SSH_TYPES: [&str; 2] = ["ssh-ed25519", "ssh-rsa"];
 
+/// The sizes of RSA keys to which age encrypts, in bits.
+const AGE_RSA_BITS: RangeInclusive<usize> = 2048..=4096;
+
+/// Bech32 (BIP 173) of any length: recipients of plugins may have more than its 90 characters.
+enum LongBech32 {}
+
+impl Checksum for LongBech32 {
+    type MidstateRepr = u32;
+    const CODE_LENGTH: usize = usize::MAX;
+    const CHECKSUM_LENGTH: usize = Bech32::CHECKSUM_LENGTH;
+    const GENERATOR_SH: [u32; 5] = Bech32::GENERATOR_SH;
+    const TARGET_RESIDUE: u32 = Bech32::TARGET_RESIDUE;
+}
+
 /// Each operator has a valid key, and somebody can log in and decrypt.
 pub fn keys(context: &Context<'_>, report: &mut Report) {
     let list = AttrPath::of("cluster.operators");
@@ -31,7 +47,8 @@ pub fn keys(context: &Context<'_>, report: &mut Report) {
     for (position, operator) in operators.iter().enumerate() {
         let path = list.join(position);
         if let Some(key) = operator.ssh.as_deref() {
-            report_key(path.join("ssh"), key, ssh_problem(key), report);
+            let problem = ssh_problem(key).or_else(|| operator.age.is_none().then(|| age_ssh_problem(key)).flatten());
+            report_key(path.join("ssh"), key, problem, report);
         }
         if let Some(key) = operator.age.as_deref() {
             report_key(path.join("age"), key, age_problem(key), report);
@@ -85,21 +102,55 @@ fn ssh_problem(key: &str) -> Option<(&'static str, &'static str)> {
 
 /// What is wrong with an age recipient, and what to write.
 fn age_problem(key: &str) -> Option<(&'static str, &'static str)> {
-    const HELP: &str = "write what `age-keygen -y IDENTITY` prints: age1 and 58 more characters";
+    const HELP: &str =
+        "write what `age-keygen -y IDENTITY` prints: age1 and 58 more characters; or a plugin's recipient";
     let key = key.trim();
-    let Ok(checked) = CheckedHrpstring::new::<Bech32>(key) else {
+    let Ok(checked) = CheckedHrpstring::new::<LongBech32>(key) else {
         return Some(("this is no age recipient, or it has a typing error", HELP));
     };
-    let is_x25519 = checked.hrp().as_str() == "age" && checked.byte_iter().count() == 32;
-    (!is_x25519).then_some(("this age recipient is not of the X25519 kind", HELP))
+    let hrp = checked.hrp();
+    let is_x25519 = hrp.as_str() == "age" && checked.byte_iter().count() == 32;
+    let is_of_plugin = hrp.as_str().strip_prefix("age1").is_some_and(is_plugin_name);
+    (!is_x25519 && !is_of_plugin).then_some(("this age recipient is neither of the X25519 kind nor a plugin's", HELP))
+}
+
+/// A plugin's name is a part of a program's, `age-plugin-NAME`.
+fn is_plugin_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-._".contains(&byte))
+}
+
+/// Why age cannot encrypt to a valid SSH key, and what to write. Private keys are encrypted to every operator, so one such key
+/// would keep them from all.
+fn age_ssh_problem(key: &str) -> Option<(&'static str, &'static str)> {
+    const HELP: &str =
+        "write age = \"age1...\" beside it: `age-keygen` makes one; a login goes by the SSH key all the same";
+    let mut words = key.split_ascii_whitespace();
+    let key_type = words.next().unwrap_or_default();
+    if !AGE_SSH_TYPES.contains(&key_type) {
+        return Some(("age cannot encrypt to an SSH key of this type, and the operator has no age recipient", HELP));
+    }
+    let blob = STANDARD.decode(words.next().unwrap_or_default()).ok()?;
+    let bits = (key_type == "ssh-rsa").then(|| rsa_bits(&blob)).flatten()?;
+    (!AGE_RSA_BITS.contains(&bits))
+        .then_some(("age encrypts to RSA keys of 2048 to 4096 bits only, and the operator has no age recipient", HELP))
+}
+
+/// Returns the size of an RSA key: the blob is its type, the exponent and the modulus, each after its length (RFC 4253, 6.6).
+fn rsa_bits(blob: &[u8]) -> Option<usize> {
+    let mut rest = blob;
+    let mut modulus: &[u8] = &[];
+    for _ in 0..3 {
+        let (length, after) = rest.split_at_checked(4)?;
+        (modulus, rest) = after.split_at_checked(u32::from_be_bytes(length.try_into().ok()?) as usize)?;
+    }
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let first = modulus.get(zeros)?;
+    Some((modulus.len() - zeros) * 8 - first.leading_zeros() as usize)
 }
 
 /// Somebody can log in, and somebody can decrypt.
 fn somebody(operators: &[OperatorShape], path: AttrPath, report: &mut Report) {
-    let can_decrypt = |operator: &OperatorShape| {
-        let ssh = operator.ssh.as_deref().and_then(|key| key.split_ascii_whitespace().next());
-        operator.age.is_some() || ssh.is_some_and(|key_type| AGE_SSH_TYPES.contains(&key_type))
-    };
     let (message, why) = match operators {
         [] => {
             ("the cluster has no operators", "nobody could log in to the nodes or decrypt the cluster's private keys")
@@ -107,9 +158,6 @@ fn somebody(operators: &[OperatorShape], path: AttrPath, report: &mut Report) {
         _ if operators.iter().all(|operator| operator.ssh.is_none() && operator.age.is_none()) => return,
         _ if operators.iter().all(|operator| operator.ssh.is_none()) => {
             ("no operator has an SSH key", "nobody could log in to the nodes")
-        }
-        _ if !operators.iter().any(can_decrypt) => {
-            ("no operator has a key that age can encrypt to", "nobody could decrypt the cluster's private keys")
         }
         _ => return,
     };
@@ -119,7 +167,10 @@ fn somebody(operators: &[OperatorShape], path: AttrPath, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
-    use super::{age_problem, ssh_problem};
+    #![allow(clippy::unwrap_used)]
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::{LongBech32, age_problem, age_ssh_problem, ssh_problem};
 
     const SSH: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL+Ei1DgdJ0PK2RG3FAKYtGL7OQjrssbvvgem59iU7ci";
     const AGE: &str = "age1lqk39lsxe6gvstlz0z4t4sglfh0rkpjar5e3tl22zkqpkqh4d0mq2yqpvu";
@@ -143,5 +194,35 @@ mod tests {
         for key in ["", "age1", "AGE-SECRET-KEY-1QQQ", &mistyped, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"] {
             assert!(age_problem(key).is_some(), "{key}");
         }
+    }
+
+    #[test]
+    fn a_recipient_of_an_age_plugin_is_one_of_any_length() {
+        for length in [33, 1184] {
+            let recipient =
+                |hrp| bech32::encode_lower::<LongBech32>(bech32::Hrp::parse(hrp).unwrap(), &vec![7; length]);
+            assert_eq!(age_problem(&recipient("age1yubikey").unwrap()), None);
+            for hrp in ["age", "age1", "age1a/b", "bc"] {
+                assert!(age_problem(&recipient(hrp).unwrap()).is_some(), "{hrp}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_ssh_key_that_age_cannot_use_needs_an_age_recipient_beside_it() {
+        let rsa = |bits: usize| {
+            let mut blob = Vec::new();
+            for part in [b"ssh-rsa".to_vec(), vec![1, 0, 1], [vec![0; 1], vec![0xff; bits / 8]].concat()] {
+                blob.extend((part.len() as u32).to_be_bytes());
+                blob.extend(part);
+            }
+            format!("ssh-rsa {} ops", STANDARD.encode(blob))
+        };
+        for (key, usable) in [(rsa(1024), false), (rsa(2048), true), (rsa(4096), true), (rsa(8192), false)] {
+            assert_eq!(ssh_problem(&key), None);
+            assert_eq!(age_ssh_problem(&key).is_none(), usable, "{key}");
+        }
+        assert!(age_ssh_problem("sk-ssh-ed25519@openssh.com AAAA").is_some());
+        assert_eq!(age_ssh_problem(SSH), None);
     }
 }

@@ -156,8 +156,8 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         provider: machine.provider,
         ssh: Ssh {
             host: machine.ssh.host.clone().unwrap_or_else(|| ip.to_string()),
-            port: machine.ssh.port.unwrap_or(defaults::SSH_PORT),
-            user: machine.ssh.user.clone().unwrap_or_else(|| defaults::SSH_USER.to_owned()),
+            port: machine.ssh.port,
+            user: machine.ssh.user.clone(),
         },
         cluster_init: machine.cluster_init,
     })

@@ -22,6 +22,15 @@ use crate::{
     source::{SourceIndex, SourceText},
 };
 
+/// The files of a cluster's directory that checks of machines.nix depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Names of the folders of `app_modules/`.
+    pub apps: BTreeSet<String>,
+    /// Names of the machines with NixOS modules in `nodes/`, whatever these set.
+    pub node_modules: BTreeSet<String>,
+}
+
 /// A machines.nix that can be used.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -34,20 +43,15 @@ pub struct Loaded {
 /// Checks an evaluated machines.nix and returns the cluster that it describes.
 ///
 /// `json` is the value as `nix-instantiate --eval --strict --json` prints it (a function already called), `source` the
-/// text of the file, used for positions only, and `file_name` its name as people should read it. `known_apps` are the
-/// names of the folders of `app_modules/`.
+/// text of the file, used for positions only, and `file_name` its name as people should read it. `directory` is what lies
+/// beside it.
 ///
 /// # Errors
 /// Everything that is wrong, warnings included, in the order of the source. At least one is an error.
-pub fn load(
-    json: &Value,
-    source: &str,
-    file_name: &str,
-    known_apps: &BTreeSet<String>,
-) -> Result<Loaded, Vec<Diagnostic>> {
+pub fn load(json: &Value, source: &str, file_name: &str, directory: &Directory) -> Result<Loaded, Vec<Diagnostic>> {
     let mut report = Report::default();
     let (shape, layout) = decode(json, &mut report);
-    check::all(&Context { shape: &shape, known_apps }, &mut report);
+    check::all(&Context { shape: &shape, directory }, &mut report);
     let cluster = if report.has_errors() { None } else { assemble_or_report(&shape, &mut report) };
     let diagnostics = place(report.findings, &layout, source, file_name);
     match cluster {

@@ -117,13 +117,15 @@ pub struct BgpShape {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SshShape {
-    /// The host name or address. `~/.ssh/config` applies to it.
+    /// The host name, address, or name in the operator's SSH configuration, which applies to it (docs/ssh.md).
     #[schemars(extend("x-default" = "the machine's ip", "x-example" = "\"192.168.1.14\""))]
     pub host: Option<String>,
-    /// The TCP port, 1 to 65535.
+    /// The TCP port on which the machine's sshd listens, 1 to 65535. The `Port` of the SSH configuration counts for
+    /// connections where this is not set.
     #[schemars(extend("x-default" = "22", "x-example" = "2222"))]
     pub port: Option<u16>,
-    /// The login name. Anyone but `root` needs sudo without a password.
+    /// The login name. Anyone but `root` needs sudo without a password. The `User` of the SSH configuration counts where
+    /// this is not set.
     #[schemars(extend("x-default" = "\"root\"", "x-example" = "\"admin\""))]
     pub user: Option<String>,
 }

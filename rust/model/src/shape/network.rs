@@ -16,6 +16,9 @@ pub struct NetworkShape {
     /// The network of the nodes' own addresses, in CIDR notation. A list of two, one IPv4 and one IPv6, is dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.0/24\""))]
     pub nodes: Option<OneOrTwo<IpNet>>,
+    /// Accepts a node network that is not a site's own, such as a provider's public range. Nodes open ports to all of it.
+    #[schemars(extend("x-default" = "false", "x-example" = "true"))]
+    pub allow_public_nodes: bool,
     /// The default gateway of nodes whose `interface` is set. An address inside `nodes`.
     #[schemars(extend("x-default" = "null", "x-example" = "\"10.13.13.1\""))]
     pub gateway: Option<IpAddr>,

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use machinist_model::Diagnostic;
+use machinist_model::{Diagnostic, Directory};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::Value;
 
@@ -52,11 +52,6 @@ fn evaluate(folders: &[PathBuf]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The applications that cases may name.
-pub fn known_apps() -> BTreeSet<String> {
-    ["nginx", "postgresql"].map(str::to_owned).into()
-}
-
 /// Shows a diagnostic as a terminal of 100 columns without colours does.
 pub fn render(diagnostic: &Diagnostic) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
@@ -67,6 +62,22 @@ pub fn render(diagnostic: &Diagnostic) -> String {
 }
 
 impl Case {
+    /// The directory of the case: two applications, and `nodes/` as it is. Where there is none the case is about something
+    /// else, and every machine has modules.
+    pub fn directory(&self) -> Directory {
+        let file_name = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
+        let node_modules = match fs::read_dir(self.folder.join("nodes")) {
+            Ok(entries) => entries.map(|entry| file_name(entry.unwrap())).collect(),
+            Err(_) => self.machines(),
+        };
+        Directory { apps: ["nginx", "postgresql"].map(str::to_owned).into(), node_modules }
+    }
+
+    fn machines(&self) -> BTreeSet<String> {
+        let machines = self.json.get("machines").unwrap_or(&self.json).as_object();
+        machines.into_iter().flat_map(|machines| machines.keys().cloned()).collect()
+    }
+
     /// Whether the file of the case holds the text; with `UPDATE_EXPECT=1` it does afterwards.
     pub fn matches(&self, file: &str, text: &str) -> bool {
         matches(&self.folder.join(file), text)

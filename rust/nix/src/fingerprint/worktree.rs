@@ -29,7 +29,7 @@ impl Worktree {
     /// # Errors
     /// git cannot be run.
     pub(super) fn list(flake: &FlakeRef) -> Result<Self, FlakeError> {
-        let listed = crate::flake::git(flake.worktree(), &["ls-files", "-z", "--stage"])?.stdout;
+        let listed = crate::flake::read(flake.worktree(), &["ls-files", "-z", "--stage"])?;
         let mut worktree = Self {
             root: flake.worktree().to_owned(),
             files: BTreeSet::new(),

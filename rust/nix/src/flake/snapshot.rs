@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{FlakeError, FlakeRef, git};
+use super::{FlakeError, FlakeRef, git, read};
 
 impl FlakeRef {
     /// Returns whether git neither tracks nor ignores one of the paths, or something in it: nix does not see that.
@@ -25,7 +25,7 @@ impl FlakeRef {
     /// # Errors
     /// git cannot be run or refuses, or a file cannot be copied.
     pub fn snapshot(&self, to: &Path, paths: &[&str]) -> Result<(Self, PathBuf), FlakeError> {
-        let listed = git(&self.worktree, &["ls-files", "-z"])?.stdout;
+        let listed = read(&self.worktree, &["ls-files", "-z"])?;
         let mut files = split(&listed, Path::new(""));
         files.extend(self.untracked(paths)?);
         for file in files {
@@ -54,7 +54,7 @@ impl FlakeRef {
         if arguments.len() == 5 {
             return Ok(BTreeSet::new());
         }
-        Ok(split(&git(&directory, &arguments)?.stdout, &self.directory))
+        Ok(split(&read(&directory, &arguments)?, &self.directory))
     }
 }
 

@@ -96,20 +96,32 @@ fn wrong(
         return Some((what, hint));
     }
     if certificate.not_before > now {
-        let what = format!("it is not valid before {}, and today is {}", day(certificate.not_before), day(now));
-        return Some((what, "set this computer's clock".to_owned()));
+        let (from, today) = (day(certificate.not_before), day(now));
+        let what = format!("it is not valid before {from}, and this computer's date is {today}");
+        // Which of the two clocks was wrong cannot be seen from here.
+        let hint = format!(
+            "if {today} is wrong, set this computer's clock; if it is right, the authority was made with a wrong clock and no \
+             machine accepts it before {from}: {}",
+            make_anew(spec)
+        );
+        return Some((what, hint));
     }
     if certificate.not_after <= now {
         let what =
             format!("it expired on {}, so nothing that it signed is accepted any more", day(certificate.not_after));
-        let hint = format!(
-            "move {}, its key and the certificates that it signed out of the directory, make new ones, and deploy to all \
-             machines at once",
-            spec.files.certificate.display()
-        );
+        let hint = make_anew(spec);
         return Some((what, hint));
     }
     None
+}
+
+/// The way out of an authority that nothing accepts: what it signed is worthless too.
+fn make_anew(spec: &AuthoritySpec) -> String {
+    format!(
+        "move {}, its key and the certificates that it signed out of the directory, make new ones, and deploy to all \
+         machines at once",
+        spec.files.certificate.display()
+    )
 }
 
 /// An authority was put in the place of another one. Nobody does that by chance, and it is not without consequences.

@@ -299,7 +299,9 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
     );
     check(
         with(|_| {}, 10, 3650),
-        expect!["problem authorities/etcd.pem: it is not valid before 2026-12-01, and today is 2026-11-21"],
+        expect![
+            "problem authorities/etcd.pem: it is not valid before 2026-12-01, and this computer's date is 2026-11-21"
+        ],
     );
     check(
         with(|_| {}, -3600, 50),
@@ -322,6 +324,23 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
         },
         expect!["problem authorities/etcd.pem: its private key belongs to another certificate: KEYID instead of KEYID"],
     );
+}
+
+#[test]
+fn an_authority_from_a_wrong_clock_says_what_to_do_in_either_case() {
+    let mut case = Case::new();
+    let validity = Validity { not_before: NOW + Duration::days(10), not_after: NOW + Duration::days(3650) };
+    case.signer = signer(&case.table.authorities[0], validity);
+    case.put_authority();
+    let plan = plan(&case.table, &Tree::from_entries(case.entries), &case.policy, case.now);
+    let hint = &plan.problems[0].hint;
+    for part in [
+        "if 2026-11-21 is wrong, set this computer's clock",
+        "if it is right, the authority was made with a wrong clock",
+        "move authorities/etcd.pem",
+    ] {
+        assert!(hint.contains(part), "{hint}");
+    }
 }
 
 #[test]

@@ -190,7 +190,7 @@ impl Desk<'_> {
             self.keep_previous(subject, new)?;
         }
         let Files { certificate: public, key } = subject.files().clone();
-        store::write(self.certs, &[Pair { key, encrypted, public, text: texts.concat(), durable: true }])?;
+        store::write(self.certs, &[Pair { key, encrypted, public, text: texts.concat() }])?;
         store::remove(self.certs, &[next])?;
         Ok(())
     }

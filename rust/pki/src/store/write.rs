@@ -6,17 +6,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, Permissions},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use machinist_durable::{self as durable, Staged};
 use rayon::prelude::*;
-use tempfile::TempPath;
 
 use super::StoreError;
-use crate::tree::TEMPORARY;
 
 /// An encrypted private key and its public half (a certificate, or an SSH public key), to be put in place together.
 #[derive(Debug)]
@@ -29,14 +26,12 @@ pub struct Pair {
     pub public: PathBuf,
     /// The public half. Written with mode 0644.
     pub text: String,
-    /// Whether to wait until the disk has it. Authorities are: nothing can make them again.
-    pub durable: bool,
 }
 
-/// Files under their temporary names, and the directories made for them. Dropped without [`Staged::commit`], all of it goes
-/// away again.
-struct Staged {
-    pairs: Vec<[(TempPath, PathBuf); 2]>,
+/// Files under their temporary names, and the directories made for them. Dropped without [`Writing::commit`], all of it
+/// goes away again.
+struct Writing {
+    files: Vec<Staged>,
     made: Vec<PathBuf>,
 }
 
@@ -48,54 +43,61 @@ pub fn write(certs: &Path, pairs: &[Pair]) -> Result<(), StoreError> {
     stage(certs, pairs)?.commit()
 }
 
-/// Writes everything under temporary names.
+/// Writes everything under temporary names, and waits until the disk has it.
 ///
 /// # Errors
 /// Something cannot be written; nothing is left then.
-fn stage(certs: &Path, pairs: &[Pair]) -> Result<Staged, StoreError> {
-    let mut staged = Staged { pairs: Vec::new(), made: Vec::new() };
+fn stage(certs: &Path, pairs: &[Pair]) -> Result<Writing, StoreError> {
+    let mut writing = Writing { files: Vec::new(), made: Vec::new() };
     let directories: BTreeSet<PathBuf> = pairs
         .iter()
         .flat_map(|pair| [&pair.key, &pair.public])
         .filter_map(|path| certs.join(path).parent().map(Path::to_owned))
         .collect();
     for directory in &directories {
-        make_directory(directory, &mut staged.made)?;
+        make_directory(directory, &mut writing.made)?;
     }
-    staged.pairs = pairs
+    let staged: Vec<[Staged; 2]> = pairs
         .par_iter()
         .map(|pair| {
-            let key = temporary(certs.join(&pair.key), &pair.encrypted, 0o600, pair.durable)?;
-            let public = temporary(certs.join(&pair.public), pair.text.as_bytes(), 0o644, pair.durable)?;
+            let key = temporary(certs.join(&pair.key), &pair.encrypted, 0o600)?;
+            let public = temporary(certs.join(&pair.public), pair.text.as_bytes(), 0o644)?;
             Ok([key, public])
         })
         .collect::<Result<_, StoreError>>()?;
-    Ok(staged)
+    writing.files = staged.into_iter().flatten().collect();
+    durable::sync_all(&writing.files)?;
+    Ok(writing)
 }
 
-impl Staged {
+impl Writing {
     /// Renames everything into its place, each key before its public half.
     ///
     /// # Errors
     /// A file cannot be renamed. The ones before it are in place then, the ones after it are as they were.
     fn commit(mut self) -> Result<(), StoreError> {
-        for (temporary, place) in std::mem::take(&mut self.pairs).into_iter().flatten() {
-            temporary
-                .persist(&place)
-                .map_err(|error| StoreError::Write { path: place.clone(), source: error.error })?;
+        durable::place_all(std::mem::take(&mut self.files))?;
+        for directory in std::mem::take(&mut self.made) {
+            let parent = durable::directory_of(&directory);
+            durable::sync_directory(parent).map_err(|source| StoreError::Write { path: parent.to_owned(), source })?;
         }
-        self.made.clear();
         Ok(())
     }
 }
 
-impl Drop for Staged {
+impl Drop for Writing {
     fn drop(&mut self) {
-        self.pairs.clear();
+        self.files.clear();
         for directory in self.made.iter().rev() {
             // One that is no longer empty stays.
             let _ = fs::remove_dir(directory);
         }
+    }
+}
+
+impl From<durable::Unplaced> for StoreError {
+    fn from(durable::Unplaced { path, source }: durable::Unplaced) -> Self {
+        Self::Write { path, source }
     }
 }
 
@@ -118,22 +120,8 @@ fn make_directory(directory: &Path, made: &mut Vec<PathBuf>) -> Result<(), Store
     }
 }
 
-fn temporary(place: PathBuf, content: &[u8], mode: u32, durable: bool) -> Result<(TempPath, PathBuf), StoreError> {
-    let directory = place.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(directory)?;
-        file.write_all(content)?;
-        file.as_file().set_permissions(Permissions::from_mode(mode))?;
-        if durable {
-            file.as_file().sync_all()?;
-        }
-        // The file is closed here: thousands of open ones would exceed the process' limit.
-        Ok(file.into_temp_path())
-    };
-    match write() {
-        Ok(temporary) => Ok((temporary, place)),
-        Err(source) => Err(StoreError::Write { path: place, source }),
-    }
+fn temporary(place: PathBuf, content: &[u8], mode: u32) -> Result<Staged, StoreError> {
+    durable::stage_unsynced(&place, content, mode).map_err(|source| StoreError::Write { path: place, source })
 }
 
 /// Replaces one public file as a whole.
@@ -141,8 +129,8 @@ fn temporary(place: PathBuf, content: &[u8], mode: u32, durable: bool) -> Result
 /// # Errors
 /// It cannot be written; it is as it was then.
 pub(crate) fn replace(certs: &Path, path: &Path, text: &str) -> Result<(), StoreError> {
-    let (temporary, place) = temporary(certs.join(path), text.as_bytes(), 0o644, true)?;
-    temporary.persist(&place).map_err(|error| StoreError::Write { path: place.clone(), source: error.error })
+    let place = certs.join(path);
+    durable::replace(&place, text.as_bytes(), 0o644).map_err(|source| StoreError::Write { path: place, source })
 }
 
 /// Replaces one encrypted private key as a whole.
@@ -150,8 +138,8 @@ pub(crate) fn replace(certs: &Path, path: &Path, text: &str) -> Result<(), Store
 /// # Errors
 /// It cannot be written; it is as it was then.
 pub(crate) fn replace_key(certs: &Path, path: &Path, encrypted: &[u8]) -> Result<(), StoreError> {
-    let (temporary, place) = temporary(certs.join(path), encrypted, 0o600, true)?;
-    temporary.persist(&place).map_err(|error| StoreError::Write { path: place.clone(), source: error.error })
+    let place = certs.join(path);
+    durable::replace(&place, encrypted, 0o600).map_err(|source| StoreError::Write { path: place, source })
 }
 
 /// Removes files of ours, and a node's directory once it is empty.
@@ -188,7 +176,6 @@ mod tests {
             encrypted: b"key".to_vec(),
             public: format!("{directory}/x.pem").into(),
             text: "certificate".to_owned(),
-            durable: false,
         }
     }
 

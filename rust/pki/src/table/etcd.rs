@@ -42,7 +42,7 @@ fn server(cluster: &Cluster, node: &Node) -> CertificateSpec {
     }
 }
 
-/// Serves and dials the other members. The address is the one that `initialAdvertisePeerUrls` names.
+/// Serves and dials the other members, which know it by its CN (`--peer-cert-allowed-cn`, modules/etcd.nix). The address is the one that `initialAdvertisePeerUrls` names.
 fn peer(cluster: &Cluster, node: &Node) -> CertificateSpec {
     CertificateSpec {
         common_name: "kube-etcd-peer".to_owned(),

@@ -12,7 +12,7 @@ use std::{
 
 use machinist_model::{Cluster, NodeName, fixtures};
 use machinist_pki::{Inventory, Plan, Policy, Survey, UpdateError, table, update};
-use machinist_secrets::{Identities, generate_identity, write_private};
+use machinist_secrets::{Identities, generate_identity, no_prompt, write_private};
 use tempfile::TempDir;
 use time::{OffsetDateTime, macros::datetime};
 
@@ -72,7 +72,7 @@ impl Lab {
     }
 
     pub fn identities(&self) -> Identities {
-        Identities::load(&[self.identity_file()], &mut |_| None).unwrap()
+        Identities::load(&[self.identity_file()], &no_prompt()).unwrap()
     }
 
     pub fn update(&self) -> Result<Survey, UpdateError> {

@@ -21,6 +21,7 @@ use super::{
     process, programs,
     record::{Record, machine_dir},
     root::tail,
+    status::End,
     up::{LOCK_WITHIN, lock_file},
 };
 
@@ -141,6 +142,12 @@ impl Machine<'_> {
             return Ok(());
         }
         self.kill()
+    }
+
+    /// Returns how the container ended. A machine that was cut off, or is being started, left nothing.
+    pub fn end(&self) -> Option<End> {
+        let status = fs::read_to_string(self.directory().join("exit")).ok()?.trim().parse().ok()?;
+        Some(End { status, last_words: self.log() })
     }
 
     fn log(&self) -> String {

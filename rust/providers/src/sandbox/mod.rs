@@ -36,5 +36,5 @@ pub use fault::{Fault, ParseRateError, Rate, heal, inject};
 pub use link::{Link, set_link};
 pub use machine::{reboot, start, stop};
 pub use spec::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, SystemFile, default_state_dir};
-pub use status::{MachineState, MachineStatus, Status, status};
+pub use status::{End, MachineState, MachineStatus, Status, status};
 pub use up::{MachineReport, Report, down, remove, up};

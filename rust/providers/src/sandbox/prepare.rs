@@ -1,20 +1,15 @@
 //! The files of a machine: its directory on the computer, and what its own root gets before the first start.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::{
-    error::Error,
-    machine::{Machine, remove_file},
-    names, network, programs,
-    spec::MachineSpec,
-};
+use super::{error::Error, machine::Machine, names, network, programs, spec::MachineSpec};
 
 /// The supervisor's script, the same for all machines.
 pub(super) const SUPERVISE: &str = include_str!("supervise.sh");
@@ -120,9 +115,9 @@ fn make_host_key(directory: &Path, name: &str) -> Result<(), Error> {
     let (path, comment) = (new.display().to_string(), format!("root@{name}"));
     programs::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", &path])?;
     let public = place.path().join("key.pub");
-    fs::rename(&public, directory.join("host_key.pub")).map_err(Error::io("rename", &public))?;
+    machinist_durable::rename(&public, &directory.join("host_key.pub")).map_err(Error::io("rename", &public))?;
     // The private key last: with it, the pair is whole.
-    fs::rename(&new, &key).map_err(Error::io("rename", &new))
+    machinist_durable::rename(&new, &key).map_err(Error::io("rename", &new))
 }
 
 /// Returns the public host key as an OpenSSH line, without the line's end.
@@ -173,20 +168,8 @@ fn write_below(root: &Path, path: &Path, contents: &[u8], mode: u32) -> Result<(
 }
 
 /// Writes a whole file durably: a reader sees the old one or the new one, also after a power cut.
-///
-/// The new one is written beside it as `<name>.new`, which a killed run leaves behind and the next one takes over.
 pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let fail = || Error::io("write", &new);
-    remove_file(&new)?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-    let mut file = file.map_err(fail())?;
-    file.write_all(contents).map_err(fail())?;
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail())?;
-    file.sync_all().map_err(fail())?;
-    fs::rename(&new, path).map_err(Error::io("rename", &new))
+    machinist_durable::replace(path, contents, mode).map_err(Error::io("write", path))
 }
 
 /// Makes a directory with exactly this mode, whatever the caller's umask.

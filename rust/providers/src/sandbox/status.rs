@@ -55,6 +55,17 @@ pub struct MachineStatus {
     pub faults: Vec<Fault>,
     /// Its process 1, as this computer numbers it.
     pub pid: Option<i32>,
+    /// How its container ended, if it is stopped and was not cut off.
+    pub end: Option<End>,
+}
+
+/// How the container of a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Exit status of its supervisor.
+    pub status: i32,
+    /// The last lines of its console.
+    pub last_words: String,
 }
 
 /// Whether a machine runs.
@@ -102,13 +113,15 @@ fn of_machine(record: &Record, state_dir: &Path, name: &str) -> Result<MachineSt
     let machine = Machine { record, state_dir, name };
     let processes = machine.processes();
     let own = record.machine(name)?;
+    let state = MachineState::of(processes, !super::cgroup::processes(&machine.group()).is_empty());
     Ok(MachineStatus {
         name: name.to_owned(),
         ip: own.ip,
         ssh_port: own.ssh_port,
         namespace: network::path(&machine.namespace()),
         host_key: prepare::host_key(&machine.directory()),
-        state: MachineState::of(processes, !super::cgroup::processes(&machine.group()).is_empty()),
+        end: if state == MachineState::Stopped { machine.end() } else { None },
+        state,
         link: link::of_machine(state_dir, name),
         faults: fault::of_machine(state_dir, name),
         pid: processes.leader,

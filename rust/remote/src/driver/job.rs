@@ -1,6 +1,7 @@
 //! One channel's life: open, start the command, move bytes both ways, collect the status, close.
 
 use super::timespec;
+use crate::error::CHANNEL_FAILURE;
 use crate::link::{ChannelFailure, Event, Feed, Link};
 use crate::request::{Status, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -8,7 +9,7 @@ use ssh2::{BlockDirections, Channel, ErrorCode, Session};
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much a host may send on a channel before it has to wait for us. Large enough for 1 Gbit/s at a round
 /// trip of 30 ms; twice libssh2's default.
@@ -33,6 +34,13 @@ const EAGAIN: i32 = -37;
 /// libssh2.h: errors after which the transport is out of order: send and receive failures, disconnect,
 /// timeout, bad socket, protocol, MAC, decryption, encryption and key exchange errors.
 const TRANSPORT_ERRORS: [i32; 12] = [-4, -5, -7, -8, -9, -12, -13, -14, -30, -43, -44, -45];
+
+/// Time for sshd to count a closed session out. It does so only after it has read all packets that have arrived: with
+/// `MaxSessions 1`, a session that opens right after the last one has closed is refused.
+const REOPEN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Pause before the first repetition; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The session and a duplicate of its socket to poll on.
 pub(crate) struct Wire {
@@ -126,6 +134,27 @@ pub(crate) enum Progress {
     Drained,
     /// The caller has to move first.
     Waiting,
+    /// The host refused the session; it is requested again after a pause.
+    Refused,
+}
+
+/// Refusals of one session so far.
+struct Reopening {
+    since: Instant,
+    pause: Duration,
+    next: Instant,
+}
+
+impl Reopening {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { since: now, pause: FIRST_PAUSE, next: now + FIRST_PAUSE }
+    }
+
+    fn again(&mut self) {
+        self.pause *= 2;
+        self.next = Instant::now() + self.pause;
+    }
 }
 
 enum Phase {
@@ -151,6 +180,9 @@ pub(crate) struct Job {
     begun: bool,
     /// The caller has been told how it ended.
     reported: bool,
+    reopening: Option<Reopening>,
+    /// Another connection has refused it before.
+    is_moved: bool,
 }
 
 impl Job {
@@ -165,7 +197,30 @@ impl Job {
             eof_sent: false,
             begun: false,
             reported: false,
+            reopening: None,
+            is_moved: false,
         }
+    }
+
+    /// Returns the job of a command that another connection has refused.
+    pub fn moved(command: &str, link: Arc<Link>) -> Self {
+        Self { is_moved: true, ..Self::new(Target::Command(command.to_owned()), link) }
+    }
+
+    /// Tells whether the job holds one of the sessions that sshd's MaxSessions counts.
+    pub fn holds_session(&self) -> bool {
+        matches!(self.target, Target::Command(_)) && matches!(self.phase, Phase::Starting(_) | Phase::Running(_))
+    }
+
+    /// Returns the time until a refused session is requested again.
+    pub fn pause(&self) -> Option<Duration> {
+        self.reopening.as_ref().map(|reopening| reopening.next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Leaves the connection, whose host allows no further session: the caller has another connection opened.
+    pub fn hand_back(&mut self) {
+        self.phase = Phase::Finished;
+        self.link.report(Event::NoSession);
     }
 
     pub fn is_opening(&self) -> bool {
@@ -216,11 +271,30 @@ impl Job {
         if self.link.is_cancelled() && !self.begun {
             return Ok(Progress::Moved);
         }
+        if self.pause().is_some_and(|left| !left.is_zero()) {
+            self.phase = Phase::Opening;
+            return Ok(Progress::Refused);
+        }
         self.begun = true;
         let opened = wire.settle(|| match &self.target {
             Target::Command(_) => wire.session.channel_open("session", WINDOW, PACKET, None),
             Target::Tcp(host, port) => wire.session.channel_direct_tcpip(host, *port, None),
         });
+        if let Err(Refusal::Failed(error)) = &opened
+            && error.code() == CHANNEL_FAILURE
+            && matches!(self.target, Target::Command(_))
+        {
+            self.begun = false;
+            if self.may_reopen() {
+                self.phase = Phase::Opening;
+                return Ok(Progress::Refused);
+            }
+            if !self.is_moved {
+                // A command that was given up may still run there and hold the session.
+                self.hand_back();
+                return Ok(Progress::Moved);
+            }
+        }
         self.phase = match (opened, &self.target) {
             (Ok(channel), Target::Command(_)) => Phase::Starting(channel),
             (Ok(channel), Target::Tcp(..)) => Phase::Running(channel),
@@ -230,7 +304,16 @@ impl Job {
             }
             (Err(refusal), _) => return Err(refusal),
         };
+        self.reopening = None;
         Ok(Progress::Moved)
+    }
+
+    fn may_reopen(&mut self) -> bool {
+        match &mut self.reopening {
+            None => self.reopening = Some(Reopening::new()),
+            Some(reopening) => reopening.again(),
+        }
+        self.reopening.as_ref().is_some_and(|reopening| reopening.since.elapsed() < REOPEN_LIMIT)
     }
 
     fn start(&mut self, wire: &Wire, mut channel: Channel) -> Result<Progress, Refusal> {
@@ -270,8 +353,8 @@ impl Job {
         };
         let mut progress = match (received, sent) {
             (Progress::Moved, _) | (_, Progress::Moved) => Progress::Moved,
-            (Progress::Drained, _) | (_, Progress::Drained) => Progress::Drained,
             (Progress::Waiting, Progress::Waiting) => Progress::Waiting,
+            _ => Progress::Drained,
         };
         // True only when both streams are read to their ends.
         if channel.eof() && !self.writing {

@@ -128,6 +128,32 @@ impl Drop for Sshd {
     }
 }
 
+/// A real ssh-agent, ended when it goes out of scope.
+pub struct Agent {
+    pub socket: PathBuf,
+    child: Child,
+}
+
+impl Agent {
+    pub fn start(socket: &Path) -> Self {
+        let mut ssh_agent = Command::new("ssh-agent");
+        let child = ssh_agent.arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        while !socket.exists() {
+            assert_quick(started, Duration::from_secs(5));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { socket: socket.to_owned(), child }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

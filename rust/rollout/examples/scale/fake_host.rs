@@ -83,15 +83,16 @@ impl Memory {
                 let system = |line: &&str| line.contains("-scale-system-") && **line != self.running;
                 Ok(input.text()?.lines().filter(system).map(|line| format!("{line}\n")).collect())
             }
+            "look at the lock" => Ok(self.state("")),
             "take the lock" => {
                 let claim = variable(script, "claim").ok_or("no claim")?;
                 self.lock = format!("{claim}\nboot=b\nexpires=100\n");
-                Ok(format!("done\n{}", self.lock))
+                Ok(self.state("verdict=done\n"))
             }
-            "renew the lock" => Ok(format!("done\n{}", self.lock)),
+            "renew the lock" => Ok(self.state("verdict=done\n")),
             "release the lock" => {
                 self.lock = format!("fence={}\n", variable(script, "fence").ok_or("no fence")?);
-                Ok(format!("done\n{}", self.lock))
+                Ok(self.state("verdict=done\n"))
             }
             "start the activation" if self.imported => {
                 self.new = Some(variable(input.text()?, "new").ok_or("no system")?);
@@ -110,6 +111,12 @@ impl Memory {
             }
             _ => Err(format!("a real host would not have been asked to `{label}` now")),
         }
+    }
+
+    /// What the host says of its lock, after the verdict.
+    fn state(&self, verdict: &str) -> String {
+        let lock: String = self.lock.lines().map(|line| format!("lock={line}\n")).collect();
+        format!("{verdict}boot=b\nuptime=10\n{lock}")
     }
 
     fn facts(&self) -> String {

@@ -24,8 +24,11 @@ use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
     Events, Interrupt,
-    deploy::{Deploy, Outcome, Policy, Target, Traits},
+    deploy::{Deploy, Outcome, Policy, Target, Traits, locks},
+    identity::Known,
     journal::Journal,
+    keeper::Keeper,
+    lease::Electorate,
     step::activate::Bounds,
     waves::{Limit, Situation, Spread, waves},
 };
@@ -118,11 +121,15 @@ fn deploy(
     };
     let traits = Traits { platform: "x86_64-linux".to_owned(), ..Traits::default() };
     let run = format!("scale-{}", what.len());
+    let claimant = locks::claimant(run.clone(), "scale@localhost".to_owned());
     let deploy = Deploy {
         run: run.clone(),
         targets: systems.iter().map(target).collect(),
         members: BTreeMap::new(),
         bootstrapped: false,
+        electorate: Electorate::default(),
+        known: Known::default(),
+        locks: Arc::new(Keeper::new(claimant, Arc::clone(fleet) as _, Interrupt::default())),
         founder: None,
         workload: None,
         mesh: None,
@@ -147,7 +154,10 @@ fn deploy(
         from_host: false,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(deploy.run())?.nodes)
+    let keeper = Arc::clone(&deploy.locks);
+    let report = runtime.block_on(deploy.run());
+    keeper.release();
+    Ok(report?.nodes)
 }
 
 /// The most memory that this process had at once, in MB.

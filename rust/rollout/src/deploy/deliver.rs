@@ -12,7 +12,7 @@ use machinist_model::NodeName;
 use machinist_nix::PathInfo;
 use tokio::task::JoinSet;
 
-use super::{Deploy, Host, Hosts, Report, chain, preflight::Deltas};
+use super::{Deploy, Host, Hosts, Report, preflight::Deltas, words};
 use crate::{
     EventKind,
     fan_out::{
@@ -86,6 +86,7 @@ impl Deploy {
             return Err(StepError::Interrupted);
         }
         copy::check_room(delta, host.facts.store_free)?;
+        self.locks.token(&host.target.node)?;
         self.put_keys(host)?;
         if self.policy.substitute { self.substitute(host, delta).map(Arc::new) } else { Ok(Arc::clone(delta)) }
     }
@@ -116,7 +117,7 @@ impl Delivery {
             peers.clear();
             String::new()
         });
-        let peers_of_run = Peers::new(&deploy.run, &token);
+        let peers_of_run = Peers::new(&deploy.locks.claimant().run, &token);
         let mut tasks = JoinSet::new();
         for node in peers {
             let address = deploy.traits.get(&node).and_then(|traits| traits.address);
@@ -129,7 +130,7 @@ impl Delivery {
             match opened {
                 Ok(()) => drop(addresses.insert(node, address)),
                 Err(error) => {
-                    let text = format!("cannot hand on what it gets: {}", chain(&error));
+                    let text = format!("cannot hand on what it gets: {}", words(&node, &error));
                     deploy.events.node(&node, EventKind::Note { text });
                 }
             }
@@ -189,7 +190,7 @@ impl Delivery {
             (_, Ok(end)) => return end,
             (_, Err(_)) if self.deploy.interrupt.is_set() => {}
             (Job::Fetch { from, .. }, Err(error)) => {
-                let text = format!("cannot fetch from {from}, so it is sent from here: {}", chain(&error));
+                let text = format!("cannot fetch from {from}, so it is sent from here: {}", words(node, &error));
                 self.deploy.events.node(node, EventKind::Note { text });
             }
             (Job::Send { .. }, Err(error)) => self.deploy.fail(report, node, &error),

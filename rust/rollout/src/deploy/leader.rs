@@ -6,7 +6,7 @@ use std::time::Duration;
 use machinist_control_plane::etcd::{Health, MOVE_LEADER, client_url};
 
 use super::{Deploy, Host};
-use crate::{EventKind, script, step::run};
+use crate::{EventKind, script, step::lock::run_under};
 
 impl Deploy {
     /// Moves the leadership to the healthiest follower, if the host's member has it. If that fails the run goes on: the
@@ -20,7 +20,11 @@ impl Deploy {
         let variables = [("endpoint", client_url(*ip)), ("heir", format!("{id:x}"))];
         let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
         let script = script::with(&variables, MOVE_LEADER);
-        let text = match run(&*host.remote, "move the leader", &script, Duration::from_secs(20)) {
+        let moved = self
+            .locks
+            .token(node)
+            .and_then(|token| run_under(&*host.remote, &token, "move the leader", &script, Duration::from_secs(20)));
+        let text = match moved {
             Ok(_) => format!("handed the leadership of etcd over to {heir}"),
             Err(error) => format!("careful: the leadership of etcd could not be handed over to {heir}: {error}"),
         };

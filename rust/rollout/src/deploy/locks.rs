@@ -1,102 +1,142 @@
-//! All locks of a run are taken before anything is changed anywhere, or none.
+//! All locks of a run are taken before anything is changed anywhere, or none; what was found before that is looked at again.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::Arc,
+};
 
 use machinist_model::NodeName;
 use machinist_remote::Remote;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::task::JoinSet;
 
-use super::{Deploy, Host, Hosts, Outcome, Report, preflight::Deltas};
+use super::{Deploy, Host, Hosts, Outcome, Report};
 use crate::{
     EventKind, HostFacts,
-    keeper::Keeper,
-    lock::{self, Claimant, Decision, Holder, Lock, Moment},
+    keeper::{Refusals, Scope},
+    lease::Electorate,
+    lock::{Claimant, Holder, Lock, Moment},
     step::{
-        StepError,
-        lock::{Token, release, take},
+        StepError, gather,
+        lock::{release, take},
     },
 };
 
-/// How often a take is tried when someone changes the lock at the same time.
-const TRIES: usize = 3;
-
 impl Deploy {
-    /// Takes the locks of all nodes that change and are ready, at once. `None` if one is refused; the others are given back.
-    pub(super) async fn lock(
+    /// Takes the locks of the nodes that change and, if one of them votes, of all voters. False if one is refused: none was taken
+    /// then.
+    pub(super) async fn lock(self: &Arc<Self>, hosts: &Hosts, nodes: &BTreeSet<NodeName>, report: &mut Report) -> bool {
+        let scope =
+            Scope { nodes: nodes.clone(), voters: self.voters_at_stake(hosts, nodes), known: self.known.clone() };
+        let open: BTreeMap<NodeName, Arc<dyn Remote>> =
+            hosts.iter().map(|(node, host)| (node.clone(), Arc::clone(&host.remote))).collect();
+        let this = Arc::clone(self);
+        let taken = tokio::task::spawn_blocking(move || {
+            let note = |node: &NodeName, text: &str| this.events.node(node, EventKind::Note { text: text.to_owned() });
+            this.locks.acquire(&scope, &open, &note)
+        });
+        match taken.await {
+            Ok(Ok(_)) => true,
+            Ok(Err(refusals)) => {
+                self.refuse(refusals, nodes, report);
+                false
+            }
+            // The task does not panic.
+            Err(_) => false,
+        }
+    }
+
+    /// The voters that are locked as one, because the run may take one of them away. A member that is down takes nothing from a
+    /// quorum, so then the others are locked if they answer, and need not.
+    fn voters_at_stake(&self, hosts: &Hosts, nodes: &BTreeSet<NodeName>) -> Electorate {
+        let mut changing = nodes.iter().filter(|node| self.electorate.all.contains(*node)).peekable();
+        if changing.peek().is_none() {
+            return Electorate::default();
+        }
+        let runs = |node: &NodeName| hosts.get(node).is_none_or(|host| host.facts.etcd_active);
+        let counted = if changing.any(runs) { self.electorate.counted.clone() } else { BTreeSet::new() };
+        Electorate { all: self.electorate.all.clone(), counted }
+    }
+
+    fn refuse(&self, refusals: Refusals, nodes: &BTreeSet<NodeName>, report: &mut Report) {
+        let mut others = Vec::new();
+        for (node, error) in refusals {
+            if nodes.contains(&node) {
+                self.fail(report, &node, &error);
+            } else {
+                self.events.node(&node, EventKind::Failed { text: error.to_string(), hint: error.hint() });
+                others.push(format!("{node}, which votes in etcd: {error}"));
+            }
+        }
+        let outcome = if others.is_empty() {
+            let why = "another node could not be locked, so nothing was changed".to_owned();
+            Outcome::NotStarted { why }
+        } else {
+            Outcome::Refused { why: others.join("; ") }
+        };
+        for node in nodes {
+            report.nodes.entry(node.clone()).or_insert_with(|| outcome.clone());
+        }
+    }
+
+    /// Looks again at what was found before the locks were taken: another run may have changed it since, and been done. `None` if
+    /// one has.
+    pub(super) async fn found_again(
         self: &Arc<Self>,
         hosts: &Hosts,
-        deltas: &Deltas,
+        nodes: &BTreeSet<NodeName>,
         report: &mut Report,
-    ) -> Option<Arc<Keeper>> {
-        let claimant = Arc::new(Claimant {
-            run: self.run.clone(),
-            who: self.who.clone(),
-            process: this_process(),
-            since: OffsetDateTime::now_utc().replace_nanosecond(0).ok()?.format(&Rfc3339).unwrap_or_default(),
-        });
+    ) -> Option<Hosts> {
         let mut tasks = JoinSet::new();
-        for host in deltas.keys().filter_map(|node| hosts.get(node)) {
-            let (this, host, claimant) = (Arc::clone(self), Arc::clone(host), Arc::clone(&claimant));
-            tasks.spawn_blocking(move || (host.target.node.clone(), this.lock_one(&host, &claimant)));
+        for host in hosts.values().cloned() {
+            let this = Arc::clone(self);
+            tasks.spawn_blocking(move || {
+                let now = gather(&*host.remote).and_then(|facts| this.unchanged_since(&host, facts));
+                (host.target.node.clone(), now)
+            });
         }
-        let (mut locks, mut refused) = (BTreeMap::new(), false);
-        for (node, result) in tasks.join_all().await {
-            match result {
-                Ok(token) => {
-                    if let Some(host) = hosts.get(&node) {
-                        let remote: Arc<dyn Remote> = Arc::clone(&host.remote);
-                        locks.insert(node, (remote, token));
-                    }
-                }
+        let mut fresh = Hosts::new();
+        let mut moved = false;
+        for (node, now) in tasks.join_all().await {
+            match now {
+                Ok(host) => drop(fresh.insert(node, Arc::new(host))),
                 Err(error) => {
-                    refused = true;
+                    moved = true;
                     self.fail(report, &node, &error);
                 }
             }
         }
-        let taken: Vec<NodeName> = locks.keys().cloned().collect();
-        let keeper = Arc::new(Keeper::start(locks, Arc::clone(&self.connector), self.interrupt.clone()));
-        if !refused {
-            return Some(keeper);
+        if !moved {
+            return Some(fresh);
         }
-        self.unlock(keeper).await;
-        let why = "another node could not be locked, so nothing was changed".to_owned();
-        report.nodes.extend(taken.into_iter().map(|node| (node, Outcome::NotStarted { why: why.clone() })));
+        let why = "another node was changed meanwhile, so nothing was done".to_owned();
+        for node in nodes {
+            report.nodes.entry(node.clone()).or_insert_with(|| Outcome::NotStarted { why: why.clone() });
+        }
         None
     }
 
-    fn lock_one(&self, host: &Host, claimant: &Claimant) -> Result<Token, StepError> {
-        let mut found = host.facts.lock.clone();
-        for _ in 0..TRIES {
-            match lock::decide(&found, &claimant.run, &moment(&host.facts, &found)) {
-                Decision::Take | Decision::Keep => {}
-                Decision::TakeOver { why } => {
-                    let text = format!("taking the lock over: {why}");
-                    self.events.node(&host.target.node, EventKind::Note { text });
-                }
-                Decision::Refuse { why } => return Err(StepError::Locked(why)),
-            }
-            match take(&*host.remote, &found, claimant)? {
-                Ok(token) => return Ok(token),
-                Err(now) => found = now,
-            }
+    fn unchanged_since(&self, host: &Host, facts: HostFacts) -> Result<Host, StepError> {
+        let essence = |facts: &HostFacts| {
+            let HostFacts { boot, running, profile, etcd_data, etcd_active, .. } = facts;
+            (boot.clone(), running.clone(), profile.clone(), *etcd_data, *etcd_active)
+        };
+        if essence(&host.facts) != essence(&facts) {
+            let why = "another run has changed it since this one looked: run the same command again";
+            return Err(StepError::Locked(why.to_owned()));
         }
-        Err(StepError::Locked("someone else keeps changing the lock".to_owned()))
+        let due = self.due(&*host.remote, &facts, &host.target);
+        Ok(Host { target: host.target.clone(), remote: Arc::clone(&host.remote), facts, due })
     }
+}
 
-    /// Gives the locks back.
-    pub(super) async fn unlock(self: &Arc<Self>, keeper: Arc<Keeper>) {
-        let this = Arc::clone(self);
-        let released = tokio::task::spawn_blocking(move || {
-            // All tasks of the run have ended, so this is the last one that holds it.
-            Arc::into_inner(keeper).map(|keeper| keeper.release(&this.connector)).unwrap_or_default()
-        });
-        for node in released.await.unwrap_or_default() {
-            let text = "its lock could not be given back; it expires by itself".to_owned();
-            self.events.node(&node, EventKind::Note { text });
-        }
-    }
+/// Returns a claimant: this process, for a person.
+#[must_use]
+pub fn claimant(run: String, who: String) -> Claimant {
+    let now = OffsetDateTime::now_utc();
+    let since = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+    Claimant { run, who, process: this_process(), since }
 }
 
 /// Takes a node's lock whoever holds it and gives it back at once, so that what was started under it ends on the old
@@ -108,7 +148,7 @@ pub fn break_lock(remote: &dyn Remote, found: &Lock, claimant: &Claimant) -> Res
     match take(remote, found, claimant)? {
         Ok(token) => release(remote, &token).map(drop).map_err(StepError::from),
         Err(now) => {
-            let who = now.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
+            let who = now.lock.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
             Err(StepError::Locked(format!("the lock changed hands meanwhile ({who} holds it now)")))
         }
     }
@@ -147,7 +187,7 @@ fn started(pid: &str) -> Option<String> {
 }
 
 /// Whether the holder is a process of this computer that is no more.
-fn has_ended(holder: &Holder) -> bool {
+pub(crate) fn has_ended(holder: &Holder) -> bool {
     let mine = format!("{}/", here());
     let Some((pid, start)) = holder.process.strip_prefix(&mine).and_then(|rest| rest.split_once('/')) else {
         return false;

@@ -19,7 +19,9 @@ use crate::{
     keeper::Keeper,
     plan::{BootFiles, boot},
     step::{
-        StepError, gate, gather,
+        StepError,
+        gate::{self, Demand},
+        gather,
         reboot::{Reboot, boot_files_of},
     },
 };
@@ -134,8 +136,7 @@ impl Deploy {
             error => error,
         };
         let before = self.ready_to_reboot(host, hosts).map_err(not_begun)?;
-        let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()));
-        let token = token.map_err(not_begun)?;
+        let token = keeper.token(node).map_err(not_begun)?;
         // A reboot that was begun before the run was cut off came after that.
         if let Some(workload) = self.workload.as_ref().filter(|_| !self.rebooting.contains_key(node)) {
             self.events.step(node, "draining it");
@@ -160,7 +161,7 @@ impl Deploy {
         if self.members.contains_key(node) {
             self.events.step(node, "waiting for etcd to be healthy");
             // Not cut short by a person who stops the run: how the node is has to be known at its end.
-            gate::await_etcd(&*remote, &self.members, node, false, &Interrupt::default())
+            gate::await_etcd(&*remote, &self.members, node, Demand::default(), &Interrupt::default())
                 .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
         }
         if let Some(workload) = &self.workload {
@@ -194,7 +195,9 @@ impl Deploy {
         match self.rebooting.get(&now.target.node) {
             // It is back already from the reboot that was begun before the run was cut off.
             Some(boot) if *boot != now.facts.boot => now.facts.boot.clone_from(boot),
-            _ if self.members.contains_key(&now.target.node) => self.ask_for_quorum(&now, hosts)?,
+            _ if self.members.contains_key(&now.target.node) => {
+                self.ask_for_quorum(&now, hosts)?;
+            }
             _ => {}
         }
         Ok(now)

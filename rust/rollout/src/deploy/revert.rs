@@ -10,7 +10,7 @@ use crate::{
     EventKind, HostFacts,
     journal::Entry,
     keeper::Keeper,
-    step::{StepError, activate::Activation},
+    step::{StepError, activate::Activation, gate::Demand},
 };
 
 impl Deploy {
@@ -53,7 +53,7 @@ impl Deploy {
             StepError::Broken { why, log: String::new() }
         };
         let system = host.facts.running.clone().ok_or_else(nothing)?;
-        let token = keeper.token(node).ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()))?;
+        let token = keeper.token(node)?;
         self.events.step(node, "going back: another node of its wave failed");
         let id = format!("{}-back", self.run);
         let interrupt = self.interrupt.clone();
@@ -61,6 +61,6 @@ impl Deploy {
             Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: false, interrupt };
         let new = Some(host.target.system.clone());
         let now = HostFacts { running: new.clone(), profile: new, ..HostFacts::default() };
-        self.activate(&activation, host, &now, keeper, false)
+        self.activate(&activation, host, &now, keeper, Demand::default())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
-use machinist_control_plane::etcd::Health;
-use machinist_model::NodeName;
+use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Health};
+use machinist_model::{NodeName, quorum::quorum as quorum_of};
 use machinist_remote::{Remote, RemoteError};
 use tokio::task::JoinSet;
 
@@ -16,7 +16,8 @@ use crate::{
     step::{
         StepError,
         activate::{Activation, State},
-        gate, gather,
+        gate::{self, Demand},
+        gather,
     },
     waves::WaveKind,
 };
@@ -128,8 +129,7 @@ impl Deploy {
         if self.interrupt.is_set() {
             return Err(StepError::Interrupted);
         }
-        let unlocked = || StepError::Locked("this run holds no lock there".to_owned());
-        let token = keeper.token(node).ok_or_else(unlocked)?;
+        let token = keeper.token(node)?;
         let (system, id) = (host.target.system.clone(), self.run.clone());
         let (gates, interrupt) = (!self.policy.no_rollback, self.interrupt.clone());
         let activation = Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates, interrupt };
@@ -140,31 +140,41 @@ impl Deploy {
             keeper.activating(&activation);
             match self.wait_for_gates(&activation, host)? {
                 State::Reverted(_) | State::Gone | State::Died(_) => facts = gather(&*host.remote)?,
-                state => return self.finish(&activation, host, state, whole),
+                state => return self.finish(&activation, host, state, Demand { whole, writable: false }),
             }
         }
+        let mut writable = false;
         if kind == WaveKind::Member {
             match self.ask_for_quorum(host, hosts) {
                 Err(StepError::Quorum(objection)) if facts.etcd_data && leaves_etcd_alone(host) => {
                     let text = format!("careful: {objection}; etcd does not restart by this change, so it goes on");
                     self.events.node(node, EventKind::Note { text });
                 }
-                asked => asked?,
+                asked => writable = self.takes_writes(node, asked?.as_ref()),
             }
         }
         self.events.step(node, "activating");
         self.journal.append(&Entry::started(node, facts.running.as_ref())).map_err(StepError::Journal)?;
-        self.activate(&activation, host, &facts, keeper, whole)
+        self.activate(&activation, host, &facts, keeper, Demand { whole, writable })
+    }
+
+    /// Whether etcd is known to take writes. A quota alarm from before the activation is reported: it is not its work.
+    fn takes_writes(&self, node: &NodeName, health: Option<&Health>) -> bool {
+        let Some(health) = health else { return false };
+        let Some(notice) = health.quota_notice() else { return true };
+        let text = format!("careful: {notice}; it did so before this change, which continues. {QUOTA_HINT}");
+        self.events.node(node, EventKind::Note { text });
+        false
     }
 
     /// Takes the member out of the quorum's way, or refuses. A member that is down already takes nothing from a quorum, and
-    /// a deploy may be what brings it back.
-    pub(super) fn ask_for_quorum(&self, host: &Host, hosts: &Hosts) -> Result<(), StepError> {
+    /// a deploy may be what brings it back. Returns the health of etcd, `None` if it gave no answer.
+    pub(super) fn ask_for_quorum(&self, host: &Host, hosts: &Hosts) -> Result<Option<Health>, StepError> {
         let node = &host.target.node;
         let health = match self.health(hosts, Some(node)) {
             Ok(health) => health,
             // One that is only to join needs a cluster that is well.
-            Err(_) if is_down(host) && !self.joins(host) => return Ok(()),
+            Err(_) if is_down(host) && !self.joins(host) => return Ok(None),
             Err(error) => return Err(error),
         };
         if health.members.get(node).is_some_and(|member| member.started) && !host.facts.etcd_data {
@@ -172,11 +182,28 @@ impl Deploy {
         }
         match health.objection(node) {
             Some(objection) if !is_down(host) || self.joins(host) => Err(StepError::Quorum(objection)),
+            None if host.facts.etcd_active => {
+                self.refuse_unlocked_voters(&health)?;
+                self.move_leader(host, &health);
+                Ok(Some(health))
+            }
             _ => {
                 self.move_leader(host, &health);
-                Ok(())
+                Ok(Some(health))
             }
         }
+    }
+
+    /// The record by which voters were counted when they were locked may be older than what etcd says.
+    fn refuse_unlocked_voters(&self, health: &Health) -> Result<(), StepError> {
+        let voters = health.members.iter().filter(|(_, member)| member.id.is_some() && !member.learner);
+        let locked = voters.clone().filter(|(name, _)| self.locks.has(name)).count();
+        let strangers = health.unmanaged.iter().filter(|stranger| !stranger.learner).count();
+        let all = voters.count() + strangers;
+        if locked >= quorum_of(all) {
+            return Ok(());
+        }
+        Err(StepError::Quorum(format!("etcd has {all} voters, and only {locked} of them are locked")))
     }
 
     /// Whether the host is a server of k3s without data, which joins the cluster by itself when it starts.
@@ -204,12 +231,12 @@ impl Deploy {
         host: &Host,
         facts: &HostFacts,
         keeper: &Keeper,
-        whole: bool,
+        demand: Demand,
     ) -> Result<(), StepError> {
         keeper.activating(activation);
         activation.start(&*host.remote, facts).map_err(unknown)?;
         let state = self.wait_for_gates(activation, host)?;
-        self.finish(activation, host, state, whole)
+        self.finish(activation, host, state, demand)
     }
 
     /// Waits for the host, and says which gate it asks.
@@ -218,11 +245,13 @@ impl Deploy {
         activation.wait_for_gates(&*host.remote, &self.connector, shown)
     }
 
-    fn finish(&self, activation: &Activation, host: &Host, state: State, whole: bool) -> Result<(), StepError> {
+    fn finish(&self, activation: &Activation, host: &Host, state: State, demand: Demand) -> Result<(), StepError> {
         let node = &activation.node;
         if state != State::Waiting {
             return activation.verdict(state, &*host.remote);
         }
+        // Without the lock the host goes back by itself, or another process of this run goes on there.
+        self.locks.token(node).map_err(|error| StepError::Unknown { why: error.to_string() })?;
         if self.interrupt.is_set() {
             let why = "the operator stopped the run";
             let state = activation.abort(&*host.remote, &self.connector, why).map_err(unknown)?;
@@ -233,7 +262,7 @@ impl Deploy {
         }
         if self.members.contains_key(node) {
             self.events.step(node, "waiting for etcd to be healthy");
-            self.gate(activation, host, whole)?;
+            self.gate(activation, host, demand)?;
         }
         self.events.step(node, "confirming over a fresh connection");
         match self.connector.connect(node) {
@@ -253,9 +282,9 @@ impl Deploy {
 
     /// Waits until etcd is healthy, over the connection that is there, or over a new one if the activation cut it. If the
     /// gate stays closed, the host goes back at once, and what etcd logged is told.
-    fn gate(&self, activation: &Activation, host: &Host, whole: bool) -> Result<(), StepError> {
+    fn gate(&self, activation: &Activation, host: &Host, demand: Demand) -> Result<(), StepError> {
         let node = &activation.node;
-        let ask = |remote: &dyn Remote| gate::await_etcd(remote, &self.members, node, whole, &self.interrupt);
+        let ask = |remote: &dyn Remote| gate::await_etcd(remote, &self.members, node, demand, &self.interrupt);
         let (remote, asked) = match ask(&*host.remote) {
             Err(StepError::Remote(error)) if error.is_connection_failure() => {
                 let unknown = |error: RemoteError| StepError::Unknown { why: error.to_string() };
@@ -310,7 +339,11 @@ fn is_down(host: &Host) -> bool {
 /// Once an activation has begun, only the host can say what became of it.
 fn unknown(error: StepError) -> StepError {
     match error {
-        StepError::Remote(error) => StepError::Unknown { why: chain(&error) },
+        StepError::Remote(error) => {
+            // The node's name, with which it begins, is at the beginning of the line anyway.
+            let text = chain(&error);
+            StepError::Unknown { why: text.split_once(": ").map_or(text.clone(), |(_, why)| why.to_owned()) }
+        }
         error => error,
     }
 }

@@ -12,7 +12,7 @@ impl Deploy {
     /// Lets new nodes in and says to flannel what the overlay is, so that applications find both when they start. If it cannot be
     /// done the deploy goes on: nodes that are known need nothing, and the end of the deploy looks again.
     pub(super) async fn welcome(self: &Arc<Self>, hosts: &Hosts) {
-        let Some(rules) = self.mesh.clone() else { return };
+        let Some(rules) = self.mesh.clone().filter(|_| self.locks.lost().is_none()) else { return };
         let (this, all) = (Arc::clone(self), hosts.clone());
         let note = match tokio::task::spawn_blocking(move || this.let_in(&all, &rules)).await {
             Ok(Ok(new)) => {

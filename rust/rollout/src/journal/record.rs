@@ -18,6 +18,10 @@ use crate::{deploy::Outcome, waves::Reboots};
 pub struct Record {
     /// The run.
     pub run: String,
+    /// The name under which it has locked the nodes: its own, or that of the run before it in one command.
+    pub lock: String,
+    /// The process that wrote the record last. Old records do not say.
+    pub process: Option<u32>,
     /// When it began (RFC 3339).
     pub began: String,
     /// Who began it, `user@host`. Empty in old records.
@@ -72,6 +76,10 @@ enum Line {
         version: u32,
         run: String,
         #[serde(default)]
+        lock: Option<String>,
+        #[serde(default)]
+        process: Option<u32>,
+        #[serde(default)]
         who: String,
         systems: BTreeMap<NodeName, String>,
         #[serde(default)]
@@ -91,7 +99,10 @@ enum Line {
     Ended {
         nodes: BTreeMap<NodeName, Outcome>,
     },
-    Resumed {},
+    Resumed {
+        #[serde(default)]
+        process: Option<u32>,
+    },
     /// What later versions add, and what says nothing about the outcome.
     #[serde(other)]
     Other,
@@ -113,8 +124,9 @@ impl Record {
                 Err(source) => return Err(RecordError::Line { line: number, source }),
             };
             match (&mut record, line) {
-                (None, Line::Begin { at, version: 1, run, who, systems, reboots }) => {
-                    record = Some(Self { run, began: at, who, systems, reboots, ..Self::default() });
+                (None, Line::Begin { at, version: 1, run, lock, process, who, systems, reboots }) => {
+                    let lock = lock.unwrap_or_else(|| run.clone());
+                    record = Some(Self { run, lock, process, began: at, who, systems, reboots, ..Self::default() });
                 }
                 (None, _) => return Err(RecordError::Beginning),
                 (Some(record), line) => record.add(line),
@@ -137,7 +149,10 @@ impl Record {
                 self.nodes = nodes;
                 self.ended = true;
             }
-            Line::Resumed {} => self.ended = false,
+            Line::Resumed { process } => {
+                self.ended = false;
+                self.process = process;
+            }
             Line::Node { result: None, .. } | Line::Begin { .. } | Line::Other => {}
         }
     }
@@ -190,9 +205,10 @@ impl Records {
                 records.unreadable.push(path);
             } else if path.extension().is_some_and(|extension| extension == "jsonl") {
                 // Any bytes may be in there.
-                match Record::parse(&String::from_utf8_lossy(&fs::read(&path)?)) {
+                let bytes = fs::read(&path)?;
+                match Record::parse(&String::from_utf8_lossy(&bytes)) {
                     Ok(record) => records.runs.push(record),
-                    Err(_) if is_empty_beginning(&path) => {}
+                    Err(_) if is_only_begun(&bytes) => {}
                     Err(_) => {
                         let aside = path.with_extension("jsonl.unreadable");
                         fs::rename(&path, &aside)?;
@@ -205,9 +221,10 @@ impl Records {
     }
 }
 
-/// A run that is just beginning, or was cut off before its first line, has done nothing yet.
-fn is_empty_beginning(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| !bytes.contains(&b'\n'))
+/// A run that is just beginning, or was cut off within its first line, has done nothing yet. Anything else without a line,
+/// such as the zeros that a file system leaves behind after a power cut, may have been a whole journal.
+fn is_only_begun(bytes: &[u8]) -> bool {
+    bytes.is_empty() || bytes.starts_with(b"{") && !bytes.contains(&b'\n') && !bytes.contains(&0)
 }
 
 #[cfg(test)]
@@ -280,11 +297,24 @@ mod tests {
         file("r1.jsonl", format!("{BEGIN}\n").as_bytes());
         file("r2.jsonl", b"\xff\xfe\njunk\n");
         file("r3.jsonl", b"");
+        file("r4.jsonl", &BEGIN.as_bytes()[..20]);
         for _ in 0..2 {
             let records = Records::read(directory.path()).unwrap();
             assert_eq!(records.runs.len(), 1);
             assert_eq!(records.unreadable, [directory.path().join("r2.jsonl.unreadable")]);
         }
         assert_eq!(std::fs::read(directory.path().join("r2.jsonl.unreadable")).unwrap(), b"\xff\xfe\njunk\n");
+    }
+
+    #[test]
+    fn a_journal_filled_with_zeros_is_kept_aside_and_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
+        file("r1.jsonl", &[0; 4096]);
+        file("r2.jsonl", &[BEGIN.as_bytes(), &[0; 100]].concat());
+        let records = Records::read(directory.path()).unwrap();
+        let aside = |name: &str| directory.path().join(name);
+        assert_eq!(records.unreadable, [aside("r1.jsonl.unreadable"), aside("r2.jsonl.unreadable")]);
+        assert_eq!(std::fs::read(aside("r1.jsonl.unreadable")).unwrap(), [0; 4096]);
     }
 }

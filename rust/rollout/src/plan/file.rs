@@ -201,6 +201,7 @@ mod tests {
             paths_to_send: 0,
             bytes_to_send: 0,
             too_little_room: None,
+            full_boot: None,
             keys: Vec::new(),
             closure: None,
             units: Vec::new(),

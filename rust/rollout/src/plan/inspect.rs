@@ -42,7 +42,7 @@ pub fn ask(remote: &dyn Remote, new: &UnitTree) -> Result<Inspection, StepError>
         .ok_or_else(|| StepError::Unknown { why: "its answer about units is cut off".to_owned() })
 }
 
-/// Reads an answer of sections, each begun by a line `== NAME`. What stands before the first is a login shell's.
+/// Reads an answer of sections, each begun by a line `== NAME`. What stands before the first is skipped.
 pub(crate) fn sections(output: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut current: Option<&mut Vec<&str>> = None;

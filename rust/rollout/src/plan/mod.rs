@@ -95,6 +95,8 @@ pub struct Changes {
     pub bytes_to_send: u64,
     /// Free bytes where the host's store is, if that is too little for them.
     pub too_little_room: Option<u64>,
+    /// The boot loader's mount, if that has too little room for the kernel and initrd.
+    pub full_boot: Option<FullBoot>,
     /// File names of the private keys that the host lacks.
     pub keys: Vec<String>,
     /// What is in both systems. None before the first deploy: everything is new then.
@@ -112,6 +114,17 @@ pub struct Changes {
     pub virtual_address: bool,
     /// What `switch-to-configuration dry-activate` says, where the host has the new system already.
     pub dry_run: Option<String>,
+}
+
+/// A boot loader's mount without room for another kernel: a deploy refuses that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FullBoot {
+    /// The mount, such as `/boot` or `/efi`.
+    pub at: String,
+    /// Bytes that are free there.
+    pub free: u64,
+    /// Bytes that the kernel and initrd need.
+    pub needed: u64,
 }
 
 impl Plan {

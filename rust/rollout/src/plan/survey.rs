@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    Changes, NodePlan, Plan,
+    Changes, FullBoot, NodePlan, Plan,
     boot::{BootFiles, reboot},
     closure_diff::closure_diff,
     consequences::consequences,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     HostFacts,
-    deploy::{Layout, Target, Traits, chain, ready_for_us},
+    deploy::{Layout, Target, Traits, preflight::boot_bytes, ready_for_us, words},
     preflight::Problem,
     script,
     skew::{Change, Version, judge},
@@ -92,7 +92,7 @@ impl Survey {
                     nodes.insert(node, plan);
                 }
                 Err(error) => {
-                    let plan = NodePlan::Silent { why: chain(&error), hint: error.hint() };
+                    let plan = NodePlan::Silent { why: words(&node, &error), hint: error.hint() };
                     nodes.insert(node, plan);
                 }
             }
@@ -137,7 +137,7 @@ fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> R
     let remote = connector.connect(&target.node)?;
     let facts = gather(&*remote)?;
     let plan = match ready_for_us(&facts, target) {
-        Err(error) => NodePlan::NotReady { why: chain(&error), hint: error.hint() },
+        Err(error) => NodePlan::NotReady { why: words(&target.node, &error), hint: error.hint() },
         Ok(()) => compare(target, &*remote, &facts, nix, reboots)?,
     };
     let changes = matches!(plan, NodePlan::Changes(_));
@@ -169,6 +169,7 @@ fn compare(
         paths_to_send: delta.paths.len(),
         bytes_to_send: delta.bytes,
         too_little_room: facts.store_free.filter(|free| *free < copy::room_for(&delta)),
+        full_boot: full_boot(facts, boot_bytes(system, facts, &delta)),
         keys,
         closure: None,
         units: Vec::new(),
@@ -190,6 +191,11 @@ fn compare(
         }
     }
     Ok(NodePlan::Changes(Box::new(changes)))
+}
+
+fn full_boot(facts: &HostFacts, needed: u64) -> Option<FullBoot> {
+    let free = facts.boot_free.filter(|free| *free < needed)?;
+    Some(FullBoot { at: facts.boot_at.clone().unwrap_or_else(|| "/boot".to_owned()), free, needed })
 }
 
 /// Lets the new system say itself what it would do. It is there already, so nothing is copied for it.

@@ -1,115 +1,137 @@
 # Runs on the host in a transient unit, so that it outlives the connection that started it. Any end but the last line
 # leaves the old system running, and the old system is what boots until then: a reset at any moment ends on a whole one.
 # Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
-# activation_bound and confirm_bound in seconds, gates (yes or no), fence and run: the lock that this activation was started under.
+# activation_bound and confirm_bound in seconds, gates (yes or no), and what holds.sh says: the lock that this activation was
+# started under. `$gone` is what that says of a lock that is gone.
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
 kept=/var/lib/machinist
-lock=$kept/lock
-other=nobody
+unbootable=''
 
 # What outlives a reset: the last activation and how it ended, so that anyone can tell later what this host went through.
-keep() {
+record() {
   printf 'run=%s\nfence=%s\nboot=%s\nnew=%s\nold=%s\nbefore=%s\nstate=%s\n' "$run" "$fence" \
-    "$(cat /proc/sys/kernel/random/boot_id)" "$new" "$old" "$before" "$*" >"$kept/activation.new"
-  sync "$kept/activation.new" && mv -f "$kept/activation.new" "$kept/activation"
+    "$(cat /proc/sys/kernel/random/boot_id)" "$new" "$old" "$before" "$*"
+}
+keep() {
+  write_durably "$kept/activation" "$(record "$*")"
+}
+# A confirmation needs no room any more: what it records is on the disk before anything is changed.
+prepare() {
+  write_durably "$kept/activation.confirmed" "$(record confirmed)" &&
+    write_durably "$kept/confirmed.next" "$new" &&
+    keep activating && say activating
 }
 say() {
   printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
 }
-# Whether the run that started this still holds the node's lock. Another one with a higher counter has taken over
-# otherwise, and must not find the node changing under its hands.
-holds() {
-  found_fence='' found_run=''
-  while IFS= read -r line; do
-    case $line in
-      fence=*) found_fence=${line#fence=} ;;
-      run=*) found_run=${line#run=} ;;
-      who=*) other=${line#who=} ;;
-    esac
-  done 2>/dev/null <"$lock"
-  [ "$found_fence" = "$fence" ] && [ "$found_run" = "$run" ]
-}
-failed_units() {
-  systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sort
-}
-# A service whose reload failed goes on as before, and is in no list of failed units. A line each: unit, when.
-failed_reloads() {
-  systemctl show --property=Id,ReloadResult,ExecReload '*.service' 2>/dev/null | awk '
-    function told() { if (unit != "" && result != "" && result != "success") print unit, when }
-    $0 == "" { told(); unit = result = when = "" }
-    /^Id=/ { unit = substr($0, 4) }
-    /^ReloadResult=/ { result = substr($0, 14) }
-    match($0, /start_time=\[[^]]*\]/) { when = when substr($0, RSTART + 11, RLENGTH - 11) }
-    END { told() }' | sort
+# one_line LIST: its lines, separated by blanks.
+one_line() {
+  printf '%s\n' "$1" | tr '\n' ' '
 }
 # Keeps what the units said last: going back makes them say more.
 last_words() {
   journalctl --sync 2>/dev/null
-  for unit in "$@"; do
+  for unit in $1; do
     journalctl --unit="$unit" --lines=8 --output=cat --no-pager | sed "s|^|  $unit: |"
   done >"$directory/words" 2>/dev/null
 }
-# Seconds since boot: the wall clock may jump.
-uptime_seconds() {
-  read -r since _ </proc/uptime
-  echo "${since%%.*}"
-}
 revert() {
   if [ -z "$old" ]; then
-    keep "failed $1"
-    say "failed $1"
+    keep "failed $1$unbootable"
+    say "failed $1$unbootable"
     exit 1
   fi
   say "reverting $1"
   timeout -k 5 "$activation_bound" "$old/bin/switch-to-configuration" test 9>&-
-  case $? in
-    0 | 4) end="reverted $1" ;;
-    *) end="broken $1, and the old system could not be activated again" ;;
-  esac
-  keep "$end"
+  code=$?
+  if [ "$code" -ne 0 ] && [ "$code" -ne 4 ]; then
+    end="broken $1, and the old system could not be activated again (status $code)$unbootable"
+  elif [ -n "$unbootable" ]; then
+    end="broken $1$unbootable"
+  else
+    end="reverted $1"
+  fi
+  keep "$end" || end="$end; it could not be recorded"
   say "$end"
   exit 1
 }
+revert_for() {
+  last_words "$2"
+  revert "$1: $(one_line "$2")"
+}
+# The units that switch-to-configuration names: as failed, or because a job of theirs failed.
+named_units() {
+  sed -nE -e 's/^warning: the following units failed: //p' \
+    -e 's/^Failed to (start|restart|reload|stop) ([^ :]+\.[a-z]+)(:.*)?$/\2/p' \
+    -e 's/^(Job|A dependency job) for ([^ ]+\.[a-z]+) (failed|timed out|canceled).*/\2/p' "$directory/switch" |
+    tr -s ', ' '\n' | grep . | sort -u
+}
+# Of units, those that do not run and are not about to: systemd does not try again.
+ended() {
+  for unit in $1; do
+    case $(systemctl show --property=ActiveState --value -- "$unit") in
+      active | reloading | refreshing | activating) ;;
+      *) echo "$unit" ;;
+    esac
+  done
+}
 
 if ! holds; then
-  say "refused the lock of this run is gone ($other holds it now)"
+  say "refused $gone"
   exit 1
 fi
 if [ -e "$directory/abort" ]; then
   say "reverted $(cat "$directory/abort") before it began"
   exit 1
 fi
-failed_units >"$directory/failed.before"
-failed_reloads >"$directory/unreloaded.before"
-keep "activating"
-say "activating"
-timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test
+if ! why=$(prepare 2>&1); then
+  why="reverted nothing was changed: $(printf '%s\n' "$why" | tail -n 1)"
+  keep "$why"
+  say "$why"
+  exit 1
+fi
+failed_before=$(failed_units) && services_before=$(services) || revert "systemd does not answer"
+unwell=$(printf '%s\n' "$failed_before" && lines unsteady "$services_before")
+timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test >"$directory/switch" 2>&1
 code=$?
-failed_units >"$directory/failed.after"
-failed_reloads >"$directory/unreloaded.after"
-newly_failed=$(comm -13 "$directory/failed.before" "$directory/failed.after" | tr '\n' ' ')
-not_reloaded=$(comm -13 "$directory/unreloaded.before" "$directory/unreloaded.after" | cut -d' ' -f1 | tr '\n' ' ')
+cat "$directory/switch"
+# Status 4 is also that of a system on which a unit had failed before: which units it is about decides.
 case $code in
   0 | 4) ;;
   124 | 137) revert "the activation took longer than $activation_bound s" ;;
   *) revert "switch-to-configuration ended with status $code" ;;
 esac
-# shellcheck disable=SC2086
-last_words $newly_failed $not_reloaded
-if [ -n "$newly_failed" ]; then
-  revert "units failed: $newly_failed"
+if grep -qx 'Failed to run activate script' "$directory/switch"; then
+  revert "the activation script failed"
 fi
-if [ -n "$not_reloaded" ]; then
-  revert "units could not be reloaded: $not_reloaded"
+failed_after=$(failed_units) && services_after=$(services) || revert "systemd does not answer"
+named=$(without "$(named_units)" "$unwell")
+failed=$(without "$(printf '%s\n' "$failed_after" && ended "$named")" "$unwell")
+not_reloaded=$(without "$(printf '%s\n' "$services_after" | grep '^unreloaded ')" \
+  "$(printf '%s\n' "$services_before" | grep '^unreloaded ')" | cut -d' ' -f2)
+if [ -n "$failed" ]; then revert_for "units failed" "$failed"; fi
+if [ -n "$not_reloaded" ]; then revert_for "units could not be reloaded" "$not_reloaded"; fi
+# Services that nothing started are only watched while something else takes its time, and those that have failed once
+# already for longer.
+started=$(without "$(printf '%s\n' "$services_after" | grep '^began ')" \
+  "$(printf '%s\n' "$services_before" | grep '^began ')" | cut -d' ' -f2)
+crashed=$(printf '%s\n' "$services_after" | awk '$1 == "restarts" && $3 > 0 { print $2 }' | grep -xF -e "$started")
+crashed=$(without "$crashed" "$unwell")
+if [ -n "$named$crashed" ]; then
+  watch_from "$services_after" "$quiet_later"
+elif [ -n "$started" ]; then
+  watch_from "$services_after" "$quiet_first"
+else
+  watch_from "$services_after" 0
 fi
 
 # The new system's own gates, a line each: name, seconds, script. All of them together may take as long as the activation.
 latest=$(($(uptime_seconds) + activation_bound))
 if [ "$gates" = yes ] && [ -e "$new/etc/machinist/gates" ]; then
   while read -r gate seconds script; do
-    say "gate $gate"
+    say "gate $gate" || revert "$directory/state cannot be written"
     closes=$(($(uptime_seconds) + seconds))
     if [ "$closes" -gt "$latest" ]; then closes=$latest; fi
     while :; do
@@ -119,7 +141,7 @@ if [ "$gates" = yes ] && [ -e "$new/etc/machinist/gates" ]; then
       code=$?
       if [ "$code" -eq 0 ]; then break; fi
       if [ -e "$directory/abort" ]; then revert "$(cat "$directory/abort")"; fi
-      if ! holds; then revert "the lock of this run is gone ($other holds it now)"; fi
+      if ! belongs; then revert "$gone"; fi
       if [ "$(uptime_seconds)" -ge "$closes" ]; then
         why=$(grep . "$directory/gate" | tail -n 1 | cut -c 1-300)
         if [ "$code" -eq 124 ] || [ "$code" -eq 137 ]; then why="it does not answer"; fi
@@ -130,14 +152,14 @@ if [ "$gates" = yes ] && [ -e "$new/etc/machinist/gates" ]; then
   done <"$new/etc/machinist/gates"
 fi
 
-say "waiting"
+say "waiting" || revert "$directory/state cannot be written"
 deadline=$(($(uptime_seconds) + confirm_bound))
 while ! [ -e "$directory/confirm" ]; do
   if [ -e "$directory/abort" ]; then
     revert "$(cat "$directory/abort")"
   fi
-  if ! holds; then
-    revert "the lock of this run is gone ($other holds it now)"
+  if ! belongs; then
+    revert "$gone"
   fi
   if [ "$(uptime_seconds)" -ge "$deadline" ]; then
     revert "no confirmation came over a fresh connection within $confirm_bound s"
@@ -145,18 +167,57 @@ while ! [ -e "$directory/confirm" ]; do
   sleep 0.05
 done
 
+# The time until here counts: gates and the confirmation have been waited for meanwhile.
+while :; do
+  watch_round
+  case $? in
+    0) break ;;
+    2) revert_for "services do not stay up" "$restless" ;;
+  esac
+  if [ -e "$directory/abort" ]; then revert "$(cat "$directory/abort")"; fi
+  sleep 1
+done
+failed_after=$(failed_units) || revert "systemd does not answer"
+failed=$(without "$(printf '%s\n' "$failed_after" && ended "$named")" "$unwell")
+if [ -n "$failed" ]; then revert_for "units failed" "$failed"; fi
+
+# make_boot SYSTEM: the profile and the boot loader. Bounded: the lock's guard is held meanwhile.
+make_boot() {
+  timeout -k 5 60 nix-env --profile "$profile" --set "$1" 9>&- || { why="the profile could not be set"; return 1; }
+  timeout -k 5 "$activation_bound" "$1/bin/switch-to-configuration" boot >"$directory/boot" 2>&1 9>&-
+  code=$?
+  cat "$directory/boot"
+  why="the boot loader could not be installed: $(grep . "$directory/boot" | tail -n 1 | cut -c 1-300)"
+  case $code in
+    0) return 0 ;;
+    124 | 137) why="the boot loader could not be installed within $activation_bound s" ;;
+  esac
+  return 1
+}
+# Makes the old system the one that boots again, after something of the new one may be in place.
+take_back() {
+  first=$why
+  if [ -z "$before" ]; then
+    # Nothing was installed before: the profile begins without a system again.
+    rm -f "${profile%/*}/$(readlink "$profile")" "$profile"
+  elif ! make_boot "$before"; then
+    unbootable="; what boots next is uncertain, because the old system could not be made the one that boots: $why"
+  fi
+  revert "$first"
+}
+
 # From here to the end nobody takes the lock over.
 exec 9>"$lock.guard"
-if ! flock -w 30 9 || ! holds; then
-  revert "the lock of this run is gone ($other holds it now)"
+if ! flock -w 30 9 || ! belongs; then
+  revert "$gone"
 fi
-if ! nix-env --profile "$profile" --set "$new" 9>&-; then
-  revert "the profile could not be set"
+make_boot "$new" || take_back
+was=$(cat "$kept/confirmed" 2>/dev/null)
+if ! place_durably "$kept/confirmed.next" "$kept/confirmed"; then
+  if [ -n "$was" ]; then write_durably "$kept/confirmed" "$was"; else rm -f "$kept/confirmed"; fi
+  why="the confirmation could not be recorded"
+  take_back
 fi
-if ! "$new/bin/switch-to-configuration" boot 9>&-; then
-  if [ -n "$before" ]; then nix-env --profile "$profile" --set "$before" 9>&-; fi
-  revert "the boot loader could not be installed"
-fi
-printf '%s\n' "$new" >"$kept/confirmed.new" && sync "$kept/confirmed.new" && mv -f "$kept/confirmed.new" "$kept/confirmed"
-keep "confirmed"
+# Should this fail, the record of before says `activating`, of a system that is confirmed: that is no contradiction.
+place_durably "$kept/activation.confirmed" "$kept/activation"
 say "confirmed"

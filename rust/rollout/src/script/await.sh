@@ -1,12 +1,30 @@
 # Waits until the activation is no longer in one of the passing states and prints the state. Set before these lines:
-# directory, unit, passing (first words or whole states, joined by |).
+# directory, unit, passing (first words or whole states, joined by |), and of the activation: run, new.
 # A round starts one process, the sleep, and rounds get longer: on small machines, asking often is what delays the answer.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
+# finished STATE: prints how the activation ended by the record that outlives a reset, or else the state.
+finished() {
+  found_run='' found_new='' found_state=''
+  while IFS= read -r line; do
+    case $line in
+      run=*) found_run=${line#run=} ;;
+      new=*) found_new=${line#new=} ;;
+      state=*) found_state=${line#state=} ;;
+    esac
+  done 2>/dev/null </var/lib/machinist/activation
+  if [ "$found_run" = "$run" ] && [ "$found_new" = "$new" ]; then
+    case $found_state in
+      confirmed* | reverted* | failed* | broken*) printf '%s\n' "$found_state"; exit 0 ;;
+    esac
+  fi
+  echo "$1"
+  exit 0
+}
 rounds=0
 pause=0.05
 while :; do
   state=''
-  read -r state 2>/dev/null <"$directory/state" || [ -e "$directory/state" ] || { echo "gone"; exit 0; }
+  read -r state 2>/dev/null <"$directory/state" || [ -e "$directory/state" ] || finished "gone"
   state=${state:-starting}
   case "|$passing|" in
     *"|${state%% *}|"* | *"|$state|"*) ;;
@@ -16,7 +34,7 @@ while :; do
   # The unit may have been killed: then nothing will ever change the state.
   if [ $((rounds % 20)) -eq 0 ] && ! systemctl is-active --quiet "$unit"; then
     read -r now 2>/dev/null <"$directory/state" || now=''
-    [ "${now:-starting}" = "$state" ] && { echo "died $state"; exit 0; }
+    [ "${now:-starting}" = "$state" ] && finished "died $state"
   fi
   if [ "$rounds" -eq 20 ]; then pause=0.1; fi
   sleep "$pause"

@@ -1,11 +1,8 @@
 # Waits until the boot is over, then asks the system's own gates. Says how it is: `running`, `degraded`, or another state of
-# systemd when the time is over, then a line each what it still waits for, or `gate NAME WHY` for one that stays closed.
-# Set before these lines: bound and gates, in seconds: for the boot, and for all gates together; 0 asks none.
-export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-uptime_seconds() {
-  read -r uptime _ </proc/uptime
-  echo "${uptime%%.*}"
-}
+# systemd when the time is over, then a line each what it still waits for, or `gate NAME WHY` for one that stays closed, or
+# `restless UNITS` for services that do not stay up.
+# Set before these lines: bound and gates, in seconds: for the boot, and for all gates together; 0 asks none. And unwell:
+# units that were not well before the reboot.
 deadline=$(($(uptime_seconds) + bound))
 while :; do
   state=$(systemctl is-system-running 2>/dev/null)
@@ -24,8 +21,21 @@ case $state in
     ;;
 esac
 
+# Services have to stay up from here on, for as long as the gates take at least.
+watch_from "$(services)" "$quiet_first"
+watch() {
+  while :; do
+    watch_round
+    case $? in
+      0) exit 0 ;;
+      2) echo "restless $(printf '%s\n' "$restless" | tr '\n' ' ')"; exit 0 ;;
+    esac
+    sleep 1
+  done
+}
+
 # The same lines as an activation asks: name, seconds, script.
-if [ "$gates" -eq 0 ] || ! [ -r /run/current-system/etc/machinist/gates ]; then exit 0; fi
+if [ "$gates" -eq 0 ] || ! [ -r /run/current-system/etc/machinist/gates ]; then watch; fi
 latest=$(($(uptime_seconds) + gates))
 while read -r gate seconds script; do
   closes=$(($(uptime_seconds) + seconds))
@@ -45,3 +55,4 @@ while read -r gate seconds script; do
     sleep 1
   done
 done </run/current-system/etc/machinist/gates
+watch

@@ -12,9 +12,41 @@ free() {
   df -B1 --output=avail "$2" 2>/dev/null | { read -r _ && read -r bytes && echo "$1=$bytes"; }
 }
 free store_free /nix/store
+# Where machinist itself writes: bytes and files that are free. A file system without a limit of files says `-`.
+kept=/var/lib/machinist
+if ! [ -d "$kept" ]; then kept=/var; fi
+df -B1 --output=file,avail,iavail,itotal "$kept" /run 2>/dev/null | while read -r place bytes files limit; do
+  case $place in /*) ;; *) continue ;; esac
+  if [ "$limit" = 0 ] || [ "$limit" = - ]; then files=-; fi
+  echo "room=$place $bytes $files"
+done
+# Where the boot loader puts kernels: a mount of its own that has its folder of them, else the first that is there. systemd-boot
+# takes the EFI partition, which may be at /efi; GRUB and extlinux take /boot.
+places="/boot /efi /boot/efi"
+mounts=
 while read -r _ _ _ _ directory _; do
-  if [ "$directory" = /boot ]; then free boot_free /boot; fi
+  case " $places " in *" $directory "*) mounts="$mounts $directory " ;; esac
 done </proc/self/mountinfo
+boot_at=
+for directory in $places; do
+  case $mounts in *" $directory "*) ;; *) continue ;; esac
+  for folder in "$directory/EFI/nixos" "$directory/kernels" "$directory/nixos"; do
+    if [ -d "$folder" ]; then
+      boot_at=$directory
+      for file in "$folder"/*; do
+        if [ -f "$file" ]; then echo "boot_file=${file##*/}"; fi
+      done
+      break 2
+    fi
+  done
+done
+if [ -z "$boot_at" ]; then
+  case $mounts in *" /boot "*) boot_at=/boot ;; *" /efi "*) boot_at=/efi ;; esac
+fi
+if [ -n "$boot_at" ]; then
+  echo "boot_at=$boot_at"
+  free boot_free "$boot_at"
+fi
 if [ -d /var/lib/etcd/member ] || [ -d /var/lib/rancher/k3s/server/db/etcd/member ]; then echo "etcd_data=yes"; fi
 # Whether the API's virtual address is here now, where the node may have it.
 if [ -r /etc/machinist/virtual-address ]; then
@@ -45,13 +77,31 @@ done
 for key in /var/lib/machinist/keys/*.key; do
   if [ -s "$key" ]; then echo "key=${key##*/}"; fi
 done
-systemctl list-units --plain --no-legend --no-pager 2>/dev/null | while read -r unit _ active _; do
+# Known before it is read: a systemd that does not answer must not look like one without failed units.
+units=$(systemctl list-units --plain --no-legend --no-pager 2>/dev/null) || echo "failed=systemd itself, which does not answer"
+printf '%s\n' "$units" | while read -r unit _ active sub _; do
   case $active in
     failed) echo "failed=$unit" ;;
+    activating)
+      # Waiting for its next start: one that ended well is no trouble.
+      case $sub in
+        auto-restart*)
+          if [ "$(systemctl show --property=Result --value "$unit")" != success ]; then echo "restarting=$unit"; fi
+          ;;
+      esac
+      ;;
     active | reloading | refreshing) case $unit in etcd.service | k3s.service) echo "etcd_active=yes" ;; esac ;;
   esac
   case $unit in machinist-activate-*) echo "activation=$unit" ;; esac
 done
+while read -r metric value; do
+  case $metric in
+    machinist_certificate_not_after_timestamp_seconds{*)
+      name=${metric#*\"}
+      echo "certificate=$value ${name%\"*}"
+      ;;
+  esac
+done 2>/dev/null </var/lib/machinist/metrics/machinist_certificates.prom
 while IFS= read -r line; do
   echo "last=$line"
 done 2>/dev/null </var/lib/machinist/activation

@@ -3,6 +3,7 @@
 export PATH=/run/current-system/sw/bin:$PATH
 told=$(mktemp -d) || exit 1
 trap 'rm -rf "$told"' EXIT
+names=''
 # Those of modules, and those of applications that were started and that this system still has.
 for file in /etc/machinist/mesh/instances/*.json /run/machinist-apps/*.json; do
   name=$(basename "$file" .json)
@@ -10,6 +11,7 @@ for file in /etc/machinist/mesh/instances/*.json /run/machinist-apps/*.json; do
     /run/*) grep -qs "\"instance\":\"$name\"" /etc/machinist/apps/*.json || continue ;;
   esac
   if [ -e "$file" ]; then
+    names="$names $name"
     (
       if machinist-agent "$action" "$name" >"$told/$name.why" 2>&1; then
         : >"$told/$name.done"
@@ -20,15 +22,13 @@ done
 wait
 cd "$told" || exit 1
 status=0
-for why in *.why; do
-  if [ -e "$why" ]; then
-    name=${why%.why}
-    if [ -e "$name.done" ]; then
-      echo "$name"
-    else
-      echo "$name: $(tail -n 1 "$why")" >&2
-      status=3
-    fi
+for name in $names; do
+  if [ -e "$name.done" ]; then
+    echo "$name"
+  else
+    # Without room for the reason it was not even asked.
+    echo "$name: $(tail -n 1 "$name.why" 2>/dev/null || echo "no room in $told")" >&2
+    status=3
   fi
 done
 exit $status

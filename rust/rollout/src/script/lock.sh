@@ -1,8 +1,8 @@
-# Changes this node's lock in one step, or says what it is. Set before these lines: action and its variables:
+# Changes this node's lock in one step. Set before these lines: action and its variables:
 #   take     replaces the lock by $claim, if it still reads $expected
 #   renew    lets it last longer, if it still is that of $fence and $run
 #   release  leaves the counter only, if it still is that of $fence and $run
-# Prints `done` or `lost`, then the lock as it is.
+# Prints `verdict=done` or `verdict=lost`; look.sh follows.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 umask 022
 mkdir -p /var/lib/machinist || exit 1
@@ -14,9 +14,6 @@ flock -w 60 9 || { echo "the guard $lock.guard is held by another process" >&2; 
 ours() {
   grep -qxF "fence=$fence" "$lock" 2>/dev/null && grep -qxF "run=$run" "$lock"
 }
-replace() {
-  cat >"$lock.new" && sync "$lock.new" && mv -f "$lock.new" "$lock" || exit 1
-}
 term() {
   printf 'boot=%s\n' "$(cat /proc/sys/kernel/random/boot_id)"
   printf 'expires=%s\n' $(($(cut -d. -f1 /proc/uptime) + $1))
@@ -25,23 +22,24 @@ verdict=lost
 case $action in
   take)
     if [ "$(cat "$lock" 2>/dev/null)" = "$expected" ]; then
-      { printf '%s\n' "$claim"; term "$lasts"; } | replace
+      write_durably "$lock" "$claim
+$(term "$lasts")" || exit 1
       verdict=done
     fi
     ;;
   renew)
     if ours; then
-      { grep -vE '^(boot|expires)=' "$lock"; term "$lasts"; } | replace
+      write_durably "$lock" "$(grep -vE '^(boot|expires)=' "$lock")
+$(term "$lasts")" || exit 1
       verdict=done
     fi
     ;;
   release)
     if ours; then
-      printf 'fence=%s\n' "$fence" | replace
+      write_durably "$lock" "fence=$fence" || exit 1
       verdict=done
     fi
     ;;
 esac
-echo "$verdict"
-cat "$lock" 2>/dev/null
-exit 0
+echo "verdict=$verdict"
+exec 9>&-

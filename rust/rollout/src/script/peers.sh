@@ -8,6 +8,11 @@ umask 022
 systemctl stop 'machinist-peers-*.service' 2>/dev/null || true
 rm -rf "$directory"
 mkdir -p "$directory"
+number=0
+while [ "$number" -lt 32 ]; do
+  : >"$directory/place.$number"
+  number=$((number + 1))
+done
 printf 'directory=%s token=%s\n%s\n' "$directory" "$token" "$serve" >"$directory/serve"
 printf 'directory=%s run=%s listen=%s\n%s\n' "$directory" "$run" "$listen" "$watch" >"$directory/watch"
 printf 'PATH=%s\nrm -rf %s\n' "$PATH" "$directory" >"$directory/clean"

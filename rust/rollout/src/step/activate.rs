@@ -4,9 +4,13 @@ use std::{thread, time::Duration, time::Instant};
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
-use machinist_remote::{Remote, RemoteDirectory, RemoteEntry, RemoteError, RemoteFile, Request, put_files};
+use machinist_remote::{Remote, RemoteError, Request};
 
-use super::{Connector, StepError, lock::Token, reboot, run};
+use super::{
+    Connector, StepError,
+    lock::{Token, run_under},
+    reboot, run,
+};
 use crate::{HostFacts, Interrupt, script};
 
 /// How long things may take on the host.
@@ -105,14 +109,11 @@ impl Activation {
         format!("/run/machinist/{}", self.id)
     }
 
-    /// Puts a file into this activation's directory, which only root can enter.
-    pub(super) fn put(&self, remote: &dyn Remote, name: &str, text: String) -> Result<(), RemoteError> {
-        let root = || "root:root".to_owned();
-        let directory = |path: String| RemoteEntry::Directory(RemoteDirectory { path, mode: 0o700, owner: root() });
-        let path = format!("{}/{name}", self.directory());
-        let file = RemoteFile { path, contents: text.into_bytes(), mode: 0o600, owner: root() };
-        let entries = [directory("/run/machinist".to_owned()), directory(self.directory()), RemoteEntry::File(file)];
-        put_files(remote, &entries).map(drop)
+    /// Sets the lock's token in front of a script, with other variables.
+    fn under_token(&self, variables: &[(&str, &str)], script: &str) -> String {
+        let token = self.token.variables();
+        let token = token.iter().map(|(name, value)| (*name, value.as_str()));
+        script::with(&token.chain(variables.iter().copied()).collect::<Vec<_>>(), script)
     }
 
     fn unit(&self) -> String {
@@ -134,7 +135,7 @@ impl Activation {
         let text = |path: &Option<StorePath>| path.as_ref().map(ToString::to_string).unwrap_or_default();
         let directory = self.directory();
         let seconds = |bound: Duration| bound.as_secs().to_string();
-        let activate = script::with(
+        let activate = self.under_token(
             &[
                 ("new", self.system.as_str()),
                 ("old", &text(&facts.running)),
@@ -143,8 +144,6 @@ impl Activation {
                 ("activation_bound", &seconds(self.bounds.activation)),
                 ("confirm_bound", &seconds(self.bounds.confirmation)),
                 ("gates", if self.gates { "yes" } else { "no" }),
-                ("fence", &self.token.fence.to_string()),
-                ("run", &self.token.run),
             ],
             script::ACTIVATE,
         );
@@ -217,18 +216,24 @@ impl Activation {
 
     fn ask(&self, first: &str, remote: &dyn Remote, passing: &str, bound: Duration) -> Result<State, RemoteError> {
         let (directory, unit) = (self.directory(), self.unit());
-        let variables = [("directory", directory.as_str()), ("unit", unit.as_str()), ("passing", passing)];
-        let script = script::with(&variables, &[first, script::AWAIT].concat());
+        let variables = [
+            ("directory", directory.as_str()),
+            ("unit", unit.as_str()),
+            ("passing", passing),
+            ("new", self.system.as_str()),
+        ];
+        let script = self.under_token(&variables, &[first, script::AWAIT].concat());
         let output = remote.run_checked(Request::new("wait for the activation", script).timeout(bound))?;
         Ok(State::parse(&output.stdout_text()))
     }
 
-    /// Tells the host to go back as soon as the new system runs.
+    /// Tells the host to go back as soon as the new system runs, if the lock still is this run's.
     ///
     /// # Errors
-    /// The host cannot be reached; it then goes back by itself when the confirmation stays away.
-    pub fn ask_to_abort(&self, remote: &dyn Remote, why: &str) -> Result<(), RemoteError> {
-        self.put(remote, "abort", why.to_owned())
+    /// The host cannot be reached; it then goes back by itself when the confirmation stays away. Or the lock is gone.
+    pub fn ask_to_abort(&self, remote: &dyn Remote, why: &str) -> Result<(), StepError> {
+        let script = script::with(&[("directory", self.directory().as_str()), ("words", why)], script::ABORT);
+        run_under(remote, &self.token, "tell it to go back", &script, Duration::from_secs(30)).map(drop)
     }
 
     /// Tells the host to go back at once, and waits until it did.

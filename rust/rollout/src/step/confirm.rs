@@ -42,7 +42,7 @@ impl Activation {
             }
             State::Broken(why) => Err(StepError::Broken { why, log: self.log(remote) }),
             State::Died(at) => {
-                Err(StepError::Unknown { why: format!("the activation was ended from outside while {at}") })
+                Err(StepError::Unknown { why: format!("the activation ended while {at}, and does not report how") })
             }
             State::Gone => {
                 let why = "the host was reset during the activation, so the system before it runs again".to_owned();

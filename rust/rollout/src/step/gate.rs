@@ -28,7 +28,16 @@ pub fn etcd(remote: &dyn Remote, members: &BTreeMap<NodeName, IpAddr>) -> Result
         .map_err(|error| StepError::Gate(error.to_string()))
 }
 
-/// Waits until the member is healthy, and with `whole` every member.
+/// What etcd has to be for the gate to open, besides a healthy member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Every member is healthy.
+    pub whole: bool,
+    /// No quota alarm is raised: none was before the activation, so that a new one is its work.
+    pub writable: bool,
+}
+
+/// Waits until the member is healthy and etcd meets the demand.
 ///
 /// # Errors
 /// It is not within [`ETCD_BOUND`], or the run is interrupted; the error says what is wrong.
@@ -36,7 +45,7 @@ pub fn await_etcd(
     remote: &dyn Remote,
     members: &BTreeMap<NodeName, IpAddr>,
     node: &NodeName,
-    whole: bool,
+    demand: Demand,
     interrupt: &Interrupt,
 ) -> Result<Health, StepError> {
     let deadline = Instant::now() + ETCD_BOUND;
@@ -45,7 +54,7 @@ pub fn await_etcd(
             return Err(StepError::Gate("the operator stopped the run".to_owned()));
         }
         let closed = match etcd(remote, members) {
-            Ok(health) => match closed(&health, node, whole) {
+            Ok(health) => match closed(&health, node, demand) {
                 None => return Ok(health),
                 Some(why) => StepError::Gate(why),
             },
@@ -59,11 +68,34 @@ pub fn await_etcd(
     }
 }
 
-fn closed(health: &Health, node: &NodeName, whole: bool) -> Option<String> {
-    let broken: Vec<String> = health
+fn closed(health: &Health, node: &NodeName, demand: Demand) -> Option<String> {
+    let broken = health
         .broken()
-        .filter(|(name, _)| whole || *name == node)
-        .map(|(name, problems)| format!("etcd member {name} {problems}"))
-        .collect();
-    (!broken.is_empty()).then(|| broken.join("; "))
+        .filter(|(name, _)| demand.whole || *name == node)
+        .map(|(name, problems)| format!("etcd member {name} {problems}"));
+    let alarm = health.quota_notice().filter(|_| demand.writable);
+    let reasons: Vec<String> = broken.chain(alarm).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use machinist_control_plane::etcd::{Health, Member};
+    use machinist_model::NodeName;
+
+    use super::{Demand, closed};
+
+    #[test]
+    fn a_quota_alarm_from_before_the_activation_does_not_close_the_gate() {
+        let node = NodeName::parse("a").unwrap();
+        let members: BTreeMap<_, _> = [(node.clone(), Member::default())].into();
+        let health =
+            Health { members, unmanaged: Vec::new(), leader: None, over_quota: BTreeSet::from(["a".to_owned()]) };
+        assert_eq!(closed(&health, &node, Demand::default()), None);
+        let why = closed(&health, &node, Demand { writable: true, ..Demand::default() }).unwrap();
+        assert!(why.starts_with("etcd refuses writes"), "{why}");
+    }
 }

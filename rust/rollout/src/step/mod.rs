@@ -95,6 +95,9 @@ pub enum StepError {
     /// Someone else is changing the node.
     #[error("locked: {0}")]
     Locked(String),
+    /// Another machine answers than the node.
+    #[error("wrong machine: {0}")]
+    OtherMachine(String),
     /// The record of the run cannot be written, so nothing was begun.
     #[error("cannot write the journal of this run")]
     Journal(#[source] std::io::Error),
@@ -158,6 +161,12 @@ impl StepError {
                 Some("`machinist status` asks it; `machinist rollback` brings the system before".to_owned())
             }
             Self::NotRebooted { .. } => Some("the same command tries again".to_owned()),
+            Self::OtherMachine(_) => Some(
+                "correct `ssh.host` in machines.nix or the line of `state/known_hosts`; of a machine that was installed again, \
+                 remove the entry under `machines` in state/cluster.json; a clone needs a machine-id of its own: \
+                 `rm /etc/machine-id && systemd-machine-id-setup`"
+                    .to_owned(),
+            ),
             Self::Locked(_) => Some("wait, or see who it is and what the node does: `machinist unlock`".to_owned()),
             Self::Reverted { .. } | Self::Broken { .. } | Self::Gate(_) | Self::Interrupted | Self::Journal(_) => None,
         }
@@ -190,7 +199,7 @@ impl StepError {
     /// Whether nothing was done because a check said no.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Quorum(_) | Self::Locked(_) | Self::Full { .. })
+        matches!(self, Self::Quorum(_) | Self::Locked(_) | Self::OtherMachine(_) | Self::Full { .. })
     }
 }
 

@@ -57,7 +57,7 @@ enum Answer {
     Going,
     /// It is another boot.
     Back,
-    /// It did nothing: another run holds its lock.
+    /// It did nothing: the lock is gone. Why, in words.
     Lost(String),
     /// It cannot.
     Refused(String),
@@ -98,7 +98,7 @@ impl Reboot {
         deadline: Instant,
     ) -> Result<Box<dyn Remote>, StepError> {
         let mut said = match self.tell(remote) {
-            Ok(Answer::Lost(who)) => return Err(lost(&who)),
+            Ok(Answer::Lost(why)) => return Err(lost(&why)),
             Ok(Answer::Refused(why)) => return Err(StepError::NotRebooted { why }),
             Ok(_) => "it still shuts down".to_owned(),
             Err(error) => error.to_string(),
@@ -112,11 +112,15 @@ impl Reboot {
             let asked = connector.connect(&self.node).and_then(|fresh| Ok((self.tell(&*fresh)?, fresh)));
             match asked {
                 Ok((Answer::Back, fresh)) => return Ok(fresh),
-                Ok((Answer::Lost(who), _)) => return Err(lost(&who)),
+                Ok((Answer::Lost(why), _)) => return Err(lost(&why)),
                 Ok((Answer::Refused(why), _)) => return Err(StepError::NotRebooted { why }),
                 Ok((Answer::Going, _)) => "it still shuts down".clone_into(&mut said),
                 // Waiting does not make it the machine that it was.
-                Err(error @ (RemoteError::HostKeyChanged { .. } | RemoteError::HostKeyUnknown { .. })) => {
+                Err(
+                    error @ (RemoteError::HostKeyChanged { .. }
+                    | RemoteError::HostKeyUnknown { .. }
+                    | RemoteError::HostKeyOfOther { .. }),
+                ) => {
                     return Err(StepError::NotBack { why: error.to_string() });
                 }
                 Err(error) => said = error.to_string(),
@@ -125,8 +129,9 @@ impl Reboot {
     }
 
     fn tell(&self, remote: &dyn Remote) -> Result<Answer, RemoteError> {
-        let fence = self.token.fence.to_string();
-        let variables = [("boot", self.before.boot.as_str()), ("fence", &fence), ("run", &self.token.run)];
+        let token = self.token.variables();
+        let token = token.iter().map(|(name, value)| (*name, value.as_str()));
+        let variables: Vec<_> = token.chain([("boot", self.before.boot.as_str())]).collect();
         let script = script::with(&variables, script::REBOOT);
         let output = remote.run(Request::new("reboot", script).timeout(Duration::from_secs(20)))?;
         Ok(answer(&output.stdout_text(), &output.status, &output.stderr_text(), &self.before.boot))
@@ -136,23 +141,26 @@ impl Reboot {
     fn settle(&self, remote: &dyn Remote, deadline: Instant) -> Result<Option<String>, RemoteError> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let (bound, gates) = (left.as_secs().to_string(), self.gates.as_secs().to_string());
-        let script = script::with(&[("bound", &bound), ("gates", &gates)], script::BOOTED);
-        let output = run(remote, "wait for the boot", &script, left + self.gates + Duration::from_secs(30))?;
+        let unwell: Vec<&str> = self.before.unwell().collect();
+        let variables = [("bound", bound.as_str()), ("gates", &gates), ("unwell", &unwell.join("\n"))];
+        let script = script::with(&variables, script::BOOTED);
+        // Services that were restarted have a minute to settle.
+        let output = run(remote, "wait for the boot", &script, left + self.gates + Duration::from_secs(90))?;
         Ok(unsettled(&output.stdout_text()))
     }
 }
 
-fn lost(who: &str) -> StepError {
-    StepError::Locked(format!("the lock of this run is gone ({who} holds it now), so it was not rebooted"))
+fn lost(why: &str) -> StepError {
+    StepError::Locked(format!("{why}, so it was not rebooted"))
 }
 
 fn answer(stdout: &str, status: &Status, stderr: &str, before: &str) -> Answer {
     let value = |key| stdout.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     match (value("boot="), value("lost="), status) {
         (Some(boot), _, _) if !boot.is_empty() && boot != before => Answer::Back,
-        (_, Some(who), _) => Answer::Lost(if who.is_empty() { "nobody" } else { who }.to_owned()),
-        // A signal is the shutdown itself.
-        (_, _, Status::Exited(0) | Status::Signaled(_)) => Answer::Going,
+        (_, Some(why), _) => Answer::Lost(why.to_owned()),
+        // A signal is the shutdown itself; the script's own shell reports it as a status above 128.
+        (_, _, Status::Exited(0 | 129..) | Status::Signaled(_)) => Answer::Going,
         (_, _, status) => {
             let said = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
             Answer::Refused(format!("`systemctl reboot` {status}: {}", said.trim()))
@@ -165,10 +173,14 @@ fn unsettled(said: &str) -> Option<String> {
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     match lines.next().unwrap_or("nothing") {
         // What has failed is told by its name.
-        "running" | "degraded" => {
-            let (gate, why) = lines.find_map(|line| line.strip_prefix("gate ")?.split_once(' '))?;
-            Some(format!("the gate {gate} stayed closed: {why}"))
-        }
+        "running" | "degraded" => lines.find_map(|line| match line.split_once(' ')? {
+            ("gate", rest) => {
+                let (gate, why) = rest.split_once(' ')?;
+                Some(format!("the gate {gate} stayed closed: {why}"))
+            }
+            ("restless", units) => Some(format!("services do not stay up: {units}")),
+            _ => None,
+        }),
         "maintenance" => Some("it is in rescue or emergency mode".to_owned()),
         state => {
             let jobs: Vec<&str> = lines.collect();
@@ -223,9 +235,9 @@ mod tests {
         let check = |stdout: &str, status, expect| assert_eq!(answer(stdout, &status, "a\nno\n", "b1"), expect);
         check("Welcome!\nboot=b1\n", Status::Exited(0), Answer::Going);
         check("boot=b1\n", Status::Signaled("TERM".to_owned()), Answer::Going);
+        check("boot=b1\n", Status::Exited(143), Answer::Going);
         check("boot=b2\n", Status::Exited(0), Answer::Back);
-        check("boot=b1\nlost=ann@desk\n", Status::Exited(0), Answer::Lost("ann@desk".to_owned()));
-        check("boot=b1\nlost=\n", Status::Exited(0), Answer::Lost("nobody".to_owned()));
+        check("boot=b1\nlost=it is gone\n", Status::Exited(0), Answer::Lost("it is gone".to_owned()));
         check(
             "boot=b1\n",
             Status::Exited(1),
@@ -240,6 +252,7 @@ mod tests {
         check("running\n", None);
         check("degraded\n", None);
         check("running\ngate web no such page\n", Some("the gate web stayed closed: no such page"));
+        check("running\nrestless a.service b.service \n", Some("services do not stay up: a.service b.service"));
         check("maintenance\n", Some("it is in rescue or emergency mode"));
         check(
             "starting\na.mount\nb.service\n",
@@ -333,14 +346,15 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
             path.display().to_string()
         };
-        put("sw/bin/systemctl", "#!/bin/sh\necho running\n");
+        put("sw/bin/systemctl", "#!/bin/sh\n[ \"$1\" = show ] || echo running\n");
         let open = put("open", "#!/bin/sh\nexit 0\n");
         let closed = put("closed", "#!/bin/sh\necho first\necho the reason\necho\nexit 7\n");
         let hangs = put("hangs", "#!/bin/sh\nexec sleep 9\n");
         let check = |gates: &str, bound: &str, expect: Option<&str>| {
             put("etc/machinist/gates", gates);
             let script = crate::script::BOOTED.replace("/run/current-system", &folder.path().display().to_string());
-            let script = crate::script::with(&[("bound", "5"), ("gates", bound)], &script);
+            let script = script.replace("quiet_first=3", "quiet_first=0");
+            let script = crate::script::with(&[("bound", "5"), ("gates", bound), ("unwell", "")], &script);
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(unsettled(&String::from_utf8(output.stdout).unwrap()).as_deref(), expect);
         };

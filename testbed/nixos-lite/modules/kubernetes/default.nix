@@ -73,6 +73,10 @@ in
   };
 
   config = lib.mkMerge [
+    # As NixOS has it: true of no roles, too.
+    (lib.mkIf (lib.all (role: role == "master") cfg.roles) {
+      services.kubernetes.kubelet.unschedulable = lib.mkDefault true;
+    })
     (lib.mkIf cfg.kubelet.enable {
       virtualisation.containerd = {
         enable = lib.mkDefault true;

@@ -212,6 +212,10 @@ in
       );
     };
 
+    boot.kernel.sysctl = {
+      "kernel.pid_max" = lib.mkDefault 4194304;
+      "kernel.poweroff_cmd" = "${cfg.package}/sbin/poweroff";
+    };
     environment.systemPackages = [ cfg.package ];
     environment.etc = {
       "systemd/system.conf".text = "[Manager]\n" + render.keys cfg.settings.Manager;

@@ -31,6 +31,11 @@ refused "a declared option that has no value" '{ lib, config, ... }: { options.o
   "The option \`own.x' was accessed but has no value defined"
 refused "a read-only option that is set" '{ system.nixos.release = "1"; }' "The option \`system.nixos.release' is read-only"
 refused "an assertion that does not hold" '{ assertions = [ { assertion = false; message = "the moon is up"; } ]; }' "Failed assertions" "the moon is up"
+refused "a machine without a root file system" '{ lib, ... }: { fileSystems = lib.mkForce { }; }' "fileSystems" "root file system"
+refused "GRUB without a disk" '{ lib, ... }: { boot.loader.grub.device = lib.mkForce ""; }' "boot.loader.grub.devices"
+refused "a kernel parameter that NixOS sets itself, with its own value" \
+  '{ lib, ... }: { boot.kernel.sysctl."fs.inotify.max_user_watches" = lib.mkDefault 524288; }' \
+  "fs.inotify.max_user_watches" "defined multiple times"
 refused "the iptables firewall" '{ lib, ... }: { networking.nftables.enable = lib.mkForce false; }' "nixos-lite has the nftables firewall only"
 refused "a user without a group" '{ users.users.x.isSystemUser = true; }' "users.users.x.group is unset"
 refused "a user that is neither of the system nor a person" '{ users.users.x.group = "root"; }' "isSystemUser and users.users.x.isNormalUser"

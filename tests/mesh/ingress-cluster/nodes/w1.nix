@@ -11,6 +11,7 @@ let
       timeout http-keep-alive 1h
     frontend web
       bind ${network.address}:8080
+      http-request return status 200 content-type text/plain lf-string "%[req.hdrs]" if { path /headers }
       http-request return status 200 content-type text/plain lf-string "for %[req.hdr(x-forwarded-for)] by %[req.hdr(x-forwarded-proto)] to %[req.hdr(x-forwarded-host)]%[path]"
   '';
 in

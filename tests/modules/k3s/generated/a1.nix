@@ -52,6 +52,7 @@
       sshPort = 22;
     };
     node = {
+      disk = "/dev/disk/by-id/nvme-a1";
       name = "a1";
       provider = "self-hosted";
       roles = [
@@ -60,7 +61,7 @@
       ];
       system = "x86_64-linux";
     };
-    operators = { };
+    operators.ops = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBSaMpLe0000000000000000000000000000000000000 ops" ];
     pki = {
       authorities = { };
       certificates = { };

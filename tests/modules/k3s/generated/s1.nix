@@ -52,12 +52,13 @@
       sshPort = 22;
     };
     node = {
+      disk = "/dev/disk/by-id/nvme-s1";
       name = "s1";
       provider = "self-hosted";
       roles = [ "control-plane" ];
       system = "x86_64-linux";
     };
-    operators = { };
+    operators.ops = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBSaMpLe0000000000000000000000000000000000000 ops" ];
     pki = {
       authorities = { };
       certificates = { };

@@ -50,6 +50,7 @@
       sshPort = 22;
     };
     node = {
+      disk = "/dev/disk/by-id/nvme-s3";
       name = "s3";
       provider = "self-hosted";
       roles = [
@@ -58,7 +59,7 @@
       ];
       system = "x86_64-linux";
     };
-    operators = { };
+    operators.ops = [ "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBSaMpLe0000000000000000000000000000000000000 ops" ];
     pki = {
       authorities = { };
       certificates = { };

@@ -76,6 +76,7 @@
       sshPort = 22;
     };
     node = {
+      disk = "/dev/disk/by-id/nvme-cp1";
       name = "cp1";
       provider = "self-hosted";
       roles = [

@@ -60,6 +60,7 @@
       sshPort = 22;
     };
     node = {
+      disk = "/dev/disk/by-id/nvme-w1";
       name = "w1";
       provider = "self-hosted";
       roles = [

@@ -33,6 +33,7 @@
       sshPort = 22;
     };
     node = {
+      disk = "/dev/disk/by-id/nvme-router";
       name = "router";
       provider = "self-hosted";
       roles = [ ];

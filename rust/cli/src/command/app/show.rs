@@ -16,7 +16,7 @@ use super::{Registered, app_name, machines, registered, require};
 use crate::{
     args::Global,
     connect,
-    failure::{Failure, Kind, Outcome},
+    failure::{self, Kind, Outcome},
     project::Project,
     ui::{Tone, Ui},
 };
@@ -147,7 +147,7 @@ pub fn show(args: &ShowArgs, global: &Global, ui: Ui) -> Outcome {
         let instances = found.iter().filter(|one| one.node == node.as_str()).cloned().collect();
         let (units, why) = match asked {
             Ok(units) => (Some(units), None),
-            Err(error) => (None, Some(Failure::from_error(Kind::Failed, &error).in_one_line())),
+            Err(error) => (None, Some(failure::words(node, &error))),
         };
         shown.push(Machine { machine: node.clone(), placed: placed.contains(&node), units, why, instances });
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::IsTerminal,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,22 +12,17 @@ use machinist_rollout::{
     deploy::KeySource,
     step::keys::{Key, file_name},
 };
-use machinist_secrets::{Identities, IdentityError, IdentityPlaces, Zeroizing};
+use machinist_secrets::{Identities, IdentityError, IdentityPlaces, Prompt};
 
+use super::prompt::Terminal;
 use crate::{args::Global, failure::Failure, failure::Kind, project::Project};
 
-/// Loads the operator's identity. Asks for a passphrase if there is a terminal to ask on.
+/// Loads the operator's identity. Asks for a passphrase, and what a plugin needs, if there is a terminal.
 pub fn identities(global: &Global) -> Result<Identities, IdentityError> {
-    let mut passphrase = |file: &Path| {
-        if !std::io::stdin().is_terminal() {
-            return None;
-        }
-        let prompt = format!("passphrase for {}: ", file.display());
-        rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
-    };
+    let prompt: Arc<dyn Prompt> = Arc::new(Terminal::new(global));
     match &global.identity {
-        Some(path) => Identities::load(std::slice::from_ref(path), &mut passphrase),
-        None => Identities::find(&IdentityPlaces::from_env().search_order(), &mut passphrase),
+        Some(path) => Identities::load(std::slice::from_ref(path), &prompt),
+        None => Identities::find(&IdentityPlaces::from_env().search_order(), &prompt),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `machinist certs`: make, list, show and renew certificates.
 
 mod keys;
+mod prompt;
 mod rotate;
 
 use std::{
@@ -15,6 +16,7 @@ use machinist_pki::{
     self as pki, Inventory, KeyAlgorithm, Plan, Policy, Renewal, Step, Survey,
     report::{self, Row, State},
 };
+use machinist_secrets::Recipients;
 use time::OffsetDateTime;
 
 pub use self::keys::{identities, key_files, key_source};
@@ -88,6 +90,10 @@ pub struct RenewArgs {
 pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
+    if !matches!(command, CertsCommand::List | CertsCommand::Show(_)) {
+        // A certificate for the new value would take the one in use out of it.
+        project.refuse_conflicts(&cluster)?;
+    }
     match command {
         CertsCommand::Gen(args) => {
             let policy = Policy { algorithm: args.algorithm, prune: args.prune, ..Policy::default() };
@@ -114,6 +120,7 @@ fn survey(project: &Project, cluster: &Cluster) -> Result<Survey, Failure> {
 }
 
 fn update(project: &Project, cluster: &Cluster, global: &Global, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
+    check_operators(cluster, ui)?;
     let now = OffsetDateTime::now_utc();
     let done = pki::update(&certs, cluster, policy, now, || identities(global)).map_err(|error| {
         let kind = match error {
@@ -187,6 +194,22 @@ fn show(survey: &Survey, name: &str, ui: Ui) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses operators to whom age cannot encrypt: private keys are encrypted to all of them or not at all. Warns of keys whose
+/// use leaks something.
+pub fn check_operators(cluster: &Cluster, ui: Ui) -> Result<(), Failure> {
+    for operator in cluster.operators.iter().filter(|operator| operator.decrypts_with_rsa()) {
+        ui.warn(&format!(
+            "operator `{}` decrypts with an RSA key: its use leaks through time to other programs of that computer \
+             (RUSTSEC-2023-0071); an `age` recipient or an ed25519 key does not",
+            operator.name
+        ));
+    }
+    let problems = Recipients::problems(&cluster.operators);
+    let Some(first) = problems.first() else { return Ok(()) };
+    let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(Failure::new(Kind::Input, words.join("\n")).maybe_hint(first.hint()))
+}
+
 /// Reads which certificates exist.
 pub fn inventory(project: &Project) -> Result<Inventory, Failure> {
     Inventory::read(&project.directory)
@@ -199,6 +222,7 @@ pub fn trouble(project: &Project, cluster: &Cluster) -> Result<Vec<String>, Fail
     let none_yet = survey.tree.entries().next().is_none() || survey.plan.actions.iter().all(|a| is_new(&a.step));
     let mut lines: Vec<String> = survey.plan.problems.iter().map(|p| format!("{}: {}", p.subject, p.what)).collect();
     lines.extend(pki::rotation::unfinished(&survey.table, &survey.tree));
+    lines.extend(authorities_that_end(&survey));
     if !none_yet {
         let rows = report::list(&survey).into_iter().filter(|row| row.state != State::Ok);
         lines.extend(rows.map(|row| format!("certificate {} ({}): {}", row.name, row.state, row.because)));
@@ -206,11 +230,35 @@ pub fn trouble(project: &Project, cluster: &Cluster) -> Result<Vec<String>, Fail
     Ok(lines)
 }
 
+/// Warns of certificates in `certs/` that are due for renewal and of authorities that end soon. They still serve.
+fn warn_of_expiry(survey: &Survey, ui: Ui) {
+    let due: Vec<String> = report::list(survey)
+        .into_iter()
+        .filter(|row| row.state == State::Renew)
+        .map(|row| format!("{} ({})", row.name, row.because))
+        .collect();
+    if let Some((first, rest)) = due.split_first() {
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        ui.warn(&format!("certificates expire: {first}{more}; `machinist certs gen` renews them, then deploy again"));
+    }
+    authorities_that_end(survey).iter().for_each(|line| ui.warn(line));
+}
+
+/// Returns in words which authorities end before what they sign today would.
+fn authorities_that_end(survey: &Survey) -> Vec<String> {
+    let life = Policy::default().leaf_life.whole_days();
+    let ends = |row: &Row| row.file.starts_with("authorities") && row.days_left.is_some_and(|days| days < life);
+    let names: BTreeSet<String> = report::list(survey).into_iter().filter(ends).map(|row| row.name).collect();
+    let notices = survey.plan.notices.iter().filter(|notice| names.contains(&notice.subject));
+    notices.map(|notice| format!("{}: {}", notice.subject, notice.what)).collect()
+}
+
 fn is_new(step: &Step) -> bool {
     matches!(step, Step::Issue(_))
 }
 
-/// Refuses to go on if a node lacks a certificate that it needs, or has one that is not as it should be.
+/// Refuses to go on if a node lacks a certificate that it needs, or has one that is not as it should be. Warns of those that
+/// expire soon.
 pub fn require(project: &Project, cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Failure> {
     let survey = survey(project, cluster)?;
     if let Some(refusal) = survey.plan.refusal() {
@@ -227,6 +275,7 @@ pub fn require(project: &Project, cluster: &Cluster, nodes: &[NodeName]) -> Resu
         .map(|row| (row.name, format!("{}: {}", row.state, row.because)))
         .collect();
     if bad.is_empty() {
+        warn_of_expiry(&survey, project.ui);
         return Ok(());
     }
     let shown: Vec<String> = bad.iter().take(6).map(|(name, why)| format!("{name} ({why})")).collect();

@@ -17,9 +17,10 @@ use time::{Duration, OffsetDateTime};
 use super::identities;
 use crate::{
     args::Global,
-    command::{kubeconfig::life, objects::Reach},
+    command::{deploy::run_id, kubeconfig::life, objects::Reach},
     connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
+    locks::{self, Locks},
     project::Project,
     ui::Ui,
 };
@@ -103,6 +104,7 @@ struct Desk<'a> {
 
 impl Desk<'_> {
     fn run(&self) -> Outcome {
+        let _locks = self.lock()?;
         let survey = super::survey(self.project, self.cluster)?;
         let Some(subject) = self.subject(&survey) else {
             return Err(Failure::new(Kind::Input, format!("nothing is called `{}`", self.name)));
@@ -140,6 +142,18 @@ impl Desk<'_> {
         self.tell(stage, &done)
     }
 
+    /// Locks the voters of a running cluster: whether a stage is deployed everywhere must not change while the next one is made.
+    fn lock(&self) -> Result<Option<Locks>, Failure> {
+        let state = self.project.state()?;
+        if !state.etcd.bootstrapped {
+            return Ok(None);
+        }
+        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let locks = Locks::new(run_id(), &connector, self.ui);
+        locks.hold(&locks::of_voters(self.cluster, &state, []), &BTreeMap::new())?;
+        Ok(Some(locks))
+    }
+
     fn subject<'s>(&self, survey: &'s Survey) -> Option<Subject<'s>> {
         Subject::all(&survey.table).find(|subject| subject.name() == self.name)
     }
@@ -168,12 +182,11 @@ impl Desk<'_> {
             let remote = connector.connect(node).map_err(StepError::from)?;
             certificates(&*remote)
         };
-        let in_words = |error: StepError| Failure::from_error(Kind::Failed, &error).in_one_line();
         Ok(std::thread::scope(|scope| {
             let asked: Vec<_> = nodes.iter().map(|node| (node, scope.spawn(|| ask(node)))).collect();
             let answer = |(node, thread): (&NodeName, std::thread::ScopedJoinHandle<'_, _>)| {
                 let found = thread.join().unwrap_or_else(|_| Ok(BTreeMap::new()));
-                (node.clone(), found.map_err(in_words))
+                (node.clone(), found.map_err(|error| failure::words(node, &error)))
             };
             asked.into_iter().map(answer).collect()
         }))

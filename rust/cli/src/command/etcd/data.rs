@@ -1,26 +1,24 @@
 //! What etcd holds: keys, values and their changes. Nothing is changed here.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Args;
 use machinist_control_plane::data::{Changes, Entry};
 use machinist_rollout::upkeep::{self, Keys};
+use machinist_text::one_line;
 use serde_json::{Value, json};
 
 use super::{Etcd, failed};
 use crate::{
-    failure::{Failure, Kind, OrFail as _, Outcome},
+    failure::{Failure, Kind, Outcome},
     ui::Ui,
 };
 
 /// Which key.
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// The key; its value is printed as it is, without a line's end
+    /// The key; its value is printed as it is, without a line's end; on a terminal control characters are escaped
     #[arg(value_name = "KEY")]
     key: String,
 }
@@ -60,8 +58,7 @@ impl Etcd<'_> {
         if self.ui.json {
             self.ui.result_json(&described(entry, true));
         } else {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(&entry.value).and_then(|()| stdout.flush()).failed()?;
+            self.ui.document(&entry.value);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -100,6 +97,8 @@ impl Etcd<'_> {
         };
         match upkeep::watch(&voice, keys, from, &mut tell) {
             Ok(()) => Ok(ExitCode::SUCCESS),
+            // The end of the command says whether that is a failure.
+            Err(_) if ui.is_unread() => Ok(ExitCode::SUCCESS),
             Err(error) => {
                 Err(failed(&error).hint(format!("`machinist etcd watch --revision {next}` goes on from here")))
             }
@@ -125,16 +124,13 @@ fn tell(changes: &Changes, ui: Ui) -> io::Result<()> {
             ui.result(&format!("{} put {} {}", entry.revision, printable(&entry.key), printable(&entry.value)));
         }
     }
-    Ok(())
+    if ui.is_unread() { Err(io::Error::other("the changes cannot be printed any more")) } else { Ok(()) }
 }
 
 /// Bytes for a terminal: what is no text is shown escaped, so nothing in etcd can move the cursor.
 fn printable(bytes: &[u8]) -> String {
-    let escape = |character: char| -> String {
-        if character.is_control() { character.escape_default().collect() } else { character.to_string() }
-    };
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.chars().map(escape).collect(),
+        Ok(text) => one_line(text).into_owned(),
         Err(_) => bytes.escape_ascii().to_string(),
     }
 }

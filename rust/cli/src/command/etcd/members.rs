@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::HumanBytes;
-use machinist_control_plane::etcd::Member;
+use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Member};
 use machinist_model::{Cluster, NodeName};
 use machinist_rollout::membership::Voice;
 use serde::Serialize;
@@ -33,9 +33,9 @@ impl Etcd<'_> {
         let voice = self.voice()?;
         let health = &voice.health;
         if self.ui.json {
-            self.ui.result_json(
-                &serde_json::json!({ "asked": voice.node, "leader": health.leader, "members": health.members }),
-            );
+            self.ui.result_json(&serde_json::json!({
+                "asked": voice.node, "leader": health.leader, "members": health.members, "overQuota": health.over_quota,
+            }));
         } else {
             let cells = |(name, member): (&NodeName, &Member)| {
                 let leads = health.leader.as_ref() == Some(name);
@@ -53,8 +53,16 @@ impl Etcd<'_> {
             };
             let rows = health.members.iter().map(cells).collect();
             self.ui.result_table(&["MEMBER", "STATE", "VERSION", "SIZE", "IN USE", "APPLIED"], rows);
+            if let Some(notice) = health.quota_notice() {
+                self.ui.warn(&notice);
+                self.ui.story(&format!("  {} {QUOTA_HINT}", self.ui.paint(Tone::Strong, "hint:")));
+            }
         }
-        Ok(if health.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
+        Ok(if health.is_whole() && health.over_quota.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(Kind::Failed.code())
+        })
     }
 }
 

@@ -6,7 +6,7 @@ mod restore;
 mod snapshots;
 mod upkeep;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use machinist_model::{Cluster, NodeName};
@@ -18,9 +18,10 @@ use machinist_rollout::{
 pub use self::snapshots::snapshot;
 use crate::{
     args::Global,
-    command::deploy::voters,
+    command::deploy::{run_id, voters},
     connect,
     failure::{Failure, Kind, Outcome},
+    locks::{self, Locks},
     project::Project,
     ui::Ui,
 };
@@ -44,7 +45,7 @@ pub enum EtcdCommand {
     Snapshots,
     /// Bring etcd back from a snapshot, on all members
     Restore(Box<restore::RestoreArgs>),
-    /// Give freed space back to the file system, one member after the other
+    /// Defragment one member after the other; after a quota alarm, compact the history before and disarm the alarm after
     Defrag,
     /// Hand the leadership to another member
     MoveLeader(upkeep::MoveLeaderArgs),
@@ -63,6 +64,8 @@ struct Etcd<'a> {
     project: Project,
     cluster: Cluster,
     connector: Connector,
+    /// Taken by what may take a member away.
+    locks: Locks,
     global: &'a Global,
     ui: Ui,
 }
@@ -79,7 +82,8 @@ pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
     if voters(&cluster).is_empty() {
         return Err(Failure::new(Kind::Input, "machines.nix gives no machine the role \"etcd\""));
     }
-    let etcd = Etcd { project, cluster, connector, global, ui };
+    let locks = Locks::new(run_id(), &connector, ui);
+    let etcd = Etcd { project, cluster, connector, locks, global, ui };
     match command {
         EtcdCommand::Members => etcd.members(),
         EtcdCommand::Status => etcd.status(),
@@ -95,6 +99,12 @@ pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
 }
 
 impl Etcd<'_> {
+    /// Locks all members that answer, a majority at least, for what makes one of them answer nobody.
+    fn lock(&self) -> Result<(), Failure> {
+        let scope = locks::of_voters(&self.cluster, &self.project.state()?, []);
+        self.locks.hold(&scope, &BTreeMap::new())
+    }
+
     /// A member that answers for all of them.
     fn voice(&self) -> Result<Voice, Failure> {
         let members = voters(&self.cluster);

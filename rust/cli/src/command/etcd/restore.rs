@@ -8,20 +8,24 @@ use std::{
     io::{BufRead, BufReader, BufWriter, Read, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use clap::Args;
 use indicatif::HumanBytes;
-use machinist_control_plane::snapshot::{Whole, check};
+use machinist_control_plane::{
+    alarm::QUOTA_HINT,
+    snapshot::{Whole, check},
+};
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_remote::Remote;
 use machinist_rollout::{
-    deploy::{Outcome as NodeOutcome, locks},
-    lock::{self, Decision},
+    deploy::Outcome as NodeOutcome,
+    keeper::Scope,
     membership::Voice,
-    step::StepError,
+    step::{StepError, lock::Token},
     upkeep::{self, Restore},
 };
 use machinist_secrets::decrypt_from;
@@ -34,7 +38,8 @@ use crate::{
         status,
     },
     consent,
-    failure::{Failure, Kind, OrFail as _, Outcome},
+    failure::{self, Failure, Kind, OrFail as _, Outcome},
+    locks, project,
     systems::BuildOn,
 };
 
@@ -69,15 +74,16 @@ impl RestoreArgs {
 }
 
 /// The members, each with its connection.
-type Members = BTreeMap<NodeName, Box<dyn Remote>>;
+type Members = BTreeMap<NodeName, Arc<dyn Remote>>;
 
 impl Etcd<'_> {
     /// Restores.
     pub fn restore(&self, args: &RestoreArgs) -> Outcome {
         let begun = Instant::now();
         let nodes: Vec<NodeName> = voters(&self.cluster).into_keys().collect();
+        self.refuse_conflicts()?;
         certs::require(&self.project, &self.cluster, &nodes)?;
-        let members = self.reach(&nodes)?;
+        let members = self.reach(args, &nodes)?;
         let (file, taken) = self.fetch(&args.snapshot, &members)?;
         let whole = self.examine(&file)?;
         self.agree(args, &nodes, &taken, &whole)?;
@@ -86,11 +92,13 @@ impl Etcd<'_> {
         self.send(&restore, &file, &members)?;
         self.say("etcd is stopped on all members; the data that is there now is kept beside the restored");
         for (node, remote) in &members {
-            restore.ask(&**remote).map_err(|error| self.cut_off(node, &error))?;
+            let token = self.token_of(node)?;
+            restore.ask(&**remote, &token).map_err(|error| self.cut_off(node, &error))?;
         }
         let mut lacking = BTreeSet::new();
         for (node, remote) in &members {
-            if !restore.start(&**remote).map_err(|error| self.cut_off(node, &error))? {
+            let token = self.token_of(node)?;
+            if !restore.start(&**remote, &token).map_err(|error| self.cut_off(node, &error))? {
                 lacking.insert(node.clone());
             }
         }
@@ -106,21 +114,28 @@ impl Etcd<'_> {
         self.tell(&mark, &whole, begun)
     }
 
+    /// The restored cluster is founded again at the addresses of machines.nix, but its data has the ranges and names from before.
+    fn refuse_conflicts(&self) -> Result<(), Failure> {
+        let mut conflicts = self.project.conflicts(&self.cluster)?;
+        conflicts.retain(|conflict| !conflict.is_address());
+        project::refuse(&conflicts)
+    }
+
     /// All members must be there: who is away would come back with the data from before.
-    fn reach(&self, nodes: &[NodeName]) -> Result<Members, Failure> {
+    fn reach(&self, args: &RestoreArgs, nodes: &[NodeName]) -> Result<Members, Failure> {
         let mut members = Members::new();
         for (node, asked) in status::ask(nodes, &self.connector)? {
-            let (remote, facts) = asked.map_err(|error| {
-                let message = format!("{node} must be there for a restore: {error}");
+            let (remote, _) = asked.map_err(|error| {
+                let message = format!("{node} must be there for a restore: {}", failure::words(&node, &error));
                 Failure::new(Kind::Failed, message).maybe_hint(error.hint())
             })?;
-            let moment = locks::moment(&facts, &facts.lock);
-            if let Decision::Refuse { why } = lock::decide(&facts.lock, "", &moment) {
-                let failure = Failure::new(Kind::Refused, format!("{node} is locked: {why}"));
-                return Err(failure.hint("wait, or see who it is and what the node does: `machinist unlock`"));
-            }
-            members.insert(node, remote);
+            members.insert(node, Arc::from(remote));
         }
+        let state = self.project.state()?;
+        let accepts_new = args.accept_host_key().is_some();
+        let scope = locks::of_voters(&self.cluster, &state, nodes.iter().cloned());
+        let known = locks::known(&self.cluster, &state, accepts_new);
+        self.locks.hold(&Scope { known, ..scope }, &members)?;
         Ok(members)
     }
 
@@ -161,7 +176,7 @@ impl Etcd<'_> {
         upkeep::read_file(&**remote, path, &mut output).map_err(|error| failed(&error))?;
         output.flush().failed()?;
         drop(output);
-        partial.persist(&file).map_err(|error| error.error).failed()?;
+        machinist_durable::persist(partial, &file).failed()?;
         Ok(file)
     }
 
@@ -213,7 +228,8 @@ impl Etcd<'_> {
     fn send(&self, restore: &Restore<'_>, file: &Path, members: &Members) -> Result<(), Failure> {
         for (node, remote) in members {
             self.say(&format!("the snapshot goes to {node}"));
-            restore.send(&**remote, self.open(file)?).map_err(|error| {
+            let token = self.locks.token(node).map_err(|error| failed(&error))?;
+            restore.send(&**remote, &token, self.open(file)?).map_err(|error| {
                 let message = format!("{node} has not got the snapshot: {error}");
                 Failure::new(Kind::Failed, message).hint("nothing was changed; run the same command again")
             })?;
@@ -238,6 +254,7 @@ impl Etcd<'_> {
             nodes,
             voters: deploy::voters(&self.cluster),
             connector: self.connector.clone(),
+            locks: &self.locks,
             global: self.global,
             ui: self.ui,
         };
@@ -252,6 +269,8 @@ impl Etcd<'_> {
 
     fn tell(&self, mark: &str, whole: &Whole, begun: Instant) -> Outcome {
         let voice = self.settled()?;
+        let at_their_addresses = voice.health.members.iter().filter(|(_, member)| member.id.is_some());
+        self.project.record_running(&self.cluster, &at_their_addresses.map(|(name, _)| name.clone()).collect())?;
         let (revision, keys) = upkeep::get(&voice, upkeep::Keys { key: "", prefix: true }, false)
             .map(|(revision, entries)| (revision, entries.len()))
             .map_err(|error| failed(&error))?;
@@ -263,6 +282,9 @@ impl Etcd<'_> {
         } else {
             let seconds = begun.elapsed().as_secs_f64();
             self.ui.result(&format!("etcd is back: {keys} keys, revision {revision} ({seconds:.1} s)"));
+            if let Some(notice) = voice.health.quota_notice() {
+                self.ui.warn(&format!("{notice}: the snapshot was taken while it was. {QUOTA_HINT}"));
+            }
             self.ui.story(&format!("what a member had before, if anything, is in {before} there, until you remove it"));
             if self.cluster.nodes.values().any(|node| self.cluster.runs_kubernetes(node)) {
                 self.ui.story(
@@ -296,8 +318,12 @@ impl Etcd<'_> {
         }
     }
 
+    fn token_of(&self, node: &NodeName) -> Result<Token, Failure> {
+        self.locks.token(node).map_err(|error| self.cut_off(node, &error))
+    }
+
     fn cut_off(&self, node: &NodeName, error: &StepError) -> Failure {
-        let message = format!("the restore is not done on {node}: {error}");
+        let message = format!("the restore is not done on {node}: {}", failure::words(node, error));
         Failure::new(Kind::Failed, message)
             .maybe_hint(error.hint())
             .hint("run the same command again: members that are restored already are restored once more from the same snapshot")

@@ -22,7 +22,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::Etcd;
 use crate::{
     command::deploy::voters,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome},
 };
 
 impl Etcd<'_> {
@@ -43,7 +43,7 @@ impl Etcd<'_> {
     pub fn snapshots(&self) -> Outcome {
         let (kept, silent) = self.kept();
         for (node, error) in &silent {
-            self.ui.warn(&format!("{node} {}", Failure::from_error(Kind::Failed, error).in_one_line()));
+            self.ui.warn(&format!("{node}: {}", failure::words(node, error)));
         }
         if self.ui.json {
             self.ui.result_json(&serde_json::json!({ "snapshots": kept }));
@@ -87,7 +87,7 @@ pub fn snapshot(cluster: &Cluster, voice: &Voice, file: &Path) -> Result<u64, Fa
     let recipients = Recipients::from_operators(&cluster.operators)
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).failed()?;
+        machinist_durable::create_directories(parent).failed()?;
     }
     let mut name = file.as_os_str().to_owned();
     name.push(".partial");
@@ -98,7 +98,7 @@ pub fn snapshot(cluster: &Cluster, voice: &Voice, file: &Path) -> Result<u64, Fa
         let _gone = fs::remove_file(&partial);
     }
     let bytes = written?;
-    fs::rename(&partial, file).failed()?;
+    machinist_durable::rename(&partial, file).failed()?;
     Ok(bytes)
 }
 
@@ -110,6 +110,5 @@ fn write(recipients: &Recipients, voice: &Voice, partial: &Path) -> Result<u64, 
     let mut output = sealed.finish().failed()?;
     output.flush().failed()?;
     let file = output.into_inner().map_err(std::io::IntoInnerError::into_error).failed()?;
-    file.sync_all().failed()?;
     Ok(file.metadata().failed()?.len())
 }

@@ -1,6 +1,7 @@
 //! Defragmentation and the leadership.
 
 use std::{
+    net::IpAddr,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -8,10 +9,11 @@ use std::{
 
 use clap::Args;
 use indicatif::HumanBytes;
-use machinist_control_plane::{etcd::Health, upkeep::leader_last};
+use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
 use machinist_model::NodeName;
+use machinist_remote::Remote;
 use machinist_rollout::{
-    step::{StepError, gate},
+    step::{StepError, gate, lock::Token},
     upkeep,
 };
 
@@ -33,41 +35,91 @@ pub struct MoveLeaderArgs {
 }
 
 impl Etcd<'_> {
-    /// Defragments one member after the other, the leader last, each only while the others hold a quorum.
+    /// Defragments one member after the other, the leader last, each only while the others hold a quorum. After a quota alarm the
+    /// history is compacted before that, and the alarm disarmed after it.
     pub fn defragment(&self) -> Outcome {
-        let members = voters(&self.cluster);
-        let first = self.voice()?.health;
+        self.lock()?;
+        let first = self.voice()?;
         // Refused as a whole, and not after some: whoever is away cannot be defragmented either.
-        for node in first.members.keys() {
-            refuse_if_needed(&first, node)?;
+        for node in first.health.members.keys() {
+            refuse_if_needed(&first.health, node)?;
+        }
+        let notice = first.health.quota_notice();
+        if let Some(notice) = &notice {
+            refuse_to_disarm(&first.health)?;
+            let revision = upkeep::compact(&first, &self.token(&first.node)?).map_err(|error| failed(&error))?;
+            self.ui.story(&format!("{notice}; its history up to revision {revision} is compacted"));
         }
         let mut freed = Vec::new();
-        for node in leader_last(&first) {
-            let health = self.voice()?.health;
-            refuse_if_needed(&health, &node)?;
-            let ip =
-                members.get(&node).copied().ok_or_else(|| Failure::new(Kind::Failed, format!("{node} is gone")))?;
-            let remote = self.connector.connect(&node).map_err(|error| failed(&error.into()))?;
-            self.ui.story(&format!("{node} is defragmented; it answers nobody meanwhile"));
-            let size = |health: &Health| health.members.get(&node).and_then(|member| member.database_bytes);
-            let before = size(&health);
-            upkeep::defragment(&*remote, ip).map_err(|error| failed(&error))?;
-            let health = self.recovered(&node)?;
-            freed.push((node.clone(), before.unwrap_or(0), size(&health).unwrap_or(0)));
+        for node in leader_last(&first.health) {
+            freed.push(self.defragment_one(node)?);
         }
+        if notice.is_some() {
+            self.disarm(&freed)?;
+        }
+        self.report_freed(&freed, notice.is_some());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn defragment_one(&self, node: NodeName) -> Result<Freed, Failure> {
+        let health = self.voice()?.health;
+        refuse_if_needed(&health, &node)?;
+        let (remote, ip) = self.member(&node)?;
+        self.ui.story(&format!("{node} is defragmented; it answers nobody meanwhile"));
+        let size = |health: &Health| health.members.get(&node).and_then(|member| member.database_bytes);
+        let before = size(&health).unwrap_or(0);
+        upkeep::defragment(&*remote, &self.token(&node)?, ip).map_err(|error| failed(&error))?;
+        let after = size(&self.recovered(&node)?).unwrap_or(0);
+        Ok(Freed { node, before, after })
+    }
+
+    fn token(&self, node: &NodeName) -> Result<Token, Failure> {
+        self.locks.token(node).map_err(|error| failed(&error))
+    }
+
+    /// Disarms the quota alarm and writes through each member. A member that is still over its quota raises the alarm again.
+    fn disarm(&self, freed: &[Freed]) -> Result<(), Failure> {
+        let voice = self.voice()?;
+        refuse_to_disarm(&voice.health)?;
+        upkeep::disarm(&voice, &self.token(&voice.node)?).map_err(|error| failed(&error))?;
+        for Freed { node, after, .. } in freed {
+            let (remote, ip) = self.member(node)?;
+            upkeep::try_write(&*remote, ip).map_err(|error| {
+                let size = HumanBytes(*after);
+                let message = format!("{node}: etcd refuses writes although the alarm was disarmed: {error}");
+                let why = format!("its database still has {size}");
+                Failure::new(Kind::Failed, format!("{message} ({why})")).hint(QUOTA_HINT)
+            })?;
+        }
+        if let Some(notice) = self.voice()?.health.quota_notice() {
+            return Err(Failure::new(Kind::Failed, format!("the alarm was disarmed and raised again: {notice}"))
+                .hint(QUOTA_HINT));
+        }
+        self.ui.story("the alarm is disarmed; each member takes writes");
+        Ok(())
+    }
+
+    fn report_freed(&self, freed: &[Freed], disarmed: bool) {
         if self.ui.json {
             let rows: Vec<_> = freed
                 .iter()
-                .map(|(node, before, after)| serde_json::json!({ "member": node, "before": before, "after": after }))
+                .map(|Freed { node, before, after }| {
+                    serde_json::json!({ "member": node, "before": before, "after": after })
+                })
                 .collect();
-            self.ui.result_json(&serde_json::json!({ "members": rows }));
+            self.ui.result_json(&serde_json::json!({ "members": rows, "disarmed": disarmed }));
         } else {
             let bytes = |bytes: u64| HumanBytes(bytes).to_string();
-            let cells =
-                |(node, before, after): &(NodeName, u64, u64)| vec![node.to_string(), bytes(*before), bytes(*after)];
+            let cells = |Freed { node, before, after }: &Freed| vec![node.to_string(), bytes(*before), bytes(*after)];
             self.ui.result_table(&["MEMBER", "BEFORE", "AFTER"], freed.iter().map(cells).collect());
         }
-        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Connects to a member.
+    fn member(&self, node: &NodeName) -> Result<(Box<dyn Remote>, IpAddr), Failure> {
+        let ip = voters(&self.cluster).get(node).copied();
+        let ip = ip.ok_or_else(|| Failure::new(Kind::Failed, format!("{node} is gone")))?;
+        Ok((self.connector.connect(node).map_err(|error| failed(&error.into()))?, ip))
     }
 
     /// Waits until the member is healthy again.
@@ -93,6 +145,7 @@ impl Etcd<'_> {
     /// Hands the leadership over.
     pub fn move_leader(&self, args: &MoveLeaderArgs) -> Outcome {
         let members = voters(&self.cluster);
+        self.lock()?;
         let health = self.voice()?.health;
         let Some(leader) = health.leader.clone() else {
             return Err(
@@ -104,10 +157,9 @@ impl Etcd<'_> {
             self.ui.result(&format!("{leader} leads already"));
             return Ok(ExitCode::SUCCESS);
         }
-        let ip =
-            members.get(&leader).copied().ok_or_else(|| Failure::new(Kind::Failed, format!("{leader} is gone")))?;
-        let remote = self.connector.connect(&leader).map_err(|error| failed(&error.into()))?;
-        upkeep::move_leader(&*remote, ip, id).map_err(|error| failed(&error))?;
+        let (remote, ip) = self.member(&leader)?;
+        let token = self.token(&leader)?;
+        upkeep::move_leader(&*remote, &token, ip, id).map_err(|error| failed(&error))?;
         let now = gate::etcd(&*remote, &members).map_err(|error: StepError| failed(&error))?.leader;
         if self.ui.json {
             self.ui.result_json(&serde_json::json!({ "before": leader, "leader": now }));
@@ -117,6 +169,21 @@ impl Etcd<'_> {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Sizes of a member's database around its defragmentation, in bytes.
+struct Freed {
+    node: NodeName,
+    before: u64,
+    after: u64,
+}
+
+/// etcdctl disarms all alarms at once: one that stands for damaged data must stay.
+fn refuse_to_disarm(health: &Health) -> Result<(), Failure> {
+    let Some((node, problems)) = health.broken().next() else { return Ok(()) };
+    let message = format!("the quota alarm cannot be disarmed: {node} {problems}");
+    Err(Failure::new(Kind::Refused, message)
+        .hint("`machinist etcd status` shows the members; every one has to be healthy"))
 }
 
 fn refuse_if_needed(health: &Health, node: &NodeName) -> Result<(), Failure> {

@@ -1,18 +1,20 @@
 //! What a node works on: away before it goes down, and back afterwards. Pods of Kubernetes, or instances of the service mesh.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
 use machinist_kubernetes::drain::{Allowed, Unmanaged};
-use machinist_model::{Cluster, NodeName, Orchestrator};
-use machinist_rollout::{deploy::Workload, step::Connector};
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_rollout::{deploy::Workload, keeper::Scope, step::Connector};
 
 use super::{instances::Instances, name, pods::Pods};
 use crate::{
     args::Global,
+    command::deploy,
     connect,
     failure::{Failure, Kind, Outcome},
     kubernetes,
+    locks::{self, Locks},
     project::Project,
     ui::Ui,
 };
@@ -65,17 +67,28 @@ enum Work {
     Instances(Instances),
 }
 
-fn open(node: &NodeName, global: &Global, ui: Ui) -> Result<Work, Failure> {
+/// What has to be locked.
+type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
+
+/// Opens what runs on the node, under locks.
+fn open(node: &NodeName, scope: ScopeOf, global: &Global, ui: Ui) -> Result<(Work, Locks), Failure> {
     let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
     let found = cluster.nodes.get(node);
-    let connector = || connect::connector(&project, &cluster, global, None);
+    let locked = |work: fn(&Project, &Cluster, &Connector, &Global) -> Work| {
+        let connector = connect::connector(&project, &cluster, global, None)?;
+        let locks = Locks::new(deploy::run_id(), &connector, ui);
+        locks.hold(&scope(&cluster, &project.state()?, node), &BTreeMap::new())?;
+        Ok((work(&project, &cluster, &connector, global), locks))
+    };
     if found.is_some_and(|node| cluster.runs_mesh(node)) {
-        return Ok(Work::Instances(Instances::new(&cluster, &connector()?)));
+        return locked(|_, cluster, connector, _| Work::Instances(Instances::new(cluster, connector)));
     }
     if found.is_some_and(|node| cluster.runs_kubernetes(node)) && cluster.orchestrator == Some(Orchestrator::Kubernetes)
     {
-        return Ok(Work::Pods(Pods::new(&project, &cluster, &connector()?, global)));
+        return locked(|project, cluster, connector, global| {
+            Work::Pods(Pods::new(project, cluster, connector, global))
+        });
     }
     if cluster.orchestrator == Some(Orchestrator::K3s) {
         return Err(kubernetes::missing(&cluster, &format!("{node} works on"), |server| {
@@ -90,7 +103,8 @@ fn open(node: &NodeName, global: &Global, ui: Ui) -> Result<Work, Failure> {
 pub fn drain(args: &DrainArgs, global: &Global, ui: Ui) -> Outcome {
     let node = &args.node;
     let bound = Duration::from_secs(args.timeout);
-    match open(node, global, ui)? {
+    let (work, _locks) = open(node, locks::of_leaving, global, ui)?;
+    match work {
         Work::Pods(pods) => {
             let unmanaged = if args.delete_unmanaged_pods { Unmanaged::Evict } else { Unmanaged::Refuse };
             let allowed = Allowed { unmanaged, local_data: args.delete_local_data };
@@ -120,7 +134,8 @@ pub fn drain(args: &DrainArgs, global: &Global, ui: Ui) -> Outcome {
 /// Lets pods, or connections to its instances, onto a node again.
 pub fn uncordon(args: &UncordonArgs, global: &Global, ui: Ui) -> Outcome {
     let node = &args.node;
-    match open(node, global, ui)? {
+    let (work, _locks) = open(node, locks::of_node, global, ui)?;
+    match work {
         Work::Pods(pods) => {
             pods.uncordon(node, false)?;
             say(ui, &serde_json::json!({ "node": node, "schedulable": true }), &format!("{node} takes pods again"));

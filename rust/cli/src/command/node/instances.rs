@@ -72,7 +72,6 @@ impl Workload for Instances {
 }
 
 fn failure(node: &NodeName, error: &StepError) -> Failure {
-    let failed = Failure::from_error(Kind::Failed, error);
-    Failure { causes: failed.causes, ..Failure::new(Kind::Failed, format!("{node}: {error}")) }
+    Failure::on(node, Kind::Failed, error)
         .hint(format!("on {node}, `curl 127.0.0.1:9470/status` says what its agent knows"))
 }

@@ -107,7 +107,5 @@ impl Workload for Pods {
 }
 
 fn failure(node: &NodeName, error: &DrainError) -> Failure {
-    let failed = Failure::from_error(Kind::Failed, error);
-    Failure { causes: failed.causes, ..Failure::new(Kind::Failed, format!("{node}: {error}")) }
-        .maybe_hint(error.hint().map(str::to_owned))
+    Failure::on(node, Kind::Failed, error).maybe_hint(error.hint().map(str::to_owned))
 }

@@ -1,12 +1,15 @@
 //! What `machinist node join`, `remove` and `replace` mean for a machine that has no vote in etcd.
 
-use machinist_model::{Cluster, NodeName, Orchestrator};
+use std::collections::BTreeMap;
+
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::step::Connector;
 
 use super::NodeCommand;
 use crate::{
     command::deploy,
     failure::{Failure, Kind},
+    locks::{self, Locks},
     mesh,
     ui::Ui,
 };
@@ -19,6 +22,7 @@ pub fn answer(
     command: &NodeCommand,
     node: &NodeName,
     cluster: &Cluster,
+    state: &RecordedState,
     connector: &Connector,
     ui: Ui,
 ) -> Option<Result<(), Failure>> {
@@ -43,14 +47,22 @@ pub fn answer(
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
         NodeCommand::Remove(_) if cluster.orchestrator == Some(Orchestrator::Mesh) => {
-            Some(forget(node, cluster, connector, ui))
+            Some(forget(node, cluster, state, connector, ui))
         }
         _ => None,
     }
 }
 
 /// What etcd still has of the machine goes: its rights, its record and its part of the overlay. Its instances end with its lease.
-fn forget(node: &NodeName, cluster: &Cluster, connector: &Connector, ui: Ui) -> Result<(), Failure> {
+fn forget(
+    node: &NodeName,
+    cluster: &Cluster,
+    state: &RecordedState,
+    connector: &Connector,
+    ui: Ui,
+) -> Result<(), Failure> {
+    let locks = Locks::new(deploy::run_id(), connector, ui);
+    locks.hold(&locks::of_voters(cluster, state, []), &BTreeMap::new())?;
     mesh::permit(connector, cluster, &deploy::voters(cluster), ui)?;
     let text = "is nobody to etcd any more, and its part of an overlay is free; the others' firewalls close with `machinist deploy --all`";
     if ui.json {

@@ -22,7 +22,7 @@ pub fn show(desired: &Desired, ui: Ui) {
         .objects
         .iter()
         .map(|object| format!("# {}\n{}", object.origin, machinist_kubernetes::to_yaml(&object.value)));
-    ui.result(documents.collect::<Vec<_>>().join("---\n").trim_end());
+    ui.document(format!("{}\n", documents.collect::<Vec<_>>().join("---\n").trim_end()).as_bytes());
 }
 
 /// Says what was done.

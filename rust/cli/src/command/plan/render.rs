@@ -3,8 +3,8 @@
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_rollout::{
-    plan::{Action, Changes, ClosureDiff, NodePlan, Package, Plan, UnitChange, Verdict},
-    preflight::Problem,
+    plan::{Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, UnitChange, Verdict},
+    preflight::{FEWER_GENERATIONS, Problem},
 };
 
 use super::Report;
@@ -86,6 +86,12 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
     }
     if let Some(free) = changes.too_little_room {
         say("room", &ui.paint(Tone::Bad, &format!("only {} free in /nix/store: a deploy refuses that", size(free))));
+    }
+    if let Some(FullBoot { at, free, needed }) = &changes.full_boot {
+        let (free, needed) = (size(*free), size(*needed));
+        let text = format!("only {free} free in {at}, kernel and initrd need {needed}: a deploy refuses that");
+        say("boot", &ui.paint(Tone::Bad, &text));
+        say("hint", FEWER_GENERATIONS);
     }
     if !changes.keys.is_empty() {
         let leaves: Vec<String> = changes.keys.iter().map(|key| leaf(key)).collect();
@@ -247,6 +253,11 @@ fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
     if !report.rotations.is_empty() {
         let text = list(report.rotations.clone(), ui.verbose);
         lines.push(label(ui, "rotation", &ui.paint(Tone::Careful, &text)));
+    }
+    for conflict in &report.conflicts {
+        let text = format!("{conflict}: the running cluster cannot take that");
+        lines.push(label(ui, "refused", &ui.paint(Tone::Bad, &text)));
+        lines.push(label(ui, "hint", &conflict.remedy));
     }
     if let Some(refusal) = &plan.refusal {
         lines.push(label(ui, "refused", &ui.paint(Tone::Bad, refusal)));

@@ -2,12 +2,13 @@
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
-use machinist_model::NodeName;
+use machinist_model::{Conflict, NodeName};
 use machinist_nix::StorePath;
 use machinist_pki::report::State;
 use machinist_rollout::{
     plan::{
-        Action, Changes, ClosureDiff, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict, VersionChange,
+        Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict,
+        VersionChange,
     },
     preflight::{Problem, ProblemKind},
     waves::{Wave, WaveKind},
@@ -51,6 +52,7 @@ fn changes() -> Changes {
         paths_to_send: 14,
         bytes_to_send: 2_500_000,
         too_little_room: None,
+        full_boot: None,
         keys: vec!["etcd-server-0123456789abcdef.key".to_owned()],
         closure: Some(ClosureDiff { added, removed, changed, rebuilt: vec![package("etc", "")] }),
         units,
@@ -83,6 +85,7 @@ fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
         generated: BTreeMap::new(),
         certificates: Vec::new(),
         rotations: Vec::new(),
+        conflicts: Vec::new(),
         plan: Plan { nodes, ..Plan::default() },
     }
 }
@@ -282,6 +285,31 @@ fn an_order_that_is_not_safe_is_told() {
           start     everything: it is the first deploy
 
           refused   a new etcd cluster of 3 members needs 2 members at once
+        1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
+    let full_boot = Some(FullBoot { at: "/efi".to_owned(), free: 10 << 20, needed: 42 << 20 });
+    let mut report = told(vec![("a", NodePlan::Changes(Box::new(Changes { full_boot, ..first() })))]);
+    let [path, running, wanted, remedy] =
+        ["machines.a.ip", "10.0.0.1", "10.0.0.9", "write the recorded address back"].map(str::to_owned);
+    report.conflicts.push(Conflict { path, running, wanted, remedy });
+    check(
+        &report,
+        false,
+        4,
+        &expect![[r#"
+        a
+          system    bbbbbbbb, the first one
+          send      14 of 412 paths, 2.4 MiB
+          boot      only 10.0 MiB free in /efi, kernel and initrd need 42.0 MiB: a deploy refuses that
+          hint      fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`
+          start     everything: it is the first deploy
+
+          refused   machines.a.ip: 10.0.0.1 -> 10.0.0.9: the running cluster cannot take that
+          hint      write the recorded address back
         1 to change, 0 unchanged"#]],
     );
 }

@@ -1,0 +1,267 @@
+//! Files that are replaced whole and outlive a power cut.
+//!
+//! The one way in which machinist writes what it needs again: the contents go into a temporary file beside the place, the
+//! file is synced, renamed, and its directory is synced. A reader sees the old contents or the new ones, a full disk is an
+//! error of the writer, and what was reported as written is there after a reset. Start with [`replace`].
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use tempfile::{NamedTempFile, TempPath};
+
+/// The beginning and the end of the names of temporary files, which a process that was killed leaves behind.
+pub const TEMPORARY: (&str, &str) = (".machinist-", ".tmp");
+
+/// The number of files from which one sync of their file system is cheaper than one of each file.
+const MANY: usize = 32;
+
+/// A file that is written under a temporary name. Dropped without [`Staged::place`], it goes away again.
+#[derive(Debug)]
+pub struct Staged {
+    temporary: TempPath,
+    path: PathBuf,
+}
+
+/// A file of several that could not be put in place.
+#[derive(Debug)]
+pub struct Unplaced {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Replaces the file, or makes it, with exactly this mode.
+///
+/// # Errors
+/// It cannot be written; it is as it was then, unless only the sync of its directory failed.
+pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    stage(path, contents, mode)?.place()
+}
+
+/// Makes the file, with exactly this mode.
+///
+/// # Errors
+/// It exists ([`io::ErrorKind::AlreadyExists`]), or cannot be written.
+pub fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let staged = stage(path, contents, mode)?;
+    staged.temporary.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_directory(directory_of(path))
+}
+
+/// Puts a temporary file, which is beside the place and complete, in its place.
+///
+/// # Errors
+/// It cannot be synced or renamed.
+pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(directory_of(path))
+}
+
+/// Renames a file or directory that is complete. Of a directory, what is in it is not synced.
+///
+/// # Errors
+/// It cannot be synced or renamed.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    File::open(from)?.sync_all()?;
+    fs::rename(from, to)?;
+    sync_directory(directory_of(to))
+}
+
+/// Writes a file under a temporary name, and waits until the disk has it.
+///
+/// # Errors
+/// It cannot be written; nothing is left of it then.
+pub fn stage(path: &Path, contents: &[u8], mode: u32) -> io::Result<Staged> {
+    let staged = stage_unsynced(path, contents, mode)?;
+    staged.sync()?;
+    Ok(staged)
+}
+
+/// Writes a file under a temporary name. [`sync_all`] has to follow.
+///
+/// # Errors
+/// It cannot be written; nothing is left of it then.
+pub fn stage_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<Staged> {
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(directory_of(path))?;
+    file.write_all(contents)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    // The file is closed here: thousands of open ones would exceed the process' limit.
+    Ok(Staged { temporary: file.into_temp_path(), path: path.to_owned() })
+}
+
+impl Staged {
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.temporary)?.sync_all()
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// It cannot be renamed, or its directory cannot be synced.
+    pub fn place(self) -> io::Result<()> {
+        self.temporary.persist(&self.path).map_err(|error| error.error)?;
+        sync_directory(directory_of(&self.path))
+    }
+}
+
+/// Waits until the disk has all of these, however many they are.
+///
+/// # Errors
+/// A file, or the file system that they are on, cannot be synced.
+pub fn sync_all(staged: &[Staged]) -> Result<(), Unplaced> {
+    let failed = |staged: &Staged| {
+        let path = staged.path.clone();
+        |source| Unplaced { path, source }
+    };
+    if staged.len() < MANY {
+        return staged.iter().try_for_each(|staged| staged.sync().map_err(failed(staged)));
+    }
+    let Some(first) = staged.first() else { return Ok(()) };
+    let sync = || rustix::fs::syncfs(File::open(directory_of(&first.path))?).map_err(io::Error::from);
+    sync().map_err(failed(first))
+}
+
+/// Puts all of these in their places, in their order, and syncs each directory once.
+///
+/// # Errors
+/// A file cannot be renamed. The ones before it are in place then, the ones after it are as they were.
+pub fn place_all(staged: Vec<Staged>) -> Result<(), Unplaced> {
+    let mut directories = BTreeSet::new();
+    for Staged { temporary, path } in staged {
+        directories.insert(directory_of(&path).to_owned());
+        temporary.persist(&path).map_err(|error| Unplaced { path, source: error.error })?;
+    }
+    directories.into_iter().try_for_each(|path| sync_directory(&path).map_err(|source| Unplaced { path, source }))
+}
+
+/// Makes a directory and those above it, and waits until the disk has them.
+///
+/// # Errors
+/// One of them cannot be made.
+pub fn create_directories(directory: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !exists(path)).collect();
+    fs::create_dir_all(directory)?;
+    missing.into_iter().try_for_each(|made| sync_directory(directory_of(made)))
+}
+
+fn exists(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
+/// Waits until the disk has the names of the directory's files.
+///
+/// # Errors
+/// It cannot be opened or synced.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Returns the directory that the file is in.
+#[must_use]
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        for (text, mode) in [("one", 0o600), ("two", 0o644)] {
+            replace(&path, text.as_bytes(), mode).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        }
+        assert_eq!(names(root.path()), ["a"]);
+    }
+
+    #[test]
+    fn an_existing_file_is_not_created_again() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        create(&path, b"one", 0o600).unwrap();
+        assert_eq!(create(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!((fs::read(&path).unwrap(), names(root.path()).len()), (b"one".to_vec(), 1));
+    }
+
+    #[test]
+    fn many_files_are_placed_in_their_order_or_none_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |n: usize| root.path().join(format!("f{n:03}"));
+        let all: Vec<Staged> = (0..MANY * 2).map(|n| stage_unsynced(&path(n), b"x", 0o644).unwrap()).collect();
+        sync_all(&all).unwrap();
+        drop(all);
+        assert!(names(root.path()).is_empty());
+        let all: Vec<Staged> = (0..3).map(|n| stage_unsynced(&path(n), b"x", 0o644).unwrap()).collect();
+        sync_all(&all).unwrap();
+        place_all(all).unwrap();
+        assert_eq!(names(root.path()), ["f000", "f001", "f002"]);
+    }
+
+    #[test]
+    fn directories_are_made_down_to_the_last() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("a/b/c");
+        create_directories(&directory).unwrap();
+        create_directories(&directory).unwrap();
+        assert!(directory.is_dir());
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(create_directories(&root.path().join("file/x")).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_the_old_file_stays() {
+        let Some(disk) = SmallDisk::mount() else {
+            eprintln!("skipped: only root can mount a small file system");
+            return;
+        };
+        let path = disk.0.path().join("a");
+        replace(&path, b"old", 0o644).unwrap();
+        let error = replace(&path, &[b'x'; 1 << 20], 0o644).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!((fs::read(&path).unwrap(), names(disk.0.path())), (b"old".to_vec(), vec!["a".to_owned()]));
+    }
+
+    /// A tmpfs of 64 KiB, where the test may mount one.
+    struct SmallDisk(tempfile::TempDir);
+
+    impl SmallDisk {
+        fn mount() -> Option<Self> {
+            let directory = tempfile::tempdir().unwrap();
+            let mounted = std::process::Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+                .arg(directory.path())
+                .status()
+                .is_ok_and(|status| status.success());
+            mounted.then_some(Self(directory))
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ended = std::process::Command::new("umount").arg(self.0.path()).status();
+        }
+    }
+}

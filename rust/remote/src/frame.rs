@@ -1,0 +1,236 @@
+//! Marks around the output of a script, which separate it from what the host's login shell prints.
+//!
+//! A login shell runs a person's startup files (`.bashrc`, `config.fish`, `.zshenv`) before our command, and those may
+//! print anything: a greeting, a terminal title, a warning about a locale. The script therefore writes a mark to both
+//! streams before and after its own output, and only what is between the marks is an answer. The marks are random for
+//! each request and travel on standard input with the script, so no output can contain them by accident or by intent.
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::io;
+
+/// How much of the output before the first mark is kept for error messages.
+const PREAMBLE_KEPT: usize = 2 << 10;
+
+/// The marks of one request.
+pub(crate) struct Marks {
+    begin: Vec<u8>,
+    end: Vec<u8>,
+}
+
+impl Marks {
+    /// Returns marks that nothing else has ever written.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        let filled = getrandom(&mut bytes, GetRandomFlags::empty())?;
+        if filled != bytes.len() {
+            return Err(io::Error::other("too few random bytes"));
+        }
+        Ok(Self::of(&bytes))
+    }
+
+    /// Letters and digits after a control character: harmless in every quoting, and rare at the end of a chunk of text.
+    fn of(bytes: &[u8]) -> Self {
+        let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { begin: format!("\x1e{id}b").into_bytes(), end: format!("\x1e{id}e").into_bytes() }
+    }
+
+    /// Wraps a script so that its output stands between the marks, and so that a part of the wrapped text is a syntax
+    /// error: when the connection breaks while it is sent, nothing runs.
+    ///
+    /// The script runs in a subshell, so that the last mark follows whatever way it exits. The shell around it outlives a
+    /// SIGTERM until the script has ended, so that the host's `timeout` can still kill one that ignores it. What a login shell may have
+    /// exported and would change the meaning of scripts is reset: the umask, the language, and what makes a `bash` within
+    /// the script read startup files too (`BASH_ENV`, and `SHLVL`, by which it takes itself for sshd's own child).
+    pub fn wrap(&self, script: &str) -> Vec<u8> {
+        let (begin, end) = (String::from_utf8_lossy(&self.begin), String::from_utf8_lossy(&self.end));
+        // `unset` also keeps an empty script from being a syntax error, and makes it succeed.
+        format!(
+            "{{ unset s t BASH_ENV ENV CDPATH GREP_OPTIONS; umask 022; export LC_ALL=C SHLVL=3; trap t=1 TERM\n\
+             printf %s '{begin}'; printf %s '{begin}' >&2\n\
+             (unset s\n{script}\n)\n\
+             s=$?; printf %s '{end}'; printf %s '{end}' >&2\n\
+             [ -z \"$t\" ] || {{ trap - TERM; kill -TERM $$; }}; exit $s\n}}"
+        )
+        .into_bytes()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Before,
+    Within,
+    After,
+}
+
+/// One stream as it arrives: what is before, between and after the marks.
+pub(crate) struct Unframe<'a> {
+    marks: &'a Marks,
+    position: Position,
+    /// Bytes that may be the beginning of the next mark.
+    held: Vec<u8>,
+    /// The end of what came before the first mark.
+    preamble: Vec<u8>,
+    n_before: usize,
+}
+
+impl<'a> Unframe<'a> {
+    pub fn new(marks: &'a Marks) -> Self {
+        Self { marks, position: Position::Before, held: Vec::new(), preamble: Vec::new(), n_before: 0 }
+    }
+
+    /// Takes in what arrived and returns the part of it that the script wrote.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        if self.position == Position::Before {
+            let found = self.advance(&self.marks.begin, Position::Within);
+            self.n_before += found.len();
+            self.preamble.extend_from_slice(&found);
+            self.preamble.drain(..self.preamble.len().saturating_sub(PREAMBLE_KEPT));
+        }
+        match self.position {
+            Position::Before => Vec::new(),
+            Position::Within => self.advance(&self.marks.end, Position::After),
+            Position::After => {
+                self.held.clear();
+                Vec::new()
+            }
+        }
+    }
+
+    /// Returns what is held and certainly precedes the mark; goes on to the next position where the mark is whole.
+    fn advance(&mut self, mark: &[u8], next: Position) -> Vec<u8> {
+        if let Some(at) = find(&self.held, mark) {
+            let before = self.held[..at].to_vec();
+            self.held.drain(..at + mark.len());
+            self.position = next;
+            return before;
+        }
+        let certain = self.held.len() - overlap(&self.held, mark);
+        self.held.drain(..certain).collect()
+    }
+
+    /// Returns what is still held back when the stream has ended: no mark followed it.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let rest = std::mem::take(&mut self.held);
+        match self.position {
+            Position::Before => {
+                self.preamble.extend_from_slice(&rest);
+                Vec::new()
+            }
+            Position::Within => rest,
+            Position::After => Vec::new(),
+        }
+    }
+
+    /// Tells whether the script began.
+    pub fn has_begun(&self) -> bool {
+        self.position != Position::Before
+    }
+
+    /// Tells whether the script ended, and was not cut off.
+    pub fn has_ended(&self) -> bool {
+        self.position == Position::After
+    }
+
+    /// Returns how many bytes came before the first mark.
+    pub fn n_before(&self) -> usize {
+        self.n_before
+    }
+
+    /// Returns the end of what came before the first mark, as text.
+    pub fn preamble(&self) -> String {
+        String::from_utf8_lossy(&self.preamble).trim().to_owned()
+    }
+}
+
+fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == mark[0]) {
+        if bytes[from + at..].starts_with(mark) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}
+
+/// Returns the length of the longest end of `bytes` with which `mark` begins.
+fn overlap(bytes: &[u8], mark: &[u8]) -> usize {
+    let longest = bytes.len().min(mark.len() - 1);
+    (1..=longest).rev().find(|length| mark.starts_with(&bytes[bytes.len() - length..])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn marks() -> Marks {
+        Marks::of(&[7; 16])
+    }
+
+    /// What comes out of the pieces of a stream, and how it was understood.
+    fn unframe(marks: &Marks, pieces: &[&[u8]]) -> (Vec<u8>, bool, bool, String) {
+        let mut stream = Unframe::new(marks);
+        let mut body: Vec<u8> = pieces.iter().flat_map(|piece| stream.push(piece)).collect();
+        body.extend(stream.rest());
+        (body, stream.has_begun(), stream.has_ended(), stream.preamble())
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_the_answer() {
+        let marks = marks();
+        let text = [b"Welcome!\n", &marks.begin[..], b"waiting\n", &marks.end, b"bye\n"].concat();
+        let read = unframe(&marks, &[&text]);
+        assert_eq!(read, (b"waiting\n".to_vec(), true, true, "Welcome!".to_owned()));
+    }
+
+    #[test]
+    fn a_stream_without_marks_is_no_answer() {
+        let read = unframe(&marks(), &[b"This account is currently not available.\n"]);
+        assert_eq!(read, (Vec::new(), false, false, "This account is currently not available.".to_owned()));
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_is_seen_to_be() {
+        let marks = marks();
+        let text = [&marks.begin[..], b"half", &marks.end[..5]].concat();
+        let (body, begun, ended, _) = unframe(&marks, &[&text]);
+        assert_eq!((body, begun, ended), ([b"half", &marks.end[..5]].concat(), true, false));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_long_greeting_is_bounded() {
+        let marks = marks();
+        let mut stream = Unframe::new(&marks);
+        for _ in 0..1000 {
+            assert!(stream.push(&[b'x'; 1000]).is_empty());
+        }
+        assert_eq!((stream.n_before(), stream.preamble().len()), (1_000_000, PREAMBLE_KEPT));
+    }
+
+    #[test]
+    fn marks_are_never_the_same() {
+        assert_ne!(Marks::random().unwrap().begin, Marks::random().unwrap().begin);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_returned_as_they_were_written(
+            before in proptest::collection::vec(prop_oneof![Just(0x1e), any::<u8>()], 0..60),
+            body in proptest::collection::vec(prop_oneof![Just(0x1e), Just(b'0'), Just(b'7'), any::<u8>()], 0..200),
+            size in 1_usize..50,
+        ) {
+            let marks = marks();
+            let text = [&before[..], &marks.begin, &body, &marks.end, &before].concat();
+            let pieces: Vec<&[u8]> = text.chunks(size).collect();
+            let (found, begun, ended, _) = unframe(&marks, &pieces);
+            prop_assert_eq!((found, begun, ended), (body, true, true));
+        }
+    }
+}
