@@ -25,7 +25,17 @@ pkgs.rustPlatform.buildRustPackage {
   ];
 
   # The crate etcd-client compiles etcd's own protocol files.
-  nativeBuildInputs = [ pkgs.protobuf ];
+  nativeBuildInputs = [
+    pkgs.cargo-sbom
+    pkgs.protobuf
+  ];
+
+  # The dependencies, as a section of the binary that `cargo audit bin` reads, and as a file in CycloneDX.
+  auditable = true;
+  postInstall = ''
+    mkdir -p "$out/share/sbom"
+    cargo sbom --cargo-package machinist-agent --output-format cyclone_dx_json_1_6 >"$out/share/sbom/machinist-agent.cdx.json"
+  '';
 
   # The tests start servers, and need haproxy. `./test` runs them.
   doCheck = false;

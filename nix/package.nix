@@ -29,7 +29,10 @@ pkgs.rustPlatform.buildRustPackage {
     "machinist-cli"
   ];
 
-  nativeBuildInputs = [ pkgs.pkg-config ];
+  nativeBuildInputs = [
+    pkgs.cargo-sbom
+    pkgs.pkg-config
+  ];
   # The crate ssh2 finds libssh2 by pkg-config and needs the same OpenSSL and zlib.
   buildInputs = [
     pkgs.libssh2
@@ -37,6 +40,13 @@ pkgs.rustPlatform.buildRustPackage {
     pkgs.zlib
   ];
   env.LIBSSH2_SYS_USE_PKG_CONFIG = "1";
+
+  # The dependencies, as a section of the binary that `cargo audit bin` reads, and as a file in CycloneDX.
+  auditable = true;
+  postInstall = ''
+    mkdir -p "$out/share/sbom"
+    cargo sbom --cargo-package machinist-cli --output-format cyclone_dx_json_1_6 >"$out/share/sbom/machinist.cdx.json"
+  '';
 
   # The tests start nix, network namespaces and containers as root, which a build must not. `./test` runs them.
   doCheck = false;

@@ -1,5 +1,5 @@
 # The API server of a control plane: it talks to etcd with a certificate of its own, advertises the node's address, and
-# believes the front proxy's authority about users of extension API servers.
+# believes the front proxy's authority about users of extension API servers. Secrets are encrypted before etcd gets them.
 {
   config,
   lib,
@@ -15,6 +15,8 @@ let
 
   url = address: "https://${urlHost address}:2379";
   isMember = config.machinist.etcd.enable;
+  # A cluster from before this key existed has none until `machinist certs rotate-encryption` makes it.
+  isEncrypted = config.machinist.pki.keyPairs ? secrets-encryption;
   others = lib.filter (address: address != network.address) cfg.etcdMembers;
 in
 {
@@ -60,7 +62,8 @@ in
         "--requestheader-extra-headers-prefix=X-Remote-Extra-"
         "--requestheader-group-headers=X-Remote-Group"
         "--requestheader-username-headers=X-Remote-User"
-      ];
+      ]
+      + lib.optionalString isEncrypted " --encryption-provider-config=${files.secrets-encryption.key}";
     };
 
     machinist.keys.units.kube-apiserver = {
@@ -70,7 +73,7 @@ in
         "kube-apiserver-etcd-client"
         "kube-apiserver-kubelet-client"
       ];
-      keyPairs = [ "service-account" ];
+      keyPairs = [ "service-account" ] ++ lib.optional isEncrypted "secrets-encryption";
       authorities = [
         "etcd"
         "front-proxy"

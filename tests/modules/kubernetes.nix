@@ -157,6 +157,16 @@ in
         units = lib.filter (name: services ? ${name}) (components ++ [ "containerd" ]);
         inherit (system.config.machinist.keys) root;
       };
+    plainText = view (
+      with' cp1 {
+        machinist.pki.keyPairs = lib.mkForce {
+          service-account = {
+            public = ./kubernetes/certs/shared/service-account.pub;
+            key = "/var/lib/machinist/keys/service-account-0123456789abcdef.key";
+          };
+        };
+      }
+    );
     vxlan = view (with' w1 { machinist.kubernetes.overlay = lib.mkForce "vxlan"; });
     dual = view (
       with' w1 {

@@ -15,6 +15,7 @@ pub mod kinds;
 pub mod manifest;
 pub mod object;
 mod retry;
+pub mod rewrite;
 pub mod server;
 mod yaml;
 

@@ -88,6 +88,14 @@ impl Server {
         Ok(retry::until(self.deadline, ask).await?)
     }
 
+    /// As [`Self::patiently`], with the client's own error.
+    pub(crate) async fn patiently_raw<T, F: std::future::Future<Output = Result<T, Error>>>(
+        &self,
+        ask: impl FnMut() -> F,
+    ) -> Result<T, Error> {
+        retry::until(self.deadline, ask).await
+    }
+
     /// Asks whether it is ready to serve.
     ///
     /// # Errors

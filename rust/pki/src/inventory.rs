@@ -11,7 +11,8 @@ use machinist_secrets::{DecryptError, Identities, Zeroizing};
 use thiserror::Error;
 
 use crate::{
-    CERTS, Entry, Holder, KeyError, KeyId, PrivateKey, Table, Tree,
+    CERTS, Entry, Files, Holder, KeyError, KeyId, PrivateKey, Table, Tree,
+    encryption::{self, Provider, SECRETS_ENCRYPTION},
     store::{self, StoreError},
     token,
 };
@@ -31,6 +32,9 @@ pub struct Inventory {
     pub operators: BTreeMap<String, CertificateEntry>,
     /// Key pair that nodes share, such as `service-account`, to its files. `certificate` is the public half.
     pub shared: BTreeMap<String, CertificateEntry>,
+    /// The keys that encrypt Secrets, the one in use first: each with the path of its encrypted private key, relative to the
+    /// cluster's directory; none for plain text.
+    encryption: Vec<(KeyId, Option<String>)>,
     /// Certificates left out because their private key is missing or of another certificate; paths relative to the
     /// cluster's directory, sorted. `certs gen` makes them again.
     pub incomplete: Vec<String>,
@@ -62,7 +66,7 @@ pub struct NodeKey {
     pub leaf: String,
     /// The name of its public half.
     pub key_id: KeyId,
-    /// PKCS#8 PEM, or the token that follows from it.
+    /// PKCS#8 PEM, the token that follows from it, or the configuration of encryption.
     pub pem: Zeroizing<Vec<u8>>,
 }
 
@@ -168,6 +172,10 @@ impl Inventory {
             self.authorities.insert(leaf, text);
             return;
         }
+        if path == Files::key_pair(SECRETS_ENCRYPTION).certificate {
+            self.add_encryption(tree, &text);
+            return;
+        }
         // A key that does not name its public half was written by another program; deploying it proves it.
         let whole =
             tree.key(&path.with_extension("key.age")).is_some_and(|found| found.is_none_or(|found| found == key_id));
@@ -187,6 +195,41 @@ impl Inventory {
             }
             _ => {}
         }
+    }
+
+    /// The list of keys that encrypt Secrets is one entry, whose name is the list's.
+    fn add_encryption(&mut self, tree: &Tree, text: &str) {
+        let files = Files::key_pair(SECRETS_ENCRYPTION);
+        if !encryption::missing(tree, &files).is_empty() {
+            self.incomplete.push(text.to_owned());
+            return;
+        }
+        let ids = tree.public_keys(&files.certificate);
+        let path =
+            |id: &KeyId| encryption::key_file(tree, &files, id).map(|path| format!("{CERTS}/{}", path.display()));
+        self.encryption = ids.iter().map(|id| (id.clone(), path(id))).collect();
+        let entry = CertificateEntry {
+            certificate: text.to_owned(),
+            key: format!("{CERTS}/{}", files.key.display()),
+            key_id: encryption::list_id(ids),
+        };
+        self.shared.insert(SECRETS_ENCRYPTION.to_owned(), entry);
+    }
+
+    /// Decrypts all keys of the list, and returns the configuration of API servers that follows from them.
+    fn encryption_configuration(
+        &self,
+        entry: &CertificateEntry,
+        identities: &Identities,
+        operators: &[Operator],
+    ) -> Result<Zeroizing<Vec<u8>>, InventoryError> {
+        let provider = |(id, path): &(KeyId, Option<String>)| {
+            let Some(path) = path else { return Ok(Provider::PlainText) };
+            let entry = CertificateEntry { key: path.clone(), key_id: id.clone(), ..entry.clone() };
+            Ok(Provider::Key(id.clone(), self.key(&entry, identities, operators)?))
+        };
+        let providers = self.encryption.iter().map(provider).collect::<Result<Vec<_>, InventoryError>>()?;
+        Ok(encryption::configuration(&providers))
     }
 
     /// Returns what exists of the rows that the table has for the node, key pairs too, sorted by name. Leftovers that no row
@@ -222,7 +265,7 @@ impl Inventory {
             .collect()
     }
 
-    /// Decrypts what a node gets of a row: the private key, or the token that follows from it.
+    /// Decrypts what a node gets of a row: the private key, the token that follows from it, or the configuration of encryption.
     ///
     /// # Errors
     /// As [`Self::key`].
@@ -234,6 +277,9 @@ impl Inventory {
         identities: &Identities,
         operators: &[Operator],
     ) -> Result<Zeroizing<Vec<u8>>, InventoryError> {
+        if name == SECRETS_ENCRYPTION {
+            return self.encryption_configuration(entry, identities, operators);
+        }
         let pem = self.key(entry, identities, operators)?;
         Ok(if table.is_token(name) { token(&pem) } else { pem })
     }

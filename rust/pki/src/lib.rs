@@ -21,6 +21,7 @@
 //! nodes/<node>/ssh_host_ed25519_key.pub  .age
 //! operators/<leaf>.pem         .key.age
 //! shared/<key pair>.pub        .key.age
+//! shared/<key pair>.next.key.age  .previous.key.age   while it is being rotated
 //! rotations.json               while something is being rotated
 //! ```
 //!
@@ -33,6 +34,7 @@
 //! a rotation do IO.
 
 mod certificate;
+pub mod encryption;
 pub mod host_key;
 mod inventory;
 pub mod issue;

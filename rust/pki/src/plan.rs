@@ -199,7 +199,7 @@ pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) ->
     authority::successors(table, tree, &leaves, &mut plan);
     plan.actions.extend(leaves);
     for spec in &table.key_pairs {
-        let (step, problem) = key_pair::judge(spec, tree, policy);
+        let (step, problem) = key_pair::judge(spec, table, tree, policy);
         plan.problems.extend(problem);
         plan.actions.push(Action { name: spec.name.clone(), step });
     }
@@ -268,8 +268,8 @@ fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
         .flat_map(|files| [files.certificate.as_path(), files.key.as_path()]);
     let mut wanted: BTreeSet<&Path> = files.collect();
     let rotating = Subject::all(table).filter(|subject| tree.rotation(subject.name()).is_some());
-    let next: Vec<PathBuf> = rotating.map(Subject::next_key).collect();
-    wanted.extend(next.iter().map(PathBuf::as_path));
+    let beside: Vec<PathBuf> = rotating.flat_map(|subject| [subject.next_key(), subject.previous_key()]).collect();
+    wanted.extend(beside.iter().map(PathBuf::as_path));
     let is_ours = |entry: &Entry| matches!(entry, Entry::Certificate(_) | Entry::Key(_) | Entry::PublicKeys(_));
     tree.entries()
         .filter(|(path, entry)| is_ours(entry) && !wanted.contains(path))

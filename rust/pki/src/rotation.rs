@@ -11,7 +11,8 @@
 //!
 //! The stage is recorded in `rotations.json` of the certificates' directory, the certificates or public keys that are
 //! trusted are in the one file that all consumers read anyway (the one that signs is the first in it), and the key that
-//! does not sign yet is beside it, `<name>.next.key.age`. The key that signs no longer is not kept.
+//! does not sign yet is beside it, `<name>.next.key.age`. The key that signs no longer is not kept, but for one that encrypted: that
+//! is `<name>.previous.key.age` until nothing is encrypted by it.
 //!
 //! Each stage is recorded before its files are written, and writing them again changes nothing: a run that was cut off
 //! is finished by the next one ([`Position::Unfinished`]).
@@ -29,7 +30,9 @@ use time::OffsetDateTime;
 
 use crate::{
     AuthoritySpec, Certificate, Files, Holder, KeyId, KeyPairSpec, KeyUse, Table, Tree,
+    encryption::{self, SECRETS_ENCRYPTION},
     plan::{Notice, Problem, day},
+    table::SERVICE_ACCOUNT,
 };
 
 pub use apply::{RotateError, apply, note_in_use};
@@ -128,8 +131,14 @@ impl<'a> Subject<'a> {
     /// Returns all that can be rotated in the cluster, authorities first.
     pub fn all(table: &'a Table) -> impl Iterator<Item = Self> {
         // A token or password is known to whoever has it, and nothing can be signed by it.
-        let signing = table.key_pairs.iter().filter(|spec| spec.used_as == KeyUse::KeyPair);
-        table.authorities.iter().map(Self::Authority).chain(signing.map(Self::KeyPair))
+        let lasting = |spec: &&KeyPairSpec| matches!(spec.used_as, KeyUse::KeyPair | KeyUse::Encryption);
+        table.authorities.iter().map(Self::Authority).chain(table.key_pairs.iter().filter(lasting).map(Self::KeyPair))
+    }
+
+    /// Whether it is the key that encrypts Secrets.
+    #[must_use]
+    pub const fn is_encryption(self) -> bool {
+        matches!(self, Self::KeyPair(KeyPairSpec { used_as: KeyUse::Encryption, .. }))
     }
 
     /// Returns its name in the record and in files, such as `etcd`.
@@ -155,6 +164,7 @@ impl<'a> Subject<'a> {
     pub fn command(self) -> String {
         match self {
             Self::Authority(spec) => format!("machinist certs rotate-ca {}", spec.authority),
+            Self::KeyPair(_) if self.is_encryption() => "machinist certs rotate-encryption".to_owned(),
             Self::KeyPair(_) => "machinist certs rotate-sa".to_owned(),
         }
     }
@@ -172,6 +182,12 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn next_key(self) -> PathBuf {
         self.files().key.with_file_name(format!("{}.next.key.age", self.name()))
+    }
+
+    /// Returns the file of the key that signed before. Only one that encrypted is kept, until nothing is encrypted by it.
+    #[must_use]
+    pub fn previous_key(self) -> PathBuf {
+        self.files().key.with_file_name(format!("{}.previous.key.age", self.name()))
     }
 
     /// Returns the machines that verify or show what it signs, sorted.
@@ -231,12 +247,13 @@ pub fn position(table: &Table, tree: &Tree, subject: Subject<'_>) -> Position {
     let trusted = subject.trusted(tree);
     let key = tree.key(&subject.files().key).flatten();
     let next = tree.key(&subject.next_key());
+    let has_all = !subject.is_encryption() || encryption::missing(tree, subject.files()).is_empty();
     let applied = match (rotation.stage, trusted.as_slice()) {
         (Stage::TrustBoth, [_, new]) => next.flatten() == Some(*new),
         (Stage::SignNew, [new, _]) => next.is_none() && key == Some(*new) && subject.is_reissued(table, tree),
         _ => false,
     };
-    if applied { Position::At(rotation.clone()) } else { Position::Unfinished(rotation.stage) }
+    if applied && has_all { Position::At(rotation.clone()) } else { Position::Unfinished(rotation.stage) }
 }
 
 /// Returns what forbids to go on, and what a person should know, of all rotations.
@@ -253,12 +270,24 @@ pub(crate) fn judge(table: &Table, tree: &Tree) -> (Vec<Problem>, Vec<Notice>) {
 #[must_use]
 pub fn notice_of(table: &Table, tree: &Tree, name_in_table: &str) -> Option<String> {
     let subject = Subject::all(table).find(|subject| subject.name_in_table() == name_in_table)?;
+    if subject.is_encryption() && tree.rotation(subject.name()).is_none() && is_plain_text(table, tree) {
+        return Some(format!("Secrets are in etcd as plain text: `{}` encrypts them, in stages", subject.command()));
+    }
     let rotation = tree.rotation(subject.name())?;
     let (stage, since, command) = (rotation.stage, day(rotation.since), subject.command());
     Some(match position(table, tree, subject) {
         Position::Unfinished(_) => format!("its rotation was cut off in {stage}: `{command}` goes on"),
         _ => format!("it is being rotated: {stage}, since {since}; when that is deployed, `{command}` goes on"),
     })
+}
+
+/// Whether the cluster was made before Secrets were encrypted: its service accounts have their key, its Secrets have none.
+pub(crate) fn is_plain_text(table: &Table, tree: &Tree) -> bool {
+    let has = |name: &str| {
+        let spec = table.key_pairs.iter().find(|spec| spec.name == name);
+        spec.is_some_and(|spec| [&spec.files.certificate, &spec.files.key].iter().any(|path| tree.get(path).is_some()))
+    };
+    has(SERVICE_ACCOUNT) && !has(SECRETS_ENCRYPTION)
 }
 
 /// Says how far all rotations are that are not finished, each a line that begins with the name in the table.

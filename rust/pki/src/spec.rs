@@ -125,13 +125,16 @@ pub enum KeyUse {
     Token,
     /// As a token, for two sides that show it to each other while they talk and keep nothing of it: it may be replaced.
     Password,
+    /// The configuration by which API servers encrypt Secrets ([`encryption`](crate::encryption)).
+    Encryption,
 }
 
 impl Table {
     /// Whether the key pair of that name is there for the token or password that follows from it.
     #[must_use]
     pub fn is_token(&self, name: &str) -> bool {
-        self.key_pairs.iter().any(|spec| spec.name == name && spec.used_as != KeyUse::KeyPair)
+        let is_token = |used_as| matches!(used_as, KeyUse::Token | KeyUse::Password);
+        self.key_pairs.iter().any(|spec| spec.name == name && is_token(spec.used_as))
     }
 
     /// Whether a person may have a new one made of that name, which replaces the old one at once.

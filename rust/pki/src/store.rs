@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{Entry, Tree};
 
 pub use write::{Pair, write};
-pub(crate) use write::{remove, replace};
+pub(crate) use write::{remove, replace, replace_key};
 
 /// More than any file of ours has. A larger file is foreign, and is not looked into.
 const LARGEST: u64 = 1 << 20;

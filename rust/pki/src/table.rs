@@ -15,6 +15,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use machinist_model::{Cluster, Node};
 
 pub use self::bgp::BGP_PASSWORD;
+pub(crate) use self::kubernetes::SERVICE_ACCOUNT;
 use crate::{Authority, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, Owner, San, Table};
 
 /// Returns the certificates that the cluster needs, sorted by name.

@@ -123,7 +123,7 @@ fn the_service_accounts_keys_verify_before_they_sign_and_after() {
 
 #[test]
 fn a_stage_that_is_there_is_not_made_again() {
-    for what in ["etcd", "service-account"] {
+    for what in ["etcd", "secrets-encryption", "service-account"] {
         let lab = Lab::kubernetes();
         for stage in [Stage::TrustBoth, Stage::SignNew] {
             apply(&lab, what, stage).unwrap();
@@ -162,6 +162,7 @@ fn cut_off(what: &str, stage: Stage, undo: impl Fn(&Path, &BTreeMap<PathBuf, Vec
 fn a_run_that_was_cut_off_anywhere_is_finished_by_the_next() {
     for (what, file, stem) in [
         ("etcd", "authorities/etcd.pem", "authorities/etcd"),
+        ("secrets-encryption", "shared/secrets-encryption.pub", "shared/secrets-encryption"),
         ("service-account", "shared/service-account.pub", "shared/service-account"),
     ] {
         let (key, next) = (format!("{stem}.key.age"), format!("{stem}.next.key.age"));
@@ -195,6 +196,15 @@ fn a_run_that_was_cut_off_anywhere_is_finished_by_the_next() {
         });
         cut_off(what, Stage::DropOld, |certs, _| dropping(certs));
     }
+    // Before the old key's copy, which reads what it has encrypted.
+    cut_off("secrets-encryption", Stage::SignNew, |certs, before| {
+        for path in ["", ".next"].map(|stage| format!("shared/secrets-encryption{stage}.key.age")) {
+            fs::write(certs.join(&path), &before[Path::new(&path)]).unwrap();
+        }
+        let file = "shared/secrets-encryption.pub";
+        fs::write(certs.join(file), &before[Path::new(file)]).unwrap();
+        fs::remove_file(certs.join("shared/secrets-encryption.previous.key.age")).unwrap();
+    });
     // Leaves that were still to be issued.
     cut_off("etcd", Stage::SignNew, |certs, before| {
         let leaf = "nodes/casper/etcd-server";
@@ -289,6 +299,20 @@ fn an_api_server_that_still_signs_with_the_old_key_holds_the_last_stage_back() {
     assert_eq!(behind[0], "cp1: it does not sign with yet");
     assert_eq!(behind.len(), 3);
     assert!(lagging(&lab, "service-account", Stage::SignNew, &deployed(&lab)).is_empty());
+}
+
+#[test]
+fn an_api_server_that_cannot_read_what_the_new_key_encrypts_holds_it_back() {
+    let lab = Lab::kubernetes();
+    let old = deployed(&lab);
+    apply(&lab, "secrets-encryption", Stage::TrustBoth).unwrap();
+    assert_eq!(lagging(&lab, "secrets-encryption", Stage::TrustBoth, &old)[0], "cp1: it does not decrypt with yet");
+    let both = deployed(&lab);
+    assert!(lagging(&lab, "secrets-encryption", Stage::TrustBoth, &both).is_empty());
+    apply(&lab, "secrets-encryption", Stage::SignNew).unwrap();
+    let behind = lagging(&lab, "secrets-encryption", Stage::SignNew, &both);
+    assert_eq!(behind[0], "cp1: it does not encrypt with yet");
+    assert_eq!(behind.len(), 3);
 }
 
 #[test]

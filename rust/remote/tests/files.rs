@@ -5,9 +5,10 @@
 mod support;
 
 use machinist_remote::{RemoteDirectory, RemoteEntry, RemoteError, RemoteFile, put_file, put_files};
+use machinist_testkit::skip::is_root_or_skipped;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use support::{Sshd, is_root};
+use support::Sshd;
 
 fn owner() -> String {
     let own = std::fs::metadata("/proc/self").unwrap();
@@ -80,8 +81,7 @@ fn a_wrong_mode_alone_is_put_right() {
 
 #[test]
 fn a_file_may_belong_to_another_user() {
-    if !is_root() {
-        eprintln!("not root: only root can give files away, so this is not tried");
+    if !is_root_or_skipped() {
         return;
     }
     let sshd = Sshd::start();

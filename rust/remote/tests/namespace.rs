@@ -5,10 +5,11 @@
 mod support;
 
 use machinist_remote::{ConnectFailure, Remote as _, RemoteError, Request, Session};
+use machinist_testkit::skip::is_root_or_skipped;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use support::{SSHD, Sshd, is_root};
+use support::{SSHD, Sshd};
 
 struct Namespace(String);
 
@@ -50,8 +51,7 @@ fn ip(arguments: &[&str]) {
 
 #[test]
 fn a_session_reaches_into_a_namespace_and_nothing_else_does() {
-    if !is_root() {
-        eprintln!("not root: only root can make a network namespace, so this is not tried");
+    if !is_root_or_skipped() {
         return;
     }
     let namespace = Namespace::new("");
@@ -94,8 +94,7 @@ fn a_session_reaches_into_a_namespace_and_nothing_else_does() {
 
 #[test]
 fn a_slow_link_with_key_exchanges_and_many_channels_loses_nothing() {
-    if !is_root() {
-        eprintln!("not root: only root can make a network namespace, so this is not tried");
+    if !is_root_or_skipped() {
         return;
     }
     let namespace = Namespace::new("-slow");

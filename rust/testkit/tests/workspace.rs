@@ -104,3 +104,16 @@ fn every_dependency_has_a_licence_that_ours_goes_with() {
     }
     assert!(refused.is_empty(), "licences to look at: {refused:#?}");
 }
+
+#[test]
+fn every_ignored_advisory_has_a_reason() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deny.toml")).unwrap();
+    let (_, section) = text.split_once("\n[advisories]\n").unwrap();
+    let section = section.split("\n[").next().unwrap();
+    let ignored: Vec<&str> = section.lines().filter(|line| line.contains("RUSTSEC-")).collect();
+    assert!(!ignored.is_empty() && section.contains("ignore = ["), "{section}");
+    for line in ignored {
+        let reason = line.split_once("reason = \"").map(|(_, reason)| reason.trim_end_matches(['"', '}', ',', ' ']));
+        assert!(reason.is_some_and(|reason| reason.len() > 40), "why is this ignored? {line}");
+    }
+}

@@ -33,8 +33,17 @@ equal "the API server gets these flags and no others" \
     "--requestheader-allowed-names=front-proxy-client",
     "--requestheader-extra-headers-prefix=X-Remote-Extra-",
     "--requestheader-group-headers=X-Remote-Group",
-    "--requestheader-username-headers=X-Remote-User"
+    "--requestheader-username-headers=X-Remote-User",
+    "--encryption-provider-config=/run/credentials/kube-apiserver.service/secrets-encryption.key"
   ]'
+check "Secrets are encrypted with a key that only root reads, which is a credential of the API server alone" '
+  .kubernetes.nodes.cp1.credentials
+  | (.["kube-apiserver"] | contains(["secrets-encryption.key:/var/lib/machinist/keys/secrets-encryption-1b0c3f0a6d5e4c21.key"]))
+    and ([to_entries[] | select(.key != "kube-apiserver") | .value | tostring | contains("secrets-encryption")] | any | not)' \
+  .kubernetes.nodes.cp1.credentials
+check "a cluster from before that key existed runs without it" '
+  .kubernetes.variants.plainText | (.flags["kube-apiserver"] | any(startswith("--encryption-provider-config")) | not)
+    and (.credentials["kube-apiserver"] | length == 5) and .failed == []' .kubernetes.variants.plainText.credentials
 equal "the controller manager gets these flags and no others" \
   '.kubernetes.nodes.cp1.flags["kube-controller-manager"] | map(gsub("/nix/store/[a-z0-9]{32}-"; "/store/"))' '[
     "--allocate-node-cidrs=true",
@@ -152,7 +161,7 @@ equal "a control plane without the components of a node runs the others, and rea
 # Keys.
 check "the keys of services of the user kubernetes are credentials, each of its own unit" '
   .kubernetes.nodes.cp1.credentials
-  | (.["kube-apiserver"] | length == 5) and (.["kube-controller-manager"] | length == 3) and (.["kube-scheduler"] | length == 1)
+  | (.["kube-apiserver"] | length == 6) and (.["kube-controller-manager"] | length == 3) and (.["kube-scheduler"] | length == 1)
     and (.["kube-apiserver"] | map(test("^[a-z-]+[.]key:/var/lib/machinist/keys/[a-z-]+-[0-9a-f]{16}[.]key$")) | all)' .kubernetes.nodes.cp1.credentials
 check "the kubelet has none, and so no mount namespace that would hide its mounts from containers" '
   [.kubernetes.nodes[].credentials | .kubelet, .["kube-proxy"], .flannel] | flatten == []'

@@ -28,6 +28,9 @@ wrong=$(jq -r --slurpfile known "$here/options.json" '
     ($known[0][$set.option] // {type: "unknown"} | select(.type != $set.type)
       | "\($set.option) is of type \(.type), and here of \($set.type)")
 ' "$work/out.json" 2>&1 | sort -u)
-report "$([ -z "$wrong" ] && echo ok)" "modules/ sets options of NixOS only, of NixOS' types" "$wrong"
+no_problem() { # SENTENCE PROBLEMS
+  report "$([ -z "$2" ] && echo ok)" "$1" "$2"
+}
+no_problem "modules/ sets options of NixOS only, of NixOS' types" "$wrong"
 check "all of modules/ was looked at" '[.defined[].path[0]] | unique | contains(["boot", "disko", "networking",
   "nix", "services", "system", "systemd", "users"])' '[.defined[].path[0]] | unique'

@@ -1,7 +1,7 @@
 //! An API server in memory: enough of one to see in which order it is asked for what.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
@@ -25,6 +25,8 @@ pub struct State {
     pub requests: Vec<String>,
     /// Answers in place of the right ones: part of a request, status, message, how often.
     pub faults: Vec<(String, u16, String, usize)>,
+    /// What etcd holds encrypted by another key than the one in use: it is written although nothing changes.
+    pub stale: BTreeSet<String>,
 }
 
 /// The server.
@@ -103,16 +105,8 @@ impl State {
         }
         let missing = || status(404, "not found");
         match *method {
-            Method::GET if path == "/api/v1/nodes" => {
-                let nodes: Vec<&Value> = self
-                    .objects
-                    .iter()
-                    .filter(|(path, _)| path.starts_with("/api/v1/nodes/"))
-                    .map(|(_, node)| node)
-                    .collect();
-                let list = json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": nodes });
-                (200, list)
-            }
+            Method::GET if path == "/api/v1/nodes" => (200, self.list("/nodes/")),
+            Method::GET if path == "/api/v1/secrets" => (200, self.list("/secrets/")),
             Method::GET => self.objects.get(path).map_or_else(missing, |found| (200, found.clone())),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
@@ -126,11 +120,21 @@ impl State {
                 } else {
                     merge(&mut object, body)
                 }
-                if object == before { (200, object) } else { (200, self.store(path, object)) }
+                if object == before && !self.stale.remove(path) {
+                    (200, object)
+                } else {
+                    (200, self.store(path, object))
+                }
             }
             Method::DELETE => self.objects.remove(path).map_or_else(missing, |_| status(200, "gone")),
             _ => status(405, "no such method"),
         }
+    }
+
+    fn list(&self, of: &str) -> Value {
+        let items: Vec<&Value> =
+            self.objects.iter().filter(|(path, _)| path.contains(of)).map(|(_, object)| object).collect();
+        json!({ "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items })
     }
 
     fn store(&mut self, path: &str, mut object: Value) -> Value {

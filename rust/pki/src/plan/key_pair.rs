@@ -2,9 +2,12 @@
 //! replaced, when a person asks for just that.
 
 use super::{Policy, Problem, Reason, Renewal, Step};
-use crate::{KeyPairSpec, KeyUse, Tree};
+use crate::{KeyPairSpec, KeyUse, Table, Tree, encryption, rotation};
 
-pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree, policy: &Policy) -> (Step, Option<Problem>) {
+pub(super) fn judge(spec: &KeyPairSpec, table: &Table, tree: &Tree, policy: &Policy) -> (Step, Option<Problem>) {
+    if spec.used_as == KeyUse::Encryption {
+        return judge_encryption(spec, table, tree);
+    }
     let (public, key) = (&spec.files.certificate, &spec.files.key);
     let refuse = |subject: &std::path::Path, what: String| {
         let hint = match spec.used_as {
@@ -20,6 +23,7 @@ pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree, policy: &Policy) -> (Step, 
                 "restore both halves from version control, or move what is left away and run `machinist certs gen`: that makes \
                  a new password, which the other side has to be told"
             }
+            KeyUse::Encryption => "restore both halves from version control: what is encrypted cannot be read without it",
         }
         .to_owned();
         (Step::Refuse, Some(Problem { subject: subject.display().to_string(), what, hint }))
@@ -51,4 +55,35 @@ pub(super) fn judge(spec: &KeyPairSpec, tree: &Tree, policy: &Policy) -> (Step, 
         // Corrupt, which is a problem of its own.
         _ => (Step::Refuse, None),
     }
+}
+
+/// The keys that encrypt Secrets. Only a new cluster gets its first one by itself: API servers that have no key yet could not read
+/// what the first one that has it encrypts, so a cluster that runs takes stages.
+fn judge_encryption(spec: &KeyPairSpec, table: &Table, tree: &Tree) -> (Step, Option<Problem>) {
+    let files = &spec.files;
+    if tree.get(&files.certificate).is_none() {
+        return match tree.key(&files.key) {
+            // What a first run leaves that was cut off.
+            Some(_) => (Step::Issue(vec![Reason::NoPublicHalf]), None),
+            None if rotation::is_plain_text(table, tree) || tree.rotation(&spec.name).is_some() => (Step::Keep, None),
+            None => (Step::Issue(vec![Reason::Missing]), None),
+        };
+    }
+    let missing = encryption::missing(tree, files);
+    let Some(id) = missing.first() else {
+        let is_list = !tree.public_keys(&files.certificate).is_empty();
+        // Otherwise corrupt, which is a problem of its own.
+        return (if is_list { Step::Keep } else { Step::Refuse }, None);
+    };
+    let problem = Problem {
+        subject: files.certificate.display().to_string(),
+        what: format!("the private half of {id} is missing"),
+        hint: match tree.rotation(&spec.name) {
+            Some(_) => "`machinist certs rotate-encryption` finishes a rotation that was interrupted; otherwise restore it from \
+                        version control: Secrets that it encrypted cannot be read without it",
+            None => "restore it from version control: Secrets that it encrypted cannot be read without it",
+        }
+        .to_owned(),
+    };
+    (Step::Refuse, Some(problem))
 }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::{RECORD, Rotation, Rotations, Stage, Subject, blocks, problem};
 use crate::{
     Certificate, Entry, Files, KeyId, Policy, Survey, Tree,
+    encryption::PLAIN_TEXT,
     store::{self, Pair, StoreError},
     update::{self, UpdateError, open_key, update},
 };
@@ -85,7 +86,10 @@ pub fn apply(
         if let Some(problem) = problem(&desk.tree, subject) {
             return Err(RotateError::Files { file: problem.subject, what: problem.what, hint: problem.hint });
         }
-        if subject.trusted(&desk.tree).is_empty() {
+        // What is not encrypted yet rotates from plain text to its first key.
+        let from_plain_text =
+            subject.is_encryption() && (super::is_plain_text(&table, &desk.tree) || desk.tree.rotation(name).is_some());
+        if subject.trusted(&desk.tree).is_empty() && !from_plain_text {
             return Err(RotateError::Absent(subject.files().certificate.display().to_string()));
         }
         if desk.tree.rotation(name).is_none_or(|rotation| rotation.stage != stage) {
@@ -152,7 +156,8 @@ impl Desk<'_> {
             Subject::Authority(spec) => update::make_authority(spec, &recipients, self.policy, self.now)?.0,
             Subject::KeyPair(spec) => update::make_key_pair(spec, &recipients, self.policy, None)?,
         };
-        let text = blocks(&self.text(subject)?).concat() + &new.text;
+        let old = if subject.trusted(&self.tree).is_empty() { PLAIN_TEXT.to_owned() } else { self.text(subject)? };
+        let text = blocks(&old).concat() + &new.text;
         store::write(self.certs, &[Pair { key: subject.next_key(), text, ..new }])?;
         Ok(())
     }
@@ -181,16 +186,32 @@ impl Desk<'_> {
         texts.sort_by_key(|block| id(subject, block).as_ref() != Some(new));
         let path = self.certs.join(&next);
         let encrypted = std::fs::read(&path).map_err(|source| StoreError::Read { path, source })?;
+        if subject.is_encryption() {
+            self.keep_previous(subject, new)?;
+        }
         let Files { certificate: public, key } = subject.files().clone();
         store::write(self.certs, &[Pair { key, encrypted, public, text: texts.concat() }])?;
         store::remove(self.certs, &[next])?;
         Ok(())
     }
 
+    /// Copies the key that encrypted until now: what it encrypted is read by it until all of that is written again.
+    fn keep_previous(&self, subject: Subject<'_>, new: &KeyId) -> Result<(), RotateError> {
+        let current = &subject.files().key;
+        if self.tree.key(current).flatten().is_none_or(|id| id == new) {
+            // Plain text had no key, or an interrupted run has put the new one in place already.
+            return Ok(());
+        }
+        let path = self.certs.join(current);
+        let encrypted = std::fs::read(&path).map_err(|source| StoreError::Read { path, source })?;
+        Ok(store::replace_key(self.certs, &subject.previous_key(), &encrypted)?)
+    }
+
     /// Leaves the one that signs, and ends the record.
     fn drop_old(&self, subject: Subject<'_>) -> Result<(), RotateError> {
         let first = blocks(&self.text(subject)?).into_iter().next().unwrap_or_default();
         store::replace(self.certs, &subject.files().certificate, &first)?;
+        store::remove(self.certs, &[subject.previous_key()])?;
         self.record(subject.name(), None)?;
         Ok(())
     }

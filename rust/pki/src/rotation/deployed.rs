@@ -55,7 +55,8 @@ fn lacks(
     };
     let known: BTreeSet<&KeyId> = has.iter().collect();
     if let Some(unknown) = wanted.iter().find(|id| !known.contains(**id)) {
-        return Some(format!("it does not trust {unknown} yet"));
+        let verb = if subject.is_encryption() { "decrypt with" } else { "trust" };
+        return Some(format!("it does not {verb} {unknown} yet"));
     }
     if stage == Stage::TrustBoth {
         return None;
@@ -63,7 +64,8 @@ fn lacks(
     match subject {
         Subject::KeyPair(_) => {
             let signs = wanted.first()?;
-            (has.first() != Some(*signs)).then(|| format!("it does not sign with {signs} yet"))
+            let verb = if subject.is_encryption() { "encrypt" } else { "sign" };
+            (has.first() != Some(*signs)).then(|| format!("it does not {verb} with {signs} yet"))
         }
         Subject::Authority(spec) => {
             let signer = tree.certificate(&spec.files.certificate)?;

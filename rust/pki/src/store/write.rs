@@ -133,6 +133,15 @@ pub(crate) fn replace(certs: &Path, path: &Path, text: &str) -> Result<(), Store
     durable::replace(&place, text.as_bytes(), 0o644).map_err(|source| StoreError::Write { path: place, source })
 }
 
+/// Replaces one encrypted private key as a whole.
+///
+/// # Errors
+/// It cannot be written; it is as it was then.
+pub(crate) fn replace_key(certs: &Path, path: &Path, encrypted: &[u8]) -> Result<(), StoreError> {
+    let place = certs.join(path);
+    durable::replace(&place, encrypted, 0o600).map_err(|source| StoreError::Write { path: place, source })
+}
+
 /// Removes files of ours, and a node's directory once it is empty.
 ///
 /// # Errors

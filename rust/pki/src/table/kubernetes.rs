@@ -10,7 +10,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use machinist_model::{Cluster, Node, Orchestrator, Role, defaults};
 
-use crate::{Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUse, San, Table};
+use crate::{
+    Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUse, San, Table,
+    encryption::SECRETS_ENCRYPTION,
+};
+
+/// The name of the key pair that signs tokens of service accounts.
+pub(crate) const SERVICE_ACCOUNT: &str = "service-account";
 
 pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
@@ -38,16 +44,27 @@ pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     for node in cluster.kubernetes_nodes() {
         table.certificates.extend(of_node(cluster, node));
     }
-    table.key_pairs.push(KeyPairSpec {
-        name: "service-account".to_owned(),
-        // A token that one API server signed must be valid at the others.
+    // What one API server signed or encrypted must be of use to the others.
+    let shared = |name: &str, consumer: &str, used_as| KeyPairSpec {
+        name: name.to_owned(),
         holders: planes.iter().map(|node| node.name.clone()).collect(),
-        files: Files::key_pair("service-account"),
-        consumer: "services.kubernetes.apiserver.serviceAccountKeyFile, serviceAccountSigningKeyFile, \
-                   controllerManager.serviceAccountKeyFile"
-            .to_owned(),
-        used_as: KeyUse::KeyPair,
-    });
+        files: Files::key_pair(name),
+        consumer: consumer.to_owned(),
+        used_as,
+    };
+    table.key_pairs.extend([
+        shared(
+            SERVICE_ACCOUNT,
+            "services.kubernetes.apiserver.serviceAccountKeyFile, serviceAccountSigningKeyFile, \
+             controllerManager.serviceAccountKeyFile",
+            KeyUse::KeyPair,
+        ),
+        shared(
+            SECRETS_ENCRYPTION,
+            "services.kubernetes.apiserver.extraOpts --encryption-provider-config",
+            KeyUse::Encryption,
+        ),
+    ]);
 }
 
 fn authority(authority: Authority, common_name: &str, consumer: &str) -> AuthoritySpec {

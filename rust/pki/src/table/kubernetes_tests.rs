@@ -68,16 +68,17 @@ fn a_worker_has_its_own_kubelet_and_the_clients_of_the_network() {
 }
 
 #[test]
-fn there_are_three_authorities_and_one_service_account_key_pair_for_all_control_planes() {
+fn there_are_three_authorities_and_two_keys_that_all_control_planes_share() {
     let table = table(&fixtures::ha_kubernetes());
     let authorities: Vec<_> = table.authorities.iter().map(|spec| (&*spec.name, &*spec.common_name)).collect();
     assert_eq!(
         authorities,
         [("etcd-ca", "etcd-ca"), ("front-proxy-ca", "kubernetes-front-proxy-ca"), ("kubernetes-ca", "kubernetes-ca"),]
     );
-    let [pair] = table.key_pairs.as_slice() else { unreachable!("one key pair") };
-    assert_eq!(pair.name, "service-account");
-    assert_eq!(join(&pair.holders), "cp1, cp2, cp3");
+    let pairs: Vec<(&str, String)> = table.key_pairs.iter().map(|pair| (&*pair.name, join(&pair.holders))).collect();
+    let planes = || "cp1, cp2, cp3".to_owned();
+    assert_eq!(pairs, [("secrets-encryption", planes()), ("service-account", planes())]);
+    assert!(!table.is_token("secrets-encryption"), "nodes get the configuration of API servers");
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn without_kubernetes_there_is_none_of_it() {
     for cluster in [fixtures::three_member_etcd(), fixtures::single_k3s()] {
         let table = table(&cluster);
         assert!(table.authorities.iter().all(|spec| spec.authority == Authority::Etcd));
-        assert!(table.key_pairs.iter().all(|spec| spec.name != "service-account"));
+        assert!(table.key_pairs.iter().all(|spec| !["secrets-encryption", "service-account"].contains(&&*spec.name)));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::MetadataExt,
     process::{Command, Output},
     sync::Mutex,
     thread,
@@ -13,6 +12,7 @@ use std::{
 use machinist_providers::sandbox::{
     DEFAULT_CACHE_DIR, Event, MachineSpec, MachineState, Report, SandboxSpec, Status, down, status, up,
 };
+use machinist_testkit::skip::is_root_or_skipped;
 
 /// A sandbox of its own, which is taken away however the test ends.
 pub struct Rig {
@@ -27,10 +27,9 @@ impl Drop for Rig {
 }
 
 impl Rig {
-    /// Returns none, and says so, without root: namespaces and mounts cannot be made then.
+    /// Returns none, and reports the test as skipped, without root: namespaces and mounts cannot be made then.
     pub fn new(cluster: &str, subnet: u8, machines: &[&str]) -> Option<Self> {
-        if fs::metadata("/proc/self").unwrap().uid() != 0 {
-            eprintln!("skipped: needs root");
+        if !is_root_or_skipped() {
             return None;
         }
         // On a disk: an overlay's upper directory cannot be on every kind of /tmp.

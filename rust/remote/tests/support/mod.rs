@@ -188,10 +188,6 @@ pub fn user() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Returns a port of 127.0.0.1 on which nobody listens. Another test that runs now may be given the same one, so it is tried.
 pub fn closed_port() -> u16 {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -34,7 +34,13 @@ fresh() {
 }
 put() { mkdir -p "$(dirname "$1")"; printf '%b' "$2" > "$1"; }
 switch_() { PATH="$fake/bin:$PATH" NIXOS_LITE_ROOT=$fake/root perl "$new/bin/switch-to-configuration" "$@" 2>&1; }
-plan() { switch_ dry-activate | grep -v 'activate the configuration'; }
+# Every plan ends with the activation: one without it, or with another status, is no plan.
+plan() {
+  local output
+  output=$(switch_ dry-activate) || echo "status $?"
+  grep -q 'activate the configuration' <<< "$output" || echo "no plan"
+  grep -v 'activate the configuration' <<< "$output"
+}
 
 # NAME OLD-TEXT NEW-TEXT EXPECTED [UNIT]: the plan when one unit's text changes; `-` is no such unit.
 decides() {

@@ -154,9 +154,15 @@
           key = "/var/lib/machinist/keys/kubelet-client-90bec8ce246c9614.key";
         };
       };
-      keyPairs.service-account = {
-        key = "/var/lib/machinist/keys/service-account-fbc6f9e5ca8c69be.key";
-        public = ../certs/shared/service-account.pub;
+      keyPairs = {
+        secrets-encryption = {
+          key = "/var/lib/machinist/keys/secrets-encryption-1b0c3f0a6d5e4c21.key";
+          public = ../certs/shared/secrets-encryption.pub;
+        };
+        service-account = {
+          key = "/var/lib/machinist/keys/service-account-fbc6f9e5ca8c69be.key";
+          public = ../certs/shared/service-account.pub;
+        };
       };
     };
   };

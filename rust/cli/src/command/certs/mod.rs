@@ -43,6 +43,8 @@ pub enum CertsCommand {
     RotateCa(rotate::RotateCaArgs),
     /// Replace the key pair that signs service accounts' tokens in stages, a deploy after each
     RotateSa(rotate::RotateSaArgs),
+    /// Replace the key that encrypts Kubernetes' Secrets in etcd in stages, a deploy after each; encrypt them if they are plain text
+    RotateEncryption,
 }
 
 /// Makes what is missing and re-issues what has drifted.
@@ -107,6 +109,7 @@ pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
         CertsCommand::List => list(&survey(&project, &cluster)?, ui),
         CertsCommand::RotateCa(args) => rotate::authority(args, &project, &cluster, global, ui),
         CertsCommand::RotateSa(args) => rotate::service_account(args, &project, &cluster, global, ui),
+        CertsCommand::RotateEncryption => rotate::encryption(&project, &cluster, global, ui),
         CertsCommand::Show(args) => show(&survey(&project, &cluster)?, &args.name, ui),
     }
 }

@@ -1,11 +1,13 @@
-//! `machinist certs rotate-ca` and `rotate-sa`: one stage of a rotation, if the one before has arrived everywhere.
+//! `machinist certs rotate-ca`, `rotate-sa` and `rotate-encryption`: one stage of a rotation, if the one before has arrived everywhere.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
+use machinist_kubernetes::rewrite::{RewriteError, Rewritten, rewrite};
 use machinist_model::{Cluster, NodeName};
 use machinist_pki::{
     self as pki, KeyAlgorithm, KeyId, Policy, Survey,
+    encryption::is_plain_text,
     rotation::{self, Found, Position, RotateError, Rotation, Stage, Subject},
 };
 use machinist_rollout::step::{StepError, certificates::certificates};
@@ -15,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use super::identities;
 use crate::{
     args::Global,
-    command::{deploy::run_id, kubeconfig::life},
+    command::{deploy::run_id, kubeconfig::life, objects::Reach},
     connect,
     failure::{self, Failure, Kind, OrFail, Outcome},
     locks::{self, Locks},
@@ -66,7 +68,8 @@ pub fn authority(args: &RotateCaArgs, project: &Project, cluster: &Cluster, glob
 /// Goes on with the rotation of the service accounts' key pair, or begins it.
 pub fn service_account(args: &RotateSaArgs, project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
     let table = pki::table(cluster);
-    let pairs = Subject::all(&table).filter(|subject| matches!(subject, Subject::KeyPair(_)));
+    let signs = |subject: &Subject<'_>| matches!(subject, Subject::KeyPair(_)) && !subject.is_encryption();
+    let pairs = Subject::all(&table).filter(signs);
     let Some(name) = pairs.map(Subject::name).next() else {
         return Err(Failure::new(Kind::Input, "the cluster has no key pair for service accounts' tokens").hint(
             "clusters with `orchestrator = \"kubernetes\"` have one; k3s rotates its own: `k3s certificate rotate`",
@@ -74,6 +77,18 @@ pub fn service_account(args: &RotateSaArgs, project: &Project, cluster: &Cluster
     };
     let RotateSaArgs { tokens_live, algorithm } = *args;
     Desk { project, cluster, global, ui, name, algorithm, tokens_live }.run()
+}
+
+/// Continues the rotation of the key that encrypts Secrets, or begins it.
+pub fn encryption(project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
+    let table = pki::table(cluster);
+    let Some(name) = Subject::all(&table).find(|subject| subject.is_encryption()).map(Subject::name) else {
+        return Err(Failure::new(Kind::Input, "the cluster has no key that encrypts Secrets").hint(
+            "clusters with `orchestrator = \"kubernetes\"` have one; k3s rotates its own: `k3s secrets-encrypt rotate-keys`",
+        ));
+    };
+    let algorithm = KeyAlgorithm::default();
+    Desk { project, cluster, global, ui, name, algorithm, tokens_live: Duration::ZERO }.run()
 }
 
 /// What one step of a rotation is made with.
@@ -106,7 +121,7 @@ impl Desk<'_> {
                 match rotation.stage {
                     Stage::TrustBoth => Stage::SignNew,
                     Stage::SignNew | Stage::DropOld => {
-                        self.wait_for_tokens(subject, &rotation)?;
+                        self.replace_what_is_left(subject, &rotation)?;
                         Stage::DropOld
                     }
                 }
@@ -177,11 +192,29 @@ impl Desk<'_> {
         }))
     }
 
+    /// What the old one signed or encrypted has to be replaced, or to end, before it is dropped.
+    fn replace_what_is_left(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
+        match subject {
+            Subject::Authority(_) => Ok(()),
+            Subject::KeyPair(_) if subject.is_encryption() => self.rewrite_secrets(),
+            Subject::KeyPair(_) => self.wait_for_tokens(subject, rotation),
+        }
+    }
+
+    /// Writes all Secrets again, each API server encrypts with the new key now.
+    fn rewrite_secrets(&self) -> Result<(), Failure> {
+        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let certs = self.project.certs();
+        let reach = Reach { certs, cluster: self.cluster, connector: &connector, global: self.global };
+        let failed = |error: RewriteError| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint());
+        let Rewritten { secrets, writes } =
+            reach.with_server(|server| async move { rewrite(&server).await.map_err(failed) })?;
+        self.ui.story(&format!("{writes} of {secrets} Secrets were written again, encrypted with the new key"));
+        Ok(())
+    }
+
     /// What the old key signed is valid for a time, which begins when nobody signs with it any more.
     fn wait_for_tokens(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
-        if matches!(subject, Subject::Authority(_)) {
-            return Ok(());
-        }
         let now = OffsetDateTime::now_utc();
         let since = match rotation.in_use_since {
             Some(since) => since,
@@ -221,6 +254,7 @@ impl Desk<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         let what = match (stage, ids.as_slice()) {
+            (_, ids) if subject.is_encryption() => encrypted(stage, ids),
             (Stage::TrustBoth, [old, new]) => {
                 format!("{new} is made and will be trusted beside {old}, which still signs")
             }
@@ -241,6 +275,19 @@ impl Desk<'_> {
             next.iter().map(|step| format!("`{step}`")).collect::<Vec<_>>().join(", then ")
         ));
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Says which key encrypts Secrets.
+fn encrypted(stage: Stage, ids: &[KeyId]) -> String {
+    let name = |id: &KeyId| if is_plain_text(id) { "plain text".to_owned() } else { id.to_string() };
+    match (stage, ids) {
+        (Stage::TrustBoth, [old, new]) if is_plain_text(old) => {
+            format!("{new} is made and will decrypt; Secrets are still plain text")
+        }
+        (Stage::TrustBoth, [old, new]) => format!("{new} is made and will decrypt, {old} still encrypts"),
+        (Stage::SignNew, [new, old]) => format!("{new} encrypts, {} is still read", name(old)),
+        (_, ids) => format!("only {} is read", ids.iter().map(name).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -276,6 +323,13 @@ fn advice(name: &str, stage: Stage) -> &'static [&'static str] {
              type=kubernetes.io/service-account-token` lists them",
             "pods get a new token within an hour; programs that read theirs only once keep one that lives for up to a year: \
              restart those before the last stage",
+        ],
+        ("secrets-encryption", Stage::SignNew) => &[
+            "when that is deployed, the last stage writes all Secrets again through the API before it drops the old key",
+        ],
+        ("secrets-encryption", Stage::DropOld) => &[
+            "older snapshots of etcd hold Secrets that these API servers cannot read: before one is restored, restore \
+             certs/shared/secrets-encryption.* from the commit of that time",
         ],
         _ => &[],
     }

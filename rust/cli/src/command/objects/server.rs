@@ -60,7 +60,8 @@ impl Reach<'_> {
 
     /// A certificate that lives in memory only, as `machinist kubeconfig` would write one.
     fn access(&self) -> Result<Access, Failure> {
-        let hint = "only who can open the Kubernetes authority's key brings objects; `machinist deploy --no-objects` does without";
+        let hint =
+            "the API is reached with the Kubernetes authority's key; `machinist deploy --no-objects` does without";
         let identities = certs::identities(self.global)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()).hint(hint))?;
         let user = User { name: USER.to_owned(), group: Some(MASTERS.to_owned()), life: LIFE };

@@ -1,0 +1,126 @@
+//! The shell scripts of the workspace: each one parses, and no check of a test passes because its probe fails.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The files that git tracks or would add, below these folders.
+fn files(folders: &[&str]) -> Vec<PathBuf> {
+    let list = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "--"])
+        .args(folders)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(list.status.success(), "{list:?}");
+    let paths = String::from_utf8(list.stdout).unwrap();
+    let paths = paths.lines().map(|path| root().join(path)).filter(|path| path.is_file());
+    paths.collect()
+}
+
+/// The shell that a script is for, none for a file of another kind.
+fn shell(path: &Path) -> Option<&'static str> {
+    let text = fs::read_to_string(path).ok()?;
+    let head: String = text.lines().take(4).collect::<Vec<_>>().join("\n");
+    match path.extension().and_then(|extension| extension.to_str()) {
+        // What runs on hosts must do with any shell; elsewhere a script of bash sources the file, or Nix wraps it in one.
+        Some("sh") if path.starts_with(root().join("rust")) => Some("sh"),
+        Some("sh") => Some("bash"),
+        None if head.starts_with("#!/usr/bin/env bash") || head.contains("shellcheck shell=bash") => Some("bash"),
+        None if head.starts_with("#!/bin/sh") => Some("sh"),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_script_is_valid_shell() {
+    let scripts: Vec<_> = files(&["."]).into_iter().filter_map(|path| Some((shell(&path)?, path))).collect();
+    let on_hosts = scripts.iter().filter(|(_, path)| path.starts_with(root().join("rust"))).count();
+    assert!(on_hosts >= 21 && scripts.len() >= 100, "only {on_hosts} of {} scripts are in rust/", scripts.len());
+    for (shell, path) in scripts {
+        let output = Command::new(shell).arg("-n").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The script's lines, each with its number; a line that ends with a backslash is one with the next.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut continues = false;
+    for (number, line) in text.lines().enumerate() {
+        let (line, more) = line.strip_suffix('\\').map_or((line, false), |line| (line, true));
+        match lines.last_mut() {
+            Some((_, last)) if continues => last.push_str(line.trim_start()),
+            _ => lines.push((number + 1, line.trim().to_owned())),
+        }
+        continues = more;
+    }
+    lines
+}
+
+/// Why a check passes although its probe fails, none if it does not.
+fn is_blind(line: &str) -> Option<&'static str> {
+    let compares = line.starts_with("equal ") || line.starts_with("eventually ");
+    if compares && line.contains("$(") && [" \"\"", " ''", " 0", " none"].iter().any(|end| line.ends_with(end)) {
+        return Some(
+            "a failed probe gives the expected value: use `without` or a value that only a probe that works gives",
+        );
+    }
+    if line.starts_with("eventually ") && line.contains(" '' ") {
+        return Some("a failed probe prints nothing, too");
+    }
+    if line.starts_with("equal ") && line.contains("$([ \"$(") && line.contains(" != ") {
+        return Some("the output of a failed probe differs, too: use `changed`");
+    }
+    if line.starts_with("equal ")
+        && ["|| echo none", "|| echo gone", "|| echo absent"].iter().any(|or| line.contains(or))
+    {
+        return Some("any failure of the probe gives the expected value");
+    }
+    (line.starts_with("check_exit ") && line.contains("refuse") && line.contains("deadline"))
+        .then_some("a server that does not answer has not refused")
+}
+
+#[test]
+fn no_check_passes_because_its_probe_fails() {
+    let mut blind = Vec::new();
+    let mut n_checks = 0;
+    for path in files(&["tests", "testbed"]).iter().filter(|path| shell(path) == Some("bash")) {
+        for (number, line) in logical_lines(&fs::read_to_string(path).unwrap()) {
+            n_checks += usize::from(line.starts_with("equal "));
+            if let Some(reason) = is_blind(&line) {
+                blind.push(format!("{}:{number}: {reason}\n    {line}", path.display()));
+            }
+        }
+    }
+    assert!(n_checks > 300, "only {n_checks} checks were looked at");
+    assert!(blind.is_empty(), "{}", blind.join("\n"));
+}
+
+#[test]
+fn a_check_that_compares_with_nothing_is_found() {
+    for line in [
+        r#"equal "nothing runs" "$(on w1 'systemctl list-units "app-*"')" """#,
+        r#"equal "its user is gone" "$(etcd user list | grep -c w3)" 0"#,
+        r#"equal "nothing is left" "$(grep -rla x /var || echo none)" none"#,
+        r#"equal "it is another" "$([ "$(pid)" != "$before" ] && echo yes)" yes"#,
+        r#"eventually "it goes" 20 '' peer_of w1"#,
+        r#"check_exit "a client is refused" 1 'bad certificate|deadline' etcdctl"#,
+    ] {
+        assert!(is_blind(line).is_some(), "{line}");
+    }
+    for line in [
+        r#"equal "all have it" "$(count)" 3"#,
+        r#"equal "then it has all" "$?" 0"#,
+        r#"without "its user is gone" w2 w3 etcd user list"#,
+    ] {
+        assert_eq!(is_blind(line), None, "{line}");
+    }
+}
