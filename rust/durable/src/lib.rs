@@ -151,6 +151,22 @@ pub fn create_directories(directory: &Path) -> io::Result<()> {
     missing.into_iter().try_for_each(|made| sync_directory(directory_of(made)))
 }
 
+/// Removes the temporary files that killed processes left in the directory. No other process may be writing there now.
+///
+/// # Errors
+/// The directory cannot be read, or a file cannot be removed.
+pub fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1));
+        if is_ours {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn exists(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.is_dir()
 }
@@ -218,6 +234,18 @@ mod tests {
         sync_all(&all).unwrap();
         place_all(all).unwrap();
         assert_eq!(names(root.path()), ["f000", "f001", "f002"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        // Killed before the rename.
+        std::mem::forget(stage(&path("a"), b"x", 0o600).unwrap());
+        fs::write(path("b.tmp"), "").unwrap();
+        assert_eq!(names(root.path()).len(), 2);
+        remove_leftovers(root.path()).unwrap();
+        assert_eq!(names(root.path()), ["b.tmp"]);
     }
 
     #[test]

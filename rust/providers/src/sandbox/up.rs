@@ -217,9 +217,11 @@ pub fn down(state_dir: &Path, events: Events<'_>) -> Result<(), Error> {
         network::tidy();
     }
     mountinfo::remove_tree(&state_dir.join("machines"))?;
-    for file in ["supervise", "supervise.new", "sandbox.json", "sandbox.json.new", "lock"] {
+    for file in ["supervise", "sandbox.json", "lock"] {
         remove_file(&state_dir.join(file))?;
     }
+    // The lock is held: no other run writes there.
+    machinist_durable::remove_leftovers(state_dir).map_err(Error::io("clean", state_dir))?;
     drop(lock);
     // Someone else's file in there keeps the directory.
     let _ = fs::remove_dir(state_dir);
