@@ -80,7 +80,7 @@ mod tests {
         assert!(found.len() > 50);
         for (path, text) in found {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let is_test = path.ends_with("tests.rs") || path.ends_with("environment.rs");
+            let is_test = path.to_string_lossy().ends_with("tests.rs") || path.ends_with("environment.rs");
             assert!(is_test || !code.contains("Command::new("), "{}: use environment::program", path.display());
         }
     }
