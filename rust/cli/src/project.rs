@@ -193,6 +193,17 @@ impl Project {
         files::write(&self.directory.join("state/cluster.json"), &state.to_text()).failed()
     }
 
+    /// Forgets which machine each of the nodes was: another one takes its place.
+    ///
+    /// # Errors
+    /// The record cannot be read or written.
+    pub fn forget_machines(&self, nodes: &BTreeSet<String>) -> Result<(), Failure> {
+        let before = self.state()?;
+        let mut state = before.clone();
+        state.machines.retain(|node, _| !nodes.contains(node.as_str()));
+        if state == before { Ok(()) } else { self.record(&state) }
+    }
+
     /// Compares what `generated/` should hold with what it holds.
     pub fn generated(&self, cluster: &Cluster) -> Result<Generated, Failure> {
         let state = self.state()?;

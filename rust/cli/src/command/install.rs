@@ -284,11 +284,7 @@ impl Install<'_> {
 
     /// An installed machine has a new machine-id, which the next deploy records.
     fn forget_machine(&self) -> Result<(), Failure> {
-        let mut state = self.project.state()?;
-        match state.machines.remove(&self.node.name) {
-            Some(_) => self.project.record(&state),
-            None => Ok(()),
-        }
+        self.project.forget_machines(&[self.node.name.to_string()].into())
     }
 
     fn pin(&self, public: &str) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 mod fault;
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -90,11 +91,15 @@ fn up(project: &Project, cluster: &Cluster, state: &Path, ui: Ui) -> Result<(), 
     let spec = spec(cluster, state)?;
     let report = sandbox::up(&spec, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
+    let mut replaced = BTreeSet::new();
     for machine in &report.machines {
         let key = HostKey::from_openssh(&machine.host_key)
             .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no readable host key", machine.name)))?;
-        known_hosts.pin(&host_pattern(&machine.ip.to_string(), machine.ssh_port), key).failed()?;
+        if known_hosts.pin(&host_pattern(&machine.ip.to_string(), machine.ssh_port), key).failed()? {
+            replaced.insert(machine.name.clone());
+        }
     }
+    project.forget_machines(&replaced)?;
     if ui.json {
         let machine = |machine: &sandbox::MachineReport| serde_json::json!({ "name": machine.name, "ip": machine.ip, "started": machine.started });
         let machines: Vec<serde_json::Value> = report.machines.iter().map(machine).collect();
