@@ -353,7 +353,7 @@ mod tests {
 
     use machinist_model::NodeName;
 
-    use super::{Health, Member, ProbeError, assess};
+    use super::{Health, MAX_LAG, Member, ProbeError, assess, client_url, peer_url};
 
     const MEMBERS: &str = r#"{"header":{"cluster_id":1,"member_id":2,"raft_term":3},"members":[
         {"ID":18446744073709551615,"name":"a","peerURLs":["https://10.0.0.1:2380"],"clientURLs":["https://10.0.0.1:2379"]},
@@ -391,6 +391,34 @@ mod tests {
         assert_eq!(started, [true, false, false], "only `a` has told its client addresses");
         assert_eq!(health.leader.as_ref().unwrap().as_str(), "b");
         check(&health, "a", None);
+    }
+
+    #[test]
+    fn urls_of_ipv6_addresses_have_brackets() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(client_url(ip("10.0.0.1")), "https://10.0.0.1:2379");
+        assert_eq!(client_url(ip("fd00::1")), "https://[fd00::1]:2379");
+        assert_eq!(peer_url(ip("10.0.0.1")), "https://10.0.0.1:2380");
+        assert_eq!(peer_url(ip("fd00::1")), "https://[fd00::1]:2380");
+    }
+
+    #[test]
+    fn a_cluster_is_whole_without_sick_members_and_strangers() {
+        assert!(!health(&all()[..2]).is_whole(), "c does not answer");
+        let stdout = format!("{}\n[{}]\n", MEMBERS.replace('\n', ""), all().join(","));
+        let at = |text: &str, ip: &str| (NodeName::parse(text).unwrap(), ip.parse::<IpAddr>().unwrap());
+        let strange = assess(&stdout, "", &[at("a", "10.0.0.1"), at("b", "10.0.0.2")].into()).unwrap();
+        assert_eq!(strange.healthy(), strange.members.len());
+        assert!(!strange.is_whole(), "c is unmanaged");
+    }
+
+    #[test]
+    fn a_member_may_lag_as_far_as_the_limit() {
+        let newest = 1_000 + MAX_LAG;
+        let lagging =
+            |applied| health(&[status(u64::MAX, 2, applied, ""), status(2, 2, newest, ""), status(3, 2, newest, "")]);
+        assert!(lagging(1_000).is_whole());
+        assert!(!lagging(999).is_whole());
     }
 
     #[test]

@@ -171,6 +171,19 @@ mod tests {
     }
 
     #[test]
+    fn an_unmanaged_member_counts_by_its_vote() {
+        let with = |learner: bool| {
+            let mut health = health("++");
+            let healthy = false;
+            health.unmanaged.push(Stranger { name: "x".to_owned(), id: 9, peer_urls: Vec::new(), learner, healthy });
+            removal_objection(&health, 1)
+        };
+        assert_eq!(with(true), None, "a learner has no vote: b stays alone and is a quorum");
+        let voter = "of the 2 voters that stay only 1 would be healthy, a quorum needs 2 (not well: x)";
+        assert_eq!(with(false).as_deref(), Some(voter));
+    }
+
+    #[test]
     fn one_joins_when_all_others_are_well_and_known() {
         let joining = NodeName::parse("d").unwrap();
         assert_eq!(join_objection(&health("+++-"), &joining), None);
