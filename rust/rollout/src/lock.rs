@@ -280,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_file_says_who_holds_it_since_when_and_until_when() {
+        let lock = Lock::parse(HELD);
+        let holder = lock.holder.unwrap();
+        assert_eq!((lock.fence, holder.run.as_str(), holder.who.as_str()), (7, "r1", "ann@desk"));
+        assert_eq!((holder.process.as_str(), holder.since.as_str(), holder.boot.as_str()), ("b/1/2", "T", "boot1"));
+        assert_eq!((holder.expires, holder.lasts), (1000, 90));
+    }
+
+    #[test]
+    fn an_activation_is_called_abandoned_once_the_lock_of_its_run_has_expired() {
+        let activating = |uptime| Moment { activating: true, ..moment("boot1", uptime) };
+        let held = "refuse: ann@desk has been changing it since T (run r1)";
+        check(HELD, &activating(999), held);
+        let abandoned = format!("{held}; that run has ended, but its activation has not: it ends or reverts by itself");
+        check(HELD, &activating(1000), &abandoned);
+    }
+
+    #[test]
     fn an_activation_that_is_under_way_is_never_taken_over() {
         let ended = Moment { holder_ended: true, activating: true, ..moment("boot1", 5) };
         check(
