@@ -473,6 +473,7 @@ mod tests {
     #[test]
     fn a_limit_is_a_number_or_a_part_and_neither_nothing_nor_more_than_all() {
         assert_eq!((Limit::parse("3"), Limit::parse("25%")), (Ok(Limit::Nodes(3)), Ok(Limit::Percent(25))));
+        assert_eq!((Limit::parse("101"), Limit::parse("100%")), (Ok(Limit::Nodes(101)), Ok(Limit::Percent(100))));
         for wrong in ["0", "0%", "101%", "-1", "x", "", "%"] {
             assert!(Limit::parse(wrong).is_err(), "{wrong}");
         }
