@@ -38,7 +38,8 @@ in
         Group = "etcd";
         EnvironmentFile = [
           "/etc/machinist/etcd.env"
-          "${request}/ready"
+          # systemd reads it again before each command, also after its removal.
+          "-${request}/ready"
         ];
         ExecStartPre = [
           (root "chgrp" "etcd ${request}")
@@ -47,8 +48,10 @@ in
           "-${root "chgrp" "etcd ${request}/etcd.db"}"
           "-${root "chmod" "0640 ${request}/etcd.db"}"
         ];
-        # One command: before each, systemd reads the request's variables again.
-        ExecStartPost = "+${pkgs.runtimeShell} -c 'rm -f ${request}/ready ${request}/etcd.db && sync ${request}'";
+        ExecStartPost = [
+          (root "rm" "-f ${request}/ready ${request}/etcd.db")
+          (root "sync" request)
+        ];
       };
       # RESTORE_MARK, RESTORE_BUMP and RESTORE_SHA256 come with the request. The token is a new one, so members with the
       # data from before cannot join. Revisions jump, so nobody who watches takes an old one for a new one.

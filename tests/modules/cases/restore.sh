@@ -13,7 +13,7 @@ done
 END
 chmod +x "$restore/bin/"*
 # The script of the unit, then what root does after its success: the store's paths are left out of that.
-script=$(jq -r '.nodes.balthazar.restore | "(\(.script)) || exit\n" + (.after | ltrimstr("+"))' "$work/out.json" |
+script=$(jq -r '.nodes.balthazar.restore | "(\(.script)) || exit\n" + (.after | map(sub("^[+]/[^ ]*/bin/"; "")) | join("\n"))' "$work/out.json" |
   sed -e "s,/var/lib/machinist/etcd-restore,$restore/request,g" -e "s,cd /var/lib/etcd,cd $restore/data,")
 # request MARK CONTENT: what `machinist etcd restore` leaves on a member. carry_out: the start of etcd.
 request() {
