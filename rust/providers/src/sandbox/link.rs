@@ -25,7 +25,7 @@ pub enum Link {
 /// There is no such machine, or the switch refused.
 pub fn set_link(state_dir: &Path, machine: &str, link: Link) -> Result<(), Error> {
     let record = Record::existing(state_dir)?;
-    let _lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, &|_| ())?;
+    let lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, &|_| ())?;
     record.machine(machine)?;
     let marker = marker(state_dir, machine);
     let word = match link {
@@ -40,7 +40,7 @@ pub fn set_link(state_dir: &Path, machine: &str, link: Link) -> Result<(), Error
     };
     if network::exists(&names::machine(&record.cluster, machine)) {
         let line = format!("link set {} {word}\n", names::port(machine));
-        network::batch(Some(&names::switch(&record.cluster)), &line)?;
+        network::batch(&lock, Some(&names::switch(&record.cluster)), &line)?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! One run at a time: an advisory lock that the kernel drops with its process.
+//! One run at a time: an advisory lock that the kernel drops with the last process that has it open.
 
 use std::{
     fs::{self, File, OpenOptions},
+    io,
     os::unix::fs::MetadataExt,
     path::Path,
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +20,7 @@ use super::{
 /// A held lock; dropped, it is free.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -36,7 +38,7 @@ impl Lock {
             let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
             // A run that removes the whole directory removes the lock as well: a lock on a deleted file locks nobody out.
             if locked && is_still(&file, path) {
-                return Ok(Self { _file: file });
+                return Ok(Self { file });
             }
             if started.elapsed() > patience {
                 return Err(Error::Locked { path: path.to_owned(), waited: patience });
@@ -47,6 +49,14 @@ impl Lock {
             }
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Returns an output for a program that holds the lock until it ends.
+    ///
+    /// A run that is killed leaves the program behind that it just started: the next run must not begin before that is
+    /// done, or finds in its way what it makes. Only for programs that print nothing: nobody reads the lock's file.
+    pub(super) fn held_by_output(&self) -> io::Result<Stdio> {
+        Ok(self.file.try_clone()?.into())
     }
 }
 
@@ -70,6 +80,23 @@ mod tests {
         let second = Lock::take(&path, Duration::ZERO, &|_| ());
         assert!(matches!(second, Err(Error::Locked { .. })));
         drop(held);
+        Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_outlives_its_killed_run_keeps_the_lock_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        let mut program = std::process::Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(held.held_by_output().unwrap())
+            .spawn()
+            .unwrap();
+        drop(held);
+        assert!(matches!(Lock::take(&path, Duration::ZERO, &|_| ()), Err(Error::Locked { .. })));
+        drop(program.stdin.take());
+        program.wait().unwrap();
         Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
     }
 

@@ -15,7 +15,7 @@ use rustix::{
     mount::{UnmountFlags, unmount},
 };
 
-use super::{error::Error, names, programs, record::Record};
+use super::{error::Error, lock::Lock, names, programs, record::Record};
 
 /// Where `ip netns` keeps its namespaces.
 const NETNS: &str = "/run/netns";
@@ -37,7 +37,7 @@ pub(super) fn exists(namespace: &str) -> bool {
 }
 
 /// Makes switch and operator namespace unless they are there. Returns whether it made them: then every machine is cut off.
-pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path) -> Result<bool, Error> {
+pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path, lock: &Lock) -> Result<bool, Error> {
     let (switch, operator) = (names::switch(&record.cluster), names::operator(&record.cluster));
     if record.switch_made && exists(&switch) && exists(&operator) {
         return Ok(false);
@@ -48,6 +48,7 @@ pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path) -> Result<boo
     delete(&operator)?;
     let mac = names::mac(&record.cluster, record.operator_ip);
     batch(
+        lock,
         None,
         &format!(
             "netns add {switch}\nnetns add {operator}\n\
@@ -56,12 +57,13 @@ pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path) -> Result<boo
     )?;
     // No spanning tree and no delay: a port forwards at once. No snooping: nobody asks for multicast memberships here.
     batch(
+        lock,
         Some(&switch),
         "link set lo up\nlink add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set br0 up\n\
          link set operator master br0\nlink set operator up\n",
     )?;
     let address = address_lines(record.operator_ip, record, OPERATOR_INTERFACE);
-    batch(Some(&operator), &address)?;
+    batch(lock, Some(&operator), &address)?;
     record.switch_made = true;
     record.save(state_dir)?;
     Ok(true)
@@ -125,15 +127,16 @@ pub(super) fn tidy() {
 }
 
 /// Runs lines of `ip` in a namespace, or in the host's.
-pub(super) fn batch(namespace: Option<&str>, lines: &str) -> Result<(), Error> {
+pub(super) fn batch(lock: &Lock, namespace: Option<&str>, lines: &str) -> Result<(), Error> {
     let arguments: Vec<&str> = match namespace {
         Some(namespace) => vec!["-n", namespace, "-batch", "-"],
         None => vec!["-batch", "-"],
     };
     let fail = |message: String| Error::Program { program: format!("ip {}", arguments.join(" ")), message };
-    let started =
-        programs::command("ip", &arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let mut child = started.map_err(|error| fail(error.to_string()))?;
+    let start = |output| {
+        programs::command("ip", &arguments).stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped()).spawn()
+    };
+    let mut child = lock.held_by_output().and_then(start).map_err(|error| fail(error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
         // If ip ends early, what it says counts, not the broken pipe.
         let _ = stdin.write_all(lines.as_bytes());

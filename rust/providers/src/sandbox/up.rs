@@ -76,7 +76,7 @@ pub fn up(spec: &SandboxSpec, events: Events<'_>) -> Result<Report, Error> {
     programs::require(programs::TO_RUN)?;
     let cgroups = cgroup::hierarchy()?;
     prepare::make_dir(&spec.state_dir, 0o755)?;
-    let _lock = Lock::take(&lock_file(&spec.state_dir), LOCK_WITHIN, events)?;
+    let lock = Lock::take(&lock_file(&spec.state_dir), LOCK_WITHIN, events)?;
     let old = Record::load(&spec.state_dir)?;
     let root = root::ensure(&spec.cache_dir, events)?;
     let mut record = Record::plan(old.as_ref(), spec, &cgroups, &root)?;
@@ -88,7 +88,7 @@ pub fn up(spec: &SandboxSpec, events: Events<'_>) -> Result<Report, Error> {
         // A running sh keeps the file it has open: the new one has another name until it is whole.
         prepare::write(&supervise, prepare::SUPERVISE.as_bytes(), 0o755)?;
     }
-    let is_cut_off = network::ensure_switch(&mut record, &spec.state_dir)?;
+    let is_cut_off = network::ensure_switch(&mut record, &spec.state_dir, &lock)?;
     let mut machines: Vec<&MachineSpec> = spec.machines.iter().collect();
     machines.sort_by(|one, other| one.name.cmp(&other.name));
     let machines = for_each(
