@@ -16,6 +16,8 @@ pkgs.rustPlatform.buildRustPackage {
       (root + "/rust/agent")
       (root + "/rust/mesh")
       (root + "/rust/text")
+      # Cargo wants all members that Cargo.toml names.
+      (lib.fileset.maybeMissing (root + "/tests/ledger"))
     ];
   };
   cargoLock.lockFile = root + "/Cargo.lock";

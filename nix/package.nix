@@ -21,6 +21,7 @@ pkgs.rustPlatform.buildRustPackage {
       (root + "/nix")
       (root + "/rust")
       (root + "/testbed")
+      (root + "/tests/ledger")
     ];
   };
   cargoLock.lockFile = root + "/Cargo.lock";

@@ -6,9 +6,9 @@ use machinist_model::{
     Cluster, Node, NodeName, Provider,
     selector::{SelectErrorKind, Selection},
 };
-use machinist_providers::sandbox::{MachineState, default_state_dir};
 use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
 use machinist_rollout::step::{Connect, Connector};
+use machinist_sandbox::{MachineState, default_state_dir};
 
 use crate::{
     args::Global,

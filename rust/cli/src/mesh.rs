@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use machinist_control_plane::permissions::Rules;
+use machinist_etcd::permissions::Rules;
 use machinist_model::{Cluster, NodeName};
 use machinist_rollout::{membership::find_voice, permissions, step::Connector};
 

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_control_plane::{etcd::Health, permissions::Rules};
+use machinist_etcd::{etcd::Health, permissions::Rules};
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::Remote;

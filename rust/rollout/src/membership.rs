@@ -1,5 +1,5 @@
 //! Changes who votes in etcd, one request a function. Which one may be sent when is decided by
-//! [`machinist_control_plane::membership`].
+//! [`machinist_etcd::membership`].
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_control_plane::{
+use machinist_etcd::{
     etcd::{Health, client_url, peer_url},
     membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START, hexadecimal},
 };

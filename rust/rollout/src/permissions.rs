@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use machinist_control_plane::permissions::{Found, PROBE, Rules};
+use machinist_etcd::permissions::{Found, PROBE, Rules};
 use machinist_remote::Remote;
 
 use crate::{

@@ -1,5 +1,5 @@
 //! Looking into etcd, keeping it in shape and bringing it back, one request a function. What is asked and what the answers
-//! mean is in [`machinist_control_plane::data`] and [`machinist_control_plane::upkeep`].
+//! mean is in [`machinist_etcd::data`] and [`machinist_etcd::upkeep`].
 
 use std::{
     io::{self, Read, Write},
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_control_plane::{
+use machinist_etcd::{
     data::{self, Changes, Entry, GET, WATCH},
     etcd::{MOVE_LEADER, client_url},
     membership::hexadecimal,

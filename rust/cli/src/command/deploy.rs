@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use machinist_control_plane::permissions::Rules;
+use machinist_etcd::permissions::Rules;
 use machinist_kubernetes::desired::Desired;
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, Provider, RecordedState, Role};
 use machinist_nix::StorePath;

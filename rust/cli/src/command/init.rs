@@ -129,7 +129,7 @@ impl Writer<'_> {
         }
         // The agent of a mesh is built with the cluster's own nixpkgs.
         self.ours("nix/agent.nix", AGENT_NIX)?;
-        self.ours("nix/agent-source/Cargo.toml", CARGO_TOML)?;
+        self.ours("nix/agent-source/Cargo.toml", &agent_workspace())?;
         self.ours("nix/agent-source/Cargo.lock", CARGO_LOCK)?;
         for (crate_name, directory) in [("agent", &AGENT), ("mesh", &MESH), ("text", &TEXT)] {
             for (path, text) in module_files(directory) {
@@ -138,6 +138,11 @@ impl Writer<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the workspace's manifest for a directory that has the agent's crates alone.
+fn agent_workspace() -> String {
+    CARGO_TOML.replace(r#", "tests/ledger""#, "")
 }
 
 fn machines_text(args: &InitArgs, global: &Global, directory: &Path, ui: Ui) -> Result<String, Failure> {
@@ -286,7 +291,7 @@ fn module_files<'a>(directory: &'a Dir<'a>) -> Vec<(String, &'a str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MODULES, module_files};
+    use super::{MODULES, agent_workspace, module_files};
 
     #[test]
     fn every_module_that_another_imports_is_written_folders_too() {
@@ -294,5 +299,10 @@ mod tests {
         for wanted in ["default.nix", "etcd.nix", "kubernetes/default.nix", "kubernetes/apiserver.nix"] {
             assert!(files.iter().any(|(path, text)| path == wanted && !text.is_empty()), "{wanted}");
         }
+    }
+
+    #[test]
+    fn the_agents_workspace_names_no_member_that_is_not_written() {
+        assert!(agent_workspace().contains("members = [\"rust/*\"]\n"), "{}", agent_workspace());
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use machinist_control_plane::membership::{hexadecimal, join_objection, removal_objection};
+use machinist_etcd::membership::{hexadecimal, join_objection, removal_objection};
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome as NodeOutcome},
@@ -213,7 +213,7 @@ impl Change<'_> {
         let voice = self.voice(None)?;
         let address = self.cluster.nodes.get(self.node).map(|node| node.ip);
         let found = voice.health.unmanaged.iter().find(|stranger| {
-            let at = |ip: IpAddr| stranger.peer_urls.contains(&machinist_control_plane::etcd::peer_url(ip));
+            let at = |ip: IpAddr| stranger.peer_urls.contains(&machinist_etcd::etcd::peer_url(ip));
             stranger.name == self.node.as_str() || address.is_some_and(at)
         });
         if let Some(id) = found.map(|stranger| stranger.id) {

@@ -12,10 +12,10 @@ use std::{
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use machinist_model::{Cluster, Node, Provider};
-use machinist_providers::sandbox::{
-    self, DEFAULT_CACHE_DIR, Error, Event, MachineSpec, MachineState, SandboxSpec, default_state_dir,
-};
 use machinist_remote::{HostKey, KnownHosts, host_pattern};
+use machinist_sandbox::{
+    self as sandbox, DEFAULT_CACHE_DIR, Error, Event, MachineSpec, MachineState, SandboxSpec, default_state_dir,
+};
 
 use crate::{
     args::Global,

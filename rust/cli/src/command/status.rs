@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, process::ExitCode};
 
 use clap::Args;
-use machinist_control_plane::etcd::Health;
+use machinist_etcd::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
 use machinist_remote::Remote;
 use machinist_rollout::{

@@ -39,7 +39,15 @@ const KNOWN_FILES: [KnownFile; 2] = [
     KnownFile {
         path: "nix/agent.nix",
         text: include_str!("../../../../nix/agent.nix"),
-        reads: &["./agent-source", "../Cargo.lock", "../Cargo.toml", "../rust/agent", "../rust/mesh", "../rust/text"],
+        reads: &[
+            "./agent-source",
+            "../Cargo.lock",
+            "../Cargo.toml",
+            "../rust/agent",
+            "../rust/mesh",
+            "../rust/text",
+            "../tests/ledger",
+        ],
     },
 ];
 

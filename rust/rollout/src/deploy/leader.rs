@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use machinist_control_plane::etcd::{Health, MOVE_LEADER, client_url};
+use machinist_etcd::etcd::{Health, MOVE_LEADER, client_url};
 
 use super::{Deploy, Host};
 use crate::{EventKind, script, step::lock::run_under};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
-use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Health};
+use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health};
 use machinist_model::{NodeName, quorum::quorum as quorum_of};
 use machinist_remote::{Remote, RemoteError};
 use tokio::task::JoinSet;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use machinist_control_plane::permissions::Rules;
+use machinist_etcd::permissions::Rules;
 use machinist_model::NodeName;
 
 use super::{Deploy, Hosts, chain};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use machinist_control_plane::etcd::Health;
+use machinist_etcd::etcd::Health;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::{Remote, Request, Status};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_control_plane::etcd::{self, Health};
+use machinist_etcd::etcd::{self, Health};
 use machinist_model::NodeName;
 use machinist_remote::{Remote, Request};
 
@@ -83,7 +83,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::{BTreeMap, BTreeSet};
 
-    use machinist_control_plane::etcd::{Health, Member};
+    use machinist_etcd::etcd::{Health, Member};
     use machinist_model::NodeName;
 
     use super::{Demand, closed};

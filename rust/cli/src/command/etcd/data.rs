@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Args;
-use machinist_control_plane::data::{Changes, Entry};
+use machinist_etcd::data::{Changes, Entry};
 use machinist_rollout::upkeep::{self, Keys};
 use machinist_text::one_line;
 use serde_json::{Value, json};

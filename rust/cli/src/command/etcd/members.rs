@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::HumanBytes;
-use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Member};
+use machinist_etcd::{alarm::QUOTA_HINT, etcd::Member};
 use machinist_model::{Cluster, NodeName};
 use machinist_rollout::membership::Voice;
 use serde::Serialize;
@@ -101,5 +101,5 @@ fn list(cluster: &Cluster, voice: &Voice, ui: Ui) -> Outcome {
 }
 
 fn hexadecimal(id: u64) -> String {
-    machinist_control_plane::membership::hexadecimal(id)
+    machinist_etcd::membership::hexadecimal(id)
 }

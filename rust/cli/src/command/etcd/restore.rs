@@ -15,7 +15,7 @@ use std::{
 
 use clap::Args;
 use indicatif::HumanBytes;
-use machinist_control_plane::{
+use machinist_etcd::{
     alarm::QUOTA_HINT,
     snapshot::{Whole, check},
 };

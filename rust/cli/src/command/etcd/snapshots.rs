@@ -9,7 +9,7 @@ use std::{
 };
 
 use indicatif::HumanBytes;
-use machinist_control_plane::upkeep::Kept;
+use machinist_etcd::upkeep::Kept;
 use machinist_model::{Cluster, NodeName};
 use machinist_rollout::{
     membership::{self, Voice},

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use indicatif::HumanBytes;
-use machinist_control_plane::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
+use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
 use machinist_model::NodeName;
 use machinist_remote::Remote;
 use machinist_rollout::{

@@ -3,7 +3,7 @@
 use std::{path::Path, thread, time::Duration};
 
 use clap::{Args, Subcommand};
-use machinist_providers::sandbox::{self, Fault, Rate};
+use machinist_sandbox::{self as sandbox, Fault, Rate};
 
 use super::{failed, tell};
 use crate::{

@@ -1,9 +1,9 @@
-//! Measures a sandbox: `cargo run -p machinist-providers --example sandbox -- up|down|status NUMBER [STATE_DIR]`.
+//! Measures a sandbox: `cargo run -p machinist-sandbox --example sandbox -- up|down|status NUMBER [STATE_DIR]`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{env, net::Ipv4Addr, path::PathBuf, time::Instant};
 
-use machinist_providers::sandbox::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, down, status, up};
+use machinist_sandbox::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, down, status, up};
 
 fn main() {
     let mut arguments = env::args().skip(1);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_providers::sandbox::{
+use machinist_sandbox::{
     DEFAULT_CACHE_DIR, Error, Event, Link, MachineSpec, MachineState, SandboxSpec, Status, SystemFile, down, reboot,
     remove, set_link, start, stop, up,
 };

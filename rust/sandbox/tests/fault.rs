@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_providers::sandbox::{Error, Fault, MachineState, heal, inject, start, stop};
+use machinist_sandbox::{Error, Fault, MachineState, heal, inject, start, stop};
 use rig::{Rig, run, wait_for};
 
 const UNIT: &str = "printf '[Service]\\nExecStart=sleep infinity\\n' >/etc/systemd/system/nap.service

@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 use rustix::fs::{AtFlags, FallocateFlags, OFlags, fallocate, fstatvfs, unlinkat};
 
 use super::{open_inside, running};
-use crate::sandbox::{
+use crate::{
     error::Error,
     event::{Event, Events},
     machine::{Machine, ready, remove_file},

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_providers::sandbox::{
+use machinist_sandbox::{
     DEFAULT_CACHE_DIR, Event, MachineSpec, MachineState, Report, SandboxSpec, Status, down, status, up,
 };
 use machinist_testkit::skip::is_root_or_skipped;

@@ -1,3 +1,0 @@
-//! Where machines come from: the sandbox on this computer, and machines of one's own.
-
-pub mod sandbox;
