@@ -152,7 +152,7 @@ fn diagnostic(finding: Finding, layout: &Layout, index: &SourceIndex, text: &Arc
     let help = match layout {
         Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => finding
             .help
-            .map(|help| format!("{help}; the flat shape cannot say this, today's can (docs/machines-nix.md)")),
+            .map(|help| format!("{help}; the flat shape cannot say this, today's can (docs/reference/machines-nix.md)")),
         _ => finding.help,
     };
     Diagnostic {
