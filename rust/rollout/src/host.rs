@@ -6,9 +6,9 @@ use machinist_nix::StorePath;
 use serde::Serialize;
 
 use crate::{
+    kubernetes_version::Version,
     lock::Lock,
     plan::{boot::BootFiles, inspect::boot_files},
-    skew::Version,
 };
 
 pub use crate::script::GATHER;

@@ -7,7 +7,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -18,6 +17,7 @@ use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError};
 
 use crate::{
+    Interrupt,
     identity::Machine,
     lease::{self, EVERY},
     lock::Claimant,
@@ -35,23 +35,6 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// How soon an interruption reaches the hosts.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Asks a run to stop where that is safe. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// Asks.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was asked.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 struct Held {
     remote: Arc<dyn Remote>,

@@ -2,13 +2,14 @@
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
-use serde::Serialize;
 
 use crate::{
     HostFacts,
     lock::{self, Decision, Moment},
-    step::mebibytes,
+    text::mebibytes,
 };
+
+pub use crate::problem::{Problem, ProblemKind};
 
 /// A clock that is off by more than this deserves a look, in milliseconds: etcd itself warns at a second, leases and
 /// logs of several machines no longer fit together.
@@ -52,40 +53,6 @@ pub struct Candidate<'a> {
     pub is_ours: bool,
     /// What is true besides its lock.
     pub moment: Moment,
-}
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Where.
-    pub node: NodeName,
-    /// What kind.
-    pub kind: ProblemKind,
-    /// Whether the run must not begin.
-    pub refuses: bool,
-    /// What is wrong, in words.
-    pub text: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-/// What kind of problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProblemKind {
-    /// The processor is another one than machines.nix says.
-    Architecture,
-    /// The clock is off.
-    Clock,
-    /// The store, /boot, /var or /run has too little room.
-    Space,
-    /// Someone else is changing the host.
-    Lock,
-    /// The host runs or boots what no deploy brought there.
-    Drift,
-    /// Versions of Kubernetes would run beside each other that must not.
-    Skew,
 }
 
 /// Returns all that is wrong with a host.
@@ -198,26 +165,13 @@ fn drift(facts: &HostFacts, system: &StorePath) -> Option<String> {
     (!found.is_empty()).then(|| format!("drift: it {}, the last deploy confirmed {confirmed}", found.join(" and ")))
 }
 
-/// Returns by how many milliseconds the host's clock is certainly off, when the question was asked and answered at
-/// these times of the own clock (milliseconds since 1970). What the round trip may explain does not count.
-#[must_use]
-pub fn skew(asked: i64, host: i64, answered: i64) -> i64 {
-    if host < asked {
-        host.saturating_sub(asked)
-    } else if host > answered {
-        host.saturating_sub(answered)
-    } else {
-        0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use machinist_model::NodeName;
     use machinist_nix::StorePath;
 
-    use super::{Candidate, Problem, judge, skew};
+    use super::{Candidate, Problem, judge};
     use crate::{
         HostFacts,
         host::{Last, Room},
@@ -296,11 +250,6 @@ mod tests {
         check(|f| f.clock_skew = Some(-7_300), &["warns: its clock is 7 s behind this computer's"]);
         check(|f| f.clock_skew = Some(61_000), &["refuses: its clock is 61 s ahead of this computer's"]);
         check(|f| f.clock_skew = Some(i64::MIN), &["refuses: its clock is 9223372036854775 s behind this computer's"]);
-    }
-
-    #[test]
-    fn the_round_trip_explains_what_lies_within_it() {
-        assert_eq!([skew(1000, 1400, 1500), skew(1000, 900, 1500), skew(1000, 1700, 1500)], [0, -100, 200]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use machinist_etcd::etcd::{Health, MOVE_LEADER, client_url};
 
-use super::{Deploy, Host};
+use super::{host::Host, run::Deploy};
 use crate::{EventKind, script, step::lock::run_under};
 
 impl Deploy {

@@ -11,12 +11,16 @@ use machinist_remote::Remote;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::task::JoinSet;
 
-use super::{Deploy, Host, Hosts, Outcome, Report};
+use super::{
+    host::{Host, Hosts},
+    run::Deploy,
+};
 use crate::{
     EventKind, HostFacts,
     keeper::{Refusals, Scope},
     lease::Electorate,
     lock::{Claimant, Holder, Lock, Moment},
+    outcome::{Outcome, Report},
     step::{
         StepError, gather,
         lock::{release, take},

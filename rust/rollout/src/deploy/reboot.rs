@@ -12,11 +12,15 @@ use machinist_nix::StorePath;
 use machinist_remote::Remote;
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, Target, Verdict};
+use super::{
+    host::{Host, Hosts},
+    run::{Deploy, DeployError},
+};
 use crate::{
     EventKind, HostFacts, Interrupt,
     journal::Entry,
     keeper::Keeper,
+    outcome::{Outcome, Report, Verdict},
     plan::{BootFiles, boot},
     step::{
         StepError,
@@ -24,6 +28,7 @@ use crate::{
         gather,
         reboot::{Reboot, boot_files_of},
     },
+    target::Target,
 };
 
 /// A host that was rebooted.

@@ -7,11 +7,15 @@ use machinist_model::{NodeName, quorum::quorum as quorum_of};
 use machinist_remote::{Remote, RemoteError};
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, chain};
+use super::{
+    host::{Host, Hosts},
+    run::{Deploy, DeployError},
+};
 use crate::{
     EventKind, HostFacts,
     journal::Entry,
     keeper::Keeper,
+    outcome::{Outcome, Report},
     plan::{Action, consequences::consequences, inspect, quorum, unit_tree::UnitTree, units::decide},
     step::{
         StepError,
@@ -19,6 +23,7 @@ use crate::{
         gate::{self, Demand},
         gather,
     },
+    text::chain,
     waves::WaveKind,
 };
 

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::{
-    Changes, FullBoot, NodePlan, Plan,
     boot::{BootFiles, reboot},
+    changes::{Changes, FullBoot, NodePlan, Plan},
     closure_diff::closure_diff,
     consequences::consequences,
     file_systems::file_systems,
@@ -28,16 +28,18 @@ use super::{
 };
 use crate::{
     HostFacts,
-    deploy::{Layout, Target, Traits, preflight::boot_bytes, ready_for_us, words},
-    preflight::Problem,
+    kubernetes_version::{Change, Version, judge},
+    problem::Problem,
     script,
-    skew::{Change, Version, judge},
     step::{
         Connector, StepError,
         copy::{self, Catalog},
-        gate, gather,
+        gate, gather, ready_for_us,
+        room::boot_bytes,
         versions::{ask_versions, version_of},
     },
+    target::{Layout, Target, Traits},
+    text::words,
     waves::{self, Reboots, Situation, Spread, Wave},
 };
 

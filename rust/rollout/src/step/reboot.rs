@@ -12,7 +12,7 @@ use machinist_remote::{Remote, RemoteError, Request, Status};
 use super::{Connector, StepError, gather, lock::Token, run};
 use crate::{
     Events, HostFacts,
-    deploy::Verdict,
+    outcome::Verdict,
     plan::{BootFiles, inspect::boot_files},
     script,
 };
@@ -217,7 +217,7 @@ mod tests {
     use super::{Answer, Reboot, answer, objection, unsettled};
     use crate::{
         Events, HostFacts,
-        deploy::Verdict,
+        outcome::Verdict,
         step::{Connect, Connector, StepError, lock::Token},
     };
 

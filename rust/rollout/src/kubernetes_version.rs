@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt};
 use machinist_model::NodeName;
 use serde::{Serialize, Serializer};
 
-use crate::preflight::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind};
 
 /// How many minor versions a kubelet may be older than an API server.
 const KUBELET_BEHIND: u32 = 3;

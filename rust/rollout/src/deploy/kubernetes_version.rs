@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use machinist_model::NodeName;
 use machinist_remote::quote;
 
-use super::{Deploy, Host, Hosts, preflight::Deltas};
+use super::{
+    host::{Host, Hosts},
+    preflight::Deltas,
+    run::Deploy,
+};
 use crate::{
-    preflight::Problem,
-    skew::{Change, Version, judge},
+    kubernetes_version::{Change, Version, judge},
+    problem::Problem,
     step::{
         self,
         versions::{VERSION, ask_versions, version_of},
