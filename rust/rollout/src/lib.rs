@@ -19,6 +19,7 @@ pub mod journal;
 pub mod keeper;
 pub mod kubernetes_version;
 pub mod lease;
+mod local_system;
 pub mod lock;
 pub mod membership;
 mod outcome;

@@ -10,6 +10,7 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::Remote;
+use machinist_switch::{BootFiles, boot};
 use tokio::task::JoinSet;
 
 use super::{
@@ -20,8 +21,8 @@ use crate::{
     EventKind, HostFacts, Interrupt,
     journal::Entry,
     keeper::Keeper,
+    local_system,
     outcome::{Outcome, Report, Verdict},
-    plan::{BootFiles, boot},
     step::{
         StepError,
         gate::{self, Demand},
@@ -70,7 +71,7 @@ impl Deploy {
         }
         let path = Path::new(target.system.as_str());
         let new = if path.exists() {
-            BootFiles::read(path)
+            local_system::boot_files(path)
         } else {
             // A host that lacks the system too says so later.
             boot_files_of(remote, &target.system).unwrap_or_default()

@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
+use machinist_switch::{Action, ClosureDiff, Reboot, UnitChange};
 use serde::Serialize;
 
-use super::{
-    boot::Reboot,
-    closure_diff::ClosureDiff,
-    consequences::{Action, UnitChange},
-    quorum::QuorumRisk,
-};
+use super::quorum::QuorumRisk;
 use crate::{problem::Problem, waves::Wave};
 
 /// What a deploy would change.

@@ -12,23 +12,21 @@ use machinist_etcd::etcd::Health;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::{Remote, Request, Status};
-use sha2::{Digest, Sha256};
+use machinist_switch::{
+    UnitTree, boot::reboot, closure_diff::closure_diff, consequences::consequences, file_systems::file_systems,
+    units::decide,
+};
 use tokio::task::JoinSet;
 
 use super::{
-    boot::{BootFiles, reboot},
     changes::{Changes, FullBoot, NodePlan, Plan},
-    closure_diff::closure_diff,
-    consequences::consequences,
-    file_systems::file_systems,
     inspect::{self, Inspection},
     quorum::{self, QuorumRisk, QuorumView},
-    unit_tree::UnitTree,
-    units::decide,
 };
 use crate::{
     HostFacts,
     kubernetes_version::{Change, Version, judge},
+    local_system,
     problem::Problem,
     script,
     step::{
@@ -156,7 +154,7 @@ fn compare(
 ) -> Result<NodePlan, StepError> {
     let system = &target.system;
     let keys: Vec<String> = target.keys.iter().filter(|key| !facts.keys.contains(*key)).cloned().collect();
-    let due = reboot(&facts.booted, &facts.booted, &BootFiles::read(Path::new(system.as_str())));
+    let due = reboot(&facts.booted, &facts.booted, &local_system::boot_files(Path::new(system.as_str())));
     let reboots = reboots.wants(due.is_some());
     if facts.is_on(system) && keys.is_empty() && !reboots {
         return Ok(NodePlan::Unchanged { system: system.clone() });
@@ -184,7 +182,7 @@ fn compare(
     if facts.running.is_some() {
         let at = Path::new(system.as_str());
         let unreadable = |source| StepError::Unknown { why: format!("the units of {system} cannot be read: {source}") };
-        let new = UnitTree::read(&at.join("etc/systemd/system")).map_err(unreadable)?;
+        let new = local_system::unit_tree(&at.join("etc/systemd/system")).map_err(unreadable)?;
         let old = inspect::ask(remote, &new)?;
         let closure: Vec<StorePath> = closure.iter().map(|info| info.path.clone()).collect();
         differences(&mut changes, &old, &new, &closure, at);
@@ -221,18 +219,10 @@ fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure:
         let fstab = fs::read_to_string(at.join("etc/fstab")).unwrap_or_default();
         file_systems(&old.fstab, &fstab, &mut switch);
         changes.units = consequences(&switch, &old.units, new);
-        changes.systemd_reexec = manager(at) != old.manager;
+        changes.systemd_reexec = local_system::manager(at) != old.manager;
     }
     changes.closure = Some(closure_diff(&old.closure, closure));
-    changes.reboot = reboot(&old.booted, &old.running, &BootFiles::read(at));
-}
-
-/// The new systemd and the digest of its configuration.
-fn manager(at: &Path) -> (Option<String>, Option<String>) {
-    let systemd = fs::canonicalize(at.join("systemd")).ok().map(|path| path.display().to_string());
-    let text = fs::read(at.join("etc/systemd/system.conf")).ok();
-    let hex = |text: Vec<u8>| Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-    (systemd, text.map(hex))
+    changes.reboot = reboot(&old.booted, &old.running, &local_system::boot_files(at));
 }
 
 /// Asks etcd through a connected member, or through another one.
