@@ -51,7 +51,8 @@ pub struct HostFacts {
     #[serde(skip)]
     pub clock: Option<i64>,
     /// By how many milliseconds its clock is certainly off; positive is ahead.
-    pub clock_skew: Option<i64>,
+    #[serde(rename = "clock_skew")]
+    pub clock_offset: Option<i64>,
     /// The system that a deploy confirmed last.
     pub confirmed: Option<StorePath>,
     /// The last activation that a deploy began.

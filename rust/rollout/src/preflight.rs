@@ -57,7 +57,7 @@ pub struct Candidate<'a> {
 
 /// Returns all that is wrong with a host.
 #[must_use]
-pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
+pub fn find_problems(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
     let problem = |kind, refuses, text, hint: &str| Problem {
         node: candidate.node.clone(),
         kind,
@@ -69,7 +69,7 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
     if let Some(text) = architecture(candidate) {
         problems.push(problem(ProblemKind::Architecture, true, text, "set `system` of the machine in machines.nix"));
     }
-    if let Some((refuses, text)) = clock(candidate.facts.clock_skew) {
+    if let Some((refuses, text)) = clock(candidate.facts.clock_offset) {
         problems.push(problem(
             ProblemKind::Clock,
             refuses,
@@ -136,10 +136,10 @@ fn architecture(candidate: &Candidate<'_>) -> Option<String> {
     (!fits).then(|| format!("the machine is {found}, machines.nix says {}", candidate.platform))
 }
 
-fn clock(skew: Option<i64>) -> Option<(bool, String)> {
-    let skew = skew?;
-    let off = skew.unsigned_abs();
-    let way = if skew > 0 { "ahead of" } else { "behind" };
+fn clock(offset: Option<i64>) -> Option<(bool, String)> {
+    let offset = offset?;
+    let off = offset.unsigned_abs();
+    let way = if offset > 0 { "ahead of" } else { "behind" };
     (off > CLOCK_WARNS).then(|| {
         let text = format!("its clock is {} s {way} this computer's", off / 1000);
         (off > CLOCK_REFUSES, text)
@@ -171,7 +171,7 @@ mod tests {
     use machinist_model::NodeName;
     use machinist_nix::StorePath;
 
-    use super::{Candidate, Problem, judge};
+    use super::{Candidate, Problem, find_problems};
     use crate::{
         HostFacts,
         host::{Last, Room},
@@ -190,7 +190,7 @@ mod tests {
             profile: Some(path("old")),
             confirmed: Some(path("old")),
             store_free: Some(1000 << 20),
-            clock_skew: Some(0),
+            clock_offset: Some(0),
             ..HostFacts::default()
         }
     }
@@ -209,7 +209,7 @@ mod tests {
             is_ours: false,
             moment: Moment::default(),
         };
-        judge(&candidate, accept_drift)
+        find_problems(&candidate, accept_drift)
     }
 
     #[track_caller]
@@ -246,10 +246,13 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_warns_and_one_that_breaks_certificates_is_refused() {
-        check(|f| f.clock_skew = Some(4_999), &[]);
-        check(|f| f.clock_skew = Some(-7_300), &["warns: its clock is 7 s behind this computer's"]);
-        check(|f| f.clock_skew = Some(61_000), &["refuses: its clock is 61 s ahead of this computer's"]);
-        check(|f| f.clock_skew = Some(i64::MIN), &["refuses: its clock is 9223372036854775 s behind this computer's"]);
+        check(|f| f.clock_offset = Some(4_999), &[]);
+        check(|f| f.clock_offset = Some(-7_300), &["warns: its clock is 7 s behind this computer's"]);
+        check(|f| f.clock_offset = Some(61_000), &["refuses: its clock is 61 s ahead of this computer's"]);
+        check(
+            |f| f.clock_offset = Some(i64::MIN),
+            &["refuses: its clock is 9223372036854775 s behind this computer's"],
+        );
     }
 
     #[test]

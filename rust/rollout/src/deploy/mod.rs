@@ -4,7 +4,7 @@ mod deliver;
 mod host;
 mod kubernetes_version;
 mod leader;
-pub mod locks;
+mod lock;
 mod preflight;
 mod reboot;
 mod revert;

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 
 use super::{
     host::{Host, Hosts},
-    locks,
     run::{Deploy, DeployError},
 };
 use crate::{
     EventKind,
+    lock::moment,
     outcome::{Outcome, Report},
-    preflight::{Candidate, judge},
+    preflight::{Candidate, find_problems},
     problem::Problem,
     step::{
         StepError,
@@ -70,9 +70,16 @@ impl Deploy {
     }
 
     /// Tells all problems of all hosts. False if the run must not begin.
-    pub(super) fn preflight(&self, hosts: &Hosts, deltas: &Deltas, skew: Vec<Problem>, report: &mut Report) -> bool {
+    pub(super) fn preflight(
+        &self,
+        hosts: &Hosts,
+        deltas: &Deltas,
+        version_skew: Vec<Problem>,
+        report: &mut Report,
+    ) -> bool {
         let known = deltas.iter().filter_map(|(node, delta)| Some((hosts.get(node)?, delta)));
-        let problems: Vec<Problem> = known.flat_map(|(host, delta)| self.problems(host, delta)).chain(skew).collect();
+        let problems: Vec<Problem> =
+            known.flat_map(|(host, delta)| self.problems(host, delta)).chain(version_skew).collect();
         let mut refused: BTreeMap<NodeName, Vec<&str>> = BTreeMap::new();
         for Problem { node, refuses, text, hint, .. } in &problems {
             let kind = if *refuses {
@@ -107,9 +114,9 @@ impl Deploy {
             boot_needed: boot_bytes(&host.target.system, &host.facts, delta),
             run: &self.locks.claimant().run,
             is_ours: self.locks.has(node),
-            moment: locks::moment(&host.facts, &host.facts.lock),
+            moment: moment(&host.facts, &host.facts.lock),
         };
-        judge(&candidate, self.policy.accept_drift)
+        find_problems(&candidate, self.policy.accept_drift)
     }
 }
 

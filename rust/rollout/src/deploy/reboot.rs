@@ -20,8 +20,8 @@ use super::{
 use crate::{
     EventKind, HostFacts, Interrupt,
     journal::Entry,
-    keeper::Keeper,
     local_system,
+    lock::Keeper,
     outcome::{Outcome, Report, Verdict},
     step::{
         StepError,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     EventKind, HostFacts,
     journal::Entry,
-    keeper::Keeper,
+    lock::Keeper,
     outcome::{Outcome, Report},
     step::{StepError, activate::Activation, gate::Demand},
 };

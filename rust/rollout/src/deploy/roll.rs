@@ -15,8 +15,8 @@ use super::{
 use crate::{
     EventKind, HostFacts,
     journal::Entry,
-    keeper::Keeper,
     local_system,
+    lock::Keeper,
     outcome::{Outcome, Report},
     plan::{inspect, quorum},
     step::{

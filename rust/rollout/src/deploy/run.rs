@@ -20,8 +20,7 @@ use crate::{
     fan_out::FanOut,
     identity::Known,
     journal::{Entry, Journal},
-    keeper::Keeper,
-    lease::Electorate,
+    lock::{Electorate, Keeper},
     outcome::{EtcdEnd, Outcome, Report},
     plan::PlanFile,
     step::{
@@ -178,10 +177,10 @@ impl Deploy {
         self.refuse_what_moved(&hosts, &report.waves)?;
         self.record(&Entry::planned(&report.waves))?;
         let deltas = self.survey(&hosts, &changing, report).await?;
-        let skew = self.skew(&hosts, &deltas).await;
+        let version_skew = self.version_skew(&hosts, &deltas).await;
         let nodes: BTreeSet<NodeName> = deltas.keys().cloned().collect();
         let mut begun = false;
-        if self.preflight(&hosts, &deltas, skew, report)
+        if self.preflight(&hosts, &deltas, version_skew, report)
             && self.lock(&hosts, &nodes, report).await
             && let Some(now) = self.found_again(&hosts, &nodes, report).await
         {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     HostFacts,
-    kubernetes_version::{Change, Version, judge},
+    kubernetes_version::{Change, Version, skew_problems},
     local_system,
     problem::Problem,
     script,
@@ -129,7 +129,7 @@ async fn skew(
         let control_plane = traits.get(&node).is_some_and(|traits| traits.control_plane);
         (node, Change { control_plane, running, after })
     };
-    problems.extend(judge(&targets.into_iter().chain(others).map(change).collect()));
+    problems.extend(skew_problems(&targets.into_iter().chain(others).map(change).collect()));
     problems
 }
 

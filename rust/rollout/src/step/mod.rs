@@ -7,7 +7,6 @@ pub mod confirm;
 pub mod copy;
 pub mod gate;
 pub mod keys;
-pub mod lock;
 pub mod reboot;
 pub(crate) mod room;
 pub mod substitute;
@@ -215,7 +214,7 @@ pub fn gather(remote: &dyn Remote) -> Result<HostFacts, StepError> {
     let mut facts = HostFacts::parse(&output.stdout_text());
     let milliseconds =
         |time: OffsetDateTime| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-    facts.clock_skew = facts.clock.map(|clock| clock::offset(milliseconds(asked), clock, milliseconds(answered)));
+    facts.clock_offset = facts.clock.map(|clock| clock::offset(milliseconds(asked), clock, milliseconds(answered)));
     Ok(facts)
 }
 

@@ -10,8 +10,8 @@ use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteError, Request, Status};
 use machinist_switch::BootFiles;
 
-use super::{Connector, StepError, gather, lock::Token, run};
-use crate::{Events, HostFacts, outcome::Verdict, script};
+use super::{Connector, StepError, gather, run};
+use crate::{Events, HostFacts, lock::Token, outcome::Verdict, script};
 
 /// How long a host may take to be back if nothing else is said. Servers test their memory for minutes.
 pub const BOUND: Duration = Duration::from_secs(600);
@@ -213,8 +213,9 @@ mod tests {
     use super::{Answer, Reboot, answer, objection, unsettled};
     use crate::{
         Events, HostFacts,
+        lock::Token,
         outcome::Verdict,
-        step::{Connect, Connector, StepError, lock::Token},
+        step::{Connect, Connector, StepError},
     };
 
     fn system(name: &str) -> StorePath {
