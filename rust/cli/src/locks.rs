@@ -9,11 +9,10 @@ use machinist_model::{Cluster, NodeName, RecordedMachine, RecordedState};
 use machinist_remote::Remote;
 use machinist_rollout::{
     Interrupt,
-    deploy::{Outcome, Report, locks::claimant},
+    deploy::{Outcome, Report},
     identity::Known,
-    keeper::{Keeper, Refusals, Scope},
-    lease::Electorate,
-    step::{Connector, StepError, lock::Token},
+    lock::{Electorate, Keeper, Refusals, Scope, Token, claimant},
+    step::{Connector, StepError},
 };
 
 use crate::{

@@ -17,11 +17,9 @@ use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError, Request};
 
 use crate::{
+    lock::{Token, request_under, run_under},
     script,
-    step::{
-        Connector, StepError, gate,
-        lock::{Token, request_under, run_under},
-    },
+    step::{Connector, StepError, gate},
 };
 
 /// How long a learner may take to catch up: reading a database of the largest size over a slow link.

@@ -19,13 +19,10 @@ use machinist_model::NodeName;
 use machinist_remote::{DURABLE, Remote, Request, Status};
 
 use crate::{
+    lock::{Token, request_under, run_under},
     membership::Voice,
     script,
-    step::{
-        StepError,
-        lock::{Token, request_under, run_under},
-        run,
-    },
+    step::{StepError, run},
 };
 
 /// How long an answer of etcd may take.

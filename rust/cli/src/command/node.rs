@@ -18,9 +18,9 @@ use machinist_etcd::membership::{hexadecimal, join_objection, removal_objection}
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome as NodeOutcome},
-    keeper::Scope,
+    lock::{Scope, Token},
     membership::{self, Voice, find_voice},
-    step::{Connector, StepError, gather, lock::Token},
+    step::{Connector, StepError, gather},
 };
 
 use crate::{

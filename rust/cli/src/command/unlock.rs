@@ -6,8 +6,7 @@ use clap::Args;
 use machinist_model::NodeName;
 use machinist_rollout::{
     HostFacts,
-    deploy::locks::{self, break_lock},
-    lock::{self, Claimant, Decision, Holder},
+    lock::{self, Claimant, Decision, Holder, break_lock},
 };
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -77,7 +76,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
         consent::ask(&question, consent::YES, &nobody, global)?;
     }
     let since = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-    let claimant = Claimant { run: run_id(), who: signals::who(), process: locks::this_process(), since };
+    let claimant = Claimant { run: run_id(), who: signals::who(), process: lock::this_process(), since };
     for (node, remote, facts) in &open {
         break_lock(&**remote, &facts.lock, &claimant)
             .map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
@@ -104,7 +103,7 @@ fn no_lock(count: usize, silent: usize) -> String {
 
 fn describe(node: &NodeName, facts: &HostFacts) -> Option<Found> {
     let holder = facts.lock.holder.clone()?;
-    let moment = locks::moment(facts, &facts.lock);
+    let moment = lock::moment(facts, &facts.lock);
     let left = holder.left(&moment);
     let idle = lock::Moment { activating: false, ..moment };
     let abandoned = matches!(lock::decide(&facts.lock, "", &idle), Decision::TakeOver { .. });

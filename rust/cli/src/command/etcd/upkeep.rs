@@ -13,7 +13,8 @@ use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
 use machinist_model::NodeName;
 use machinist_remote::Remote;
 use machinist_rollout::{
-    step::{StepError, gate, lock::Token},
+    lock::Token,
+    step::{StepError, gate},
     upkeep,
 };
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
 use clap::Args;
 use machinist_kubernetes::drain::{Allowed, Unmanaged};
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
-use machinist_rollout::{deploy::Workload, keeper::Scope, step::Connector};
+use machinist_rollout::{deploy::Workload, lock::Scope, step::Connector};
 
 use super::{instances::Instances, name, pods::Pods};
 use crate::{

@@ -1,11 +1,9 @@
 //! What only a reboot brings into effect. Pure.
 
-use std::{fs, path::Path};
-
+use machinist_nix::StorePath;
 use serde::{Deserialize, Serialize};
 
-use super::closure_diff::name_and_version;
-use machinist_nix::StorePath;
+use crate::closure_diff::name_and_version;
 
 /// What a machine boots: links of a system, followed, and its kernel parameters. None where the system has no such
 /// file, as in a container.
@@ -33,17 +31,20 @@ pub struct Reboot {
 }
 
 impl BootFiles {
-    /// Reads them of a system on this computer.
+    /// Reads lines `NAME=VALUE`, named like the files of a system: `kernel`, `initrd`, `kernel-modules`, `kernel-params`,
+    /// `init-interface-version`. Other lines are passed over.
     #[must_use]
-    pub fn read(system: &Path) -> Self {
-        let link = |name: &str| fs::canonicalize(system.join(name)).ok().map(|path| path.display().to_string());
-        let text = |name: &str| fs::read_to_string(system.join(name)).ok().map(|text| text.trim().to_owned());
+    pub fn from_lines(lines: &[&str]) -> Self {
+        let value = |key: &str| {
+            let named = lines.iter().filter_map(|line| line.split_once('='));
+            named.filter(|(name, _)| *name == key).map(|(_, value)| value.trim().to_owned()).next()
+        };
         Self {
-            kernel: link("kernel"),
-            initrd: link("initrd"),
-            modules: link("kernel-modules"),
-            params: text("kernel-params"),
-            interface: text("init-interface-version"),
+            kernel: value("kernel"),
+            initrd: value("initrd"),
+            modules: value("kernel-modules"),
+            params: value("kernel-params"),
+            interface: value("init-interface-version"),
         }
     }
 }

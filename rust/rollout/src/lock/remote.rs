@@ -4,32 +4,18 @@ use std::time::Duration;
 
 use machinist_remote::{Output, Remote, RemoteError, Request, Status};
 
-use super::{StepError, run};
+use super::{
+    state::{Claimant, LASTS, Lock, Moment},
+    token::Token,
+};
 use crate::{
     identity::Machine,
-    lease::MARGIN,
-    lock::{Claimant, LASTS, Lock, Moment},
     script,
+    step::{StepError, run},
 };
 
 /// Longer than the node waits for its guard.
 const BOUND: Duration = Duration::from_secs(75);
-
-/// A lock that is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// The counter that was given with it.
-    pub fence: u64,
-    /// The run that holds it.
-    pub run: String,
-}
-
-impl Token {
-    /// What a script has to know to act under the lock only.
-    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
-        [("fence", self.fence.to_string()), ("run", self.run.clone()), ("margin", MARGIN.to_string())]
-    }
-}
 
 /// A node as it was found when its lock was looked at.
 #[derive(Clone, Debug, Default)]
@@ -174,6 +160,21 @@ pub fn request_under(remote: &dyn Remote, token: &Token, mut request: Request<'_
     }
 }
 
+/// Takes a node's lock whoever holds it and gives it back at once, so that what was started under it ends on the old
+/// system.
+///
+/// # Errors
+/// The node cannot be reached, or someone took the lock in between.
+pub fn break_lock(remote: &dyn Remote, found: &Lock, claimant: &Claimant) -> Result<(), StepError> {
+    match take(remote, found, claimant)? {
+        Ok(token) => release(remote, &token).map(drop).map_err(StepError::from),
+        Err(now) => {
+            let who = now.lock.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
+            Err(StepError::Locked(format!("the lock changed hands meanwhile ({who} holds it now)")))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -184,9 +185,9 @@ mod tests {
         thread,
     };
 
-    use super::{Look, Token};
+    use super::Look;
     use crate::{
-        lock::{Claimant, Lock},
+        lock::{Claimant, Lock, Token},
         script,
     };
 

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use super::{Active, Switch, UnitTree, Units, decide};
-use crate::plan::consequences::{Action, consequences};
+use crate::consequences::{Action, consequences};
 
 /// A tree from lines: `a.service: Service.X=1 Unit.Y=2`, `m.target.wants/a.service`, `masked: a.service`,
 /// `alias: b.service a.service`. Words that begin with a section's name are keys of it.

@@ -15,10 +15,10 @@ use std::{
 use machinist_model::NodeName;
 use machinist_remote::{Endpoint, FakeRemote, Fault, Output, Remote, RemoteError, Request, Status};
 
-use super::{Interrupt, Keeper, Refusals, Scope, renew, table};
+use super::{Keeper, renew, table};
 use crate::{
-    deploy::locks::claimant,
-    lease::{Electorate, VALID},
+    Interrupt,
+    lock::{Electorate, Refusals, Scope, claimant, lease::VALID},
     step::{Connect, StepError},
 };
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::units::Switch;
+use crate::units::Switch;
 
 struct FileSystem<'a> {
     device: &'a str,

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt};
 use machinist_model::NodeName;
 use serde::{Serialize, Serializer};
 
-use crate::preflight::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind};
 
 /// How many minor versions a kubelet may be older than an API server.
 const KUBELET_BEHIND: u32 = 3;
@@ -73,7 +73,7 @@ impl Change {
 
 /// Returns what the policy forbids, of all nodes of the cluster. Nothing if no version changes.
 #[must_use]
-pub fn judge(nodes: &BTreeMap<NodeName, Change>) -> Vec<Problem> {
+pub fn skew_problems(nodes: &BTreeMap<NodeName, Change>) -> Vec<Problem> {
     let planes: BTreeMap<&NodeName, &Change> = nodes.iter().filter(|(_, change)| change.control_plane).collect();
     let mut problems = Vec::new();
     for (node, change) in nodes {
@@ -159,7 +159,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use machinist_model::NodeName;
 
-    use super::{Change, Version, judge};
+    use super::{Change, Version, skew_problems};
 
     /// Nodes as `name running after`, with `-` for none; those that begin with `cp` are control planes.
     #[track_caller]
@@ -174,7 +174,7 @@ mod tests {
             };
             (NodeName::parse(name).unwrap(), change)
         };
-        let problems = judge(&nodes.iter().map(node).collect::<BTreeMap<_, _>>());
+        let problems = skew_problems(&nodes.iter().map(node).collect::<BTreeMap<_, _>>());
         let show = |problem: super::Problem| {
             format!("{} {}: {}", if problem.refuses { "refuses" } else { "warns" }, problem.node, problem.text)
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     unit_tree::UnitTree,
     units::{Switch, Units},
 };

@@ -2,25 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     sync::Arc,
 };
 
 use machinist_model::NodeName;
 use machinist_remote::Remote;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::task::JoinSet;
 
-use super::{Deploy, Host, Hosts, Outcome, Report};
+use super::{
+    host::{Host, Hosts},
+    run::Deploy,
+};
 use crate::{
     EventKind, HostFacts,
-    keeper::{Refusals, Scope},
-    lease::Electorate,
-    lock::{Claimant, Holder, Lock, Moment},
-    step::{
-        StepError, gather,
-        lock::{release, take},
-    },
+    lock::{Electorate, Refusals, Scope},
+    outcome::{Outcome, Report},
+    step::{StepError, gather},
 };
 
 impl Deploy {
@@ -128,93 +125,5 @@ impl Deploy {
         }
         let due = self.due(&*host.remote, &facts, &host.target);
         Ok(Host { target: host.target.clone(), remote: Arc::clone(&host.remote), facts, due })
-    }
-}
-
-/// Returns a claimant: this process, for a person.
-#[must_use]
-pub fn claimant(run: String, who: String) -> Claimant {
-    let now = OffsetDateTime::now_utc();
-    let since = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
-    Claimant { run, who, process: this_process(), since }
-}
-
-/// Takes a node's lock whoever holds it and gives it back at once, so that what was started under it ends on the old
-/// system.
-///
-/// # Errors
-/// The node cannot be reached, or someone took the lock in between.
-pub fn break_lock(remote: &dyn Remote, found: &Lock, claimant: &Claimant) -> Result<(), StepError> {
-    match take(remote, found, claimant)? {
-        Ok(token) => release(remote, &token).map(drop).map_err(StepError::from),
-        Err(now) => {
-            let who = now.lock.holder.map_or_else(|| "nobody".to_owned(), |holder| holder.who);
-            Err(StepError::Locked(format!("the lock changed hands meanwhile ({who} holds it now)")))
-        }
-    }
-}
-
-/// Returns what is true on the node besides its lock.
-#[must_use]
-pub fn moment(facts: &HostFacts, lock: &Lock) -> Moment {
-    Moment {
-        boot: facts.boot.clone(),
-        uptime: facts.uptime,
-        activating: !facts.activations.is_empty(),
-        holder_ended: lock.holder.as_ref().is_some_and(has_ended),
-    }
-}
-
-/// Returns how this process is told from all others, in this boot of this computer: boot, process namespace, number and
-/// the tick at which it started (numbers are used again).
-#[must_use]
-pub fn this_process() -> String {
-    let start = started("self").unwrap_or_default();
-    format!("{}/{}/{start}", here(), std::process::id())
-}
-
-fn here() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{}/{}", boot.trim(), namespace.display())
-}
-
-/// Field 22 of `/proc/<pid>/stat` (proc(5)). The name before it may hold spaces and parentheses.
-fn started(pid: &str) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19).map(str::to_owned)
-}
-
-/// Whether the holder is a process of this computer that is no more.
-pub(crate) fn has_ended(holder: &Holder) -> bool {
-    let mine = format!("{}/", here());
-    let Some((pid, start)) = holder.process.strip_prefix(&mine).and_then(|rest| rest.split_once('/')) else {
-        return false;
-    };
-    started(pid).as_deref() != Some(start)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{has_ended, here, this_process};
-    use crate::lock::Holder;
-
-    #[track_caller]
-    fn check(process: String, ended: bool) {
-        assert_eq!(has_ended(&Holder { process, ..Holder::default() }), ended);
-    }
-
-    #[test]
-    fn a_process_of_this_computer_is_known_to_live_or_to_have_ended() {
-        check(this_process(), false);
-        check(format!("{}/{}/1", here(), std::process::id()), true);
-        check(format!("{}/4194305/1", here()), true);
-    }
-
-    #[test]
-    fn of_another_computer_s_process_nothing_is_known() {
-        check("another-boot/pid:[1]/1/1".to_owned(), false);
-        check(String::new(), false);
     }
 }

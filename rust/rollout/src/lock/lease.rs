@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use machinist_model::{NodeName, quorum::quorum};
 
-use crate::lock::LASTS;
+use super::state::LASTS;
 
 /// How often locks are renewed.
 pub const EVERY: Duration = Duration::from_secs(LASTS / 4);
@@ -76,7 +76,7 @@ mod tests {
     use machinist_model::NodeName;
 
     use super::{EVERY, Electorate, MARGIN, VALID, held_since, is_valid, lasts};
-    use crate::lock::LASTS;
+    use crate::lock::state::LASTS;
 
     fn names(text: &str) -> BTreeSet<NodeName> {
         text.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()

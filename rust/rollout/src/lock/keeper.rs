@@ -1,13 +1,10 @@
 //! Takes the locks of a command, keeps them alive while it goes on, notices when they are lost, and passes an interruption on to
 //! the hosts in the middle.
 
-mod acquire;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -15,20 +12,20 @@ use std::{
 };
 
 use machinist_model::NodeName;
-use machinist_remote::{Remote, RemoteError};
+use machinist_remote::Remote;
 
-use crate::{
-    identity::Machine,
+use super::{
     lease::{self, EVERY},
-    lock::Claimant,
-    step::{
-        Connector, StepError,
-        activate::Activation,
-        lock::{self, Kept, Token},
-    },
+    remote,
+    renew::{abort, renew},
+    state::Claimant,
+    table::{Held, Shared, table, uptime},
+    token::Token,
 };
-
-pub use acquire::{Refusals, Scope};
+use crate::{
+    Interrupt,
+    step::{Connector, StepError, activate::Activation},
+};
 
 /// How long nodes may take to answer when their locks are renewed at once.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -36,76 +33,12 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// How soon an interruption reaches the hosts.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Asks a run to stop where that is safe. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// Asks.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was asked.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-struct Held {
-    remote: Arc<dyn Remote>,
-    token: Token,
-    machine: Machine,
-    /// When the last renewal that succeeded was sent, on the clock of [`uptime`].
-    renewed: Duration,
-    /// Whether a renewal is under way.
-    renewing: bool,
-    /// Why this lock is lost, if it is. It stays lost.
-    lost: Option<String>,
-    /// The activation that goes on there, until the host was told to abort it.
-    activation: Option<Activation>,
-}
-
-#[derive(Default)]
-struct Table {
-    held: BTreeMap<NodeName, Held>,
-    /// The voters that are locked as one.
-    voters: BTreeSet<NodeName>,
-    /// How many of them must be renewed for the run to hold them.
-    needed: usize,
-    /// Why the run holds the voters no more, if it does not. Then it does nothing anywhere.
-    lost: Option<String>,
-}
-
-impl Table {
-    /// Since when the lock of a node and those of the voters were all held.
-    fn held_since(&self, node: &NodeName) -> Option<Duration> {
-        let own = self.held.get(node)?.renewed;
-        let voters = self.voters.iter().filter_map(|voter| Some(self.held.get(voter)?.renewed));
-        if self.needed == 0 { Some(own) } else { lease::held_since(voters, self.needed).map(|group| group.min(own)) }
-    }
-
-    /// Since when everything that must be held was held.
-    fn group_since(&self) -> Option<Duration> {
-        let times = |nodes: &mut dyn Iterator<Item = &Held>| nodes.map(|held| held.renewed).collect::<Vec<_>>();
-        if self.needed == 0 {
-            times(&mut self.held.values()).into_iter().max()
-        } else {
-            let mut voters = self.voters.iter().filter_map(|voter| self.held.get(voter));
-            lease::held_since(times(&mut voters), self.needed)
-        }
-    }
-}
-
-type Shared = Arc<Mutex<Table>>;
-
 /// The locks of a command.
 pub struct Keeper {
-    claimant: Claimant,
-    connector: Connector,
+    pub(super) claimant: Claimant,
+    pub(super) connector: Connector,
     interrupt: Interrupt,
-    table: Shared,
+    pub(super) table: Shared,
     stop: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -129,7 +62,7 @@ impl Keeper {
     }
 
     /// Begins to renew the locks, with the first one.
-    fn renew_from_now_on(&self) {
+    pub(super) fn renew_from_now_on(&self) {
         let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
         if stop.is_some() {
             return;
@@ -248,10 +181,10 @@ impl Keeper {
         self.give_back(held)
     }
 
-    fn give_back(&self, held: BTreeMap<NodeName, Held>) -> Vec<NodeName> {
+    pub(super) fn give_back(&self, held: BTreeMap<NodeName, Held>) -> Vec<NodeName> {
         let failed = each(held, |node, held| {
-            let again = |_| self.connector.connect(node).and_then(|fresh| lock::release(&*fresh, &held.token));
-            lock::release(&*held.remote, &held.token).or_else(again).is_err().then_some(())
+            let again = |_| self.connector.connect(node).and_then(|fresh| remote::release(&*fresh, &held.token));
+            remote::release(&*held.remote, &held.token).or_else(again).is_err().then_some(())
         });
         failed.into_keys().collect()
     }
@@ -273,21 +206,8 @@ impl Drop for Keeper {
     }
 }
 
-fn table(table: &Shared) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Seconds since this computer booted, those included in which it slept: proc_uptime(5). A clock that may be set, or stands
-/// still while a laptop sleeps, would not tell how old a lock is.
-fn uptime() -> Duration {
-    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = text.split_whitespace().next().and_then(|seconds| seconds.parse::<f64>().ok());
-    // Without an answer no lock counts as renewed.
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(Duration::MAX)
-}
-
 /// Does the same for all nodes at once and returns what it returned.
-fn each<I: Send, T: Send>(
+pub(super) fn each<I: Send, T: Send>(
     nodes: BTreeMap<NodeName, I>,
     work: impl Fn(&NodeName, &I) -> Option<T> + Sync,
 ) -> BTreeMap<NodeName, T> {
@@ -298,79 +218,6 @@ fn each<I: Send, T: Send>(
         let done = threads.into_iter().filter_map(|thread| thread.join().ok().flatten());
         done.map(|(result, node)| (node, result)).collect()
     })
-}
-
-/// Tells each host in the middle to go back. The host decides: one that was just confirmed stays.
-fn abort(shared: &Shared) {
-    let told: Vec<(Activation, Arc<dyn Remote>)> = table(shared)
-        .held
-        .values_mut()
-        .filter_map(|held| Some((held.activation.take()?, Arc::clone(&held.remote))))
-        .collect();
-    for (activation, remote) in told {
-        // If it cannot be told, no confirmation comes and it goes back by itself.
-        let _told = activation.ask_to_abort(&*remote, "the operator stopped the run");
-    }
-}
-
-/// Renews the locks, each by a thread of its own: a node that does not answer must not let the other locks grow old. One that is
-/// still at it is left alone.
-fn renew(shared: &Shared, connector: &Connector) {
-    let now = uptime();
-    let mut table = table(shared);
-    let lasts = lease::lasts(table.group_since().unwrap_or(now), now);
-    for (node, held) in table.held.iter_mut().filter(|(_, held)| !held.renewing) {
-        held.renewing = true;
-        let renewal =
-            Renewal { node: node.clone(), remote: Arc::clone(&held.remote), token: held.token.clone(), lasts };
-        let shared = Arc::clone(shared);
-        let connector = Arc::clone(connector);
-        thread::spawn(move || renewal.run(&shared, &connector));
-    }
-}
-
-struct Renewal {
-    node: NodeName,
-    remote: Arc<dyn Remote>,
-    token: Token,
-    lasts: u64,
-}
-
-impl Renewal {
-    fn run(&self, shared: &Shared, connector: &Connector) {
-        let first = self.ask(&*self.remote);
-        let (answer, fresh) = match first {
-            Ok(answer) => (Some(answer), None),
-            Err(_) => match connector.connect(&self.node).map(Arc::<dyn Remote>::from) {
-                Ok(fresh) => (self.ask(&*fresh).ok(), Some(fresh)),
-                Err(_) => (None, None),
-            },
-        };
-        let mut table = table(shared);
-        // It may have been given back and taken again meanwhile.
-        let Some(held) = table.held.get_mut(&self.node).filter(|held| held.token == self.token) else { return };
-        held.renewing = false;
-        if let Some(fresh) = fresh {
-            held.remote = fresh;
-        }
-        match answer {
-            None => {}
-            Some((sent, Kept::Ours)) => held.renewed = held.renewed.max(sent),
-            Some((_, Kept::Lost(holder))) => {
-                let why = format!("the lock of this run on {} is gone ({holder} holds it now)", self.node);
-                held.lost.get_or_insert_with(|| why.clone());
-                if table.voters.contains(&self.node) {
-                    table.lost.get_or_insert(why);
-                }
-            }
-        }
-    }
-
-    /// Returns when the renewal was sent, and what the node said.
-    fn ask(&self, remote: &dyn Remote) -> Result<(Duration, Kept), RemoteError> {
-        let sent = uptime();
-        Ok((sent, lock::renew(remote, &self.token, self.lasts)?))
-    }
 }
 
 #[cfg(test)]

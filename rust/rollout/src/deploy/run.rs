@@ -1,15 +1,5 @@
 //! A deploy: gather, plan, lock, copy, then wave after wave.
 
-mod deliver;
-mod leader;
-pub mod locks;
-pub(crate) mod preflight;
-mod reboot;
-mod revert;
-mod roll;
-mod skew;
-mod welcome;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -20,45 +10,33 @@ use std::{
 
 use machinist_etcd::{etcd::Health, permissions::Rules};
 use machinist_model::{NodeName, quorum::quorum};
-use machinist_nix::{Nix, StorePath};
-use machinist_remote::Remote;
-use serde::{Deserialize, Serialize};
+use machinist_nix::Nix;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+use super::host::{Host, Hosts};
 use crate::{
-    EventKind, Events, HostFacts, Interrupt,
+    EventKind, Events, Interrupt,
     fan_out::FanOut,
     identity::Known,
     journal::{Entry, Journal},
-    keeper::Keeper,
-    lease::Electorate,
+    lock::{Electorate, Keeper},
+    outcome::{EtcdEnd, Outcome, Report},
     plan::PlanFile,
-    preflight::Problem,
     step::{
         Connector, StepError,
         activate::Bounds,
         gate, gather,
         keys::{self, Key},
+        ready_for_us,
     },
+    target::{Layout, Target, Traits},
+    text::{chain, words},
     waves::{self, Situation, Spread, Wave, WaveError},
 };
 
 /// Decrypts private keys of a node, by file name. Called only for keys that the node lacks.
 pub type KeySource = Arc<dyn Fn(&NodeName, &[String]) -> Result<Vec<Key>, String> + Send + Sync>;
-
-/// One node of a deploy.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The node.
-    pub node: NodeName,
-    /// What it shall run.
-    pub system: StorePath,
-    /// The file names of the private keys that the system needs.
-    pub keys: Vec<String>,
-    /// Whether a first deploy turns what runs there into ours. Any other machine must have been installed.
-    pub installs_itself: bool,
-}
 
 /// A deploy.
 pub struct Deploy {
@@ -129,47 +107,6 @@ pub trait Workload: Send + Sync {
     fn come_back(&self, node: &NodeName) -> Result<(), String>;
 }
 
-/// What decides how a node is treated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
-    /// The Nix system, such as `x86_64-linux`.
-    pub platform: String,
-    /// The zone: nodes of two zones never change in the same wave unless that is asked for.
-    pub zone: Option<String>,
-    /// Whether it takes traffic from outside.
-    pub ingress: bool,
-    /// Whether API servers run on it: one of these changes at a time.
-    pub control_plane: bool,
-    /// Whether it is the Router that leads to the API's virtual address.
-    pub router: bool,
-    /// Where other nodes reach it.
-    pub address: Option<IpAddr>,
-}
-
-/// What the order of nodes depends on, of all nodes.
-#[derive(Default)]
-pub(crate) struct Layout {
-    pub zones: BTreeMap<NodeName, String>,
-    pub ingress: BTreeSet<NodeName>,
-    pub control_planes: BTreeSet<NodeName>,
-    pub routers: BTreeSet<NodeName>,
-}
-
-impl Layout {
-    pub fn of(traits: &BTreeMap<NodeName, Traits>) -> Self {
-        let zone = |(node, traits): (&NodeName, &Traits)| Some((node.clone(), traits.zone.clone()?));
-        let those = |wanted: fn(&Traits) -> bool| {
-            traits.iter().filter(|(_, traits)| wanted(traits)).map(|(node, _)| node.clone()).collect()
-        };
-        Self {
-            zones: traits.iter().filter_map(zone).collect(),
-            ingress: those(|traits| traits.ingress),
-            control_planes: those(|traits| traits.control_plane),
-            routers: those(|traits| traits.router),
-        }
-    }
-}
-
 /// What the person allows in a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -185,131 +122,6 @@ pub struct Policy {
     pub no_rollback: bool,
     /// Let hosts fetch what they lack from their own substituters before the rest is sent.
     pub substitute: bool,
-}
-
-/// What became of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It runs and boots the system already.
-    Unchanged,
-    /// It runs and boots the system now.
-    Changed,
-    /// It was not touched, because something before it failed.
-    NotStarted {
-        /// What. Empty in journals from before it was told.
-        #[serde(default)]
-        why: String,
-    },
-    /// It was not touched, because a check said no.
-    Refused {
-        /// Why.
-        why: String,
-    },
-    /// It failed.
-    Failed {
-        /// Why.
-        why: String,
-        /// What the host runs now. Journals from before there was one do not say.
-        #[serde(default)]
-        verdict: Verdict,
-    },
-    /// It ran the new system well and went back to the one before, because another node of its wave failed.
-    Reverted {
-        /// Which one.
-        why: String,
-    },
-}
-
-/// What a host runs after something failed there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// What it ran before: nothing was activated.
-    Untouched,
-    /// What it ran before: the host went back.
-    Reverted,
-    /// The new system, which was confirmed; what was to follow failed.
-    Confirmed,
-    /// Nothing yet: it was rebooted into the new system, which was confirmed, and is not back.
-    Away,
-    /// The new system, and going back failed.
-    Broken,
-    /// That could not be asked.
-    #[default]
-    Unknown,
-}
-
-/// What became of all.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Report {
-    /// Each node's outcome.
-    pub nodes: BTreeMap<NodeName, Outcome>,
-    /// The waves as planned.
-    pub waves: Vec<Wave>,
-    /// How etcd is at the end. None if nobody was there to ask.
-    pub etcd: Option<EtcdEnd>,
-    /// The nodes that were rebooted.
-    pub rebooted: BTreeSet<NodeName>,
-    /// The nodes that need a reboot which the run has not given them, and what it would bring.
-    pub reboot_due: BTreeMap<NodeName, Vec<String>>,
-    /// Whether the person stopped it.
-    pub interrupted: bool,
-    /// What was wrong before anything was changed.
-    pub preflight: Vec<Problem>,
-    /// Why the run has lost its locks, if it has: what it had not begun then, it has not done.
-    pub lost: Option<String>,
-}
-
-/// How etcd is at the end of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EtcdEnd {
-    /// How many members vote, those that the configuration does not know too.
-    pub members: usize,
-    /// How many of those that it knows are healthy. `None` if no member gave an answer.
-    pub healthy: Option<usize>,
-    /// What is wrong, in words.
-    pub problems: Vec<String>,
-    /// The quota alarm in words, if one is raised: the members are healthy, and writes are refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alarm: Option<String>,
-    /// Those of the members that the configuration names.
-    pub known: BTreeSet<NodeName>,
-}
-
-impl EtcdEnd {
-    /// Whether every member is healthy, and none is unknown.
-    #[must_use]
-    pub const fn is_whole(&self) -> bool {
-        matches!(self.healthy, Some(healthy) if healthy == self.members) && self.problems.is_empty()
-    }
-
-    /// Whether at least a quorum is healthy.
-    #[must_use]
-    pub const fn has_quorum(&self) -> bool {
-        matches!(self.healthy, Some(healthy) if healthy >= quorum(self.members))
-    }
-
-    /// No member gave an answer.
-    fn unknown(members: usize, why: String) -> Self {
-        Self { members, healthy: None, problems: vec![why], alarm: None, known: BTreeSet::new() }
-    }
-}
-
-impl From<&Health> for EtcdEnd {
-    fn from(health: &Health) -> Self {
-        let broken = health.broken().map(|(node, why)| format!("{node} {why}"));
-        let unknown = health.unmanaged.iter().map(|member| format!("machines.nix does not know the member {member}"));
-        let members = health.members.len() + health.unmanaged.len();
-        let known = health.members.iter().filter(|(_, member)| member.id.is_some()).map(|(node, _)| node.clone());
-        Self {
-            members,
-            healthy: Some(health.healthy()),
-            problems: broken.chain(unknown).collect(),
-            alarm: health.quota_notice(),
-            known: known.collect(),
-        }
-    }
 }
 
 /// Why a deploy did not begin.
@@ -328,24 +140,6 @@ pub enum DeployError {
     #[error("cannot write the journal of this run")]
     Journal(#[source] std::io::Error),
 }
-
-/// A host that is connected and known.
-struct Host {
-    target: Target,
-    remote: Arc<dyn Remote>,
-    facts: HostFacts,
-    /// What only a reboot would bring there, in words.
-    due: Vec<String>,
-}
-
-impl Host {
-    /// Whether it runs and boots what it is to, with the keys for that.
-    fn is_ready(&self) -> bool {
-        self.facts.is_on(&self.target.system) && self.target.keys.iter().all(|key| self.facts.keys.contains(key))
-    }
-}
-
-type Hosts = BTreeMap<NodeName, Arc<Host>>;
 
 /// How long etcd may take at the end of a run to have a quorum: an election takes a second or two.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -383,10 +177,10 @@ impl Deploy {
         self.refuse_what_moved(&hosts, &report.waves)?;
         self.record(&Entry::planned(&report.waves))?;
         let deltas = self.survey(&hosts, &changing, report).await?;
-        let skew = self.skew(&hosts, &deltas).await;
+        let version_skew = self.version_skew(&hosts, &deltas).await;
         let nodes: BTreeSet<NodeName> = deltas.keys().cloned().collect();
         let mut begun = false;
-        if self.preflight(&hosts, &deltas, skew, report)
+        if self.preflight(&hosts, &deltas, version_skew, report)
             && self.lock(&hosts, &nodes, report).await
             && let Some(now) = self.found_again(&hosts, &nodes, report).await
         {
@@ -508,7 +302,7 @@ impl Deploy {
         }
     }
 
-    fn put_keys(&self, host: &Host) -> Result<(), StepError> {
+    pub(super) fn put_keys(&self, host: &Host) -> Result<(), StepError> {
         let node = &host.target.node;
         let lacking: Vec<String> =
             host.target.keys.iter().filter(|key| !host.facts.keys.contains(*key)).cloned().collect();
@@ -555,7 +349,7 @@ impl Deploy {
         Some(if self.founder.is_some() { health.without_absent() } else { health })
     }
 
-    fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {
+    pub(super) fn fail(&self, report: &mut Report, node: &NodeName, error: &StepError) {
         let text = words(node, error);
         self.events.node(node, EventKind::Failed { text: text.clone(), hint: error.hint() });
         let outcome = match error {
@@ -566,40 +360,7 @@ impl Deploy {
         report.nodes.insert(node.clone(), outcome);
     }
 
-    fn record(&self, entry: &Entry) -> Result<(), DeployError> {
+    pub(super) fn record(&self, entry: &Entry) -> Result<(), DeployError> {
         self.journal.append(entry).map_err(DeployError::Journal)
     }
-}
-
-/// The host has what the steps need.
-pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
-    let hint = format!("put NixOS there first: `machinist install {}` (it erases the machine's disk)", target.node);
-    if let Some(what) = facts.lacks.first() {
-        return Err(StepError::Lacks { what: what.clone(), hint });
-    }
-    if facts.running.is_none() && !target.installs_itself {
-        return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
-    }
-    Ok(())
-}
-
-/// Returns an error of a node for a line that begins with the node's name.
-pub(crate) fn words(node: &NodeName, error: &dyn std::error::Error) -> String {
-    let text = chain(error);
-    text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned)
-}
-
-/// Returns the error with its causes, joined by colons, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

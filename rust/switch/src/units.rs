@@ -1,11 +1,11 @@
 //! Which units a switch stops, starts, restarts and reloads. Pure.
 //!
 //! The rules are those of nixpkgs' `switch-to-configuration-ng` (`collect_unit_changes`, `handle_modified_unit`) as of
-//! release 26.05. [`consequences`](super::consequences) adds what systemd makes of them.
+//! release 26.05. [`consequences`](crate::consequences) adds what systemd makes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
+use crate::{
     unit_file::{Difference, UnitFile, compare},
     unit_tree::UnitTree,
 };

@@ -1,14 +1,10 @@
-//! The unit files of a system: its `etc/systemd/system`, as read from a directory or told by a host.
+//! The unit files of a system: its `etc/systemd/system`, as read from a directory or reported by a host.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::unit_file::UnitFile;
+use crate::unit_file::UnitFile;
 
 /// The unit files of a system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +19,8 @@ pub struct UnitTree {
     pub links: BTreeSet<String>,
 }
 
-/// The folders beside a unit by which others hang on it.
-const LINK_FOLDERS: [&str; 3] = [".wants", ".requires", ".upholds"];
+/// Endings of the folders beside a unit that make it depend on the units they link to.
+pub const LINK_FOLDERS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
 /// The keys of `[Unit]` by which a start pulls in others (systemd.unit(5)).
 const PULLING: [&str; 4] = ["BindsTo", "Requires", "Upholds", "Wants"];
@@ -33,48 +29,6 @@ const PULLING: [&str; 4] = ["BindsTo", "Requires", "Upholds", "Wants"];
 const BOUND: [&str; 4] = ["BindsTo", "PartOf", "Requires", "Requisite"];
 
 impl UnitTree {
-    /// Reads a directory, such as `<toplevel>/etc/systemd/system`. One that does not exist is empty.
-    ///
-    /// # Errors
-    /// A file in it cannot be read.
-    pub fn read(directory: &Path) -> io::Result<Self> {
-        let mut tree = Self::default();
-        for name in names(directory)? {
-            let path = directory.join(&name);
-            if name.ends_with(".d") && path.is_dir() {
-                for drop_in in names(&path)?.into_iter().filter(|drop_in| drop_in.ends_with(".conf")) {
-                    tree.add(&path.join(&drop_in), format!("{name}/{drop_in}"))?;
-                }
-            } else if LINK_FOLDERS.iter().any(|ending| name.ends_with(ending)) {
-                tree.links.extend(names(&path)?.into_iter().map(|link| format!("{name}/{link}")));
-            } else {
-                tree.add(&path, name)?;
-            }
-        }
-        Ok(tree)
-    }
-
-    fn add(&mut self, path: &Path, name: String) -> io::Result<()> {
-        if let Ok(target) = fs::read_link(path) {
-            if target == Path::new("/dev/null") {
-                self.masked.insert(name);
-                return Ok(());
-            }
-            // A link within the folder is another name. One out of the store is the machine's own file.
-            if target.is_relative() {
-                self.aliases.insert(name, target.to_string_lossy().into_owned());
-                return Ok(());
-            }
-            if !target.starts_with("/nix/store") {
-                return Ok(());
-            }
-        }
-        if path.is_file() {
-            self.files.insert(name, String::from_utf8_lossy(&fs::read(path)?).into_owned());
-        }
-        Ok(())
-    }
-
     /// Returns a line for each file, `<sha256>  ./<path>`, as `sha256sum` prints it.
     #[must_use]
     pub fn digests(&self) -> BTreeMap<String, String> {
@@ -184,52 +138,9 @@ pub fn template(unit: &str) -> Option<String> {
     Some(format!("{name}@.{ending}"))
 }
 
-fn names(directory: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::{fs, os::unix::fs::symlink};
-
     use super::{UnitTree, template};
-
-    #[test]
-    fn a_folder_of_units_is_read_with_its_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("a.service"), "[Unit]\nWants=b.service\n").unwrap();
-        fs::create_dir(at("a.service.d")).unwrap();
-        fs::write(at("a.service.d/x.conf"), "[Service]\nUser=x\n").unwrap();
-        fs::write(at("a.service.d/notes"), "nothing").unwrap();
-        fs::create_dir(at("m.target.wants")).unwrap();
-        symlink("../a.service", at("m.target.wants/a.service")).unwrap();
-        symlink("/dev/null", at("gone.service")).unwrap();
-        symlink("a.service", at("alias.service")).unwrap();
-        symlink("/usr/lib/systemd/system/m.target", at("default.target")).unwrap();
-        let tree = UnitTree::read(folder.path()).unwrap();
-        assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["a.service", "a.service.d/x.conf"]);
-        assert!(tree.masked.contains("gone.service") && !tree.speaks_of("gone.service"));
-        assert_eq!(tree.pulls("m.target").into_iter().collect::<Vec<_>>(), ["a.service"]);
-        assert_eq!(tree.pulls("a.service").into_iter().collect::<Vec<_>>(), ["b.service"]);
-        assert_eq!(tree.unit("a.service", "a.service", None).values("Service", "User"), ["x"]);
-        assert_eq!(tree.aliases["alias.service"], "a.service");
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_empty() {
-        assert_eq!(UnitTree::read(std::path::Path::new("/nowhere")).unwrap(), UnitTree::default());
-    }
 
     #[test]
     fn an_instance_is_read_from_its_template_unless_it_has_a_file_of_its_own() {

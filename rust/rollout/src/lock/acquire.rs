@@ -10,16 +10,18 @@ use std::{
 use machinist_model::{NodeName, quorum::quorum};
 use machinist_remote::Remote;
 
-use super::{Held, Keeper, each, table, uptime};
-use crate::{
-    deploy::locks::has_ended,
-    identity::{Known, Machine},
+use super::{
+    keeper::{Keeper, each},
     lease::Electorate,
-    lock::{self, Claimant, Decision, Moment},
-    step::{
-        StepError,
-        lock::{Look, Token, look, take},
-    },
+    process::has_ended,
+    remote::{Look, look, take},
+    state::{Claimant, Decision, Moment, decide},
+    table::{Held, table, uptime},
+    token::Token,
+};
+use crate::{
+    identity::{Known, Machine},
+    step::StepError,
 };
 
 /// How often a take is tried when someone changes the lock at the same time.
@@ -123,7 +125,7 @@ impl Keeper {
             return Decision::Resume;
         }
         let holder_ended = holder.is_some_and(has_ended);
-        lock::decide(&look.lock, &self.claimant.run, &Moment { holder_ended, ..look.moment.clone() })
+        decide(&look.lock, &self.claimant.run, &Moment { holder_ended, ..look.moment.clone() })
     }
 
     fn refusal(&self, look: &Look) -> Option<StepError> {

@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use machinist_model::NodeName;
 use machinist_remote::quote;
 
-use super::{Deploy, Host, Hosts, preflight::Deltas};
+use super::{
+    host::{Host, Hosts},
+    preflight::Deltas,
+    run::Deploy,
+};
 use crate::{
-    preflight::Problem,
-    skew::{Change, Version, judge},
+    kubernetes_version::{Change, Version, skew_problems},
+    problem::Problem,
     step::{
         self,
         versions::{VERSION, ask_versions, version_of},
@@ -18,7 +22,7 @@ use crate::{
 impl Deploy {
     /// Returns what the skew policy says against this deploy. Nodes that are no targets are asked only if a version changes:
     /// that is rare, and there may be many.
-    pub(super) async fn skew(self: &Arc<Self>, hosts: &Hosts, deltas: &Deltas) -> Vec<Problem> {
+    pub(super) async fn version_skew(self: &Arc<Self>, hosts: &Hosts, deltas: &Deltas) -> Vec<Problem> {
         let mut nodes = BTreeMap::new();
         let mut changes = false;
         for (node, host) in hosts {
@@ -33,7 +37,7 @@ impl Deploy {
         let others = self.traits.keys().filter(|node| !hosts.contains_key(*node)).cloned();
         let (running, mut problems) = ask_versions(&self.connector, others.collect()).await;
         nodes.extend(running.into_iter().map(|(node, running)| (node.clone(), self.part(&node, running, running))));
-        problems.extend(judge(&nodes));
+        problems.extend(skew_problems(&nodes));
         problems
     }
 
