@@ -44,7 +44,7 @@ impl Reader<'_> {
             UseTree::Group(group) => group.items.iter().for_each(|item| self.imported(prefix, item)),
             UseTree::Name(name) => self.import(prefix, &name.ident.to_string(), &name.ident.to_string()),
             UseTree::Rename(rename) => self.import(prefix, &rename.ident.to_string(), &rename.rename.to_string()),
-            UseTree::Glob(_) => self.module.used.extend(self.from_root(prefix)),
+            UseTree::Glob(_) => self.module.used.extend(self.absolute(prefix)),
         }
     }
 
@@ -56,15 +56,15 @@ impl Reader<'_> {
         let called = if called == "self" { path.last().cloned().unwrap_or_default() } else { called.to_owned() };
         // A path that begins with a child's name leads there too: `pub use child::Name`.
         let from_here = || [self.name.as_slice(), path.as_slice()].concat();
-        let absolute = self.from_root(&path).unwrap_or_else(from_here);
-        if self.from_root(&path).is_some() {
-            self.module.used.push(absolute.clone());
+        let place = self.absolute(&path).unwrap_or_else(from_here);
+        if self.absolute(&path).is_some() {
+            self.module.used.push(place.clone());
         }
-        self.module.names.insert(called, absolute);
+        self.module.names.insert(called, place);
     }
 
     /// Returns the path from the crate's root; none of a path that does not begin with `crate`, `self` or `super`.
-    fn from_root(&self, path: &[String]) -> Option<Name> {
+    fn absolute(&self, path: &[String]) -> Option<Name> {
         let n_up = path.iter().take_while(|segment| *segment == "super").count();
         match path.first()?.as_str() {
             "crate" => Some(path[1..].to_vec()),
@@ -82,7 +82,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Name = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.module.used.extend(self.from_root(&segments));
+        self.module.used.extend(self.absolute(&segments));
         visit::visit_path(self, path);
     }
 

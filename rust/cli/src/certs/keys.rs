@@ -15,7 +15,10 @@ use machinist_rollout::{
 use machinist_secrets::{Identities, IdentityError, IdentityPlaces, Prompt};
 
 use super::prompt::Terminal;
-use crate::{args::Global, failure::Failure, failure::Kind, project::Project};
+use crate::{
+    args::Global,
+    failure::{Failure, Kind},
+};
 
 /// Loads the operator's identity. Asks for a passphrase, and what a plugin needs, if there is a terminal.
 pub fn identities(global: &Global) -> Result<Identities, IdentityError> {
@@ -48,8 +51,8 @@ pub fn key_files(inventory: &Inventory, cluster: &Cluster) -> BTreeMap<NodeName,
 
 /// Returns what decrypts private keys when a node turns out to lack them. The identity is loaded at most once, and
 /// not at all if nobody lacks anything.
-pub fn key_source(project: &Project, cluster: &Cluster, global: &Global) -> KeySource {
-    let (directory, operators, global) = (project.directory.clone(), cluster.operators.clone(), global.clone());
+pub fn key_source(directory: &Path, cluster: &Cluster, global: &Global) -> KeySource {
+    let (directory, operators, global) = (directory.to_owned(), cluster.operators.clone(), global.clone());
     let table = machinist_pki::table(cluster);
     let loaded: Mutex<Option<Arc<Identities>>> = Mutex::new(None);
     Arc::new(move |node, wanted| {

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::{
     args::Global,
-    command::objects::Reach,
     failure::{Failure, Kind},
+    kubernetes::server::Reach,
     project::Project,
 };
 

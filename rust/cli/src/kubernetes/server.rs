@@ -14,11 +14,10 @@ use machinist_rollout::step::Connector;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::runtime;
 use crate::{
     args::Global,
-    command::certs,
-    failure::{Failure, Kind},
+    certs,
+    failure::{Failure, Kind, OrFail as _},
 };
 
 /// Who writes, in the API server's audit log.
@@ -110,4 +109,9 @@ impl Reach<'_> {
             }
         }
     }
+}
+
+/// A runtime for the requests.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().failed()
 }

@@ -1,4 +1,8 @@
-//! What is said where a command is for Kubernetes and machines.nix describes none.
+//! Kubernetes: its API servers, its objects, and what is said where machines.nix describes none.
+
+pub mod objects;
+pub mod report;
+pub mod server;
 
 use machinist_model::{Cluster, Orchestrator};
 
