@@ -11,7 +11,7 @@ use std::{
 };
 
 use syn::{
-    Attribute, ItemMod, ItemUse, UseTree,
+    Attribute, ItemMod, ItemUse, UseTree, Visibility,
     visit::{self, Visit},
 };
 
@@ -85,6 +85,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         self.module.used.extend(self.absolute(&segments));
         visit::visit_path(self, path);
     }
+
+    /// `pub(super)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         if !item.attrs.iter().any(is_for_tests) {
