@@ -1,5 +1,5 @@
 # Applications of app_modules/ as units, instances in the mesh, and the unit that brings a changed one in
-# (docs/applications.md). The program that does it is the agent's: rust/agent/src/roll.rs.
+# (docs/guides/applications.md). The program that does it is the agent's: rust/agent/src/roll.rs.
 {
   config,
   lib,

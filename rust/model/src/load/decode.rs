@@ -219,7 +219,7 @@ fn example(path: &AttrPath, schema: &Value) -> String {
     match (schema.get("x-example").and_then(Value::as_str), path.segments().last()) {
         (Some(example), _) => format!("write for example {name} = {example}"),
         (None, Some(Segment::Name(_))) => format!("write {name} = {{ ... }}"),
-        (None, Some(Segment::Index(_))) => format!("docs/machines-nix.md shows what {name} holds"),
+        (None, Some(Segment::Index(_))) => format!("docs/reference/machines-nix.md shows what {name} holds"),
         (None, None) => "write { cluster = { ... }; network = { ... }; machines = { ... }; }".to_owned(),
     }
 }

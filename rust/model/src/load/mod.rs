@@ -140,9 +140,9 @@ fn diagnostic(finding: Finding, layout: &Layout, index: &SourceIndex, text: &Arc
         Related { message: message.clone(), span: index.locate(&path).into(), path }
     });
     let help = match layout {
-        Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => finding
-            .help
-            .map(|help| format!("{help}; the flat shape cannot say this, today's can (docs/machines-nix.md)")),
+        Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => finding.help.map(|help| {
+            format!("{help}; the flat shape cannot say this, today's can (docs/reference/machines-nix.md)")
+        }),
         _ => finding.help,
     };
     Diagnostic {
