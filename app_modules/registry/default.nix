@@ -7,7 +7,7 @@
 }:
 let
   cfg = config.machinist.apps.registry;
-  inherit (import ../../modules/types.nix { inherit lib; }) urlHost;
+  inherit (config.lib.machinist.types) urlHost;
   app = import ../../modules/apps/app.nix { inherit config lib; };
   host = "localhost:${toString cfg.publish.port}";
   fetches = other: other.enable && other.container != null && lib.hasPrefix "${host}/" other.container.image;

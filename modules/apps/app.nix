@@ -9,8 +9,8 @@ let
     mesh
     node
     ;
-  inherit (import ../types.nix { inherit lib; }) ipAddress secretPath;
-  shared = import ../mesh/instance.nix { inherit lib; };
+  inherit (config.lib.machinist.types) ipAddress secretPath;
+  shared = config.lib.machinist.instance;
 
   container = lib.types.submodule {
     options = {
