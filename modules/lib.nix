@@ -13,7 +13,7 @@
     kubeVip = import ./kube-vip.nix { inherit config lib; };
     # The options that an instance of the mesh and an application have in common.
     instance = import ./mesh/instance.nix { inherit lib; };
-    # For applications that were written before machinist.apps took any of its own accord.
+    # For applications that declare an option each, as all did once.
     app = import ./apps/app.nix { inherit config lib; };
     packages.agent = import ../nix/agent.nix { inherit pkgs; };
   };

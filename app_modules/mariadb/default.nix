@@ -9,7 +9,6 @@ let
   cfg = config.machinist.apps.mariadb;
   inherit (config.machinist) network node overlay;
   inherit (config.lib.machinist.types) secretPath urlHost;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
   directory = "/run/mariadb-members";
   # Members reach each other at these addresses, clients come to that of the mesh.
   addressOf =
@@ -70,7 +69,7 @@ let
   '';
 in
 {
-  options.machinist.apps.mariadb = app.option "mariadb" {
+  options.machinist.apps.mariadb = {
     databases = lib.mkOption {
       type = lib.types.attrsOf (lib.types.submodule database);
       default = { };

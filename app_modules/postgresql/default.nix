@@ -7,11 +7,8 @@
 let
   cfg = config.machinist.apps.postgresql;
   inherit (config.machinist) network overlay;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
 in
 {
-  options.machinist.apps.postgresql = app.option "postgresql" { };
-
   config = {
     machinist.apps.postgresql = {
       group = lib.mkDefault "services";
