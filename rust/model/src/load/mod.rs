@@ -4,14 +4,13 @@ mod assemble;
 mod decode;
 mod flat;
 mod schema;
-mod texts;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 pub use self::flat::convert_flat;
-pub(crate) use self::texts::bad_port;
+pub use crate::Directory;
 use crate::{
     Cluster,
     check::{self, Context},
@@ -21,15 +20,6 @@ use crate::{
     shape::Shape,
     source::{SourceIndex, SourceText},
 };
-
-/// The files of a cluster's directory that checks of machines.nix depend on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
-    /// Names of the folders of `app_modules/`.
-    pub apps: BTreeSet<String>,
-    /// Names of the machines with NixOS modules in `nodes/`, whatever these set.
-    pub node_modules: BTreeSet<String>,
-}
 
 /// A machines.nix that can be used.
 #[derive(Clone, Debug)]
