@@ -76,9 +76,17 @@ let
     else
       "- ${name}: `${text}`\n";
 
+  # "Whether to enable etcd." of mkEnableOption reads better as a claim.
+  describe =
+    text:
+    if lib.hasPrefix "Whether to enable " text then
+      "Enables " + lib.removePrefix "Whether to enable " text
+    else
+      text;
+
   entry =
     option:
-    "\n### `${lib.showOption option.loc}`\n\n${plain (option.description or "")}\n\n- Type: ${type option.type.description}\n"
+    "\n### `${lib.showOption option.loc}`\n\n${describe (plain (option.description or ""))}\n\n- Type: ${type option.type.description}\n"
     + lib.optionalString (option ? default || option ? defaultText) (
       line "Default" (option.defaultText or option.default)
     )

@@ -26,14 +26,16 @@ in
     warnDays = lib.mkOption {
       type = lib.types.ints.positive;
       default = 30;
-      description = "Days before the end of a certificate from which on the journal warns of it.";
+      description = "Days before expiry at which the journal starts to warn of a certificate.";
     };
 
     files = lib.mkOption {
       type = lib.types.listOf (lib.types.strMatching "/[A-Za-z0-9/._*+-]+");
       default = [ ];
       example = [ "/var/lib/acme/*/cert.pem" ];
-      description = "Patterns of more certificate files to check, PEM, besides those that machinist issued to the node.";
+      description = ''
+        Patterns of additional certificate files to check, PEM, besides those that machinist issued to the node.
+      '';
     };
 
     metricsDirectory = lib.mkOption {
