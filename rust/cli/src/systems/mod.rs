@@ -15,7 +15,7 @@ use std::{
 
 use clap::Args;
 use machinist_model::NodeName;
-use machinist_nix::{Built, FlakeRef, KnownFile, StorePath};
+use machinist_nix::{Built, FlakeRef, Known, KnownFile, KnownInput, StorePath};
 
 use self::{
     cache::{Cache, Entry},
@@ -28,6 +28,19 @@ use crate::{
     ui::Ui,
 };
 pub use elsewhere::{BuildOn, build as build_elsewhere};
+
+/// What is known of the files that a node's evaluation begins with: in the cluster's own directory, or in its input machinist.
+const KNOWN: Known<'_> = Known {
+    files: &KNOWN_FILES,
+    input: KnownInput {
+        name: "machinist",
+        files: &[
+            ("flake.nix", include_str!("../../../../flake.nix")),
+            ("nix/mk-cluster.nix", include_str!("../../../../nix/mk-cluster.nix")),
+            ("nix/cluster.nix", include_str!("../../../../nix/cluster.nix")),
+        ],
+    },
+};
 
 /// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
 const KNOWN_FILES: [KnownFile; 2] = [
@@ -111,7 +124,7 @@ fn said(built: usize, known: usize, seconds: f64) -> String {
 /// A digest for each node, or none where it cannot be told what the systems depend on.
 fn keys(project: &Project, flake: &FlakeRef, nodes: &[NodeName], ui: Ui) -> BTreeMap<NodeName, String> {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    match project.nix.fingerprints(flake, &KNOWN_FILES, &names) {
+    match project.nix.fingerprints(flake, KNOWN, &names) {
         Ok(found) => {
             if let Some(why) = found.whole.filter(|_| ui.verbose) {
                 ui.story(&format!("any change of the directory counts for every node: {why}"));
