@@ -1,5 +1,5 @@
 # The overlay of a service mesh: an address of this node in it, which is there before anything runs, and flannel, which
-# brings packets to the other nodes. Its configuration and the rights in etcd are the operators' (docs/overlay.md): NixOS' own
+# brings packets to the other nodes. Its configuration and the rights in etcd are the operators' (docs/guides/overlay.md): NixOS' own
 # start of flannel would let each node write the configuration for all.
 {
   config,

@@ -1,4 +1,4 @@
-# Applications as units, instances in the mesh, and the unit that brings a changed one in (docs/applications.md). The modules of
+# Applications as units, instances in the mesh, and the unit that starts a changed one (docs/guides/applications.md). The modules of
 # app_modules/ and those of a cluster's own define them.
 { config, lib, ... }:
 let

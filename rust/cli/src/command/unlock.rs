@@ -6,18 +6,18 @@ use clap::Args;
 use machinist_model::NodeName;
 use machinist_rollout::{
     HostFacts,
-    deploy::locks::{self, break_lock},
-    lock::{self, Claimant, Decision, Holder},
+    lock::{self, Claimant, Decision, Holder, break_lock},
 };
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     args::Global,
-    command::{deploy::run_id, status},
     connect, consent,
     failure::{self, Failure, Kind, Outcome},
     project::Project,
+    query,
+    run_id::run_id,
     signals,
     ui::{Tone, Ui},
 };
@@ -55,7 +55,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     let (mut found, mut silent) = (Vec::new(), 0);
     let mut open = Vec::new();
     let count = nodes.len();
-    for (node, asked) in status::ask(&nodes, &connector)? {
+    for (node, asked) in query::nodes(&nodes, &connector)? {
         match asked {
             Err(error) => {
                 silent += 1;
@@ -77,7 +77,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
         consent::ask(&question, consent::YES, &nobody, global)?;
     }
     let since = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-    let claimant = Claimant { run: run_id(), who: signals::who(), process: locks::this_process(), since };
+    let claimant = Claimant { run: run_id(), who: signals::who(), process: lock::this_process(), since };
     for (node, remote, facts) in &open {
         break_lock(&**remote, &facts.lock, &claimant)
             .map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
@@ -104,7 +104,7 @@ fn no_lock(count: usize, silent: usize) -> String {
 
 fn describe(node: &NodeName, facts: &HostFacts) -> Option<Found> {
     let holder = facts.lock.holder.clone()?;
-    let moment = locks::moment(facts, &facts.lock);
+    let moment = lock::moment(facts, &facts.lock);
     let left = holder.left(&moment);
     let idle = lock::Moment { activating: false, ..moment };
     let abandoned = matches!(lock::decide(&facts.lock, "", &idle), Decision::TakeOver { .. });

@@ -5,11 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::inputs;
-use crate::{FlakeRef, Override, command};
+use crate::{FlakeRef, Override, command, flake_lock::Locks};
 
 /// A flake input whose texts are known, and with them which files of the cluster's directory they read.
 #[derive(Clone, Copy, Debug)]
@@ -37,35 +34,15 @@ impl KnownInput<'_> {
     }
 }
 
-#[derive(Deserialize)]
-struct Lock {
-    nodes: std::collections::BTreeMap<String, Node>,
-    root: String,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    #[serde(default)]
-    inputs: std::collections::BTreeMap<String, Value>,
-    locked: Option<Locked>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Locked {
-    nar_hash: Option<String>,
-    dir: Option<String>,
-}
-
 /// Returns where the store has the source of an input, by the digest in `flake.lock`. It may not be there (yet).
 fn locked_source(directory: &Path, name: &str) -> Option<PathBuf> {
-    let lock: Lock = serde_json::from_slice(&fs::read(directory.join("flake.lock")).ok()?).ok()?;
-    let node = lock.nodes.get(&lock.root)?.inputs.get(name)?.as_str()?;
-    let locked = lock.nodes.get(node)?.locked.as_ref()?;
-    let digest = locked.nar_hash.as_ref()?;
+    let locks: Locks = serde_json::from_slice(&fs::read(directory.join("flake.lock")).ok()?).ok()?;
+    let locked = locks.input(name)?;
+    let digest = locked.get("narHash")?.as_str()?;
     let arguments = ["--print-fixed-path", "--recursive", "sha256", digest, "source"].map(Into::into);
-    let finished = command::run("nix-store", &arguments, Some(crate::evaluate::BOUND)).ok()?;
+    let finished = command::run("nix-store", &arguments, Some(command::BOUND)).ok()?;
     let path = String::from_utf8(finished.success("nix-store --print-fixed-path").ok()?).ok()?;
     let source = PathBuf::from(path.trim());
-    Some(locked.dir.as_ref().map_or_else(|| source.clone(), |folder| source.join(folder)))
+    let folder = locked.get("dir").and_then(|dir| dir.as_str()).unwrap_or_default();
+    Some(source.join(folder))
 }

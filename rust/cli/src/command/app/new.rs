@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use machinist_nix::FlakeRef;
 
-use super::app_name;
 use crate::{
+    apps::app_name,
     args::Global,
     failure::{Failure, Kind, OrFail, Outcome},
     files,

@@ -13,14 +13,15 @@ use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
 use machinist_model::NodeName;
 use machinist_remote::Remote;
 use machinist_rollout::{
-    step::{StepError, gate, lock::Token},
+    lock::Token,
+    step::{StepError, gate},
     upkeep,
 };
 
-use super::{Etcd, failed};
+use super::access::{Etcd, failed};
 use crate::{
-    command::deploy::voters,
     failure::{Failure, Kind, Outcome},
+    rollout::target::voters,
 };
 
 /// How long a member may take to be healthy again after it was busy.
