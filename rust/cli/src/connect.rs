@@ -12,9 +12,9 @@ use machinist_sandbox::{MachineState, default_state_dir};
 
 use crate::{
     args::Global,
-    command::sandbox,
     failure::{Failure, Kind},
     project::Project,
+    sandbox,
 };
 
 /// Where pinned host keys are, relative to the cluster's directory.

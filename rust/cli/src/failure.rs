@@ -26,6 +26,9 @@ impl Kind {
     }
 }
 
+/// What a command exits with if there is something to do.
+pub const SOMETHING_TO_DO: u8 = 4;
+
 /// What ends a command.
 #[derive(Debug)]
 pub struct Failure {

@@ -16,9 +16,9 @@ use machinist_rollout::{
 };
 
 use crate::{
-    command::deploy::voters,
     failure::{Failure, Kind},
     project::Project,
+    rollout::target::voters,
     signals,
     ui::Ui,
 };

@@ -2,10 +2,13 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod apps;
 mod args;
+mod certs;
 mod command;
 mod connect;
 mod consent;
+mod duration;
 mod failure;
 mod files;
 mod kubernetes;
@@ -15,15 +18,21 @@ mod mesh;
 mod output;
 mod progress;
 mod project;
+mod query;
+mod rollout;
+mod run_id;
+mod sandbox;
 mod signals;
+mod snapshot;
 mod systems;
 mod ui;
+mod workload;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{args::Cli, ui::Ui};
+use crate::{command::Cli, ui::Ui};
 
 fn main() -> ExitCode {
     memory::keep_private();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use machinist_codegen::{
-    facts::{Certificate, Certificates, KeyPair, Shared},
+    facts::Shared,
     tree::{self, Change},
 };
 use machinist_model::{
@@ -17,14 +17,11 @@ use machinist_model::{
 };
 use machinist_nix::{EvalError, FlakeRef, Nix, Override, Position, nesting::Step};
 
-use machinist_pki::Holder;
-
 use crate::{
     args::Global,
-    command::certs,
+    certs,
     failure::{Failure, Kind, OrFail},
     files,
-    systems::BuildArgs,
     ui::Ui,
 };
 
@@ -51,8 +48,6 @@ pub struct Project {
     pub directory: PathBuf,
     /// The nix programs.
     pub nix: Nix,
-    /// How systems are built.
-    pub building: BuildArgs,
     /// The terminal.
     pub ui: Ui,
 }
@@ -68,12 +63,7 @@ pub struct Generated {
 impl Project {
     /// Opens the directory. Nothing is evaluated yet.
     pub fn open(global: &Global, ui: Ui) -> Result<Self, Failure> {
-        Ok(Self { directory: global.directory.clone(), nix: nix(global)?, building: BuildArgs::default(), ui })
-    }
-
-    /// Says how systems are built.
-    pub fn building(self, building: &BuildArgs) -> Self {
-        Self { building: building.clone(), ..self }
+        Ok(Self { directory: global.directory.clone(), nix: nix(global)?, ui })
     }
 
     /// Evaluates and checks machines.nix. Prints all diagnostics, warnings too.
@@ -207,7 +197,7 @@ impl Project {
     /// Compares what `generated/` should hold with what it holds.
     pub fn generated(&self, cluster: &Cluster) -> Result<Generated, Failure> {
         let state = self.state()?;
-        let certificates = self.certificates(cluster)?;
+        let certificates = certs::facts(&self.directory, cluster)?;
         let shared = Shared::new(cluster, &state, &certificates);
         let mut expected = shared.shared_files().input()?;
         for node in cluster.deployable() {
@@ -257,38 +247,6 @@ impl Project {
     /// Returns where certificates are.
     pub fn certs(&self) -> PathBuf {
         self.directory.join("certs")
-    }
-
-    /// Returns where certificates and keys are, of the rows that the table has: a node gets no leftover facts.
-    fn certificates(&self, cluster: &Cluster) -> Result<Certificates, Failure> {
-        let inventory = certs::inventory(self)?;
-        let table = machinist_pki::table(cluster);
-        let mut nodes: BTreeMap<NodeName, BTreeMap<String, Certificate>> = BTreeMap::new();
-        for spec in &table.certificates {
-            let Holder::Node(node) = &spec.holder else { continue };
-            if let Some(entry) = inventory.nodes.get(node).and_then(|leaves| leaves.get(&spec.leaf)) {
-                let certificate = Certificate {
-                    path: entry.certificate.clone(),
-                    key: entry.key_on_node(&spec.leaf),
-                    authority: spec.authority.to_string(),
-                };
-                nodes.entry(node.clone()).or_default().insert(spec.leaf.clone(), certificate);
-            }
-        }
-        let mut key_pairs: BTreeMap<NodeName, BTreeMap<String, KeyPair>> = BTreeMap::new();
-        for spec in &table.key_pairs {
-            let Some(entry) = inventory.shared.get(&spec.name) else { continue };
-            let pair = KeyPair { path: entry.certificate.clone(), key: entry.key_on_node(&spec.name) };
-            for node in &spec.holders {
-                key_pairs.entry(node.clone()).or_default().insert(spec.name.clone(), pair.clone());
-            }
-        }
-        Ok(Certificates { authorities: inventory.authorities, nodes, key_pairs })
-    }
-
-    /// Says in words which certificates need attention. Missing ones only count where others exist.
-    pub fn certificate_trouble(&self, cluster: &Cluster) -> Result<Vec<String>, Failure> {
-        certs::trouble(self, cluster)
     }
 }
 
@@ -389,14 +347,20 @@ mod tests {
     use clap::Parser;
 
     use super::overrides;
-    use crate::args::Cli;
+    use crate::args::Global;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        global: Global,
+    }
 
     #[test]
     fn the_command_line_wins_over_the_environment() {
-        let cli = Cli::try_parse_from(["machinist", "check", "--override-input", "nixpkgs", "path:/b"]).unwrap();
-        let found = overrides(&cli.global, Some("nixpkgs=path:/a disko=path:/d")).unwrap();
+        let line = Line::try_parse_from(["machinist", "--override-input", "nixpkgs", "path:/b"]).unwrap();
+        let found = overrides(&line.global, Some("nixpkgs=path:/a disko=path:/d")).unwrap();
         let pairs: Vec<(&str, &str)> = found.iter().map(|o| (o.input.as_str(), o.reference.as_str())).collect();
         assert_eq!(pairs, [("disko", "path:/d"), ("nixpkgs", "path:/b")]);
-        assert!(overrides(&cli.global, Some("nixpkgs")).is_err());
+        assert!(overrides(&line.global, Some("nixpkgs")).is_err());
     }
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use machinist_etcd::{
-    etcd::{Health, client_url, peer_url},
-    membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START, hexadecimal},
+    etcd::{Health, client_url, hexadecimal, peer_url},
+    membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START},
 };
 use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError, Request};

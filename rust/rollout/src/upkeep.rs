@@ -9,8 +9,7 @@ use std::{
 
 use machinist_etcd::{
     data::{self, Changes, Entry, GET, WATCH},
-    etcd::{MOVE_LEADER, client_url},
-    membership::hexadecimal,
+    etcd::{MOVE_LEADER, client_url, hexadecimal},
     upkeep::{
         ASK_FOR_RESTORE, COMPACT, DEFRAGMENT, DISARM, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE,
         REVISION_JUMP, START_RESTORED, TRY_WRITE, kept,

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use crate::{
     args::Global,
-    command::{certs, objects},
+    certs,
     failure::{Failure, Kind, Outcome},
+    kubernetes::objects,
     project::{self, Project},
     ui::Ui,
 };
@@ -19,7 +20,7 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
     objects::desired(&project, cluster)?;
     certs::check_operators(cluster, ui)?;
     // Expired and foreign certificates are better found here than in the middle of a deploy.
-    let trouble = project.certificate_trouble(cluster)?;
+    let trouble = certs::trouble(&project.certs(), cluster)?;
     for line in &trouble {
         ui.warn(line);
     }

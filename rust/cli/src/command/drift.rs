@@ -16,13 +16,11 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
-    command::{
-        plan::{self, CHANGES},
-        status::{self, Asked},
-    },
     connect,
-    failure::{self, Failure, Kind, OrFail, Outcome},
+    failure::{self, Failure, Kind, OrFail, Outcome, SOMETHING_TO_DO},
     project::Project,
+    query::{self, Asked},
+    systems::{self, BuildArgs},
     ui::{Tone, Ui},
 };
 
@@ -77,8 +75,8 @@ pub fn run(args: &DriftArgs, global: &Global, ui: Ui) -> Outcome {
     let nodes = connect::select(&cluster, patterns)?;
     let expected = if args.recorded { BTreeMap::new() } else { expected(&project, &cluster, &nodes, ui)? };
     let connector = connect::connector(&project, &cluster, global, None)?;
-    let asked = status::ask(&nodes, &connector)?;
-    let health = status::etcd(&cluster, &asked);
+    let asked = query::nodes(&nodes, &connector)?;
+    let health = query::etcd(&cluster, &asked);
     let strangers = health.iter().flat_map(|health| &health.unmanaged);
     let unmanaged_etcd_members = strangers.map(ToString::to_string).collect();
     let nodes = compare(asked, &expected)?;
@@ -99,7 +97,7 @@ fn expected(
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
     let generated = project.generated(cluster)?;
     generated.refuse_foreign()?;
-    plan::systems(project, nodes, &generated, ui)
+    systems::build_planned(project, &BuildArgs::default(), nodes, &generated, ui)
 }
 
 /// Asks all machines at once for what is not theirs.
@@ -142,7 +140,7 @@ impl Report {
         } else if any(|node| matches!(node, Node::Answers(drift) if !drift.findings.is_empty()))
             || !self.unmanaged_etcd_members.is_empty()
         {
-            CHANGES
+            SOMETHING_TO_DO
         } else {
             0
         }

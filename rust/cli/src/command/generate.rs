@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     args::Global,
-    command::certs,
+    certs,
     failure::{Failure, Kind, Outcome},
     project::Project,
     ui::Ui,
@@ -25,7 +25,7 @@ pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
     let project = Project::open(global, ui)?;
     let loaded = project.load()?;
     certs::check_operators(&loaded.cluster, ui)?;
-    for line in project.certificate_trouble(&loaded.cluster)? {
+    for line in certs::trouble(&project.certs(), &loaded.cluster)? {
         ui.warn(&line);
     }
     for conflict in project.conflicts(&loaded.cluster)? {

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::{
     args::Global,
-    command::certs,
+    certs,
     connect::{self, KNOWN_HOSTS},
     consent,
     failure::{Failure, Kind, OrFail, Outcome},
@@ -87,7 +87,7 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?;
     let disk = installable(node)?;
     refuse_recorded_member(&project, node)?;
-    certs::require(&project, &cluster, &nodes)?;
+    certs::require(&project.certs(), &cluster, &nodes, ui)?;
     let destination = connect::destination(&cluster, node, &connect::ssh_keys(global), &SshConfig::new());
     let endpoint =
         destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
@@ -165,7 +165,7 @@ impl Install<'_> {
     }
 
     fn extra_files(&self) -> Result<Vec<(String, u32)>, Failure> {
-        let keys = certs::key_files(&certs::inventory(self.project)?, self.cluster);
+        let keys = certs::key_files(&certs::inventory(&self.project.directory)?, self.cluster);
         let keys = keys.get(&self.node.name).cloned().unwrap_or_default();
         let mut files: Vec<(String, u32)> = keys.into_iter().map(|key| (format!("{DIRECTORY}/{key}"), 0o400)).collect();
         files.extend([(HOST_KEY.to_owned(), 0o600), (format!("{HOST_KEY}.pub"), 0o644)]);
@@ -257,7 +257,7 @@ impl Install<'_> {
         let private = host_key::open(&self.project.certs(), &self.node.name, &identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
             .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
-        let inventory = certs::inventory(self.project)?;
+        let inventory = certs::inventory(&self.project.directory)?;
         let keys = inventory
             .node_keys(&machinist_pki::table(self.cluster), &self.node.name, &identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;

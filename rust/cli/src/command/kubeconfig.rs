@@ -13,9 +13,10 @@ use machinist_pki::user::{self, Credentials, User};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use super::certs;
 use crate::{
     args::Global,
+    certs,
+    duration::life,
     failure::{Failure, Kind, OrFail as _, Outcome},
     kubernetes, output,
     project::Project,
@@ -60,7 +61,7 @@ pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
         return Err(kubernetes::missing(&cluster, "no kubeconfig was made", |server| {
             format!(
-                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/k3s.md)"
+                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/guides/k3s.md)"
             )
         }));
     }
@@ -152,25 +153,6 @@ fn config(cluster: &str, server: &str, user: &str, credentials: &Credentials) ->
     })
 }
 
-/// Reads a time: a number with a unit, at most a year.
-pub fn life(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no time such as 30m, 8h or 7d");
-    let (number, seconds) = match text.char_indices().next_back() {
-        Some((end, 'm')) => (&text[..end], 60),
-        Some((end, 'h')) => (&text[..end], 3600),
-        Some((end, 'd')) => (&text[..end], 86400),
-        _ => return Err(wrong()),
-    };
-    match number.parse::<i64>() {
-        Ok(0) => Err("it would be over at once".to_owned()),
-        Ok(number) if number > 0 && number.saturating_mul(seconds) <= 365 * 86400 => {
-            Ok(Duration::seconds(number * seconds))
-        }
-        Ok(number) if number > 0 => Err("more than 365d is no life for something that cannot be revoked".to_owned()),
-        _ => Err(wrong()),
-    }
-}
-
 /// A name of a certificate's subject (RFC 5280, appendix A: at most 64 characters).
 fn subject(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
@@ -190,20 +172,8 @@ fn server_url(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::{server, server_url, subject};
     use machinist_model::fixtures;
-    use time::Duration;
-
-    use super::{life, server, server_url, subject};
-
-    #[test]
-    fn a_life_has_a_unit_and_an_end() {
-        assert_eq!(life("30m"), Ok(Duration::minutes(30)));
-        assert_eq!(life("8h"), Ok(Duration::hours(8)));
-        assert_eq!(life("365d"), Ok(Duration::days(365)));
-        for text in ["", "8", "h", "0h", "-1h", "366d", "9223372036854775807d", "1y", "8ä", "1.5h"] {
-            assert!(life(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn people_reach_the_api_where_they_can_resolve_it() {

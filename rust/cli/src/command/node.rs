@@ -1,9 +1,7 @@
 //! `machinist node`: who votes in etcd, and which node takes pods. Each command can be run again after it was cut off: it asks what is true and goes
 //! on from there.
 
-pub mod drain;
-mod instances;
-mod pods;
+mod drain;
 mod without_vote;
 
 use std::{
@@ -23,18 +21,17 @@ use machinist_rollout::{
     step::{Connector, StepError, gather},
 };
 
+use self::without_vote::Membership;
 use crate::{
-    args::Global,
-    command::{
-        certs,
-        deploy::{self, RolloutArgs, Run, run_id},
-        etcd,
-    },
-    connect, consent,
+    args::{Global, node_name},
+    certs, connect, consent,
     failure::{Failure, Kind, Outcome},
     locks::{self, Locks},
     project::Project,
-    systems::BuildOn,
+    rollout::{args::RolloutArgs, report::exit_code, run::Run, target::voters},
+    run_id::run_id,
+    snapshot::snapshot,
+    systems::{BuildArgs, BuildOn},
     ui::Ui,
 };
 
@@ -57,7 +54,7 @@ pub enum NodeCommand {
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// The node
-    #[arg(value_name = "NODE", value_parser = name)]
+    #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
 
     /// Go on without a snapshot of etcd's data
@@ -69,14 +66,12 @@ pub struct NodeArgs {
     rollout: RolloutArgs,
 }
 
-fn name(text: &str) -> Result<NodeName, String> {
-    NodeName::parse(text).map_err(|error| error.to_string())
-}
-
 /// Runs the command.
 pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
-    let args = match command {
-        NodeCommand::Join(args) | NodeCommand::Remove(args) | NodeCommand::Replace(args) => args,
+    let (wanted, args) = match command {
+        NodeCommand::Join(args) => (Membership::Join, args),
+        NodeCommand::Remove(args) => (Membership::Remove, args),
+        NodeCommand::Replace(args) => (Membership::Replace, args),
         NodeCommand::Drain(args) => return drain::drain(args, global, ui),
         NodeCommand::Uncordon(args) => return drain::uncordon(args, global, ui),
     };
@@ -100,7 +95,7 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
     project.refuse_conflicts(&cluster)?;
     let connector = connect::connector(&project, &cluster, global, rollout.accept_host_key)?;
     if !state.etcd.members.contains(node)
-        && let Some(answer) = without_vote::answer(command, node, &cluster, &state, &connector, ui)
+        && let Some(answer) = without_vote::answer(wanted, node, &cluster, &state, &connector, ui)
     {
         return answer.map(|()| ExitCode::SUCCESS);
     }
@@ -118,10 +113,10 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         global,
         ui,
     };
-    match command {
-        NodeCommand::Remove(_) => change.remove(),
-        NodeCommand::Replace(_) => change.replace(),
-        _ => change.join(),
+    match wanted {
+        Membership::Join => change.join(),
+        Membership::Remove => change.remove(),
+        Membership::Replace => change.replace(),
     }
 }
 
@@ -163,7 +158,7 @@ impl Change<'_> {
 
     /// The members that machines.nix and the record both have, but `self.node`.
     fn others(&self) -> BTreeMap<NodeName, IpAddr> {
-        let mut voters = deploy::voters(self.cluster);
+        let mut voters = voters(self.cluster);
         voters.retain(|name, _| name != self.node && self.state.etcd.members.contains(name));
         voters
     }
@@ -178,7 +173,7 @@ impl Change<'_> {
             )));
         }
         self.refuse_while_one_leaves()?;
-        certs::require(self.project, self.cluster, std::slice::from_ref(self.node))?;
+        certs::require(&self.project.certs(), self.cluster, std::slice::from_ref(self.node), self.ui)?;
         self.lock(Some(self.node))?;
         let voice = self.voice(None)?;
         if let Some(objection) = join_objection(&voice.health, self.node) {
@@ -234,7 +229,7 @@ impl Change<'_> {
 
     /// The recorded members that machines.nix no longer has.
     fn leaving(&self) -> Vec<&NodeName> {
-        let wanted = deploy::voters(self.cluster);
+        let wanted = voters(self.cluster);
         self.state.etcd.members.iter().filter(|member| !wanted.contains_key(*member)).collect()
     }
 
@@ -250,7 +245,7 @@ impl Change<'_> {
     fn replace(&mut self) -> Outcome {
         let wanted = self.wanted()?.clone();
         self.refuse_while_one_leaves()?;
-        certs::require(self.project, self.cluster, std::slice::from_ref(self.node))?;
+        certs::require(&self.project.certs(), self.cluster, std::slice::from_ref(self.node), self.ui)?;
         self.lock(Some(self.node))?;
         let voice = self.voice(Some(self.node))?;
         if let Some(objection) = join_objection(&voice.health, self.node) {
@@ -311,7 +306,7 @@ impl Change<'_> {
             return Ok(());
         }
         let file = self.project.local().join("snapshots").join(format!("etcd-{}.db.age", run_id()));
-        etcd::snapshot(self.cluster, voice, &file)?;
+        snapshot(self.cluster, voice, &file)?;
         self.say(&format!("before it changes: the data of etcd is in {}, encrypted to the operators", file.display()));
         Ok(())
     }
@@ -390,6 +385,7 @@ impl Change<'_> {
         let run = Run {
             verb: "deploy",
             build_on: &BuildOn::Local,
+            building: &BuildArgs::default(),
             args: self.rollout,
             project: self.project,
             cluster: self.cluster,
@@ -407,7 +403,7 @@ impl Change<'_> {
         if holds && report.nodes.values().all(is_done) {
             return Ok(None);
         }
-        let code = run.exit_code(&report);
+        let code = ExitCode::from(exit_code(&report));
         run.tell(&report, self.begun.elapsed());
         self.say("is not done: run the same command again when that is mended");
         Ok(Some(code))
@@ -415,10 +411,8 @@ impl Change<'_> {
 
     /// The record has changed: every member learns who votes, which restarts none of them.
     fn settle(&self, what: &str) -> Outcome {
-        let voters: BTreeMap<NodeName, IpAddr> = deploy::voters(self.cluster)
-            .into_iter()
-            .filter(|(name, _)| self.state.etcd.members.contains(name))
-            .collect();
+        let voters: BTreeMap<NodeName, IpAddr> =
+            voters(self.cluster).into_iter().filter(|(name, _)| self.state.etcd.members.contains(name)).collect();
         if let Some(code) = self.pass(voters.keys().cloned().collect(), voters.clone())? {
             return Ok(code);
         }

@@ -10,7 +10,6 @@ use std::{
 
 use clap::Args;
 use machinist_model::{Cluster, Conflict, NodeName};
-use machinist_nix::StorePath;
 use machinist_pki::{
     self as pki, Policy,
     report::{self, Row, State},
@@ -24,18 +23,18 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     args::Global,
-    command::deploy::{self, SpreadArgs},
     connect,
-    failure::{Failure, Kind, OrFail, Outcome},
+    failure::{Failure, Kind, OrFail, Outcome, SOMETHING_TO_DO},
     output,
     project::{Generated, Project},
+    rollout::{
+        args::SpreadArgs,
+        target::{targets, traits, voters},
+    },
     signals,
     systems::{self, BuildArgs},
     ui::Ui,
 };
-
-/// What the command exits with if there is something to do.
-pub const CHANGES: u8 = 4;
 
 /// Says what a deploy would change, and changes nothing.
 #[derive(Debug, Args)]
@@ -88,7 +87,7 @@ struct Certificate {
 
 /// Runs the command.
 pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?.building(&args.building);
+    let project = Project::open(global, ui)?;
     let cluster = project.load()?.cluster;
     let patterns = (!args.targets.is_empty()).then_some(args.targets.as_slice());
     let nodes = connect::select(&cluster, patterns)?;
@@ -96,7 +95,7 @@ pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
     generated.refuse_foreign()?;
     let (certificates, rotations) = certificates(&project, &cluster, &nodes)?;
     let spread = args.spread.spread();
-    let plan = survey(&project, &cluster, &nodes, &generated, &spread, global, ui)?;
+    let plan = survey(&project, &args.building, &cluster, &nodes, &generated, &spread, global, ui)?;
     let conflicts = project.conflicts(&cluster)?;
     let report = Report { generated: facts(&generated), certificates, rotations, conflicts, plan };
     let kept = args.out.as_ref().map(|out| keep(&cluster, &spread, &report.plan, out));
@@ -128,7 +127,7 @@ impl Report {
     fn exit_code(&self) -> u8 {
         match (self.plan.is_partial(), self.has_changes()) {
             (true, _) => Kind::Failed.code(),
-            (false, true) => CHANGES,
+            (false, true) => SOMETHING_TO_DO,
             (false, false) => 0,
         }
     }
@@ -137,6 +136,7 @@ impl Report {
 /// Asks the hosts what a deploy would change there.
 fn survey(
     project: &Project,
+    building: &BuildArgs,
     cluster: &Cluster,
     nodes: &[NodeName],
     generated: &Generated,
@@ -145,11 +145,11 @@ fn survey(
     ui: Ui,
 ) -> Result<Plan, Failure> {
     let connector = connect::connector_to(nodes, project, cluster, global, None)?;
-    let systems = systems(project, nodes, generated, ui)?;
+    let systems = systems::build_planned(project, building, nodes, generated, ui)?;
     let survey = Survey {
-        targets: deploy::targets(project, cluster, &systems)?,
-        members: deploy::voters(cluster),
-        traits: cluster.deployable().map(|node| (node.name.clone(), deploy::traits(cluster, node))).collect(),
+        targets: targets(project, cluster, &systems)?,
+        members: voters(cluster),
+        traits: cluster.deployable().map(|node| (node.name.clone(), traits(cluster, node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
         founder: cluster.k3s_founder().map(|node| node.name.clone()),
         connector,
@@ -158,18 +158,6 @@ fn survey(
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
     Ok(runtime.block_on(survey.run()))
-}
-
-/// Builds what a deploy would build, with the facts that it would write. The cluster's directory stays as it is.
-pub fn systems(
-    project: &Project,
-    nodes: &[NodeName],
-    generated: &Generated,
-    ui: Ui,
-) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
-    let flake = project.flake_after(generated, copy.path())?;
-    systems::build(project, &flake, nodes, ui)
 }
 
 fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -18,15 +19,20 @@ use machinist_rollout::{
 
 use crate::{
     args::{Global, Targets},
-    command::{
-        deploy::{self, Job, RolloutArgs, Run, run_id},
-        history, status,
-    },
     connect,
     failure::{Failure, Kind, Outcome},
     locks::Locks,
     project::Project,
-    systems::BuildOn,
+    query,
+    rollout::{
+        args::RolloutArgs,
+        report::exit_code,
+        run::{Job, Run},
+        runs,
+        target::voters,
+    },
+    run_id::run_id,
+    systems::{BuildArgs, BuildOn},
     ui::Ui,
 };
 
@@ -74,11 +80,11 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
         None => Wanted::Before,
         Some(to) => match to.parse() {
             Ok(generation) => Wanted::Generation(generation),
-            Err(_) => Wanted::Systems(history::find(history::read(&project, ui)?, to)?.systems),
+            Err(_) => Wanted::Systems(runs::find(runs::read(&project, ui)?, to)?.systems),
         },
     };
     let (mut targets, mut open) = (Vec::new(), BTreeMap::new());
-    for (node, asked) in status::ask(&nodes, &connector)? {
+    for (node, asked) in query::nodes(&nodes, &connector)? {
         let (remote, _) = asked.map_err(|error| Failure::on(&node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         let system = choose(&wanted, &node, &*remote)?;
         // Its keys are named by their public keys, so those that it needs are there since it first ran.
@@ -86,14 +92,24 @@ pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
         open.insert(node, remote);
     }
     let connector: Connector = Arc::new(Opened { open: Mutex::new(open), connector });
-    let voters = deploy::voters(&cluster);
-    let build_on = &BuildOn::Local;
-    let (args, project, cluster) = (&args.rollout, &project, &cluster);
-    let locks = &Locks::new(run_id(), &connector, ui);
-    let run = Run { verb: "rollback", build_on, args, project, cluster, nodes, voters, connector, locks, global, ui };
-    let report = run.roll_out(&project.state()?, Job::new(project, locks, targets, true)?)?;
+    let locks = Locks::new(run_id(), &connector, ui);
+    let run = Run {
+        verb: "rollback",
+        build_on: &BuildOn::Local,
+        building: &BuildArgs::default(),
+        args: &args.rollout,
+        project: &project,
+        cluster: &cluster,
+        nodes,
+        voters: voters(&cluster),
+        connector,
+        locks: &locks,
+        global,
+        ui,
+    };
+    let report = run.roll_out(&project.state()?, Job::new(&project, &locks, targets, true)?)?;
     run.tell(&report, begun.elapsed());
-    Ok(run.exit_code(&report))
+    Ok(ExitCode::from(exit_code(&report)))
 }
 
 enum Wanted {

@@ -8,9 +8,9 @@ use machinist_model::Cluster;
 use machinist_pki::{self as pki, BGP_PASSWORD};
 use machinist_secrets::Zeroizing;
 
-use super::certs;
 use crate::{
     args::Global,
+    certs,
     failure::{Failure, Kind, Outcome},
     project::Project,
     ui::Ui,
@@ -52,7 +52,7 @@ pub fn run(args: &RouterConfigArgs, global: &Global, ui: Ui) -> Outcome {
 
 /// Opens the password that `certs gen` made.
 fn open(project: &Project, cluster: &Cluster, global: &Global) -> Result<Zeroizing<String>, Failure> {
-    let inventory = certs::inventory(project)?;
+    let inventory = certs::inventory(&project.directory)?;
     let entry = inventory.shared.get(BGP_PASSWORD).ok_or_else(|| {
         Failure::new(Kind::Input, format!("certs/ has no {BGP_PASSWORD} yet")).hint("`machinist certs gen` makes it")
     })?;

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use machinist_model::{Cluster, Node, Provider};
 use machinist_remote::{HostKey, KnownHosts, host_pattern};
 use machinist_sandbox::{
-    self as sandbox, DEFAULT_CACHE_DIR, Error, Event, MachineSpec, MachineState, SandboxSpec, default_state_dir,
+    self as sandbox, DEFAULT_CACHE_DIR, MachineSpec, MachineState, SandboxSpec, default_state_dir,
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     connect::KNOWN_HOSTS,
     failure::{Failure, Kind, OrFail, Outcome},
     project::Project,
+    sandbox::{failed, tell, why_stopped},
     ui::{Tone, Ui},
 };
 
@@ -61,30 +62,6 @@ pub fn run(command: &SandboxCommand, global: &Global, ui: Ui) -> Outcome {
         SandboxCommand::Heal(args) => fault::heal(&state, args, ui)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the network namespace in which a socket reaches the cluster's sandbox machines. If there is no sandbox, the
-/// path does not exist, and nothing is ever sent to its addresses.
-pub fn operator_namespace(cluster: &Cluster) -> PathBuf {
-    let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
-    sandbox::status(&default_state_dir(&cluster.name)).map_or_else(|_| absent(), |status| status.operator_namespace)
-}
-
-/// Returns the machines of a sandbox, if there is one.
-pub fn machines_of(state: &Path) -> Option<Vec<sandbox::MachineStatus>> {
-    Some(sandbox::status(state).ok()?.machines)
-}
-
-/// Returns why a machine does not run, with the last lines of its console.
-pub fn why_stopped(machine: &sandbox::MachineStatus) -> String {
-    match &machine.end {
-        Some(sandbox::End { status: 0, .. }) => "it was powered off".to_owned(),
-        Some(end) => {
-            let lines: String = end.last_words.lines().map(|line| format!("\n  {line}")).collect();
-            format!("its container ended with status {}{lines}", end.status)
-        }
-        None => "it was cut off, as by a power cut".to_owned(),
-    }
 }
 
 fn up(project: &Project, cluster: &Cluster, state: &Path, ui: Ui) -> Result<(), Failure> {
@@ -212,57 +189,4 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
         state_dir: state.to_owned(),
         cache_dir: PathBuf::from(DEFAULT_CACHE_DIR),
     })
-}
-
-fn tell(ui: Ui, event: &Event) {
-    if ui.json {
-        return;
-    }
-    let name = |machine: &str| ui.paint(Tone::Strong, machine);
-    let text = match event {
-        Event::WaitingForLock { path } => {
-            format!("another machinist works on this sandbox; waiting ({})", path.display())
-        }
-        Event::MakingRoot { path } => format!("making the machines' Debian root, once: {}", path.display()),
-        Event::RootMade { took } => format!("the Debian root is made ({:.0} s)", took.as_secs_f64()),
-        Event::Starting { machine } => format!("{} starting", name(machine)),
-        Event::Restarting { machine, reason } => format!("{} is started anew: {reason}", name(machine)),
-        Event::Ready { machine, took } => format!("{} answers ({:.1} s)", name(machine), took.as_secs_f64()),
-        Event::Unchanged { machine } => format!("{} runs already", name(machine)),
-        Event::Removed { machine } => format!("{} removed", name(machine)),
-    };
-    ui.story(&text);
-}
-
-fn failed(error: &Error) -> Failure {
-    Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::{MachineState, sandbox, why_stopped};
-
-    #[test]
-    fn a_machine_whose_container_has_ended_says_its_status_and_last_words() {
-        let machine = |end| sandbox::MachineStatus {
-            name: "casper".to_owned(),
-            ip: "10.0.0.1".parse().unwrap(),
-            ssh_port: 22,
-            namespace: "/run/netns/x".into(),
-            host_key: None,
-            state: MachineState::Stopped,
-            link: sandbox::Link::Up,
-            faults: Vec::new(),
-            pid: None,
-            end,
-        };
-        let end = |status| Some(sandbox::End { status, last_words: "mount: x\nFailed to start init".to_owned() });
-        assert_eq!(
-            why_stopped(&machine(end(1))),
-            "its container ended with status 1\n  mount: x\n  Failed to start init"
-        );
-        assert_eq!(why_stopped(&machine(end(0))), "it was powered off");
-        assert_eq!(why_stopped(&machine(None)), "it was cut off, as by a power cut");
-    }
 }

@@ -1,23 +1,19 @@
 //! `machinist status`: every node asked, and the cluster.
 
-use std::{collections::BTreeMap, net::IpAddr, process::ExitCode};
+use std::{net::IpAddr, process::ExitCode};
 
 use clap::Args;
 use machinist_etcd::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
-use machinist_remote::Remote;
-use machinist_rollout::{
-    HostFacts, expiry,
-    step::{Connector, StepError, gate, gather},
-};
+use machinist_rollout::{HostFacts, expiry};
 use serde::Serialize;
 
 use crate::{
     args::Global,
-    command::deploy::voters,
     connect,
-    failure::{self, Failure, Kind, OrFail, Outcome},
+    failure::{self, Kind, Outcome},
     project::Project,
+    query::{self, Asked},
     ui::{Tone, Ui},
 };
 
@@ -64,8 +60,8 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let patterns = if args.targets.is_empty() { None } else { Some(args.targets.as_slice()) };
     let nodes = connect::select(&cluster, patterns)?;
     let connector = connect::connector(&project, &cluster, global, None)?;
-    let asked = ask(&nodes, &connector)?;
-    let health = etcd(&cluster, &asked);
+    let asked = query::nodes(&nodes, &connector)?;
+    let health = query::etcd(&cluster, &asked);
     let strangers = health.iter().flat_map(|health| &health.unmanaged);
     let unmanaged: Vec<String> = strangers.map(ToString::to_string).collect();
     let rows: Vec<Row> =
@@ -88,35 +84,6 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
         explain_silence(&rows, ui);
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
-}
-
-/// A node that answered, or why it did not.
-pub type Asked = Result<(Box<dyn Remote>, HostFacts), StepError>;
-
-/// Asks all nodes at once.
-pub fn ask(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeName, Asked>, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
-    Ok(runtime.block_on(async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for node in nodes.iter().cloned() {
-            let connector = connector.clone();
-            tasks.spawn_blocking(move || {
-                let asked = connector.connect(&node).map_err(StepError::from).and_then(|remote| {
-                    let facts = gather(&*remote)?;
-                    Ok((remote, facts))
-                });
-                (node, asked)
-            });
-        }
-        tasks.join_all().await.into_iter().collect()
-    }))
-}
-
-/// Asks etcd through the first member that answers.
-pub fn etcd(cluster: &Cluster, asked: &BTreeMap<NodeName, Asked>) -> Option<Health> {
-    let members = voters(cluster);
-    let reachable = members.keys().filter_map(|member| asked.get(member)?.as_ref().ok());
-    reachable.filter_map(|(remote, _)| gate::etcd(&**remote, &members).ok()).next()
 }
 
 fn row(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>) -> Option<Row> {

@@ -13,10 +13,11 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     args::Global,
-    command::{deploy::run_id, status},
     connect, consent,
     failure::{self, Failure, Kind, Outcome},
     project::Project,
+    query,
+    run_id::run_id,
     signals,
     ui::{Tone, Ui},
 };
@@ -54,7 +55,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     let (mut found, mut silent) = (Vec::new(), 0);
     let mut open = Vec::new();
     let count = nodes.len();
-    for (node, asked) in status::ask(&nodes, &connector)? {
+    for (node, asked) in query::nodes(&nodes, &connector)? {
         match asked {
             Err(error) => {
                 silent += 1;

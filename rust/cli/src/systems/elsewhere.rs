@@ -45,7 +45,7 @@ pub fn build(
     connector: &Connector,
     ui: Ui,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    let attributes: Vec<String> = nodes.iter().map(super::attribute).collect();
+    let attributes: Vec<String> = nodes.iter().map(attribute).collect();
     let evaluated = project
         .nix
         .derivations(flake, &attributes)
@@ -104,6 +104,11 @@ fn realise(
         systems.insert(node.clone(), system);
     }
     Ok((systems, remote))
+}
+
+/// The flake's attribute of a node's system.
+pub(super) fn attribute(node: &NodeName) -> String {
+    format!("nixosConfigurations.{node}.config.system.build.toplevel")
 }
 
 fn failure(builder: &NodeName, error: &StepError) -> Failure {

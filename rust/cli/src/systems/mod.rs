@@ -1,5 +1,6 @@
 //! The systems of nodes: those that cannot have changed are taken as they are, the others are evaluated and built.
 
+mod args;
 mod cache;
 mod elsewhere;
 mod given;
@@ -13,21 +14,23 @@ use std::{
     time::Instant,
 };
 
-use clap::Args;
 use machinist_model::NodeName;
 use machinist_nix::{Built, FlakeRef, KnownFile, StorePath};
 
+pub use self::{
+    args::BuildArgs,
+    elsewhere::{BuildOn, build as build_elsewhere},
+};
 use self::{
     cache::{Cache, Entry},
-    given::Given,
+    elsewhere::attribute,
 };
 use crate::{
-    command::deploy::run_id,
     failure::{Failure, Kind, OrFail},
-    project::Project,
+    project::{Generated, Project},
+    run_id::run_id,
     ui::Ui,
 };
-pub use elsewhere::{BuildOn, build as build_elsewhere};
 
 /// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
 const KNOWN_FILES: [KnownFile; 2] = [
@@ -51,52 +54,44 @@ const KNOWN_FILES: [KnownFile; 2] = [
     },
 ];
 
-/// How systems are evaluated and built.
-#[derive(Clone, Debug, Default, Args)]
-pub struct BuildArgs {
-    /// Evaluate all systems, also those that nothing changed for
-    #[arg(long)]
-    no_cache: bool,
-
-    /// How many processes evaluate; by default as many as cores and free memory allow, each with at least 4 nodes
-    #[arg(long, value_name = "N")]
-    eval_workers: Option<NonZeroUsize>,
-
-    /// Take this system, built elsewhere, and evaluate nothing; once for each target
-    #[arg(long, value_name = "[NODE=]PATH", value_parser = Given::parse)]
-    store_path: Vec<Given>,
-}
-
-impl BuildArgs {
-    /// Whether the systems were built elsewhere, so that what the directory says does not change them.
-    pub const fn is_given(&self) -> bool {
-        !self.store_path.is_empty()
-    }
-}
-
 /// Returns the nodes' systems.
 pub fn build(
     project: &Project,
+    building: &BuildArgs,
     flake: &FlakeRef,
     nodes: &[NodeName],
     ui: Ui,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    if project.building.is_given() {
-        return given::systems(project, &project.building.store_path, nodes);
+    if building.is_given() {
+        return given::systems(project, &building.store_path, nodes);
     }
     let begun = Instant::now();
     let cache = Cache::new(project.local().join("cache"), project.local().join("systems"));
     std::fs::create_dir_all(cache.links()).failed()?;
     let keys = keys(project, flake, nodes, ui);
-    let known = if project.building.no_cache { BTreeMap::new() } else { unchanged(project, &cache, &keys)? };
+    let known = if building.no_cache { BTreeMap::new() } else { unchanged(project, &cache, &keys)? };
     let open: Vec<NodeName> = nodes.iter().filter(|node| !known.contains_key(*node)).cloned().collect();
     let warnings: BTreeSet<&String> = known.values().flat_map(|entry| &entry.warnings).collect();
     warnings.into_iter().for_each(|warning| ui.warn(warning));
-    let built = if open.is_empty() { BTreeMap::new() } else { evaluate(project, flake, &open, &keys, &cache, ui)? };
+    let built =
+        if open.is_empty() { BTreeMap::new() } else { evaluate(project, building, flake, &open, &keys, &cache, ui)? };
     if !ui.json {
         ui.story(&said(built.len(), known.len(), begun.elapsed().as_secs_f64()));
     }
     Ok(known.into_iter().map(|(node, entry)| (node, entry.system)).chain(built).collect())
+}
+
+/// Builds what a deploy would build, with the facts that it would write. The cluster's directory stays as it is.
+pub fn build_planned(
+    project: &Project,
+    building: &BuildArgs,
+    nodes: &[NodeName],
+    generated: &Generated,
+    ui: Ui,
+) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
+    let flake = project.flake_after(generated, copy.path())?;
+    build(project, building, &flake, nodes, ui)
 }
 
 fn said(built: usize, known: usize, seconds: f64) -> String {
@@ -156,6 +151,7 @@ struct Chunk<'a> {
 /// Evaluates and builds, and remembers what came of it.
 fn evaluate(
     project: &Project,
+    building: &BuildArgs,
     flake: &FlakeRef,
     nodes: &[NodeName],
     keys: &BTreeMap<NodeName, String>,
@@ -165,7 +161,7 @@ fn evaluate(
     let tellable = nodes.iter().all(|node| keys.contains_key(node));
     let (chunks, pinned) = thread::scope(|scope| {
         let pinned = scope.spawn(|| tellable && project.nix.inputs_are_pinned(flake).unwrap_or(false));
-        let chunks = in_chunks(project, flake, nodes, cache.links());
+        let chunks = in_chunks(project, building.eval_workers, flake, nodes, cache.links());
         (chunks, pinned.join().unwrap_or(false))
     });
     if tellable && !pinned && ui.verbose {
@@ -198,7 +194,13 @@ fn evaluate(
 
 /// Runs the processes side by side. Each has links of its own in each run, so that no build takes away what keeps
 /// another node's system.
-fn in_chunks<'a>(project: &Project, flake: &FlakeRef, nodes: &'a [NodeName], links: &Path) -> Vec<Chunk<'a>> {
+fn in_chunks<'a>(
+    project: &Project,
+    workers: Option<NonZeroUsize>,
+    flake: &FlakeRef,
+    nodes: &'a [NodeName],
+    links: &Path,
+) -> Vec<Chunk<'a>> {
     let run = run_id();
     thread::scope(|scope| {
         let start = |(index, nodes): (usize, &'a [NodeName])| {
@@ -206,7 +208,7 @@ fn in_chunks<'a>(project: &Project, flake: &FlakeRef, nodes: &'a [NodeName], lin
             let path = links.join(&link);
             (nodes, link, scope.spawn(move || nix_build(project, flake, nodes, &path)))
         };
-        let chunks = workers::chunks(nodes, project.building.eval_workers);
+        let chunks = workers::chunks(nodes, workers);
         let started: Vec<_> = chunks.into_iter().enumerate().map(start).collect();
         let end = |(nodes, link, thread): (_, _, thread::ScopedJoinHandle<'_, Result<Built, Failure>>)| {
             let silent = |_| Err(Failure::new(Kind::Failed, "the evaluation ended without an answer"));
@@ -234,11 +236,6 @@ fn together(failed: Vec<(&[NodeName], Failure)>, of: usize) -> Failure {
         }
     }
     whole
-}
-
-/// The flake's attribute of a node's system.
-fn attribute(node: &NodeName) -> String {
-    format!("nixosConfigurations.{node}.config.system.build.toplevel")
 }
 
 fn nix_build(project: &Project, flake: &FlakeRef, nodes: &[NodeName], link: &Path) -> Result<Built, Failure> {

@@ -18,18 +18,17 @@ use machinist_model::{
 };
 use machinist_rollout::step::Connector;
 
-use super::{
-    app_name, machines, registered,
-    remove::{data_of, node},
-    require,
-};
 use crate::{
-    args::Global,
-    command::deploy::{self, DeployArgs, RolloutArgs},
+    apps::{app_name, data_of, machines, registered, require},
+    args::{Global, node_name},
     connect,
     failure::{Failure, Kind, OrFail, Outcome},
     files, output,
     project::Project,
+    rollout::{
+        args::RolloutArgs,
+        deploy::{self, Request},
+    },
     systems::{BuildArgs, BuildOn},
     ui::Ui,
 };
@@ -52,7 +51,7 @@ pub struct ScaleArgs {
     count: u16,
 
     /// Choose among these machines only: where it shall run also, or where it shall no longer
-    #[arg(long, value_name = "MACHINE", value_parser = node, value_delimiter = ',')]
+    #[arg(long, value_name = "MACHINE", value_parser = node_name, value_delimiter = ',')]
     on: Vec<NodeName>,
 
     /// How
@@ -68,11 +67,11 @@ pub struct MoveArgs {
     app: String,
 
     /// The machine that runs it
-    #[arg(long, value_name = "MACHINE", value_parser = node)]
+    #[arg(long, value_name = "MACHINE", value_parser = node_name)]
     from: NodeName,
 
     /// The machine that shall run it
-    #[arg(long, value_name = "MACHINE", value_parser = node)]
+    #[arg(long, value_name = "MACHINE", value_parser = node_name)]
     to: NodeName,
 
     /// How
@@ -244,7 +243,7 @@ fn make(
     });
     let deploy = |nodes: &BTreeSet<NodeName>| {
         let targets = nodes.iter().map(NodeName::to_string).collect();
-        let deploy = DeployArgs::one_by_one(targets, &args.rollout, &args.building, &args.build_on);
+        let deploy = Request::one_by_one(targets, &args.rollout, &args.building, &args.build_on);
         deploy::run(&deploy, global, ui)
     };
     let result = result.and_then(|()| if change.add.is_empty() { Ok(ExitCode::SUCCESS) } else { deploy(&change.add) });

@@ -16,16 +16,16 @@ use machinist_rollout::{
     membership::find_voice,
     step::{Connector, StepError},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Registered, app_name, instance_prefix, machines, registered};
 use crate::{
-    args::Global,
-    command::deploy::voters,
+    apps::{Registered, app_name, instance_prefix, look, machines, registered},
+    args::{Global, node_name},
     connect, consent,
     failure::{Failure, Kind, OrFail, Outcome},
     files,
     project::Project,
+    rollout::target::voters,
     ui::Ui,
 };
 
@@ -41,24 +41,12 @@ pub struct RemoveArgs {
     app: String,
 
     /// Only from this machine
-    #[arg(long, value_name = "MACHINE", value_parser = node)]
+    #[arg(long, value_name = "MACHINE", value_parser = node_name)]
     on: Option<NodeName>,
 
     /// Delete its data on the machines, and with all machines its keys in etcd too
     #[arg(long)]
     purge: bool,
-}
-
-/// The name of a machine.
-pub(super) fn node(text: &str) -> Result<NodeName, String> {
-    NodeName::parse(text).map_err(|error| error.to_string())
-}
-
-/// What a machine still has.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Record {
-    data: BTreeSet<String>,
 }
 
 /// What is left on a machine.
@@ -163,38 +151,6 @@ fn ask(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>,
     Ok(data)
 }
 
-/// Returns the directories of a machine with data of the application, whether it runs there or not.
-pub(super) fn data_of(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>, Failure> {
-    look(connector, node, app).map(|(_, data)| data)
-}
-
-fn look(connector: &Connector, node: &NodeName, app: &str) -> Result<(bool, Vec<String>), Failure> {
-    let remote = connector.connect(node).map_err(|error| failed(&StepError::from(error)))?;
-    let script = format!("app={}\n{ASK}", quote(app));
-    let output =
-        remote.run_checked(Request::new("ask what is left of an application", script).timeout(ANSWER)).failed()?;
-    let text = output.stdout_text();
-    let (deployed, record) = text.split_once('\n').unwrap_or((&text, ""));
-    let record: Record = serde_json::from_str(record.trim()).unwrap_or_default();
-    Ok((deployed == "deployed", directories(&record.data)))
-}
-
-const ASK: &str = r#"if [ -e "/etc/machinist/apps/$app.json" ]; then echo deployed; else echo gone; fi
-cat "/var/lib/machinist-apps/$app.json" 2>/dev/null || true
-"#;
-
-/// Returns the directories of /var/lib that a record names. What is no plain name there is none: nothing else is ever deleted.
-fn directories(data: &BTreeSet<String>) -> Vec<String> {
-    let plain = |name: &&str| {
-        !name.is_empty()
-            && !name.starts_with('.')
-            && !name.starts_with("machinist")
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let top: BTreeSet<&str> = data.iter().filter_map(|path| path.split('/').next()).filter(plain).collect();
-    top.into_iter().map(|name| format!("/var/lib/{name}")).collect()
-}
-
 /// A program with a user of its own only while it runs has its data below /var/lib/private.
 fn delete(connector: &Connector, left: &Left, app: &str) -> Result<(), Failure> {
     let remote = connector.connect(&left.machine).map_err(|error| failed(&StepError::from(error)))?;
@@ -264,14 +220,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use machinist_model::NodeName;
 
-    use super::{directories, lines};
-
-    #[test]
-    fn only_plain_directories_below_var_lib_are_ever_deleted() {
-        let data = ["web", "postgresql", "postgresql/17", "../etc", "", ".", "/", "a b", "machinist", "machinist-mesh"];
-        let data = data.map(str::to_owned).into();
-        assert_eq!(directories(&data), ["/var/lib/postgresql", "/var/lib/web"]);
-    }
+    use super::lines;
 
     #[test]
     fn the_lines_to_change_are_named() {

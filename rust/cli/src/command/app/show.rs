@@ -12,8 +12,8 @@ use machinist_remote::{Remote, Request, quote};
 use machinist_rollout::step::{Connector, StepError};
 use serde::Serialize;
 
-use super::{Registered, app_name, machines, registered, require};
 use crate::{
+    apps::{Registered, app_name, machines, registered, require},
     args::Global,
     connect,
     failure::{self, Kind, Outcome},

@@ -3,12 +3,15 @@
 use clap::Args;
 use machinist_model::NodeName;
 
-use super::{app_name, machines, require};
 use crate::{
+    apps::{app_name, machines, require},
     args::Global,
-    command::deploy::{self, DeployArgs, RolloutArgs},
     failure::{Failure, Kind, Outcome},
     project::Project,
+    rollout::{
+        args::RolloutArgs,
+        deploy::{self, Request},
+    },
     systems::{BuildArgs, BuildOn},
     ui::Ui,
 };
@@ -44,6 +47,6 @@ pub fn run(args: &UpdateArgs, global: &Global, ui: Ui) -> Outcome {
         let failure = Failure::new(Kind::Input, format!("no machine of machines.nix has {} in `apps`", args.app));
         return Err(failure.hint(format!("add it: `machines.NAME.apps = [ \"{}\" ];`", args.app)));
     }
-    let deploy = DeployArgs::one_by_one(targets, &args.rollout, &args.building, &args.build_on);
+    let deploy = Request::one_by_one(targets, &args.rollout, &args.building, &args.build_on);
     deploy::run(&deploy, global, ui)
 }

@@ -14,14 +14,16 @@ use machinist_rollout::step::{StepError, certificates::certificates};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use super::identities;
 use crate::{
     args::Global,
-    command::{deploy::run_id, kubeconfig::life, objects::Reach},
+    certs::{self, identities},
     connect,
+    duration::life,
     failure::{self, Failure, Kind, OrFail, Outcome},
+    kubernetes::server::Reach,
     locks::{self, Locks},
     project::Project,
+    run_id::run_id,
     ui::Ui,
 };
 
@@ -105,7 +107,7 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn run(&self) -> Outcome {
         let _locks = self.lock()?;
-        let survey = super::survey(self.project, self.cluster)?;
+        let survey = certs::survey(&self.project.certs(), self.cluster)?;
         let Some(subject) = self.subject(&survey) else {
             return Err(Failure::new(Kind::Input, format!("nothing is called `{}`", self.name)));
         };
@@ -238,7 +240,7 @@ impl Desk<'_> {
     }
 
     fn tell(&self, stage: Stage, done: &Survey) -> Outcome {
-        let fresh = super::survey(self.project, self.cluster)?;
+        let fresh = certs::survey(&self.project.certs(), self.cluster)?;
         let Some(subject) = self.subject(&fresh) else { return Ok(ExitCode::SUCCESS) };
         let ids = trusted(&fresh, subject);
         let issued = done.plan.actions.iter().filter(|action| action.step.makes_one()).count();

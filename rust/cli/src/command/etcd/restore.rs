@@ -30,17 +30,17 @@ use machinist_rollout::{
 };
 use machinist_secrets::decrypt_from;
 
-use super::{Etcd, failed, snapshots};
+use super::{
+    access::{Etcd, failed},
+    snapshots,
+};
 use crate::{
-    command::{
-        certs,
-        deploy::{self, RolloutArgs, Run, run_id, voters},
-        status,
-    },
-    consent,
+    certs, consent,
     failure::{self, Failure, Kind, OrFail as _, Outcome},
-    locks, project,
-    systems::BuildOn,
+    locks, project, query,
+    rollout::{args::RolloutArgs, report::exit_code, run::Run, target::voters},
+    run_id::run_id,
+    systems::{BuildArgs, BuildOn},
 };
 
 /// How many bytes tell an age file from a snapshot.
@@ -82,7 +82,7 @@ impl Etcd<'_> {
         let begun = Instant::now();
         let nodes: Vec<NodeName> = voters(&self.cluster).into_keys().collect();
         self.refuse_conflicts()?;
-        certs::require(&self.project, &self.cluster, &nodes)?;
+        certs::require(&self.project.certs(), &self.cluster, &nodes, self.ui)?;
         let members = self.reach(args, &nodes)?;
         let (file, taken) = self.fetch(&args.snapshot, &members)?;
         let whole = self.examine(&file)?;
@@ -124,7 +124,7 @@ impl Etcd<'_> {
     /// All members must be there: who is away would come back with the data from before.
     fn reach(&self, args: &RestoreArgs, nodes: &[NodeName]) -> Result<Members, Failure> {
         let mut members = Members::new();
-        for (node, asked) in status::ask(nodes, &self.connector)? {
+        for (node, asked) in query::nodes(nodes, &self.connector)? {
             let (remote, _) = asked.map_err(|error| {
                 let message = format!("{node} must be there for a restore: {}", failure::words(&node, &error));
                 Failure::new(Kind::Failed, message).maybe_hint(error.hint())
@@ -248,11 +248,12 @@ impl Etcd<'_> {
         let run = Run {
             verb: "etcd restore",
             build_on: &BuildOn::Local,
+            building: &BuildArgs::default(),
             args: &args.rollout,
             project: &self.project,
             cluster: &self.cluster,
             nodes,
-            voters: deploy::voters(&self.cluster),
+            voters: voters(&self.cluster),
             connector: self.connector.clone(),
             locks: &self.locks,
             global: self.global,
@@ -264,7 +265,7 @@ impl Etcd<'_> {
             return Ok(None);
         }
         run.tell(&report, begun.elapsed());
-        Ok(Some(run.exit_code(&report)))
+        Ok(Some(ExitCode::from(exit_code(&report))))
     }
 
     fn tell(&self, mark: &str, whole: &Whole, begun: Instant) -> Outcome {

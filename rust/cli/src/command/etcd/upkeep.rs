@@ -18,10 +18,10 @@ use machinist_rollout::{
     upkeep,
 };
 
-use super::{Etcd, failed};
+use super::access::{Etcd, failed};
 use crate::{
-    command::deploy::voters,
     failure::{Failure, Kind, Outcome},
+    rollout::target::voters,
 };
 
 /// How long a member may take to be healthy again after it was busy.

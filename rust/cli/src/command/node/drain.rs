@@ -1,29 +1,29 @@
 //! What a node works on: away before it goes down, and back afterwards. Pods of Kubernetes, or instances of the service mesh.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use clap::Args;
 use machinist_kubernetes::drain::{Allowed, Unmanaged};
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
-use machinist_rollout::{deploy::Workload, lock::Scope, step::Connector};
+use machinist_rollout::{lock::Scope, step::Connector};
 
-use super::{instances::Instances, name, pods::Pods};
 use crate::{
-    args::Global,
-    command::deploy,
+    args::{Global, node_name},
     connect,
     failure::{Failure, Kind, Outcome},
     kubernetes,
     locks::{self, Locks},
     project::Project,
+    run_id::run_id,
     ui::Ui,
+    workload::{instances::Instances, pods::Pods},
 };
 
 /// Which node, and what may be lost.
 #[derive(Debug, Args)]
 pub struct DrainArgs {
     /// The node
-    #[arg(value_name = "NODE", value_parser = name)]
+    #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
 
     /// Seconds that its pods, or the connections to its instances, may take to go away
@@ -43,22 +43,8 @@ pub struct DrainArgs {
 #[derive(Debug, Args)]
 pub struct UncordonArgs {
     /// The node
-    #[arg(value_name = "NODE", value_parser = name)]
+    #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
-}
-
-/// Returns what takes away what the nodes work on before a reboot, if anything does.
-pub fn workload(
-    project: &Project,
-    cluster: &Cluster,
-    connector: &Connector,
-    global: &Global,
-) -> Option<Arc<dyn Workload>> {
-    match cluster.orchestrator? {
-        Orchestrator::Kubernetes => Some(Arc::new(Pods::new(project, cluster, connector, global))),
-        Orchestrator::Mesh => Some(Arc::new(Instances::new(cluster, connector))),
-        Orchestrator::K3s => None,
-    }
 }
 
 /// What runs on the node.
@@ -77,7 +63,7 @@ fn open(node: &NodeName, scope: ScopeOf, global: &Global, ui: Ui) -> Result<(Wor
     let found = cluster.nodes.get(node);
     let locked = |work: fn(&Project, &Cluster, &Connector, &Global) -> Work| {
         let connector = connect::connector(&project, &cluster, global, None)?;
-        let locks = Locks::new(deploy::run_id(), &connector, ui);
+        let locks = Locks::new(run_id(), &connector, ui);
         locks.hold(&scope(&cluster, &project.state()?, node), &BTreeMap::new())?;
         Ok((work(&project, &cluster, &connector, global), locks))
     };

@@ -5,21 +5,32 @@ use std::collections::BTreeMap;
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::step::Connector;
 
-use super::NodeCommand;
 use crate::{
-    command::deploy,
     failure::{Failure, Kind},
     locks::{self, Locks},
     mesh,
+    rollout::target::voters,
+    run_id::run_id,
     ui::Ui,
 };
+
+/// A change of who votes in etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// A node joins.
+    Join,
+    /// A node leaves.
+    Remove,
+    /// A node leaves and joins again without data.
+    Replace,
+}
 
 /// Answers for such a machine. `None`: the command is about a vote.
 ///
 /// # Errors
 /// machines.nix says that there is something else to do, or etcd cannot be asked.
 pub fn answer(
-    command: &NodeCommand,
+    wanted: Membership,
     node: &NodeName,
     cluster: &Cluster,
     state: &RecordedState,
@@ -32,21 +43,21 @@ pub fn answer(
         return None;
     }
     let input = |message: String, hint: String| Some(Err(Failure::new(Kind::Input, message).hint(hint)));
-    match command {
-        NodeCommand::Join(_) if is_there => input(
+    match wanted {
+        Membership::Join if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to join"),
             "a machine without the role \"etcd\" is in the cluster when all are deployed: `machinist deploy --all`"
                 .to_owned(),
         ),
-        NodeCommand::Replace(_) if is_there => input(
+        Membership::Replace if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to replace there"),
             format!("after its disk was lost: `machinist install {node}`, then `machinist deploy --all`"),
         ),
-        NodeCommand::Remove(_) if is_there => input(
+        Membership::Remove if is_there => input(
             format!("machines.nix still has {node}"),
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
-        NodeCommand::Remove(_) if cluster.orchestrator == Some(Orchestrator::Mesh) => {
+        Membership::Remove if cluster.orchestrator == Some(Orchestrator::Mesh) => {
             Some(forget(node, cluster, state, connector, ui))
         }
         _ => None,
@@ -61,9 +72,9 @@ fn forget(
     connector: &Connector,
     ui: Ui,
 ) -> Result<(), Failure> {
-    let locks = Locks::new(deploy::run_id(), connector, ui);
+    let locks = Locks::new(run_id(), connector, ui);
     locks.hold(&locks::of_voters(cluster, state, []), &BTreeMap::new())?;
-    mesh::permit(connector, cluster, &deploy::voters(cluster), ui)?;
+    mesh::permit(connector, cluster, &voters(cluster), ui)?;
     let text = "is nobody to etcd any more, and its part of an overlay is free; the others' firewalls close with `machinist deploy --all`";
     if ui.json {
         ui.result_json_line(&serde_json::json!({ "event": "note", "node": node, "text": text }));

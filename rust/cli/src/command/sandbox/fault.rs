@@ -5,9 +5,9 @@ use std::{path::Path, thread, time::Duration};
 use clap::{Args, Subcommand};
 use machinist_sandbox::{self as sandbox, Fault, Rate};
 
-use super::{failed, tell};
 use crate::{
     failure::{Failure, Kind},
+    sandbox::{failed, tell},
     ui::Ui,
 };
 
