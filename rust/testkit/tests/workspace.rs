@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     // The only program of ours that runs on nodes: it takes nothing that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
@@ -26,6 +26,24 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("secrets", &["durable", "model"]),
     ("rollout", &["durable", "etcd", "model", "nix", "remote", "text"]),
     (
+        "operations",
+        &[
+            "codegen",
+            "durable",
+            "etcd",
+            "kubernetes",
+            "mesh",
+            "model",
+            "nix",
+            "pki",
+            "remote",
+            "rollout",
+            "sandbox",
+            "secrets",
+            "text",
+        ],
+    ),
+    (
         "cli",
         &[
             "codegen",
@@ -36,6 +54,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "mesh",
             "model",
             "nix",
+            "operations",
             "pki",
             "remote",
             "rollout",

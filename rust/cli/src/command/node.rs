@@ -14,6 +14,15 @@ use std::{
 use clap::{Args, Subcommand};
 use machinist_etcd::membership::{hexadecimal, join_objection, removal_objection};
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
+use machinist_operations::{
+    connect,
+    context::Context,
+    locks::{self, Locks},
+    rollout::{options::Options, run::Run, target::voters, verdict::verdict},
+    run_id::run_id,
+    snapshot::snapshot,
+    systems::{BuildOn, Building},
+};
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome as NodeOutcome},
     keeper::Scope,
@@ -23,15 +32,9 @@ use machinist_rollout::{
 
 use self::without_vote::Membership;
 use crate::{
-    args::{Global, node_name},
-    certs, connect, consent,
-    failure::{Failure, Kind, Outcome},
-    locks::{self, Locks},
-    project::Project,
-    rollout::{args::RolloutArgs, report::exit_code, run::Run, target::voters},
-    run_id::run_id,
-    snapshot::snapshot,
-    systems::{BuildArgs, BuildOn},
+    args::{Global, RolloutArgs, node_name},
+    consent, context,
+    failure::{Failure, Kind, Outcome, exit_code},
     ui::Ui,
 };
 
@@ -78,7 +81,9 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
     let NodeArgs { node, no_snapshot, rollout } = args;
     let no_snapshot = *no_snapshot;
     let begun = Instant::now();
-    let project = Project::open(global, ui)?;
+    let options = rollout.options();
+    let context = context::of_rollout("deploy", options.reboots, global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let state = project.state()?;
     if cluster.orchestrator == Some(Orchestrator::K3s) {
@@ -93,20 +98,20 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));
     }
     project.refuse_conflicts(&cluster)?;
-    let connector = connect::connector(&project, &cluster, global, rollout.accept_host_key)?;
+    let connector = connect::connector(&context, &cluster, rollout.accept_host_key)?;
     if !state.etcd.members.contains(node)
-        && let Some(answer) = without_vote::answer(wanted, node, &cluster, &state, &connector, ui)
+        && let Some(answer) = without_vote::answer(wanted, node, &cluster, &state, &connector, &context)
     {
         return answer.map(|()| ExitCode::SUCCESS);
     }
-    let locks = Locks::new(run_id(), &connector, ui);
+    let locks = Locks::new(&context, run_id(&context), &connector);
     let mut change = Change {
         locks,
         node,
         no_snapshot,
-        rollout,
+        options: &options,
         begun,
-        project: &project,
+        context: &context,
         cluster: &cluster,
         state,
         connector,
@@ -125,9 +130,9 @@ struct Change<'a> {
     locks: Locks,
     node: &'a NodeName,
     no_snapshot: bool,
-    rollout: &'a RolloutArgs,
+    options: &'a Options,
     begun: Instant,
-    project: &'a Project,
+    context: &'a Context,
     cluster: &'a Cluster,
     state: RecordedState,
     connector: Connector,
@@ -139,7 +144,7 @@ impl Change<'_> {
     /// Locks all voters and, unless it is to leave, the node: who votes is for one person at a time to change.
     fn lock(&self, node: Option<&NodeName>) -> Result<(), Failure> {
         let scope = locks::of_voters(self.cluster, &self.state, node.cloned());
-        let known = locks::known(self.cluster, &self.state, self.rollout.accept_host_key.is_some());
+        let known = locks::known(self.cluster, &self.state, self.options.accept_host_key.is_some());
         self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())
     }
 
@@ -173,7 +178,7 @@ impl Change<'_> {
             )));
         }
         self.refuse_while_one_leaves()?;
-        certs::require(&self.project.certs(), self.cluster, std::slice::from_ref(self.node), self.ui)?;
+        self.context.require_certificates(self.cluster, std::slice::from_ref(self.node))?;
         self.lock(Some(self.node))?;
         let voice = self.voice(None)?;
         if let Some(objection) = join_objection(&voice.health, self.node) {
@@ -216,7 +221,7 @@ impl Change<'_> {
         }
         self.state.etcd.members.remove(self.node);
         self.state.machines.remove(self.node);
-        self.project.record(&self.state)?;
+        self.context.project.record(&self.state)?;
         match self.leaving().first() {
             None => self.settle("is no member any more"),
             // The facts no longer have that one, so they must not reach the members before it has left too.
@@ -245,7 +250,7 @@ impl Change<'_> {
     fn replace(&mut self) -> Outcome {
         let wanted = self.wanted()?.clone();
         self.refuse_while_one_leaves()?;
-        certs::require(&self.project.certs(), self.cluster, std::slice::from_ref(self.node), self.ui)?;
+        self.context.require_certificates(self.cluster, std::slice::from_ref(self.node))?;
         self.lock(Some(self.node))?;
         let voice = self.voice(Some(self.node))?;
         if let Some(objection) = join_objection(&voice.health, self.node) {
@@ -258,7 +263,7 @@ impl Change<'_> {
             None => self.snapshot(&voice)?,
         }
         self.state.etcd.members.remove(self.node);
-        self.project.record(&self.state)?;
+        self.context.project.record(&self.state)?;
         // The others know it and let it in, as before: nothing is brought to them until it votes again.
         let voice = self.voice(None)?;
         self.take_in(&wanted, &voice)
@@ -294,18 +299,14 @@ impl Change<'_> {
     }
 
     fn say(&self, text: &str) {
-        if self.ui.json {
-            self.ui.result_json_line(&serde_json::json!({ "event": "note", "node": self.node, "text": text }));
-        } else {
-            self.ui.story(&format!("{} {text}", self.node));
-        }
+        self.context.events.note(self.node, text);
     }
 
     fn snapshot(&self, voice: &Voice) -> Result<(), Failure> {
         if self.no_snapshot {
             return Ok(());
         }
-        let file = self.project.local().join("snapshots").join(format!("etcd-{}.db.age", run_id()));
+        let file = self.context.project.local().join("snapshots").join(format!("etcd-{}.db.age", run_id(self.context)));
         snapshot(self.cluster, voice, &file)?;
         self.say(&format!("before it changes: the data of etcd is in {}, encrypted to the operators", file.display()));
         Ok(())
@@ -358,7 +359,7 @@ impl Change<'_> {
         let machine_id = self.locks.keeper.machine_ids().remove(self.node);
         let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id }));
         self.state.machines.extend(machine);
-        self.project.record(&self.state)?;
+        self.context.project.record(&self.state)?;
         self.settle("votes")
     }
 
@@ -367,7 +368,11 @@ impl Change<'_> {
         let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
             let facts = gather(&*remote)?;
             let token = self.locks.token(self.node)?;
-            Ok(if facts.etcd_data { Some(membership::put_aside(&*remote, &token, &run_id())?) } else { None })
+            Ok(if facts.etcd_data {
+                Some(membership::put_aside(&*remote, &token, &run_id(self.context))?)
+            } else {
+                None
+            })
         });
         match asked {
             Ok(Some(aside)) => self.say(&format!("had data of a former membership: it is in {aside} now")),
@@ -383,18 +388,15 @@ impl Change<'_> {
             return Ok(None);
         }
         let run = Run {
-            verb: "deploy",
+            context: self.context,
             build_on: &BuildOn::Local,
-            building: &BuildArgs::default(),
-            args: self.rollout,
-            project: self.project,
+            building: &Building::default(),
+            options: self.options,
             cluster: self.cluster,
             nodes,
             voters,
             connector: Connector::clone(&self.connector),
             locks: &self.locks,
-            global: self.global,
-            ui: self.ui,
         };
         let report = run.pass(&self.state, None, None, BTreeSet::new())?;
         let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
@@ -403,8 +405,8 @@ impl Change<'_> {
         if holds && report.nodes.values().all(is_done) {
             return Ok(None);
         }
-        let code = ExitCode::from(exit_code(&report));
-        run.tell(&report, self.begun.elapsed());
+        let code = exit_code(verdict(&report));
+        run.report(&report, self.begun.elapsed());
         self.say("is not done: run the same command again when that is mended");
         Ok(Some(code))
     }
@@ -416,7 +418,7 @@ impl Change<'_> {
         if let Some(code) = self.pass(voters.keys().cloned().collect(), voters.clone())? {
             return Ok(code);
         }
-        self.project.record_running(self.cluster, &self.state.etcd.members)?;
+        self.context.project.record_running(self.cluster, &self.state.etcd.members)?;
         let members: BTreeSet<&NodeName> = self.state.etcd.members.iter().collect();
         if self.ui.json {
             self.ui.result_json_line(&serde_json::json!({ "event": "report", "node": self.node, "members": members }));

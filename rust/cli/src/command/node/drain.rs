@@ -5,18 +5,21 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use clap::Args;
 use machinist_kubernetes::drain::{Allowed, Unmanaged};
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_operations::{
+    connect,
+    context::Context,
+    kubernetes,
+    locks::{self, Locks},
+    run_id::run_id,
+    workload::{instances::Instances, pods::Pods},
+};
 use machinist_rollout::{keeper::Scope, step::Connector};
 
 use crate::{
     args::{Global, node_name},
-    connect,
+    context,
     failure::{Failure, Kind, Outcome},
-    kubernetes,
-    locks::{self, Locks},
-    project::Project,
-    run_id::run_id,
     ui::Ui,
-    workload::{instances::Instances, pods::Pods},
 };
 
 /// Which node, and what may be lost.
@@ -57,24 +60,22 @@ enum Work {
 type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
 
 /// Opens what runs on the node, under locks.
-fn open(node: &NodeName, scope: ScopeOf, global: &Global, ui: Ui) -> Result<(Work, Locks), Failure> {
-    let project = Project::open(global, ui)?;
+fn open(context: &Context, node: &NodeName, scope: ScopeOf) -> Result<(Work, Locks), Failure> {
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let found = cluster.nodes.get(node);
-    let locked = |work: fn(&Project, &Cluster, &Connector, &Global) -> Work| {
-        let connector = connect::connector(&project, &cluster, global, None)?;
-        let locks = Locks::new(run_id(), &connector, ui);
+    let locked = |work: fn(&Context, &Cluster, &Connector) -> Work| {
+        let connector = connect::connector(context, &cluster, None)?;
+        let locks = Locks::new(context, run_id(context), &connector);
         locks.hold(&scope(&cluster, &project.state()?, node), &BTreeMap::new())?;
-        Ok((work(&project, &cluster, &connector, global), locks))
+        Ok((work(context, &cluster, &connector), locks))
     };
     if found.is_some_and(|node| cluster.runs_mesh(node)) {
-        return locked(|_, cluster, connector, _| Work::Instances(Instances::new(cluster, connector)));
+        return locked(|_, cluster, connector| Work::Instances(Instances::new(cluster, connector)));
     }
     if found.is_some_and(|node| cluster.runs_kubernetes(node)) && cluster.orchestrator == Some(Orchestrator::Kubernetes)
     {
-        return locked(|project, cluster, connector, global| {
-            Work::Pods(Pods::new(project, cluster, connector, global))
-        });
+        return locked(|context, cluster, connector| Work::Pods(Pods::new(context, cluster, connector)));
     }
     if cluster.orchestrator == Some(Orchestrator::K3s) {
         return Err(kubernetes::missing(&cluster, &format!("{node} works on"), |server| {
@@ -89,7 +90,7 @@ fn open(node: &NodeName, scope: ScopeOf, global: &Global, ui: Ui) -> Result<(Wor
 pub fn drain(args: &DrainArgs, global: &Global, ui: Ui) -> Outcome {
     let node = &args.node;
     let bound = Duration::from_secs(args.timeout);
-    let (work, _locks) = open(node, locks::of_leaving, global, ui)?;
+    let (work, _locks) = open(&context::open(global, ui)?, node, locks::of_leaving)?;
     match work {
         Work::Pods(pods) => {
             let unmanaged = if args.delete_unmanaged_pods { Unmanaged::Evict } else { Unmanaged::Refuse };
@@ -120,7 +121,7 @@ pub fn drain(args: &DrainArgs, global: &Global, ui: Ui) -> Outcome {
 /// Lets pods, or connections to its instances, onto a node again.
 pub fn uncordon(args: &UncordonArgs, global: &Global, ui: Ui) -> Outcome {
     let node = &args.node;
-    let (work, _locks) = open(node, locks::of_node, global, ui)?;
+    let (work, _locks) = open(&context::open(global, ui)?, node, locks::of_node)?;
     match work {
         Work::Pods(pods) => {
             pods.uncordon(node, false)?;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
-use machinist_rollout::step::Connector;
-
-use crate::{
-    failure::{Failure, Kind},
+use machinist_operations::{
+    context::Context,
     locks::{self, Locks},
     mesh,
     rollout::target::voters,
     run_id::run_id,
-    ui::Ui,
 };
+use machinist_rollout::step::Connector;
+
+use crate::failure::{Failure, Kind};
 
 /// A change of who votes in etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn answer(
     cluster: &Cluster,
     state: &RecordedState,
     connector: &Connector,
-    ui: Ui,
+    context: &Context,
 ) -> Option<Result<(), Failure>> {
     let has_role = cluster.etcd_members().any(|member| member.name == *node);
     let is_there = cluster.deployable().any(|other| other.name == *node);
@@ -58,7 +58,7 @@ pub fn answer(
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
         Membership::Remove if cluster.orchestrator == Some(Orchestrator::Mesh) => {
-            Some(forget(node, cluster, state, connector, ui))
+            Some(forget(node, cluster, state, connector, context))
         }
         _ => None,
     }
@@ -70,16 +70,12 @@ fn forget(
     cluster: &Cluster,
     state: &RecordedState,
     connector: &Connector,
-    ui: Ui,
+    context: &Context,
 ) -> Result<(), Failure> {
-    let locks = Locks::new(run_id(), connector, ui);
+    let locks = Locks::new(context, run_id(context), connector);
     locks.hold(&locks::of_voters(cluster, state, []), &BTreeMap::new())?;
-    mesh::permit(connector, cluster, &voters(cluster), ui)?;
+    mesh::permit(connector, cluster, &voters(cluster), &context.events)?;
     let text = "is nobody to etcd any more, and its part of an overlay is free; the others' firewalls close with `machinist deploy --all`";
-    if ui.json {
-        ui.result_json_line(&serde_json::json!({ "event": "note", "node": node, "text": text }));
-    } else {
-        ui.story(&format!("{node} {text}"));
-    }
+    context.events.note(node, text);
     Ok(())
 }
