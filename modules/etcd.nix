@@ -8,9 +8,9 @@
 let
   cfg = config.machinist.etcd;
   inherit (config.machinist) node network;
-  inherit (import ./types.nix { inherit lib; }) ipAddress isIPv6 urlHost;
+  inherit (config.lib.machinist.types) ipAddress isIPv6 urlHost;
   inherit (config.machinist.keys.units.etcd) files;
-  pki = import ./pki-files.nix { inherit config; };
+  inherit (config.lib.machinist) pki;
 
   clientPort = 2379;
   peerPort = 2380;
@@ -192,7 +192,7 @@ in
     '';
     # Without `-`: a member that cannot read the recorded state must not guess it.
     systemd.services.etcd.serviceConfig.EnvironmentFile = "/etc/machinist/etcd.env";
-    # NixOS waits for 30 s: so long a member that crashed would be missing from the quorum.
+    # Over the 30 s of NixOS' services.etcd, during which a member that crashed would be missing from the quorum.
     systemd.services.etcd.serviceConfig.RestartSec = lib.mkOverride 90 "5s";
 
     environment.systemPackages = [ etcdctl ];

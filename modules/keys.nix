@@ -3,7 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.keys;
-  files = import ./pki-files.nix { inherit config; };
+  files = config.lib.machinist.pki;
   node = config.machinist.node.name;
 
   required = lib.unique (

@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.network;
-  inherit (import ./types.nix { inherit lib; }) ipAddress ipRange isIPv6;
+  inherit (config.lib.machinist.types) ipAddress ipRange isIPv6;
 
   addresses =
     lib.singleton {

@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.pki;
-  inherit (import ./types.nix { inherit lib; }) secretPath;
+  inherit (config.lib.machinist.types) secretPath;
 
   # A file of its own in the store, so that a unit changes when its certificate does and not with every commit.
   storeFile = name: path: if lib.isPath path then builtins.path { inherit name path; } else path;

@@ -9,7 +9,7 @@
 let
   cfg = config.machinist.router;
   inherit (config.machinist) network;
-  inherit (import ./types.nix { inherit lib; }) ipAddress isIPv6 urlHost;
+  inherit (config.lib.machinist.types) ipAddress isIPv6 urlHost;
   channel = if isIPv6 cfg.prefix then "ipv6" else "ipv4";
   # A symbol of BIRD has no hyphen, and a node's name no underscore.
   symbol = name: "machinist_${lib.replaceStrings [ "-" ] [ "_" ] name}";

@@ -8,8 +8,7 @@
 let
   cfg = config.machinist.apps.mariadb;
   inherit (config.machinist) network node overlay;
-  inherit (import ../../modules/types.nix { inherit lib; }) secretPath urlHost;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
+  inherit (config.lib.machinist.types) secretPath urlHost;
   directory = "/run/mariadb-members";
   # Members reach each other at these addresses, clients come to that of the mesh.
   addressOf =
@@ -70,7 +69,7 @@ let
   '';
 in
 {
-  options.machinist.apps.mariadb = app.option "mariadb" {
+  options.machinist.apps.mariadb = {
     databases = lib.mkOption {
       type = lib.types.attrsOf (lib.types.submodule database);
       default = { };
@@ -201,11 +200,13 @@ in
           ReadWritePaths = [ directory ];
           ExecStop = lib.mkBefore [ "-${members} turn" ];
           ExecStopPost = "-${pkgs.coreutils}/bin/rm -f ${directory}/stopping";
-          Restart = lib.mkForce "always";
-          RestartSec = lib.mkForce "1s";
+          # Over "on-abnormal" and 5 s of NixOS' services.mysql.
+          Restart = lib.mkOverride 90 "always";
+          RestartSec = lib.mkOverride 90 "1s";
           LimitNOFILE = lib.mkDefault 65536;
           # All data may have to come over the network first.
           TimeoutStartSec = "infinity";
+          # Over that of modules/apps/unit.nix, which knows nothing of members that wait for each other.
           TimeoutStopSec = lib.mkOverride 80 (3 * cfg.patienceSeconds + cfg.drainSeconds + 900);
         };
       };

@@ -1,9 +1,9 @@
-# The facts of k3s, and what a person may choose. A choice that must be the same on all servers belongs in a module that all of
-# them import.
+# The facts of k3s beyond ../api-endpoint.nix, and what a person may choose. A choice that must be the same on all servers
+# belongs in a module that all of them import.
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s;
-  inherit (import ../types.nix { inherit lib; }) ipAddress ipRange urlHost;
+  inherit (config.lib.machinist.types) ipAddress urlHost;
 in
 {
   options.machinist.k3s = {
@@ -42,83 +42,6 @@ in
       '';
     };
 
-    clusterDomain = lib.mkOption {
-      type = lib.types.str;
-      default = "cluster.local";
-      description = "DNS domain of services and pods.";
-    };
-
-    pods = lib.mkOption {
-      type = lib.types.listOf ipRange;
-      example = [ "10.42.0.0/16" ];
-      description = "Ranges of the pods: one, or two for dual stack.";
-    };
-
-    services = lib.mkOption {
-      type = lib.types.listOf ipRange;
-      example = [ "10.96.0.0/16" ];
-      description = "Ranges of the services: one, or two for dual stack.";
-    };
-
-    dns = lib.mkOption {
-      type = ipAddress;
-      example = "10.96.0.10";
-      description = "Address of the cluster's DNS, a service.";
-    };
-
-    overlay = lib.mkOption {
-      type = lib.types.enum [
-        "host-gw"
-        "vxlan"
-        "wireguard"
-      ];
-      default = "wireguard";
-      description = "How packets of pods travel between nodes. Only `wireguard` encrypts them.";
-    };
-
-    taints = lib.mkOption {
-      type = lib.types.listOf (lib.types.strMatching "[^=:]+(=[^=:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)");
-      default = [ ];
-      example = [ "dedicated=gpu:NoExecute" ];
-      description = "Taints that the node registers with, `key=value:Effect`.";
-    };
-
-    endpoint = lib.mkOption {
-      type = lib.types.nullOr (
-        lib.types.submodule {
-          options = {
-            address = lib.mkOption {
-              type = ipAddress;
-              description = "Virtual address.";
-            };
-            name = lib.mkOption {
-              type = lib.types.str;
-              description = "DNS name.";
-            };
-            port = lib.mkOption {
-              type = lib.types.port;
-              description = "TCP port, of the servers too: nothing stands between.";
-            };
-            vip = lib.mkOption {
-              type = lib.types.nullOr (
-                lib.types.attrsOf (
-                  lib.types.oneOf [
-                    lib.types.bool
-                    lib.types.int
-                    lib.types.str
-                  ]
-                )
-              );
-              default = null;
-              description = "How the address reaches a server. Only servers know it.";
-            };
-          };
-        }
-      );
-      default = null;
-      description = "Where the API is reached from outside of the servers.";
-    };
-
     serviceLoadBalancer = lib.mkOption {
       type = lib.types.enum [
         "kube-vip"
@@ -153,14 +76,6 @@ in
         default = 20;
         description = "How many snapshots a server keeps.";
       };
-    };
-
-    port = lib.mkOption {
-      type = lib.types.port;
-      readOnly = true;
-      default = if cfg.endpoint == null then 6443 else cfg.endpoint.port;
-      defaultText = lib.literalExpression "the endpoint's port, or 6443";
-      description = "TCP port of the servers.";
     };
 
     url = lib.mkOption {

@@ -9,7 +9,7 @@
 let
   cfg = config.machinist.mesh;
   inherit (config.machinist) node;
-  inherit (import ../types.nix { inherit lib; }) ipAddress urlHost;
+  inherit (config.lib.machinist.types) ipAddress urlHost;
   inherit (config.machinist.keys.units.machinist-agent) files;
 
   configuration = (pkgs.formats.json { }).generate "machinist-agent.json" (
@@ -38,8 +38,8 @@ in
   options.machinist.mesh = {
     package = lib.mkOption {
       type = lib.types.package;
-      default = import ../../nix/agent.nix { inherit pkgs; };
-      defaultText = lib.literalExpression "import ../../nix/agent.nix { inherit pkgs; }";
+      default = config.lib.machinist.packages.agent;
+      defaultText = lib.literalExpression "config.lib.machinist.packages.agent";
       description = "The agent.";
     };
 

@@ -4,9 +4,9 @@
 let
   cfg = config.machinist.mesh;
   inherit (config.machinist) node network overlay;
-  inherit (import ../types.nix { inherit lib; }) ipAddress;
+  inherit (config.lib.machinist.types) ipAddress;
 
-  shared = import ./instance.nix { inherit lib; };
+  shared = config.lib.machinist.instance;
   inherit (shared) groups;
   label = lib.types.strMatching "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
 

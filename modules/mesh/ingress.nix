@@ -9,7 +9,7 @@
 let
   cfg = config.machinist.mesh.ingress;
   inherit (config.machinist) network node;
-  inherit (import ../types.nix { inherit lib; }) ipAddress urlHost;
+  inherit (config.lib.machinist.types) ipAddress urlHost;
   inherit (import ./ingress-config.nix { inherit lib; }) configuration certificates;
 
   hostName = lib.types.strMatching "[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+";

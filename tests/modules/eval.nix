@@ -130,7 +130,8 @@ let
           [ ]
       ) options
     );
-  defined = system: definedIn [ ] (removeAttrs system.options [ "machinist" ]);
+  # `lib` is an option of NixOS without a page in its manual.
+  defined = system: definedIn [ ] (removeAttrs system.options [ "lib" "machinist" ]);
 in
 {
   nodes = {

@@ -140,7 +140,11 @@ fn a_process_that_holds_keys_leaves_no_core_dump() {
     let mut sleep = Command::new("sh");
     sleep.args(["-c", "ulimit -c unlimited; exec sleep 60"]).current_dir(directory.path());
     let mut sleep = sleep.spawn().unwrap();
-    thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    while fs::read(format!("/proc/{}/cmdline", sleep.id())).unwrap() != b"sleep\x0060\0" {
+        assert!(begun.elapsed() < PATIENCE, "the shell does not become the other program");
+        thread::sleep(Duration::from_millis(10));
+    }
     signal(sleep.id());
     if !sleep.wait().unwrap().core_dumped() {
         eprintln!("note: this system dumps no core of any program");

@@ -10,6 +10,7 @@ pub mod evaluate;
 mod export;
 mod fingerprint;
 mod flake;
+mod flake_lock;
 mod info;
 pub mod nar;
 pub mod nesting;

@@ -8,11 +8,10 @@ use std::{
 use machinist_model::{Cluster, NodeName, RecordedMachine, RecordedState};
 use machinist_remote::Remote;
 use machinist_rollout::{
-    deploy::{Outcome, Report, locks::claimant},
+    deploy::{Outcome, Report},
     identity::Known,
-    keeper::{Keeper, Refusals, Scope},
-    lease::Electorate,
-    step::{Connector, StepError, lock::Token},
+    lock::{Electorate, Keeper, Refusals, Scope, Token, claimant},
+    step::{Connector, StepError},
 };
 
 use crate::{

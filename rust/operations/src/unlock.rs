@@ -4,8 +4,7 @@ use machinist_model::NodeName;
 use machinist_remote::Remote;
 use machinist_rollout::{
     HostFacts,
-    deploy::locks::{self, break_lock},
-    lock::{self, Claimant, Decision, Holder},
+    lock::{self, Claimant, Decision, Holder, break_lock},
 };
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
@@ -94,7 +93,7 @@ impl Found {
     pub fn take(&self, context: &Context, lock: &Lock) -> Result<(), Failure> {
         let node = &lock.state.node;
         let since = context.clock.now().format(&Rfc3339).unwrap_or_default();
-        let process = locks::this_process();
+        let process = lock::this_process();
         let claimant = Claimant { run: self.run.clone(), who: context.who.clone(), process, since };
         break_lock(&*lock.remote, &lock.facts.lock, &claimant)
             .map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))
@@ -103,7 +102,7 @@ impl Found {
 
 fn state(node: &NodeName, facts: &HostFacts) -> Option<LockState> {
     let holder = facts.lock.holder.clone()?;
-    let moment = locks::moment(facts, &facts.lock);
+    let moment = lock::moment(facts, &facts.lock);
     let left = holder.left(&moment);
     let idle = lock::Moment { activating: false, ..moment };
     let abandoned = matches!(lock::decide(&facts.lock, "", &idle), Decision::TakeOver { .. });

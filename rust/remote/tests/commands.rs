@@ -6,6 +6,7 @@ mod support;
 
 use machinist_remote::{Remote as _, RemoteError, Request, Session, Status, Stream};
 use std::io::{self, Read, Write as _};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use support::{Sshd, assert_quick, kill};
 
@@ -182,17 +183,16 @@ fn a_connection_that_breaks_mid_command_is_noticed_at_once() {
     let session = sshd.connect();
     let pids = sshd.sessions();
     assert!(!pids.is_empty());
-    let killer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(1));
-        pids.into_iter().for_each(kill);
-    });
-    let started = Instant::now();
-    let error = session.run(Request::new("long work", "sleep 30")).unwrap_err();
-    killer.join().unwrap();
-    assert_quick(started, Duration::from_secs(3));
+    let mut begun = None;
+    let kill_at_its_line = |_, _: &str| {
+        begun = Some(Instant::now());
+        pids.iter().copied().for_each(kill);
+    };
+    let error = session.run(Request::new("long work", "echo begun; sleep 60").on_line(kill_at_its_line)).unwrap_err();
+    assert_quick(begun.expect("the command has begun"), Duration::from_secs(3));
     let message = error.to_string();
     assert!(
-        message.starts_with("cp1: connection to ") && message.contains(" lost during `long work` after 1."),
+        message.starts_with("cp1: connection to ") && message.contains(" lost during `long work` after "),
         "{message}"
     );
     assert!(error.is_connection_failure() && session.lost().is_some());
@@ -280,22 +280,26 @@ fn many_commands_at_once_share_the_one_connection() {
 fn a_slow_consumer_holds_up_only_its_own_command() {
     let sshd = Sshd::start();
     let session = sshd.connect();
+    let (stand_still, stands_still) = mpsc::channel();
+    let (let_go, goes_on) = mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let session = &session;
+        scope.spawn(move || {
             let mut lines = 0;
-            let slow = |_, _: &str| {
+            // Takes nothing more until the other command has ended.
+            let slow = move |_, _: &str| {
                 lines += 1;
                 if lines == 1 {
-                    std::thread::sleep(Duration::from_secs(2));
+                    stand_still.send(()).unwrap();
+                    goes_on.recv_timeout(Duration::from_secs(60)).expect("the other command ends meanwhile");
                 }
             };
             let script = "head -c 20000000 /dev/zero | tr '\\0' '\\n'";
             session.run_checked(Request::new("slow", script).on_line(slow)).unwrap();
         });
-        std::thread::sleep(Duration::from_millis(300));
-        let started = Instant::now();
+        stands_still.recv_timeout(Duration::from_secs(60)).unwrap();
         session.run_checked(Request::new("quick", "echo hello")).unwrap();
-        assert_quick(started, Duration::from_millis(1200));
+        let_go.send(()).unwrap();
     });
 }
 

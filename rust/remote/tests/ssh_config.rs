@@ -173,13 +173,9 @@ fn a_jump_host_with_an_unknown_key_is_refused_without_a_prompt() {
 fn a_connection_that_a_jump_host_cuts_is_lost_with_its_words() {
     let (jump, sshd) = (Jump::start(""), Sshd::start());
     let session = connect(&sshd, &jump.config(&sshd)).unwrap();
-    std::thread::scope(|scope| {
-        let work = scope.spawn(|| session.run(Request::new("work", "sleep 30")).unwrap_err().to_string());
-        std::thread::sleep(Duration::from_millis(500));
-        jump.sshd.sessions().into_iter().for_each(support::kill);
-        let message = work.join().unwrap();
-        assert!(message.contains("lost during `work`") && message.contains("its proxy printed: "), "{message}");
-    });
+    let cut = |_, _: &str| jump.sshd.sessions().into_iter().for_each(support::kill);
+    let message = session.run(Request::new("work", "echo begun; sleep 60").on_line(cut)).unwrap_err().to_string();
+    assert!(message.contains("lost during `work`") && message.contains("its proxy printed: "), "{message}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
         return Err(kubernetes::missing(&cluster, "no kubeconfig was made", |server| {
             format!(
-                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/k3s.md)"
+                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/guides/k3s.md)"
             )
         }));
     }

@@ -25,9 +25,9 @@ use machinist_operations::{
 };
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome as NodeOutcome},
-    keeper::Scope,
+    lock::{Scope, Token},
     membership::{self, Voice, find_voice},
-    step::{Connector, StepError, gather, lock::Token},
+    step::{Connector, StepError, gather},
 };
 
 use self::without_vote::Membership;

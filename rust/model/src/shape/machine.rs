@@ -117,7 +117,7 @@ pub struct BgpShape {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SshShape {
-    /// The host name, address, or name in the operator's SSH configuration, which applies to it (docs/ssh.md).
+    /// The host name, address, or name in the operator's SSH configuration, which applies to it (docs/guides/ssh.md).
     #[schemars(extend("x-default" = "the machine's ip", "x-example" = "\"192.168.1.14\""))]
     pub host: Option<String>,
     /// The TCP port on which the machine's sshd listens, 1 to 65535. The `Port` of the SSH configuration counts for

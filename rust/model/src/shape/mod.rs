@@ -1,7 +1,7 @@
 //! The shape of machines.nix, as a person writes it.
 //!
 //! Everything is optional here, so that decoding reports only what is wrong in itself; what is missing is a matter of
-//! the checks. The doc comments are the reference manual: `docs/machines-nix.md` is generated from them, `x-type`,
+//! the checks. The doc comments are the reference manual: `docs/reference/machines-nix.md` is generated from them, `x-type`,
 //! `x-default` and `x-example` included (Nix syntax).
 
 mod addresses;

@@ -9,13 +9,12 @@ mod worktree;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use self::{reach::Source, worktree::Worktree};
-use crate::{FlakeError, FlakeRef, Nix, NixError};
+use crate::{FlakeError, FlakeRef, Nix, NixError, flake_lock::Locks};
 
 /// Counts up when the same files no longer mean the same digest.
 const VERSION: &str = "machinist 1";
@@ -95,13 +94,13 @@ impl Nix {
     /// # Errors
     /// nix fails.
     pub fn inputs_are_pinned(&self, flake: &FlakeRef) -> Result<bool, NixError> {
-        let computed = locked(&self.flake_metadata(flake)?.locks);
+        let computed = self.flake_metadata(flake)?.locks.locked();
         let mut directories = vec![flake.worktree().join(flake.directory())];
         directories.extend(self.overrides().iter().filter_map(|o| inputs::directory(&o.reference)).map(Into::into));
         let mut pinned: Vec<Value> = Vec::new();
         for directory in &directories {
             let text = std::fs::read_to_string(directory.join("flake.lock")).unwrap_or_default();
-            pinned.extend(serde_json::from_str(&text).map(|locks| locked(&locks)).unwrap_or_default());
+            pinned.extend(serde_json::from_str::<Locks>(&text).map(|locks| locks.locked()).unwrap_or_default());
         }
         let replaced: Vec<&str> = self.overrides().iter().map(|o| o.reference.as_str()).collect();
         let is_replacement = |input: &Value| {
@@ -173,32 +172,10 @@ fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], file: &str) ->
     }
 }
 
-/// Returns what each input of a lock file is locked to.
-fn locked(locks: &Locks) -> Vec<Value> {
-    locks.nodes.values().filter_map(|node| node.locked.clone()).collect()
-}
-
 /// Versions of Nix write different attributes; the digest of the content is enough.
 fn is_same(one: &Value, other: &Value) -> bool {
     let content = |value: &Value| value.get("narHash").and_then(Value::as_str).map(str::to_owned);
     one == other || content(one).is_some_and(|digest| content(other) == Some(digest))
-}
-
-/// `flake.lock`, of which only this matters.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Locks {
-    nodes: BTreeMap<String, LockNode>,
-}
-
-#[derive(Debug, Deserialize)]
-struct LockNode {
-    locked: Option<Value>,
-}
-
-/// What `nix flake metadata --json` says.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Metadata {
-    pub(crate) locks: Locks,
 }
 
 /// Adds a part with its length before it, so that no two sequences of parts are the same bytes.

@@ -51,7 +51,7 @@ pub fn refuse_unrecorded_move(
     }
     let message = format!("machines.nix has other addresses than the running etcd cluster: {}", words.join("; "));
     Err(Failure::new(Kind::Refused, message).hint(
-        "write the addresses back: a member moves by `machinist node remove` and `machinist node join` (docs/etcd.md, \"Addresses \
+        "write the addresses back: a member moves by `machinist node remove` and `machinist node join` (docs/guides/etcd.md, \"Addresses \
          and ranges\")",
     ))
 }

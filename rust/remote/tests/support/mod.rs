@@ -5,6 +5,7 @@
 
 use machinist_remote::{Destination, Fingerprint, HostKey, KnownHosts, Session};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -139,7 +140,8 @@ impl Agent {
         let mut ssh_agent = Command::new("ssh-agent");
         let child = ssh_agent.arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap();
         let started = Instant::now();
-        while !socket.exists() {
+        // The socket is there before the agent listens at it.
+        while UnixStream::connect(socket).is_err() {
             assert_quick(started, Duration::from_secs(5));
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -24,11 +24,10 @@ use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
     Events, Interrupt,
-    deploy::{Deploy, Outcome, Policy, Target, Traits, locks},
+    deploy::{Deploy, Outcome, Policy, Target, Traits},
     identity::Known,
     journal::Journal,
-    keeper::Keeper,
-    lease::Electorate,
+    lock::{Electorate, Keeper, claimant},
     step::activate::Bounds,
     waves::{Limit, Situation, Spread, waves},
 };
@@ -121,7 +120,7 @@ fn deploy(
     };
     let traits = Traits { platform: "x86_64-linux".to_owned(), ..Traits::default() };
     let run = format!("scale-{}", what.len());
-    let claimant = locks::claimant(run.clone(), "scale@localhost".to_owned());
+    let claimant = claimant(run.clone(), "scale@localhost".to_owned());
     let deploy = Deploy {
         run: run.clone(),
         targets: systems.iter().map(target).collect(),

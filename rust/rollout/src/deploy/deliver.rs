@@ -12,7 +12,11 @@ use machinist_model::NodeName;
 use machinist_nix::PathInfo;
 use tokio::task::JoinSet;
 
-use super::{Deploy, Host, Hosts, Report, preflight::Deltas, words};
+use super::{
+    host::{Host, Hosts},
+    preflight::Deltas,
+    run::Deploy,
+};
 use crate::{
     EventKind,
     fan_out::{
@@ -20,11 +24,13 @@ use crate::{
         schedule::{End, Job, Schedule},
         slices::{self, Parts, Threshold},
     },
+    outcome::Report,
     step::{
         StepError,
         copy::{self, Delta, Sent},
         substitute,
     },
+    text::words,
 };
 
 /// A copy to all hosts.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use machinist_etcd::etcd::{Health, MOVE_LEADER, client_url};
 
-use super::{Deploy, Host};
-use crate::{EventKind, script, step::lock::run_under};
+use super::{host::Host, run::Deploy};
+use crate::{EventKind, lock::run_under, script};
 
 impl Deploy {
     /// Moves the leadership to the healthiest follower, if the host's member has it. If that fails the run goes on: the

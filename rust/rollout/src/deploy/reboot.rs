@@ -10,20 +10,26 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::Remote;
+use machinist_switch::{BootFiles, boot};
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, Target, Verdict};
+use super::{
+    host::{Host, Hosts},
+    run::{Deploy, DeployError},
+};
 use crate::{
     EventKind, HostFacts, Interrupt,
     journal::Entry,
-    keeper::Keeper,
-    plan::{BootFiles, boot},
+    local_system,
+    lock::Keeper,
+    outcome::{Outcome, Report, Verdict},
     step::{
         StepError,
         gate::{self, Demand},
         gather,
         reboot::{Reboot, boot_files_of},
     },
+    target::Target,
 };
 
 /// A host that was rebooted.
@@ -65,7 +71,7 @@ impl Deploy {
         }
         let path = Path::new(target.system.as_str());
         let new = if path.exists() {
-            BootFiles::read(path)
+            local_system::boot_files(path)
         } else {
             // A host that lacks the system too says so later.
             boot_files_of(remote, &target.system).unwrap_or_default()

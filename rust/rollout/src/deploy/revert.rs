@@ -5,11 +5,15 @@ use std::sync::Arc;
 use machinist_model::NodeName;
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report};
+use super::{
+    host::{Host, Hosts},
+    run::{Deploy, DeployError},
+};
 use crate::{
     EventKind, HostFacts,
     journal::Entry,
-    keeper::Keeper,
+    lock::Keeper,
+    outcome::{Outcome, Report},
     step::{StepError, activate::Activation, gate::Demand},
 };
 

@@ -5,20 +5,27 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health};
 use machinist_model::{NodeName, quorum::quorum as quorum_of};
 use machinist_remote::{Remote, RemoteError};
+use machinist_switch::{Action, consequences::consequences, units::decide};
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, chain};
+use super::{
+    host::{Host, Hosts},
+    run::{Deploy, DeployError},
+};
 use crate::{
     EventKind, HostFacts,
     journal::Entry,
-    keeper::Keeper,
-    plan::{Action, consequences::consequences, inspect, quorum, unit_tree::UnitTree, units::decide},
+    local_system,
+    lock::Keeper,
+    outcome::{Outcome, Report},
+    plan::{inspect, quorum},
     step::{
         StepError,
         activate::{Activation, State},
         gate::{self, Demand},
         gather,
     },
+    text::chain,
     waves::WaveKind,
 };
 
@@ -325,7 +332,7 @@ impl Deploy {
 /// Whether the new system neither stops nor restarts etcd: then its member is not taken away. Without knowing, it does.
 fn leaves_etcd_alone(host: &Host) -> bool {
     let units = Path::new(host.target.system.as_str()).join("etc/systemd/system");
-    let Ok(new) = UnitTree::read(&units) else { return false };
+    let Ok(new) = local_system::unit_tree(&units) else { return false };
     let Ok(old) = inspect::ask(&*host.remote, &new) else { return false };
     let changes = consequences(&decide(&old.units, &new), &old.units, &new);
     let disturbs = |action| matches!(action, Action::Stop | Action::Restart | Action::Start | Action::Again);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use machinist_etcd::permissions::Rules;
 use machinist_model::NodeName;
 
-use super::{Deploy, Hosts, chain};
-use crate::{EventKind, permissions, step::StepError};
+use super::{host::Hosts, run::Deploy};
+use crate::{EventKind, permissions, step::StepError, text::chain};
 
 impl Deploy {
     /// Lets new nodes in and says to flannel what the overlay is, so that applications find both when they start. If it cannot be

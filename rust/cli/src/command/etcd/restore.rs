@@ -29,9 +29,9 @@ use machinist_operations::{
 use machinist_remote::Remote;
 use machinist_rollout::{
     deploy::Outcome as NodeOutcome,
-    keeper::Scope,
+    lock::{Scope, Token},
     membership::Voice,
-    step::{StepError, lock::Token},
+    step::StepError,
     upkeep::{self, Restore},
 };
 use machinist_secrets::decrypt_from;

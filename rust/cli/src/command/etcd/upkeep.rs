@@ -14,7 +14,8 @@ use machinist_model::NodeName;
 use machinist_operations::rollout::target::voters;
 use machinist_remote::Remote;
 use machinist_rollout::{
-    step::{StepError, gate, lock::Token},
+    lock::Token,
+    step::{StepError, gate},
     upkeep,
 };
 

@@ -13,7 +13,7 @@ use machinist_operations::{
     run_id::run_id,
     workload::{instances::Instances, pods::Pods},
 };
-use machinist_rollout::{keeper::Scope, step::Connector};
+use machinist_rollout::{lock::Scope, step::Connector};
 
 use crate::{
     args::{Global, node_name},
