@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use machinist_nix::{Nix, Override};
 use machinist_operations::{
+    consent::Consent,
     context::{Clock, Connections, Context},
     keyring::Keyring,
     project::Project,
@@ -12,6 +13,7 @@ use machinist_rollout::{Interrupt, waves::Reboots};
 
 use crate::{
     args::Global,
+    consent,
     failure::{Failure, Kind},
     progress,
     prompt::Terminal,
@@ -35,10 +37,19 @@ pub fn of_rollout(verb: &'static str, reboots: Option<Reboots>, global: &Global,
         project: Project { directory, nix: nix(global)?, events: events.clone() },
         keyring: Keyring { identity: global.identity.clone(), prompt: Arc::new(Terminal(ui)) },
         connections: Connections::Ssh { keys: global.ssh_key.iter().cloned().collect() },
+        consent: consent(global),
         who: signals::who(),
         clock: Clock::system(),
         events,
         interrupt,
+    })
+}
+
+fn consent(global: &Global) -> Consent {
+    let global = global.clone();
+    Consent::new(move |question| {
+        let accepted: Vec<&str> = question.accepted.iter().map(String::as_str).collect();
+        consent::ask(&question.text, &accepted, &question.consequence, &global)
     })
 }
 

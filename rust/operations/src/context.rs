@@ -6,7 +6,7 @@ use machinist_model::{Cluster, NodeName};
 use machinist_rollout::{Interrupt, step::Connector};
 use time::OffsetDateTime;
 
-use crate::{certs, event::Events, failure::Failure, keyring::Keyring, project::Project};
+use crate::{certs, consent::Consent, event::Events, failure::Failure, keyring::Keyring, project::Project};
 
 /// Source of the current time.
 #[derive(Clone)]
@@ -55,6 +55,8 @@ pub struct Context {
     pub connections: Connections,
     /// Who runs the operation, `user@host`. Nodes keep it in their locks.
     pub who: String,
+    /// Consent to what cannot be undone.
+    pub consent: Consent,
     /// The time.
     pub clock: Clock,
     /// Receiver of events.

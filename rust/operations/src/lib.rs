@@ -11,6 +11,7 @@
 pub mod apps;
 pub mod certs;
 pub mod connect;
+pub mod consent;
 pub mod context;
 pub mod deploy;
 pub mod drift;
@@ -22,6 +23,7 @@ pub mod keyring;
 pub mod kubernetes;
 pub mod locks;
 pub mod mesh;
+pub mod node;
 pub mod plan;
 pub mod project;
 pub mod query;

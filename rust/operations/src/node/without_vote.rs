@@ -1,22 +1,21 @@
-//! What `machinist node join`, `remove` and `replace` mean for a machine that has no vote in etcd.
+//! A change of membership that names a machine without a vote in etcd.
 
 use std::collections::BTreeMap;
 
-use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
-use machinist_operations::{
+use crate::{
     context::Context,
+    failure::{Failure, Kind},
     locks::{self, Locks},
     mesh,
     rollout::target::voters,
     run_id::run_id,
 };
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::step::Connector;
-
-use crate::failure::{Failure, Kind};
 
 /// A change of who votes in etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Membership {
+pub enum What {
     /// A node joins.
     Join,
     /// A node leaves.
@@ -30,7 +29,7 @@ pub enum Membership {
 /// # Errors
 /// machines.nix says that there is something else to do, or etcd cannot be asked.
 pub fn answer(
-    wanted: Membership,
+    wanted: What,
     node: &NodeName,
     cluster: &Cluster,
     state: &RecordedState,
@@ -44,20 +43,20 @@ pub fn answer(
     }
     let input = |message: String, hint: String| Some(Err(Failure::new(Kind::Input, message).hint(hint)));
     match wanted {
-        Membership::Join if is_there => input(
+        What::Join if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to join"),
             "a machine without the role \"etcd\" is in the cluster when all are deployed: `machinist deploy --all`"
                 .to_owned(),
         ),
-        Membership::Replace if is_there => input(
+        What::Replace if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to replace there"),
             format!("after its disk was lost: `machinist install {node}`, then `machinist deploy --all`"),
         ),
-        Membership::Remove if is_there => input(
+        What::Remove if is_there => input(
             format!("machines.nix still has {node}"),
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
-        Membership::Remove if cluster.orchestrator == Some(Orchestrator::Mesh) => {
+        What::Remove if cluster.orchestrator == Some(Orchestrator::Mesh) => {
             Some(forget(node, cluster, state, connector, context))
         }
         _ => None,
