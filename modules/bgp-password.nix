@@ -3,7 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.bgpPassword;
-  pki = import ./pki-files.nix { inherit config; };
+  inherit (config.lib.machinist) pki;
   unit = "machinist-bgp-password";
   key = config.machinist.keys.units.${unit}.files.bgp-password.key;
 
@@ -26,7 +26,7 @@ in
 
     peer = {
       address = lib.mkOption {
-        type = (import ./types.nix { inherit lib; }).ipAddress;
+        type = config.lib.machinist.types.ipAddress;
         description = "The Router's address.";
       };
       as = lib.mkOption {

@@ -1,7 +1,7 @@
 # The facts that are the same on every node of the cluster.
-{ lib, ... }:
+{ config, lib, ... }:
 let
-  inherit (import ./types.nix { inherit lib; }) ipAddress;
+  inherit (config.lib.machinist.types) ipAddress;
 in
 {
   options.machinist.cluster = {

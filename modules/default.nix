@@ -16,6 +16,7 @@
     ./k3s
     ./keys.nix
     ./kubernetes
+    ./lib.nix
     ./mesh
     ./networking.nix
     ./node.nix

@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.firewall;
-  inherit (import ./types.nix { inherit lib; }) ipAddress ipRange isIPv6;
+  inherit (config.lib.machinist.types) ipAddress ipRange isIPv6;
 
   rule =
     protocol: name: port:

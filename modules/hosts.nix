@@ -1,7 +1,7 @@
 # Names that must resolve without any DNS server: members of etcd, control planes, the node itself.
 { config, lib, ... }:
 let
-  inherit (import ./types.nix { inherit lib; }) ipAddress;
+  inherit (config.lib.machinist.types) ipAddress;
 in
 {
   options.machinist.hosts = lib.mkOption {

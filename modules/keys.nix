@@ -3,7 +3,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.keys;
-  files = import ./pki-files.nix { inherit config; };
+  files = config.lib.machinist.pki;
   node = config.machinist.node.name;
 
   required = lib.unique (
@@ -85,7 +85,7 @@ in
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "etcd-healthcheck-client" ];
-      description = "Certificates whose keys programs of root read in place.";
+      description = "Certificates whose keys root's programs read directly.";
     };
   };
 

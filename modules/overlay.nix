@@ -1,5 +1,5 @@
 # The overlay of a service mesh: an address of this node in it, which is there before anything runs, and flannel, which
-# brings packets to the other nodes. Its configuration and the rights in etcd are the operators' (docs/overlay.md): NixOS' own
+# brings packets to the other nodes. Its configuration and the rights in etcd are the operators' (docs/guides/overlay.md): NixOS' own
 # start of flannel would let each node write the configuration for all.
 {
   config,
@@ -10,7 +10,7 @@
 let
   cfg = config.machinist.overlay;
   inherit (config.machinist) network;
-  inherit (import ./types.nix { inherit lib; })
+  inherit (config.lib.machinist.types)
     ipAddress
     ipRange
     isIPv6
@@ -69,7 +69,7 @@ in
         ]
       );
       default = null;
-      description = "How packets travel; null: this node has no part in an overlay.";
+      description = "Transport of packets; `null`: this node is not in an overlay.";
     };
 
     network = lib.mkOption {
@@ -81,13 +81,13 @@ in
     subnet = lib.mkOption {
       type = ipRange;
       example = "10.10.4.0/24";
-      description = "This node's part.";
+      description = "This node's subnet.";
     };
 
     address = lib.mkOption {
       type = ipAddress;
       example = "10.10.4.1";
-      description = "This node's own address, the first of its part.";
+      description = "This node's own address, the first of its subnet.";
     };
 
     nodesFile = lib.mkOption {
@@ -107,7 +107,7 @@ in
             };
             subnet = lib.mkOption {
               type = ipRange;
-              description = "The node's part.";
+              description = "The node's subnet.";
             };
           };
         }
@@ -121,9 +121,8 @@ in
       type = lib.types.bool;
       default = true;
       description = ''
-        Whether the instances of this node are reached by its address in the overlay. Say false on all nodes for the one
-        deploy that brings an overlay to a mesh that is in use: the nodes that do not have it yet would not reach those
-        that do.
+        Publishes the instances of this node at its address in the overlay. Set it to `false` on all nodes for the
+        deploy that adds an overlay to a running mesh: nodes without the overlay would not reach those with it.
       '';
     };
   };
@@ -178,8 +177,9 @@ in
         "machinist-overlay.service"
         "network-online.target"
       ];
-      # flannel takes the part that it had last, if nobody else has it: so this is the part that it takes.
-      preStart = lib.mkForce ''
+      # flannel takes the subnet that it had last, if no other node has it: so this is the one that it takes. In the place of the
+      # preStart of NixOS' services.flannel, which puts the overlay's configuration into etcd: a node may not.
+      preStart = lib.mkOverride 90 ''
         ${pkgs.coreutils}/bin/printf '%s\n' 'FLANNEL_NETWORK=${cfg.network}' '${expected}' >${subnetFile}
       '';
       environment = {
@@ -190,8 +190,9 @@ in
       };
       startLimitIntervalSec = 0;
       serviceConfig = {
-        # A changed configuration ends it on all nodes at the same time: the others' traffic waits for this.
-        RestartSec = lib.mkForce "2s";
+        # Over the 10 s of NixOS' services.flannel: a changed configuration ends it on all nodes at the same time, and their
+        # traffic waits for this.
+        RestartSec = lib.mkOverride 90 "2s";
         ExecStopPost = [ "${remember}" ] ++ map (what: "-${iproute} ${what}") leftovers.${cfg.backend};
         TimeoutStopSec = "10s";
         StateDirectory = "machinist-overlay";

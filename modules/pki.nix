@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.pki;
-  inherit (import ./types.nix { inherit lib; }) secretPath;
+  inherit (config.lib.machinist.types) secretPath;
 
   # A file of its own in the store, so that a unit changes when its certificate does and not with every commit.
   storeFile = name: path: if lib.isPath path then builtins.path { inherit name path; } else path;
@@ -15,8 +15,8 @@ in
       apply = lib.mapAttrs (name: storeFile "${name}-ca.pem");
       example = lib.literalExpression "{ etcd = ../certs/authorities/etcd.pem; }";
       description = ''
-        Certificates of the authorities that the node trusts, PEM. While an authority is rotated its file holds two: all
-        that verifies with it takes the one and the other.
+        Certificates of the authorities that the node trusts, PEM. While an authority is rotated its file holds two,
+        and both are accepted.
       '';
     };
 
@@ -36,8 +36,8 @@ in
                 type = secretPath;
                 example = "/var/lib/machinist/keys/etcd-server-0123456789abcdef.key";
                 description = ''
-                  Private key on the node. The name holds the key's own digest, so that an older generation still
-                  finds the key that it was built for.
+                  Private key on the node. The name contains the key's digest, so that an older generation still finds
+                  the key that it was built for.
                 '';
               };
             };

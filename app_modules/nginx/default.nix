@@ -7,7 +7,6 @@
 }:
 let
   cfg = config.machinist.apps.nginx;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
   slotOf = unit: {
     inherit unit;
     inherit (cfg) address port;
@@ -46,7 +45,7 @@ let
     '';
 in
 {
-  options.machinist.apps.nginx = app.option "nginx" {
+  options.machinist.apps.nginx = {
     package = lib.mkPackageOption pkgs "nginx" { };
     root = lib.mkOption {
       type = lib.types.nullOr lib.types.path;

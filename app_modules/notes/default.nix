@@ -1,17 +1,9 @@
 # An example of an application with a database: notes, which a browser or curl adds and lists.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+{ lib, pkgs, ... }:
 let
-  app = import ../../modules/apps/app.nix { inherit config lib; };
   python = pkgs.python3.withPackages (packages: [ packages.pymysql ]);
 in
 {
-  options.machinist.apps.notes = app.option "notes" { };
-
   config.machinist.apps.notes = {
     group = lib.mkDefault "frontends";
     port = lib.mkDefault 8380;

@@ -7,11 +7,8 @@
 let
   cfg = config.machinist.apps.postgresql;
   inherit (config.machinist) network overlay;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
 in
 {
-  options.machinist.apps.postgresql = app.option "postgresql" { };
-
   config = {
     machinist.apps.postgresql = {
       group = lib.mkDefault "services";
@@ -34,7 +31,7 @@ in
       enable = true;
       settings = {
         inherit (cfg) port;
-        # NixOS knows all addresses or none; the port on 127.0.0.1 is haproxy's.
+        # Over "localhost" or "*" of NixOS' services.postgresql.enableTCPIP; the port on 127.0.0.1 is haproxy's.
         listen_addresses = lib.mkOverride 90 cfg.address;
       };
       # Those come from haproxy of their node, with a password.

@@ -7,10 +7,9 @@
 }:
 let
   cfg = config.machinist.apps.redis;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
 in
 {
-  options.machinist.apps.redis = app.option "redis" {
+  options.machinist.apps.redis = {
     package = lib.mkPackageOption pkgs "redis" { };
     settings = lib.mkOption {
       type = lib.types.attrsOf lib.types.str;

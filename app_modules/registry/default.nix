@@ -7,14 +7,11 @@
 }:
 let
   cfg = config.machinist.apps.registry;
-  inherit (import ../../modules/types.nix { inherit lib; }) urlHost;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
+  inherit (config.lib.machinist.types) urlHost;
   host = "localhost:${toString cfg.publish.port}";
   fetches = other: other.enable && other.container != null && lib.hasPrefix "${host}/" other.container.image;
 in
 {
-  options.machinist.apps.registry = app.option "registry" { };
-
   config = {
     machinist.apps.registry = {
       group = lib.mkDefault "services";

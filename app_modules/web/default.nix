@@ -7,14 +7,13 @@
 }:
 let
   cfg = config.machinist.apps.web;
-  app = import ../../modules/apps/app.nix { inherit config lib; };
 in
 {
-  options.machinist.apps.web = app.option "web" {
+  options.machinist.apps.web = {
     greeting = lib.mkOption {
       type = lib.types.strMatching "[A-Za-z0-9 .,:!-]*";
       default = "hello";
-      description = "What it says.";
+      description = "Text of the response.";
     };
   };
 

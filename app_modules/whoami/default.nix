@@ -1,11 +1,6 @@
 # An example of an application that is a container: any image that answers HTTP.
-{ config, lib, ... }:
-let
-  app = import ../../modules/apps/app.nix { inherit config lib; };
-in
+{ lib, ... }:
 {
-  options.machinist.apps.whoami = app.option "whoami" { };
-
   config.machinist.apps.whoami = {
     group = lib.mkDefault "frontends";
     port = lib.mkDefault 8280;

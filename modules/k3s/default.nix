@@ -2,6 +2,14 @@
 # servers follows from facts that are the same on all servers.
 {
   imports = [
+    (import ../api-endpoint.nix {
+      name = "k3s";
+      servesApi = cfg: cfg.role == "server";
+      servers = "servers";
+      defaultOverlay = "wireguard";
+      # The API servers, and the metrics server from whatever node it runs on.
+      kubeletSources = _: nodes: nodes;
+    })
     ./agent.nix
     ./cert-manager.nix
     ./kube-vip.nix

@@ -4,45 +4,13 @@
 let
   cfg = config.machinist.k3s;
   inherit (cfg) endpoint;
-  inherit (import ../types.nix { inherit lib; }) isIPv6;
-  bracketed = address: if isIPv6 address then "[${address}]" else address;
+  inherit (config.lib.machinist.kubeVip endpoint) common hasPassword modes;
   hasServices = cfg.serviceLoadBalancer == "kube-vip";
-  hasPassword = endpoint.vip.password or false;
   isServer = cfg.enable && cfg.role == "server";
 
-  common = {
-    address = endpoint.address;
-    port = toString endpoint.port;
-    # `vip_cidr` of older versions and of most examples is ignored.
-    vip_subnet = if isIPv6 endpoint.address then "128" else "32";
-    cp_enable = "true";
-    cp_namespace = "kube-system";
-    svc_enable = lib.boolToString hasServices;
-    prometheus_server = "127.0.0.1:2112";
-  };
-  modes = {
-    bgp = {
-      vip_arp = "false";
-      bgp_enable = "true";
-      vip_interface = "lo";
-      bgp_as = toString endpoint.vip.nodeAs;
-      bgp_keepalive_interval = "1";
-      bgp_hold_time = "4";
-    }
-    # With a password the peer is in the file that holds it, which each server has at the same place.
-    // lib.optionalAttrs (!hasPassword) {
-      bgp_peers = "${bracketed endpoint.vip.router}:${toString endpoint.vip.routerAs}::false";
-    };
-    arp = {
-      vip_arp = "true";
-      vip_leaderelection = "true";
-      vip_leasename = "plndr-cp-lock";
-      vip_leaseduration = "5";
-      vip_renewdeadline = "3";
-      vip_retryperiod = "1";
-    };
-  };
-  plain = lib.mapAttrsToList (name: value: { inherit name value; }) (common // modes.${endpoint.vip.mode});
+  plain = lib.mapAttrsToList (name: value: { inherit name value; }) (
+    common // modes.${endpoint.vip.mode} // { svc_enable = lib.boolToString hasServices; }
+  );
   # One text for all servers: what differs is asked of the node that the pod runs on.
   ofNode = name: fieldPath: {
     inherit name;
@@ -172,7 +140,7 @@ in
     type = lib.types.str;
     default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
     description = ''
-      Image of kube-vip. Where nodes reach no registry, put an image of this name into {option}`services.k3s.images`.
+      Image of kube-vip. If nodes reach no registry, add an image of this name to {option}`services.k3s.images`.
     '';
   };
 

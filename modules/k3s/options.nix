@@ -1,9 +1,9 @@
-# The facts of k3s, and what a person may choose. A choice that must be the same on all servers belongs in a module that all of
-# them import.
+# The facts of k3s beyond ../api-endpoint.nix, and what a person may choose. A choice that must be the same on all servers
+# belongs in a module that all of them import.
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s;
-  inherit (import ../types.nix { inherit lib; }) ipAddress ipRange urlHost;
+  inherit (config.lib.machinist.types) ipAddress urlHost;
 in
 {
   options.machinist.k3s = {
@@ -14,7 +14,7 @@ in
         "agent"
         "server"
       ];
-      description = "Whether the node runs the control plane and etcd, and pods, or pods only.";
+      description = "`server`: the node runs the control plane, etcd and pods. `agent`: pods only.";
     };
 
     servers = lib.mkOption {
@@ -30,93 +30,16 @@ in
       type = lib.types.str;
       default = "";
       example = "s1";
-      description = "The server that founds the cluster, if nothing is recorded yet. All others join it.";
+      description = "The server that founds the cluster, before that is recorded. All others join it.";
     };
 
     founded = lib.mkOption {
       type = lib.types.bool;
       default = false;
       description = ''
-        Whether the cluster was founded once, as recorded. From then on no server founds another one: a server that comes
-        back with an empty disk joins what is there, or does not start.
+        The recorded state: the cluster was founded. From then on no server founds another one: a server that returns
+        with an empty disk joins the others, or does not start.
       '';
-    };
-
-    clusterDomain = lib.mkOption {
-      type = lib.types.str;
-      default = "cluster.local";
-      description = "DNS domain of services and pods.";
-    };
-
-    pods = lib.mkOption {
-      type = lib.types.listOf ipRange;
-      example = [ "10.42.0.0/16" ];
-      description = "Ranges of the pods: one, or two for dual stack.";
-    };
-
-    services = lib.mkOption {
-      type = lib.types.listOf ipRange;
-      example = [ "10.96.0.0/16" ];
-      description = "Ranges of the services: one, or two for dual stack.";
-    };
-
-    dns = lib.mkOption {
-      type = ipAddress;
-      example = "10.96.0.10";
-      description = "Address of the cluster's DNS, a service.";
-    };
-
-    overlay = lib.mkOption {
-      type = lib.types.enum [
-        "host-gw"
-        "vxlan"
-        "wireguard"
-      ];
-      default = "wireguard";
-      description = "How packets of pods travel between nodes. Only `wireguard` encrypts them.";
-    };
-
-    taints = lib.mkOption {
-      type = lib.types.listOf (lib.types.strMatching "[^=:]+(=[^=:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)");
-      default = [ ];
-      example = [ "dedicated=gpu:NoExecute" ];
-      description = "Taints that the node registers with, `key=value:Effect`.";
-    };
-
-    endpoint = lib.mkOption {
-      type = lib.types.nullOr (
-        lib.types.submodule {
-          options = {
-            address = lib.mkOption {
-              type = ipAddress;
-              description = "Virtual address.";
-            };
-            name = lib.mkOption {
-              type = lib.types.str;
-              description = "DNS name.";
-            };
-            port = lib.mkOption {
-              type = lib.types.port;
-              description = "TCP port, of the servers too: nothing stands between.";
-            };
-            vip = lib.mkOption {
-              type = lib.types.nullOr (
-                lib.types.attrsOf (
-                  lib.types.oneOf [
-                    lib.types.bool
-                    lib.types.int
-                    lib.types.str
-                  ]
-                )
-              );
-              default = null;
-              description = "How the address reaches a server. Only servers know it.";
-            };
-          };
-        }
-      );
-      default = null;
-      description = "Where the API is reached from outside of the servers.";
     };
 
     serviceLoadBalancer = lib.mkOption {
@@ -127,8 +50,8 @@ in
       ];
       default = "servicelb";
       description = ''
-        What gives addresses to services of the type LoadBalancer: k3s' own `servicelb` (the nodes' addresses), or
-        `kube-vip`. There is no value for both: kube-vip would announce what servicelb wrote, the nodes' own addresses
+        Provider of addresses for services of the type LoadBalancer: k3s' own `servicelb` (the nodes' addresses), or
+        `kube-vip`. Both are not possible: kube-vip would announce the nodes' own addresses, which servicelb writes
         (kube-vip issue 836). The same on all servers.
       '';
     };
@@ -139,28 +62,20 @@ in
         "traefik"
       ];
       default = "traefik";
-      description = "Ingress controller: the Traefik that k3s brings, or none. The same on all servers.";
+      description = "Ingress controller: the Traefik that k3s includes, or none. The same on all servers.";
     };
 
     snapshots = {
       schedule = lib.mkOption {
         type = lib.types.strMatching "[^\"'\\]+";
         default = "0 */6 * * *";
-        description = "When a server takes a snapshot of etcd, as cron has it.";
+        description = "Schedule of a server's snapshots of etcd, in cron's format.";
       };
       retention = lib.mkOption {
         type = lib.types.ints.positive;
         default = 20;
-        description = "How many snapshots a server keeps.";
+        description = "Number of snapshots that a server keeps.";
       };
-    };
-
-    port = lib.mkOption {
-      type = lib.types.port;
-      readOnly = true;
-      default = if cfg.endpoint == null then 6443 else cfg.endpoint.port;
-      defaultText = lib.literalExpression "the endpoint's port, or 6443";
-      description = "TCP port of the servers.";
     };
 
     url = lib.mkOption {

@@ -9,9 +9,9 @@
 let
   cfg = config.machinist.kubernetes;
   inherit (config.machinist) network;
-  inherit (import ../types.nix { inherit lib; }) isIPv6 urlHost;
+  inherit (config.lib.machinist.types) isIPv6 urlHost;
   inherit (config.machinist.keys.units.kube-apiserver) files;
-  pki = import ../pki-files.nix { inherit config; };
+  inherit (config.lib.machinist) pki;
 
   url = address: "https://${urlHost address}:2379";
   isMember = config.machinist.etcd.enable;

@@ -1,14 +1,21 @@
 # Kubernetes from NixOS' own components, each switched on by itself. NixOS' `roles`, `easyCerts` and addon manager are left
 # alone: they are for one control plane that makes its own certificates.
+{ lib, ... }:
 {
   imports = [
+    (import ../api-endpoint.nix {
+      name = "kubernetes";
+      servesApi = cfg: cfg.controlPlane;
+      servers = "control planes";
+      defaultOverlay = "vxlan";
+      kubeletSources = cfg: _: lib.attrValues cfg.controlPlanes;
+    })
     ./apiserver.nix
     ./containerd.nix
     ./controller-manager.nix
     ./flannel.nix
     ./kube-vip.nix
     ./kubelet.nix
-    ./network.nix
     ./options.nix
     ./proxy.nix
     ./scheduler.nix

@@ -9,8 +9,8 @@
 let
   cfg = config.machinist.kubernetes;
   inherit (config.machinist) network node;
-  inherit (import ../types.nix { inherit lib; }) isIPv6;
-  pki = import ../pki-files.nix { inherit config; };
+  inherit (config.lib.machinist.types) isIPv6;
+  inherit (config.lib.machinist) pki;
 
   podRanges = lib.partition isIPv6 cfg.pods;
   backends = {

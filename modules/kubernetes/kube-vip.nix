@@ -6,10 +6,8 @@ let
   kubernetes = config.machinist.kubernetes;
   inherit (kubernetes) endpoint;
   inherit (config.machinist) network node;
-  inherit (import ../types.nix { inherit lib; }) isIPv6;
-  pki = import ../pki-files.nix { inherit config; };
-
-  hasPassword = endpoint.vip.password or false;
+  inherit (config.lib.machinist) pki;
+  inherit (config.lib.machinist.kubeVip endpoint) common hasPassword modes;
 
   # The container's own paths: it sees these files of the node and nothing else.
   inside = "/etc/kube-vip";
@@ -28,54 +26,27 @@ let
   // lib.optionalAttrs hasPassword { "bgp.json" = config.machinist.bgpPassword.file; };
   volume = lib.replaceStrings [ "." ] [ "-" ];
 
-  common = {
-    address = endpoint.address;
-    port = toString endpoint.port;
-    # `vip_cidr` of older versions and of most examples is ignored.
-    vip_subnet = if isIPv6 endpoint.address then "128" else "32";
-    cp_enable = "true";
-    cp_namespace = "kube-system";
+  own = {
     svc_enable = "false";
     k8s_config_file = "${inside}/kubeconfig";
-    prometheus_server = "127.0.0.1:2112";
   };
-
-  modes = {
-    # No election: every control plane announces, and the Router spreads over them. Nobody listens for BGP: kube-vip dials.
+  ownOfMode = {
     bgp = {
-      vip_arp = "false";
-      bgp_enable = "true";
-      vip_interface = "lo";
       # Each node its own: two with one identifier cannot both be the Router's neighbors.
       bgp_routerid = network.address;
-      bgp_as = toString endpoint.vip.nodeAs;
-      # A node that vanishes is noticed after four seconds; one whose API server is not well withdraws after three.
-      bgp_keepalive_interval = "1";
-      bgp_hold_time = "4";
+      # An API server that is unhealthy for three seconds is withdrawn.
       control_plane_health_check_address = "https://localhost:${toString endpoint.port}/livez";
       control_plane_health_check_ca_path = "${inside}/ca.pem";
       control_plane_health_check_period_seconds = "1";
       control_plane_health_check_timeout_seconds = "1";
       control_plane_health_check_failure_threshold = "3";
-    }
-    # With a password the peer is in the file that holds it: what is said here would count instead.
-    // lib.optionalAttrs (!hasPassword) {
-      bgp_peers = "${
-        if isIPv6 endpoint.vip.router then "[${endpoint.vip.router}]" else endpoint.vip.router
-      }:${toString endpoint.vip.routerAs}::false";
     };
-    arp = {
-      vip_arp = "true";
-      vip_leaderelection = "true";
-      vip_leasename = "plndr-cp-lock";
-      vip_leaseduration = "5";
-      vip_renewdeadline = "3";
-      vip_retryperiod = "1";
-    }
-    // lib.optionalAttrs (network.interface != null) { vip_interface = network.interface; };
+    arp = lib.optionalAttrs (network.interface != null) { vip_interface = network.interface; };
   };
 
-  env = lib.mapAttrsToList (name: value: { inherit name value; }) (common // modes.${endpoint.vip.mode});
+  env = lib.mapAttrsToList (name: value: { inherit name value; }) (
+    common // own // modes.${endpoint.vip.mode} // ownOfMode.${endpoint.vip.mode}
+  );
 in
 {
   options.machinist.kubernetes.kubeVip = {
@@ -83,7 +54,7 @@ in
       type = lib.types.bool;
       default = endpoint != null && endpoint.vip != null && kubernetes.nodeComponents;
       defaultText = lib.literalExpression "whether the node is a control plane with a virtual address";
-      description = "Whether kube-vip runs on this node.";
+      description = "Runs kube-vip on this node.";
     };
 
     image = lib.mkOption {
@@ -91,7 +62,7 @@ in
       # The first that takes a kubeconfig of another place, and that announces nothing before the API server is well.
       default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
       description = ''
-        Image of kube-vip. Where nodes reach no registry, put an image of this name into
+        Image of kube-vip. If nodes reach no registry, add an image of this name to
         {option}`services.kubernetes.kubelet.seedDockerImages`.
       '';
     };

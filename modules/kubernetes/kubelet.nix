@@ -3,7 +3,7 @@
 let
   cfg = config.machinist.kubernetes;
   inherit (config.machinist) network node;
-  pki = import ../pki-files.nix { inherit config; };
+  inherit (config.lib.machinist) pki;
 
   taint =
     text:
@@ -41,7 +41,8 @@ in
       unschedulable = false;
     };
 
-    # NixOS gives the kubelet's directory to the user of the API server, who could then put into it what root mounts and executes.
+    # Over the true of NixOS' services.kubernetes, which gives the kubelet's directory to the user of the API server: he could then
+    # put into it what root mounts and executes.
     users.users.kubernetes.createHome = lib.mkOverride 90 false;
     systemd.tmpfiles.rules = [ "z ${config.services.kubernetes.dataDir} 0755 root root -" ];
 

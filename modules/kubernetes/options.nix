@@ -1,10 +1,10 @@
-# The facts of Kubernetes, and what NixOS' modules of all components share.
+# The facts of Kubernetes beyond ../api-endpoint.nix, and what NixOS' modules of all components share.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
   inherit (config.machinist) network;
-  inherit (import ../types.nix { inherit lib; }) ipAddress ipRange urlHost;
-  pki = import ../pki-files.nix { inherit config; };
+  inherit (config.lib.machinist.types) ipAddress urlHost;
+  inherit (config.lib.machinist) pki;
 in
 {
   options.machinist.kubernetes = {
@@ -13,15 +13,15 @@ in
     controlPlane = lib.mkOption {
       type = lib.types.bool;
       default = false;
-      description = "Whether the node runs the API server, the controller manager and the scheduler.";
+      description = "Runs the API server, the controller manager and the scheduler on this node.";
     };
 
     nodeComponents = lib.mkOption {
       type = lib.types.bool;
       default = true;
       description = ''
-        Whether kubelet, kube-proxy, flannel and containerd run here. A control plane without them is no node of the
-        cluster: it runs no pods, and none of their network.
+        Runs kubelet, kube-proxy, flannel and containerd on this node. A control plane without them is not a node of
+        the cluster: it runs neither pods nor their network.
       '';
     };
 
@@ -38,92 +38,7 @@ in
       type = lib.types.listOf ipAddress;
       default = [ ];
       example = [ "10.13.13.2" ];
-      description = "Addresses of all members of etcd. Only control planes know them.";
-    };
-
-    clusterDomain = lib.mkOption {
-      type = lib.types.str;
-      default = "cluster.local";
-      description = "DNS domain of services and pods. It is in the API servers' certificates.";
-    };
-
-    pods = lib.mkOption {
-      type = lib.types.listOf ipRange;
-      example = [ "10.42.0.0/16" ];
-      description = "Ranges of the pods: one, or two for dual stack.";
-    };
-
-    services = lib.mkOption {
-      type = lib.types.listOf ipRange;
-      example = [ "10.96.0.0/16" ];
-      description = "Ranges of the services: one, or two for dual stack.";
-    };
-
-    dns = lib.mkOption {
-      type = ipAddress;
-      example = "10.96.0.10";
-      description = "Address of the cluster's DNS, a service.";
-    };
-
-    overlay = lib.mkOption {
-      type = lib.types.enum [
-        "host-gw"
-        "vxlan"
-        "wireguard"
-      ];
-      default = "vxlan";
-      description = "How packets of pods travel between nodes.";
-    };
-
-    taints = lib.mkOption {
-      type = lib.types.listOf (lib.types.strMatching "[^=:]+(=[^=:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)");
-      default = [ ];
-      example = [ "dedicated=gpu:NoExecute" ];
-      description = "Taints that the node registers with, `key=value:Effect`.";
-    };
-
-    endpoint = lib.mkOption {
-      type = lib.types.nullOr (
-        lib.types.submodule {
-          options = {
-            address = lib.mkOption {
-              type = ipAddress;
-              description = "Virtual address.";
-            };
-            name = lib.mkOption {
-              type = lib.types.str;
-              description = "DNS name.";
-            };
-            port = lib.mkOption {
-              type = lib.types.port;
-              description = "TCP port, of the API servers too: nothing stands between.";
-            };
-            vip = lib.mkOption {
-              type = lib.types.nullOr (
-                lib.types.attrsOf (
-                  lib.types.oneOf [
-                    lib.types.bool
-                    lib.types.int
-                    lib.types.str
-                  ]
-                )
-              );
-              default = null;
-              description = "How the address reaches a control plane. Only control planes know it.";
-            };
-          };
-        }
-      );
-      default = null;
-      description = "Where the API is reached from outside of the control plane.";
-    };
-
-    port = lib.mkOption {
-      type = lib.types.port;
-      readOnly = true;
-      default = if cfg.endpoint == null then 6443 else cfg.endpoint.port;
-      defaultText = lib.literalExpression "the endpoint's port, or 6443";
-      description = "TCP port of the API servers.";
+      description = "Addresses of all members of etcd. Set on control planes only.";
     };
 
     localServer = lib.mkOption {
@@ -145,7 +60,7 @@ in
         # Nothing on a control plane depends on the virtual address: it comes up after them.
         if cfg.controlPlane then cfg.localServer else "https://${urlHost address}:${toString cfg.port}";
       defaultText = lib.literalExpression "the node's own API server on control planes, else the endpoint";
-      description = "API server that this node's components talk to.";
+      description = "API server for this node's components.";
     };
   };
 

@@ -2,7 +2,7 @@
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
-  pki = import ../pki-files.nix { inherit config; };
+  inherit (config.lib.machinist) pki;
 in
 {
   config = lib.mkIf (cfg.enable && cfg.nodeComponents) {

@@ -9,14 +9,29 @@ let
   names = lib.attrNames (lib.filterAttrs (_: type: type == "directory") (builtins.readDir folder));
   app =
     name: own:
-    { config, lib, ... }:
+    { lib, ... }:
     {
-      options.machinist.apps.${name} = (import ../../modules/apps/app.nix { inherit config lib; }).option name { };
-      config.machinist.apps.${name} = {
+      machinist.apps.${name} = {
         group = lib.mkDefault "services";
         port = lib.mkDefault 9000;
       }
       // own;
+    };
+  # As modules declared an application before machinist.apps was open.
+  former =
+    { config, lib, ... }:
+    {
+      options.machinist.apps.box = config.lib.machinist.app.option "box" {
+        word = lib.mkOption {
+          type = lib.types.str;
+          default = "hello";
+        };
+      };
+      config.machinist.apps.box = {
+        group = lib.mkDefault "services";
+        port = lib.mkDefault 9000;
+        service.serviceConfig.ExecStart = "/bin/box ${config.machinist.apps.box.word}";
+      };
     };
   digest = "@sha256:" + lib.concatStrings (lib.genList (_: "0") 64);
 
@@ -216,6 +231,20 @@ in
     failed = failed contained;
   };
   native = lines native "app-box-a";
+  former =
+    let
+      system = of [ "box" ] [ former ];
+    in
+    {
+      failed = failed system;
+      slot = lines system "app-box-a";
+    };
+  # An option of one application is none of another.
+  mixed =
+    (builtins.tryEval (builtins.deepSeq
+      (of [ "box" ] [ (app "box" { greeting = "hello"; }) ]).config.machinist.apps.box.port
+      true
+    )).success;
   canary = {
     said = (definition proven "web").canary;
     slots = (definition proven "web").slots == (definition web "web").slots;

@@ -4,26 +4,25 @@
 
 mod args;
 mod command;
-mod connect;
 mod consent;
+mod context;
+mod duration;
 mod failure;
-mod files;
-mod kubernetes;
-mod locks;
 mod memory;
-mod mesh;
+mod objects;
 mod output;
 mod progress;
-mod project;
+mod prompt;
+mod report;
+mod sandbox;
 mod signals;
-mod systems;
 mod ui;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{args::Cli, ui::Ui};
+use crate::{command::Cli, ui::Ui};
 
 fn main() -> ExitCode {
     memory::keep_private();

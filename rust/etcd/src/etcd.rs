@@ -10,10 +10,7 @@ use machinist_model::{NodeName, quorum};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    alarm::{self, Alarm},
-    membership::hexadecimal,
-};
+use crate::alarm::{self, Alarm};
 
 /// The script that asks the whole cluster from one node, bounded, with the node's own client certificate
 /// (`machinist-etcdctl` comes with `modules/etcd.nix`). Its status is etcdctl's; the two answers stand on a line each.
@@ -32,6 +29,12 @@ pub const MOVE_LEADER: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=10s --dial-timeout=2s --endpoints=\"$endpoint\" move-leader \"$heir\"
 ";
+
+/// Returns an identifier as etcdctl wants it.
+#[must_use]
+pub fn hexadecimal(id: u64) -> String {
+    format!("{id:x}")
+}
 
 /// Returns the URL at which clients reach the member.
 #[must_use]

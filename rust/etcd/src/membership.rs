@@ -6,6 +6,7 @@
 use machinist_model::{NodeName, quorum::quorum};
 
 use crate::etcd::Health;
+pub use crate::etcd::hexadecimal;
 
 // Each is asked of one member: etcdctl would pick any, and one that is being removed stops before it answers.
 
@@ -60,12 +61,6 @@ export PATH=/run/current-system/sw/bin:$PATH
 systemctl reset-failed etcd.service 2>/dev/null
 systemctl start --no-block etcd.service
 ";
-
-/// Returns an identifier as etcdctl wants it.
-#[must_use]
-pub fn hexadecimal(id: u64) -> String {
-    format!("{id:x}")
-}
 
 /// One member that votes, whether the configuration knows it or not.
 struct Voter<'a> {

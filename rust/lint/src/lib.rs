@@ -6,6 +6,7 @@
 mod deprecated;
 mod finding;
 mod item;
+mod missing;
 mod ports;
 mod references;
 mod schema;

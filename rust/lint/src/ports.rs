@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     Finding, Set,
     item::{Item, list, text},
+    missing::missing,
     selectors::selects,
 };
 
@@ -115,16 +116,4 @@ fn describe(port: &Value, key: &str) -> String {
 
 fn or_none(list: &[String]) -> String {
     if list.is_empty() { "none that they declare".to_owned() } else { list.join(", ") }
-}
-
-/// What to do about an object that is not there.
-pub fn missing(set: &Set<'_>, kind: &str, namespace: &str, name: &str) -> String {
-    let known = set.items.iter().filter(|item| item.kind == kind && item.namespace == namespace).map(|item| item.name);
-    match machinist_model::near::nearest(name, known) {
-        Some(near) => format!("did you mean {near}?"),
-        None => format!(
-            "add it, or, where somebody else makes it, write the annotation {}: {kind}/{name} there",
-            crate::EXTERNAL
-        ),
-    }
 }

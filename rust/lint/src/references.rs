@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     Finding, Set,
     item::{Item, Pod, list, text, texts},
-    ports::missing,
+    missing::missing,
 };
 
 /// The issuers that machinist makes where machines.nix has `kubernetes.acme`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     Finding, Set,
     item::{Item, Pod, list, text, texts},
-    ports::missing,
+    missing::missing,
 };
 
 impl<'a> Set<'a> {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, Role, defaults};
+use crate::{NodeName, Orchestrator, Role, defaults};
 
 /// Labels: key to value, both valid Kubernetes label syntax, sorted by key.
 pub type Labels = BTreeMap<String, String>;
@@ -36,18 +36,6 @@ pub struct Cluster {
     pub objects: Objects,
     /// All known nodes, disabled ones and those that are not ours to deploy included.
     pub nodes: BTreeMap<NodeName, Node>,
-}
-
-/// What runs the applications.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Orchestrator {
-    /// Kubernetes with stacked or external etcd.
-    Kubernetes,
-    /// k3s on one machine or many.
-    K3s,
-    /// etcd, flannel, haproxy and podman.
-    Mesh,
 }
 
 /// A person who may log in to the nodes as root and decrypt the cluster's private keys.

@@ -8,12 +8,14 @@ pub mod cluster;
 pub mod codes;
 pub mod defaults;
 pub mod diagnostic;
+mod directory;
 pub mod docs;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod load;
 pub mod name;
 pub mod near;
+mod orchestrator;
 pub mod overlay;
 pub mod path;
 pub mod quorum;
@@ -26,13 +28,15 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, Labels, Network, Node, Objects, Operator, Orchestrator,
-    Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, Labels, Network, Node, Objects, Operator, Overlay,
+    OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use diagnostic::{Diagnostic, Related};
-pub use load::{Directory, Loaded, load};
+pub use directory::Directory;
+pub use load::{Loaded, load};
 pub use name::NodeName;
+pub use orchestrator::Orchestrator;
 pub use overlay::OverlayPart;
 pub use path::{AttrPath, Segment};
 pub use role::Role;

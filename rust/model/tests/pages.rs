@@ -10,8 +10,8 @@ use machinist_model::{CODES, docs};
 
 #[track_caller]
 fn check(page: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
-    assert!(cases::matches(&path, text), "docs/{page} is not current: run with UPDATE_EXPECT=1");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
+    assert!(cases::matches(&path, text), "docs/reference/{page} is not current: run with UPDATE_EXPECT=1");
 }
 
 #[test]

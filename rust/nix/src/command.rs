@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, fingerprint::Metadata, info};
+use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, flake_lock::Metadata, info};
+
+/// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
+pub const BOUND: Duration = Duration::from_secs(60);
 
 /// An input of the flake that is replaced: its name and the flake that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Nix {
     pub(crate) fn eval_flake(&self, flake: &FlakeRef, attribute: &str) -> Result<Finished, NixError> {
         let mut arguments = self.flake_arguments("eval");
         arguments.extend(["--json".into(), flake.attribute(attribute).into()]);
-        run("nix", &arguments, Some(crate::evaluate::BOUND))
+        run("nix", &arguments, Some(BOUND))
     }
 
     /// Returns the inputs that are replaced.
@@ -98,7 +101,7 @@ impl Nix {
         let mut arguments = self.flake_arguments("flake");
         arguments.insert(1, "metadata".into());
         arguments.extend(["--json".into(), flake.reference().into()]);
-        let stdout = run("nix", &arguments, Some(crate::evaluate::BOUND))?.success("nix flake metadata")?;
+        let stdout = run("nix", &arguments, Some(BOUND))?.success("nix flake metadata")?;
         serde_json::from_slice(&stdout).map_err(|error| answer("nix flake metadata", &error))
     }
 

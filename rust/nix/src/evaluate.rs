@@ -1,14 +1,16 @@
 //! Evaluates `machines.nix` to JSON.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{ffi::OsString, path::Path};
 
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::{FlakeError, FlakeRef, Nix, NixError, command, error::submodule_hint, nesting};
-
-/// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
-pub const BOUND: Duration = Duration::from_secs(60);
+use crate::{
+    FlakeError, FlakeRef, Nix, NixError,
+    command::{self, BOUND, run},
+    error::submodule_hint,
+    nesting,
+};
 
 /// What the arguments of a function say when they are used and nixpkgs is not there yet.
 const MARK: &str = "machinist: machines.nix uses its arguments";
@@ -118,7 +120,7 @@ impl Nix {
                 .map(OsString::from)
                 .into();
         arguments.push(absolute.clone().into_os_string());
-        let finished = bounded(command::run("nix-instantiate", &arguments, Some(BOUND)), &file)?;
+        let finished = bounded(run("nix-instantiate", &arguments, Some(BOUND)), &file)?;
         if finished.status.success() {
             return parse(&finished.stdout);
         }

@@ -40,6 +40,7 @@ mod inventory;
 pub mod issue;
 mod key;
 mod plan;
+mod problem;
 pub mod report;
 pub mod rotation;
 mod spec;
@@ -52,7 +53,8 @@ pub mod user;
 pub use certificate::{Certificate, CertificateError};
 pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};
 pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm, token};
-pub use plan::{Action, Notice, Plan, Policy, Problem, Reason, Renewal, Step, plan};
+pub use plan::{Action, Plan, Policy, Reason, Renewal, Step, plan};
+pub use problem::{Notice, Problem};
 pub use spec::{
     Authority, AuthoritySpec, CertificateSpec, ExtendedUsage, Files, Holder, KeyPairSpec, KeyUsage, KeyUse, Owner, San,
     Table,

@@ -17,12 +17,13 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{
     Authority, Entry, KeyAlgorithm, Table, Tree,
+    problem::{Notice, Problem},
     rotation::{self, Subject},
     spec::join,
 };
 
 pub use reason::Reason;
-pub(crate) use reason::{count, day};
+pub(crate) use reason::count;
 
 /// How certificates are issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,26 +136,6 @@ impl Step {
 
 fn texts<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(reasons.iter().map(ToString::to_string))
-}
-
-/// Why nothing may be done. A person has to act.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// The file, relative to the certificates' directory, or the name of a certificate.
-    pub subject: String,
-    /// What is wrong with it.
-    pub what: String,
-    /// What to do.
-    pub hint: String,
-}
-
-/// Something to know that forbids nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Notice {
-    /// The certificate's name.
-    pub subject: String,
-    /// What to know.
-    pub what: String,
 }
 
 impl Plan {

@@ -1,36 +1,10 @@
 //! Where a host is and how to log in to it.
 
-use crate::error::RemoteError;
 use crate::known_hosts::host_pattern;
-use crate::resolved;
 use crate::ssh_config::SshConfig;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Where a session leads, for messages: prints as `user@host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The node's name in machines.nix.
-    pub node: String,
-    /// The user that logs in.
-    pub user: String,
-    /// The host's name or address that is connected to.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "{}@[{}]:{}", self.user, self.host, self.port)
-        } else {
-            write!(f, "{}@{}:{}", self.user, self.host, self.port)
-        }
-    }
-}
 
 /// How to reach a node. Values that are `None` come from the operator's SSH configuration, then from the defaults.
 #[derive(Clone, Debug)]
@@ -99,14 +73,6 @@ impl Destination {
         self
     }
 
-    /// Returns where a session would lead, without a connection.
-    ///
-    /// # Errors
-    /// The SSH configuration cannot be applied to the host.
-    pub fn endpoint(&self) -> Result<Endpoint, RemoteError> {
-        Ok(resolved::resolve(self)?.endpoint(&self.node))
-    }
-
     /// Returns the name under which the host's key is pinned in known_hosts.
     pub fn host_pattern(&self) -> String {
         host_pattern(&self.host, self.port.unwrap_or(22))
@@ -116,13 +82,6 @@ impl Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ipv6_address_is_bracketed_in_messages() {
-        let endpoint = |host: &str| Endpoint { node: "a".into(), user: "root".into(), host: host.into(), port: 22 };
-        assert_eq!(endpoint("fd00::1").to_string(), "root@[fd00::1]:22");
-        assert_eq!(endpoint("10.0.0.2").to_string(), "root@10.0.0.2:22");
-    }
 
     #[test]
     fn a_key_is_pinned_under_the_port_of_machines_nix() {

@@ -11,8 +11,9 @@ pub(crate) use job::{Job, Target};
 use crate::link::{ChannelFailure, Waker};
 use crate::proxy::Proxy;
 use crate::resolved::Alive;
+use crate::timeout::timespec;
 use job::{Progress, Wire};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use ssh2::{BlockDirections, Session};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -262,12 +263,5 @@ fn poll_both(
         Ok(_) => Ok((descriptors[0].revents(), !descriptors[1].revents().is_empty())),
         Err(rustix::io::Errno::INTR) => Ok((PollFlags::empty(), false)),
         Err(error) => Err(format!("poll: {error}")),
-    }
-}
-
-pub(crate) fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong between here and a host, one variant a step.
 
-use crate::auth::{AuthAttempt, AuthOutcome};
-use crate::destination::Endpoint;
+use crate::auth_attempt::{AuthAttempt, AuthOutcome};
+use crate::endpoint::Endpoint;
 use crate::fingerprint::Fingerprint;
 use crate::known_hosts::KnownHostsError;
 use crate::request::Status;

@@ -1,6 +1,6 @@
 //! A host for tests: answers by script, records what it was asked, fails where it is told to.
 
-use crate::destination::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
 use crate::files::{self, RemoteEntry};
 use crate::request::{Output, Request, Status, Stdin, Stream};

@@ -1,6 +1,6 @@
 //! The policy for host keys: the pinned key, or the one whose fingerprint the person accepts.
 
-use crate::destination::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
 use crate::fingerprint::Fingerprint;
 use crate::known_hosts::{HostKey, KnownHosts};

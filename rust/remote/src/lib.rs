@@ -10,9 +10,11 @@
 //! travel on standard input.
 
 mod auth;
+mod auth_attempt;
 mod clean;
 mod destination;
 mod driver;
+mod endpoint;
 mod error;
 #[cfg(feature = "fake")]
 mod fake;
@@ -33,10 +35,12 @@ mod run;
 mod session;
 mod socket;
 mod ssh_config;
+mod timeout;
 mod tunnel;
 
-pub use auth::{AuthAttempt, AuthOutcome};
-pub use destination::{Destination, Endpoint};
+pub use auth_attempt::{AuthAttempt, AuthOutcome};
+pub use destination::Destination;
+pub use endpoint::Endpoint;
 pub use error::{ConnectFailure, RemoteError};
 #[cfg(feature = "fake")]
 pub use fake::{FakeRemote, Fault, PlacedFile, RecordedRequest};

@@ -1,7 +1,7 @@
 //! The process that carries a connection's bytes: `ssh -W` through jump hosts, or a ProxyCommand.
 
 use crate::clean::last_lines;
-use crate::destination::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::gate::Place;
 use crate::resolved::Via;
 use crate::ssh_config::{SshConfig, hang_up};

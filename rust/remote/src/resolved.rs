@@ -1,6 +1,7 @@
 //! A destination with all open values filled in: from machines.nix, then OpenSSH's configuration, then the defaults.
 
-use crate::destination::{Destination, Endpoint};
+use crate::destination::Destination;
+use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
 use crate::ssh_config::{Answer, Query, SshConfig, SshConfigError, expand, expand_proxy_command};
 use std::path::PathBuf;
@@ -78,6 +79,16 @@ pub(crate) struct Alive {
     pub interval: Duration,
     /// Silence after which a busy connection is lost.
     pub limit: Duration,
+}
+
+impl Destination {
+    /// Returns where a session would lead, without a connection.
+    ///
+    /// # Errors
+    /// The SSH configuration cannot be applied to the host.
+    pub fn endpoint(&self) -> Result<Endpoint, RemoteError> {
+        Ok(resolve(self)?.endpoint(&self.node))
+    }
 }
 
 /// Fills in what `destination` leaves open.

@@ -1,7 +1,7 @@
 //! One request on one channel, from the caller's side.
 
-use crate::destination::Endpoint;
 use crate::driver::{Job, Target};
+use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
 use crate::frame::{Marks, Unframe};
 use crate::lanes::Lanes;

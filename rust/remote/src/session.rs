@@ -1,8 +1,9 @@
 //! One SSH connection to a host, and the trait by which the rest of machinist uses it.
 
 use crate::auth;
-use crate::destination::{Destination, Endpoint};
+use crate::destination::Destination;
 use crate::driver::{Driver, Inbox};
+use crate::endpoint::Endpoint;
 use crate::error::{ConnectFailure, RemoteError};
 use crate::fingerprint::Fingerprint;
 use crate::host_key;

@@ -1,6 +1,7 @@
 //! The byte stream to a host: TCP, also inside a network namespace, or the pipes of a process.
 
-use crate::destination::{Destination, Endpoint};
+use crate::destination::Destination;
+use crate::endpoint::Endpoint;
 use crate::error::{ConnectFailure, RemoteError};
 use crate::gate::Place;
 use crate::proxy::{self, Proxy, Started};
@@ -126,7 +127,7 @@ fn open_from(local: SocketAddr, remote: SocketAddr, limit: Duration) -> io::Resu
     match net::connect(&socket, &remote) {
         Ok(()) => {}
         Err(rustix::io::Errno::INPROGRESS) => {
-            if poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&crate::driver::timespec(limit)))? == 0 {
+            if poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&crate::timeout::timespec(limit)))? == 0 {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             sockopt::socket_error(&socket)??;

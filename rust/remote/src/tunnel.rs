@@ -1,7 +1,7 @@
 //! TCP connections that start at the host, such as to its own etcd, over the one SSH connection.
 
-use crate::destination::Endpoint;
 use crate::driver::{Inbox, Job, Target};
+use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
 use crate::link::{ChannelFailure, Event, Link};
 use crate::request::Stream;

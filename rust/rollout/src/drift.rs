@@ -4,17 +4,10 @@ use std::time::Duration;
 
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, Request};
+use machinist_switch::{BootFiles, boot::reboot};
 use serde::Serialize;
 
-use crate::{
-    HostFacts, expiry,
-    plan::{
-        boot::{BootFiles, reboot},
-        inspect,
-    },
-    script::DRIFT,
-    step::StepError,
-};
+use crate::{HostFacts, expiry, plan::inspect, script::DRIFT, step::StepError};
 
 /// What a host says of its own files, as `script/drift.sh` prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,7 +83,7 @@ fn parse(output: &str) -> Option<Traces> {
     units.sort();
     let mut etc: Vec<String> = lines("etc").iter().map(|&line| line.to_owned()).collect();
     etc.sort();
-    let (booted, running) = (inspect::boot_files(lines("booted")), inspect::boot_files(lines("current")));
+    let (booted, running) = (BootFiles::from_lines(lines("booted")), BootFiles::from_lines(lines("current")));
     Some(Traces { units, etc, booted, running })
 }
 
@@ -149,9 +142,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use machinist_nix::StorePath;
     use machinist_remote::FakeRemote;
+    use machinist_switch::BootFiles;
 
     use super::{Traces, ask, findings, parse};
-    use crate::{HostFacts, host::Last, plan::boot::BootFiles};
+    use crate::{HostFacts, host::Last};
 
     fn path(name: &str) -> StorePath {
         StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap()

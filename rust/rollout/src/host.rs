@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_nix::StorePath;
+use machinist_switch::BootFiles;
 use serde::Serialize;
 
-use crate::{
-    lock::Lock,
-    plan::{boot::BootFiles, inspect::boot_files},
-    skew::Version,
-};
+use crate::{kubernetes_version::Version, lock::Lock};
 
 pub use crate::script::GATHER;
 
@@ -54,7 +51,8 @@ pub struct HostFacts {
     #[serde(skip)]
     pub clock: Option<i64>,
     /// By how many milliseconds its clock is certainly off; positive is ahead.
-    pub clock_skew: Option<i64>,
+    #[serde(rename = "clock_skew")]
+    pub clock_offset: Option<i64>,
     /// The system that a deploy confirmed last.
     pub confirmed: Option<StorePath>,
     /// The last activation that a deploy began.
@@ -164,7 +162,7 @@ impl HostFacts {
             }
         }
         facts.lock = Lock::parse(&lock);
-        facts.booted = boot_files(&booted);
+        facts.booted = BootFiles::from_lines(&booted);
         facts
     }
 
@@ -183,8 +181,10 @@ impl HostFacts {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use machinist_switch::BootFiles;
+
     use super::{GATHER, HostFacts};
-    use crate::plan::boot::BootFiles;
+    use crate::local_system;
 
     #[test]
     fn this_computer_s_own_answers_are_understood() {
@@ -210,7 +210,7 @@ mod tests {
             HostFacts::parse(&String::from_utf8_lossy(&output.stdout)).booted
         };
         let found = ask(folder.path());
-        assert_eq!(found, BootFiles::read(&booted));
+        assert_eq!(found, local_system::boot_files(&booted));
         assert_eq!((found.params.as_deref(), found.modules), (Some("quiet root=/dev/x"), None));
         assert_eq!(ask(&booted), BootFiles::default(), "a machine that has booted none of ours");
     }

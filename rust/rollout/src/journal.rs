@@ -20,7 +20,8 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    deploy::{Outcome, Target},
+    outcome::Outcome,
+    target::Target,
     waves::{Reboots, Wave},
 };
 

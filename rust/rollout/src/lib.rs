@@ -3,6 +3,7 @@
 //! [`host`] says what is true on a host, [`waves`] in which order hosts change (pure), [`step`] holds what is done to
 //! one host, [`deploy`](mod@deploy) puts them together. Nothing here prints: the story goes out as [`Event`]s.
 
+mod clock;
 pub mod deploy;
 pub mod drift;
 pub mod event;
@@ -13,20 +14,24 @@ pub mod host;
 pub mod identity;
 pub mod install;
 pub mod instances;
+mod interrupt;
 pub mod journal;
-pub mod keeper;
-pub mod lease;
+pub mod kubernetes_version;
+mod local_system;
 pub mod lock;
 pub mod membership;
+mod outcome;
 pub mod permissions;
 pub mod plan;
 pub mod preflight;
+mod problem;
 mod script;
-pub mod skew;
 pub mod step;
+mod target;
+mod text;
 pub mod upkeep;
 pub mod waves;
 
 pub use event::{Event, EventKind, Events};
 pub use host::HostFacts;
-pub use keeper::Interrupt;
+pub use interrupt::Interrupt;

@@ -10,18 +10,16 @@ use std::{
 };
 
 use machinist_etcd::{
-    etcd::{Health, client_url, peer_url},
-    membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START, hexadecimal},
+    etcd::{Health, client_url, hexadecimal, peer_url},
+    membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START},
 };
 use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError, Request};
 
 use crate::{
+    lock::{Token, request_under, run_under},
     script,
-    step::{
-        Connector, StepError, gate,
-        lock::{Token, request_under, run_under},
-    },
+    step::{Connector, StepError, gate},
 };
 
 /// How long a learner may take to catch up: reading a database of the largest size over a slow link.

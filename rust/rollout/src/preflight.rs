@@ -2,13 +2,14 @@
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
-use serde::Serialize;
 
 use crate::{
     HostFacts,
     lock::{self, Decision, Moment},
-    step::mebibytes,
+    text::mebibytes,
 };
+
+pub use crate::problem::{Problem, ProblemKind};
 
 /// A clock that is off by more than this deserves a look, in milliseconds: etcd itself warns at a second, leases and
 /// logs of several machines no longer fit together.
@@ -54,43 +55,9 @@ pub struct Candidate<'a> {
     pub moment: Moment,
 }
 
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Where.
-    pub node: NodeName,
-    /// What kind.
-    pub kind: ProblemKind,
-    /// Whether the run must not begin.
-    pub refuses: bool,
-    /// What is wrong, in words.
-    pub text: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-/// What kind of problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProblemKind {
-    /// The processor is another one than machines.nix says.
-    Architecture,
-    /// The clock is off.
-    Clock,
-    /// The store, /boot, /var or /run has too little room.
-    Space,
-    /// Someone else is changing the host.
-    Lock,
-    /// The host runs or boots what no deploy brought there.
-    Drift,
-    /// Versions of Kubernetes would run beside each other that must not.
-    Skew,
-}
-
 /// Returns all that is wrong with a host.
 #[must_use]
-pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
+pub fn find_problems(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
     let problem = |kind, refuses, text, hint: &str| Problem {
         node: candidate.node.clone(),
         kind,
@@ -102,7 +69,7 @@ pub fn judge(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
     if let Some(text) = architecture(candidate) {
         problems.push(problem(ProblemKind::Architecture, true, text, "set `system` of the machine in machines.nix"));
     }
-    if let Some((refuses, text)) = clock(candidate.facts.clock_skew) {
+    if let Some((refuses, text)) = clock(candidate.facts.clock_offset) {
         problems.push(problem(
             ProblemKind::Clock,
             refuses,
@@ -169,10 +136,10 @@ fn architecture(candidate: &Candidate<'_>) -> Option<String> {
     (!fits).then(|| format!("the machine is {found}, machines.nix says {}", candidate.platform))
 }
 
-fn clock(skew: Option<i64>) -> Option<(bool, String)> {
-    let skew = skew?;
-    let off = skew.unsigned_abs();
-    let way = if skew > 0 { "ahead of" } else { "behind" };
+fn clock(offset: Option<i64>) -> Option<(bool, String)> {
+    let offset = offset?;
+    let off = offset.unsigned_abs();
+    let way = if offset > 0 { "ahead of" } else { "behind" };
     (off > CLOCK_WARNS).then(|| {
         let text = format!("its clock is {} s {way} this computer's", off / 1000);
         (off > CLOCK_REFUSES, text)
@@ -198,26 +165,13 @@ fn drift(facts: &HostFacts, system: &StorePath) -> Option<String> {
     (!found.is_empty()).then(|| format!("drift: it {}, the last deploy confirmed {confirmed}", found.join(" and ")))
 }
 
-/// Returns by how many milliseconds the host's clock is certainly off, when the question was asked and answered at
-/// these times of the own clock (milliseconds since 1970). What the round trip may explain does not count.
-#[must_use]
-pub fn skew(asked: i64, host: i64, answered: i64) -> i64 {
-    if host < asked {
-        host.saturating_sub(asked)
-    } else if host > answered {
-        host.saturating_sub(answered)
-    } else {
-        0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use machinist_model::NodeName;
     use machinist_nix::StorePath;
 
-    use super::{Candidate, Problem, judge, skew};
+    use super::{Candidate, Problem, find_problems};
     use crate::{
         HostFacts,
         host::{Last, Room},
@@ -236,7 +190,7 @@ mod tests {
             profile: Some(path("old")),
             confirmed: Some(path("old")),
             store_free: Some(1000 << 20),
-            clock_skew: Some(0),
+            clock_offset: Some(0),
             ..HostFacts::default()
         }
     }
@@ -255,7 +209,7 @@ mod tests {
             is_ours: false,
             moment: Moment::default(),
         };
-        judge(&candidate, accept_drift)
+        find_problems(&candidate, accept_drift)
     }
 
     #[track_caller]
@@ -292,15 +246,13 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_off_warns_and_one_that_breaks_certificates_is_refused() {
-        check(|f| f.clock_skew = Some(4_999), &[]);
-        check(|f| f.clock_skew = Some(-7_300), &["warns: its clock is 7 s behind this computer's"]);
-        check(|f| f.clock_skew = Some(61_000), &["refuses: its clock is 61 s ahead of this computer's"]);
-        check(|f| f.clock_skew = Some(i64::MIN), &["refuses: its clock is 9223372036854775 s behind this computer's"]);
-    }
-
-    #[test]
-    fn the_round_trip_explains_what_lies_within_it() {
-        assert_eq!([skew(1000, 1400, 1500), skew(1000, 900, 1500), skew(1000, 1700, 1500)], [0, -100, 200]);
+        check(|f| f.clock_offset = Some(4_999), &[]);
+        check(|f| f.clock_offset = Some(-7_300), &["warns: its clock is 7 s behind this computer's"]);
+        check(|f| f.clock_offset = Some(61_000), &["refuses: its clock is 61 s ahead of this computer's"]);
+        check(
+            |f| f.clock_offset = Some(i64::MIN),
+            &["refuses: its clock is 9223372036854775 s behind this computer's"],
+        );
     }
 
     #[test]

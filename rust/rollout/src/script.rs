@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use machinist_remote::quote;
 
-use crate::step::lock::Token;
+use crate::lock::Token;
 
 /// Says what is true on a host.
 pub const GATHER: &str = include_str!("script/gather.sh");

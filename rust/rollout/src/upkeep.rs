@@ -9,8 +9,7 @@ use std::{
 
 use machinist_etcd::{
     data::{self, Changes, Entry, GET, WATCH},
-    etcd::{MOVE_LEADER, client_url},
-    membership::hexadecimal,
+    etcd::{MOVE_LEADER, client_url, hexadecimal},
     upkeep::{
         ASK_FOR_RESTORE, COMPACT, DEFRAGMENT, DISARM, Kept, LIST_SNAPSHOTS, READ_FILE, RECEIVE, RESTORE_STATE,
         REVISION_JUMP, START_RESTORED, TRY_WRITE, kept,
@@ -20,13 +19,10 @@ use machinist_model::NodeName;
 use machinist_remote::{DURABLE, Remote, Request, Status};
 
 use crate::{
+    lock::{Token, request_under, run_under},
     membership::Voice,
     script,
-    step::{
-        StepError,
-        lock::{Token, request_under, run_under},
-        run,
-    },
+    step::{StepError, run},
 };
 
 /// How long an answer of etcd may take.

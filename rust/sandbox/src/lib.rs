@@ -9,9 +9,11 @@
 //! everything is recorded in the state directory before it is made: [`down`] finds all of it, also after a crash.
 
 mod cgroup;
+mod end;
 mod error;
 mod event;
 mod fault;
+mod file;
 mod link;
 mod lock;
 mod machine;
@@ -30,11 +32,12 @@ mod spec;
 mod status;
 mod up;
 
+pub use end::End;
 pub use error::{Error, MachineFailure};
 pub use event::{Event, Events};
 pub use fault::{Fault, ParseRateError, Rate, heal, inject};
 pub use link::{Link, set_link};
 pub use machine::{reboot, start, stop};
 pub use spec::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, SystemFile, default_state_dir};
-pub use status::{End, MachineState, MachineStatus, Status, status};
+pub use status::{MachineState, MachineStatus, Status, status};
 pub use up::{MachineReport, Report, down, remove, up};

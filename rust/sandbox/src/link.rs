@@ -4,10 +4,9 @@ use std::{fs, io, path::Path};
 
 use super::{
     error::Error,
-    lock::Lock,
+    lock::{LOCK_WITHIN, Lock, lock_file},
     names, network,
     record::{Record, machine_dir},
-    up::{LOCK_WITHIN, lock_file},
 };
 
 /// The state of the cable between a machine and the switch.

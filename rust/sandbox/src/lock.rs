@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     thread,
     time::{Duration, Instant},
@@ -16,6 +16,14 @@ use super::{
     error::Error,
     event::{Event, Events},
 };
+
+/// For another run of the sandbox: a first `up` takes about a minute.
+pub(super) const LOCK_WITHIN: Duration = Duration::from_secs(20 * 60);
+
+/// Returns the lock that one run on a sandbox holds.
+pub(super) fn lock_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("lock")
+}
 
 /// A held lock; dropped, it is free.
 #[derive(Debug)]

@@ -13,16 +13,16 @@ use rustix::process::Signal;
 
 use super::{
     cgroup,
+    end::End,
     error::Error,
     event::{Event, Events},
-    lock::Lock,
-    names, network, prepare,
+    file::{remove_file, write},
+    lock::{LOCK_WITHIN, Lock, lock_file},
+    names, network,
     probe::{self, Answer},
     process, programs,
     record::{Record, machine_dir},
     root::tail,
-    status::End,
-    up::{LOCK_WITHIN, lock_file},
 };
 
 /// From the start of a machine to its sshd's banner; 0.4 s alone, more with many at once or a deployed system.
@@ -70,7 +70,7 @@ impl Machine<'_> {
         let directory = self.directory();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let launch = format!("{}-{}", std::process::id(), now.as_nanos());
-        prepare::write(&directory.join("launch"), launch.as_bytes(), 0o644)?;
+        write(&directory.join("launch"), launch.as_bytes(), 0o644)?;
         for file in ["supervisor", "exit", "connected"] {
             remove_file(&directory.join(file))?;
         }
@@ -225,12 +225,4 @@ pub(super) fn with_machine(
 /// Returns where the supervisor's script is.
 pub(super) fn supervise_file(state_dir: &Path) -> PathBuf {
     state_dir.join("supervise")
-}
-
-/// Removes a file; one that is gone is fine.
-pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(Error::io("remove", path)),
-    }
 }

@@ -3,13 +3,18 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use super::{error::Error, machine::Machine, names, network, programs, spec::MachineSpec};
+use super::{
+    error::Error,
+    file::{make_dir, write},
+    machine::Machine,
+    names, network, programs,
+    spec::MachineSpec,
+};
 
 /// The supervisor's script, the same for all machines.
 pub(super) const SUPERVISE: &str = include_str!("supervise.sh");
@@ -165,17 +170,6 @@ fn write_below(root: &Path, path: &Path, contents: &[u8], mode: u32) -> Result<(
         }
     }
     write(&root.join(path), contents, mode)
-}
-
-/// Writes a whole file durably: a reader sees the old one or the new one, also after a power cut.
-pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
-    machinist_durable::replace(path, contents, mode).map_err(Error::io("write", path))
-}
-
-/// Makes a directory with exactly this mode, whatever the caller's umask.
-pub(super) fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
-    fs::create_dir_all(path).map_err(Error::io("make", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
 }
 
 #[cfg(test)]

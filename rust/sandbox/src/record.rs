@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::Error,
-    names, prepare,
+    file::write,
+    names,
     spec::{MachineSpec, SandboxSpec, operator_address},
 };
 
@@ -103,7 +104,7 @@ impl Record {
         let path = file(state_dir);
         let text = serde_json::to_string_pretty(self);
         let text = text.map_err(|error| Error::io("write", &path)(error.into()))?;
-        prepare::write(&path, format!("{text}\n").as_bytes(), 0o644)
+        write(&path, format!("{text}\n").as_bytes(), 0o644)
     }
 
     /// Returns the record of a machine.

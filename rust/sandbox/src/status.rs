@@ -8,6 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
+    end::End,
     error::Error,
     fault::{self, Fault},
     link::{self, Link},
@@ -57,15 +58,6 @@ pub struct MachineStatus {
     pub pid: Option<i32>,
     /// How its container ended, if it is stopped and was not cut off.
     pub end: Option<End>,
-}
-
-/// How the container of a machine ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// Exit status of its supervisor.
-    pub status: i32,
-    /// The last lines of its console.
-    pub last_words: String,
 }
 
 /// Whether a machine runs.

@@ -9,15 +9,16 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     cgroup,
     error::{Error, MachineFailure},
     event::{Event, Events},
-    lock::Lock,
-    machine::{Machine, remove_file, supervise_file},
+    file::{make_dir, remove_file, write},
+    lock::{LOCK_WITHIN, Lock, lock_file},
+    machine::{Machine, supervise_file},
     mountinfo, names, network,
     prepare::{self, Settings},
     programs,
@@ -25,9 +26,6 @@ use super::{
     root,
     spec::{MachineSpec, SandboxSpec},
 };
-
-/// For another run of the sandbox: a first `up` takes about a minute.
-pub(super) const LOCK_WITHIN: Duration = Duration::from_secs(20 * 60);
 
 /// Machines that are started at the same time; more would only wait for the processors.
 const AT_ONCE: usize = 24;
@@ -75,7 +73,7 @@ pub fn up(spec: &SandboxSpec, events: Events<'_>) -> Result<Report, Error> {
     require_root()?;
     programs::require(programs::TO_RUN)?;
     let cgroups = cgroup::hierarchy()?;
-    prepare::make_dir(&spec.state_dir, 0o755)?;
+    make_dir(&spec.state_dir, 0o755)?;
     let lock = Lock::take(&lock_file(&spec.state_dir), LOCK_WITHIN, events)?;
     let old = Record::load(&spec.state_dir)?;
     let root = root::ensure(&spec.cache_dir, events)?;
@@ -86,7 +84,7 @@ pub fn up(spec: &SandboxSpec, events: Events<'_>) -> Result<Report, Error> {
     let supervise = supervise_file(&spec.state_dir);
     if !fs::read_to_string(&supervise).is_ok_and(|text| text == prepare::SUPERVISE) {
         // A running sh keeps the file it has open: the new one has another name until it is whole.
-        prepare::write(&supervise, prepare::SUPERVISE.as_bytes(), 0o755)?;
+        write(&supervise, prepare::SUPERVISE.as_bytes(), 0o755)?;
     }
     let is_cut_off = network::ensure_switch(&mut record, &spec.state_dir, &lock)?;
     let mut machines: Vec<&MachineSpec> = spec.machines.iter().collect();
@@ -297,11 +295,6 @@ fn for_each<I: Sync, R: Send>(
 
 fn require_root() -> Result<(), Error> {
     if rustix::process::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
-}
-
-/// Returns the lock that one run on a sandbox holds.
-pub(super) fn lock_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("lock")
 }
 
 #[cfg(test)]

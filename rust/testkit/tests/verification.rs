@@ -1,4 +1,4 @@
-//! docs/verification.md names a test for each trap, bug, weakness and fault: every one of them is there.
+//! docs/internals/verification.md names a test for each trap, bug, weakness and fault: every one of them is there.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{fs, path::PathBuf};
@@ -106,7 +106,7 @@ const LAST_FAULT: usize = 26;
 
 #[test]
 fn every_trap_bug_and_fault_has_a_test_that_exists() {
-    let text = fs::read_to_string(root().join("docs/verification.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/internals/verification.md")).unwrap();
     let mut wrong = Vec::new();
     let mut all = Vec::new();
     for (heading, expected) in COMPLETE {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     // The only program of ours that runs on nodes: it takes nothing that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
@@ -24,7 +24,27 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("pki", &["durable", "model", "secrets", "text"]),
     ("sandbox", &["durable"]),
     ("secrets", &["durable", "model"]),
-    ("rollout", &["durable", "etcd", "model", "nix", "remote", "text"]),
+    // Only for store paths as a type.
+    ("switch", &["nix"]),
+    ("rollout", &["durable", "etcd", "model", "nix", "remote", "switch", "text"]),
+    (
+        "operations",
+        &[
+            "codegen",
+            "durable",
+            "etcd",
+            "kubernetes",
+            "mesh",
+            "model",
+            "nix",
+            "pki",
+            "remote",
+            "rollout",
+            "sandbox",
+            "secrets",
+            "text",
+        ],
+    ),
     (
         "cli",
         &[
@@ -36,6 +56,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "mesh",
             "model",
             "nix",
+            "operations",
             "pki",
             "remote",
             "rollout",

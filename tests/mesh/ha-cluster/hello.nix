@@ -1,13 +1,7 @@
 # An application as a container, from the registry of the mesh. A machine of the sandbox has no network of its own to give away and
 # no control groups to hand on.
-{ config, lib, ... }:
-let
-  app = import ../../modules/apps/app.nix { inherit config lib; };
-in
 {
-  options.machinist.apps.hello = app.option "hello" { };
-
-  config.machinist.apps.hello = {
+  machinist.apps.hello = {
     group = "frontends";
     port = 9200;
     check.http = "/ping";

@@ -40,7 +40,10 @@ check "and the unit that a native one has" '.apps.container.slot | contains(["X-
   "LoadCredential=password:/run/secrets/box", "TimeoutStopSec=60"])' .apps.container.slot
 check "no secret is an argument or a variable" '[.apps.container.slot, .apps.native] | flatten
   | map(select(test("^Exec|^Environment=")) | test("password|/run/secrets")) | any | not' .apps.container.slot
-only "an application without a folder is refused" .apps.wrong.unknown "apps of melchior in machines.nix names nothing"
+only "an application without a module is refused" .apps.wrong.unknown "apps of melchior in machines.nix names nothing"
+check "one that declares its option itself, as all did once, is an application too" \
+  '.apps.former | .failed == [] and (.slot | contains(["ExecStart=/bin/box hello", "Environment=\"PORT=9000\""]))' .apps.former
+equal "an option that one application adds is no option of another" .apps.mixed false
 only "one without a mesh is refused" .apps.wrong.noMesh "melchior has applications (web), but no part in a service mesh"
 only "one without a program is refused" .apps.wrong.nothing "machinist.apps.box must have exactly one of service, container and unit"
 only "and one with two" .apps.wrong.both "machinist.apps.box must have exactly one of service, container and unit"

@@ -93,7 +93,7 @@ check "trap 8: kubelet, kube-proxy and flannel go by the node's name whatever th
 only "trap 8: another name for one of them is refused" .kubernetes.refused.hostname hostname "cp1"
 check "trap 10: containerd restarts when the CNI configuration changes: it does not notice the link" '
   .kubernetes.nodes.w1 | .containerdTriggers == [.cniDir] and (.cniDir | startswith("/nix/store/"))' .kubernetes.nodes.w1.containerdTriggers
-check "trap 9: the kubelet's directory is the one that docs/kubernetes.md tells storage drivers" '
+check "trap 9: the kubelet's directory is the one that docs/guides/kubernetes.md tells storage drivers" '
   [.kubernetes.nodes[].flags.kubelet | contains(["--root-dir=/var/lib/kubernetes"])] | all' .kubernetes.nodes.w1.flags.kubelet
 check "trap 11: no password is in a static pod, whose text everyone can read" '
   [.kubernetes.nodes[], (.kubernetes.variants | .arp, .password) | .kubelet.manifests[].spec.containers[].env[]

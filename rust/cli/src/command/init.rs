@@ -10,13 +10,13 @@ use include_dir::{Dir, include_dir};
 use machinist_codegen::nix::{self, Value, set};
 use machinist_model::{NodeName, load};
 use machinist_nix::FlakeRef;
+use machinist_operations::files;
 use machinist_secrets as secrets;
 
 use crate::{
     args::Global,
+    context::nix,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
-    project::nix,
     ui::Ui,
 };
 

@@ -9,16 +9,17 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use machinist_model::{Cluster, Orchestrator, Role, defaults};
+use machinist_operations::kubernetes;
 use machinist_pki::user::{self, Credentials, User};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use super::certs;
 use crate::{
     args::Global,
+    context,
+    duration::life,
     failure::{Failure, Kind, OrFail as _, Outcome},
-    kubernetes, output,
-    project::Project,
+    output,
     ui::Ui,
 };
 
@@ -55,12 +56,13 @@ pub struct KubeconfigArgs {
 
 /// Runs the command.
 pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
         return Err(kubernetes::missing(&cluster, "no kubeconfig was made", |server| {
             format!(
-                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/k3s.md)"
+                "an administrator's for a year, for 127.0.0.1: `ssh {server} cat /etc/rancher/k3s/k3s.yaml` (docs/guides/k3s.md)"
             )
         }));
     }
@@ -69,9 +71,8 @@ pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
         None => server(&cluster).ok_or_else(|| Failure::new(Kind::Input, "no machine is a control plane"))?,
     };
     let user = user_of(args);
-    let identities = certs::identities(global)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    let now = OffsetDateTime::now_utc();
+    let identities = context.keyring.unlock()?;
+    let now = context.clock.now();
     let credentials = user::credentials(&project.certs(), &user, now, &identities, &cluster.operators)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
     let config = config(&cluster.name, &server, &user.name, &credentials);
@@ -152,25 +153,6 @@ fn config(cluster: &str, server: &str, user: &str, credentials: &Credentials) ->
     })
 }
 
-/// Reads a time: a number with a unit, at most a year.
-pub fn life(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no time such as 30m, 8h or 7d");
-    let (number, seconds) = match text.char_indices().next_back() {
-        Some((end, 'm')) => (&text[..end], 60),
-        Some((end, 'h')) => (&text[..end], 3600),
-        Some((end, 'd')) => (&text[..end], 86400),
-        _ => return Err(wrong()),
-    };
-    match number.parse::<i64>() {
-        Ok(0) => Err("it would be over at once".to_owned()),
-        Ok(number) if number > 0 && number.saturating_mul(seconds) <= 365 * 86400 => {
-            Ok(Duration::seconds(number * seconds))
-        }
-        Ok(number) if number > 0 => Err("more than 365d is no life for something that cannot be revoked".to_owned()),
-        _ => Err(wrong()),
-    }
-}
-
 /// A name of a certificate's subject (RFC 5280, appendix A: at most 64 characters).
 fn subject(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
@@ -190,20 +172,8 @@ fn server_url(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::{server, server_url, subject};
     use machinist_model::fixtures;
-    use time::Duration;
-
-    use super::{life, server, server_url, subject};
-
-    #[test]
-    fn a_life_has_a_unit_and_an_end() {
-        assert_eq!(life("30m"), Ok(Duration::minutes(30)));
-        assert_eq!(life("8h"), Ok(Duration::hours(8)));
-        assert_eq!(life("365d"), Ok(Duration::days(365)));
-        for text in ["", "8", "h", "0h", "-1h", "366d", "9223372036854775807d", "1y", "8ä", "1.5h"] {
-            assert!(life(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn people_reach_the_api_where_they_can_resolve_it() {

@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! The command line: its commands, a file each.
 
 pub mod app;
 pub mod certs;
@@ -22,11 +22,79 @@ pub mod sandbox;
 pub mod status;
 pub mod unlock;
 
-use crate::{
-    args::{Cli, Command},
-    failure::Outcome,
-    ui::Ui,
-};
+use clap::{Parser, Subcommand};
+
+use crate::{args::Global, failure::Outcome, ui::Ui};
+
+/// Turns one machines.nix into a running, highly available cluster of NixOS machines
+///
+/// Exit codes: 0 done, 1 the operation failed, 2 the command line or machines.nix is wrong, 3 refused for safety,
+/// 4 there is something to do.
+#[derive(Debug, Parser)]
+#[command(name = "machinist", version, max_term_width = 100)]
+pub struct Cli {
+    /// What holds for every command
+    #[command(flatten)]
+    pub global: Global,
+
+    /// The command
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a new cluster's directory, or what is missing of one
+    Init(init::InitArgs),
+    /// Check machines.nix and everything that belongs to it
+    Check,
+    /// Describe a check by its code, such as M014
+    Explain(explain::ExplainArgs),
+    /// Write generated/, the facts of each node
+    Generate(generate::GenerateArgs),
+    /// Make, list and show certificates
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
+    /// Print the Router's side of BGP, for FRR, BIRD or VyOS
+    RouterConfig(router_config::RouterConfigArgs),
+    /// Write a kubeconfig with a client certificate that lives for hours
+    Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Say what a deploy would change, and change nothing
+    Plan(plan::PlanArgs),
+    /// Build the targets' systems and bring them to the machines
+    Deploy(deploy::DeployArgs),
+    /// Put NixOS on a bare machine for the first time, with nixos-anywhere
+    Install(install::InstallArgs),
+    /// Bring machines back to a system that they still have
+    Rollback(rollback::RollbackArgs),
+    /// List the runs of this directory
+    History(history::HistoryArgs),
+    /// Take the lock of a deploy that was left behind, after saying whose it is and what the node does
+    Unlock(unlock::UnlockArgs),
+    /// Ask every node and the cluster how they are
+    Status(status::StatusArgs),
+    /// Say what differs from what a deploy left on the machines and from what the directory says
+    Drift(drift::DriftArgs),
+    /// Find what is wrong with manifests before a cluster does
+    #[command(subcommand)]
+    Lint(lint::LintCommand),
+    /// Change who votes in etcd: join, remove, replace
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Applications: where they run, a new one, a new version of one
+    #[command(subcommand)]
+    App(app::AppCommand),
+    /// Bring objects to Kubernetes: those of machines.nix and those of manifests/
+    #[command(subcommand)]
+    Objects(objects::ObjectsCommand),
+    /// Ask etcd: its members, a snapshot of its data
+    #[command(subcommand)]
+    Etcd(etcd::EtcdCommand),
+    /// Machines on this computer, to try things
+    #[command(subcommand)]
+    Sandbox(sandbox::SandboxCommand),
+}
 
 /// Runs the command that the person asked for.
 pub fn run(cli: Cli, ui: Ui) -> Outcome {
@@ -53,5 +121,35 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Objects(command) => objects::run(command, global, ui),
         Command::Etcd(command) => etcd::run(command, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// clap gives arguments of the same id the same value: a command's own `DIR` once took that of `-C`.
+    fn ids_are_unique(command: &clap::Command, global: &BTreeSet<String>) {
+        for argument in command.get_arguments() {
+            let id = argument.get_id().to_string();
+            assert!(
+                !global.contains(&id) || argument.is_global_set(),
+                "{}: {id} is also a global one",
+                command.get_name()
+            );
+        }
+        command.get_subcommands().for_each(|command| ids_are_unique(command, global));
+    }
+
+    #[test]
+    fn no_command_has_an_argument_with_the_id_of_a_global_one() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        let global = cli.get_arguments().filter(|a| a.is_global_set()).map(|a| a.get_id().to_string()).collect();
+        cli.get_subcommands().for_each(|command| ids_are_unique(command, &global));
     }
 }

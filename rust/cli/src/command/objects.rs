@@ -1,8 +1,5 @@
 //! `machinist objects`: what the cluster's API servers hold, against what machines.nix and `manifests/` say.
 
-mod report;
-mod server;
-
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
@@ -10,29 +7,26 @@ use std::{
 
 use clap::{Args, Subcommand};
 use machinist_kubernetes::{
-    apply::{self, ApplyError, Options, Outcome as Applied},
-    desired::{self, Desired},
-    diff, manifest,
+    apply::{Options, Outcome as Applied},
+    desired::Desired,
+    diff,
 };
-use machinist_model::{Cluster, Orchestrator};
-use machinist_rollout::step::Connector;
+use machinist_operations::{
+    connect,
+    kubernetes::{
+        self,
+        objects::{bring, desired, failure, problems},
+        server::Reach,
+    },
+};
 
-pub use self::server::Reach;
 use crate::{
     args::Global,
-    connect,
-    failure::{Failure, Kind, OrFail, Outcome},
-    kubernetes,
-    project::Project,
+    context,
+    failure::{Failure, Kind, Outcome, SOMETHING_TO_DO},
+    objects as report,
     ui::Ui,
 };
-
-/// Where a person's own objects are, in the cluster's directory.
-const MANIFESTS: &str = "manifests";
-/// The exit code of a comparison that found something.
-const SOMETHING_TO_DO: u8 = 4;
-/// How long nodes may take to register when a deploy brings objects to a new cluster.
-const REGISTRATION: Duration = Duration::from_secs(10);
 
 /// Brings objects to the cluster.
 #[derive(Debug, Subcommand)]
@@ -60,9 +54,10 @@ pub struct ApplyArgs {
 /// Runs the command.
 pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    let Some(desired) = desired(&project, &cluster)? else {
+    let Some(desired) = desired(project, &cluster)? else {
         return Err(kubernetes::missing(&cluster, "no objects were looked at", |server| {
             format!(
                 "its servers apply services.k3s.manifests of nodes/NAME.nix; by hand: `ssh {server} k3s kubectl apply -f -`"
@@ -73,8 +68,8 @@ pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
         report::show(&desired, ui);
         return Ok(ExitCode::SUCCESS);
     }
-    let connector = connect::connector(&project, &cluster, global, None)?;
-    let reach = Reach { certs: project.certs(), cluster: &cluster, connector: &connector, global };
+    let connector = connect::connector(&context, &cluster, None)?;
+    let reach = Reach { certs: project.certs(), cluster: &cluster, connector: &connector, keyring: &context.keyring };
     match command {
         ObjectsCommand::Show => Ok(ExitCode::SUCCESS),
         ObjectsCommand::Diff => compare(&reach, &desired, ui),
@@ -86,56 +81,9 @@ pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
             };
             let outcome = bring(&reach, &desired, options)?;
             report::applied(&outcome, begun.elapsed(), ui);
-            Ok(problems(&outcome, &desired, ui))
+            Ok(end(&outcome, &desired, ui))
         }
     }
-}
-
-/// Returns all that should be in the cluster; `None` without Kubernetes. k3s takes its objects from its servers' disks.
-pub fn desired(project: &Project, cluster: &Cluster) -> Result<Option<Desired>, Failure> {
-    if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
-        return Ok(None);
-    }
-    let documents = manifest::read(&project.directory, MANIFESTS).map_err(|errors| {
-        let hint = errors.first().and_then(manifest::ManifestError::hint);
-        let texts = errors.iter().map(|error| Failure::from_error(Kind::Input, error).in_one_line());
-        Failure::new(Kind::Input, texts.collect::<Vec<_>>().join("\n")).maybe_hint(hint)
-    })?;
-    let desired = desired::desired(cluster, &documents).map_err(|errors| {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::new(Kind::Input, texts.join("\n"))
-    })?;
-    Ok(Some(desired))
-}
-
-/// The end of a deploy: brings the objects if they have changed. Returns whether all is well.
-pub fn after_deploy(
-    project: &Project,
-    cluster: &Cluster,
-    connector: &Connector,
-    global: &Global,
-    desired: &Desired,
-    ui: Ui,
-) -> bool {
-    let begun = Instant::now();
-    let options = Options { wait_for_nodes: REGISTRATION, ..Options::default() };
-    match bring(&Reach { certs: project.certs(), cluster, connector, global }, desired, options) {
-        Ok(outcome) => {
-            report::after_deploy(&outcome, begun.elapsed(), ui);
-            problems(&outcome, desired, ui) == ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            ui.failure(
-                &failure
-                    .hint("the machines are as the deploy left them: `machinist objects apply` does this part again"),
-            );
-            false
-        }
-    }
-}
-
-fn bring(reach: &Reach<'_>, desired: &Desired, options: Options) -> Result<Applied, Failure> {
-    reach.with_server(|server| async move { apply::apply(&server, desired, &options).await.map_err(failure) })
 }
 
 fn compare(reach: &Reach<'_>, desired: &Desired, ui: Ui) -> Outcome {
@@ -151,15 +99,10 @@ fn compare(reach: &Reach<'_>, desired: &Desired, ui: Ui) -> Outcome {
     })
 }
 
-fn failure(error: ApplyError) -> Failure {
-    let kind = if matches!(error, ApplyError::UnknownKinds(_)) { Kind::Input } else { Kind::Failed };
-    Failure::from_error(kind, &error).maybe_hint(error.hint())
-}
-
 /// Says what the server refused.
-fn problems(outcome: &Applied, desired: &Desired, ui: Ui) -> ExitCode {
-    for problem in &outcome.problems {
-        ui.failure(&Failure::from_error(Kind::Failed, problem).maybe_hint(problem.hint(&desired.cluster)));
+fn end(outcome: &Applied, desired: &Desired, ui: Ui) -> ExitCode {
+    for failure in problems(outcome, desired) {
+        ui.failure(&failure);
     }
     match outcome.problems.len() {
         0 => ExitCode::SUCCESS,
@@ -171,9 +114,4 @@ fn problems(outcome: &Applied, desired: &Desired, ui: Ui) -> ExitCode {
             ExitCode::from(Kind::Failed.code())
         }
     }
-}
-
-/// A runtime for the requests.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().failed()
 }

@@ -12,16 +12,22 @@ use std::{
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use machinist_model::{Cluster, Node, Provider};
+use machinist_operations::{
+    connect::KNOWN_HOSTS,
+    files,
+    project::Project,
+    sandbox::{failed, why_stopped},
+};
 use machinist_remote::{HostKey, KnownHosts, host_pattern};
 use machinist_sandbox::{
-    self as sandbox, DEFAULT_CACHE_DIR, Error, Event, MachineSpec, MachineState, SandboxSpec, default_state_dir,
+    self as sandbox, DEFAULT_CACHE_DIR, MachineSpec, MachineState, SandboxSpec, default_state_dir,
 };
 
 use crate::{
     args::Global,
-    connect::KNOWN_HOSTS,
+    context,
     failure::{Failure, Kind, OrFail, Outcome},
-    project::Project,
+    sandbox::tell,
     ui::{Tone, Ui},
 };
 
@@ -50,41 +56,18 @@ pub struct DownArgs {
 
 /// Runs the command.
 pub fn run(command: &SandboxCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let state = default_state_dir(&cluster.name);
     match command {
-        SandboxCommand::Up => up(&project, &cluster, &state, ui)?,
-        SandboxCommand::Down(args) => down(&project, &cluster, &state, args, ui)?,
+        SandboxCommand::Up => up(project, &cluster, &state, ui)?,
+        SandboxCommand::Down(args) => down(project, &cluster, &state, args, ui)?,
         SandboxCommand::Status => status(&state, ui)?,
         SandboxCommand::Fault(args) => fault::inject(&state, args, ui)?,
         SandboxCommand::Heal(args) => fault::heal(&state, args, ui)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the network namespace in which a socket reaches the cluster's sandbox machines. If there is no sandbox, the
-/// path does not exist, and nothing is ever sent to its addresses.
-pub fn operator_namespace(cluster: &Cluster) -> PathBuf {
-    let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
-    sandbox::status(&default_state_dir(&cluster.name)).map_or_else(|_| absent(), |status| status.operator_namespace)
-}
-
-/// Returns the machines of a sandbox, if there is one.
-pub fn machines_of(state: &Path) -> Option<Vec<sandbox::MachineStatus>> {
-    Some(sandbox::status(state).ok()?.machines)
-}
-
-/// Returns why a machine does not run, with the last lines of its console.
-pub fn why_stopped(machine: &sandbox::MachineStatus) -> String {
-    match &machine.end {
-        Some(sandbox::End { status: 0, .. }) => "it was powered off".to_owned(),
-        Some(end) => {
-            let lines: String = end.last_words.lines().map(|line| format!("\n  {line}")).collect();
-            format!("its container ended with status {}{lines}", end.status)
-        }
-        None => "it was cut off, as by a power cut".to_owned(),
-    }
 }
 
 fn up(project: &Project, cluster: &Cluster, state: &Path, ui: Ui) -> Result<(), Failure> {
@@ -120,7 +103,7 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
     }
     // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
     if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
-        crate::files::remove(&project.directory.join("state/cluster.json")).failed()?;
+        files::remove(&project.directory.join("state/cluster.json")).failed()?;
     }
     if args.cache {
         remove_cache(state, ui)?;
@@ -133,7 +116,7 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
 
 /// Removes the shared Debian root, unless other sandboxes of this computer still stand on it.
 fn remove_cache(state: &Path, ui: Ui) -> Result<(), Failure> {
-    let others = state.parent().map(crate::files::folders).unwrap_or_default();
+    let others = state.parent().map(files::folders).unwrap_or_default();
     if !others.is_empty() {
         ui.warn(&format!("kept {DEFAULT_CACHE_DIR}: other sandboxes use it ({})", others.join(", ")));
         return Ok(());
@@ -212,57 +195,4 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
         state_dir: state.to_owned(),
         cache_dir: PathBuf::from(DEFAULT_CACHE_DIR),
     })
-}
-
-fn tell(ui: Ui, event: &Event) {
-    if ui.json {
-        return;
-    }
-    let name = |machine: &str| ui.paint(Tone::Strong, machine);
-    let text = match event {
-        Event::WaitingForLock { path } => {
-            format!("another machinist works on this sandbox; waiting ({})", path.display())
-        }
-        Event::MakingRoot { path } => format!("making the machines' Debian root, once: {}", path.display()),
-        Event::RootMade { took } => format!("the Debian root is made ({:.0} s)", took.as_secs_f64()),
-        Event::Starting { machine } => format!("{} starting", name(machine)),
-        Event::Restarting { machine, reason } => format!("{} is started anew: {reason}", name(machine)),
-        Event::Ready { machine, took } => format!("{} answers ({:.1} s)", name(machine), took.as_secs_f64()),
-        Event::Unchanged { machine } => format!("{} runs already", name(machine)),
-        Event::Removed { machine } => format!("{} removed", name(machine)),
-    };
-    ui.story(&text);
-}
-
-fn failed(error: &Error) -> Failure {
-    Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::{MachineState, sandbox, why_stopped};
-
-    #[test]
-    fn a_machine_whose_container_has_ended_says_its_status_and_last_words() {
-        let machine = |end| sandbox::MachineStatus {
-            name: "casper".to_owned(),
-            ip: "10.0.0.1".parse().unwrap(),
-            ssh_port: 22,
-            namespace: "/run/netns/x".into(),
-            host_key: None,
-            state: MachineState::Stopped,
-            link: sandbox::Link::Up,
-            faults: Vec::new(),
-            pid: None,
-            end,
-        };
-        let end = |status| Some(sandbox::End { status, last_words: "mount: x\nFailed to start init".to_owned() });
-        assert_eq!(
-            why_stopped(&machine(end(1))),
-            "its container ended with status 1\n  mount: x\n  Failed to start init"
-        );
-        assert_eq!(why_stopped(&machine(end(0))), "it was powered off");
-        assert_eq!(why_stopped(&machine(None)), "it was cut off, as by a power cut");
-    }
 }

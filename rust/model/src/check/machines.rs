@@ -1,10 +1,10 @@
 //! Single values of machines.
 
-use super::{Context, machine_path};
+use super::{Context, machine_path, values::bad_port};
 use crate::{
     Provider,
     codes::Code,
-    load, near,
+    near,
     path::AttrPath,
     report::{Finding, Report},
     shape::MachineShape,
@@ -17,7 +17,7 @@ const ETCD_PORTS: [u16; 2] = [2379, 2380];
 
 /// Ports are none that cannot be used. Numbers above 65535 fail in decoding already.
 pub fn ports(context: &Context<'_>, report: &mut Report) {
-    let out_of_range = |path: AttrPath, port: u16| load::bad_port(&path, &port.into());
+    let out_of_range = |path: AttrPath, port: u16| bad_port(&path, &port.into());
     let api = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.port);
     let path = AttrPath::of("kubeMaster.port");
     match api {

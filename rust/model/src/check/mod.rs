@@ -19,10 +19,11 @@ pub mod overlay;
 pub mod required;
 pub mod sizes;
 pub mod ssh;
+pub mod values;
 
 use crate::{
     Role,
-    load::Directory,
+    directory::Directory,
     path::AttrPath,
     report::Report,
     shape::{MachineShape, Shape},

@@ -1,4 +1,4 @@
-//! Pages made from the types and the table of checks: `docs/machines-nix.md` and `docs/checks.md`.
+//! Pages made from the types and the table of checks: `docs/reference/machines-nix.md` and `docs/reference/checks.md`.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::{
     shape,
 };
 
-/// Returns the text of `docs/machines-nix.md`: every attribute with its type, default, example and meaning.
+/// Returns the text of `docs/reference/machines-nix.md`: every attribute with its type, default, example and meaning.
 #[must_use]
 pub fn machines_nix() -> String {
     let schema = shape::schema().to_value();
@@ -22,7 +22,7 @@ pub fn machines_nix() -> String {
     page
 }
 
-/// Returns the text of `docs/checks.md`: every check with its explanation.
+/// Returns the text of `docs/reference/checks.md`: every check with its explanation.
 #[must_use]
 pub fn checks() -> String {
     let mut page = include_str!("checks.md").to_owned();

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::schema;
 use crate::{
+    check::values,
     codes::Code,
     near,
     path::{AttrPath, Segment},
@@ -189,10 +190,10 @@ fn wrong_value(path: &AttrPath, schema: &'static Value, found: &Value) -> Findin
     let words = schema::words(schema);
     match found {
         Value::String(text) if !words.is_empty() => unknown_word(path, text, &words),
-        Value::String(text) if schema::format(schema) == Some("ip") => super::texts::bad_address(path, text),
-        Value::String(text) if schema::format(schema) == Some("network") => super::texts::bad_network(path, text),
-        Value::Number(number) if schema::format(schema) == Some("uint16") => super::texts::bad_port(path, number),
-        Value::Number(number) if schema::format(schema) == Some("uint32") => super::texts::bad_as(path, number),
+        Value::String(text) if schema::format(schema) == Some("ip") => values::bad_address(path, text),
+        Value::String(text) if schema::format(schema) == Some("network") => values::bad_network(path, text),
+        Value::Number(number) if schema::format(schema) == Some("uint16") => values::bad_port(path, number),
+        Value::Number(number) if schema::format(schema) == Some("uint32") => values::bad_as(path, number),
         _ => {
             let message = format!("expected {}, found {}", schema::wanted(schema), found_text(found));
             Finding::new(Code::WrongType, path.clone(), message, "a value of another type cannot be used here")
@@ -218,7 +219,7 @@ fn example(path: &AttrPath, schema: &Value) -> String {
     match (schema.get("x-example").and_then(Value::as_str), path.segments().last()) {
         (Some(example), _) => format!("write for example {name} = {example}"),
         (None, Some(Segment::Name(_))) => format!("write {name} = {{ ... }}"),
-        (None, Some(Segment::Index(_))) => format!("docs/machines-nix.md shows what {name} holds"),
+        (None, Some(Segment::Index(_))) => format!("docs/reference/machines-nix.md shows what {name} holds"),
         (None, None) => "write { cluster = { ... }; network = { ... }; machines = { ... }; }".to_owned(),
     }
 }

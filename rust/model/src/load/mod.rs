@@ -4,14 +4,13 @@ mod assemble;
 mod decode;
 mod flat;
 mod schema;
-mod texts;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 pub use self::flat::convert_flat;
-pub(crate) use self::texts::bad_port;
+pub use crate::Directory;
 use crate::{
     Cluster,
     check::{self, Context},
@@ -21,15 +20,6 @@ use crate::{
     shape::Shape,
     source::{SourceIndex, SourceText},
 };
-
-/// The files of a cluster's directory that checks of machines.nix depend on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directory {
-    /// Names of the folders of `app_modules/`.
-    pub apps: BTreeSet<String>,
-    /// Names of the machines with NixOS modules in `nodes/`, whatever these set.
-    pub node_modules: BTreeSet<String>,
-}
 
 /// A machines.nix that can be used.
 #[derive(Clone, Debug)]
@@ -150,9 +140,9 @@ fn diagnostic(finding: Finding, layout: &Layout, index: &SourceIndex, text: &Arc
         Related { message: message.clone(), span: index.locate(&path).into(), path }
     });
     let help = match layout {
-        Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => finding
-            .help
-            .map(|help| format!("{help}; the flat shape cannot say this, today's can (docs/machines-nix.md)")),
+        Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => finding.help.map(|help| {
+            format!("{help}; the flat shape cannot say this, today's can (docs/reference/machines-nix.md)")
+        }),
         _ => finding.help,
     };
     Diagnostic {

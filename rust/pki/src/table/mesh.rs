@@ -1,7 +1,7 @@
 //! The rows of the service mesh: client certificates of etcd for the agent of each node, and for flannel where there is an
 //! overlay.
 //!
-//! A CN is the program's user in etcd, to which the cluster's rules give the node's own keys (docs/etcd-model.md). The prefix
+//! A CN is the program's user in etcd, to which the cluster's rules give the node's own keys (docs/internals/etcd-model.md). The prefix
 //! keeps a machine's name from being that of another user, such as `root`.
 
 use machinist_model::{Cluster, Node};

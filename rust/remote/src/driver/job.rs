@@ -1,9 +1,9 @@
 //! One channel's life: open, start the command, move bytes both ways, collect the status, close.
 
-use super::timespec;
 use crate::error::CHANNEL_FAILURE;
 use crate::link::{ChannelFailure, Event, Feed, Link};
 use crate::request::{Status, Stream};
+use crate::timeout::timespec;
 use rustix::event::{PollFd, PollFlags, poll};
 use ssh2::{BlockDirections, Channel, ErrorCode, Session};
 use std::io::{Read as _, Write as _};

@@ -67,7 +67,7 @@ fn has_ended(child: &mut Child, limit: Duration) -> io::Result<bool> {
     };
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&crate::driver::timespec(left))) {
+        match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&crate::timeout::timespec(left))) {
             Ok(n_ready) => return Ok(n_ready > 0),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -2,21 +2,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::Arc,
 };
 
 use machinist_model::NodeName;
-use machinist_nix::StorePath;
 use tokio::task::JoinSet;
 
-use super::{Deploy, DeployError, Host, Hosts, Outcome, Report, locks};
+use super::{
+    host::{Host, Hosts},
+    run::{Deploy, DeployError},
+};
 use crate::{
-    EventKind, HostFacts,
-    preflight::{Candidate, Problem, judge},
+    EventKind,
+    lock::moment,
+    outcome::{Outcome, Report},
+    preflight::{Candidate, find_problems},
+    problem::Problem,
     step::{
         StepError,
         copy::{self, Catalog, Delta},
+        room::boot_bytes,
     },
 };
 
@@ -36,17 +41,17 @@ impl Deploy {
     ) -> Result<Deltas, DeployError> {
         let mut tasks = JoinSet::new();
         let hosts: Vec<&Arc<Host>> = changing.iter().filter_map(|node| hosts.get(node)).collect();
-        let catalog = if self.from_host {
+        let catalog = if self.request.from_host {
             Arc::default()
         } else {
             let systems = hosts.iter().map(|host| host.target.system.clone()).collect();
-            Arc::new(Catalog::read(&self.nix, &systems)?)
+            Arc::new(Catalog::read(&self.context.nix, &systems)?)
         };
         for host in hosts {
             let (this, host, catalog) = (Arc::clone(self), Arc::clone(host), Arc::clone(&catalog));
             tasks.spawn_blocking(move || {
                 let system = &host.target.system;
-                let delta = if this.from_host {
+                let delta = if this.request.from_host {
                     copy::require(&*host.remote, system).map(|()| Delta::default())
                 } else {
                     copy::delta(&*host.remote, &catalog.closure(system))
@@ -65,9 +70,16 @@ impl Deploy {
     }
 
     /// Tells all problems of all hosts. False if the run must not begin.
-    pub(super) fn preflight(&self, hosts: &Hosts, deltas: &Deltas, skew: Vec<Problem>, report: &mut Report) -> bool {
+    pub(super) fn preflight(
+        &self,
+        hosts: &Hosts,
+        deltas: &Deltas,
+        version_skew: Vec<Problem>,
+        report: &mut Report,
+    ) -> bool {
         let known = deltas.iter().filter_map(|(node, delta)| Some((hosts.get(node)?, delta)));
-        let problems: Vec<Problem> = known.flat_map(|(host, delta)| self.problems(host, delta)).chain(skew).collect();
+        let problems: Vec<Problem> =
+            known.flat_map(|(host, delta)| self.problems(host, delta)).chain(version_skew).collect();
         let mut refused: BTreeMap<NodeName, Vec<&str>> = BTreeMap::new();
         for Problem { node, refuses, text, hint, .. } in &problems {
             let kind = if *refuses {
@@ -76,7 +88,7 @@ impl Deploy {
             } else {
                 EventKind::Note { text: format!("careful: {text}") }
             };
-            self.events.node(node, kind);
+            self.context.events.node(node, kind);
         }
         let may_begin = refused.is_empty();
         if !may_begin {
@@ -96,15 +108,15 @@ impl Deploy {
         let candidate = Candidate {
             node,
             facts: &host.facts,
-            platform: self.traits.get(node).map_or("", |traits| &traits.platform),
+            platform: self.topology().traits.get(node).map_or("", |traits| &traits.platform),
             system: &host.target.system,
             store_needed: if delta.paths.is_empty() { 0 } else { copy::room_for(delta) },
             boot_needed: boot_bytes(&host.target.system, &host.facts, delta),
-            run: &self.locks.claimant().run,
-            is_ours: self.locks.has(node),
-            moment: locks::moment(&host.facts, &host.facts.lock),
+            run: &self.context.locks.claimant().run,
+            is_ours: self.context.locks.has(node),
+            moment: moment(&host.facts, &host.facts.lock),
         };
-        judge(&candidate, self.policy.accept_drift)
+        find_problems(&candidate, self.policy.accept_drift)
     }
 }
 
@@ -116,42 +128,9 @@ fn full_store(free: Option<u64>, error: StepError) -> StepError {
     }
 }
 
-/// Returns how many bytes the boot loader will copy: the kernel and initrd, unless they are there from another generation. Where
-/// no file of the boot loader is known, those that the store lacks count.
-pub(crate) fn boot_bytes(system: &StorePath, facts: &HostFacts, delta: &Delta) -> u64 {
-    let size = |name: &str| {
-        let file = Path::new(system.as_str()).join(name).canonicalize().ok()?;
-        let is_missing = if facts.boot_files.is_empty() {
-            delta.paths.iter().any(|info| file.starts_with(info.path.as_str()))
-        } else {
-            !is_copied(&facts.boot_files, &file)
-        };
-        is_missing.then(|| file.metadata().map_or(0, |metadata| metadata.len()))
-    };
-    ["kernel", "initrd"].into_iter().filter_map(size).sum()
-}
-
-/// Whether the boot loader has a copy of the file: /nix/store/<hash>-linux/bzImage is `<hash>-linux-bzImage`, and systemd-boot
-/// puts `.efi` behind it.
-fn is_copied(files: &BTreeSet<String>, file: &Path) -> bool {
-    let Ok(rest) = file.strip_prefix("/nix/store") else { return false };
-    let name = rest.display().to_string().replace('/', "-");
-    files.contains(&name) || files.contains(&format!("{name}.efi"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_kernel_that_another_generation_has_in_boot_is_found_there() {
-        let hash = "0123456789abcdfghijklmnpqrsvwxyz";
-        let kernel = format!("/nix/store/{hash}-linux-6.12.1/bzImage");
-        let has = |name: &str| is_copied(&BTreeSet::from([name.to_owned()]), Path::new(&kernel));
-        assert!(has(&format!("{hash}-linux-6.12.1-bzImage")), "GRUB");
-        assert!(has(&format!("{hash}-linux-6.12.1-bzImage.efi")), "systemd-boot");
-        assert!(!has(&format!("{hash}-linux-6.12.2-bzImage")));
-    }
 
     #[test]
     fn a_store_that_cannot_be_asked_because_it_is_full_is_told_as_full() {

@@ -11,7 +11,7 @@ use machinist_nix::StorePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{deploy::Outcome, waves::Reboots};
+use crate::{outcome::Outcome, waves::Reboots};
 
 /// What the record of a run says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use machinist_nix::StorePath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{NodePlan, Plan};
+use super::changes::{NodePlan, Plan};
 use crate::waves::{Spread, Wave};
 
 /// The version of the format that this code writes and reads.

@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, Request};
-
-use super::{
-    boot::BootFiles,
-    unit_tree::UnitTree,
+use machinist_switch::{
+    BootFiles, UnitTree,
     units::{Active, Units},
 };
+
 use crate::{script::UNITS, step::StepError};
 
 /// What a host tells about its running system.
@@ -66,8 +65,8 @@ fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Op
     let lines = |name: &str| sections.get(name).map_or(&[] as &[&str], Vec::as_slice);
     let set = |name: &str| lines(name).iter().filter(|line| !line.is_empty()).map(|&line| line.to_owned()).collect();
     let mut inspection = Inspection {
-        booted: boot_files(lines("booted")),
-        running: boot_files(lines("current")),
+        booted: BootFiles::from_lines(lines("booted")),
+        running: BootFiles::from_lines(lines("current")),
         manager: (value(lines("current"), "systemd"), value(lines("current"), "system.conf")),
         fstab: lines("fstab").join("\n"),
         closure: lines("closure").iter().filter_map(|line| StorePath::parse(line).ok()).collect(),
@@ -129,17 +128,6 @@ fn value(lines: &[&str], key: &str) -> Option<String> {
     lines.iter().find_map(of_key)
 }
 
-/// Reads the lines that tell what a system boots.
-pub(crate) fn boot_files(lines: &[&str]) -> BootFiles {
-    BootFiles {
-        kernel: value(lines, "kernel"),
-        initrd: value(lines, "initrd"),
-        modules: value(lines, "kernel-modules"),
-        params: value(lines, "kernel-params"),
-        interface: value(lines, "init-interface-version"),
-    }
-}
-
 /// Blocks of `systemctl show`. Units that follow another one are shadows of it.
 fn active(lines: &[&str]) -> BTreeMap<String, Active> {
     let mut units = BTreeMap::new();
@@ -159,9 +147,10 @@ mod tests {
     use std::process::Command;
 
     use machinist_remote::FakeRemote;
+    use machinist_switch::UnitTree;
 
     use super::{ask, parse};
-    use crate::{plan::unit_tree::UnitTree, script::UNITS};
+    use crate::{local_system::unit_tree, script::UNITS};
 
     const HASH: &str = "00000000000000000000000000000000";
 
@@ -244,7 +233,7 @@ mod tests {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(!text.contains("After=q"), "what the new system has too is not sent: {text}");
         let found = parse(&text, &tree(), &tree().digests()).unwrap().units.tree;
-        let mut expect = UnitTree::read(&units).unwrap();
+        let mut expect = unit_tree(&units).unwrap();
         // Lines are sent, so a last one without its end gets one.
         expect.files.insert("b\\x2dc.service".to_owned(), "[Unit]\nA=1\n".to_owned());
         assert_eq!(found, expect);

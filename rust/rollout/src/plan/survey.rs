@@ -12,32 +12,32 @@ use machinist_etcd::etcd::Health;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::{Remote, Request, Status};
-use sha2::{Digest, Sha256};
+use machinist_switch::{
+    UnitTree, boot::reboot, closure_diff::closure_diff, consequences::consequences, file_systems::file_systems,
+    units::decide,
+};
 use tokio::task::JoinSet;
 
 use super::{
-    Changes, FullBoot, NodePlan, Plan,
-    boot::{BootFiles, reboot},
-    closure_diff::closure_diff,
-    consequences::consequences,
-    file_systems::file_systems,
+    changes::{Changes, FullBoot, NodePlan, Plan},
     inspect::{self, Inspection},
     quorum::{self, QuorumRisk, QuorumView},
-    unit_tree::UnitTree,
-    units::decide,
 };
 use crate::{
     HostFacts,
-    deploy::{Layout, Target, Traits, preflight::boot_bytes, ready_for_us, words},
-    preflight::Problem,
+    kubernetes_version::{Change, Version, skew_problems},
+    local_system,
+    problem::Problem,
     script,
-    skew::{Change, Version, judge},
     step::{
         Connector, StepError,
         copy::{self, Catalog},
-        gate, gather,
+        gate, gather, ready_for_us,
+        room::boot_bytes,
         versions::{ask_versions, version_of},
     },
+    target::{Layout, Target, Traits},
+    text::words,
     waves::{self, Reboots, Situation, Spread, Wave},
 };
 
@@ -129,7 +129,7 @@ async fn skew(
         let control_plane = traits.get(&node).is_some_and(|traits| traits.control_plane);
         (node, Change { control_plane, running, after })
     };
-    problems.extend(judge(&targets.into_iter().chain(others).map(change).collect()));
+    problems.extend(skew_problems(&targets.into_iter().chain(others).map(change).collect()));
     problems
 }
 
@@ -154,7 +154,7 @@ fn compare(
 ) -> Result<NodePlan, StepError> {
     let system = &target.system;
     let keys: Vec<String> = target.keys.iter().filter(|key| !facts.keys.contains(*key)).cloned().collect();
-    let due = reboot(&facts.booted, &facts.booted, &BootFiles::read(Path::new(system.as_str())));
+    let due = reboot(&facts.booted, &facts.booted, &local_system::boot_files(Path::new(system.as_str())));
     let reboots = reboots.wants(due.is_some());
     if facts.is_on(system) && keys.is_empty() && !reboots {
         return Ok(NodePlan::Unchanged { system: system.clone() });
@@ -182,7 +182,7 @@ fn compare(
     if facts.running.is_some() {
         let at = Path::new(system.as_str());
         let unreadable = |source| StepError::Unknown { why: format!("the units of {system} cannot be read: {source}") };
-        let new = UnitTree::read(&at.join("etc/systemd/system")).map_err(unreadable)?;
+        let new = local_system::unit_tree(&at.join("etc/systemd/system")).map_err(unreadable)?;
         let old = inspect::ask(remote, &new)?;
         let closure: Vec<StorePath> = closure.iter().map(|info| info.path.clone()).collect();
         differences(&mut changes, &old, &new, &closure, at);
@@ -219,18 +219,10 @@ fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure:
         let fstab = fs::read_to_string(at.join("etc/fstab")).unwrap_or_default();
         file_systems(&old.fstab, &fstab, &mut switch);
         changes.units = consequences(&switch, &old.units, new);
-        changes.systemd_reexec = manager(at) != old.manager;
+        changes.systemd_reexec = local_system::manager(at) != old.manager;
     }
     changes.closure = Some(closure_diff(&old.closure, closure));
-    changes.reboot = reboot(&old.booted, &old.running, &BootFiles::read(at));
-}
-
-/// The new systemd and the digest of its configuration.
-fn manager(at: &Path) -> (Option<String>, Option<String>) {
-    let systemd = fs::canonicalize(at.join("systemd")).ok().map(|path| path.display().to_string());
-    let text = fs::read(at.join("etc/systemd/system.conf")).ok();
-    let hex = |text: Vec<u8>| Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-    (systemd, text.map(hex))
+    changes.reboot = reboot(&old.booted, &old.running, &local_system::boot_files(at));
 }
 
 /// Asks etcd through a connected member, or through another one.

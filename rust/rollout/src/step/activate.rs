@@ -6,15 +6,15 @@ use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteError, Request};
 
-use super::{
-    Connector, StepError,
+use super::{Connector, StepError, reboot, run};
+use crate::{
+    HostFacts, Interrupt,
     lock::{Token, run_under},
-    reboot, run,
+    script,
 };
-use crate::{HostFacts, Interrupt, script};
 
 /// How long things may take on the host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// `switch-to-configuration test`, in seconds.
     pub activation: Duration,

@@ -14,7 +14,8 @@ use machinist_nix::{Export, Nix, NixError, PathInfo, StorePath};
 use machinist_remote::{Remote, Request};
 use sha2::{Digest, Sha256};
 
-use super::{StepError, mebibytes};
+use super::StepError;
+use crate::text::mebibytes;
 
 /// Asks which of the paths on stdin the store lacks. Behind an exclamation mark stand those that are not on the disk: where the
 /// store's database says otherwise, somebody removed them.

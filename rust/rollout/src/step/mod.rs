@@ -7,8 +7,8 @@ pub mod confirm;
 pub mod copy;
 pub mod gate;
 pub mod keys;
-pub mod lock;
 pub mod reboot;
+pub(crate) mod room;
 pub mod substitute;
 pub(crate) mod versions;
 
@@ -19,7 +19,7 @@ use machinist_remote::{Output, Remote, RemoteError, Request};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{HostFacts, deploy::Verdict, host, preflight};
+use crate::{HostFacts, clock, host, outcome::Verdict, target::Target, text::mebibytes};
 
 /// Opens connections to nodes.
 pub trait Connect: Send + Sync {
@@ -203,11 +203,6 @@ impl StepError {
     }
 }
 
-/// Returns the size in words, such as `12 MiB`.
-pub(crate) fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1024 * 1024))
-}
-
 /// Asks the host what is true.
 ///
 /// # Errors
@@ -219,11 +214,23 @@ pub fn gather(remote: &dyn Remote) -> Result<HostFacts, StepError> {
     let mut facts = HostFacts::parse(&output.stdout_text());
     let milliseconds =
         |time: OffsetDateTime| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-    facts.clock_skew = facts.clock.map(|clock| preflight::skew(milliseconds(asked), clock, milliseconds(answered)));
+    facts.clock_offset = facts.clock.map(|clock| clock::offset(milliseconds(asked), clock, milliseconds(answered)));
     Ok(facts)
 }
 
 /// Runs a script that must succeed.
 pub(crate) fn run(remote: &dyn Remote, label: &str, script: &str, bound: Duration) -> Result<Output, RemoteError> {
     remote.run_checked(Request::new(label, script).timeout(bound))
+}
+
+/// The host has what the steps need.
+pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
+    let hint = format!("put NixOS there first: `machinist install {}` (it erases the machine's disk)", target.node);
+    if let Some(what) = facts.lacks.first() {
+        return Err(StepError::Lacks { what: what.clone(), hint });
+    }
+    if facts.running.is_none() && !target.installs_itself {
+        return Err(StepError::Lacks { what: "NixOS: this machine was never installed".to_owned(), hint });
+    }
+    Ok(())
 }

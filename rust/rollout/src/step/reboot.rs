@@ -8,14 +8,10 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteError, Request, Status};
+use machinist_switch::BootFiles;
 
-use super::{Connector, StepError, gather, lock::Token, run};
-use crate::{
-    Events, HostFacts,
-    deploy::Verdict,
-    plan::{BootFiles, inspect::boot_files},
-    script,
-};
+use super::{Connector, StepError, gather, run};
+use crate::{Events, HostFacts, lock::Token, outcome::Verdict, script};
 
 /// How long a host may take to be back if nothing else is said. Servers test their memory for minutes.
 pub const BOUND: Duration = Duration::from_secs(600);
@@ -30,7 +26,7 @@ const EVERY: Duration = Duration::from_millis(500);
 pub fn boot_files_of(remote: &dyn Remote, system: &StorePath) -> Result<BootFiles, StepError> {
     let script = script::with(&[("system", system.as_str())], script::BOOT_FILES);
     let output = run(remote, "ask what it would boot", &script, Duration::from_secs(20))?.stdout_text();
-    Ok(boot_files(&output.lines().collect::<Vec<_>>()))
+    Ok(BootFiles::from_lines(&output.lines().collect::<Vec<_>>()))
 }
 
 /// One reboot of one host.
@@ -217,8 +213,9 @@ mod tests {
     use super::{Answer, Reboot, answer, objection, unsettled};
     use crate::{
         Events, HostFacts,
-        deploy::Verdict,
-        step::{Connect, Connector, StepError, lock::Token},
+        lock::Token,
+        outcome::Verdict,
+        step::{Connect, Connector, StepError},
     };
 
     fn system(name: &str) -> StorePath {

@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 
 use super::{Connector, StepError, gather};
 use crate::{
-    deploy::chain,
-    preflight::{Problem, ProblemKind},
-    skew::Version,
+    kubernetes_version::Version,
+    problem::{Problem, ProblemKind},
+    text::chain,
 };
 
 /// Where a system says which version it has, in its own folder and in the running one's.

@@ -8,8 +8,9 @@ use super::{open_inside, running};
 use crate::{
     error::Error,
     event::{Event, Events},
-    machine::{Machine, ready, remove_file},
-    mountinfo, prepare, programs,
+    file::{make_dir, remove_file},
+    machine::{Machine, ready},
+    mountinfo, programs,
 };
 
 /// The file that takes the room; the supervisor knows the name as well.
@@ -71,7 +72,7 @@ fn give_disk(machine: &Machine<'_>) -> Result<(), Error> {
     programs::run("mkfs.ext4", &[&options[..], &["-d", &from, &to, SIZE]].concat())?;
     fs::rename(&new, &image).map_err(Error::io("rename", &new))?;
     mountinfo::remove_tree(&nix)?;
-    prepare::make_dir(&nix, 0o755)
+    make_dir(&nix, 0o755)
 }
 
 fn image(machine: &Machine<'_>) -> PathBuf {

@@ -17,9 +17,10 @@ pub use self::rate::{ParseRateError, Rate};
 use super::{
     error::Error,
     event::Events,
+    file::{make_dir, remove_file, write},
     link::{self, Link},
-    machine::{Machine, ready, remove_file, with_machine},
-    names, network, prepare, process, programs,
+    machine::{Machine, ready, with_machine},
+    names, network, process, programs,
     record::machine_dir,
 };
 
@@ -112,8 +113,8 @@ pub fn inject(state_dir: &Path, machine: &str, fault: &Fault, events: Events<'_>
         // Recorded before it is made, so that it can be healed however this ends.
         if let Some((file, text)) = fault.marker() {
             running_unless(*fault == Fault::Disk || matches!(fault, Fault::Bandwidth(_)), &machine)?;
-            prepare::make_dir(&machine.directory().join("faults"), 0o755)?;
-            prepare::write(&machine.directory().join(file), text.as_bytes(), 0o644)?;
+            make_dir(&machine.directory().join("faults"), 0o755)?;
+            write(&machine.directory().join(file), text.as_bytes(), 0o644)?;
         }
         match fault {
             Fault::Link => Ok(()),

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use machinist_nix::FlakeRef;
+use machinist_operations::{apps::app_name, files};
 
-use super::app_name;
 use crate::{
     args::Global,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
     ui::Ui,
 };
 
@@ -53,8 +52,9 @@ pub fn run(args: &NewArgs, global: &Global, ui: Ui) -> Outcome {
     if folder.exists() {
         return Err(Failure::new(Kind::Input, format!("{} is there already", folder.display())));
     }
-    if !global.directory.join("modules/apps/app.nix").exists() {
-        return Err(Failure::new(Kind::Input, format!("{} has no modules/apps", global.directory.display()))
+    let modules = global.directory.join("modules");
+    if modules.is_dir() && !modules.join("apps/shape.nix").exists() {
+        return Err(Failure::new(Kind::Input, format!("{} is of an earlier machinist", modules.display()))
             .hint("`machinist init --refresh` brings modules/ to this version of machinist"));
     }
     for (name, text) in texts(args) {

@@ -11,21 +11,23 @@ use machinist_model::{
     path::AttrPath,
     source::{SourceIndex, SourceText},
 };
+use machinist_operations::{
+    apps::{Registered, app_name, instance_prefix, look, machines, registered},
+    connect, files,
+    project::Project,
+    rollout::target::voters,
+};
 use machinist_remote::{Request, quote};
 use machinist_rollout::{
     membership::find_voice,
     step::{Connector, StepError},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Registered, app_name, instance_prefix, machines, registered};
 use crate::{
-    args::Global,
-    command::deploy::voters,
-    connect, consent,
+    args::{Global, node_name},
+    consent, context,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
-    project::Project,
     ui::Ui,
 };
 
@@ -41,24 +43,12 @@ pub struct RemoveArgs {
     app: String,
 
     /// Only from this machine
-    #[arg(long, value_name = "MACHINE", value_parser = node)]
+    #[arg(long, value_name = "MACHINE", value_parser = node_name)]
     on: Option<NodeName>,
 
     /// Delete its data on the machines, and with all machines its keys in etcd too
     #[arg(long)]
     purge: bool,
-}
-
-/// The name of a machine.
-pub(super) fn node(text: &str) -> Result<NodeName, String> {
-    NodeName::parse(text).map_err(|error| error.to_string())
-}
-
-/// What a machine still has.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Record {
-    data: BTreeSet<String>,
 }
 
 /// What is left on a machine.
@@ -71,10 +61,11 @@ struct Left {
 
 /// Runs the command.
 pub fn run(args: &RemoveArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    refuse_placed(args, &project, &machines(&cluster, &args.app))?;
-    let connector = connect::connector(&project, &cluster, global, None)?;
+    refuse_placed(args, project, &machines(&cluster, &args.app))?;
+    let connector = connect::connector(&context, &cluster, None)?;
     let asked: Vec<NodeName> = match &args.on {
         Some(node) => connect::select(&cluster, Some(&[node.to_string()]))?,
         None => cluster.mesh_nodes().map(|node| node.name.clone()).collect(),
@@ -163,38 +154,6 @@ fn ask(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>,
     Ok(data)
 }
 
-/// Returns the directories of a machine with data of the application, whether it runs there or not.
-pub(super) fn data_of(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>, Failure> {
-    look(connector, node, app).map(|(_, data)| data)
-}
-
-fn look(connector: &Connector, node: &NodeName, app: &str) -> Result<(bool, Vec<String>), Failure> {
-    let remote = connector.connect(node).map_err(|error| failed(&StepError::from(error)))?;
-    let script = format!("app={}\n{ASK}", quote(app));
-    let output =
-        remote.run_checked(Request::new("ask what is left of an application", script).timeout(ANSWER)).failed()?;
-    let text = output.stdout_text();
-    let (deployed, record) = text.split_once('\n').unwrap_or((&text, ""));
-    let record: Record = serde_json::from_str(record.trim()).unwrap_or_default();
-    Ok((deployed == "deployed", directories(&record.data)))
-}
-
-const ASK: &str = r#"if [ -e "/etc/machinist/apps/$app.json" ]; then echo deployed; else echo gone; fi
-cat "/var/lib/machinist-apps/$app.json" 2>/dev/null || true
-"#;
-
-/// Returns the directories of /var/lib that a record names. What is no plain name there is none: nothing else is ever deleted.
-fn directories(data: &BTreeSet<String>) -> Vec<String> {
-    let plain = |name: &&str| {
-        !name.is_empty()
-            && !name.starts_with('.')
-            && !name.starts_with("machinist")
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let top: BTreeSet<&str> = data.iter().filter_map(|path| path.split('/').next()).filter(plain).collect();
-    top.into_iter().map(|name| format!("/var/lib/{name}")).collect()
-}
-
 /// A program with a user of its own only while it runs has its data below /var/lib/private.
 fn delete(connector: &Connector, left: &Left, app: &str) -> Result<(), Failure> {
     let remote = connector.connect(&left.machine).map_err(|error| failed(&StepError::from(error)))?;
@@ -264,14 +223,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use machinist_model::NodeName;
 
-    use super::{directories, lines};
-
-    #[test]
-    fn only_plain_directories_below_var_lib_are_ever_deleted() {
-        let data = ["web", "postgresql", "postgresql/17", "../etc", "", ".", "/", "a b", "machinist", "machinist-mesh"];
-        let data = data.map(str::to_owned).into();
-        assert_eq!(directories(&data), ["/var/lib/postgresql", "/var/lib/web"]);
-    }
+    use super::lines;
 
     #[test]
     fn the_lines_to_change_are_named() {

@@ -9,7 +9,7 @@ use machinist_rollout::upkeep::{self, Keys};
 use machinist_text::one_line;
 use serde_json::{Value, json};
 
-use super::{Etcd, failed};
+use super::access::{Etcd, failed};
 use crate::{
     failure::{Failure, Kind, Outcome},
     ui::Ui,

@@ -8,7 +8,7 @@ use machinist_model::{Cluster, NodeName};
 use machinist_rollout::membership::Voice;
 use serde::Serialize;
 
-use super::Etcd;
+use super::access::Etcd;
 use crate::{
     failure::{Kind, Outcome},
     ui::{Tone, Ui},

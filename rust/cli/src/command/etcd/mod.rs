@@ -1,28 +1,27 @@
 //! `machinist etcd`: the members as etcd itself sees them, its data, its upkeep, and its return from a snapshot.
 
+mod access;
 mod data;
 mod members;
 mod restore;
 mod snapshots;
 mod upkeep;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use machinist_model::{Cluster, NodeName};
-use machinist_rollout::{
-    membership::{Voice, find_voice},
-    step::{Connector, StepError},
+use machinist_operations::{
+    connect,
+    locks::Locks,
+    rollout::{options::Options, target::voters},
+    run_id::run_id,
 };
 
-pub use self::snapshots::snapshot;
+use self::access::Etcd;
 use crate::{
     args::Global,
-    command::deploy::{run_id, voters},
-    connect,
+    context,
     failure::{Failure, Kind, Outcome},
-    locks::{self, Locks},
-    project::Project,
     ui::Ui,
 };
 
@@ -59,31 +58,20 @@ pub struct SnapshotArgs {
     file: PathBuf,
 }
 
-/// What every command here needs.
-struct Etcd<'a> {
-    project: Project,
-    cluster: Cluster,
-    connector: Connector,
-    /// Taken by what may take a member away.
-    locks: Locks,
-    global: &'a Global,
-    ui: Ui,
-}
-
 /// Runs the command.
 pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let accept = match command {
-        EtcdCommand::Restore(args) => args.accept_host_key(),
-        _ => None,
+    let options = match command {
+        EtcdCommand::Restore(args) => args.options(),
+        _ => Options::default(),
     };
-    let connector = connect::connector(&project, &cluster, global, accept)?;
+    let context = context::of_rollout("etcd restore", options.reboots, global, ui)?;
+    let cluster = context.project.load()?.cluster;
+    let connector = connect::connector(&context, &cluster, options.accept_host_key)?;
     if voters(&cluster).is_empty() {
         return Err(Failure::new(Kind::Input, "machines.nix gives no machine the role \"etcd\""));
     }
-    let locks = Locks::new(run_id(), &connector, ui);
-    let etcd = Etcd { project, cluster, connector, locks, global, ui };
+    let locks = Locks::new(&context, run_id(&context), &connector);
+    let etcd = Etcd { context, cluster, connector, locks, global, ui };
     match command {
         EtcdCommand::Members => etcd.members(),
         EtcdCommand::Status => etcd.status(),
@@ -96,23 +84,4 @@ pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
         EtcdCommand::Defrag => etcd.defragment(),
         EtcdCommand::MoveLeader(args) => etcd.move_leader(args),
     }
-}
-
-impl Etcd<'_> {
-    /// Locks all members that answer, a majority at least, for what makes one of them answer nobody.
-    fn lock(&self) -> Result<(), Failure> {
-        let scope = locks::of_voters(&self.cluster, &self.project.state()?, []);
-        self.locks.hold(&scope, &BTreeMap::new())
-    }
-
-    /// A member that answers for all of them.
-    fn voice(&self) -> Result<Voice, Failure> {
-        let members = voters(&self.cluster);
-        let askable: Vec<NodeName> = members.keys().cloned().collect();
-        find_voice(&self.connector, &askable, &members, None).map_err(|error| failed(&error))
-    }
-}
-
-fn failed(error: &StepError) -> Failure {
-    Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
 }

@@ -11,17 +11,16 @@ use clap::Args;
 use indicatif::HumanBytes;
 use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
 use machinist_model::NodeName;
+use machinist_operations::rollout::target::voters;
 use machinist_remote::Remote;
 use machinist_rollout::{
-    step::{StepError, gate, lock::Token},
+    lock::Token,
+    step::{StepError, gate},
     upkeep,
 };
 
-use super::{Etcd, failed};
-use crate::{
-    command::deploy::voters,
-    failure::{Failure, Kind, Outcome},
-};
+use super::access::{Etcd, failed};
+use crate::failure::{Failure, Kind, Outcome};
 
 /// How long a member may take to be healthy again after it was busy.
 const RECOVERY: Duration = Duration::from_secs(60);

@@ -1,17 +1,8 @@
 # The application @name@.
+{ lib, pkgs, ... }:
 {
-  config,
-  lib,
-  pkgs,
-  ...
-}:
-let
-  app = import ../../modules/apps/app.nix { inherit config lib; };
-in
-{
-  # Options of its own go between the braces.
-  options.machinist.apps.@name@ = app.option "@name@" { };
-
+  # An option of its own would be `options.machinist.apps.@name@.NAME = lib.mkOption { … };`, and its value
+  # `config.machinist.apps.@name@.NAME`.
   config.machinist.apps.@name@ = {
     # Who reaches it: `frontends` (ingress nodes), `backends` (workers) or `services` (workers and service nodes).
     group = lib.mkDefault "frontends";

@@ -1,0 +1,34 @@
+# The slots of an application, and what a slot is called: two units that take turns, or one.
+{ lib }:
+rec {
+  of =
+    name: app:
+    if app.strategy == "surge" then
+      [
+        {
+          name = "${name}-a";
+          unit = "app-${name}-a";
+          inherit (app) address port;
+        }
+        {
+          name = "${name}-b";
+          unit = "app-${name}-b";
+          inherit (app) address;
+          port = app.alternatePort;
+        }
+      ]
+    else
+      [
+        {
+          inherit name;
+          unit = if app.unit == null then "app-${name}" else app.unit;
+          inherit (app) address port;
+        }
+      ];
+
+  # The values of a function of name, application and slot, for all slots of these applications.
+  map = apps: f: lib.concatLists (lib.mapAttrsToList (name: app: builtins.map (f name app) (of name app)) apps);
+
+  # Whether the application is a container with a network of its own.
+  isBridged = app: app.container != null && app.container.network == "bridge";
+}

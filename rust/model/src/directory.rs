@@ -1,0 +1,12 @@
+//! The files beside machines.nix that its checks depend on.
+
+use std::collections::BTreeSet;
+
+/// The files of a cluster's directory that checks of machines.nix depend on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// Names of the folders of `app_modules/`.
+    pub apps: BTreeSet<String>,
+    /// Names of the machines with NixOS modules in `nodes/`, whatever these set.
+    pub node_modules: BTreeSet<String>,
+}

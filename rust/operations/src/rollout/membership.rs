@@ -1,0 +1,67 @@
+//! What a deploy refuses about the members of a running etcd.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_rollout::{membership::find_voice, step::Connector};
+
+use crate::failure::{Failure, Kind};
+
+/// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
+/// quorum: both take etcd's own membership change, which `machinist node` does.
+pub fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result<(), Failure> {
+    let wanted: BTreeSet<NodeName> = cluster.voters().map(|node| node.name.clone()).collect();
+    let recorded = &state.etcd.members;
+    if !state.etcd.bootstrapped || wanted == *recorded {
+        return Ok(());
+    }
+    if cluster.orchestrator == Some(Orchestrator::K3s) {
+        return refuse_lost_servers(recorded.difference(&wanted).map(NodeName::as_str).collect());
+    }
+    let mut changes = Vec::new();
+    changes.extend(wanted.difference(recorded).map(|node| (node, "would be new", "join")));
+    changes.extend(recorded.difference(&wanted).map(|node| (node, "would be gone", "remove")));
+    let words: Vec<String> = changes.iter().map(|(node, what, _)| format!("{node} {what}")).collect();
+    let commands: Vec<String> =
+        changes.iter().map(|(node, _, verb)| format!("`machinist node {verb} {node}`")).collect();
+    let message = format!("the members of the running etcd cluster would change: {}", words.join(", "));
+    Err(Failure::new(Kind::Refused, message).hint(format!(
+        "a deploy never changes who votes: {}; after a change by hand, record it in state/cluster.json",
+        commands.join(", ")
+    )))
+}
+
+/// A state file from before addresses were recorded cannot be contradicted: etcd itself is asked where its members are.
+pub fn refuse_unrecorded_move(
+    connector: &Connector,
+    voters: &BTreeMap<NodeName, IpAddr>,
+    state: &RecordedState,
+) -> Result<(), Failure> {
+    if !state.etcd.bootstrapped || state.running.is_some() {
+        return Ok(());
+    }
+    let askable: Vec<NodeName> = voters.keys().cloned().collect();
+    let Ok(voice) = find_voice(connector, &askable, voters, None) else { return Ok(()) };
+    let words: Vec<String> = voice.health.moved().map(|(node, urls)| format!("{node} is at {urls}")).collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    let message = format!("machines.nix has other addresses than the running etcd cluster: {}", words.join("; "));
+    Err(Failure::new(Kind::Refused, message).hint(
+        "write the addresses back: a member moves by `machinist node remove` and `machinist node join` (docs/guides/etcd.md, \"Addresses \
+         and ranges\")",
+    ))
+}
+
+/// A new server of k3s joins when it is deployed. One that is gone from machines.nix is still a member, and counts for the quorum.
+fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
+    let Some(first) = gone.first() else { return Ok(()) };
+    let message = format!("{} would be gone from the servers of the running k3s cluster", gone.join(", "));
+    Err(Failure::new(Kind::Refused, message).hint(format!(
+        "take it out of the cluster first, at another server: `k3s kubectl delete node {first}`; then out of \
+         state/cluster.json"
+    )))
+}

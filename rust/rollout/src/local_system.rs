@@ -1,0 +1,121 @@
+//! A system in this computer's store, read as what [`machinist_switch`] compares.
+
+use std::{fs, io, path::Path};
+
+use machinist_switch::{BootFiles, UnitTree, unit_tree::LINK_FOLDERS};
+use sha2::{Digest, Sha256};
+
+/// Reads a directory of units, such as `<toplevel>/etc/systemd/system`. One that does not exist is empty.
+///
+/// # Errors
+/// A file in it cannot be read.
+pub fn unit_tree(directory: &Path) -> io::Result<UnitTree> {
+    let mut tree = UnitTree::default();
+    for name in names(directory)? {
+        let path = directory.join(&name);
+        if name.ends_with(".d") && path.is_dir() {
+            for drop_in in names(&path)?.into_iter().filter(|drop_in| drop_in.ends_with(".conf")) {
+                add(&mut tree, &path.join(&drop_in), format!("{name}/{drop_in}"))?;
+            }
+        } else if LINK_FOLDERS.iter().any(|ending| name.ends_with(ending)) {
+            tree.links.extend(names(&path)?.into_iter().map(|link| format!("{name}/{link}")));
+        } else {
+            add(&mut tree, &path, name)?;
+        }
+    }
+    Ok(tree)
+}
+
+fn add(tree: &mut UnitTree, path: &Path, name: String) -> io::Result<()> {
+    if let Ok(target) = fs::read_link(path) {
+        if target == Path::new("/dev/null") {
+            tree.masked.insert(name);
+            return Ok(());
+        }
+        // A link within the folder is another name. One out of the store is the machine's own file.
+        if target.is_relative() {
+            tree.aliases.insert(name, target.to_string_lossy().into_owned());
+            return Ok(());
+        }
+        if !target.starts_with("/nix/store") {
+            return Ok(());
+        }
+    }
+    if path.is_file() {
+        tree.files.insert(name, String::from_utf8_lossy(&fs::read(path)?).into_owned());
+    }
+    Ok(())
+}
+
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads what a system boots.
+#[must_use]
+pub fn boot_files(system: &Path) -> BootFiles {
+    let link = |name: &str| fs::canonicalize(system.join(name)).ok().map(|path| path.display().to_string());
+    let text = |name: &str| fs::read_to_string(system.join(name)).ok().map(|text| text.trim().to_owned());
+    BootFiles {
+        kernel: link("kernel"),
+        initrd: link("initrd"),
+        modules: link("kernel-modules"),
+        params: text("kernel-params"),
+        interface: text("init-interface-version"),
+    }
+}
+
+/// Returns a system's systemd and the SHA-256 digest of its `system.conf`, in hex.
+#[must_use]
+pub fn manager(system: &Path) -> (Option<String>, Option<String>) {
+    let systemd = fs::canonicalize(system.join("systemd")).ok().map(|path| path.display().to_string());
+    let text = fs::read(system.join("etc/systemd/system.conf")).ok();
+    let hex = |text: Vec<u8>| Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    (systemd, text.map(hex))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{fs, os::unix::fs::symlink};
+
+    use machinist_switch::UnitTree;
+
+    use super::unit_tree;
+
+    #[test]
+    fn a_folder_of_units_is_read_with_its_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a.service"), "[Unit]\nWants=b.service\n").unwrap();
+        fs::create_dir(at("a.service.d")).unwrap();
+        fs::write(at("a.service.d/x.conf"), "[Service]\nUser=x\n").unwrap();
+        fs::write(at("a.service.d/notes"), "nothing").unwrap();
+        fs::create_dir(at("m.target.wants")).unwrap();
+        symlink("../a.service", at("m.target.wants/a.service")).unwrap();
+        symlink("/dev/null", at("gone.service")).unwrap();
+        symlink("a.service", at("alias.service")).unwrap();
+        symlink("/usr/lib/systemd/system/m.target", at("default.target")).unwrap();
+        let tree = unit_tree(folder.path()).unwrap();
+        assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["a.service", "a.service.d/x.conf"]);
+        assert!(tree.masked.contains("gone.service") && !tree.speaks_of("gone.service"));
+        assert_eq!(tree.pulls("m.target").into_iter().collect::<Vec<_>>(), ["a.service"]);
+        assert_eq!(tree.pulls("a.service").into_iter().collect::<Vec<_>>(), ["b.service"]);
+        assert_eq!(tree.unit("a.service", "a.service", None).values("Service", "User"), ["x"]);
+        assert_eq!(tree.aliases["alias.service"], "a.service");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_empty() {
+        assert_eq!(unit_tree(std::path::Path::new("/nowhere")).unwrap(), UnitTree::default());
+    }
+}
