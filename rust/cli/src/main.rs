@@ -12,6 +12,7 @@ mod duration;
 mod failure;
 mod files;
 mod kubernetes;
+mod library;
 mod locks;
 mod memory;
 mod mesh;

@@ -21,7 +21,7 @@ use crate::{
     args::Global,
     certs,
     failure::{Failure, Kind, OrFail},
-    files,
+    files, library,
     ui::Ui,
 };
 
@@ -99,10 +99,12 @@ impl Project {
             |name: &String| files::names(&nodes.join(name)).into_iter().any(|name| own_file(name).is_some());
         let files = files::names(&nodes).into_iter().filter_map(own_file);
         let folders = files::folders(&nodes).into_iter().filter(has_module);
-        load::Directory {
-            apps: files::folders(&self.directory.join("app_modules")).into_iter().collect(),
-            node_modules: files.chain(folders).collect(),
+        let mut apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
+        // With the modules from an input, machinist's applications are there too.
+        if !self.directory.join("nix/cluster.nix").exists() {
+            apps.extend(library::applications());
         }
+        load::Directory { apps, node_modules: files.chain(folders).collect() }
     }
 
     fn show(&self, diagnostics: &[machinist_model::Diagnostic]) {

@@ -205,8 +205,7 @@ const OWN_APP: (&str, &str) = ("app_modules/own/default.nix", "{ }");
 fn with_the_modules_in_a_replaced_input_the_same_files_count() {
     let library = library();
     let source = library.path().join("source");
-    let overrides =
-        [Override { input: "machinist".to_owned(), reference: format!("path:{}", source.display()) }];
+    let overrides = [Override { input: "machinist".to_owned(), reference: format!("path:{}", source.display()) }];
     let with = [("flake.nix", ONE_INPUT), OWN_APP];
     for (file, nodes) in OF_THE_INPUT {
         let worktree = directory(&with);
