@@ -1,4 +1,4 @@
-//! One machine of the `machines` section.
+//! Machine of the `machines` section.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -12,27 +12,28 @@ use crate::{Provider, Role};
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct MachineShape {
-    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack.
+    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, means dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.2\""))]
     pub ip: Option<OneOrTwo<IpAddr>>,
-    /// Whether machinist deploys it. `false` for a Router and the like: known, but not ours. A Router that is `true` gets BIRD.
+    /// Deploys the machine. `false` for a Router or another foreign machine, which is known but not deployed. A Router
+    /// with `true` gets BIRD.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub nixos: bool,
-    /// Whether it takes part. A disabled machine keeps its name and address reserved and counts for nothing else.
+    /// Enables the machine. A disabled machine keeps its name and address reserved and counts for nothing else.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub enable: bool,
     /// The Nix system: `"x86_64-linux"` or `"aarch64-linux"`.
     #[schemars(extend("x-default" = "\"x86_64-linux\"", "x-example" = "\"aarch64-linux\""))]
     pub system: Option<String>,
-    /// What it is for: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
-    /// `"worker"` (applications), `"ingress"` (traffic from outside), `"service"` (services with state, such as
+    /// The roles: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
+    /// `"worker"` (applications), `"ingress"` (traffic from outside), `"service"` (stateful services, such as
     /// databases), `"registry"` (container images), `"cache"` (artefacts that other nodes fetch).
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"etcd\" \"control-plane\" \"worker\" ]"))]
     pub roles: Vec<Role>,
-    /// The network interface that carries `ip`. Without it machinist sets no address: the machine has it already.
+    /// The network interface that carries `ip`. Without it machinist configures no address: the machine has it already.
     #[schemars(extend("x-default" = "null", "x-example" = "\"enp2s0\""))]
     pub interface: Option<String>,
-    /// The disk that `machinist install` erases, an absolute path; one below `/dev/disk/by-id` names the same disk
+    /// The disk that `machinist install` erases, an absolute path; a path below `/dev/disk/by-id` names the same disk
     /// after each boot.
     #[schemars(extend("x-default" = "null", "x-example" = "\"/dev/disk/by-id/nvme-1\""))]
     pub disk: Option<String>,
@@ -46,18 +47,19 @@ pub struct MachineShape {
     /// Applications that run on it: names of folders of `app_modules/`.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"postgresql\" ]"))]
     pub apps: Vec<String>,
-    /// What must hold on the machine before a new system there is kept, by name.
+    /// Conditions that must hold on the machine before a new system is kept there, by name.
     #[schemars(extend("x-default" = "{ }", "x-example" = "{ web.http = \"http://127.0.0.1:8080/health\"; }"))]
     pub gates: BTreeMap<String, GateShape>,
-    /// The machine as a BGP Router.
+    /// BGP settings of a Router.
     pub bgp: BgpShape,
-    /// Where it comes from: `"sandbox"` (a container on this computer), `"self-hosted"` (a machine of one's own),
+    /// The origin of the machine: `"sandbox"` (a container on this computer), `"self-hosted"` (an existing machine),
     /// `"hetzner"`, `"digitalocean"`.
     #[schemars(extend("x-default" = "\"self-hosted\"", "x-example" = "\"sandbox\""))]
     pub provider: Provider,
-    /// How it is reached.
+    /// SSH connection settings.
     pub ssh: SshShape,
-    /// The k3s server that forms the cluster; at most one. Only for the first time: later the recorded state counts.
+    /// Marks the k3s server that forms the cluster; at most one. It counts only at the bootstrap: later the recorded
+    /// state is used.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub cluster_init: bool,
 }
@@ -84,48 +86,47 @@ impl Default for MachineShape {
     }
 }
 
-/// A gate: a command or a URL, asked again until it is well or its time is over.
+/// A gate: a command or a URL, retried until it succeeds or the timeout expires.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct GateShape {
-    /// A program and its arguments, run by root on the machine; the gate is open when it exits with 0. It is in the system's
-    /// closure, which everyone can read: no secrets in it.
+    /// A program and its arguments, run by root on the machine; exit code 0 opens the gate. They are part of the
+    /// system's closure, which anyone can read: use no secrets here.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"pg_isready\" \"-q\" ]"))]
     pub command: Vec<String>,
-    /// A URL that the machine itself asks; the gate is open when the answer has the status.
+    /// A URL, requested on the machine itself; the expected status opens the gate.
     #[schemars(extend("x-default" = "null", "x-example" = "\"http://127.0.0.1:8080/health\""))]
     pub http: Option<String>,
-    /// The status that the URL must answer with, 100 to 599.
+    /// The expected HTTP status of the URL, 100 to 599.
     #[schemars(extend("x-default" = "200", "x-example" = "204"))]
     pub status: Option<u16>,
-    /// How many seconds it may take to open, 1 to 600.
+    /// The timeout in seconds, 1 to 600.
     #[schemars(extend("x-default" = "30", "x-example" = "120"))]
     pub timeout: Option<u16>,
 }
 
-/// The machine as a BGP Router.
+/// BGP settings of a Router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct BgpShape {
-    /// Its AS number: 1 to 4294967295; 64512 to 65534 are for private use.
+    /// The Router's AS number: 1 to 4294967295; 64512 to 65534 are for private use.
     #[serde(rename = "as")]
     #[schemars(extend("x-default" = "null", "x-example" = "64513"))]
     pub router_as: Option<u32>,
 }
 
-/// How a machine is reached.
+/// SSH connection settings of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SshShape {
     /// The host name, address, or name in the operator's SSH configuration, which applies to it (docs/guides/ssh.md).
     #[schemars(extend("x-default" = "the machine's ip", "x-example" = "\"192.168.1.14\""))]
     pub host: Option<String>,
-    /// The TCP port on which the machine's sshd listens, 1 to 65535. The `Port` of the SSH configuration counts for
-    /// connections where this is not set.
+    /// The TCP port of the machine's sshd, 1 to 65535. If unset, connections use the `Port` of the SSH configuration.
     #[schemars(extend("x-default" = "22", "x-example" = "2222"))]
     pub port: Option<u16>,
-    /// The login name. Anyone but `root` needs sudo without a password. The `User` of the SSH configuration counts where
-    /// this is not set.
+    /// The login name. Any user other than `root` needs sudo without a password. If unset, the `User` of the SSH
+    /// configuration is used.
     #[schemars(extend("x-default" = "\"root\"", "x-example" = "\"admin\""))]
     pub user: Option<String>,
 }
