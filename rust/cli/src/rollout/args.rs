@@ -1,11 +1,14 @@
 //! Arguments of all commands that bring systems to machines.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     deploy::Policy,
     fan_out::FanOut,
     plan::PlanFile,
+    step::activate::Bounds,
     waves::{Limit, Reboots, Spread},
 };
 
@@ -106,6 +109,11 @@ impl RolloutArgs {
                 FanOutArg::Auto => FanOut::Auto,
                 FanOutArg::Always => FanOut::Always,
                 FanOutArg::Never => FanOut::Never,
+            },
+            bounds: Bounds {
+                activation: Duration::from_secs(self.activation_timeout),
+                confirmation: Duration::from_secs(self.confirm_timeout),
+                reboot: Duration::from_secs(self.reboot_timeout),
             },
         }
     }

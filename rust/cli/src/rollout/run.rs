@@ -13,10 +13,13 @@ use machinist_etcd::permissions::Rules;
 use machinist_kubernetes::desired::Desired;
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::{
-    deploy::{Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report, Target},
+    deploy::{
+        Context, Datastore, Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report, Request, Resume,
+        Target, Topology,
+    },
     journal::{Journal, Record},
     plan::PlanFile,
-    step::{Connector, activate::Bounds},
+    step::Connector,
     waves::Reboots,
 };
 
@@ -177,6 +180,20 @@ impl Run<'_> {
         self.roll_out(state, job)
     }
 
+    /// The cluster around the targets.
+    fn topology(&self, state: &RecordedState) -> Topology {
+        let traits = self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node)));
+        Topology {
+            members: self.voters.clone(),
+            bootstrapped: state.etcd.bootstrapped,
+            datastore: Datastore::of(self.cluster.k3s_founder().map(|node| node.name.clone())),
+            electorate: locks::electorate(self.cluster, state),
+            known: locks::known(self.cluster, state, self.args.accept_host_key.is_some()),
+            traits: traits.collect(),
+            mesh: Rules::of(self.cluster),
+        }
+    }
+
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
         let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
@@ -184,39 +201,22 @@ impl Run<'_> {
             self.ui.story(&format!("this run is recorded in {}", journal.path().display()));
         }
         let deploy = Deploy {
-            run,
-            targets,
-            members: self.voters.clone(),
-            bootstrapped: state.etcd.bootstrapped,
-            electorate: locks::electorate(self.cluster, state),
-            known: locks::known(self.cluster, state, self.args.accept_host_key.is_some()),
-            locks: Arc::clone(&self.locks.keeper),
-            founder: self.cluster.k3s_founder().map(|node| node.name.clone()),
-            bounds: Bounds {
-                activation: Duration::from_secs(self.args.activation_timeout),
-                confirmation: Duration::from_secs(self.args.confirm_timeout),
-                reboot: Duration::from_secs(self.args.reboot_timeout),
+            context: Context {
+                connector: Arc::clone(&self.connector),
+                locks: Arc::clone(&self.locks.keeper),
+                keys: certs::key_source(&self.project.directory, self.cluster, self.global),
+                nix: self.project.nix.clone(),
+                workload: workload(self.project, self.cluster, &self.connector, self.global),
+                events: progress::events(self.ui, &self.nodes),
+                journal: Arc::new(journal),
             },
-            connector: Arc::clone(&self.connector),
-            workload: workload(self.project, self.cluster, &self.connector, self.global),
-            mesh: Rules::of(self.cluster),
-            keys: certs::key_source(&self.project.directory, self.cluster, self.global),
-            nix: self.project.nix.clone(),
-            events: progress::events(self.ui, &self.nodes),
-            journal: Arc::new(journal),
-            who: signals::who(),
-            interrupt: self.locks.keeper.interrupt().clone(),
-            traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node))).collect(),
             policy: Policy { spread: spread_of(self.args, planned.as_ref(), reboots), ..self.args.policy() },
-            planned,
-            rebooting,
-            rebooted,
-            resumes,
-            from_host,
+            request: Request { run, targets, topology: self.topology(state), from_host, planned, rebooted },
+            resume: resumes.then_some(Resume { rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         let result = runtime.block_on(async {
-            signals::stop_on(deploy.interrupt.clone(), self.ui);
+            signals::stop_on(self.locks.keeper.interrupt().clone(), self.ui);
             deploy.run().await
         });
         // A thread may still wait for a host that hangs: what it would say matters to nobody now.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use machinist_model::NodeName;
-use machinist_nix::{Built, FlakeRef, KnownFile, StorePath};
+use machinist_nix::{Built, FlakeRef, Known, KnownFile, KnownInput, StorePath};
 
 pub use self::{
     args::BuildArgs,
@@ -30,6 +30,19 @@ use crate::{
     project::{Generated, Project},
     run_id::run_id,
     ui::Ui,
+};
+
+/// What is known of the files that a node's evaluation begins with: in the cluster's own directory, or in its input machinist.
+const KNOWN: Known<'_> = Known {
+    files: &KNOWN_FILES,
+    input: KnownInput {
+        name: "machinist",
+        files: &[
+            ("flake.nix", include_str!("../../../../flake.nix")),
+            ("nix/mk-cluster.nix", include_str!("../../../../nix/mk-cluster.nix")),
+            ("nix/cluster.nix", include_str!("../../../../nix/cluster.nix")),
+        ],
+    },
 };
 
 /// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
@@ -106,7 +119,7 @@ fn said(built: usize, known: usize, seconds: f64) -> String {
 /// A digest for each node, or none where it cannot be told what the systems depend on.
 fn keys(project: &Project, flake: &FlakeRef, nodes: &[NodeName], ui: Ui) -> BTreeMap<NodeName, String> {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    match project.nix.fingerprints(flake, &KNOWN_FILES, &names) {
+    match project.nix.fingerprints(flake, KNOWN, &names) {
         Ok(found) => {
             if let Some(why) = found.whole.filter(|_| ui.verbose) {
                 ui.story(&format!("any change of the directory counts for every node: {why}"));
