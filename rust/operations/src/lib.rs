@@ -21,6 +21,7 @@ pub mod files;
 pub mod history;
 pub mod keyring;
 pub mod kubernetes;
+pub mod library;
 pub mod locks;
 pub mod mesh;
 pub mod node;
