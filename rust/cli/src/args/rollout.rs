@@ -100,11 +100,6 @@ impl RolloutArgs {
     /// Returns how systems are brought to machines.
     pub fn options(&self) -> Options {
         Options {
-            bounds: Bounds {
-                activation: Duration::from_secs(self.activation_timeout),
-                confirmation: Duration::from_secs(self.confirm_timeout),
-                reboot: Duration::from_secs(self.reboot_timeout),
-            },
             policy: Policy {
                 accept_drift: self.accept_drift,
                 spread: self.spread.spread(),
@@ -115,6 +110,11 @@ impl RolloutArgs {
                     FanOutArg::Auto => FanOut::Auto,
                     FanOutArg::Always => FanOut::Always,
                     FanOutArg::Never => FanOut::Never,
+                },
+                bounds: Bounds {
+                    activation: Duration::from_secs(self.activation_timeout),
+                    confirmation: Duration::from_secs(self.confirm_timeout),
+                    reboot: Duration::from_secs(self.reboot_timeout),
                 },
             },
             reboots: self.spread.reboot,

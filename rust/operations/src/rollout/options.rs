@@ -1,37 +1,21 @@
 //! Options of all operations that change machines.
 
-use std::time::Duration;
-
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
     deploy::Policy,
     plan::PlanFile,
-    step::activate::Bounds,
     waves::{Limit, Reboots, Spread},
 };
 
 /// How systems are brought to machines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Bounds of what happens on a host.
-    pub bounds: Bounds,
     /// What a run may do.
     pub policy: Policy,
     /// Which nodes are rebooted after they have changed, if that was said. It wins over what a resumed run had.
     pub reboots: Option<Reboots>,
     /// Fingerprint of a host key that replaces the pinned one.
     pub accept_host_key: Option<Fingerprint>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let bounds = Bounds {
-            activation: Duration::from_secs(300),
-            confirmation: Duration::from_secs(120),
-            reboot: Duration::from_secs(600),
-        };
-        Self { bounds, policy: Policy::default(), reboots: None, accept_host_key: None }
-    }
 }
 
 impl Options {

@@ -13,7 +13,10 @@ use machinist_etcd::permissions::Rules;
 use machinist_kubernetes::desired::Desired;
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::{
-    deploy::{Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report, Target},
+    deploy::{
+        Context as DeployContext, Datastore, Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report,
+        Request, Resume, Target, Topology,
+    },
     journal::{Journal, Record},
     plan::PlanFile,
     step::Connector,
@@ -168,39 +171,47 @@ impl Run<'_> {
         self.roll_out(state, job)
     }
 
+    /// The cluster around the targets.
+    fn topology(&self, state: &RecordedState) -> Topology {
+        let traits = self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node)));
+        Topology {
+            members: self.voters.clone(),
+            bootstrapped: state.etcd.bootstrapped,
+            datastore: Datastore::of(self.cluster.k3s_founder().map(|node| node.name.clone())),
+            electorate: locks::electorate(self.cluster, state),
+            known: locks::known(self.cluster, state, self.options.accept_host_key.is_some()),
+            traits: traits.collect(),
+            mesh: Rules::of(self.cluster),
+        }
+    }
+
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
         let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
         self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
         let deploy = Deploy {
-            run,
-            targets,
-            members: self.voters.clone(),
-            bootstrapped: state.etcd.bootstrapped,
-            electorate: locks::electorate(self.cluster, state),
-            known: locks::known(self.cluster, state, self.options.accept_host_key.is_some()),
-            locks: Arc::clone(&self.locks.keeper),
-            founder: self.cluster.k3s_founder().map(|node| node.name.clone()),
-            bounds: self.options.bounds,
-            connector: Arc::clone(&self.connector),
-            workload: workload(self.context, self.cluster, &self.connector),
-            mesh: Rules::of(self.cluster),
-            keys: certs::key_source(&self.context.project.directory, self.cluster, &self.context.keyring),
-            nix: self.context.project.nix.clone(),
-            events: self.context.events.of_rollout(),
-            journal: Arc::new(journal),
-            who: self.context.who.clone(),
-            interrupt: self.locks.keeper.interrupt().clone(),
-            traits: self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node))).collect(),
+            context: DeployContext {
+                connector: Arc::clone(&self.connector),
+                locks: Arc::clone(&self.locks.keeper),
+                keys: certs::key_source(&self.context.project.directory, self.cluster, &self.context.keyring),
+                nix: self.context.project.nix.clone(),
+                workload: workload(self.context, self.cluster, &self.connector),
+                events: self.context.events.of_rollout(),
+                journal: Arc::new(journal),
+            },
             policy: Policy { spread: self.options.spread(planned.as_ref(), reboots), ..self.options.policy.clone() },
-            planned,
-            rebooting,
-            rebooted,
-            resumes,
-            from_host,
+            request: Request {
+                run: run.clone(),
+                targets,
+                topology: self.topology(state),
+                from_host,
+                planned,
+                rebooted,
+            },
+            resume: resumes.then_some(Resume { rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
-        self.context.events.send(Event::RolloutStarted { run: deploy.run.clone(), nodes: self.nodes.clone() });
+        self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });
         let result = runtime.block_on(deploy.run());
         // A thread may still wait for a host that hangs: what it would say matters to nobody now.
         runtime.shutdown_background();

@@ -14,7 +14,7 @@ use std::{
 };
 
 use machinist_model::NodeName;
-use machinist_nix::{Built, FlakeRef, KnownFile, StorePath};
+use machinist_nix::{Built, FlakeRef, Known, KnownFile, KnownInput, StorePath};
 
 use self::{
     cache::{Cache, Entry},
@@ -30,6 +30,19 @@ use crate::{
     failure::{Failure, Kind, OrFail},
     project::{Generated, Project},
     run_id::run_id,
+};
+
+/// What is known of the files that a node's evaluation begins with: in the cluster's own directory, or in its input machinist.
+const KNOWN: Known<'_> = Known {
+    files: &KNOWN_FILES,
+    input: KnownInput {
+        name: "machinist",
+        files: &[
+            ("flake.nix", include_str!("../../../../flake.nix")),
+            ("nix/mk-cluster.nix", include_str!("../../../../nix/mk-cluster.nix")),
+            ("nix/cluster.nix", include_str!("../../../../nix/cluster.nix")),
+        ],
+    },
 };
 
 /// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
@@ -124,7 +137,7 @@ fn keys(
     events: Option<&Events>,
 ) -> BTreeMap<NodeName, String> {
     let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-    match project.nix.fingerprints(flake, &KNOWN_FILES, &names) {
+    match project.nix.fingerprints(flake, KNOWN, &names) {
         Ok(found) => {
             if let (Some(why), Some(events)) = (found.whole, events) {
                 events.detail(format!("any change of the directory counts for every node: {why}"));

@@ -24,10 +24,9 @@ use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
     Events, Interrupt,
-    deploy::{Deploy, Outcome, Policy, Target, Traits},
-    identity::Known,
+    deploy::{Context, Deploy, Outcome, Policy, Request, Target, Topology, Traits},
     journal::Journal,
-    lock::{Electorate, Keeper, claimant},
+    lock::{Keeper, claimant},
     step::activate::Bounds,
     waves::{Limit, Situation, Spread, waves},
 };
@@ -121,41 +120,34 @@ fn deploy(
     let traits = Traits { platform: "x86_64-linux".to_owned(), ..Traits::default() };
     let run = format!("scale-{}", what.len());
     let claimant = claimant(run.clone(), "scale@localhost".to_owned());
+    let locks = Arc::new(Keeper::new(claimant, Arc::clone(fleet) as _, Interrupt::default()));
+    let traits = systems.keys().map(|node| (node.clone(), traits.clone())).collect();
+    let bounds =
+        Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60), ..Bounds::default() };
     let deploy = Deploy {
-        run: run.clone(),
-        targets: systems.iter().map(target).collect(),
-        members: BTreeMap::new(),
-        bootstrapped: false,
-        electorate: Electorate::default(),
-        known: Known::default(),
-        locks: Arc::new(Keeper::new(claimant, Arc::clone(fleet) as _, Interrupt::default())),
-        founder: None,
-        workload: None,
-        mesh: None,
-        bounds: Bounds {
-            activation: Duration::from_secs(60),
-            confirmation: Duration::from_secs(60),
-            ..Bounds::default()
+        context: Context {
+            connector: Arc::clone(fleet) as _,
+            locks: Arc::clone(&locks),
+            keys: Arc::new(|_, _| Err("there are none".to_owned())),
+            nix: Nix::find(Vec::new())?,
+            workload: None,
+            events: Events::new(drop),
+            journal: Arc::new(Journal::begin(directory.path(), &run)?),
         },
-        connector: Arc::clone(fleet) as _,
-        keys: Arc::new(|_, _| Err("there are none".to_owned())),
-        nix: Nix::find(Vec::new())?,
-        events: Events::new(drop),
-        journal: Arc::new(Journal::begin(directory.path(), &run)?),
-        who: "scale@localhost".to_owned(),
-        interrupt: Interrupt::default(),
-        traits: systems.keys().map(|node| (node.clone(), traits.clone())).collect(),
-        policy: Policy::default(),
-        planned: None,
-        rebooted: BTreeSet::new(),
-        rebooting: BTreeMap::new(),
-        resumes: false,
-        from_host: false,
+        request: Request {
+            run,
+            targets: systems.iter().map(target).collect(),
+            topology: Topology { traits, ..Topology::default() },
+            from_host: false,
+            planned: None,
+            rebooted: BTreeSet::new(),
+        },
+        policy: Policy { bounds, ..Policy::default() },
+        resume: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let keeper = Arc::clone(&deploy.locks);
     let report = runtime.block_on(deploy.run());
-    keeper.release();
+    locks.release();
     Ok(report?.nodes)
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long things may take on the host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// `switch-to-configuration test`, in seconds.
     pub activation: Duration,

@@ -1,5 +1,5 @@
-# The outputs of the flake that are made for one platform.
-{ inputs, pkgs }:
+# machinist's programs, and the commands of a flake: one file in apps/ each, which runs machinist in the caller's directory.
+{ pkgs }:
 let
   inherit (pkgs) lib;
 
@@ -9,6 +9,7 @@ in
 {
   packages = {
     inherit machinist;
+    machinist-agent = import ./agent.nix { inherit pkgs; };
     default = machinist;
   };
 
@@ -21,8 +22,4 @@ in
     };
   }) commands;
   legacyPackages.apps = commands;
-
-  checks = import ./checks.nix { inherit inputs pkgs machinist; };
-  devShells.default = import ./devshell.nix { inherit pkgs; };
-  formatter = import ./formatter.nix { inherit pkgs; };
 }
