@@ -25,7 +25,7 @@ pub struct Override {
 }
 
 /// The nix programs of this computer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Nix {
     overrides: Vec<Override>,
 }
