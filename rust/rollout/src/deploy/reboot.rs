@@ -143,6 +143,7 @@ impl Deploy {
         let changed = !host.facts.is_on(&host.target.system);
         // Of a node that has changed it must not be said that it was not touched.
         let not_begun = |error: StepError| match error {
+            error @ StepError::NotRebooted { .. } => error,
             error if changed => StepError::NotRebooted { why: error.to_string() },
             error => error,
         };

@@ -119,7 +119,7 @@ fn a_node_that_cannot_be_drained_is_not_rebooted() {
     environment.workload = Some(Arc::new(Pods { stays_on: Some(name("w1")), ..Pods::default() }));
     let ran = environment.deploy("w1 w2");
     ran.check(&expect![[r#"
-        w1 failed, Confirmed: not rebooted: not rebooted: not drained: a pod stays
+        w1 failed, Confirmed: not rebooted: not drained: a pod stays
         w2 not started: a wave before it failed
     "#]]);
     assert_eq!(environment.cluster.host(&name("w1")).reboots, 0);
