@@ -28,7 +28,7 @@ pub struct Override {
 }
 
 /// The nix programs of this computer, with the replaced inputs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Nix {
     overrides: Vec<Override>,
 }
