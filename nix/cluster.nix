@@ -15,14 +15,16 @@ let
 
   own = root + "/nodes";
 
-  # Applications: the folders of app_modules. Each module takes effect on the machines only that machines.nix names it on.
-  apps =
+  # Applications: the folders of app_modules, machinist's and the cluster's own, which takes the place of one of machinist's that has
+  # the same name. Each takes effect only on the machines that machines.nix names it on.
+  appsOf =
+    folder:
     let
-      folder = root + "/app_modules";
       entries = if builtins.pathExists folder then builtins.readDir folder else { };
       isApp = name: type: type == "directory" && builtins.pathExists (folder + "/${name}/default.nix");
     in
-    map (name: folder + "/${name}") (lib.attrNames (lib.filterAttrs isApp entries));
+    lib.mapAttrs (name: _: folder + "/${name}") (lib.filterAttrs isApp entries);
+  apps = lib.attrValues (appsOf ../app_modules // appsOf (root + "/app_modules"));
 
   system =
     name:

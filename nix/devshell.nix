@@ -1,17 +1,7 @@
-# What one works with: machinist's own tools, and those of a cluster's operator.
+# What one works on machinist with: its own tools, and those of a cluster's operator.
 { pkgs }:
 pkgs.mkShell {
-  packages = [
-    pkgs.age
-    pkgs.doctl
-    pkgs.etcd
-    pkgs.git
-    pkgs.hcloud
-    pkgs.kubectl
-    pkgs.nix
-    pkgs.openssh
-    pkgs.sops
-
+  packages = import ./operator-tools.nix { inherit pkgs; } ++ [
     pkgs.cargo
     pkgs.clippy
     pkgs.rust-analyzer

@@ -1,22 +1,25 @@
 # The machinist command.
-{ pkgs }:
+{
+  pkgs,
+  # The URL of machinist's flake, which `machinist init` writes into a cluster's flake.nix. machinist has no address of its own yet:
+  # the package names its source in the store. Who publishes machinist writes the address here.
+  url ? null,
+}:
 let
   inherit (pkgs) lib;
   root = ../.;
-in
-pkgs.rustPlatform.buildRustPackage {
-  pname = "machinist";
-  version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
 
-  # The workspace, and what the binary carries in itself for `machinist init`.
+  # The workspace, and what the binary carries in itself for `machinist init`. It is a flake as it is.
   src = lib.fileset.toSource {
     inherit root;
     fileset = lib.fileset.unions [
       (root + "/Cargo.lock")
       (root + "/Cargo.toml")
       (root + "/app_modules")
+      (root + "/apps")
       (root + "/examples")
       (root + "/flake.lock")
+      (root + "/flake.nix")
       (root + "/modules")
       (root + "/nix")
       (root + "/rust")
@@ -24,6 +27,12 @@ pkgs.rustPlatform.buildRustPackage {
       (root + "/tests/ledger")
     ];
   };
+in
+pkgs.rustPlatform.buildRustPackage {
+  pname = "machinist";
+  version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
+
+  inherit src;
   cargoLock.lockFile = root + "/Cargo.lock";
   cargoBuildFlags = [
     "--package"
@@ -41,6 +50,7 @@ pkgs.rustPlatform.buildRustPackage {
     pkgs.zlib
   ];
   env.LIBSSH2_SYS_USE_PKG_CONFIG = "1";
+  env.MACHINIST_URL = if url == null then "path:${src}" else url;
 
   # The dependencies, as a section of the binary that `cargo audit bin` reads, and as a file in CycloneDX.
   auditable = true;

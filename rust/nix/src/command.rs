@@ -15,6 +15,9 @@ use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, flake_lock::Me
 /// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
 
+/// How long inputs may take to be fetched.
+const FETCH_BOUND: Duration = Duration::from_secs(300);
+
 /// An input of the flake that is replaced: its name and the flake that takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -94,6 +97,18 @@ impl Nix {
     /// Returns the inputs that are replaced.
     pub(crate) fn overrides(&self) -> &[Override] {
         &self.overrides
+    }
+
+    /// Writes `flake.lock`: the newest version of each input that it does not have yet. nix writes none, and that is no error, where an
+    /// input is a work tree with uncommitted changes.
+    ///
+    /// # Errors
+    /// An input cannot be fetched.
+    pub fn lock(&self, flake: &FlakeRef) -> Result<(), NixError> {
+        let features = ["--extra-experimental-features", "nix-command flakes"];
+        let mut arguments: Vec<OsString> = ["flake", "lock"].into_iter().chain(features).map(Into::into).collect();
+        arguments.push(flake.reference().into());
+        run("nix", &arguments, Some(FETCH_BOUND))?.success("nix flake lock").map(drop)
     }
 
     /// Asks what the inputs of a flake are locked to.
@@ -303,6 +318,7 @@ pub(crate) fn trim(stderr: &str) -> String {
         line.contains("--show-trace")
             || line.starts_with("warning: Git tree")
             || line.starts_with("warning: not writing")
+            || line.starts_with("warning: the flag '--override-input")
     };
     let kept: Vec<&str> = stderr.lines().filter(|line| !noise(line)).map(str::trim_end).collect();
     let text = kept.join("\n");

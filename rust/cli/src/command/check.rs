@@ -2,25 +2,26 @@
 
 use std::process::ExitCode;
 
+use machinist_operations::{certs, kubernetes::objects, project};
+
 use crate::{
     args::Global,
-    certs,
-    failure::{Failure, Kind, Outcome},
-    kubernetes::objects,
-    project::{self, Project},
+    context,
+    failure::{Kind, Outcome, exit_code},
     ui::Ui,
 };
 
 /// Runs the command.
 pub fn run(global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let loaded = project.load()?;
     let cluster = &loaded.cluster;
     // A manifest that cannot be read would stop a deploy.
-    objects::desired(&project, cluster)?;
-    certs::check_operators(cluster, ui)?;
+    objects::desired(project, cluster)?;
+    certs::check_operators(cluster, &context.events)?;
     // Expired and foreign certificates are better found here than in the middle of a deploy.
-    let trouble = certs::trouble(&project.certs(), cluster)?;
+    let trouble = certs::trouble(&project.certs(), cluster, context.clock.now())?;
     for line in &trouble {
         ui.warn(line);
     }
@@ -29,7 +30,7 @@ pub fn run(global: &Global, ui: Ui) -> Outcome {
         ui.result_json(&serde_json::json!({
             "warnings": loaded.warnings, "certificates": trouble, "conflicts": conflicts, "cluster": cluster,
         }));
-        return if conflicts.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::said(Kind::Refused)) };
+        return Ok(exit_code((!conflicts.is_empty()).then_some(Kind::Refused)));
     }
     project::refuse(&conflicts)?;
     let deployable = cluster.deployable().count();

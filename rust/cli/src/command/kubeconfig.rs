@@ -9,17 +9,17 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use machinist_model::{Cluster, Orchestrator, Role, defaults};
+use machinist_operations::kubernetes;
 use machinist_pki::user::{self, Credentials, User};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
     args::Global,
-    certs,
+    context,
     duration::life,
     failure::{Failure, Kind, OrFail as _, Outcome},
-    kubernetes, output,
-    project::Project,
+    output,
     ui::Ui,
 };
 
@@ -56,7 +56,8 @@ pub struct KubeconfigArgs {
 
 /// Runs the command.
 pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
         return Err(kubernetes::missing(&cluster, "no kubeconfig was made", |server| {
@@ -70,9 +71,8 @@ pub fn run(args: &KubeconfigArgs, global: &Global, ui: Ui) -> Outcome {
         None => server(&cluster).ok_or_else(|| Failure::new(Kind::Input, "no machine is a control plane"))?,
     };
     let user = user_of(args);
-    let identities = certs::identities(global)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    let now = OffsetDateTime::now_utc();
+    let identities = context.keyring.unlock()?;
+    let now = context.clock.now();
     let credentials = user::credentials(&project.certs(), &user, now, &identities, &cluster.operators)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
     let config = config(&cluster.name, &server, &user.name, &credentials);

@@ -1,9 +1,6 @@
 //! `machinist lint`: what is wrong with files that are not machines.nix.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use machinist_kubernetes::manifest::{self, Document, ManifestError};
@@ -12,7 +9,7 @@ use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, SourceSpan};
 
 use crate::{
     args::Global,
-    failure::{Failure, Kind, Outcome},
+    failure::{Failure, Kind, Outcome, exit_code},
     ui::Ui,
 };
 
@@ -64,7 +61,7 @@ pub fn run(command: &LintCommand, global: &Global, ui: Ui) -> Outcome {
             noun(warnings, "warning")
         ));
     }
-    if errors > 0 { Err(Failure::said(Kind::Input)) } else { Ok(ExitCode::SUCCESS) }
+    Ok(exit_code((errors > 0).then_some(Kind::Input)))
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Document>, Failure> {

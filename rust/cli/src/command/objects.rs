@@ -6,19 +6,25 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use machinist_kubernetes::{apply::Options, desired::Desired, diff};
-
-use crate::{
-    args::Global,
+use machinist_kubernetes::{
+    apply::{Options, Outcome as Applied},
+    desired::Desired,
+    diff,
+};
+use machinist_operations::{
     connect,
-    failure::{Failure, Kind, Outcome, SOMETHING_TO_DO},
     kubernetes::{
         self,
         objects::{bring, desired, failure, problems},
-        report,
         server::Reach,
     },
-    project::Project,
+};
+
+use crate::{
+    args::Global,
+    context,
+    failure::{Failure, Kind, Outcome, SOMETHING_TO_DO},
+    objects as report,
     ui::Ui,
 };
 
@@ -48,9 +54,10 @@ pub struct ApplyArgs {
 /// Runs the command.
 pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    let Some(desired) = desired(&project, &cluster)? else {
+    let Some(desired) = desired(project, &cluster)? else {
         return Err(kubernetes::missing(&cluster, "no objects were looked at", |server| {
             format!(
                 "its servers apply services.k3s.manifests of nodes/NAME.nix; by hand: `ssh {server} k3s kubectl apply -f -`"
@@ -61,8 +68,8 @@ pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
         report::show(&desired, ui);
         return Ok(ExitCode::SUCCESS);
     }
-    let connector = connect::connector(&project, &cluster, global, None)?;
-    let reach = Reach { certs: project.certs(), cluster: &cluster, connector: &connector, global };
+    let connector = connect::connector(&context, &cluster, None)?;
+    let reach = Reach { certs: project.certs(), cluster: &cluster, connector: &connector, keyring: &context.keyring };
     match command {
         ObjectsCommand::Show => Ok(ExitCode::SUCCESS),
         ObjectsCommand::Diff => compare(&reach, &desired, ui),
@@ -74,7 +81,7 @@ pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
             };
             let outcome = bring(&reach, &desired, options)?;
             report::applied(&outcome, begun.elapsed(), ui);
-            Ok(problems(&outcome, &desired, ui))
+            Ok(end(&outcome, &desired, ui))
         }
     }
 }
@@ -90,4 +97,21 @@ fn compare(reach: &Reach<'_>, desired: &Desired, ui: Ui) -> Outcome {
         (true, true) => ExitCode::SUCCESS,
         (true, false) => ExitCode::from(SOMETHING_TO_DO),
     })
+}
+
+/// Says what the server refused.
+fn end(outcome: &Applied, desired: &Desired, ui: Ui) -> ExitCode {
+    for failure in problems(outcome, desired) {
+        ui.failure(&failure);
+    }
+    match outcome.problems.len() {
+        0 => ExitCode::SUCCESS,
+        count => {
+            if !ui.json {
+                let noun = if count == 1 { "object was" } else { "objects were" };
+                ui.story(&format!("{count} {noun} not applied; `machinist objects apply` does it again"));
+            }
+            ExitCode::from(Kind::Failed.code())
+        }
+    }
 }

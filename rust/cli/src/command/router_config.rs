@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use machinist_codegen::router::{self, Format, Password};
 use machinist_model::Cluster;
+use machinist_operations::{certs, context::Context};
 use machinist_pki::{self as pki, BGP_PASSWORD};
 use machinist_secrets::Zeroizing;
 
 use crate::{
     args::Global,
-    certs,
+    context,
     failure::{Failure, Kind, Outcome},
-    project::Project,
     ui::Ui,
 };
 
@@ -30,10 +30,11 @@ pub struct RouterConfigArgs {
 
 /// Runs the command.
 pub fn run(args: &RouterConfigArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let has_password = router::has_password(&cluster);
-    let opened = (args.show_password && has_password).then(|| open(&project, &cluster, global)).transpose()?;
+    let opened = (args.show_password && has_password).then(|| open(&context, &cluster)).transpose()?;
     let password = opened.as_deref().map_or(Password::LeftOut, |text| Password::Shown(text));
     let text = router::config(&cluster, args.format, password)
         .map_err(|error| Failure::from_error(Kind::Input, &error).hint(error.hint()))?;
@@ -51,13 +52,12 @@ pub fn run(args: &RouterConfigArgs, global: &Global, ui: Ui) -> Outcome {
 }
 
 /// Opens the password that `certs gen` made.
-fn open(project: &Project, cluster: &Cluster, global: &Global) -> Result<Zeroizing<String>, Failure> {
-    let inventory = certs::inventory(&project.directory)?;
+fn open(context: &Context, cluster: &Cluster) -> Result<Zeroizing<String>, Failure> {
+    let inventory = certs::inventory(&context.project.directory)?;
     let entry = inventory.shared.get(BGP_PASSWORD).ok_or_else(|| {
         Failure::new(Kind::Input, format!("certs/ has no {BGP_PASSWORD} yet")).hint("`machinist certs gen` makes it")
     })?;
-    let identities = certs::identities(global)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+    let identities = context.keyring.unlock()?;
     let content = inventory
         .content(&pki::table(cluster), BGP_PASSWORD, entry, &identities, &cluster.operators)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;

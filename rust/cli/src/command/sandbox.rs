@@ -12,6 +12,12 @@ use std::{
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use machinist_model::{Cluster, Node, Provider};
+use machinist_operations::{
+    connect::KNOWN_HOSTS,
+    files,
+    project::Project,
+    sandbox::{failed, why_stopped},
+};
 use machinist_remote::{HostKey, KnownHosts, host_pattern};
 use machinist_sandbox::{
     self as sandbox, DEFAULT_CACHE_DIR, MachineSpec, MachineState, SandboxSpec, default_state_dir,
@@ -19,10 +25,9 @@ use machinist_sandbox::{
 
 use crate::{
     args::Global,
-    connect::KNOWN_HOSTS,
+    context,
     failure::{Failure, Kind, OrFail, Outcome},
-    project::Project,
-    sandbox::{failed, tell, why_stopped},
+    sandbox::tell,
     ui::{Tone, Ui},
 };
 
@@ -51,12 +56,13 @@ pub struct DownArgs {
 
 /// Runs the command.
 pub fn run(command: &SandboxCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let state = default_state_dir(&cluster.name);
     match command {
-        SandboxCommand::Up => up(&project, &cluster, &state, ui)?,
-        SandboxCommand::Down(args) => down(&project, &cluster, &state, args, ui)?,
+        SandboxCommand::Up => up(project, &cluster, &state, ui)?,
+        SandboxCommand::Down(args) => down(project, &cluster, &state, args, ui)?,
         SandboxCommand::Status => status(&state, ui)?,
         SandboxCommand::Fault(args) => fault::inject(&state, args, ui)?,
         SandboxCommand::Heal(args) => fault::heal(&state, args, ui)?,
@@ -97,7 +103,7 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
     }
     // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
     if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
-        crate::files::remove(&project.directory.join("state/cluster.json")).failed()?;
+        files::remove(&project.directory.join("state/cluster.json")).failed()?;
     }
     if args.cache {
         remove_cache(state, ui)?;
@@ -110,7 +116,7 @@ fn down(project: &Project, cluster: &Cluster, state: &Path, args: &DownArgs, ui:
 
 /// Removes the shared Debian root, unless other sandboxes of this computer still stand on it.
 fn remove_cache(state: &Path, ui: Ui) -> Result<(), Failure> {
-    let others = state.parent().map(crate::files::folders).unwrap_or_default();
+    let others = state.parent().map(files::folders).unwrap_or_default();
     if !others.is_empty() {
         ui.warn(&format!("kept {DEFAULT_CACHE_DIR}: other sandboxes use it ({})", others.join(", ")));
         return Ok(());

@@ -6,17 +6,19 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use machinist_model::Cluster;
+use machinist_operations::{
+    certs::{check_operators, survey},
+    context::Context,
+};
 use machinist_pki::{
     self as pki, KeyAlgorithm, Plan, Policy, Renewal, Step, Survey,
     report::{self, Row, State},
 };
-use time::OffsetDateTime;
 
 use crate::{
     args::Global,
-    certs::{check_operators, identities, survey},
+    context,
     failure::{Failure, Kind, Outcome},
-    project::Project,
     ui::{Tone, Ui},
 };
 
@@ -81,7 +83,8 @@ pub struct RenewArgs {
 
 /// Runs the command.
 pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     if !matches!(command, CertsCommand::List | CertsCommand::Show(_)) {
         // A certificate for the new value would take the one in use out of it.
@@ -91,33 +94,33 @@ pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
         CertsCommand::Gen(args) => {
             let policy = Policy { algorithm: args.algorithm, prune: args.prune, ..Policy::default() };
             let certs = args.certs_directory.clone().unwrap_or_else(|| project.certs());
-            update(&project, &cluster, global, &policy, certs, ui)
+            update(&context, &cluster, &policy, certs, ui)
         }
         CertsCommand::Renew(args) => {
             let named = || Renewal::Named(args.names.iter().cloned().collect());
             let renewal = if args.all { Renewal::All } else { named() };
             let policy = Policy { algorithm: args.algorithm, renewal, ..Policy::default() };
-            update(&project, &cluster, global, &policy, project.certs(), ui)
+            update(&context, &cluster, &policy, project.certs(), ui)
         }
-        CertsCommand::List => list(&survey(&project.certs(), &cluster)?, ui),
-        CertsCommand::RotateCa(args) => rotate::authority(args, &project, &cluster, global, ui),
-        CertsCommand::RotateSa(args) => rotate::service_account(args, &project, &cluster, global, ui),
-        CertsCommand::RotateEncryption => rotate::encryption(&project, &cluster, global, ui),
-        CertsCommand::Show(args) => show(&survey(&project.certs(), &cluster)?, &args.name, ui),
+        CertsCommand::List => list(&survey(&project.certs(), &cluster, context.clock.now())?, ui),
+        CertsCommand::RotateCa(args) => rotate::authority(args, &context, &cluster, ui),
+        CertsCommand::RotateSa(args) => rotate::service_account(args, &context, &cluster, ui),
+        CertsCommand::RotateEncryption => rotate::encryption(&context, &cluster, ui),
+        CertsCommand::Show(args) => show(&survey(&project.certs(), &cluster, context.clock.now())?, &args.name, ui),
     }
 }
 
-fn update(project: &Project, cluster: &Cluster, global: &Global, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
-    check_operators(cluster, ui)?;
-    let now = OffsetDateTime::now_utc();
-    let done = pki::update(&certs, cluster, policy, now, || identities(global)).map_err(|error| {
+fn update(context: &Context, cluster: &Cluster, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
+    check_operators(cluster, &context.events)?;
+    let now = context.clock.now();
+    let done = pki::update(&certs, cluster, policy, now, || context.keyring.open()).map_err(|error| {
         let kind = match error {
             pki::UpdateError::Refused { .. } | pki::UpdateError::Recipients(_) => Kind::Input,
             _ => Kind::Failed,
         };
         Failure::from_error(kind, &error).maybe_hint(error.hint())
     })?;
-    if let Ok(flake) = project.flake() {
+    if let Ok(flake) = context.project.flake() {
         flake.make_visible(&["certs"]).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     }
     tell(&done.plan, ui);

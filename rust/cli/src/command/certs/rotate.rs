@@ -5,6 +5,13 @@ use std::{collections::BTreeMap, process::ExitCode};
 use clap::Args;
 use machinist_kubernetes::rewrite::{RewriteError, Rewritten, rewrite};
 use machinist_model::{Cluster, NodeName};
+use machinist_operations::{
+    certs, connect,
+    context::Context,
+    kubernetes::server::Reach,
+    locks::{self, Locks},
+    run_id::run_id,
+};
 use machinist_pki::{
     self as pki, KeyAlgorithm, KeyId, Policy, Survey,
     encryption::is_plain_text,
@@ -15,15 +22,8 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    args::Global,
-    certs::{self, identities},
-    connect,
     duration::life,
     failure::{self, Failure, Kind, OrFail, Outcome},
-    kubernetes::server::Reach,
-    locks::{self, Locks},
-    project::Project,
-    run_id::run_id,
     ui::Ui,
 };
 
@@ -56,7 +56,7 @@ fn token_life(text: &str) -> Result<Duration, String> {
 }
 
 /// Goes on with the rotation of an authority, or begins it.
-pub fn authority(args: &RotateCaArgs, project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
+pub fn authority(args: &RotateCaArgs, context: &Context, cluster: &Cluster, ui: Ui) -> Outcome {
     let table = pki::table(cluster);
     if !table.authorities.iter().any(|spec| spec.authority.as_str() == args.authority) {
         let known: Vec<&str> = table.authorities.iter().map(|spec| spec.authority.as_str()).collect();
@@ -64,11 +64,11 @@ pub fn authority(args: &RotateCaArgs, project: &Project, cluster: &Cluster, glob
         return Err(failure.hint(format!("it has {}", known.join(", "))));
     }
     let algorithm = args.algorithm;
-    Desk { project, cluster, global, ui, name: &args.authority, algorithm, tokens_live: Duration::ZERO }.run()
+    Desk { context, cluster, ui, name: &args.authority, algorithm, tokens_live: Duration::ZERO }.run()
 }
 
 /// Goes on with the rotation of the service accounts' key pair, or begins it.
-pub fn service_account(args: &RotateSaArgs, project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
+pub fn service_account(args: &RotateSaArgs, context: &Context, cluster: &Cluster, ui: Ui) -> Outcome {
     let table = pki::table(cluster);
     let signs = |subject: &Subject<'_>| matches!(subject, Subject::KeyPair(_)) && !subject.is_encryption();
     let pairs = Subject::all(&table).filter(signs);
@@ -78,11 +78,11 @@ pub fn service_account(args: &RotateSaArgs, project: &Project, cluster: &Cluster
         ));
     };
     let RotateSaArgs { tokens_live, algorithm } = *args;
-    Desk { project, cluster, global, ui, name, algorithm, tokens_live }.run()
+    Desk { context, cluster, ui, name, algorithm, tokens_live }.run()
 }
 
 /// Continues the rotation of the key that encrypts Secrets, or begins it.
-pub fn encryption(project: &Project, cluster: &Cluster, global: &Global, ui: Ui) -> Outcome {
+pub fn encryption(context: &Context, cluster: &Cluster, ui: Ui) -> Outcome {
     let table = pki::table(cluster);
     let Some(name) = Subject::all(&table).find(|subject| subject.is_encryption()).map(Subject::name) else {
         return Err(Failure::new(Kind::Input, "the cluster has no key that encrypts Secrets").hint(
@@ -90,14 +90,13 @@ pub fn encryption(project: &Project, cluster: &Cluster, global: &Global, ui: Ui)
         ));
     };
     let algorithm = KeyAlgorithm::default();
-    Desk { project, cluster, global, ui, name, algorithm, tokens_live: Duration::ZERO }.run()
+    Desk { context, cluster, ui, name, algorithm, tokens_live: Duration::ZERO }.run()
 }
 
 /// What one step of a rotation is made with.
 struct Desk<'a> {
-    project: &'a Project,
+    context: &'a Context,
     cluster: &'a Cluster,
-    global: &'a Global,
     ui: Ui,
     name: &'a str,
     algorithm: KeyAlgorithm,
@@ -107,7 +106,7 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn run(&self) -> Outcome {
         let _locks = self.lock()?;
-        let survey = certs::survey(&self.project.certs(), self.cluster)?;
+        let survey = certs::survey(&self.context.project.certs(), self.cluster, self.context.clock.now())?;
         let Some(subject) = self.subject(&survey) else {
             return Err(Failure::new(Kind::Input, format!("nothing is called `{}`", self.name)));
         };
@@ -130,15 +129,16 @@ impl Desk<'_> {
             }
         };
         let policy = Policy { algorithm: self.algorithm, ..Policy::default() };
-        let now = OffsetDateTime::now_utc();
-        let done =
-            rotation::apply(&survey.certs, self.cluster, self.name, stage, &policy, now, || identities(self.global));
+        let now = self.context.clock.now();
+        let done = rotation::apply(&survey.certs, self.cluster, self.name, stage, &policy, now, || {
+            self.context.keyring.open()
+        });
         let done = done.map_err(|error| {
             let input = matches!(error, RotateError::Files { .. } | RotateError::Absent(_));
             let kind = if input { Kind::Input } else { Kind::Failed };
             Failure::from_error(kind, &error).maybe_hint(error.hint())
         })?;
-        if let Ok(flake) = self.project.flake() {
+        if let Ok(flake) = self.context.project.flake() {
             flake.make_visible(&["certs"]).failed()?;
         }
         self.tell(stage, &done)
@@ -146,12 +146,12 @@ impl Desk<'_> {
 
     /// Locks the voters of a running cluster: whether a stage is deployed everywhere must not change while the next one is made.
     fn lock(&self) -> Result<Option<Locks>, Failure> {
-        let state = self.project.state()?;
+        let state = self.context.project.state()?;
         if !state.etcd.bootstrapped {
             return Ok(None);
         }
-        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
-        let locks = Locks::new(run_id(), &connector, self.ui);
+        let connector = connect::connector(self.context, self.cluster, None)?;
+        let locks = Locks::new(self.context, run_id(self.context), &connector);
         locks.hold(&locks::of_voters(self.cluster, &state, []), &BTreeMap::new())?;
         Ok(Some(locks))
     }
@@ -179,7 +179,7 @@ impl Desk<'_> {
 
     /// Asks the machines at once which certificates they run with.
     fn ask(&self, nodes: &[NodeName]) -> Result<BTreeMap<NodeName, Found>, Failure> {
-        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let connector = connect::connector(self.context, self.cluster, None)?;
         let ask = |node: &NodeName| {
             let remote = connector.connect(node).map_err(StepError::from)?;
             certificates(&*remote)
@@ -205,9 +205,9 @@ impl Desk<'_> {
 
     /// Writes all Secrets again, each API server encrypts with the new key now.
     fn rewrite_secrets(&self) -> Result<(), Failure> {
-        let connector = connect::connector(self.project, self.cluster, self.global, None)?;
-        let certs = self.project.certs();
-        let reach = Reach { certs, cluster: self.cluster, connector: &connector, global: self.global };
+        let connector = connect::connector(self.context, self.cluster, None)?;
+        let certs = self.context.project.certs();
+        let reach = Reach { certs, cluster: self.cluster, connector: &connector, keyring: &self.context.keyring };
         let failed = |error: RewriteError| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint());
         let Rewritten { secrets, writes } =
             reach.with_server(|server| async move { rewrite(&server).await.map_err(failed) })?;
@@ -217,11 +217,11 @@ impl Desk<'_> {
 
     /// What the old key signed is valid for a time, which begins when nobody signs with it any more.
     fn wait_for_tokens(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
-        let now = OffsetDateTime::now_utc();
+        let now = self.context.clock.now();
         let since = match rotation.in_use_since {
             Some(since) => since,
             None => {
-                rotation::note_in_use(&self.project.certs(), self.name, now).failed()?;
+                rotation::note_in_use(&self.context.project.certs(), self.name, now).failed()?;
                 now
             }
         };
@@ -240,7 +240,7 @@ impl Desk<'_> {
     }
 
     fn tell(&self, stage: Stage, done: &Survey) -> Outcome {
-        let fresh = certs::survey(&self.project.certs(), self.cluster)?;
+        let fresh = certs::survey(&self.context.project.certs(), self.cluster, self.context.clock.now())?;
         let Some(subject) = self.subject(&fresh) else { return Ok(ExitCode::SUCCESS) };
         let ids = trusted(&fresh, subject);
         let issued = done.plan.actions.iter().filter(|action| action.step.makes_one()).count();

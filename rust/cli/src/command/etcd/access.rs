@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 
 use machinist_model::{Cluster, NodeName};
+use machinist_operations::{
+    context::Context,
+    locks::{self, Locks},
+    rollout::target::voters,
+};
 use machinist_rollout::{
     membership::{Voice, find_voice},
     step::{Connector, StepError},
@@ -11,15 +16,12 @@ use machinist_rollout::{
 use crate::{
     args::Global,
     failure::{Failure, Kind},
-    locks::{self, Locks},
-    project::Project,
-    rollout::target::voters,
     ui::Ui,
 };
 
 /// What every command here needs.
 pub struct Etcd<'a> {
-    pub project: Project,
+    pub context: Context,
     pub cluster: Cluster,
     pub connector: Connector,
     /// Taken by what may take a member away.
@@ -31,7 +33,7 @@ pub struct Etcd<'a> {
 impl Etcd<'_> {
     /// Locks all members that answer, a majority at least, for what makes one of them answer nobody.
     pub fn lock(&self) -> Result<(), Failure> {
-        let scope = locks::of_voters(&self.cluster, &self.project.state()?, []);
+        let scope = locks::of_voters(&self.cluster, &self.context.project.state()?, []);
         self.locks.hold(&scope, &BTreeMap::new())
     }
 

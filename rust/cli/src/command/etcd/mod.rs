@@ -10,16 +10,18 @@ mod upkeep;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use machinist_operations::{
+    connect,
+    locks::Locks,
+    rollout::{options::Options, target::voters},
+    run_id::run_id,
+};
 
 use self::access::Etcd;
 use crate::{
     args::Global,
-    connect,
+    context,
     failure::{Failure, Kind, Outcome},
-    locks::Locks,
-    project::Project,
-    rollout::target::voters,
-    run_id::run_id,
     ui::Ui,
 };
 
@@ -58,18 +60,18 @@ pub struct SnapshotArgs {
 
 /// Runs the command.
 pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let accept = match command {
-        EtcdCommand::Restore(args) => args.accept_host_key(),
-        _ => None,
+    let options = match command {
+        EtcdCommand::Restore(args) => args.options(),
+        _ => Options::default(),
     };
-    let connector = connect::connector(&project, &cluster, global, accept)?;
+    let context = context::of_rollout("etcd restore", options.reboots, global, ui)?;
+    let cluster = context.project.load()?.cluster;
+    let connector = connect::connector(&context, &cluster, options.accept_host_key)?;
     if voters(&cluster).is_empty() {
         return Err(Failure::new(Kind::Input, "machines.nix gives no machine the role \"etcd\""));
     }
-    let locks = Locks::new(run_id(), &connector, ui);
-    let etcd = Etcd { project, cluster, connector, locks, global, ui };
+    let locks = Locks::new(&context, run_id(&context), &connector);
+    let etcd = Etcd { context, cluster, connector, locks, global, ui };
     match command {
         EtcdCommand::Members => etcd.members(),
         EtcdCommand::Status => etcd.status(),

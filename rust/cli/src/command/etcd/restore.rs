@@ -20,6 +20,12 @@ use machinist_etcd::{
     snapshot::{Whole, check},
 };
 use machinist_model::{NodeName, quorum::quorum};
+use machinist_operations::{
+    locks, project, query,
+    rollout::{options::Options, run::Run, target::voters, verdict::verdict},
+    run_id::run_id,
+    systems::{BuildOn, Building},
+};
 use machinist_remote::Remote;
 use machinist_rollout::{
     deploy::Outcome as NodeOutcome,
@@ -35,12 +41,9 @@ use super::{
     snapshots,
 };
 use crate::{
-    certs, consent,
-    failure::{self, Failure, Kind, OrFail as _, Outcome},
-    locks, project, query,
-    rollout::{args::RolloutArgs, report::exit_code, run::Run, target::voters},
-    run_id::run_id,
-    systems::{BuildArgs, BuildOn},
+    args::RolloutArgs,
+    consent,
+    failure::{self, Failure, Kind, OrFail as _, Outcome, exit_code},
 };
 
 /// How many bytes tell an age file from a snapshot.
@@ -67,9 +70,9 @@ pub struct RestoreArgs {
 }
 
 impl RestoreArgs {
-    /// The host key that may be new.
-    pub fn accept_host_key(&self) -> Option<machinist_remote::Fingerprint> {
-        self.rollout.accept_host_key
+    /// Returns how systems are brought to members that are new.
+    pub fn options(&self) -> Options {
+        self.rollout.options()
     }
 }
 
@@ -82,12 +85,12 @@ impl Etcd<'_> {
         let begun = Instant::now();
         let nodes: Vec<NodeName> = voters(&self.cluster).into_keys().collect();
         self.refuse_conflicts()?;
-        certs::require(&self.project.certs(), &self.cluster, &nodes, self.ui)?;
+        self.context.require_certificates(&self.cluster, &nodes)?;
         let members = self.reach(args, &nodes)?;
         let (file, taken) = self.fetch(&args.snapshot, &members)?;
         let whole = self.examine(&file)?;
         self.agree(args, &nodes, &taken, &whole)?;
-        let mark = run_id();
+        let mark = run_id(&self.context);
         let restore = Restore { mark: &mark, digest: &whole.digest };
         self.send(&restore, &file, &members)?;
         self.say("etcd is stopped on all members; the data that is there now is kept beside the restored");
@@ -116,7 +119,7 @@ impl Etcd<'_> {
 
     /// The restored cluster is founded again at the addresses of machines.nix, but its data has the ranges and names from before.
     fn refuse_conflicts(&self) -> Result<(), Failure> {
-        let mut conflicts = self.project.conflicts(&self.cluster)?;
+        let mut conflicts = self.context.project.conflicts(&self.cluster)?;
         conflicts.retain(|conflict| !conflict.is_address());
         project::refuse(&conflicts)
     }
@@ -131,8 +134,8 @@ impl Etcd<'_> {
             })?;
             members.insert(node, Arc::from(remote));
         }
-        let state = self.project.state()?;
-        let accepts_new = args.accept_host_key().is_some();
+        let state = self.context.project.state()?;
+        let accepts_new = args.options().accept_host_key.is_some();
         let scope = locks::of_voters(&self.cluster, &state, nodes.iter().cloned());
         let known = locks::known(&self.cluster, &state, accepts_new);
         self.locks.hold(&Scope { known, ..scope }, &members)?;
@@ -166,7 +169,7 @@ impl Etcd<'_> {
 
     /// Fetches a snapshot from a member, as it is: encrypted.
     fn bring(&self, node: &NodeName, path: &str, members: &Members) -> Result<PathBuf, Failure> {
-        let directory = self.project.local().join("snapshots");
+        let directory = self.context.project.local().join("snapshots");
         std::fs::create_dir_all(&directory).failed()?;
         let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let file = directory.join(format!("{node}-{name}"));
@@ -187,7 +190,10 @@ impl Etcd<'_> {
         if !head.starts_with(AGE_BINARY) && !head.starts_with(AGE_ARMORED) {
             return Ok(Box::new(content));
         }
-        let identities = certs::identities(self.global)
+        let identities = self
+            .context
+            .keyring
+            .open()
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
         let opened = decrypt_from(&identities, file, content, &self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
@@ -244,34 +250,33 @@ impl Etcd<'_> {
         nodes: Vec<NodeName>,
         begun: Instant,
     ) -> Result<Option<ExitCode>, Failure> {
-        let state = self.project.state()?;
+        let state = self.context.project.state()?;
         let run = Run {
-            verb: "etcd restore",
+            context: &self.context,
             build_on: &BuildOn::Local,
-            building: &BuildArgs::default(),
-            args: &args.rollout,
-            project: &self.project,
+            building: &Building::default(),
+            options: &args.options(),
             cluster: &self.cluster,
             nodes,
             voters: voters(&self.cluster),
             connector: self.connector.clone(),
             locks: &self.locks,
-            global: self.global,
-            ui: self.ui,
         };
         let report = run.pass(&state, None, None, BTreeSet::new())?;
         let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
         if report.nodes.values().all(is_done) {
             return Ok(None);
         }
-        run.tell(&report, begun.elapsed());
-        Ok(Some(ExitCode::from(exit_code(&report))))
+        run.report(&report, begun.elapsed());
+        Ok(Some(exit_code(verdict(&report))))
     }
 
     fn tell(&self, mark: &str, whole: &Whole, begun: Instant) -> Outcome {
         let voice = self.settled()?;
         let at_their_addresses = voice.health.members.iter().filter(|(_, member)| member.id.is_some());
-        self.project.record_running(&self.cluster, &at_their_addresses.map(|(name, _)| name.clone()).collect())?;
+        self.context
+            .project
+            .record_running(&self.cluster, &at_their_addresses.map(|(name, _)| name.clone()).collect())?;
         let (revision, keys) = upkeep::get(&voice, upkeep::Keys { key: "", prefix: true }, false)
             .map(|(revision, entries)| (revision, entries.len()))
             .map_err(|error| failed(&error))?;

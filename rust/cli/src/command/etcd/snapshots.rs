@@ -5,15 +5,12 @@ use std::{path::Path, process::ExitCode};
 use indicatif::HumanBytes;
 use machinist_etcd::upkeep::Kept;
 use machinist_model::NodeName;
+use machinist_operations::{rollout::target::voters, snapshot::snapshot};
 use machinist_rollout::{step::StepError, upkeep};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::access::Etcd;
-use crate::{
-    failure::{self, Kind, Outcome},
-    rollout::target::voters,
-    snapshot::snapshot,
-};
+use crate::failure::{self, Kind, Outcome};
 
 impl Etcd<'_> {
     /// Takes a snapshot now.

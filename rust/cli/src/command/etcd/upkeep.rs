@@ -11,6 +11,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
 use machinist_model::NodeName;
+use machinist_operations::rollout::target::voters;
 use machinist_remote::Remote;
 use machinist_rollout::{
     lock::Token,
@@ -19,10 +20,7 @@ use machinist_rollout::{
 };
 
 use super::access::{Etcd, failed};
-use crate::{
-    failure::{Failure, Kind, Outcome},
-    rollout::target::voters,
-};
+use crate::failure::{Failure, Kind, Outcome};
 
 /// How long a member may take to be healthy again after it was busy.
 const RECOVERY: Duration = Duration::from_secs(60);

@@ -3,11 +3,12 @@
 use std::{path::Path, thread, time::Duration};
 
 use clap::{Args, Subcommand};
+use machinist_operations::sandbox::failed;
 use machinist_sandbox::{self as sandbox, Fault, Rate};
 
 use crate::{
     failure::{Failure, Kind},
-    sandbox::{failed, tell},
+    sandbox::tell,
     ui::Ui,
 };
 

@@ -1,0 +1,5 @@
+# machinist's programs beside those of nixpkgs.
+final: _: {
+  machinist = import ./package.nix { pkgs = final; };
+  machinist-agent = import ./agent.nix { pkgs = final; };
+}

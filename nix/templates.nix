@@ -1,0 +1,12 @@
+# `nix flake init -t URL#NAME`, and in the same words `machinist init --template NAME`, which has them in its binary.
+let
+  descriptions = builtins.fromJSON (builtins.readFile ../examples/templates.json);
+in
+builtins.mapAttrs (name: description: {
+  inherit description;
+  path = ../examples + "/${name}";
+  welcomeText = ''
+    Next: write the URL of machinist as `inputs.machinist.url` into flake.nix (or give it that name on this computer:
+    `nix registry add machinist URL`), put yourself into operators.nix, and run `nix run .#check`.
+  '';
+}) descriptions
