@@ -1,6 +1,6 @@
-//! The `nix` command as values: which program with which arguments, what its answers mean, what its errors say.
+//! Typed interface of the `nix` command: programs with their arguments, parsed output and parsed errors.
 //!
-//! Works with Nix 2.8 and newer. Local flakes are only ever named by `git+file:` ([`FlakeRef`]): a `path:` reference
+//! Works with Nix 2.8 and newer. Local flakes are always referred to by `git+file:` ([`FlakeRef`]): a `path:` reference
 //! would copy git-ignored files, private keys among them, into the world-readable store.
 
 mod command;
@@ -21,7 +21,7 @@ pub use environment::program;
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
 pub use export::Export;
-pub use fingerprint::{FingerprintError, Fingerprints, KnownFile};
+pub use fingerprint::{FingerprintError, Fingerprints, Known, KnownFile, KnownInput};
 pub use flake::{FlakeError, FlakeRef};
 pub use info::PathInfo;
 pub use store::{StorePath, StorePathError};

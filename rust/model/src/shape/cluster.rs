@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::Orchestrator;
 
-/// What the cluster is called, what runs on it, and who may log in and decrypt.
+/// Name, orchestrator and operators of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ClusterShape {
@@ -15,21 +15,21 @@ pub struct ClusterShape {
     /// The DNS domain of the nodes, without a leading dot. A node is known as `<node>.<domain>`.
     #[schemars(extend("x-default" = "\"<name>.internal\"", "x-example" = "\"magi.internal\""))]
     pub domain: Option<String>,
-    /// What runs the applications: `"kubernetes"` (NixOS's own services, stacked or external etcd), `"k3s"`, `"mesh"`
+    /// The orchestrator of the applications: `"kubernetes"` (NixOS's own services, stacked or external etcd), `"k3s"`, `"mesh"`
     /// (etcd, flannel, haproxy, podman), or `null` for a fleet of single machines.
     #[schemars(extend("x-default" = "null", "x-example" = "\"kubernetes\""))]
     pub orchestrator: Option<Orchestrator>,
     /// The NixOS release of all nodes, `YY.MM`.
     #[schemars(extend("x-default" = "\"26.05\"", "x-example" = "\"26.05\""))]
     pub release: Option<String>,
-    /// Who may log in to the nodes as root and decrypt the cluster's private keys. May be `import ./operators.nix`.
+    /// The people who may log in to the nodes as root and decrypt the cluster's private keys. May be `import ./operators.nix`.
     #[schemars(extend(
         "x-default" = "[ ]",
         "x-example" = "[ { name = \"ops\"; ssh = \"ssh-ed25519 AAAA... ops\"; age = \"age1...\"; } ]"
     ))]
     pub operators: Vec<OperatorShape>,
     /// Accepts an even number of voting etcd members. An even number tolerates no more failures than one member less;
-    /// it makes sense only for the time in which a member is replaced.
+    /// it is useful only while a member is being replaced.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub allow_even_quorum: bool,
 }
@@ -38,7 +38,7 @@ pub struct ClusterShape {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct OperatorShape {
-    /// The operator's name, unlike all others.
+    /// The operator's name, unique in the cluster.
     #[schemars(extend("x-required" = true, "x-example" = "\"ops\""))]
     pub name: Option<String>,
     /// The SSH public key, one OpenSSH line: may log in as root. Private keys are encrypted to it too where `age` is

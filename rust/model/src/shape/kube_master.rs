@@ -9,13 +9,13 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct KubeMasterShape {
-    /// The virtual IP. No machine may have it as its own.
+    /// The virtual IP. Not the address of a machine.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.10\""))]
     pub ip: Option<IpAddr>,
     /// The TCP port, 1 to 65535.
     #[schemars(extend("x-default" = "6443", "x-example" = "6443"))]
     pub port: Option<u16>,
-    /// The DNS name of the virtual IP, also a name in the API servers' certificates. No machine may have it.
+    /// The DNS name of the virtual IP, also a name in the API servers' certificates. Not the name of a machine.
     #[schemars(extend("x-default" = "\"kubernetes\"", "x-example" = "\"kubernetes\""))]
     pub name: Option<String>,
     /// How the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node network) or
@@ -30,8 +30,8 @@ pub struct KubeMasterShape {
     #[serde(rename = "as")]
     #[schemars(extend("x-default" = "null", "x-example" = "64512"))]
     pub node_as: Option<u32>,
-    /// Whether the Router and the nodes show each other a password in BGP (TCP MD5, RFC 2385). Only whether: `machinist
-    /// certs gen` makes the password itself, since this file can be read by everyone.
+    /// Authenticates the Router and the nodes to each other by a password in BGP (TCP MD5, RFC 2385). `machinist certs gen`
+    /// makes the password, since this file is world-readable.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub bgp_password: bool,
 }

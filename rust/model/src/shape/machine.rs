@@ -15,16 +15,16 @@ pub struct MachineShape {
     /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.2\""))]
     pub ip: Option<OneOrTwo<IpAddr>>,
-    /// Whether machinist deploys it. `false` for a Router and the like: known, but not ours. A Router that is `true` gets BIRD.
+    /// Deploys the machine. `false` for a Router or similar that is known but not deployed. A Router that is `true` gets BIRD.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub nixos: bool,
-    /// Whether it takes part. A disabled machine keeps its name and address reserved and counts for nothing else.
+    /// Includes the machine. A disabled machine only reserves its name and address.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub enable: bool,
     /// The Nix system: `"x86_64-linux"` or `"aarch64-linux"`.
     #[schemars(extend("x-default" = "\"x86_64-linux\"", "x-example" = "\"aarch64-linux\""))]
     pub system: Option<String>,
-    /// What it is for: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
+    /// Tasks of the machine: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
     /// `"worker"` (applications), `"ingress"` (traffic from outside), `"service"` (services with state, such as
     /// databases), `"registry"` (container images), `"cache"` (artefacts that other nodes fetch).
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"etcd\" \"control-plane\" \"worker\" ]"))]
@@ -46,18 +46,18 @@ pub struct MachineShape {
     /// Applications that run on it: names of folders of `app_modules/`.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"postgresql\" ]"))]
     pub apps: Vec<String>,
-    /// What must hold on the machine before a new system there is kept, by name.
+    /// Conditions that a new system must fulfil before it is confirmed, by name.
     #[schemars(extend("x-default" = "{ }", "x-example" = "{ web.http = \"http://127.0.0.1:8080/health\"; }"))]
     pub gates: BTreeMap<String, GateShape>,
     /// The machine as a BGP Router.
     pub bgp: BgpShape,
-    /// Where it comes from: `"sandbox"` (a container on this computer), `"self-hosted"` (a machine of one's own),
+    /// Origin: `"sandbox"` (a container on this computer), `"self-hosted"` (your own machine),
     /// `"hetzner"`, `"digitalocean"`.
     #[schemars(extend("x-default" = "\"self-hosted\"", "x-example" = "\"sandbox\""))]
     pub provider: Provider,
-    /// How it is reached.
+    /// Settings of SSH connections to it.
     pub ssh: SshShape,
-    /// The k3s server that forms the cluster; at most one. Only for the first time: later the recorded state counts.
+    /// The k3s server that founds the cluster; at most one. Only used at the first deploy: later the recorded state counts.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub cluster_init: bool,
 }
@@ -84,21 +84,21 @@ impl Default for MachineShape {
     }
 }
 
-/// A gate: a command or a URL, asked again until it is well or its time is over.
+/// A gate: a command or a URL, retried until it succeeds or its timeout is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct GateShape {
-    /// A program and its arguments, run by root on the machine; the gate is open when it exits with 0. It is in the system's
-    /// closure, which everyone can read: no secrets in it.
+    /// A program and its arguments, run by root on the machine; the gate passes when it exits with 0. It is in the system's
+    /// closure, which is world-readable: no secrets in it.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"pg_isready\" \"-q\" ]"))]
     pub command: Vec<String>,
-    /// A URL that the machine itself asks; the gate is open when the answer has the status.
+    /// A URL that the machine itself requests; the gate passes when the response has the status.
     #[schemars(extend("x-default" = "null", "x-example" = "\"http://127.0.0.1:8080/health\""))]
     pub http: Option<String>,
-    /// The status that the URL must answer with, 100 to 599.
+    /// The expected status of the response, 100 to 599.
     #[schemars(extend("x-default" = "200", "x-example" = "204"))]
     pub status: Option<u16>,
-    /// How many seconds it may take to open, 1 to 600.
+    /// Time to wait for the gate to pass, in seconds, 1 to 600.
     #[schemars(extend("x-default" = "30", "x-example" = "120"))]
     pub timeout: Option<u16>,
 }
@@ -113,7 +113,7 @@ pub struct BgpShape {
     pub router_as: Option<u32>,
 }
 
-/// How a machine is reached.
+/// Settings of SSH connections to a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SshShape {

@@ -29,7 +29,7 @@ pub use self::{
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Shape {
-    /// What the cluster is called, what runs on it, and who may log in and decrypt.
+    /// Name, orchestrator and operators of the cluster.
     pub cluster: ClusterShape,
     /// Address ranges. They must not overlap.
     pub network: NetworkShape,
@@ -37,7 +37,7 @@ pub struct Shape {
     /// a control plane.
     #[schemars(extend("x-default" = "null"))]
     pub kube_master: Option<KubeMasterShape>,
-    /// Objects that machinist puts into the cluster beside those of `manifests/`.
+    /// Objects that machinist applies to the cluster in addition to those of `manifests/`.
     pub kubernetes: KubernetesShape,
     /// The machines, by name. A name is an RFC 1123 label (a-z, 0-9 and -, at most 63 characters) and serves as host
     /// name, etcd member, certificate name and Kubernetes node.

@@ -16,13 +16,13 @@ pub struct NetworkShape {
     /// The network of the nodes' own addresses, in CIDR notation. A list of two, one IPv4 and one IPv6, is dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.0/24\""))]
     pub nodes: Option<OneOrTwo<IpNet>>,
-    /// Accepts a node network that is not a site's own, such as a provider's public range. Nodes open ports to all of it.
+    /// Accepts a node network that is not private, such as a provider's public range. Nodes open ports to all of it.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub allow_public_nodes: bool,
     /// The default gateway of nodes whose `interface` is set. An address inside `nodes`.
     #[schemars(extend("x-default" = "null", "x-example" = "\"10.13.13.1\""))]
     pub gateway: Option<IpAddr>,
-    /// Name servers of the nodes, asked in this order.
+    /// Name servers of the nodes, in the order of queries.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"10.13.13.1\" ]"))]
     pub nameservers: Vec<IpAddr>,
     /// The pods' range: a /24 (IPv6: a /64) of it for each node. A list of two is dual stack. The default applies to
@@ -45,12 +45,12 @@ pub struct NetworkShape {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct OverlayShape {
-    /// How packets travel: `"wireguard"` (encrypted), `"vxlan"` (not encrypted), `"host-gw"` (plain routes, all nodes
+    /// Transport of packets: `"wireguard"` (encrypted), `"vxlan"` (not encrypted), `"host-gw"` (plain routes, all nodes
     /// on one link).
     #[schemars(extend("x-required" = true, "x-example" = "\"wireguard\""))]
     pub backend: Option<OverlayBackend>,
-    /// The overlay's own range: a part of it for each node. A mesh needs it, and there a node's part follows from its address:
-    /// the 5th address of `nodes` has the 5th part. Under Kubernetes the overlay carries `pods` without it.
+    /// The overlay's range, with a subnet for each node. A mesh needs it, and there a node's subnet is derived from its address:
+    /// the 5th address of `nodes` has the 5th subnet. Under Kubernetes the overlay carries `pods` without it.
     #[schemars(with = "Option<String>", extend("format" = "network", "x-default" = "null", "x-example" = "\"10.10.0.0/16\""))]
     pub network: Option<IpNet>,
 }

@@ -1,4 +1,4 @@
-//! What an evaluation depends on beside the flake's own files: replaced inputs, nix itself and its settings.
+//! Dependencies of an evaluation outside the flake's own files: replaced inputs, nix itself and its settings.
 
 use std::{
     collections::BTreeSet,
@@ -11,13 +11,13 @@ use sha2::Sha256;
 
 use crate::Override;
 
-/// A directory with more entries takes longer to look at than is gained.
+/// Maximum number of entries of a directory. Reading more takes longer than it saves.
 const ENTRIES: usize = 20_000;
 
 /// Adds all replaced inputs to the digest.
 ///
 /// # Errors
-/// What an input stands for cannot be told cheaply; says which.
+/// The content of an input cannot be determined cheaply; the message names the input.
 pub(super) fn add_overrides(digest: &mut Sha256, overrides: &[Override]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for Override { input, reference } in overrides {
@@ -26,21 +26,34 @@ pub(super) fn add_overrides(digest: &mut Sha256, overrides: &[Override]) -> Resu
         if is_fixed(reference) || !seen.insert(reference) {
             continue;
         }
-        let directory = directory(reference).ok_or_else(|| format!("the input {input} is {reference}, unlocked"))?;
-        let mut entries = 0;
-        add_directory(digest, Path::new(directory), &mut entries)
-            .map_err(|why| format!("the input {input} is {reference}: {why}"))?;
+        let added = match (directory(reference), worktree(reference)) {
+            (Some(directory), _) => add_directory(digest, Path::new(directory), &mut 0),
+            (None, Some(worktree)) => add_worktree(digest, Path::new(worktree)),
+            (None, None) => Err("unlocked".to_owned()),
+        };
+        added.map_err(|why| format!("the input {input} is {reference}: {why}"))?;
     }
     Ok(())
 }
 
-/// The directory of a `path:` reference without parameters.
+/// Returns the directory of a `path:` reference without parameters.
 pub(super) fn directory(reference: &str) -> Option<&str> {
     let path = reference.strip_prefix("path:").unwrap_or(reference);
     (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
 }
 
-/// Whether the reference's text says the content: a commit, or a path of the store.
+/// The work tree of a `git+file:` reference without parameters.
+fn worktree(reference: &str) -> Option<&str> {
+    let path = reference.strip_prefix("git+file://")?;
+    (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
+}
+
+/// The directory that the files of a replaced input are in, on this computer.
+pub(super) fn tree(reference: &str) -> Option<&str> {
+    directory(reference).or_else(|| worktree(reference))
+}
+
+/// Returns true if the reference's text determines the content: a commit, or a path of the store.
 fn is_fixed(reference: &str) -> bool {
     let is_commit = |word: &str| word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     directory(reference).is_some_and(|path| path.starts_with("/nix/store/"))
@@ -48,8 +61,8 @@ fn is_fixed(reference: &str) -> bool {
         || reference.split(['?', '&']).any(|pair| pair.strip_prefix("rev=").is_some_and(is_commit))
 }
 
-/// Adds names, modes, sizes and times. The time of a change of an inode cannot be set back, so equal ones mean equal
-/// content without reading it.
+/// Adds names, modes, sizes and times. The change time of an inode cannot be set back, so equal ones mean equal content
+/// without reading it.
 fn add_directory(digest: &mut Sha256, directory: &Path, entries: &mut usize) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
     let mut names: Vec<PathBuf> = Vec::new();
@@ -72,8 +85,28 @@ fn add_directory(digest: &mut Sha256, directory: &Path, entries: &mut usize) -> 
     Ok(())
 }
 
+/// Adds what a flake of a work tree sees: the files that git tracks, by their status, and the commit.
+fn add_worktree(digest: &mut Sha256, worktree: &Path) -> Result<(), String> {
+    let ask = |arguments: &[&str]| crate::flake::read(worktree, arguments).map_err(|error| error.to_string());
+    let listed = ask(&["ls-files", "-z", "--stage"])?;
+    for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        if entry.starts_with(b"160000") {
+            return Err("a submodule".to_owned());
+        }
+        // The blob of the index too: a file that is gone from the work tree has no status.
+        super::add(digest, entry);
+        let name = entry.splitn(2, |byte| *byte == b'\t').nth(1).unwrap_or_default();
+        if let Ok(metadata) = fs::symlink_metadata(worktree.join(std::ffi::OsStr::from_bytes(name))) {
+            add_status(digest, &metadata);
+        }
+    }
+    let commit = crate::flake::git(worktree, &["rev-parse", "--verify", "--quiet", "HEAD"]);
+    super::add(digest, &commit.map_err(|error| error.to_string())?.stdout);
+    Ok(())
+}
+
 fn add_status(digest: &mut Sha256, metadata: &fs::Metadata) {
-    // A directory's own times change with what is in it, which is listed anyway.
+    // A directory's own times change with its entries, which are listed anyway.
     if metadata.is_dir() {
         return super::add(digest, b"directory");
     }
@@ -83,10 +116,10 @@ fn add_status(digest: &mut Sha256, metadata: &fs::Metadata) {
     times.iter().for_each(|time| super::add(digest, &time.to_le_bytes()));
 }
 
-/// Adds which nix evaluates, and its settings.
+/// Adds the version of nix and its settings.
 ///
 /// # Errors
-/// The settings may let an evaluation see more than its flake.
+/// The settings may give an evaluation access to more than its flake.
 pub(super) fn add_nix(digest: &mut Sha256) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path).map(|directory| directory.join("nix")).find(|file| file.is_file());
@@ -133,20 +166,47 @@ mod tests {
     }
 
     #[test]
-    fn an_input_counts_only_when_what_it_stands_for_can_be_told() {
+    fn an_input_counts_only_if_its_content_can_be_determined() {
         let commit = "8eeec934ae0dbeca3d7868c059568a65c08b2fc3";
         for (reference, fixed) in [
             (format!("github:NixOS/nixpkgs/{commit}"), true),
             (format!("git+https://example.org/x?ref=main&rev={commit}"), true),
             ("path:/nix/store/0123456789abcdfghijklmnpqrsvwxyz-source".to_owned(), true),
             ("github:NixOS/nixpkgs/nixos-26.05".to_owned(), false),
-            ("git+file:///srv/nixpkgs".to_owned(), false),
+            ("git+file:///does/not/exist".to_owned(), false),
             ("nixpkgs".to_owned(), false),
             ("path:./nixpkgs".to_owned(), false),
             ("path:/does/not/exist".to_owned(), false),
         ] {
             assert_eq!(digest(&reference).is_ok(), fixed, "{reference}");
         }
+    }
+
+    #[test]
+    fn a_tracked_file_of_a_replaced_work_tree_counts_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = crate::program("git");
+            command.arg("-C").arg(directory.path()).args(["-c", "user.name=t", "-c", "user.email=t@localhost"]);
+            assert!(command.args(arguments).status().unwrap().success(), "git {arguments:?}");
+        };
+        git(&["init", "-q"]);
+        let file = directory.path().join("a.nix");
+        std::fs::write(&file, "1").unwrap();
+        git(&["add", "a.nix"]);
+        git(&["commit", "-qm", "x"]);
+        let reference = format!("git+file://{}", directory.path().display());
+        let first = digest(&reference).unwrap();
+        std::fs::write(directory.path().join("not-tracked"), "1").unwrap();
+        assert_eq!(digest(&reference).unwrap(), first);
+        git(&["commit", "-q", "--allow-empty", "-m", "y"]);
+        let committed = digest(&reference).unwrap();
+        assert_ne!(committed, first);
+        std::fs::remove_file(&file).unwrap();
+        let removed = digest(&reference).unwrap();
+        assert_ne!(removed, committed);
+        std::fs::write(&file, "2").unwrap();
+        assert!(![first, committed, removed].contains(&digest(&reference).unwrap()));
     }
 
     #[test]

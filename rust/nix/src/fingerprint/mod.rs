@@ -1,7 +1,9 @@
-//! A digest for each node over everything that the evaluation of its system can read. Equal digests mean equal systems,
+//! Digest for each node over everything that the evaluation of its system can read. Equal digests mean equal systems,
 //! so that an unchanged node needs no evaluation.
 
+mod flake;
 mod inputs;
+mod library;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -13,10 +15,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use self::{reach::Source, worktree::Worktree};
+pub use self::library::KnownInput;
+use self::{flake::Library, reach::Source, worktree::Worktree};
 use crate::{FlakeError, FlakeRef, Nix, NixError, flake_lock::Locks};
 
-/// Counts up when the same files no longer mean the same digest.
+/// Must change whenever the same files no longer give the same digest.
 const VERSION: &str = "machinist 1";
 
 /// The digests of nodes.
@@ -24,26 +27,35 @@ const VERSION: &str = "machinist 1";
 pub struct Fingerprints {
     /// Node to digest, in hexadecimal.
     pub of: BTreeMap<String, String>,
-    /// Why some node's digest is over the whole work tree and the commit, if one is.
+    /// The reason why some node's digest covers the complete work tree and the commit, if one does.
     pub whole: Option<String>,
 }
 
-/// A file whose text is known, and with it what it reads, although no search of the text could tell.
+/// A file with known text and known reads, which a search of the text could not find.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownFile {
-    /// Where it is, relative to the flake.
+    /// The path, relative to the flake.
     pub path: &'static str,
-    /// The text that it must have: any other is searched.
+    /// The expected text: a file with any other text is searched.
     pub text: &'static str,
     /// The files and directories that it reads, relative to its own directory.
     pub reads: &'static [&'static str],
 }
 
-/// Why there are no digests.
+/// The files whose texts are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Files of the cluster's own directory.
+    pub files: &'a [KnownFile],
+    /// The flake input that may hold the modules in their place.
+    pub input: KnownInput<'a>,
+}
+
+/// Reason why there are no digests.
 #[derive(Debug, Error)]
 pub enum FingerprintError {
-    /// What an evaluation depends on cannot be told.
-    #[error("what the systems depend on cannot be told: {0}")]
+    /// The dependencies of an evaluation cannot be determined.
+    #[error("cannot determine the dependencies of the systems: {0}")]
     Unknown(String),
     /// The files cannot be listed.
     #[error(transparent)]
@@ -51,15 +63,15 @@ pub enum FingerprintError {
 }
 
 impl Nix {
-    /// Returns a digest for each node over all that its system can depend on. `known` are the files that may name others by
-    /// expressions; with other texts than these the digest is over the whole work tree.
+    /// Returns a digest for each node over everything that its system can depend on. `known` are files whose
+    /// expressions refer to others; if their texts differ, the digest covers the complete work tree.
     ///
     /// # Errors
-    /// It depends on something whose content cannot be told cheaply, or git cannot be run.
+    /// A dependency's content cannot be determined cheaply, or git cannot be run.
     pub fn fingerprints(
         &self,
         flake: &FlakeRef,
-        known: &[KnownFile],
+        known: Known<'_>,
         nodes: &[&str],
     ) -> Result<Fingerprints, FingerprintError> {
         let mut base = Sha256::new();
@@ -74,7 +86,8 @@ impl Nix {
         add(&mut base, folder.as_bytes());
         let files = tree.files.clone();
         let shared_roots = [format!("{folder}flake.nix"), format!("{folder}flake.lock")];
-        let mut source = |file: &str| source(&mut tree, &folder, known, file);
+        let is_known_input = known.input.is_in_use(flake, self.overrides());
+        let mut source = |file: &str| source(&mut tree, &folder, known.files, is_known_input, file);
         let shared = reach::reach(&shared_roots, &files, &BTreeSet::new(), &mut source);
         let own: Vec<(&str, Result<BTreeSet<String>, String>)> = nodes
             .iter()
@@ -89,14 +102,14 @@ impl Nix {
         finish(&base, &mut tree, own)
     }
 
-    /// Whether each input of the flake is locked by a `flake.lock` or stands for a directory that a digest covers.
+    /// Returns true if each input of the flake is locked by a `flake.lock` or is a directory covered by a digest.
     ///
     /// # Errors
     /// nix fails.
     pub fn inputs_are_pinned(&self, flake: &FlakeRef) -> Result<bool, NixError> {
         let computed = self.flake_metadata(flake)?.locks.locked();
         let mut directories = vec![flake.worktree().join(flake.directory())];
-        directories.extend(self.overrides().iter().filter_map(|o| inputs::directory(&o.reference)).map(Into::into));
+        directories.extend(self.overrides().iter().filter_map(|o| inputs::tree(&o.reference)).map(Into::into));
         let mut pinned: Vec<Value> = Vec::new();
         for directory in &directories {
             let text = std::fs::read_to_string(directory.join("flake.lock")).unwrap_or_default();
@@ -104,15 +117,16 @@ impl Nix {
         }
         let replaced: Vec<&str> = self.overrides().iter().map(|o| o.reference.as_str()).collect();
         let is_replacement = |input: &Value| {
-            let path = input.get("path").and_then(Value::as_str);
-            path.is_some_and(|path| replaced.iter().any(|known| inputs::directory(known) == Some(path)))
-                || input.get("rev").and_then(Value::as_str).is_some_and(|rev| replaced.iter().any(|r| r.contains(rev)))
+            let text = |name: &str| input.get(name).and_then(Value::as_str);
+            let place = text("path").or_else(|| text("url")?.strip_prefix("file://"));
+            place.is_some_and(|place| replaced.iter().any(|known| inputs::tree(known) == Some(place)))
+                || text("rev").is_some_and(|rev| replaced.iter().any(|r| r.contains(rev)))
         };
         Ok(computed.iter().all(|input| pinned.iter().any(|known| is_same(known, input)) || is_replacement(input)))
     }
 }
 
-/// Takes each node's digest together. Where a node may read anything, all files and the commit count.
+/// Combines each node's digest. If a node may read anything, all files and the commit count.
 fn finish(
     base: &Sha256,
     tree: &mut Worktree,
@@ -141,13 +155,13 @@ fn finish(
     Ok(Fingerprints { of, whole: whole.map(|(why, _)| why) })
 }
 
-/// Files that hold data for programs: nothing in them leads Nix to another file.
+/// Extensions of data files: nothing in them leads Nix to another file.
 const LEAVES: [&str; 12] = ["pem", "crt", "pub", "age", "md", "sh", "service", "conf", "patch", "rs", "yaml", "yml"];
 
-/// The same by name: cargo reads the paths in them.
+/// The same by name: only cargo reads the paths in them.
 const LEAF_NAMES: [&str; 3] = ["Cargo.lock", "Cargo.toml", "flake.lock"];
 
-fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], file: &str) -> Source {
+fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], is_known_input: bool, file: &str) -> Source {
     let Some(bytes) = tree.read(file) else { return Source::Leaf };
     let name = file.rsplit('/').next().unwrap_or(file);
     let (_, extension) = name.rsplit_once('.').unwrap_or((file, ""));
@@ -160,25 +174,30 @@ fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], file: &str) ->
         return Source::Known(known.reads.iter().map(|path| (*path).to_owned()).collect());
     }
     match own {
-        "flake.nix" => match reach::scan_flake(&text) {
-            Ok(mut literals) => {
+        "flake.nix" => match flake::scan(&text) {
+            Ok((Library::Vendored, mut literals)) => {
                 literals.insert("./nix/cluster.nix".to_owned());
                 Source::Known(literals)
             }
-            Err(_) => Source::Nix(text),
+            Ok((Library::Input, mut literals)) if is_known_input => {
+                // Beside the nodes' own files, the only ones that nix/cluster.nix of the input reads.
+                literals.insert("./app_modules".to_owned());
+                Source::Known(literals)
+            }
+            Ok((Library::Input, _)) | Err(_) => Source::Nix(text),
         },
         _ if extension == "nix" || extension.is_empty() => Source::Nix(text),
         _ => Source::Data(text),
     }
 }
 
-/// Versions of Nix write different attributes; the digest of the content is enough.
+/// Compares two lock files. Versions of Nix write different attributes; the digest of the content is enough.
 fn is_same(one: &Value, other: &Value) -> bool {
     let content = |value: &Value| value.get("narHash").and_then(Value::as_str).map(str::to_owned);
     one == other || content(one).is_some_and(|digest| content(other) == Some(digest))
 }
 
-/// Adds a part with its length before it, so that no two sequences of parts are the same bytes.
+/// Adds a part preceded by its length, so that different sequences of parts never give the same bytes.
 fn add(digest: &mut Sha256, part: &[u8]) {
     digest.update((part.len() as u64).to_le_bytes());
     digest.update(part);

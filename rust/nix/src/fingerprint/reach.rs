@@ -98,17 +98,28 @@ fn climbs(text: &str) -> bool {
     })
 }
 
+/// A token of a Nix text with its kind.
+pub(super) type Token<'t> = (Kind, &'t str);
+
+/// Returns the tokens of a Nix text, without white space and comments.
+pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
+    let trivia = |kind: Kind| matches!(kind, Kind::TOKEN_WHITESPACE | Kind::TOKEN_COMMENT);
+    rnix::tokenize(text).filter(|(kind, _)| !trivia(*kind)).collect()
+}
+
 /// Returns the path literals of a Nix text. A literal that goes on with `${` stands for its directory.
 ///
 /// # Errors
 /// The text could reach more than its literals say; says by what.
 pub(super) fn scan(text: &str) -> Result<BTreeSet<String>, String> {
-    let trivia = |kind: Kind| matches!(kind, Kind::TOKEN_WHITESPACE | Kind::TOKEN_COMMENT);
-    let tokens: Vec<(Kind, &str)> = rnix::tokenize(text).filter(|(kind, _)| !trivia(*kind)).collect();
-    scan_tokens(&tokens)
+    scan_tokens(&tokens(text))
 }
 
-fn scan_tokens(tokens: &[(Kind, &str)]) -> Result<BTreeSet<String>, String> {
+/// Returns the path literals of these tokens.
+///
+/// # Errors
+/// As [`scan`].
+pub(super) fn scan_tokens(tokens: &[Token<'_>]) -> Result<BTreeSet<String>, String> {
     let mut literals = BTreeSet::new();
     for (at, (kind, text)) in tokens.iter().enumerate() {
         let next = |n: usize| tokens.get(at + n).copied();
@@ -169,30 +180,6 @@ fn names_one_input(first: Option<(Kind, &str)>, second: Option<(Kind, &str)>) ->
         Some((Kind::TOKEN_DOT, _)) => matches!(second, Some((Kind::TOKEN_IDENT, name)) if name != "self"),
         _ => false,
     }
-}
-
-/// How `flake.nix` hands itself over to `nix/cluster.nix`.
-const CALL: [&str; 11] = ["import", "./nix/cluster.nix", "{", "inherit", "inputs", ";", "root", "=", "./.", ";", "}"];
-
-/// Returns the path literals of a `flake.nix` that hands itself over to `nix/cluster.nix` in the way that `machinist
-/// init` writes, and otherwise reaches no further than any file. What that call reaches is not part of the answer.
-///
-/// # Errors
-/// The file does more; says what.
-pub(super) fn scan_flake(text: &str) -> Result<BTreeSet<String>, String> {
-    let trivia = |kind: Kind| matches!(kind, Kind::TOKEN_WHITESPACE | Kind::TOKEN_COMMENT);
-    let tokens: Vec<(Kind, &str)> = rnix::tokenize(text).filter(|(kind, _)| !trivia(*kind)).collect();
-    let places = |words: &[&str]| -> Vec<usize> {
-        let same = |window: &[(Kind, &str)]| window.iter().map(|(_, text)| *text).eq(words.iter().copied());
-        tokens.windows(words.len()).enumerate().filter(|(_, window)| same(window)).map(|(at, _)| at).collect()
-    };
-    let (calls, heads, outputs) = (places(&CALL), places(&["outputs", "=", "inputs", ":"]), places(&["outputs", "="]));
-    let ([call_at], [_], [_]) = (calls.as_slice(), heads.as_slice(), outputs.as_slice()) else {
-        return Err("it does not hand over to nix/cluster.nix as `machinist init` writes it".to_owned());
-    };
-    let mut literals = scan_tokens(&tokens[..*call_at])?;
-    literals.extend(scan_tokens(&tokens[call_at + CALL.len()..])?);
-    Ok(literals)
 }
 
 #[cfg(test)]
