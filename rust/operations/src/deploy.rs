@@ -12,7 +12,7 @@ use machinist_rollout::{
 use crate::{
     connect,
     context::Context,
-    failure::Failure,
+    failure::{Failure, Kind},
     kubernetes::objects,
     locks::{self, Locks},
     mesh,
@@ -23,6 +23,7 @@ use crate::{
         run::Run,
         runs,
         target::voters,
+        verdict::verdict,
     },
     run_id::run_id,
     systems::{BuildOn, Building},
@@ -76,6 +77,19 @@ pub enum Deployed {
         /// Whether no object in Kubernetes was left out because of an error.
         objects_applied: bool,
     },
+}
+
+impl Deployed {
+    /// Returns what kind of failure the end is; `None` if all is well.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Kind> {
+        match self {
+            Self::NothingToResume => None,
+            Self::Ended { report, objects_applied } => {
+                verdict(report).or_else(|| (!objects_applied).then_some(Kind::Failed))
+            }
+        }
+    }
 }
 
 /// Deploys.
