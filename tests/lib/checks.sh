@@ -5,7 +5,7 @@
 #   check_exit NAME STATUS PATTERN COMMAND...  it exits with STATUS and prints a line that matches PATTERN
 #   must NAME STATUS PATTERN COMMAND...        as check_exit; the script ends if that fails
 #   equal NAME GOT WANTED                      two texts are the same
-#   within NAME SECONDS OUTPUT                 a number that is at most SECONDS, or as much more as this computer is busy
+#   within NAME SECONDS OUTPUT                 a number that is at most SECONDS
 #   eventually NAME SECONDS WANTED COMMAND...  the command prints WANTED before that time is over
 #   skip NAME REASON                           a check that cannot run here; ./test lists it at its end
 #   print_counts                               the last line of a script; fails if a check failed
@@ -15,6 +15,8 @@
 #
 #   without NAME CONTROL PATTERN COMMAND...    it exits 0, prints a line that matches CONTROL, and none that matches PATTERN
 #   changed NAME BEFORE COMMAND...             it exits 0 and prints something other than BEFORE
+#
+# Seconds are those of a computer without other work, see `patience`.
 #
 # The standard input of a command is closed: one that asks a question fails, and does not wait for an answer.
 
@@ -101,13 +103,17 @@ changed() {
   fi
 }
 
-# Whatever is tested takes part in the load: what takes a second by itself takes as many as there are processes to a core.
-slowness() {
-  awk -v cores="$(nproc)" '{ slow = $1 / cores; print (slow > 1 ? slow : 1) }' /proc/loadavg
+# patience SECONDS: as many seconds as these are on this computer now. What takes a second by itself takes as many as there are
+# processes to a core; four times as long is enough for what works.
+patience() {
+  awk -v seconds="$1" -v cores="$(nproc)" '{
+    slow = $1 / cores
+    printf "%.0f\n", seconds * (slow < 1 ? 1 : slow > 4 ? 4 : slow)
+  }' /proc/loadavg
 }
 within() {
   local _bound
-  _bound=$(awk -v a="$2" -v b="$(slowness)" 'BEGIN { printf "%.1f", a * b }')
+  _bound=$(patience "$2")
   if awk -v a="$3" -v b="$_bound" 'BEGIN { exit !(a ~ /^[0-9.]+$/ && a <= b) }'; then
     pass "$1 ($3 s, at most $2)"
   else
@@ -121,7 +127,8 @@ since() {
 
 # wait_until SECONDS COMMAND...: until the command succeeds. Fails, with what it printed last, when that time is over.
 wait_until() {
-  local _bound=$1 _begun=$SECONDS _output
+  local _bound _begun=$SECONDS _output
+  _bound=$(patience "$1")
   shift
   until _output=$("$@" 2>&1 </dev/null); do
     if [ $((SECONDS - _begun)) -ge "$_bound" ]; then
@@ -132,7 +139,8 @@ wait_until() {
   done
 }
 eventually() {
-  local _name=$1 _bound=$2 _wanted=$3 _got='' _begun=$SECONDS
+  local _name=$1 _bound _wanted=$3 _got='' _begun=$SECONDS
+  _bound=$(patience "$2")
   shift 3
   while :; do
     _got=$("$@" 2>&1 </dev/null)
@@ -143,7 +151,8 @@ eventually() {
 }
 # took SECONDS WANTED COMMAND...: the seconds until the command prints WANTED.
 took() {
-  local _bound=$1 _wanted=$2 _begun=$EPOCHREALTIME _got=''
+  local _bound _wanted=$2 _begun=$EPOCHREALTIME _got=''
+  _bound=$(patience "$1")
   shift 2
   while :; do
     _got=$("$@" 2>&1 </dev/null)

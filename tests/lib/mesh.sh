@@ -14,9 +14,7 @@ mesh_up() {
 }
 # routed NODE BOUND APPLICATION SERVER...: the seconds until the node routes the application to exactly these.
 routed() {
-  local node=$1
-  shift
-  inside "$node" "$project/tests/mesh/watch" "$@"
+  inside "$1" "$project/tests/mesh/watch" "$(patience "$2")" "${@:3}"
 }
 # agent NODE PATH: what the node's agent answers.
 agent() {

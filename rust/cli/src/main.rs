@@ -14,7 +14,6 @@ mod output;
 mod progress;
 mod prompt;
 mod report;
-mod sandbox;
 mod signals;
 mod ui;
 

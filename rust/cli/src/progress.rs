@@ -61,7 +61,10 @@ impl View {
             Event::Note { node: Some(node), text } => ui.story(&format!("{node} {text}")),
             Event::Note { node: None, text } => ui.story(&text),
             _ if ui.json => {}
-            Event::Progress { text } => ui.story(&text),
+            Event::Progress { text } | Event::Sandbox { machine: None, text } => ui.story(&text),
+            Event::Sandbox { machine: Some(machine), text } => {
+                ui.story(&format!("{} {text}", ui.paint(Tone::Strong, &machine)));
+            }
             Event::Diagnostic { diagnostic } => ui.diagnostic(&*diagnostic),
             Event::SystemsBuilt { built, unchanged, took } => ui.story(&said(built, unchanged, took.as_secs_f64())),
             Event::BuildOutput { builder, text } if ui.verbose => ui.story(&format!("{builder}: {text}")),

@@ -23,9 +23,12 @@ impl Question {
     }
 }
 
+/// Answer to a question: an error ends the operation.
+type Answer = dyn Fn(&Question) -> Result<(), Failure> + Send + Sync;
+
 /// Whoever gives consent. Cheap to clone; callable from any thread.
 #[derive(Clone)]
-pub struct Consent(Arc<dyn Fn(&Question) -> Result<(), Failure> + Send + Sync>);
+pub struct Consent(Arc<Answer>);
 
 impl Consent {
     /// Consent by a function, whose failure ends the operation.

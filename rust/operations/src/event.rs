@@ -98,6 +98,14 @@ pub enum Event {
         #[serde(skip)]
         took: Duration,
     },
+    /// Something happened in the sandbox.
+    Sandbox {
+        /// The machine; none for what all machines share.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
+        /// What happened to it, in words that follow its name.
+        text: String,
+    },
     /// Progress on machines.
     #[serde(untagged)]
     Rollout(machinist_rollout::Event),
@@ -161,10 +169,33 @@ impl Events {
         self.send(Event::Problem { failure });
     }
 
+    /// Reports what happens in the sandbox.
+    pub(crate) fn sandbox(&self, event: &machinist_sandbox::Event) {
+        let (machine, text) = sandbox_words(event);
+        self.send(Event::Sandbox { machine: machine.map(str::to_owned), text });
+    }
+
     /// Returns the receiver of a rollout's events.
     pub(crate) fn of_rollout(&self) -> machinist_rollout::Events {
         let events = self.clone();
         machinist_rollout::Events::new(move |event| events.send(Event::Rollout(event)))
+    }
+}
+
+/// The machine that an event is about, and what happened to it.
+fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
+    use machinist_sandbox::Event;
+    match event {
+        Event::WaitingForLock { path } => {
+            (None, format!("another machinist works on this sandbox; waiting ({})", path.display()))
+        }
+        Event::MakingRoot { path } => (None, format!("making the machines' Debian root, once: {}", path.display())),
+        Event::RootMade { took } => (None, format!("the Debian root is made ({:.0} s)", took.as_secs_f64())),
+        Event::Starting { machine } => (Some(machine), "starting".to_owned()),
+        Event::Restarting { machine, reason } => (Some(machine), format!("is started anew: {reason}")),
+        Event::Ready { machine, took } => (Some(machine), format!("answers ({:.1} s)", took.as_secs_f64())),
+        Event::Unchanged { machine } => (Some(machine), "runs already".to_owned()),
+        Event::Removed { machine } => (Some(machine), "removed".to_owned()),
     }
 }
 

@@ -35,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "durable",
             "etcd",
             "kubernetes",
+            "lint",
             "mesh",
             "model",
             "nix",

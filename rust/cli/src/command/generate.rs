@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use machinist_operations::{certs, project::Generated};
+use machinist_operations::{generate, project::Generated};
 
 use crate::{
     args::Global,
@@ -23,21 +23,10 @@ pub struct GenerateArgs {
 /// Runs the command.
 pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
-    let project = &context.project;
-    let loaded = project.load()?;
-    certs::check_operators(&loaded.cluster, &context.events)?;
-    for line in certs::trouble(&project.certs(), &loaded.cluster, context.clock.now())? {
-        ui.warn(&line);
-    }
-    for conflict in project.conflicts(&loaded.cluster)? {
-        ui.warn(&format!("the running cluster cannot take this, a deploy refuses it: {conflict}"));
-    }
-    let generated = project.generated(&loaded.cluster)?;
     if args.check {
-        return check(&generated, ui);
+        return check(&generate::compare(&context)?, ui);
     }
-    generated.refuse_foreign()?;
-    project.write_generated(&generated)?;
+    let generated = generate::run(&context)?;
     if ui.json {
         ui.result_json(&generated.summary());
     } else {

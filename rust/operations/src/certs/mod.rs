@@ -1,6 +1,8 @@
 //! The certificates of a cluster's directory: which exist, which are due, and what opens their private keys.
 
+pub mod issue;
 mod keys;
+pub mod rotate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

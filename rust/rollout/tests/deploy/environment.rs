@@ -155,7 +155,7 @@ impl Environment {
             context: Context {
                 connector,
                 locks: Arc::clone(&locks),
-                keys: Arc::new(|_, files| Ok(files.iter().map(key).collect())),
+                keys: Arc::new(|_, files| Ok(files.iter().map(|file| key(file)).collect())),
                 nix: Nix::default(),
                 workload: self.workload.clone(),
                 events: note_into(&notes),
@@ -241,8 +241,8 @@ impl Environment {
     }
 }
 
-fn key(file: &String) -> Key {
-    Key { file: file.clone(), content: b"key".to_vec().into() }
+fn key(file: &str) -> Key {
+    Key { file: file.to_owned(), content: b"key".to_vec().into() }
 }
 
 pub fn words<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {

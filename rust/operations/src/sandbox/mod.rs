@@ -1,5 +1,8 @@
 //! The sandbox of a cluster: how its machines are reached, and how they are.
 
+pub mod fault;
+pub mod machines;
+
 use std::path::{Path, PathBuf};
 
 use machinist_model::Cluster;
