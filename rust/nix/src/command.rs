@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, flake_lock::Metadata, info};
+use crate::{
+    FlakeRef, NixError, PathInfo, StorePath, environment,
+    flake_lock::{Locks, Metadata},
+    info,
+};
 
 /// Time limit of evaluating machines.nix. It is plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -28,7 +32,7 @@ pub struct Override {
 }
 
 /// The nix programs of this computer, with the replaced inputs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Nix {
     overrides: Vec<Override>,
 }
@@ -99,16 +103,27 @@ impl Nix {
         &self.overrides
     }
 
-    /// Writes `flake.lock`: the newest version of each input that it does not have yet. nix writes none, and that is no error, where an
-    /// input is a work tree with uncommitted changes.
+    /// Writes the `flake.lock` of a flake that has none, and returns whether there is one. There is none where an input is a work tree
+    /// with uncommitted changes: no other computer could fetch the same. Nix 2.8 would lock it, later versions refuse.
     ///
     /// # Errors
-    /// An input cannot be fetched.
-    pub fn lock(&self, flake: &FlakeRef) -> Result<(), NixError> {
+    /// An input cannot be fetched, or the file cannot be read.
+    pub fn lock(&self, flake: &FlakeRef) -> Result<bool, NixError> {
         let features = ["--extra-experimental-features", "nix-command flakes"];
         let mut arguments: Vec<OsString> = ["flake", "lock"].into_iter().chain(features).map(Into::into).collect();
         arguments.push(flake.reference().into());
-        run("nix", &arguments, Some(FETCH_BOUND))?.success("nix flake lock").map(drop)
+        run("nix", &arguments, Some(FETCH_BOUND))?.success("nix flake lock")?;
+        let file = flake.worktree().join(flake.directory()).join("flake.lock");
+        let Ok(text) = std::fs::read(&file) else { return Ok(false) };
+        let locks: Locks = serde_json::from_slice(&text).map_err(|error| answer("nix flake lock", &error))?;
+        let is_uncommitted = |input: &serde_json::Value| {
+            input.get("type").is_some_and(|kind| kind == "git") && input.get("rev").is_none()
+        };
+        if !locks.locked().iter().any(is_uncommitted) {
+            return Ok(true);
+        }
+        std::fs::remove_file(&file).map_err(|source| NixError::Io { program: "flake.lock".to_owned(), source })?;
+        Ok(false)
     }
 
     /// Queries the locked inputs of a flake.

@@ -90,8 +90,8 @@ pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
     refuse_second_library(&directory, args.vendor)?;
     // All that can be wrong with the arguments is said before anything is written.
     let url = if is_vendored { None } else { Some(url::url(args.machinist_url.as_deref())?) };
-    std::fs::create_dir_all(&directory).failed()?;
     let beginning = beginning(args, global, &directory, ui)?;
+    std::fs::create_dir_all(&directory).failed()?;
 
     let mut writer = Writer::new(&directory);
     match &url {
@@ -213,7 +213,7 @@ fn cluster_name(args: &InitArgs, directory: &Path) -> Result<NodeName, Failure> 
     if let Some(name) = &args.name {
         return NodeName::parse(name).input();
     }
-    let canonical = directory.canonicalize().failed()?;
+    let canonical = directory.canonicalize().or_else(|_| std::path::absolute(directory)).failed()?;
     let folder = canonical.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()
 }

@@ -83,7 +83,7 @@ fn report(change: &Move, ui: Ui) {
         ui.result(&format!("left    {name}: this version of machinist does not have it"));
     }
     ui.result(
-        "next: `machinist plan --all` shows what this changes on the machines. nixpkgs, disko and sops-nix are machinist's pins now; \
+        "next: `machinist plan` shows what this changes on the machines. nixpkgs, disko and sops-nix are machinist's pins now; \
          an input of such a name in flake.nix comes first",
     );
 }

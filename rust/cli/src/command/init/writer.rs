@@ -77,11 +77,11 @@ impl<'a> Writer<'a> {
         }
         let flake = FlakeRef::find(self.directory).input()?;
         let reason = match nix(global)?.lock(&flake) {
-            Ok(()) if lock.exists() => {
+            Ok(true) => {
                 self.written.push("flake.lock".to_owned());
                 return Ok(());
             }
-            Ok(()) => format!("{url} has uncommitted changes"),
+            Ok(false) => format!("{url} has uncommitted changes"),
             Err(error) => Failure::from_error(crate::failure::Kind::Failed, &error).in_one_line(),
         };
         ui.warn(&format!("flake.lock is not written: {reason}; `nix flake lock` in the directory writes it"));
