@@ -59,6 +59,13 @@ pkgs.rustPlatform.buildRustPackage {
   postInstall = ''
     mkdir -p "$out/share/sbom"
     cargo sbom --cargo-package machinist-cli --output-format cyclone_dx_json_1_6 >"$out/share/sbom/machinist.cdx.json"
+
+    # Manual pages and completions, from the program's own command line.
+    "$out/bin/machinist" man "$out/share/man/man1"
+    mkdir -p "$out/share/bash-completion/completions" "$out/share/fish/vendor_completions.d" "$out/share/zsh/site-functions"
+    "$out/bin/machinist" completions bash >"$out/share/bash-completion/completions/machinist"
+    "$out/bin/machinist" completions fish >"$out/share/fish/vendor_completions.d/machinist.fish"
+    "$out/bin/machinist" completions zsh >"$out/share/zsh/site-functions/_machinist"
   '';
 
   # The tests start nix, network namespaces and containers as root, which a build must not do:

@@ -24,7 +24,8 @@ const ARGUMENT: &[&str] = &["{", "inherit", "inputs", ";", "root", "=", "./.", "
 /// The file reaches further; says by what.
 pub(super) fn scan(text: &str) -> Result<(Library, BTreeSet<String>), String> {
     let tokens = tokens(text);
-    let ([_], [_]) = (places(&tokens, &["outputs", "=", "inputs", ":"]).as_slice(), places(&tokens, &["outputs", "="]).as_slice())
+    let ([_], [_]) =
+        (places(&tokens, &["outputs", "=", "inputs", ":"]).as_slice(), places(&tokens, &["outputs", "="]).as_slice())
     else {
         return Err("its outputs are no function of `inputs`".to_owned());
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 use machinist_model::{Conflict, NodeName};
 use machinist_nix::StorePath;
+use machinist_operations::plan::{Certificate, FactsChange, Report};
 use machinist_pki::report::State;
 use machinist_rollout::{
     plan::{
@@ -14,7 +15,6 @@ use machinist_rollout::{
     waves::{Wave, WaveKind},
 };
 
-use super::super::{Certificate, FactsChange, Report};
 use crate::ui::Ui;
 
 fn name(text: &str) -> NodeName {
@@ -82,6 +82,7 @@ fn first() -> Changes {
 fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
     let nodes = nodes.into_iter().map(|(node, plan)| (name(node), plan)).collect();
     Report {
+        cluster: "magi".to_owned(),
         generated: BTreeMap::new(),
         certificates: Vec::new(),
         rotations: Vec::new(),
@@ -93,7 +94,7 @@ fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
 #[track_caller]
 fn check(report: &Report, verbose: bool, exit_code: u8, expect: &Expect) {
     expect.assert_eq(&super::report(report, Ui::new(false, verbose)));
-    assert_eq!(report.exit_code(), exit_code);
+    assert_eq!(super::super::exit_code(report), exit_code);
 }
 
 #[test]
@@ -294,7 +295,7 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
     let full_boot = Some(FullBoot { at: "/efi".to_owned(), free: 10 << 20, needed: 42 << 20 });
     let mut report = told(vec![("a", NodePlan::Changes(Box::new(Changes { full_boot, ..first() })))]);
     let [path, running, wanted, remedy] =
-        ["machines.a.ip", "10.0.0.1", "10.0.0.9", "write the recorded address back"].map(str::to_owned);
+        ["machines.a.ip", "10.0.0.1", "10.0.0.9", "restore the recorded address"].map(str::to_owned);
     report.conflicts.push(Conflict { path, running, wanted, remedy });
     check(
         &report,
@@ -309,7 +310,7 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
           start     everything: it is the first deploy
 
           refused   machines.a.ip: 10.0.0.1 -> 10.0.0.9: the running cluster cannot take that
-          hint      write the recorded address back
+          hint      restore the recorded address
         1 to change, 0 unchanged"#]],
     );
 }
