@@ -1,27 +1,27 @@
-//! Why the ledger could give no verdict.
+//! Errors that prevent a verdict.
 
 use std::{io, path::PathBuf};
 
 use thiserror::Error as ThisError;
 
-/// Why the ledger could give no verdict.
+/// An error that prevents a verdict.
 #[derive(Debug, ThisError)]
 pub enum LedgerError {
-    /// A file could not be read or written.
+    /// A file operation failed.
     #[error("cannot use {}: {source}", path.display())]
     File {
-        /// Which one.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// Signals cannot be listened for.
-    #[error("cannot listen for signals: {0}")]
+    /// Installing the signal handlers failed.
+    #[error("cannot install the signal handlers: {0}")]
     Signal(io::Error),
     /// The writer or the reader panicked.
-    #[error("the {0} ended by itself")]
+    #[error("the {0} ended unexpectedly")]
     Task(&'static str),
-    /// At the end, etcd could not be read.
-    #[error("etcd could not be read at the end: {0}")]
+    /// Reading etcd at the end failed.
+    #[error("cannot read etcd at the end: {0}")]
     Unreadable(String),
 }

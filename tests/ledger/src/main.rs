@@ -1,5 +1,6 @@
-//! The ledger: writes to etcd and reads from it through all members while others do harm to the cluster, and at the end
-//! says whether a single acknowledged write was lost, whether a read ever went back, and how long nothing could be written.
+//! The ledger: writes to etcd and reads from it through all members during fault injection, and reports at the end
+//! whether an acknowledged write was lost, whether a read ever went back, and the longest time without a successful
+//! write.
 
 mod book;
 mod error;
@@ -26,11 +27,12 @@ use crate::{
     member::{Answer, Members},
 };
 
-/// Writes to and reads from etcd until SIGTERM or Ctrl-C, then checks what is there. Exit code 1: something is lost or wrong.
+/// Writes to and reads from etcd until SIGTERM or Ctrl-C, then checks its content. Exit code 1: a write is lost or a
+/// read is wrong.
 #[derive(Debug, Parser)]
 #[command(name = "ledger")]
 struct Arguments {
-    /// A member's client URL; to be given for each
+    /// Client URL of a member; repeat for each member
     #[arg(long = "endpoint", required = true)]
     endpoints: Vec<String>,
 
@@ -46,11 +48,11 @@ struct Arguments {
     #[arg(long)]
     key: PathBuf,
 
-    /// Keys begin with this; a run wants one of its own
+    /// Prefix of the keys, unique per run
     #[arg(long, default_value = "ledger")]
     prefix: String,
 
-    /// Where each acknowledged write is appended: its number and revision
+    /// File to append each acknowledged write to: its number and revision
     #[arg(long)]
     acknowledged: PathBuf,
 
@@ -81,7 +83,7 @@ async fn run(arguments: Arguments) -> Result<bool, LedgerError> {
     let writer = tokio::spawn(write(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped.clone()));
     let reader = tokio::spawn(look(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped));
     ended().await?;
-    // Whoever ended this wants the verdict: nobody listens any more if the channel is gone, which is as good.
+    // The verdict is wanted in any case: if the channel is closed, the tasks have ended already.
     let _ = stop.send(true);
     writer.await.map_err(|_| LedgerError::Task("writer"))??;
     reader.await.map_err(|_| LedgerError::Task("reader"))?;
@@ -113,7 +115,7 @@ async fn write(
     Ok(())
 }
 
-/// Reads the last write again and again, each time through the next member, until it is stopped.
+/// Reads the last write continuously, each time through the next member, until it is stopped.
 async fn look(
     mut members: Members,
     book: Arc<Mutex<Book>>,
@@ -138,7 +140,7 @@ async fn ended() -> Result<(), LedgerError> {
     }
 }
 
-/// A thread that panicked with the book in its hands left whole entries in it.
+/// A thread that panicked while holding the book left only complete entries in it.
 fn locked(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }

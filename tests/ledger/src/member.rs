@@ -1,5 +1,5 @@
-//! The members of etcd, asked in turns. Each question is bounded, and one that fails is not asked again: the next member
-//! is asked the next one.
+//! Requests to the etcd members in turn. Each request is bounded, and a failed one is not repeated: the next request
+//! goes to the next member.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::LedgerError;
 
-/// For one write or read: more than an election takes (etcd's election timeout is 1 s), so that none is given up that
-/// would only have waited for it.
+/// Time limit of one write or read: more than an election takes (etcd's election timeout is 1 s), so that no request is
+/// abandoned that only waits for one.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// For reading everything at the end, all attempts together.
+/// Time limit of reading all keys at the end, over all attempts.
 const AT_THE_END: Duration = Duration::from_secs(60);
 
-/// Keys in one answer.
+/// Number of keys per response.
 const PAGE: i64 = 2000;
 
 /// The members, each with its connection.
@@ -29,31 +29,31 @@ pub struct Members {
     next: usize,
 }
 
-/// What a member answered to a linearizable read.
+/// A member's response to a linearizable read.
 pub struct Answer {
-    /// Who answered.
+    /// URL of the member.
     pub endpoint: String,
     /// The store's revision.
     pub store: i64,
-    /// The revision at which the key was written last; 0 if there is none.
+    /// The revision of the key's last write; 0 if the key does not exist.
     pub key: i64,
 }
 
 impl Members {
-    /// Returns the members without a connection.
+    /// Returns the members, without opening connections.
     pub fn new(endpoints: Vec<String>, ca: &[u8], certificate: &[u8], key: &[u8]) -> Self {
         let tls =
             TlsOptions::new().ca_certificate(Certificate::from_pem(ca)).identity(Identity::from_pem(certificate, key));
         let options = ConnectOptions::new()
             .with_tls(tls)
             .with_connect_timeout(Duration::from_secs(1))
-            // A member whose cable is pulled says nothing: without this its connection would stand for minutes.
+            // A disconnected member does not respond: without this its connection would stay open for minutes.
             .with_keep_alive(Duration::from_secs(1), Duration::from_secs(1));
         Self { members: endpoints.into_iter().map(|endpoint| (endpoint, None)).collect(), options, next: 0 }
     }
 
-    /// Writes the number at both keys in one transaction through the next member. Returns the revision, if it was
-    /// acknowledged; if not, it may still happen.
+    /// Writes the number to both keys in one transaction through the next member. Returns the revision if it was
+    /// acknowledged; otherwise it may still take effect.
     pub async fn put(&mut self, key: &str, last: &str, number: u64) -> Option<i64> {
         let value = number.to_string();
         let puts = [TxnOp::put(key, value.clone(), None), TxnOp::put(last, value, None)];
@@ -68,7 +68,7 @@ impl Members {
         Some(Answer { endpoint, store, key: answer.kvs().first().map_or(0, etcd_client::KeyValue::mod_revision) })
     }
 
-    /// Asks the next member one question.
+    /// Sends one request to the next member.
     async fn ask<R>(&mut self, question: impl AsyncFnOnce(&mut Client) -> Result<R, Error>) -> Option<(String, R)> {
         let turn = self.next;
         self.next = (turn + 1) % self.members.len();
@@ -85,7 +85,7 @@ impl Members {
         });
         match asked.await {
             Ok(Ok(Some(answer))) => Some((endpoint.clone(), answer)),
-            // The next time over a new connection.
+            // The next attempt uses a new connection.
             _ => {
                 *connection = None;
                 None
@@ -94,7 +94,7 @@ impl Members {
     }
 }
 
-/// Reads all numbered keys with the agreement of a quorum: number and revision. Asks until a member answers.
+/// Reads all numbered keys with the agreement of a quorum, as number and revision. Retries until a member responds.
 pub async fn read_all(members: &Members, prefix: &str) -> Result<Vec<(u64, i64)>, LedgerError> {
     let begun = Instant::now();
     let mut members = members.clone();
