@@ -1,8 +1,8 @@
-//! The rows of the service mesh: client certificates of etcd for the agent of each node, and for flannel where there is an
+//! Rows of the service mesh: etcd client certificates for the agent of each node, and for flannel if there is an
 //! overlay.
 //!
-//! A CN is the program's user in etcd, to which the cluster's rules give the node's own keys (docs/internals/etcd-model.md). The prefix
-//! keeps a machine's name from being that of another user, such as `root`.
+//! A CN is the program's user in etcd, and the cluster's roles grant it the node's own keys
+//! (docs/internals/etcd-model.md). The prefix keeps a machine's name distinct from other users, such as `root`.
 
 use machinist_model::{Cluster, Node};
 
