@@ -16,35 +16,37 @@
   outputs =
     inputs:
     let
-      inherit (inputs.nixpkgs) lib;
+      mkCluster = import ./nix/mk-cluster.nix { machinist = inputs; };
+      # The cluster of this directory, as any other has it.
       cluster = import ./nix/cluster.nix {
         inherit inputs;
         root = ./.;
       };
 
-      systems = [
-        "x86_64-linux"
-        "aarch64-linux"
-      ];
-      perSystem = lib.genAttrs systems (
-        system:
-        import ./nix/per-system.nix {
-          inherit inputs;
-          pkgs = inputs.nixpkgs.legacyPackages.${system};
+      perSystem = import ./nix/systems.nix inputs.nixpkgs (
+        pkgs:
+        let
+          commands = import ./nix/commands.nix { inherit pkgs; };
+        in
+        commands
+        // {
+          checks = import ./nix/checks.nix {
+            inherit inputs pkgs;
+            inherit (commands.packages) machinist;
+          };
+          devShells.default = import ./nix/devshell.nix { inherit pkgs; };
+          formatter = import ./nix/formatter.nix { inherit pkgs; };
         }
       );
-      output = name: lib.mapAttrs (_: outputs: outputs.${name}) perSystem;
     in
     {
-      inherit (cluster) lib nixosConfigurations;
-      nixosModules.default.imports = [ ./modules ];
+      lib = cluster.lib // {
+        inherit mkCluster;
+      };
+      inherit (cluster) nixosConfigurations;
+      nixosModules = import ./nix/modules.nix;
+      overlays.default = import ./nix/overlay.nix;
+      templates = import ./nix/templates.nix;
     }
-    // lib.genAttrs [
-      "apps"
-      "checks"
-      "devShells"
-      "formatter"
-      "legacyPackages"
-      "packages"
-    ] output;
+    // perSystem;
 }

@@ -63,12 +63,12 @@ let
       };
       port = lib.mkOption {
         type = lib.types.port;
-        description = "TCP port, of the ${servers} too: nothing stands between.";
+        description = "TCP port, of the ${servers} too: nothing is in between.";
       };
       vip = lib.mkOption {
         type = lib.types.nullOr (lib.types.attrsOf scalar);
         default = null;
-        description = "How the address reaches one of the ${servers}. Only they know it.";
+        description = "Announcement of the address. Set on the ${servers} only.";
       };
     };
   };
@@ -105,7 +105,7 @@ in
     overlay = lib.mkOption {
       type = lib.types.enum (lib.attrNames overlays);
       default = defaultOverlay;
-      description = "How packets of pods travel between nodes. Only `wireguard` encrypts them.";
+      description = "Transport of pods' packets between nodes. Only `wireguard` encrypts them.";
     };
 
     taints = lib.mkOption {
@@ -118,7 +118,7 @@ in
     endpoint = lib.mkOption {
       type = lib.types.nullOr endpoint;
       default = null;
-      description = "Where the API is reached from outside of the ${servers}.";
+      description = "Address of the API for clients outside of the ${servers}.";
     };
 
     port = lib.mkOption {

@@ -26,14 +26,16 @@ in
     warnDays = lib.mkOption {
       type = lib.types.ints.positive;
       default = 30;
-      description = "Days before the end of a certificate from which on the journal warns of it.";
+      description = "Days before expiry at which the journal starts to warn of a certificate.";
     };
 
     files = lib.mkOption {
       type = lib.types.listOf (lib.types.strMatching "/[A-Za-z0-9/._*+-]+");
       default = [ ];
       example = [ "/var/lib/acme/*/cert.pem" ];
-      description = "Patterns of more certificate files to check, PEM, besides those that machinist issued to the node.";
+      description = ''
+        Patterns of additional certificate files to check, PEM, besides those that machinist issued to the node.
+      '';
     };
 
     metricsDirectory = lib.mkOption {
@@ -47,103 +49,92 @@ in
     };
   };
 
-  config = lib.mkMerge [
-    {
-      # k3s makes its own certificates, which live for a year, and renews them only when it starts (docs.k3s.io, "k3s certificate").
-      machinist.certificates.files = lib.mkIf config.machinist.k3s.enable [
-        "/var/lib/rancher/k3s/agent/*.crt"
-        "/var/lib/rancher/k3s/server/tls/*.crt"
-        "/var/lib/rancher/k3s/server/tls/etcd/*.crt"
+  config = lib.mkIf (issued != { } || cfg.files != [ ]) {
+    systemd.tmpfiles.rules = [
+      "d /var/lib/machinist 0755 root root -"
+      "d ${cfg.metricsDirectory} 0755 root root -"
+    ];
+
+    systemd.services.machinist-certificates = {
+      description = "Check of the expiry of certificates";
+      # At each boot and activation too: what a deploy renewed is no longer reported.
+      wantedBy = [ "multi-user.target" ];
+      path = [
+        pkgs.coreutils
+        pkgs.openssl
       ];
-    }
-
-    (lib.mkIf (issued != { } || cfg.files != [ ]) {
-      systemd.tmpfiles.rules = [
-        "d /var/lib/machinist 0755 root root -"
-        "d ${cfg.metricsDirectory} 0755 root root -"
-      ];
-
-      systemd.services.machinist-certificates = {
-        description = "Check of the expiry of certificates";
-        # At each boot and activation too: what a deploy renewed is no longer reported.
-        wantedBy = [ "multi-user.target" ];
-        path = [
-          pkgs.coreutils
-          pkgs.openssl
-        ];
-        serviceConfig = {
-          Type = "oneshot";
-          Nice = 10;
-        };
-        # It never fails: a certificate that expires is a warning, and must not revert the deploy that renews another one.
-        script = ''
-          set -u
-          mkdir -p ${cfg.metricsDirectory}
-          cd ${cfg.metricsDirectory} || exit 0
-          new=$(mktemp .certificates-XXXXXX) || exit 0
-          trap 'rm -f "$new"' EXIT
-          now=$(date +%s)
-          unreadable=0
-
-          # first_end FILE: sets `end` to the end of the certificate of the file that ends first, in seconds since 1970.
-          first_end() {
-            local line date one block=
-            end=
-            while IFS= read -r line || [ -n "$line" ]; do
-              block+=$line$'\n'
-              if [ "$line" = "-----END CERTIFICATE-----" ]; then
-                # date takes an empty text for today.
-                date=$(openssl x509 -noout -enddate <<<"$block" 2>/dev/null) && one=$(date --date="''${date#notAfter=}" +%s) || return
-                if [ -z "$end" ] || [ "$one" -lt "$end" ]; then end=$one; fi
-                block=
-              fi
-            done <"$1"
-          }
-
-          # check NAME FILE
-          check() {
-            local end days
-            first_end "$2"
-            if [ -z "$end" ]; then
-              echo "<4>certificate $1 cannot be read: $2"
-              unreadable=$((unreadable + 1))
-              return
-            fi
-            days=$(((end - now) / 86400))
-            if [ "$end" -le "$now" ]; then
-              echo "<3>certificate $1 expired on $(date --utc --date="@$end" +%F): $2"
-            elif [ "$days" -lt ${toString cfg.warnDays} ]; then
-              echo "<4>certificate $1 expires in $days days, on $(date --utc --date="@$end" +%F): $2"
-            fi
-            printf 'machinist_certificate_not_after_timestamp_seconds{name="%s"} %s\n' "$1" "$end" >>"$new"
-          }
-
-          {
-            echo "# HELP machinist_certificate_not_after_timestamp_seconds End of a certificate, in seconds since 1970."
-            echo "# TYPE machinist_certificate_not_after_timestamp_seconds gauge"
-          } >"$new" || exit 0
-          ${checks}
-          {
-            echo "# HELP machinist_certificates_unreadable Certificates that could not be read."
-            echo "# TYPE machinist_certificates_unreadable gauge"
-            echo "machinist_certificates_unreadable $unreadable"
-            echo "# HELP machinist_certificates_checked_timestamp_seconds Time of the check, in seconds since 1970."
-            echo "# TYPE machinist_certificates_checked_timestamp_seconds gauge"
-            echo "machinist_certificates_checked_timestamp_seconds $now"
-          } >>"$new" || exit 0
-          chmod 0644 "$new" && sync "$new" && mv "$new" ${file}
-          exit 0
-        '';
+      serviceConfig = {
+        Type = "oneshot";
+        Nice = 10;
       };
+      # It never fails: a certificate that expires is a warning, and must not revert the deploy that renews another one.
+      script = ''
+        set -u
+        mkdir -p ${cfg.metricsDirectory}
+        cd ${cfg.metricsDirectory} || exit 0
+        new=$(mktemp .certificates-XXXXXX) || exit 0
+        trap 'rm -f "$new"' EXIT
+        now=$(date +%s)
+        unreadable=0
 
-      systemd.timers.machinist-certificates = {
-        wantedBy = [ "timers.target" ];
-        timerConfig = {
-          OnCalendar = "daily";
-          RandomizedDelaySec = "1h";
-          Persistent = true;
-        };
+        # first_end FILE: sets `end` to the end of the certificate of the file that ends first, in seconds since 1970.
+        first_end() {
+          local line date one block=
+          end=
+          while IFS= read -r line || [ -n "$line" ]; do
+            block+=$line$'\n'
+            if [ "$line" = "-----END CERTIFICATE-----" ]; then
+              # date takes an empty text for today.
+              date=$(openssl x509 -noout -enddate <<<"$block" 2>/dev/null) && one=$(date --date="''${date#notAfter=}" +%s) || return
+              if [ -z "$end" ] || [ "$one" -lt "$end" ]; then end=$one; fi
+              block=
+            fi
+          done <"$1"
+        }
+
+        # check NAME FILE
+        check() {
+          local end days
+          first_end "$2"
+          if [ -z "$end" ]; then
+            echo "<4>certificate $1 cannot be read: $2"
+            unreadable=$((unreadable + 1))
+            return
+          fi
+          days=$(((end - now) / 86400))
+          if [ "$end" -le "$now" ]; then
+            echo "<3>certificate $1 expired on $(date --utc --date="@$end" +%F): $2"
+          elif [ "$days" -lt ${toString cfg.warnDays} ]; then
+            echo "<4>certificate $1 expires in $days days, on $(date --utc --date="@$end" +%F): $2"
+          fi
+          printf 'machinist_certificate_not_after_timestamp_seconds{name="%s"} %s\n' "$1" "$end" >>"$new"
+        }
+
+        {
+          echo "# HELP machinist_certificate_not_after_timestamp_seconds End of a certificate, in seconds since 1970."
+          echo "# TYPE machinist_certificate_not_after_timestamp_seconds gauge"
+        } >"$new" || exit 0
+        ${checks}
+        {
+          echo "# HELP machinist_certificates_unreadable Certificates that could not be read."
+          echo "# TYPE machinist_certificates_unreadable gauge"
+          echo "machinist_certificates_unreadable $unreadable"
+          echo "# HELP machinist_certificates_checked_timestamp_seconds Time of the check, in seconds since 1970."
+          echo "# TYPE machinist_certificates_checked_timestamp_seconds gauge"
+          echo "machinist_certificates_checked_timestamp_seconds $now"
+        } >>"$new" || exit 0
+        chmod 0644 "$new" && sync "$new" && mv "$new" ${file}
+        exit 0
+      '';
+    };
+
+    systemd.timers.machinist-certificates = {
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = "daily";
+        RandomizedDelaySec = "1h";
+        Persistent = true;
       };
-    })
-  ];
+    };
+  };
 }

@@ -37,7 +37,7 @@ in
       ];
       default = "uefi";
       description = ''
-        Firmware of the machine. It decides the boot partition and the boot loader: systemd-boot with `uefi`, GRUB
+        Firmware of the machine. It determines the boot partition and the boot loader: systemd-boot with `uefi`, GRUB
         with `bios`.
       '';
     };
@@ -47,8 +47,7 @@ in
       default = node.disk != null && node.provider != "sandbox";
       defaultText = lib.literalExpression ''node.disk != null && node.provider != "sandbox"'';
       description = ''
-        Whether to lay the disk out with disko. A `disko.devices` of your own in `nodes/<name>.nix` replaces the
-        layout as a whole.
+        Partitions the disk with disko. Your own `disko.devices` in `nodes/<name>.nix` replaces the complete layout.
       '';
     };
   };

@@ -20,8 +20,8 @@ in
       default = cfg.recipients != [ ];
       defaultText = lib.literalExpression "recipients != [ ]";
       description = ''
-        Whether this member takes snapshots of etcd's data by itself. By default it does as soon as somebody could open
-        them: `machinist check` warns of a cluster without operators.
+        Takes snapshots of etcd's data on this member. Enabled by default if there are recipients: `machinist check`
+        warns of a cluster without operators.
       '';
     };
 
@@ -29,26 +29,31 @@ in
       type = lib.types.str;
       default = "*-*-* 00/6:00:00";
       example = "hourly";
-      description = "When, as `systemd.time` has it. Each member waits up to ten minutes more, so they do not do it at once.";
+      description = ''
+        Schedule, in the format of `systemd.time`. Each member adds a random delay of up to ten minutes, so the
+        members do not take them simultaneously.
+      '';
     };
 
     keep = lib.mkOption {
       type = lib.types.ints.positive;
       default = 28;
-      description = "How many are kept. The oldest go first, and only after a new one is whole.";
+      description = ''
+        Number of snapshots to keep. The oldest are removed first, and only after a new one is complete.
+      '';
     };
 
     directory = lib.mkOption {
       type = lib.types.path;
       default = "/var/lib/machinist/snapshots";
-      description = "Where they are. Only root can enter it.";
+      description = "Directory of the snapshots. Only root can enter it.";
     };
 
     recipients = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p" ];
-      description = "Who can open them: the operators' public keys, of age or of SSH.";
+      description = "Recipients of the snapshots: the operators' public keys, of age or of SSH.";
     };
   };
 

@@ -79,7 +79,7 @@ in
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "casper" ];
-      description = "Those of the members that the running cluster does not have yet: `machinist node join` adds them.";
+      description = "Members that are not in the running cluster yet: `machinist node join` adds them.";
     };
 
     clients = lib.mkOption {
@@ -94,8 +94,9 @@ in
       default = null;
       example = 262144;
       description = ''
-        Bytes that each of {option}`clients` may send to this member in a second, after 8 MiB at once; `null`: any number. In a mesh it
-        keeps a node that was taken over from filling the database for all: permissions of etcd bound no number of keys or bytes.
+        Bytes per second that each of {option}`clients` may send to this member, after a burst of 8 MiB; `null`:
+        unlimited. In a mesh it prevents a compromised node from filling the database: permissions of etcd bound
+        neither keys nor bytes.
       '';
     };
 
@@ -125,9 +126,9 @@ in
         "existing"
       ];
       description = ''
-        What a member without data does: `new` founds the cluster together with the others, `existing` joins it.
-        It follows the recorded state of the cluster: after the bootstrap it is `existing` for ever, since a member
-        that lost its disk and starts as `new` can found a second cluster.
+        Start of a member without data: `new` founds the cluster together with the others, `existing` joins it. It
+        follows the recorded state of the cluster: after the bootstrap it is `existing` for ever, since a member that
+        lost its disk and starts as `new` can found a second cluster.
       '';
     };
   };

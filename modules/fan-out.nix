@@ -11,9 +11,8 @@ in
     type = lib.types.bool;
     default = true;
     description = ''
-      Whether the nodes' network ({option}`machinist.network.nodes` and `nodes6`) may connect to TCP port ${toString port} of this
-      node, where it hands on store paths during a deploy. If it may not, the operator's computer sends them to each
-      node itself.
+      Opens TCP port ${toString port} of this node to the nodes' network ({option}`machinist.network.nodes` and `nodes6`),
+      where it serves store paths during a deploy. If closed, the operator's computer sends them to each node directly.
     '';
   };
 

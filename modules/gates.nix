@@ -37,25 +37,25 @@ in
               "-q"
             ];
             description = ''
-              Program and arguments that must exit with 0. Root runs it. It is in the store, which everyone can read: no
-              secrets in it.
+              Program and arguments that must exit with 0. Root runs it. It is in the store, which is world-readable:
+              no secrets in it.
             '';
           };
           http = lib.mkOption {
             type = lib.types.nullOr (lib.types.strMatching "https?://.+");
             default = null;
             example = "http://127.0.0.1:8080/health";
-            description = "URL that the node itself asks, in the place of a command.";
+            description = "URL that the node itself requests, instead of a command.";
           };
           status = lib.mkOption {
             type = lib.types.ints.between 100 599;
             default = 200;
-            description = "HTTP status that the URL must answer with.";
+            description = "Expected HTTP status of the response.";
           };
           timeout = lib.mkOption {
             type = lib.types.ints.between 1 600;
             default = 30;
-            description = "Seconds that it may take to open. It is asked again each second until then.";
+            description = "Time until the gate must pass, in seconds. It is retried each second until then.";
           };
         };
       }
@@ -65,8 +65,8 @@ in
       web.http = "http://127.0.0.1:8080/health";
     };
     description = ''
-      What must hold on this node before a new system is kept: otherwise the node goes back to the system before. Modules
-      add theirs to those of machines.nix.
+      Conditions that a new system must fulfil on this node before it is confirmed: otherwise the node is reverted to
+      its previous system. Modules add theirs to those of machines.nix.
     '';
   };
 

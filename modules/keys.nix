@@ -85,7 +85,7 @@ in
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "etcd-healthcheck-client" ];
-      description = "Certificates whose keys programs of root read in place.";
+      description = "Certificates whose keys root's programs read directly.";
     };
   };
 

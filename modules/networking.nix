@@ -50,14 +50,14 @@ in
     nodes = lib.mkOption {
       type = ipRange;
       example = "10.13.13.0/24";
-      description = "Network that the nodes' addresses are in.";
+      description = "Network of the nodes' addresses.";
     };
 
     nodes6 = lib.mkOption {
       type = lib.types.nullOr ipRange;
       default = null;
       example = "fd13::/64";
-      description = "IPv6 network that the nodes' second addresses are in.";
+      description = "IPv6 network of the nodes' second addresses.";
     };
 
     peersFile = lib.mkOption {
@@ -76,8 +76,8 @@ in
           import cfg.peersFile;
       defaultText = lib.literalMD "the cluster's own nodes where the overlay's backend is `vxlan`, else the node network";
       description = ''
-        Addresses whose packets a tunnel without authentication is open to. What comes out of it, the firewall takes for the
-        overlay's.
+        Addresses that may send packets to a tunnel without authentication. The firewall treats packets from the
+        tunnel as the overlay's.
       '';
     };
 
@@ -102,7 +102,7 @@ in
       type = lib.types.listOf ipAddress;
       default = [ ];
       example = [ "10.13.13.1" ];
-      description = "DNS servers of the node, in the order in which they are asked.";
+      description = "DNS servers of the node, in the order of queries.";
     };
 
     sshPort = lib.mkOption {
@@ -115,7 +115,7 @@ in
       type = lib.types.bool;
       default = cfg.interface != null;
       defaultText = lib.literalExpression "config.machinist.network.interface != null";
-      description = "Whether to set the node's addresses and default gateway on the interface statically.";
+      description = "Sets the node's addresses and default gateway on the interface statically.";
     };
   };
 

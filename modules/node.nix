@@ -24,7 +24,7 @@ in
         ]
       );
       default = [ ];
-      description = "What the node does in the cluster.";
+      description = "Tasks of the node in the cluster.";
     };
 
     system = lib.mkOption {
@@ -69,7 +69,7 @@ in
         "self-hosted"
       ];
       default = "self-hosted";
-      description = "Where the machine comes from.";
+      description = "Origin of the machine.";
     };
   };
 

@@ -69,7 +69,7 @@ in
         ]
       );
       default = null;
-      description = "How packets travel; null: this node has no part in an overlay.";
+      description = "Transport of packets; `null`: this node is not in an overlay.";
     };
 
     network = lib.mkOption {
@@ -81,13 +81,13 @@ in
     subnet = lib.mkOption {
       type = ipRange;
       example = "10.10.4.0/24";
-      description = "This node's part.";
+      description = "This node's subnet.";
     };
 
     address = lib.mkOption {
       type = ipAddress;
       example = "10.10.4.1";
-      description = "This node's own address, the first of its part.";
+      description = "This node's own address, the first of its subnet.";
     };
 
     nodesFile = lib.mkOption {
@@ -107,7 +107,7 @@ in
             };
             subnet = lib.mkOption {
               type = ipRange;
-              description = "The node's part.";
+              description = "The node's subnet.";
             };
           };
         }
@@ -121,9 +121,8 @@ in
       type = lib.types.bool;
       default = true;
       description = ''
-        Whether the instances of this node are reached by its address in the overlay. Say false on all nodes for the one
-        deploy that brings an overlay to a mesh that is in use: the nodes that do not have it yet would not reach those
-        that do.
+        Publishes the instances of this node at its address in the overlay. Set it to `false` on all nodes for the
+        deploy that adds an overlay to a running mesh: nodes without the overlay would not reach those with it.
       '';
     };
   };

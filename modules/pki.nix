@@ -15,8 +15,8 @@ in
       apply = lib.mapAttrs (name: storeFile "${name}-ca.pem");
       example = lib.literalExpression "{ etcd = ../certs/authorities/etcd.pem; }";
       description = ''
-        Certificates of the authorities that the node trusts, PEM. While an authority is rotated its file holds two: all
-        that verifies with it takes the one and the other.
+        Certificates of the authorities that the node trusts, PEM. While an authority is rotated its file holds two,
+        and both are accepted.
       '';
     };
 
@@ -36,8 +36,8 @@ in
                 type = secretPath;
                 example = "/var/lib/machinist/keys/etcd-server-0123456789abcdef.key";
                 description = ''
-                  Private key on the node. The name holds the key's own digest, so that an older generation still
-                  finds the key that it was built for.
+                  Private key on the node. The name contains the key's digest, so that an older generation still finds
+                  the key that it was built for.
                 '';
               };
             };

@@ -100,7 +100,7 @@ in
     prefix = lib.mkOption {
       type = lib.types.strMatching "[0-9a-fA-F:.]+/(32|128)";
       example = "10.13.100.1/32";
-      description = "What control planes may announce: the virtual address alone.";
+      description = "Routes that control planes may announce: the virtual address alone.";
     };
 
     neighbors = lib.mkOption {
@@ -115,13 +115,13 @@ in
     apiPort = lib.mkOption {
       type = lib.types.port;
       default = 6443;
-      description = "TCP port of the API servers, which a deploy asks whether they run.";
+      description = "TCP port of the API servers, which a deploy checks.";
     };
 
     password = lib.mkOption {
       type = lib.types.bool;
       default = false;
-      description = "Whether the sessions have the password that `machinist certs gen` makes.";
+      description = "Uses the password that `machinist certs gen` makes in the sessions.";
     };
   };
 

@@ -1,24 +1,14 @@
-# What one works with: machinist's own tools, and those of a cluster's operator.
+# Development shell of machinist: its own tools, and those of a cluster's operator.
 { pkgs }:
 pkgs.mkShell {
-  packages = [
-    pkgs.age
-    pkgs.doctl
-    pkgs.etcd
-    pkgs.git
-    pkgs.hcloud
-    pkgs.kubectl
-    pkgs.nix
-    pkgs.openssh
-    pkgs.sops
-
+  packages = import ./operator-tools.nix { inherit pkgs; } ++ [
     pkgs.cargo
     pkgs.clippy
     pkgs.rust-analyzer
     pkgs.rustc
     pkgs.rustfmt
 
-    # For the crate ssh2, which brings its own libssh2 but not OpenSSL.
+    # For the crate ssh2, which includes libssh2 but not OpenSSL.
     pkgs.openssl
     pkgs.pkg-config
 

@@ -1,22 +1,27 @@
 # The machinist command.
-{ pkgs }:
+{
+  pkgs,
+  # The URL of machinist's flake, which `machinist init` writes to a cluster's flake.nix. machinist
+  # has no published address yet, so the package uses its source in the store. The publisher of
+  # machinist sets the address here.
+  url ? null,
+}:
 let
   inherit (pkgs) lib;
   root = ../.;
-in
-pkgs.rustPlatform.buildRustPackage {
-  pname = "machinist";
-  version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
 
-  # The workspace, and what the binary carries in itself for `machinist init`.
+  # The workspace, and the files that the binary embeds for `machinist init`. It is a complete
+  # flake.
   src = lib.fileset.toSource {
     inherit root;
     fileset = lib.fileset.unions [
       (root + "/Cargo.lock")
       (root + "/Cargo.toml")
       (root + "/app_modules")
+      (root + "/apps")
       (root + "/examples")
       (root + "/flake.lock")
+      (root + "/flake.nix")
       (root + "/modules")
       (root + "/nix")
       (root + "/rust")
@@ -24,6 +29,12 @@ pkgs.rustPlatform.buildRustPackage {
       (root + "/tests/ledger")
     ];
   };
+in
+pkgs.rustPlatform.buildRustPackage {
+  pname = "machinist";
+  version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
+
+  inherit src;
   cargoLock.lockFile = root + "/Cargo.lock";
   cargoBuildFlags = [
     "--package"
@@ -41,15 +52,24 @@ pkgs.rustPlatform.buildRustPackage {
     pkgs.zlib
   ];
   env.LIBSSH2_SYS_USE_PKG_CONFIG = "1";
+  env.MACHINIST_URL = if url == null then "path:${src}" else url;
 
-  # The dependencies, as a section of the binary that `cargo audit bin` reads, and as a file in CycloneDX.
+  # The dependencies, as a section of the binary for `cargo audit bin`, and as a CycloneDX file.
   auditable = true;
   postInstall = ''
     mkdir -p "$out/share/sbom"
     cargo sbom --cargo-package machinist-cli --output-format cyclone_dx_json_1_6 >"$out/share/sbom/machinist.cdx.json"
+
+    # Manual pages and completions, from the program's own command line.
+    "$out/bin/machinist" man "$out/share/man/man1"
+    mkdir -p "$out/share/bash-completion/completions" "$out/share/fish/vendor_completions.d" "$out/share/zsh/site-functions"
+    "$out/bin/machinist" completions bash >"$out/share/bash-completion/completions/machinist"
+    "$out/bin/machinist" completions fish >"$out/share/fish/vendor_completions.d/machinist.fish"
+    "$out/bin/machinist" completions zsh >"$out/share/zsh/site-functions/_machinist"
   '';
 
-  # The tests start nix, network namespaces and containers as root, which a build must not. `./test` runs them.
+  # The tests start nix, network namespaces and containers as root, which a build must not do:
+  # `./test` runs them.
   doCheck = false;
 
   meta = {

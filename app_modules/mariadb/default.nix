@@ -56,7 +56,7 @@ let
   database.options.passwordFile = lib.mkOption {
     type = secretPath;
     example = "/run/secrets/shop";
-    description = "File on each member with the password that the database's user, who has its name, comes in with.";
+    description = "File on each member with the password of the database's user, who has its name.";
   };
   account = name: _: ''
     password=$(sed "s/[\\\\']/\\\\&/g" "$CREDENTIALS_DIRECTORY/${name}")
@@ -74,14 +74,14 @@ in
       type = lib.types.attrsOf (lib.types.submodule database);
       default = { };
       example.shop.passwordFile = "/run/secrets/shop";
-      description = "Databases, each with a user of its name to whom it belongs. None is ever deleted.";
+      description = "Databases, each owned by a user of its name. None is ever deleted.";
     };
     patienceSeconds = lib.mkOption {
       type = lib.types.ints.between 10 3600;
       default = 120;
       description = ''
-        How long a member that starts waits for the others to say what they have before it fails and begins anew, and one
-        that stops for those that are on their way.
+        Time that a starting member waits for the others' reports before it fails and restarts, and a stopping member
+        for starting ones, in seconds.
       '';
     };
     replicatesOver = lib.mkOption {
@@ -91,22 +91,23 @@ in
       ];
       default = "nodes";
       description = ''
-        By which addresses members replicate: the nodes' own, in the clear, or those in the overlay, encrypted if its backend
-        is `wireguard`. The same on all members; while the database runs it cannot be changed on one after the other.
+        Addresses over which members replicate: the nodes' own, unencrypted, or those in the overlay, encrypted if its
+        backend is `wireguard`. The same on all members; it cannot be changed member by member while the database
+        runs.
       '';
     };
     ports = lib.mapAttrs (_: port: lib.mkOption { type = lib.types.port; } // port) {
       members = {
         default = 4569;
-        description = "Port on which a member tells the others what it has.";
+        description = "Port on which a member reports its state to the others.";
       };
       replication = {
         default = 4567;
-        description = "Port of the replication; what a member has missed comes by the next one.";
+        description = "Port of the replication; writes that a member missed are sent to the next port.";
       };
       transfer = {
         default = 4444;
-        description = "Port on which a new member gets all data.";
+        description = "Port on which a new member receives all data.";
       };
     };
   };

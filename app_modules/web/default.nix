@@ -13,7 +13,7 @@ in
     greeting = lib.mkOption {
       type = lib.types.strMatching "[A-Za-z0-9 .,:!-]*";
       default = "hello";
-      description = "What it says.";
+      description = "Text of the response.";
     };
   };
 

@@ -1,22 +1,13 @@
 {
-  description = "k3s on one machine, with an application behind Traefik and certificates of Let's Encrypt";
+  description = "A cluster of NixOS machines, described in machines.nix";
 
-  inputs = {
-    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
-    disko = {
-      url = "github:nix-community/disko";
-      inputs.nixpkgs.follows = "nixpkgs";
-    };
-    sops-nix = {
-      url = "github:Mic92/sops-nix";
-      inputs.nixpkgs.follows = "nixpkgs";
-    };
-  };
+  # Modules, packages and commands, with the nixpkgs that they were tested with. flake.lock says which version.
+  inputs.machinist.url = "flake:machinist";
 
-  # nixosConfigurations: one system for each file in generated/. lib.machines: machines.nix as a value.
+  # nixosConfigurations: one system for each file in generated/. apps: `nix run .#deploy` and the like.
   outputs =
     inputs:
-    import ../../nix/cluster.nix {
+    inputs.machinist.lib.mkCluster {
       inherit inputs;
       root = ./.;
     };

@@ -41,8 +41,8 @@ in
         container.image = "registry.example/web@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
       };
       description = ''
-        Applications, by name. Each runs on the nodes whose machine in machines.nix names it in `apps`, and a module may add
-        options of its own to one: `options.machinist.apps.<name>.<option>`.
+        Applications, by name. Each runs on the nodes whose machine in machines.nix lists it in `apps`. A module may
+        add options to an application: `options.machinist.apps.<name>.<option>`.
       '';
     };
 

@@ -15,14 +15,14 @@ let
         type = lib.types.str;
         example = "registry.example/web@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
         description = ''
-          Image, by its digest: a tag may be another image tomorrow, and then what runs is not what was deployed. With
-          {option}`imageFile`, the name that the image has in the file.
+          Image, by its digest: a tag may be another image tomorrow, which was not deployed. With {option}`imageFile`,
+          the name of the image in the file.
         '';
       };
       imageFile = lib.mkOption {
         type = lib.types.nullOr lib.types.path;
         default = null;
-        description = "Archive with the image, in the place of a registry. It is part of the closure.";
+        description = "Archive with the image, instead of a registry. It is part of the closure.";
       };
       network = lib.mkOption {
         type = lib.types.enum [
@@ -31,15 +31,15 @@ let
         ];
         default = "bridge";
         description = ''
-          `bridge`: a network of its own, of which {option}`port` is published. `host`: the node's, where the program
-          must listen on the address and port that the variables `ADDRESS` and `PORT` say. Only there 127.0.0.1 is the
-          node's, by which other applications are reached.
+          `bridge`: a separate network, of which {option}`port` is published. `host`: the node's network, where the
+          program must listen on the address and port of the variables `ADDRESS` and `PORT`. Only there 127.0.0.1 is
+          the node's, where other applications are reached.
         '';
       };
       port = lib.mkOption {
         type = lib.types.port;
         default = 80;
-        description = "Port that the program listens on in a network of its own.";
+        description = "Port that the program listens on in a separate network.";
       };
       cmd = lib.mkOption {
         type = lib.types.listOf lib.types.str;
@@ -49,13 +49,15 @@ let
       environment = lib.mkOption {
         type = lib.types.attrsOf lib.types.str;
         default = { };
-        description = "Variables. Everyone on the node can read them: secrets belong in {option}`secrets`.";
+        description = ''
+          Environment variables. All users of the node can read them: secrets belong in {option}`secrets`.
+        '';
       };
       volumes = lib.mkOption {
         type = lib.types.listOf lib.types.str;
         default = [ ];
         example = [ "/var/lib/web:/data" ];
-        description = "What is mounted, as `node:container[:options]`. Both slots get the same.";
+        description = "Mounts, as `node:container[:options]`. Both slots get the same.";
       };
       settings = lib.mkOption {
         type = lib.types.deferredModule;
@@ -74,15 +76,16 @@ let
         type = lib.types.ints.between 0 100;
         default = 10;
         description = ''
-          Share of this node's connections that it gets meanwhile, in percent; the old one has the rest. 0: only
-          {option}`command` uses it until all connections go over to it at once (blue-green).
+          Share of this node's connections for the new version during the period, in percent; the old one has the
+          rest. 0: only {option}`command` uses it until all connections switch over at once (blue-green).
         '';
       };
       seconds = lib.mkOption {
         type = lib.types.ints.between 1 3600;
         default = 60;
         description = ''
-          How long. A deploy waits for it: more than its `--activation-timeout` (300 seconds) takes another one.
+          Length of the period, in seconds. A deploy waits for it: more than its `--activation-timeout` (300 seconds)
+          needs a longer one.
         '';
       };
       command = lib.mkOption {
@@ -90,8 +93,8 @@ let
         default = [ ];
         example = [ "/run/current-system/sw/bin/check-web" ];
         description = ''
-          Program that must end with 0 each time, with its arguments. It is run once a second, by root, with the
-          variables `ADDRESS` and `PORT` of the new one; what it says last on its standard error is the reason.
+          Program that must exit with 0 each time, with its arguments. Root runs it once a second, with the variables
+          `ADDRESS` and `PORT` of the new version; the last line of its standard error is the reason of a failure.
         '';
       };
     };
@@ -104,22 +107,22 @@ in
       type = lib.types.bool;
       default = lib.elem name node.apps;
       defaultText = lib.literalMD "whether `apps` of the machine in machines.nix names it";
-      description = "Whether this node runs ${name}.";
+      description = "Runs ${name} on this node.";
     };
     members = lib.mkOption {
       type = lib.types.attrsOf ipAddress;
       default = cluster.apps.${name} or { };
       defaultText = lib.literalMD "the machines that name it in machines.nix";
       description = ''
-        Machines that run ${name}, with their own addresses: for what replicates its data among them. Not those in the
-        overlay, which comes and goes with flannel; {option}`config.machinist.overlay.nodes` has those.
+        Machines that run ${name}, with their own addresses: for programs that replicate their data among them. For
+        addresses in the overlay, which depends on flannel, see {option}`config.machinist.overlay.nodes`.
       '';
     };
     address = lib.mkOption {
       type = ipAddress;
       default = mesh.address;
       defaultText = lib.literalExpression "config.machinist.mesh.address";
-      description = "Address that it listens on. Not all: the port on 127.0.0.1 is haproxy's.";
+      description = "Address that it listens on. Not all addresses: the port on 127.0.0.1 is haproxy's.";
     };
     port = lib.mkOption {
       type = lib.types.port;
@@ -135,7 +138,7 @@ in
       type = lib.types.port;
       default = config.port;
       defaultText = lib.literalExpression "port";
-      description = "Port on 127.0.0.1 by which other nodes reach it. The same on all nodes.";
+      description = "Port on 127.0.0.1 of other nodes that leads to it. The same on all nodes.";
     };
     strategy = lib.mkOption {
       type = lib.types.enum [
@@ -145,20 +148,20 @@ in
       default = if config.unit == null then "surge" else "recreate";
       defaultText = lib.literalExpression ''if unit == null then "surge" else "recreate"'';
       description = ''
-        What becomes of it when it changes. `surge`: it has two slots; the new one starts in the free slot, and the
-        old one is stopped when the new one is in the mesh. `recreate`: the old one is stopped first, for what cannot
+        Update strategy. `surge`: it has two slots; the new version starts in the free slot, and the old one is
+        stopped when the new one is in the mesh. `recreate`: the old one is stopped first, for programs that cannot
         run twice, such as a database.
       '';
     };
     startSeconds = lib.mkOption {
       type = lib.types.ints.between 1 3600;
       default = 60;
-      description = "How long it may take until its check succeeds. After that the change is undone.";
+      description = "Time until its check must succeed, in seconds. After that the change is reverted.";
     };
     settleSeconds = lib.mkOption {
       type = lib.types.ints.between 0 600;
       default = 2;
-      description = "How long it must stay healthy before it counts as started.";
+      description = "Time that it must stay healthy before it counts as started, in seconds.";
     };
     canary = lib.mkOption {
       type = lib.types.nullOr canary;
@@ -168,8 +171,8 @@ in
         seconds = 60;
       };
       description = ''
-        How a new one proves itself, when it has settled and before the old one is stopped. If it gets unhealthy, or
-        the command says no, it is stopped and the old one goes on as before.
+        Canary period of a new version, after it is healthy and before the old one is stopped. If it becomes
+        unhealthy, or the command fails, it is stopped and the old one continues.
       '';
     };
     drainSignal = lib.mkOption {
@@ -177,17 +180,17 @@ in
       default = null;
       example = "QUIT";
       description = ''
-        Signal that tells the program to finish, when no new connections come any more: to end kept connections after
-        the next answer (nginx: `QUIT`, haproxy: `USR1`). Without one, connections that their clients keep open are
-        cut after {option}`drainSeconds`.
+        Signal for a graceful stop, sent when no new connections arrive: the program closes kept connections after the
+        next response (nginx: `QUIT`, haproxy: `USR1`). Without one, connections that their clients keep open are cut
+        after {option}`drainSeconds`.
       '';
     };
     service = lib.mkOption {
       type = lib.types.nullOr lib.types.deferredModule;
       default = null;
       description = ''
-        A program of the closure: options of {option}`systemd.services.<name>`, or a function that gets `slot` with
-        `name`, `address` and `port`. The variables `ADDRESS` and `PORT` say the same.
+        A program of the closure: options of {option}`systemd.services.<name>`, or a function of `slot` with `name`,
+        `address` and `port`. The variables `ADDRESS` and `PORT` have the same values.
       '';
     };
     container = lib.mkOption {
@@ -206,8 +209,8 @@ in
       default = { };
       example = lib.literalExpression ''{ password = config.sops.secrets.web.path; }'';
       description = ''
-        Files on the node, by a name. The program finds each as {file}`$CREDENTIALS_DIRECTORY/<name>`, in a
-        container as {file}`/run/secrets/<name>`, and nobody else can read it.
+        Files on the node, by a name. Each is {file}`$CREDENTIALS_DIRECTORY/<name>` for the program, in a container
+        {file}`/run/secrets/<name>`, and readable for no other user.
       '';
     };
     consumes = lib.mkOption {
@@ -215,8 +218,8 @@ in
       default = [ ];
       example = [ "redis" ];
       description = ''
-        Applications that it uses. It starts as soon as each is in the mesh, with the variables that
-        {option}`env.prefix` of that application names.
+        Applications that it uses. It starts as soon as each is in the mesh, with the variables of that application's
+        {option}`env.prefix`.
       '';
     };
   };

@@ -42,7 +42,7 @@ in
     email = lib.mkOption {
       type = lib.types.strMatching ".+@.+";
       example = "ops@magi.dev";
-      description = "Address that Let's Encrypt writes to before a certificate expires.";
+      description = "E-mail address for messages from Let's Encrypt, such as before a certificate expires.";
     };
 
     version = lib.mkOption {

@@ -140,7 +140,7 @@ in
     type = lib.types.str;
     default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
     description = ''
-      Image of kube-vip. Where nodes reach no registry, put an image of this name into {option}`services.k3s.images`.
+      Image of kube-vip. If nodes reach no registry, add an image of this name to {option}`services.k3s.images`.
     '';
   };
 

@@ -24,6 +24,13 @@ in
       ++ map (taint: "--node-taint=${taint}") cfg.taints;
     };
 
+    # k3s makes its own certificates, which live for a year, and renews them only when it starts (docs.k3s.io, "k3s certificate").
+    machinist.certificates.files = [
+      "/var/lib/rancher/k3s/agent/*.crt"
+      "/var/lib/rancher/k3s/server/tls/*.crt"
+      "/var/lib/rancher/k3s/server/tls/etcd/*.crt"
+    ];
+
     machinist.keys.units.k3s.keyPairs = [ "k3s-agent-token" ] ++ lib.optional isServer "k3s-server-token";
 
     assertions = [

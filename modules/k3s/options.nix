@@ -14,7 +14,7 @@ in
         "agent"
         "server"
       ];
-      description = "Whether the node runs the control plane and etcd, and pods, or pods only.";
+      description = "`server`: the node runs the control plane, etcd and pods. `agent`: pods only.";
     };
 
     servers = lib.mkOption {
@@ -30,15 +30,15 @@ in
       type = lib.types.str;
       default = "";
       example = "s1";
-      description = "The server that founds the cluster, if nothing is recorded yet. All others join it.";
+      description = "The server that founds the cluster, before that is recorded. All others join it.";
     };
 
     founded = lib.mkOption {
       type = lib.types.bool;
       default = false;
       description = ''
-        Whether the cluster was founded once, as recorded. From then on no server founds another one: a server that comes
-        back with an empty disk joins what is there, or does not start.
+        The recorded state: the cluster was founded. From then on no server founds another one: a server that returns
+        with an empty disk joins the others, or does not start.
       '';
     };
 
@@ -50,8 +50,8 @@ in
       ];
       default = "servicelb";
       description = ''
-        What gives addresses to services of the type LoadBalancer: k3s' own `servicelb` (the nodes' addresses), or
-        `kube-vip`. There is no value for both: kube-vip would announce what servicelb wrote, the nodes' own addresses
+        Provider of addresses for services of the type LoadBalancer: k3s' own `servicelb` (the nodes' addresses), or
+        `kube-vip`. Both are not possible: kube-vip would announce the nodes' own addresses, which servicelb writes
         (kube-vip issue 836). The same on all servers.
       '';
     };
@@ -62,19 +62,19 @@ in
         "traefik"
       ];
       default = "traefik";
-      description = "Ingress controller: the Traefik that k3s brings, or none. The same on all servers.";
+      description = "Ingress controller: the Traefik that k3s includes, or none. The same on all servers.";
     };
 
     snapshots = {
       schedule = lib.mkOption {
         type = lib.types.strMatching "[^\"'\\]+";
         default = "0 */6 * * *";
-        description = "When a server takes a snapshot of etcd, as cron has it.";
+        description = "Schedule of a server's snapshots of etcd, in cron's format.";
       };
       retention = lib.mkOption {
         type = lib.types.ints.positive;
         default = 20;
-        description = "How many snapshots a server keeps.";
+        description = "Number of snapshots that a server keeps.";
       };
     };
 

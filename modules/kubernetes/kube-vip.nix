@@ -54,7 +54,7 @@ in
       type = lib.types.bool;
       default = endpoint != null && endpoint.vip != null && kubernetes.nodeComponents;
       defaultText = lib.literalExpression "whether the node is a control plane with a virtual address";
-      description = "Whether kube-vip runs on this node.";
+      description = "Runs kube-vip on this node.";
     };
 
     image = lib.mkOption {
@@ -62,7 +62,7 @@ in
       # The first that takes a kubeconfig of another place, and that announces nothing before the API server is well.
       default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
       description = ''
-        Image of kube-vip. Where nodes reach no registry, put an image of this name into
+        Image of kube-vip. If nodes reach no registry, add an image of this name to
         {option}`services.kubernetes.kubelet.seedDockerImages`.
       '';
     };

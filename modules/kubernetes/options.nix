@@ -13,15 +13,15 @@ in
     controlPlane = lib.mkOption {
       type = lib.types.bool;
       default = false;
-      description = "Whether the node runs the API server, the controller manager and the scheduler.";
+      description = "Runs the API server, the controller manager and the scheduler on this node.";
     };
 
     nodeComponents = lib.mkOption {
       type = lib.types.bool;
       default = true;
       description = ''
-        Whether kubelet, kube-proxy, flannel and containerd run here. A control plane without them is no node of the
-        cluster: it runs no pods, and none of their network.
+        Runs kubelet, kube-proxy, flannel and containerd on this node. A control plane without them is not a node of
+        the cluster: it runs neither pods nor their network.
       '';
     };
 
@@ -38,7 +38,7 @@ in
       type = lib.types.listOf ipAddress;
       default = [ ];
       example = [ "10.13.13.2" ];
-      description = "Addresses of all members of etcd. Only control planes know them.";
+      description = "Addresses of all members of etcd. Set on control planes only.";
     };
 
     localServer = lib.mkOption {
@@ -60,7 +60,7 @@ in
         # Nothing on a control plane depends on the virtual address: it comes up after them.
         if cfg.controlPlane then cfg.localServer else "https://${urlHost address}:${toString cfg.port}";
       defaultText = lib.literalExpression "the node's own API server on control planes, else the endpoint";
-      description = "API server that this node's components talk to.";
+      description = "API server for this node's components.";
     };
   };
 

@@ -10,8 +10,8 @@ in
     default = [ ];
     example = [ "1.36" ];
     description = ''
-      Minor versions of Kubernetes that the NixOS release can start: its kubelet is given options that others do not
-      know. Nothing is refused if there is none.
+      Minor versions of Kubernetes that the NixOS release can start: its kubelet gets options that other versions do
+      not have. If empty, no version is refused.
     '';
   };
 

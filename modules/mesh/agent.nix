@@ -54,21 +54,21 @@ in
       type = lib.types.ints.between 3 300;
       default = 10;
       description = ''
-        How long this node's instances stay in the mesh after its last sign of life, in seconds. A short time takes a
-        dead node out soon; a time shorter than an election of etcd would take out nodes that live.
+        Time that this node's instances stay in the mesh after its last sign of life, in seconds. A short time removes
+        a dead node soon; a time shorter than an election of etcd would remove living nodes.
       '';
     };
 
     maxconn = lib.mkOption {
       type = lib.types.ints.between 100 1000000;
       default = 20000;
-      description = "How many connections haproxy takes at once.";
+      description = "Maximum number of simultaneous connections to haproxy.";
     };
 
     listen = lib.mkOption {
       type = lib.types.strMatching "(127[.][0-9.]+|\\[::1]):[0-9]+";
       default = "127.0.0.1:9470";
-      description = "Where the agent serves {file}`/metrics`, {file}`/healthz` and {file}`/status`, on loopback.";
+      description = "Address of the agent's {file}`/metrics`, {file}`/healthz` and {file}`/status`, on loopback.";
     };
   };
 

@@ -18,8 +18,8 @@ let
           type = label;
           default = name;
           description = ''
-            Application that this is an instance of. The name must be in one group only. Several instances of it may run
-            on one node, each with a name and a port of its own: so a new one starts beside the old one.
+            Application of the instance. The name must be in one group only. Several instances of it may run on one
+            node, each with its own name and port: so a new one starts beside the old one.
           '';
         };
         address = lib.mkOption {
@@ -27,8 +27,8 @@ let
           default = cfg.address;
           defaultText = lib.literalExpression "config.machinist.mesh.address";
           description = ''
-            Address that the other nodes reach the instance at. Let it listen on this address and not on all: the port
-            on 127.0.0.1 is haproxy's.
+            Address of the instance for other nodes. It should listen on this address and not on all: the port on
+            127.0.0.1 is haproxy's.
           '';
         };
         port = lib.mkOption {
@@ -40,7 +40,7 @@ let
           type = lib.types.port;
           default = config.port;
           defaultText = lib.literalExpression "port";
-          description = "TCP port on 127.0.0.1 of the nodes that have a way to the group. The same for all instances.";
+          description = "TCP port on 127.0.0.1 of the nodes that reach the group. The same for all instances.";
         };
         static = lib.mkOption {
           type = lib.types.bool;
@@ -85,7 +85,7 @@ in
       default =
         if overlay.backend != null && overlay.carriesInstances then overlay.address else network.address;
       defaultText = lib.literalMD "the node's address in the overlay if there is one, else its own";
-      description = "Address that instances listen on unless they say otherwise.";
+      description = "Default address that instances listen on.";
     };
 
     instances = lib.mkOption {
@@ -98,7 +98,7 @@ in
           check.http = "/ping";
         };
       };
-      description = "What this node offers in the mesh, by a name that is unique on the node.";
+      description = "Instances that this node offers in the mesh, by a name that is unique on the node.";
     };
   };
 

@@ -24,8 +24,8 @@ in
     readOnly = true;
     default = "/run/machinist-env";
     description = ''
-      Directory of the consumers' environment files, `<app>.env`, for {option}`serviceConfig.EnvironmentFile` of units that use an
-      application. A file is there as soon as the application is in the mesh.
+      Directory of the consumers' environment files, `<app>.env`, for {option}`serviceConfig.EnvironmentFile` of units
+      that use an application. A file is written as soon as the application is in the mesh.
     '';
   };
 

@@ -22,27 +22,30 @@ let
           type = lib.types.path;
           example = lib.literalExpression "./upstreams.conf.tera";
           description = ''
-            Template (Tera). It gets `services`, each with `name`, `group`, `app`, `port` and `servers` of `name`, `address`
-            and `weight`: those of the groups that this node reaches.
+            Template (Tera). It receives `services`, each with `name`, `group`, `app`, `port` and `servers` of `name`,
+            `address` and `weight`: those of the groups that this node reaches.
           '';
         };
         path = lib.mkOption {
           type = lib.types.path;
           default = "${directory}/${name}";
           readOnly = true;
-          description = "Where it is. Empty until the routing is known for the first time, and there from then on.";
+          description = "Path of the file. Empty until the routing is known for the first time.";
         };
         check = lib.mkOption {
           type = lib.types.listOf lib.types.str;
           default = [ ];
           example = lib.literalExpression ''[ "''${pkgs.nginx}/bin/nginx" "-t" "-c" "/etc/nginx/nginx.conf" ]'';
-          description = "Program that looks at it where it is, with its arguments, run by root. If it fails, the file before stays.";
+          description = ''
+            Program that validates the file in place, with its arguments, run by root. If it fails, the previous
+            file is restored.
+          '';
         };
         reload = lib.mkOption {
           type = lib.types.listOf lib.types.str;
           default = [ ];
           example = [ "nginx.service" ];
-          description = "Units that read it, and are reloaded when it is another one: those of them that run.";
+          description = "Units that read it. Those that run are reloaded when it changes.";
         };
       };
     };
@@ -90,7 +93,7 @@ in
     type = lib.types.attrsOf (lib.types.submodule file);
     default = { };
     example = lib.literalExpression ''{ upstreams = { template = ./upstreams.conf.tera; reload = [ "nginx.service" ]; }; }'';
-    description = "Files with the routing for programs that balance, watch or scrape by themselves, by name.";
+    description = "Files with the routing, for programs that balance, monitor or scrape themselves, by name.";
   };
 
   config = lib.mkIf (cfg.enable && cfg.files != { }) {

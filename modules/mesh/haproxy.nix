@@ -31,8 +31,8 @@ in
       type = lib.types.nullOr lib.types.path;
       default = null;
       description = ''
-        Template (Tera) of haproxy's configuration in the place of the agent's own, which is
-        {file}`rust/mesh/template/haproxy.cfg`. Each change then takes a reload.
+        Template (Tera) of haproxy's configuration, instead of the default {file}`rust/mesh/template/haproxy.cfg`.
+        Each change then takes a reload.
       '';
     };
   };

@@ -47,7 +47,7 @@ let
           type = lib.types.listOf hostName;
           default = [ ];
           example = [ "example.org" ];
-          description = "More names of the host. They are in its certificate too.";
+          description = "Additional names of the host. They are in its certificate too.";
         };
         locations = lib.mkOption {
           type = lib.types.attrsOf (lib.types.submodule location);
@@ -57,22 +57,23 @@ let
             "/api".app = "api";
           };
           description = ''
-            Which application answers below which path. The longest path wins; `/api` is `/api` and what is below `/api/`,
-            and not `/apis`.
+            Application of each path. The longest path wins; `/api` matches `/api` and everything below `/api/`, and
+            not `/apis`.
           '';
         };
         https = lib.mkOption {
           type = lib.types.bool;
           default = true;
-          description = "Whether requests by plain HTTP are sent to HTTPS. `false`: plain HTTP only.";
+          description = "Redirects plain HTTP to HTTPS. `false`: plain HTTP only.";
         };
         certificate = lib.mkOption {
           type = lib.types.nullOr (lib.types.strMatching "/[^ ]+");
           default = null;
           example = "/run/secrets/www.example.org.pem";
           description = ''
-            File on the node with the certificate, its chain and its private key, PEM, which the group `machinist-ingress`
-            may read. `null`: an ACME authority issues it. No path of the store: everyone can read that.
+            File on the node with the certificate, its chain and its private key, PEM, which the group
+            `machinist-ingress` may read. `null`: an ACME authority issues it. Not a path of the store, which is
+            world-readable.
           '';
         };
         issuer = lib.mkOption {
@@ -80,7 +81,7 @@ let
           default = cfg.acme.issuer;
           defaultText = lib.literalExpression "config.machinist.mesh.ingress.acme.issuer";
           example = "https://ca.example.org/acme/acme/directory";
-          description = "Who issues the certificate of this host, as `acme.issuer`.";
+          description = "Issuer of this host's certificate, as `acme.issuer`.";
         };
       };
     };
@@ -110,7 +111,7 @@ in
       example = {
         "www.example.org".locations."/".app = "web";
       };
-      description = "Hosts that this node exposes, by name. Without one nothing listens.";
+      description = "Hosts that this node exposes, by name. Without one the ingress does not listen.";
     };
 
     peers = lib.mkOption {
@@ -118,15 +119,15 @@ in
       default = [ ];
       example = [ "10.13.13.7" ];
       description = ''
-        Addresses of the other ingress nodes. One name may lead to all of them: a challenge of the ACME authority that
-        meets the wrong node is handed on.
+        Addresses of the other ingress nodes. A name may resolve to all of them: a challenge of the ACME authority
+        that arrives at another node is forwarded.
       '';
     };
 
     maxconn = lib.mkOption {
       type = lib.types.ints.between 100 1000000;
       default = 20000;
-      description = "How many connections the ingress takes at once.";
+      description = "Maximum number of simultaneous connections to the ingress.";
     };
 
     acme = {
@@ -134,15 +135,15 @@ in
         type = lib.types.nullOr lib.types.str;
         default = null;
         example = "ops@example.org";
-        description = "Address of the account at the ACME authority.";
+        description = "E-mail address of the account at the ACME authority.";
       };
       issuer = lib.mkOption {
         type = issuer;
         default = "production";
         example = "https://ca.example.org/acme/acme/directory";
         description = ''
-          Let's Encrypt's `production`, or its `staging`, which browsers do not trust and which does not mind being asked
-          often: try new hosts there. Or the address of another authority's directory.
+          Let's Encrypt's `production`, or its `staging`, which browsers do not trust and which has high rate limits:
+          try new hosts there. Or the URL of another authority's directory.
         '';
       };
       dnsProvider = lib.mkOption {
@@ -150,8 +151,8 @@ in
         default = null;
         example = "hetzner";
         description = ''
-          Provider (of lego's list) at which a record proves that the hosts are ours (DNS-01). `null`: the ingress answers
-          itself (HTTP-01), whether applications run or not.
+          DNS provider (of lego's list) for validation by a record (DNS-01). `null`: the ingress itself answers
+          challenges (HTTP-01), whether applications run or not.
         '';
       };
       credentialFiles = lib.mkOption {

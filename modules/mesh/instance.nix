@@ -14,7 +14,7 @@ let
         default = null;
         example = "/ping";
         description = ''
-          Path that the instance must answer a GET of with a status from 200 to 399. `null`, and no
+          Path for a GET request that the instance must answer with a status from 200 to 399. `null`, and no
           {option}`command`: a TCP connection must be accepted.
         '';
       };
@@ -26,29 +26,29 @@ let
           "-q"
         ];
         description = ''
-          Program (an absolute path) and arguments that must exit with 0, in the place of a request. The agent's own
-          user runs it. It is in the store, which everyone can read: no secrets in it.
+          Program (an absolute path) and arguments that must exit with 0, instead of a request. The agent's user runs
+          it. It is in the store, which is world-readable: no secrets in it.
         '';
       };
       intervalMs = lib.mkOption {
         type = lib.types.ints.between 100 60000;
         default = 500;
-        description = "Milliseconds between two checks.";
+        description = "Interval of the checks, in milliseconds.";
       };
       timeoutMs = lib.mkOption {
         type = lib.types.ints.between 50 60000;
         default = 500;
-        description = "Milliseconds that an answer may take.";
+        description = "Timeout of a check, in milliseconds.";
       };
       fall = lib.mkOption {
         type = lib.types.ints.between 1 100;
         default = 2;
-        description = "How many checks in a row must fail until the instance is taken out of the mesh.";
+        description = "Number of consecutive failed checks after which the instance is removed from the mesh.";
       };
       rise = lib.mkOption {
         type = lib.types.ints.between 1 100;
         default = 1;
-        description = "How many checks in a row must succeed until it is put in.";
+        description = "Number of consecutive successful checks after which it is added.";
       };
     };
   };
@@ -59,7 +59,9 @@ in
   options = {
     group = lib.mkOption {
       type = lib.types.enum groups;
-      description = "Group of the application. Nodes choose by {option}`machinist.mesh.groups` what they reach.";
+      description = ''
+        Group of the application. {option}`machinist.mesh.groups` of a node selects the groups that it reaches.
+      '';
     };
     weight = lib.mkOption {
       type = lib.types.ints.between 0 256;
@@ -72,9 +74,8 @@ in
         default = null;
         example = "DB";
         description = ''
-          Prefix of the variables by which consumers find the application: `<prefix>_HOST`, `_PORT`, `_PROTOCOL` and
-          `_PATH`. They are in {file}`<app>.env` of {option}`machinist.mesh.environmentDirectory` on the nodes that have a
-          way to it.
+          Prefix of the variables for consumers of the application: `<prefix>_HOST`, `_PORT`, `_PROTOCOL` and `_PATH`.
+          They are in {file}`<app>.env` of {option}`machinist.mesh.environmentDirectory` on the nodes that reach it.
         '';
       };
       protocol = lib.mkOption {
@@ -96,14 +97,14 @@ in
       example = {
         http = "/ping";
       };
-      description = "When the instance counts as healthy. Only then it is in the mesh.";
+      description = "Health check of the instance. It is in the mesh only while it is healthy.";
     };
     drainSeconds = lib.mkOption {
       type = lib.types.ints.between 0 3600;
       default = 30;
       description = ''
-        How long connections to the instance may go on after it was taken out of the mesh on purpose, at most, before
-        it may be stopped.
+        Time that connections have to finish after the instance was drained, at most, in seconds. Then it may be
+        stopped.
       '';
     };
   };

@@ -131,6 +131,74 @@ let
       ) options
     );
   # `lib` is an option of NixOS without a page in its manual.
+  # Each of the flake's nixosModules without the others, on a node that has it.
+  partModules = import ../../nix/modules.nix;
+  facts = {
+    default = [ ./kubernetes/generated/cp1.nix ];
+    disk = [
+      {
+        machinist = {
+          cluster = {
+            name = "magi";
+            domain = "magi.internal";
+            release = "26.05";
+          };
+          node = {
+            name = "melchior";
+            system = "x86_64-linux";
+            disk = "/dev/disk/by-id/nvme-melchior";
+          };
+          network = {
+            address = "10.13.13.3";
+            nodes = "10.13.13.0/24";
+            prefixLength = 24;
+          };
+        };
+      }
+    ];
+    etcd = [ ./sample/generated/melchior.nix ];
+    k3s = [ ./k3s/generated/s1.nix ];
+    kubernetes = [ ./kubernetes/generated/cp1.nix ];
+    mesh = [
+      ./sample/generated/melchior.nix
+      {
+        machinist.etcd.enable = lib.mkForce false;
+        machinist.node.apps = [ "box" ];
+        machinist.mesh = {
+          enable = true;
+          etcdMembers = [ "10.13.13.2" ];
+        };
+        machinist.apps.box = {
+          group = "services";
+          port = 9000;
+          service.serviceConfig.ExecStart = "/bin/box";
+        };
+      }
+    ];
+    router = [ ./router/generated/router.nix ];
+  };
+  parts = lib.mapAttrs (
+    name: part:
+    let
+      hasDisk = name == "default" || name == "disk";
+      system = lib.nixosSystem {
+        modules = [
+          part
+        ]
+        ++ facts.${name}
+        ++ lib.optional hasDisk inputs.disko.nixosModules.disko
+        ++ lib.optional (!hasDisk) {
+          fileSystems."/".device = "/dev/disk/by-label/root";
+          boot.loader.grub.device = "nodev";
+        };
+      };
+    in
+    {
+      failed = failed system;
+      isSystem = builtins.isString system.config.system.build.toplevel.drvPath;
+    }
+  ) partModules;
+
   defined = system: definedIn [ ] (removeAttrs system.options [ "lib" "machinist" ]);
 in
 {
@@ -434,6 +502,7 @@ in
         };
       });
     };
+  inherit parts;
   machines = cluster.lib.machines;
   systems = lib.attrNames cluster.nixosConfigurations;
   limited =

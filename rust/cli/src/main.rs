@@ -2,31 +2,20 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod apps;
 mod args;
-mod certs;
 mod command;
-mod connect;
 mod consent;
+mod context;
 mod duration;
 mod failure;
-mod files;
-mod kubernetes;
-mod locks;
 mod memory;
-mod mesh;
+mod objects;
 mod output;
 mod progress;
-mod project;
-mod query;
-mod rollout;
-mod run_id;
-mod sandbox;
+mod prompt;
+mod report;
 mod signals;
-mod snapshot;
-mod systems;
 mod ui;
-mod workload;
 
 use std::process::ExitCode;
 

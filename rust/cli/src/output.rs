@@ -1,14 +1,14 @@
 //! Files that a person names for a result, such as `--output FILE`. A plain file is replaced as a whole, behind its links;
 //! anything else (a device, a pipe, `/dev/stdout`, `>(command)`) is opened and written to.
 
+use machinist_operations::files::FileError;
+
 use std::{
     fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
-
-use crate::files::FileError;
 
 /// Links that are followed by hand, as many as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;

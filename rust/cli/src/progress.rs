@@ -2,40 +2,113 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, Once, PoisonError},
     time::{Duration, Instant},
 };
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use machinist_model::NodeName;
-use machinist_rollout::{Event, EventKind, Events};
+use machinist_operations::event::{Event, Events};
+use machinist_rollout::{self as rollout, EventKind, Interrupt};
 
-use crate::ui::{Tone, Ui, indent};
+use crate::{
+    objects,
+    report::{self, Again},
+    signals,
+    ui::{Tone, Ui, indent},
+};
 
 /// Plain lines and JSON report a copy at most this often: a pipe is read by a person or kept in a log.
 const COPY_REPORT: Duration = Duration::from_secs(2);
 
-/// Returns where events go, for nodes of these names.
-pub fn events(ui: Ui, nodes: &[NodeName]) -> Events {
-    let width = nodes.iter().map(|node| node.as_str().len()).max().unwrap_or(0);
-    if ui.json {
-        let copies = Copies::default();
-        return Events::new(move |event| {
-            if copies.is_due(&event) {
-                ui.result_json_line(&event);
+/// Returns the receiver of a command's events. `again` is the command that does the rest after a rollout.
+pub fn events(ui: Ui, interrupt: Interrupt, again: Again) -> Events {
+    let view = View { ui, interrupt, again, machines: Mutex::default(), listening: Once::new() };
+    Events::new(move |event| view.show(event))
+}
+
+/// Shows an operation's events.
+struct View {
+    ui: Ui,
+    interrupt: Interrupt,
+    again: Again,
+    machines: Mutex<Machines>,
+    listening: Once,
+}
+
+/// Shows progress on machines.
+#[derive(Default)]
+struct Machines {
+    width: usize,
+    copies: Copies,
+    bars: Option<Bars>,
+}
+
+impl View {
+    fn show(&self, event: Event) {
+        let ui = self.ui;
+        match event {
+            Event::Remark { text } => ui.story(&text),
+            Event::Warning { text } => ui.warn(&text),
+            Event::Problem { failure } => ui.failure(&failure),
+            Event::Detail { text } if ui.verbose => ui.story(&text),
+            Event::RolloutStarted { nodes, .. } => self.start(&nodes),
+            Event::RolloutEnded => self.machines().bars = None,
+            Event::Objects { objects, took } => objects::after_deploy(&objects, took, ui),
+            Event::Report { report, took } => report::tell(&report, &self.again, took, ui),
+            Event::Rollout(event) => self.machines().show(&event, ui),
+            Event::Note { .. } if ui.json => ui.result_json_line(&event),
+            Event::Note { node: Some(node), text } => ui.story(&format!("{node} {text}")),
+            Event::Note { node: None, text } => ui.story(&text),
+            _ if ui.json => {}
+            Event::Progress { text } | Event::Sandbox { machine: None, text } => ui.story(&text),
+            Event::Sandbox { machine: Some(machine), text } => {
+                ui.story(&format!("{} {text}", ui.paint(Tone::Strong, &machine)));
             }
-        });
-    }
-    if ui.is_terminal {
-        let bars = Bars::new(ui, nodes, width);
-        return Events::new(move |event| bars.show(&event));
-    }
-    let copies = Copies::default();
-    Events::new(move |event| {
-        if let Some(text) = copies.is_due(&event).then(|| words(ui, &event.kind)).flatten() {
-            ui.story(&line(ui, event.node.as_ref(), width, &text));
+            Event::Diagnostic { diagnostic } => ui.diagnostic(&*diagnostic),
+            Event::SystemsBuilt { built, unchanged, took } => ui.story(&said(built, unchanged, took.as_secs_f64())),
+            Event::BuildOutput { builder, text } if ui.verbose => ui.story(&format!("{builder}: {text}")),
+            Event::BuildOutput { .. } | Event::Detail { .. } => {}
         }
-    })
+    }
+
+    /// From here on the operation stops in order.
+    fn start(&self, nodes: &[NodeName]) {
+        self.listening.call_once(|| signals::stop_on(self.interrupt.clone(), self.ui));
+        let mut machines = self.machines();
+        machines.width = nodes.iter().map(|node| node.as_str().len()).max().unwrap_or(0);
+        let with_bars = self.ui.is_terminal && !self.ui.json;
+        machines.bars = with_bars.then(|| Bars::new(self.ui, nodes, machines.width));
+    }
+
+    fn machines(&self) -> MutexGuard<'_, Machines> {
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Machines {
+    fn show(&self, event: &rollout::Event, ui: Ui) {
+        if let Some(bars) = &self.bars {
+            return bars.show(event);
+        }
+        if !self.copies.is_due(event) {
+            return;
+        }
+        if ui.json {
+            ui.result_json_line(event);
+        } else if let Some(text) = words(ui, &event.kind) {
+            ui.story(&line(ui, event.node.as_ref(), self.width, &text));
+        }
+    }
+}
+
+fn said(built: usize, known: usize, seconds: f64) -> String {
+    let systems = |count: usize| if count == 1 { "1 system".to_owned() } else { format!("{count} systems") };
+    match (built, known) {
+        (built, 0) => format!("built {} in {seconds:.1} s", systems(built)),
+        (0, known) => format!("{} as before, not evaluated", systems(known)),
+        (built, known) => format!("built {} in {seconds:.1} s, {known} as before, not evaluated", systems(built)),
+    }
 }
 
 /// When each node's copy was last reported.
@@ -43,7 +116,7 @@ pub fn events(ui: Ui, nodes: &[NodeName]) -> Events {
 struct Copies(Mutex<BTreeMap<NodeName, Instant>>);
 
 impl Copies {
-    fn is_due(&self, event: &Event) -> bool {
+    fn is_due(&self, event: &rollout::Event) -> bool {
         let (EventKind::Copied { .. }, Some(node)) = (&event.kind, &event.node) else { return true };
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -117,7 +190,7 @@ impl Bars {
         Self { ui, width, all, bars }
     }
 
-    fn show(&self, event: &Event) {
+    fn show(&self, event: &rollout::Event) {
         let Some(text) = words(self.ui, &event.kind) else { return };
         let bar = event.node.as_ref().and_then(|node| self.bars.get(node));
         match (&event.kind, bar) {

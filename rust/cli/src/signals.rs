@@ -1,8 +1,10 @@
 //! Who runs this command, and what stops it.
 
+use std::{sync::mpsc, thread};
+
 use machinist_rollout::Interrupt;
 use machinist_text::{bounded, one_line};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ui::Ui;
 
@@ -58,21 +60,33 @@ pub async fn ended() -> i32 {
     }
 }
 
-/// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. To be called within the
-/// runtime.
+/// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. They are listened for when
+/// this returns.
 pub fn stop_on(interrupt: Interrupt, ui: Ui) {
-    for mut signal in ending().into_iter().filter_map(|kind| signal(kind).ok()) {
-        let interrupt = interrupt.clone();
-        tokio::spawn(async move {
-            while signal.recv().await.is_some() {
-                if interrupt.is_set() {
-                    ui.story("left at once: hosts in the middle go back by themselves when no confirmation comes");
-                    std::process::exit(1);
-                }
-                interrupt.set();
-                ui.story("stopping: hosts in the middle go back to the system before, the others are left as they are");
+    let (listens, registered) = mpsc::channel();
+    thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for signal in ending().into_iter().filter_map(|kind| signal(kind).ok()) {
+                tasks.spawn(stop_at(signal, interrupt.clone(), ui));
             }
+            let _unheard = listens.send(());
+            tasks.join_all().await;
         });
+    });
+    // An error is a thread without a runtime: the signals end the process by themselves.
+    let _without = registered.recv();
+}
+
+async fn stop_at(mut signal: Signal, interrupt: Interrupt, ui: Ui) {
+    while signal.recv().await.is_some() {
+        if interrupt.is_set() {
+            ui.story("left at once: hosts in the middle go back by themselves when no confirmation comes");
+            std::process::exit(1);
+        }
+        interrupt.set();
+        ui.story("stopping: hosts in the middle go back to the system before, the others are left as they are");
     }
 }
 

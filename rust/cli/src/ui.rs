@@ -38,11 +38,6 @@ impl Ui {
         Self { json, verbose, is_terminal, color: is_terminal && wanted && !json }
     }
 
-    /// Returns the same without what is only said when asked to say more.
-    pub const fn quiet(self) -> Self {
-        Self { verbose: false, ..self }
-    }
-
     /// Returns the text in the tone, or as it is where there are no colours.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
         if self.color { style::paint(tone, text) } else { text.to_owned() }
@@ -127,20 +122,29 @@ impl Ui {
 
     /// Says what ended the command.
     pub fn failure(&self, failure: &Failure) {
-        if self.json && !failure.message.is_empty() && !self.is_unread() {
+        if !failure.diagnostics.is_empty() {
+            return self.diagnosed(failure);
+        }
+        if self.json && !self.is_unread() {
             let (message, causes, hints) = (&failure.message, &failure.causes, &failure.hints);
             self.result_json(&serde_json::json!({ "error": message, "causes": causes, "hints": hints }));
             return;
         }
-        if !failure.message.is_empty() {
-            self.story(&format!("{} {}", self.paint(Tone::Bad, "error:"), indent(&failure.message, "  ")));
-        }
+        self.story(&format!("{} {}", self.paint(Tone::Bad, "error:"), indent(&failure.message, "  ")));
         for cause in &failure.causes {
             self.story(&format!("  {} {}", self.paint(Tone::Faint, "cause:"), indent(cause, "    ")));
         }
         for hint in &failure.hints {
             self.story(&format!("  {} {}", self.paint(Tone::Strong, "hint:"), indent(hint, "    ")));
         }
+    }
+
+    fn diagnosed(&self, failure: &Failure) {
+        if self.json {
+            return self.result_json(&serde_json::json!({ "errors": failure.diagnostics }));
+        }
+        failure.diagnostics.iter().for_each(|diagnostic| self.diagnostic(diagnostic));
+        self.story(&format!("{}; `machinist explain CODE` says more", failure.message));
     }
 
     /// Returns why the command failed although it did all that it should: its result could not be printed.

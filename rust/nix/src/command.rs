@@ -10,10 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, flake_lock::Metadata, info};
+use crate::{
+    FlakeRef, NixError, PathInfo, StorePath, environment,
+    flake_lock::{Locks, Metadata},
+    info,
+};
 
 /// Time limit of evaluating machines.nix. It is plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
+
+/// How long inputs may take to be fetched.
+const FETCH_BOUND: Duration = Duration::from_secs(300);
 
 /// Replacement of a flake input, as with `--override-input`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +32,7 @@ pub struct Override {
 }
 
 /// The nix programs of this computer, with the replaced inputs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Nix {
     overrides: Vec<Override>,
 }
@@ -94,6 +101,29 @@ impl Nix {
     /// Returns the inputs that are replaced.
     pub(crate) fn overrides(&self) -> &[Override] {
         &self.overrides
+    }
+
+    /// Writes the `flake.lock` of a flake that has none, and returns whether there is one. There is none where an input is a work tree
+    /// with uncommitted changes: no other computer could fetch the same. Nix 2.8 would lock it, later versions refuse.
+    ///
+    /// # Errors
+    /// An input cannot be fetched, or the file cannot be read.
+    pub fn lock(&self, flake: &FlakeRef) -> Result<bool, NixError> {
+        let features = ["--extra-experimental-features", "nix-command flakes"];
+        let mut arguments: Vec<OsString> = ["flake", "lock"].into_iter().chain(features).map(Into::into).collect();
+        arguments.push(flake.reference().into());
+        run("nix", &arguments, Some(FETCH_BOUND))?.success("nix flake lock")?;
+        let file = flake.worktree().join(flake.directory()).join("flake.lock");
+        let Ok(text) = std::fs::read(&file) else { return Ok(false) };
+        let locks: Locks = serde_json::from_slice(&text).map_err(|error| answer("nix flake lock", &error))?;
+        let is_uncommitted = |input: &serde_json::Value| {
+            input.get("type").is_some_and(|kind| kind == "git") && input.get("rev").is_none()
+        };
+        if !locks.locked().iter().any(is_uncommitted) {
+            return Ok(true);
+        }
+        std::fs::remove_file(&file).map_err(|source| NixError::Io { program: "flake.lock".to_owned(), source })?;
+        Ok(false)
     }
 
     /// Queries the locked inputs of a flake.
@@ -303,6 +333,7 @@ pub(crate) fn trim(stderr: &str) -> String {
         line.contains("--show-trace")
             || line.starts_with("warning: Git tree")
             || line.starts_with("warning: not writing")
+            || line.starts_with("warning: the flag '--override-input")
     };
     let kept: Vec<&str> = stderr.lines().filter(|line| !noise(line)).map(str::trim_end).collect();
     let text = kept.join("\n");

@@ -9,10 +9,15 @@ use serde_json::Value;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Locks {
     nodes: BTreeMap<String, LockNode>,
+    #[serde(default)]
+    root: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct LockNode {
+    /// Name to the node that it is, or to the path of the input that it follows.
+    #[serde(default)]
+    inputs: BTreeMap<String, Value>,
     locked: Option<Value>,
 }
 
@@ -20,6 +25,12 @@ impl Locks {
     /// Returns the reference that each input is locked to.
     pub fn locked(&self) -> Vec<Value> {
         self.nodes.values().filter_map(|node| node.locked.clone()).collect()
+    }
+
+    /// Returns what an input of the flake itself is locked to.
+    pub fn input(&self, name: &str) -> Option<&Value> {
+        let node = self.nodes.get(&self.root)?.inputs.get(name)?.as_str()?;
+        self.nodes.get(node)?.locked.as_ref()
     }
 }
 

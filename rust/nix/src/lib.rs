@@ -21,7 +21,7 @@ pub use environment::program;
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
 pub use export::Export;
-pub use fingerprint::{FingerprintError, Fingerprints, KnownFile};
+pub use fingerprint::{FingerprintError, Fingerprints, Known, KnownFile, KnownInput};
 pub use flake::{FlakeError, FlakeRef};
 pub use info::PathInfo;
 pub use store::{StorePath, StorePathError};

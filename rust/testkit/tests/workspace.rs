@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// The crates of ours that each crate may use. A new edge is a design decision: a separate commit, with the reason.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     // Our only program on nodes: it has no dependency that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
@@ -15,7 +15,6 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("nix", &[]),
     ("remote", &["durable"]),
-    ("testkit", &[]),
     ("text", &[]),
     ("codegen", &["model"]),
     ("etcd", &["mesh", "model"]),
@@ -27,6 +26,27 @@ const LAYERS: [(&str, &[&str]); 19] = [
     // Only for store paths as a type.
     ("switch", &["nix"]),
     ("rollout", &["durable", "etcd", "model", "nix", "remote", "switch", "text"]),
+    // Its fake cluster takes the place of what rollout connects to.
+    ("testkit", &["model", "nix", "remote", "rollout"]),
+    (
+        "operations",
+        &[
+            "codegen",
+            "durable",
+            "etcd",
+            "kubernetes",
+            "lint",
+            "mesh",
+            "model",
+            "nix",
+            "pki",
+            "remote",
+            "rollout",
+            "sandbox",
+            "secrets",
+            "text",
+        ],
+    ),
     (
         "cli",
         &[
@@ -38,6 +58,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "mesh",
             "model",
             "nix",
+            "operations",
             "pki",
             "remote",
             "rollout",

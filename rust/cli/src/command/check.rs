@@ -2,36 +2,24 @@
 
 use std::process::ExitCode;
 
+use machinist_operations::{check, project};
+
 use crate::{
     args::Global,
-    certs,
-    failure::{Failure, Kind, Outcome},
-    kubernetes::objects,
-    project::{self, Project},
+    context,
+    failure::{Kind, Outcome, exit_code},
     ui::Ui,
 };
 
 /// Runs the command.
 pub fn run(global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let loaded = project.load()?;
-    let cluster = &loaded.cluster;
-    // A manifest that cannot be read would stop a deploy.
-    objects::desired(&project, cluster)?;
-    certs::check_operators(cluster, ui)?;
-    // Expired and foreign certificates are better found here than in the middle of a deploy.
-    let trouble = certs::trouble(&project.certs(), cluster)?;
-    for line in &trouble {
-        ui.warn(line);
-    }
-    let conflicts = project.conflicts(cluster)?;
+    let checked = check::run(&context::open(global, ui)?)?;
     if ui.json {
-        ui.result_json(&serde_json::json!({
-            "warnings": loaded.warnings, "certificates": trouble, "conflicts": conflicts, "cluster": cluster,
-        }));
-        return if conflicts.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(Failure::said(Kind::Refused)) };
+        ui.result_json(&checked);
+        return Ok(exit_code((!checked.conflicts.is_empty()).then_some(Kind::Refused)));
     }
-    project::refuse(&conflicts)?;
+    project::refuse(&checked.conflicts)?;
+    let cluster = &checked.cluster;
     let deployable = cluster.deployable().count();
     let members = cluster.voters().count();
     let noun = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use machinist_operations::{generate, project::Generated};
 
 use crate::{
     args::Global,
-    certs,
-    failure::{Failure, Kind, Outcome},
-    project::Project,
+    context,
+    failure::{Failure, Kind, Outcome, exit_code},
     ui::Ui,
 };
 
@@ -22,21 +22,11 @@ pub struct GenerateArgs {
 
 /// Runs the command.
 pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let loaded = project.load()?;
-    certs::check_operators(&loaded.cluster, ui)?;
-    for line in certs::trouble(&project.certs(), &loaded.cluster)? {
-        ui.warn(&line);
-    }
-    for conflict in project.conflicts(&loaded.cluster)? {
-        ui.warn(&format!("the running cluster cannot take this, a deploy refuses it: {conflict}"));
-    }
-    let generated = project.generated(&loaded.cluster)?;
+    let context = context::open(global, ui)?;
     if args.check {
-        return check(&generated, ui);
+        return check(&generate::compare(&context)?, ui);
     }
-    generated.refuse_foreign()?;
-    project.write_generated(&generated)?;
+    let generated = generate::run(&context)?;
     if ui.json {
         ui.result_json(&generated.summary());
     } else {
@@ -50,7 +40,7 @@ pub fn run(args: &GenerateArgs, global: &Global, ui: Ui) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(generated: &crate::project::Generated, ui: Ui) -> Outcome {
+fn check(generated: &Generated, ui: Ui) -> Outcome {
     if ui.json {
         ui.result_json(&generated.summary());
     } else {
@@ -63,7 +53,7 @@ fn check(generated: &crate::project::Generated, ui: Ui) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     if ui.json {
-        return Err(Failure::said(Kind::Failed));
+        return Ok(exit_code(Some(Kind::Failed)));
     }
     let count = generated.changes.len();
     let failure = Failure::new(Kind::Failed, format!("generated/ is stale: {count} of its files would change"));

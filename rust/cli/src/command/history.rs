@@ -1,12 +1,13 @@
-//! `machinist history`: the runs of this directory, as their journals tell them.
+//! `machinist history`.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use machinist_model::NodeName;
+use machinist_operations::history;
 use machinist_rollout::journal::Record;
 
-use crate::{args::Global, failure::Outcome, project::Project, rollout::runs::read, ui::Ui};
+use crate::{args::Global, context, failure::Outcome, ui::Ui};
 
 /// Lists the runs of this directory, the newest last.
 #[derive(Debug, Args)]
@@ -14,8 +15,7 @@ pub struct HistoryArgs {}
 
 /// Runs the command.
 pub fn run(_args: &HistoryArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let records = read(&project, ui)?;
+    let records = history::run(&context::open(global, ui)?)?;
     if ui.json {
         let run = |record: &Record| serde_json::json!({ "outcome": record.outcome(), "record": record });
         let runs: Vec<_> = records.runs.iter().map(run).collect();

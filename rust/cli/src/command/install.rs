@@ -13,6 +13,12 @@ use std::{
 use clap::Args;
 use machinist_model::{Cluster, Node, Provider};
 use machinist_nix::StorePath;
+use machinist_operations::{
+    certs,
+    connect::{self, KNOWN_HOSTS},
+    context::Context,
+    project::Project,
+};
 use machinist_pki::host_key;
 use machinist_remote::{HostKey, KnownHosts, SshConfig};
 use machinist_rollout::{
@@ -24,11 +30,8 @@ use tempfile::TempDir;
 
 use crate::{
     args::Global,
-    certs,
-    connect::{self, KNOWN_HOSTS},
-    consent,
+    consent, context,
     failure::{Failure, Kind, OrFail, Outcome},
-    project::Project,
     signals,
     ui::{Tone, Ui},
 };
@@ -65,7 +68,7 @@ pub struct InstallArgs {
 }
 
 struct Install<'a> {
-    project: &'a Project,
+    context: &'a Context,
     cluster: &'a Cluster,
     node: &'a Node,
     disk: &'a str,
@@ -77,7 +80,8 @@ struct Install<'a> {
 
 /// Runs the command.
 pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let nodes = connect::select(&cluster, Some(std::slice::from_ref(&args.target)))?;
     let [name] = nodes.as_slice() else {
@@ -86,9 +90,10 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     };
     let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?;
     let disk = installable(node)?;
-    refuse_recorded_member(&project, node)?;
-    certs::require(&project.certs(), &cluster, &nodes, ui)?;
-    let destination = connect::destination(&cluster, node, &connect::ssh_keys(global), &SshConfig::new());
+    refuse_recorded_member(project, node)?;
+    context.require_certificates(&cluster, &nodes)?;
+    let keys: Vec<PathBuf> = global.ssh_key.iter().cloned().collect();
+    let destination = connect::destination(&cluster, node, &keys, &SshConfig::new());
     let endpoint =
         destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let machine = Machine {
@@ -100,7 +105,7 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Outcome {
     };
     let hardware =
         (!args.no_hardware_config).then(|| project.directory.join(format!("nodes/{name}/hardware-configuration.nix")));
-    let install = Install { project: &project, cluster: &cluster, node, disk, machine, hardware, global, ui };
+    let install = Install { context: &context, cluster: &cluster, node, disk, machine, hardware, global, ui };
     if args.dry_run {
         install.describe()?;
         return Ok(ExitCode::SUCCESS);
@@ -143,7 +148,7 @@ fn installable(node: &Node) -> Result<&str, Failure> {
 impl Install<'_> {
     /// Says each step without doing it.
     fn describe(&self) -> Result<(), Failure> {
-        let flake = self.project.flake()?.reference();
+        let flake = self.context.project.flake()?.reference();
         let name = &self.node.name;
         let boot = install::boot_installer(&self.machine, &flake, self.hardware.as_deref());
         self.ui.result(&format!("{PROGRAM} {}", boot.join(" ")));
@@ -165,7 +170,7 @@ impl Install<'_> {
     }
 
     fn extra_files(&self) -> Result<Vec<(String, u32)>, Failure> {
-        let keys = certs::key_files(&certs::inventory(&self.project.directory)?, self.cluster);
+        let keys = certs::key_files(&certs::inventory(&self.context.project.directory)?, self.cluster);
         let keys = keys.get(&self.node.name).cloned().unwrap_or_default();
         let mut files: Vec<(String, u32)> = keys.into_iter().map(|key| (format!("{DIRECTORY}/{key}"), 0o400)).collect();
         files.extend([(HOST_KEY.to_owned(), 0o600), (format!("{HOST_KEY}.pub"), 0o644)]);
@@ -180,16 +185,16 @@ impl Install<'_> {
     }
 
     fn run(&self) -> Result<(), Failure> {
-        let certs = self.project.certs();
+        let certs = self.context.project.certs();
         let recipients = Recipients::from_operators(&self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
         // Made before the machine is, so that its first answer is already checked.
         let public = host_key::ensure(&certs, &self.node.name, &recipients)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-        let generated = self.project.generated(self.cluster)?;
+        let generated = self.context.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
-        self.project.write_generated(&generated)?;
-        let flake = self.project.flake()?;
+        self.context.project.write_generated(&generated)?;
+        let flake = self.context.project.flake()?;
         if let Some(path) = &self.hardware {
             fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).failed()?;
         }
@@ -224,12 +229,15 @@ impl Install<'_> {
     }
 
     fn build(&self) -> Result<(StorePath, StorePath), Failure> {
-        let flake = self.project.flake()?;
+        let flake = self.context.project.flake()?;
         let attribute = |what: &str| format!("nixosConfigurations.{}.config.system.build.{what}", self.node.name);
-        let links = self.project.local().join("systems");
+        let links = self.context.project.local().join("systems");
         fs::create_dir_all(&links).failed()?;
-        let built =
-            self.project.nix.build(&flake, &[attribute("diskoScript"), attribute("toplevel")], &links.join("install"));
+        let built = self.context.project.nix.build(
+            &flake,
+            &[attribute("diskoScript"), attribute("toplevel")],
+            &links.join("install"),
+        );
         let built = built.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         for warning in &built.warnings {
             self.ui.warn(warning);
@@ -251,13 +259,12 @@ impl Install<'_> {
             .tempdir_in(parent)
             .failed()?;
         let root = directory.path().join(TREE);
-        let identities = certs::identities(self.global)
-            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        let identities = self.context.keyring.unlock()?;
         let operators = &self.cluster.operators;
-        let private = host_key::open(&self.project.certs(), &self.node.name, &identities, operators)
+        let private = host_key::open(&self.context.project.certs(), &self.node.name, &identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
             .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
-        let inventory = certs::inventory(&self.project.directory)?;
+        let inventory = certs::inventory(&self.context.project.directory)?;
         let keys = inventory
             .node_keys(&machinist_pki::table(self.cluster), &self.node.name, &identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
@@ -284,13 +291,13 @@ impl Install<'_> {
 
     /// An installed machine has a new machine-id, which the next deploy records.
     fn forget_machine(&self) -> Result<(), Failure> {
-        self.project.forget_machines(&[self.node.name.to_string()].into())
+        self.context.project.forget_machines(&[self.node.name.to_string()].into())
     }
 
     fn pin(&self, public: &str) -> Result<(), Failure> {
         let key = HostKey::from_openssh(public)
             .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
-        let known_hosts = KnownHosts::load(&self.project.directory.join(KNOWN_HOSTS)).input()?;
+        let known_hosts = KnownHosts::load(&self.context.project.directory.join(KNOWN_HOSTS)).input()?;
         let pattern = connect::destination(self.cluster, self.node, &[], &SshConfig::new()).host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
         Ok(())
@@ -300,7 +307,7 @@ impl Install<'_> {
     fn await_boot(&self, system: &StorePath) -> Result<(), Failure> {
         let name = &self.node.name;
         self.ui.story(&format!("waiting until {name} answers with its pinned host key"));
-        let connector: Connector = connect::connector(self.project, self.cluster, self.global, None)?;
+        let connector: Connector = connect::connector(self.context, self.cluster, None)?;
         let deadline = Instant::now() + BOOT_BOUND;
         loop {
             let asked = connector.connect(name).map_err(Into::into).and_then(|remote| gather(&*remote));

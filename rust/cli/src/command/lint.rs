@@ -1,18 +1,15 @@
 //! `machinist lint`: what is wrong with files that are not machines.nix.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use machinist_kubernetes::manifest::{self, Document, ManifestError};
-use machinist_lint::{Finding, SCHEMA_MINOR, Severity, lint};
+use machinist_lint::{Finding, Severity};
+use machinist_operations::lint::{self, Request};
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report, SourceSpan};
 
 use crate::{
     args::Global,
-    failure::{Failure, Kind, Outcome},
+    failure::{Kind, Outcome, exit_code},
     ui::Ui,
 };
 
@@ -48,60 +45,22 @@ pub fn run(command: &LintCommand, global: &Global, ui: Ui) -> Outcome {
         [] => vec![global.directory.join("manifests")],
         paths => paths.to_vec(),
     };
-    let documents = read(&paths)?;
-    let findings = lint(&documents, args.kubernetes_version.unwrap_or(SCHEMA_MINOR));
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let report = lint::manifests(&Request { paths, kubernetes_minor: args.kubernetes_version })?;
+    let errors = report.errors();
     if ui.json {
-        ui.result_json(&serde_json::json!({ "objects": documents.len(), "findings": findings }));
+        ui.result_json(&report);
     } else {
-        findings.iter().for_each(|finding| show(finding, ui));
+        report.findings.iter().for_each(|finding| show(finding, ui));
         let noun = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-        let warnings = findings.len() - errors;
+        let warnings = report.findings.len() - errors;
         ui.result(&format!(
             "{}: {}, {}",
-            noun(documents.len(), "document"),
+            noun(report.objects, "document"),
             noun(errors, "error"),
             noun(warnings, "warning")
         ));
     }
-    if errors > 0 { Err(Failure::said(Kind::Input)) } else { Ok(ExitCode::SUCCESS) }
-}
-
-fn read(paths: &[PathBuf]) -> Result<Vec<Document>, Failure> {
-    let (mut documents, mut errors) = (Vec::new(), Vec::new());
-    for path in paths {
-        match read_one(path) {
-            Ok(found) => documents.extend(found),
-            Err(found) => errors.extend(found),
-        }
-    }
-    let Some(first) = errors.first() else {
-        if documents.is_empty() {
-            let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-            let failure = Failure::new(Kind::Input, format!("no manifest in {}", names.join(", ")));
-            return Err(failure.hint("name files or directories with .yaml, .yml or .json files"));
-        }
-        return Ok(documents);
-    };
-    let hint = first.hint();
-    let texts: Vec<String> = errors.iter().map(chain).collect();
-    Err(Failure::new(Kind::Input, texts.join("\n")).maybe_hint(hint))
-}
-
-fn chain(error: &ManifestError) -> String {
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
-}
-
-fn read_one(path: &Path) -> Result<Vec<Document>, Vec<ManifestError>> {
-    if path.is_dir() {
-        let directory = path.to_string_lossy();
-        // Places are named as the person named the directory.
-        return manifest::read(Path::new(""), &directory);
-    }
-    let text =
-        std::fs::read_to_string(path).map_err(|source| vec![ManifestError::Read { file: path.to_owned(), source }])?;
-    manifest::parse(path, &text).map_err(|error| vec![error])
+    Ok(exit_code((errors > 0).then_some(Kind::Input)))
 }
 
 /// Shows a finding with its line, as findings in machines.nix are shown.

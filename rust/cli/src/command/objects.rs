@@ -1,4 +1,4 @@
-//! `machinist objects`: what the cluster's API servers hold, against what machines.nix and `manifests/` say.
+//! `machinist objects`.
 
 use std::{
     process::ExitCode,
@@ -6,19 +6,17 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use machinist_kubernetes::{apply::Options, desired::Desired, diff};
+use machinist_operations::{
+    context::Context,
+    failure::Failure,
+    objects::{self, Request},
+};
 
 use crate::{
     args::Global,
-    connect,
-    failure::{Failure, Kind, Outcome, SOMETHING_TO_DO},
-    kubernetes::{
-        self,
-        objects::{bring, desired, failure, problems},
-        report,
-        server::Reach,
-    },
-    project::Project,
+    context,
+    failure::{Kind, Outcome, SOMETHING_TO_DO, exit_code},
+    objects as report,
     ui::Ui,
 };
 
@@ -47,47 +45,45 @@ pub struct ApplyArgs {
 
 /// Runs the command.
 pub fn run(command: &ObjectsCommand, global: &Global, ui: Ui) -> Outcome {
-    let begun = Instant::now();
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let Some(desired) = desired(&project, &cluster)? else {
-        return Err(kubernetes::missing(&cluster, "no objects were looked at", |server| {
-            format!(
-                "its servers apply services.k3s.manifests of nodes/NAME.nix; by hand: `ssh {server} k3s kubectl apply -f -`"
-            )
-        }));
-    };
-    if matches!(command, ObjectsCommand::Show) {
-        report::show(&desired, ui);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let connector = connect::connector(&project, &cluster, global, None)?;
-    let reach = Reach { certs: project.certs(), cluster: &cluster, connector: &connector, global };
+    let context = context::open(global, ui)?;
     match command {
-        ObjectsCommand::Show => Ok(ExitCode::SUCCESS),
-        ObjectsCommand::Diff => compare(&reach, &desired, ui),
-        ObjectsCommand::Apply(args) => {
-            let options = Options {
-                thorough: true,
-                prune_data: args.prune_data,
-                wait_for_nodes: Duration::from_secs(args.wait_nodes),
-            };
-            let outcome = bring(&reach, &desired, options)?;
-            report::applied(&outcome, begun.elapsed(), ui);
-            Ok(problems(&outcome, &desired, ui))
+        ObjectsCommand::Show => {
+            report::show(&objects::show(&context)?, ui);
+            Ok(exit_code(None))
         }
+        ObjectsCommand::Diff => compare(&context, ui),
+        ObjectsCommand::Apply(args) => apply(args, &context, ui),
     }
 }
 
-fn compare(reach: &Reach<'_>, desired: &Desired, ui: Ui) -> Outcome {
-    let found = reach.with_server(|server| async move { diff::compare(&server, desired).await.map_err(failure) })?;
-    report::compared(&found, ui);
-    for problem in &found.problems {
-        ui.failure(&Failure::from_error(Kind::Failed, problem).maybe_hint(problem.hint(&desired.cluster)));
-    }
-    Ok(match (found.problems.is_empty(), found.differences.is_empty()) {
-        (false, _) => ExitCode::from(Kind::Failed.code()),
-        (true, true) => ExitCode::SUCCESS,
+fn compare(context: &Context, ui: Ui) -> Outcome {
+    let found = objects::compare(context)?;
+    report::compared(&found.comparison, ui);
+    found.problems.iter().for_each(|failure| ui.failure(failure));
+    Ok(match (found.problems.is_empty(), found.comparison.differences.is_empty()) {
+        (false, _) => exit_code(Some(Kind::Failed)),
+        (true, true) => exit_code(None),
         (true, false) => ExitCode::from(SOMETHING_TO_DO),
     })
+}
+
+fn apply(args: &ApplyArgs, context: &Context, ui: Ui) -> Outcome {
+    let begun = Instant::now();
+    let wait_for_nodes = Duration::from_secs(args.wait_nodes);
+    let applied = objects::apply(context, &Request { prune_data: args.prune_data, wait_for_nodes })?;
+    report::applied(&applied.outcome, begun.elapsed(), ui);
+    Ok(end(&applied.problems, ui))
+}
+
+/// Says what the server refused.
+fn end(problems: &[Failure], ui: Ui) -> ExitCode {
+    problems.iter().for_each(|failure| ui.failure(failure));
+    if problems.is_empty() {
+        return exit_code(None);
+    }
+    if !ui.json {
+        let noun = if problems.len() == 1 { "object was" } else { "objects were" };
+        ui.story(&format!("{} {noun} not applied; `machinist objects apply` does it again", problems.len()));
+    }
+    exit_code(Some(Kind::Failed))
 }

@@ -1,18 +1,13 @@
-//! `machinist router-config`: the Router's side of BGP.
-
-use std::process::ExitCode;
+//! `machinist router-config`.
 
 use clap::Args;
-use machinist_codegen::router::{self, Format, Password};
-use machinist_model::Cluster;
-use machinist_pki::{self as pki, BGP_PASSWORD};
-use machinist_secrets::Zeroizing;
+use machinist_codegen::router::Format;
+use machinist_operations::router_config::{self, Request};
 
 use crate::{
     args::Global,
-    certs,
-    failure::{Failure, Kind, Outcome},
-    project::Project,
+    context,
+    failure::{Outcome, exit_code},
     ui::Ui,
 };
 
@@ -30,37 +25,12 @@ pub struct RouterConfigArgs {
 
 /// Runs the command.
 pub fn run(args: &RouterConfigArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let has_password = router::has_password(&cluster);
-    let opened = (args.show_password && has_password).then(|| open(&project, &cluster, global)).transpose()?;
-    let password = opened.as_deref().map_or(Password::LeftOut, |text| Password::Shown(text));
-    let text = router::config(&cluster, args.format, password)
-        .map_err(|error| Failure::from_error(Kind::Input, &error).hint(error.hint()))?;
-    if args.show_password && !has_password {
-        ui.warn("the sessions have no password: kubeMaster.bgpPassword of machines.nix is not true");
-    } else if has_password && opened.is_none() {
-        ui.warn("the password is left out; with --show-password it is in its place, and the text is a secret");
-    }
+    let request = Request { format: args.format, with_password: args.show_password };
+    let text = router_config::run(&context::open(global, ui)?, &request)?;
     if ui.json {
-        ui.result_json(&serde_json::json!({ "config": text }));
+        ui.result_json(&serde_json::json!({ "config": *text }));
     } else {
         ui.document(format!("{}\n", text.trim_end()).as_bytes());
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Opens the password that `certs gen` made.
-fn open(project: &Project, cluster: &Cluster, global: &Global) -> Result<Zeroizing<String>, Failure> {
-    let inventory = certs::inventory(&project.directory)?;
-    let entry = inventory.shared.get(BGP_PASSWORD).ok_or_else(|| {
-        Failure::new(Kind::Input, format!("certs/ has no {BGP_PASSWORD} yet")).hint("`machinist certs gen` makes it")
-    })?;
-    let identities = certs::identities(global)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    let content = inventory
-        .content(&pki::table(cluster), BGP_PASSWORD, entry, &identities, &cluster.operators)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-    // Hexadecimal digits.
-    Ok(Zeroizing::new(String::from_utf8_lossy(&content).into_owned()))
+    Ok(exit_code(None))
 }

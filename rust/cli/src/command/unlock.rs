@@ -1,24 +1,15 @@
-//! `machinist unlock`: whose lock it is, since when, what the node does; then it is taken.
+//! `machinist unlock`.
 
 use std::process::ExitCode;
 
 use clap::Args;
-use machinist_model::NodeName;
-use machinist_rollout::{
-    HostFacts,
-    lock::{self, Claimant, Decision, Holder, break_lock},
-};
-use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use machinist_operations::unlock::{self, Found, Lock, LockState, Request};
+use machinist_rollout::lock::Holder;
 
 use crate::{
     args::Global,
-    connect, consent,
-    failure::{self, Failure, Kind, Outcome},
-    project::Project,
-    query,
-    run_id::run_id,
-    signals,
+    consent, context,
+    failure::{Kind, Outcome},
     ui::{Tone, Ui},
 };
 
@@ -32,63 +23,28 @@ pub struct UnlockArgs {
     targets: Vec<String>,
 }
 
-/// A lock that was found.
-#[derive(Serialize)]
-struct Found {
-    node: NodeName,
-    holder: Holder,
-    /// Seconds until it expires.
-    left: u64,
-    /// Whether the holder is known to have ended, or the lock has expired.
-    abandoned: bool,
-    /// Units that activate a system now.
-    activations: Vec<String>,
-}
-
 /// Runs the command.
 pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let patterns = (!args.targets.is_empty()).then_some(args.targets.as_slice());
-    let nodes = connect::select(&cluster, patterns)?;
-    let connector = connect::connector(&project, &cluster, global, None)?;
-    let (mut found, mut silent) = (Vec::new(), 0);
-    let mut open = Vec::new();
-    let count = nodes.len();
-    for (node, asked) in query::nodes(&nodes, &connector)? {
-        match asked {
-            Err(error) => {
-                silent += 1;
-                ui.warn(&format!("{node}: {}", failure::words(&node, &error)));
-            }
-            Ok((remote, facts)) => {
-                if let Some(lock) = describe(&node, &facts) {
-                    found.push(lock);
-                    open.push((node, remote, facts));
-                }
-            }
-        }
-    }
-    tell(&found, count, silent, ui);
-    if !found.is_empty() {
-        let count = found.len();
+    let context = context::open(global, ui)?;
+    let found = unlock::find(&context, &Request { targets: args.targets.clone() })?;
+    tell(&found, ui);
+    let count = found.locks.len();
+    if count > 0 {
         let question = format!("take {count} locks from their holders? [y/N]");
         let nobody = format!("{count} locks would be taken from their holders");
         consent::ask(&question, consent::YES, &nobody, global)?;
     }
-    let since = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-    let claimant = Claimant { run: run_id(), who: signals::who(), process: lock::this_process(), since };
-    for (node, remote, facts) in &open {
-        break_lock(&**remote, &facts.lock, &claimant)
-            .map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
+    for lock in &found.locks {
+        found.take(&context, lock)?;
         if !ui.json {
-            ui.result(&format!("{node} is unlocked"));
+            ui.result(&format!("{} is unlocked", lock.state.node));
         }
     }
     if ui.json {
-        ui.result_json(&serde_json::json!({ "unlocked": found }));
+        let states: Vec<&LockState> = found.locks.iter().map(|lock| &lock.state).collect();
+        ui.result_json(&serde_json::json!({ "unlocked": states }));
     }
-    Ok(if silent > 0 { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
+    Ok(if found.silent > 0 { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
 }
 
 /// A node that gave no answer may be locked.
@@ -102,22 +58,13 @@ fn no_lock(count: usize, silent: usize) -> String {
     }
 }
 
-fn describe(node: &NodeName, facts: &HostFacts) -> Option<Found> {
-    let holder = facts.lock.holder.clone()?;
-    let moment = lock::moment(facts, &facts.lock);
-    let left = holder.left(&moment);
-    let idle = lock::Moment { activating: false, ..moment };
-    let abandoned = matches!(lock::decide(&facts.lock, "", &idle), Decision::TakeOver { .. });
-    let activations = facts.activations.iter().cloned().collect();
-    Some(Found { node: node.clone(), holder, left, abandoned, activations })
-}
-
-/// Reports the locks that were found on the `count` nodes, `silent` of which gave no answer.
-fn tell(found: &[Found], count: usize, silent: usize, ui: Ui) {
-    if found.is_empty() && !ui.json {
-        ui.result(&no_lock(count, silent));
+/// Reports the locks that were found.
+fn tell(found: &Found, ui: Ui) {
+    if found.locks.is_empty() && !ui.json {
+        ui.result(&no_lock(found.asked, found.silent));
     }
-    for Found { node, holder, left, abandoned, activations } in found {
+    for Lock { state, .. } in &found.locks {
+        let LockState { node, holder, left, abandoned, activations } = state;
         let state = if *abandoned {
             "its run has ended or the lock has expired".to_owned()
         } else {

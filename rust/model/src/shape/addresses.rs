@@ -9,7 +9,7 @@ use serde::{
     de::{self, IntoDeserializer, SeqAccess, Visitor},
 };
 
-/// A value that may be given alone or in a list of two: an address or a network.
+/// A value that is single or in a list of two: an address or a network.
 pub trait Address: for<'de> Deserialize<'de> {
     /// The schema's `format`.
     const FORMAT: &'static str;

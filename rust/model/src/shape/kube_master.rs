@@ -9,17 +9,17 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct KubeMasterShape {
-    /// The virtual IP. No machine may use it as its own address.
+    /// The virtual IP. Not the address of a machine.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.10\""))]
     pub ip: Option<IpAddr>,
     /// The TCP port, 1 to 65535.
     #[schemars(extend("x-default" = "6443", "x-example" = "6443"))]
     pub port: Option<u16>,
-    /// The DNS name of the virtual IP, also a SAN of the API servers' certificates. No machine may have it.
+    /// The DNS name of the virtual IP, also a name in the API servers' certificates. Not the name of a machine.
     #[schemars(extend("x-default" = "\"kubernetes\"", "x-example" = "\"kubernetes\""))]
     pub name: Option<String>,
-    /// The mode in which the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node
-    /// network) or `"bgp"` (nodes announce it to a Router).
+    /// How the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node network) or
+    /// `"bgp"` (nodes announce it to a Router).
     #[schemars(extend("x-default" = "bgp where gateway or as is set, otherwise arp", "x-example" = "\"bgp\""))]
     pub mode: Option<VipMode>,
     /// The Router to which nodes announce the virtual IP by BGP: the name of a machine, usually one with
@@ -30,13 +30,13 @@ pub struct KubeMasterShape {
     #[serde(rename = "as")]
     #[schemars(extend("x-default" = "null", "x-example" = "64512"))]
     pub node_as: Option<u32>,
-    /// Enables BGP authentication between the Router and the nodes by a password (TCP MD5, RFC 2385). `machinist certs
-    /// gen` generates the password itself, since anyone can read this file.
+    /// Authenticates the Router and the nodes to each other by a password in BGP (TCP MD5, RFC 2385). `machinist certs gen`
+    /// makes the password, since this file is world-readable.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub bgp_password: bool,
 }
 
-/// The mode in which the virtual IP reaches a control-plane node.
+/// How the virtual IP reaches a control-plane node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]

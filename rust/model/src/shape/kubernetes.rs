@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Objects that machinist adds to the cluster, besides those of `manifests/`.
+/// Objects that machinist applies to the cluster in addition to those of `manifests/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct KubernetesShape {
-    /// The cluster's DNS, for the orchestrator `"kubernetes"`; k3s includes its own.
+    /// The cluster's DNS, for the orchestrator `"kubernetes"`; k3s has its own.
     pub coredns: CoreDnsShape,
-    /// Certificates for applications by ACME: the ClusterIssuers `letsencrypt-staging` and `letsencrypt-production`.
-    /// Their kind comes from cert-manager: k3s installs it, elsewhere its manifest belongs in `manifests/`.
+    /// Certificates for applications by ACME: the ClusterIssuers `letsencrypt-staging` and `letsencrypt-production`. Their
+    /// kind is cert-manager's: k3s installs it, elsewhere its own manifest belongs into `manifests/`.
     #[schemars(extend("x-default" = "null"))]
     pub acme: Option<AcmeShape>,
 }
@@ -21,7 +21,7 @@ pub struct KubernetesShape {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct CoreDnsShape {
-    /// Runs CoreDNS. `false` if `manifests/` contains another DNS at `network.dns`.
+    /// Runs CoreDNS. `false` if `manifests/` has another DNS at `network.dns`.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub enable: bool,
     /// The image, with a tag other than `latest` or a digest.
@@ -30,10 +30,10 @@ pub struct CoreDnsShape {
         "x-example" = "\"registry.example.org/coredns:v1.14.2\""
     ))]
     pub image: Option<String>,
-    /// The number of replicas, spread over nodes and zones where there are several.
+    /// Number of replicas, on different nodes and in different zones if there are several.
     #[schemars(extend("x-default" = "2", "x-example" = "3"))]
     pub replicas: Option<u16>,
-    /// Name servers for names outside the cluster, used instead of `network.nameservers` or those of the node.
+    /// Name servers for names outside of the cluster, instead of `network.nameservers` or those of its node.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"10.13.13.1\" ]"))]
     pub upstream: Vec<IpAddr>,
 }
@@ -48,7 +48,7 @@ impl Default for CoreDnsShape {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct AcmeShape {
-    /// The e-mail address of the ACME account, for notices from Let's Encrypt.
+    /// The e-mail address of the ACME account, for messages from Let's Encrypt.
     #[schemars(extend("x-required" = true, "x-example" = "\"ops@magi.dev\""))]
     pub email: Option<String>,
     /// The class of the ingress controller that answers the challenges (HTTP-01).

@@ -1,4 +1,4 @@
-//! Machine of the `machines` section.
+//! One machine of the `machines` section.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -12,28 +12,27 @@ use crate::{Provider, Role};
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct MachineShape {
-    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, means dual stack.
+    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.2\""))]
     pub ip: Option<OneOrTwo<IpAddr>>,
-    /// Deploys the machine. `false` for a Router or another foreign machine, which is known but not deployed. A Router
-    /// with `true` gets BIRD.
+    /// Deploys the machine. `false` for a Router or similar that is known but not deployed. A Router that is `true` gets BIRD.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub nixos: bool,
-    /// Enables the machine. A disabled machine keeps its name and address reserved and counts for nothing else.
+    /// Includes the machine. A disabled machine only reserves its name and address.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub enable: bool,
     /// The Nix system: `"x86_64-linux"` or `"aarch64-linux"`.
     #[schemars(extend("x-default" = "\"x86_64-linux\"", "x-example" = "\"aarch64-linux\""))]
     pub system: Option<String>,
-    /// The roles: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
-    /// `"worker"` (applications), `"ingress"` (traffic from outside), `"service"` (stateful services, such as
+    /// Tasks of the machine: `"etcd"` (a voting member), `"control-plane"` (API server, controller manager and scheduler),
+    /// `"worker"` (applications), `"ingress"` (traffic from outside), `"service"` (services with state, such as
     /// databases), `"registry"` (container images), `"cache"` (artefacts that other nodes fetch).
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"etcd\" \"control-plane\" \"worker\" ]"))]
     pub roles: Vec<Role>,
-    /// The network interface that carries `ip`. Without it machinist configures no address: the machine has it already.
+    /// The network interface that carries `ip`. Without it machinist sets no address: the machine has it already.
     #[schemars(extend("x-default" = "null", "x-example" = "\"enp2s0\""))]
     pub interface: Option<String>,
-    /// The disk that `machinist install` erases, an absolute path; a path below `/dev/disk/by-id` names the same disk
+    /// The disk that `machinist install` erases, an absolute path; one below `/dev/disk/by-id` names the same disk
     /// after each boot.
     #[schemars(extend("x-default" = "null", "x-example" = "\"/dev/disk/by-id/nvme-1\""))]
     pub disk: Option<String>,
@@ -47,19 +46,18 @@ pub struct MachineShape {
     /// Applications that run on it: names of folders of `app_modules/`.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"postgresql\" ]"))]
     pub apps: Vec<String>,
-    /// Conditions that must hold on the machine before a new system is kept there, by name.
+    /// Conditions that a new system must fulfil before it is confirmed, by name.
     #[schemars(extend("x-default" = "{ }", "x-example" = "{ web.http = \"http://127.0.0.1:8080/health\"; }"))]
     pub gates: BTreeMap<String, GateShape>,
-    /// BGP settings of a Router.
+    /// The machine as a BGP Router.
     pub bgp: BgpShape,
-    /// The origin of the machine: `"sandbox"` (a container on this computer), `"self-hosted"` (an existing machine),
+    /// Origin: `"sandbox"` (a container on this computer), `"self-hosted"` (your own machine),
     /// `"hetzner"`, `"digitalocean"`.
     #[schemars(extend("x-default" = "\"self-hosted\"", "x-example" = "\"sandbox\""))]
     pub provider: Provider,
-    /// SSH connection settings.
+    /// Settings of SSH connections to it.
     pub ssh: SshShape,
-    /// Marks the k3s server that forms the cluster; at most one. It counts only at the bootstrap: later the recorded
-    /// state is used.
+    /// The k3s server that founds the cluster; at most one. Only used at the first deploy: later the recorded state counts.
     #[schemars(extend("x-default" = "false", "x-example" = "true"))]
     pub cluster_init: bool,
 }
@@ -86,47 +84,48 @@ impl Default for MachineShape {
     }
 }
 
-/// A gate: a command or a URL, retried until it succeeds or the timeout expires.
+/// A gate: a command or a URL, retried until it succeeds or its timeout is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct GateShape {
-    /// A program and its arguments, run by root on the machine; exit code 0 opens the gate. They are part of the
-    /// system's closure, which anyone can read: use no secrets here.
+    /// A program and its arguments, run by root on the machine; the gate passes when it exits with 0. It is in the system's
+    /// closure, which is world-readable: no secrets in it.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"pg_isready\" \"-q\" ]"))]
     pub command: Vec<String>,
-    /// A URL, requested on the machine itself; the expected status opens the gate.
+    /// A URL that the machine itself requests; the gate passes when the response has the status.
     #[schemars(extend("x-default" = "null", "x-example" = "\"http://127.0.0.1:8080/health\""))]
     pub http: Option<String>,
-    /// The expected HTTP status of the URL, 100 to 599.
+    /// The expected status of the response, 100 to 599.
     #[schemars(extend("x-default" = "200", "x-example" = "204"))]
     pub status: Option<u16>,
-    /// The timeout in seconds, 1 to 600.
+    /// Time to wait for the gate to pass, in seconds, 1 to 600.
     #[schemars(extend("x-default" = "30", "x-example" = "120"))]
     pub timeout: Option<u16>,
 }
 
-/// BGP settings of a Router.
+/// The machine as a BGP Router.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct BgpShape {
-    /// The Router's AS number: 1 to 4294967295; 64512 to 65534 are for private use.
+    /// Its AS number: 1 to 4294967295; 64512 to 65534 are for private use.
     #[serde(rename = "as")]
     #[schemars(extend("x-default" = "null", "x-example" = "64513"))]
     pub router_as: Option<u32>,
 }
 
-/// SSH connection settings of a machine.
+/// Settings of SSH connections to a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SshShape {
     /// The host name, address, or name in the operator's SSH configuration, which applies to it (docs/guides/ssh.md).
     #[schemars(extend("x-default" = "the machine's ip", "x-example" = "\"192.168.1.14\""))]
     pub host: Option<String>,
-    /// The TCP port of the machine's sshd, 1 to 65535. If unset, connections use the `Port` of the SSH configuration.
+    /// The TCP port on which the machine's sshd listens, 1 to 65535. The `Port` of the SSH configuration counts for
+    /// connections where this is not set.
     #[schemars(extend("x-default" = "22", "x-example" = "2222"))]
     pub port: Option<u16>,
-    /// The login name. Any user other than `root` needs sudo without a password. If unset, the `User` of the SSH
-    /// configuration is used.
+    /// The login name. Anyone but `root` needs sudo without a password. The `User` of the SSH configuration counts where
+    /// this is not set.
     #[schemars(extend("x-default" = "\"root\"", "x-example" = "\"admin\""))]
     pub user: Option<String>,
 }

@@ -1,8 +1,8 @@
-//! Shape of machines.nix as written by its author.
+//! The shape of machines.nix, as a person writes it.
 //!
-//! Everything is optional here, so that decoding reports only values that are invalid in themselves; missing ones are
-//! up to the checks. The doc comments are the reference manual: `docs/reference/machines-nix.md` is generated from
-//! them, `x-type`, `x-default` and `x-example` included (Nix syntax).
+//! Everything is optional here, so that decoding reports only what is wrong in itself; what is missing is a matter of
+//! the checks. The doc comments are the reference manual: `docs/reference/machines-nix.md` is generated from them, `x-type`,
+//! `x-default` and `x-example` included (Nix syntax).
 
 mod addresses;
 mod cluster;
@@ -33,11 +33,11 @@ pub struct Shape {
     pub cluster: ClusterShape,
     /// Address ranges. They must not overlap.
     pub network: NetworkShape,
-    /// The address at which the Kubernetes API is reached from outside the control plane. Leave it out if no node is a
-    /// control plane.
+    /// The address at which the Kubernetes API is reached from outside the control plane. Leave it out where no node is
+    /// a control plane.
     #[schemars(extend("x-default" = "null"))]
     pub kube_master: Option<KubeMasterShape>,
-    /// Objects that machinist adds to the cluster, besides those of `manifests/`.
+    /// Objects that machinist applies to the cluster in addition to those of `manifests/`.
     pub kubernetes: KubernetesShape,
     /// The machines, by name. A name is an RFC 1123 label (a-z, 0-9 and -, at most 63 characters) and serves as host
     /// name, etcd member, certificate name and Kubernetes node.
@@ -45,7 +45,7 @@ pub struct Shape {
     pub machines: BTreeMap<String, MachineShape>,
 }
 
-/// Returns the JSON schema of machines.nix, without references: each attribute's schema is inlined where it is used.
+/// Returns the JSON schema of machines.nix, without references: each attribute's schema stands where it is used.
 #[must_use]
 pub fn schema() -> Schema {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);

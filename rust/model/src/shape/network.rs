@@ -13,8 +13,7 @@ use crate::OverlayBackend;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct NetworkShape {
-    /// The network of the nodes' own addresses, in CIDR notation. A list of two, one IPv4 and one IPv6, means dual
-    /// stack.
+    /// The network of the nodes' own addresses, in CIDR notation. A list of two, one IPv4 and one IPv6, is dual stack.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.0/24\""))]
     pub nodes: Option<OneOrTwo<IpNet>>,
     /// Accepts a node network that is not private, such as a provider's public range. Nodes open ports to all of it.
@@ -23,15 +22,15 @@ pub struct NetworkShape {
     /// The default gateway of nodes whose `interface` is set. An address inside `nodes`.
     #[schemars(extend("x-default" = "null", "x-example" = "\"10.13.13.1\""))]
     pub gateway: Option<IpAddr>,
-    /// Name servers of the nodes, in order of preference.
+    /// Name servers of the nodes, in the order of queries.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"10.13.13.1\" ]"))]
     pub nameservers: Vec<IpAddr>,
-    /// The pods' range: each node gets a /24 (IPv6: a /64) of it. A list of two means dual stack. The default applies
-    /// to the orchestrators kubernetes and k3s; in an IPv6 cluster it is `"fd00:42::/48"`.
+    /// The pods' range: a /24 (IPv6: a /64) of it for each node. A list of two is dual stack. The default applies to
+    /// the orchestrators kubernetes and k3s; in an IPv6 cluster it is `"fd00:42::/48"`.
     #[schemars(extend("x-default" = "\"10.42.0.0/16\"", "x-example" = "\"10.42.0.0/16\""))]
     pub pods: Option<OneOrTwo<IpNet>>,
-    /// The range of services' virtual addresses. A list of two means dual stack. The default applies to the
-    /// orchestrators kubernetes and k3s; in an IPv6 cluster it is `"fd00:96::/112"`.
+    /// The range of services' virtual addresses. A list of two is dual stack. The default applies to the orchestrators
+    /// kubernetes and k3s; in an IPv6 cluster it is `"fd00:96::/112"`.
     #[schemars(extend("x-default" = "\"10.96.0.0/16\"", "x-example" = "\"10.96.0.0/16\""))]
     pub services: Option<OneOrTwo<IpNet>>,
     /// The address of the cluster's DNS, inside the first range of `services`.
@@ -46,12 +45,12 @@ pub struct NetworkShape {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct OverlayShape {
-    /// The transport of packets: `"wireguard"` (encrypted), `"vxlan"` (not encrypted), `"host-gw"` (plain routes, all
-    /// nodes on one link).
+    /// Transport of packets: `"wireguard"` (encrypted), `"vxlan"` (not encrypted), `"host-gw"` (plain routes, all nodes
+    /// on one link).
     #[schemars(extend("x-required" = true, "x-example" = "\"wireguard\""))]
     pub backend: Option<OverlayBackend>,
-    /// The overlay's own range: each node gets a subnet of it. A mesh needs it, and derives a node's subnet from its
-    /// address: the 5th address of `nodes` has the 5th subnet. Under Kubernetes the overlay carries `pods` without it.
+    /// The overlay's range, with a subnet for each node. A mesh needs it, and there a node's subnet is derived from its address:
+    /// the 5th address of `nodes` has the 5th subnet. Under Kubernetes the overlay carries `pods` without it.
     #[schemars(with = "Option<String>", extend("format" = "network", "x-default" = "null", "x-example" = "\"10.10.0.0/16\""))]
     pub network: Option<IpNet>,
 }

@@ -26,10 +26,12 @@ pub(super) fn add_overrides(digest: &mut Sha256, overrides: &[Override]) -> Resu
         if is_fixed(reference) || !seen.insert(reference) {
             continue;
         }
-        let directory = directory(reference).ok_or_else(|| format!("the input {input} is {reference}, unlocked"))?;
-        let mut entries = 0;
-        add_directory(digest, Path::new(directory), &mut entries)
-            .map_err(|why| format!("the input {input} is {reference}: {why}"))?;
+        let added = match (directory(reference), worktree(reference)) {
+            (Some(directory), _) => add_directory(digest, Path::new(directory), &mut 0),
+            (None, Some(worktree)) => add_worktree(digest, Path::new(worktree)),
+            (None, None) => Err("unlocked".to_owned()),
+        };
+        added.map_err(|why| format!("the input {input} is {reference}: {why}"))?;
     }
     Ok(())
 }
@@ -38,6 +40,17 @@ pub(super) fn add_overrides(digest: &mut Sha256, overrides: &[Override]) -> Resu
 pub(super) fn directory(reference: &str) -> Option<&str> {
     let path = reference.strip_prefix("path:").unwrap_or(reference);
     (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
+}
+
+/// The work tree of a `git+file:` reference without parameters.
+fn worktree(reference: &str) -> Option<&str> {
+    let path = reference.strip_prefix("git+file://")?;
+    (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
+}
+
+/// The directory that the files of a replaced input are in, on this computer.
+pub(super) fn tree(reference: &str) -> Option<&str> {
+    directory(reference).or_else(|| worktree(reference))
 }
 
 /// Returns true if the reference's text determines the content: a commit, or a path of the store.
@@ -69,6 +82,26 @@ fn add_directory(digest: &mut Sha256, directory: &Path, entries: &mut usize) -> 
             add_directory(digest, &path, entries)?;
         }
     }
+    Ok(())
+}
+
+/// Adds what a flake of a work tree sees: the files that git tracks, by their status, and the commit.
+fn add_worktree(digest: &mut Sha256, worktree: &Path) -> Result<(), String> {
+    let ask = |arguments: &[&str]| crate::flake::read(worktree, arguments).map_err(|error| error.to_string());
+    let listed = ask(&["ls-files", "-z", "--stage"])?;
+    for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+        if entry.starts_with(b"160000") {
+            return Err("a submodule".to_owned());
+        }
+        // The blob of the index too: a file that is gone from the work tree has no status.
+        super::add(digest, entry);
+        let name = entry.splitn(2, |byte| *byte == b'\t').nth(1).unwrap_or_default();
+        if let Ok(metadata) = fs::symlink_metadata(worktree.join(std::ffi::OsStr::from_bytes(name))) {
+            add_status(digest, &metadata);
+        }
+    }
+    let commit = crate::flake::git(worktree, &["rev-parse", "--verify", "--quiet", "HEAD"]);
+    super::add(digest, &commit.map_err(|error| error.to_string())?.stdout);
     Ok(())
 }
 
@@ -140,13 +173,40 @@ mod tests {
             (format!("git+https://example.org/x?ref=main&rev={commit}"), true),
             ("path:/nix/store/0123456789abcdfghijklmnpqrsvwxyz-source".to_owned(), true),
             ("github:NixOS/nixpkgs/nixos-26.05".to_owned(), false),
-            ("git+file:///srv/nixpkgs".to_owned(), false),
+            ("git+file:///does/not/exist".to_owned(), false),
             ("nixpkgs".to_owned(), false),
             ("path:./nixpkgs".to_owned(), false),
             ("path:/does/not/exist".to_owned(), false),
         ] {
             assert_eq!(digest(&reference).is_ok(), fixed, "{reference}");
         }
+    }
+
+    #[test]
+    fn a_tracked_file_of_a_replaced_work_tree_counts_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = crate::program("git");
+            command.arg("-C").arg(directory.path()).args(["-c", "user.name=t", "-c", "user.email=t@localhost"]);
+            assert!(command.args(arguments).status().unwrap().success(), "git {arguments:?}");
+        };
+        git(&["init", "-q"]);
+        let file = directory.path().join("a.nix");
+        std::fs::write(&file, "1").unwrap();
+        git(&["add", "a.nix"]);
+        git(&["commit", "-qm", "x"]);
+        let reference = format!("git+file://{}", directory.path().display());
+        let first = digest(&reference).unwrap();
+        std::fs::write(directory.path().join("not-tracked"), "1").unwrap();
+        assert_eq!(digest(&reference).unwrap(), first);
+        git(&["commit", "-q", "--allow-empty", "-m", "y"]);
+        let committed = digest(&reference).unwrap();
+        assert_ne!(committed, first);
+        std::fs::remove_file(&file).unwrap();
+        let removed = digest(&reference).unwrap();
+        assert_ne!(removed, committed);
+        std::fs::write(&file, "2").unwrap();
+        assert!(![first, committed, removed].contains(&digest(&reference).unwrap()));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Digest for each node over everything that the evaluation of its system can read. Equal digests mean equal systems,
 //! so that an unchanged node needs no evaluation.
 
+mod flake;
 mod inputs;
+mod library;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use self::{reach::Source, worktree::Worktree};
+pub use self::library::KnownInput;
+use self::{flake::Library, reach::Source, worktree::Worktree};
 use crate::{FlakeError, FlakeRef, Nix, NixError, flake_lock::Locks};
 
 /// Must change whenever the same files no longer give the same digest.
@@ -39,6 +42,15 @@ pub struct KnownFile {
     pub reads: &'static [&'static str],
 }
 
+/// The files whose texts are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Files of the cluster's own directory.
+    pub files: &'a [KnownFile],
+    /// The flake input that may hold the modules in their place.
+    pub input: KnownInput<'a>,
+}
+
 /// Reason why there are no digests.
 #[derive(Debug, Error)]
 pub enum FingerprintError {
@@ -59,7 +71,7 @@ impl Nix {
     pub fn fingerprints(
         &self,
         flake: &FlakeRef,
-        known: &[KnownFile],
+        known: Known<'_>,
         nodes: &[&str],
     ) -> Result<Fingerprints, FingerprintError> {
         let mut base = Sha256::new();
@@ -74,7 +86,8 @@ impl Nix {
         add(&mut base, folder.as_bytes());
         let files = tree.files.clone();
         let shared_roots = [format!("{folder}flake.nix"), format!("{folder}flake.lock")];
-        let mut source = |file: &str| source(&mut tree, &folder, known, file);
+        let is_known_input = known.input.is_in_use(flake, self.overrides());
+        let mut source = |file: &str| source(&mut tree, &folder, known.files, is_known_input, file);
         let shared = reach::reach(&shared_roots, &files, &BTreeSet::new(), &mut source);
         let own: Vec<(&str, Result<BTreeSet<String>, String>)> = nodes
             .iter()
@@ -96,7 +109,7 @@ impl Nix {
     pub fn inputs_are_pinned(&self, flake: &FlakeRef) -> Result<bool, NixError> {
         let computed = self.flake_metadata(flake)?.locks.locked();
         let mut directories = vec![flake.worktree().join(flake.directory())];
-        directories.extend(self.overrides().iter().filter_map(|o| inputs::directory(&o.reference)).map(Into::into));
+        directories.extend(self.overrides().iter().filter_map(|o| inputs::tree(&o.reference)).map(Into::into));
         let mut pinned: Vec<Value> = Vec::new();
         for directory in &directories {
             let text = std::fs::read_to_string(directory.join("flake.lock")).unwrap_or_default();
@@ -104,9 +117,10 @@ impl Nix {
         }
         let replaced: Vec<&str> = self.overrides().iter().map(|o| o.reference.as_str()).collect();
         let is_replacement = |input: &Value| {
-            let path = input.get("path").and_then(Value::as_str);
-            path.is_some_and(|path| replaced.iter().any(|known| inputs::directory(known) == Some(path)))
-                || input.get("rev").and_then(Value::as_str).is_some_and(|rev| replaced.iter().any(|r| r.contains(rev)))
+            let text = |name: &str| input.get(name).and_then(Value::as_str);
+            let place = text("path").or_else(|| text("url")?.strip_prefix("file://"));
+            place.is_some_and(|place| replaced.iter().any(|known| inputs::tree(known) == Some(place)))
+                || text("rev").is_some_and(|rev| replaced.iter().any(|r| r.contains(rev)))
         };
         Ok(computed.iter().all(|input| pinned.iter().any(|known| is_same(known, input)) || is_replacement(input)))
     }
@@ -147,7 +161,7 @@ const LEAVES: [&str; 12] = ["pem", "crt", "pub", "age", "md", "sh", "service", "
 /// The same by name: only cargo reads the paths in them.
 const LEAF_NAMES: [&str; 3] = ["Cargo.lock", "Cargo.toml", "flake.lock"];
 
-fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], file: &str) -> Source {
+fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], is_known_input: bool, file: &str) -> Source {
     let Some(bytes) = tree.read(file) else { return Source::Leaf };
     let name = file.rsplit('/').next().unwrap_or(file);
     let (_, extension) = name.rsplit_once('.').unwrap_or((file, ""));
@@ -160,12 +174,17 @@ fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], file: &str) ->
         return Source::Known(known.reads.iter().map(|path| (*path).to_owned()).collect());
     }
     match own {
-        "flake.nix" => match reach::scan_flake(&text) {
-            Ok(mut literals) => {
+        "flake.nix" => match flake::scan(&text) {
+            Ok((Library::Vendored, mut literals)) => {
                 literals.insert("./nix/cluster.nix".to_owned());
                 Source::Known(literals)
             }
-            Err(_) => Source::Nix(text),
+            Ok((Library::Input, mut literals)) if is_known_input => {
+                // Beside the nodes' own files, the only ones that nix/cluster.nix of the input reads.
+                literals.insert("./app_modules".to_owned());
+                Source::Known(literals)
+            }
+            Ok((Library::Input, _)) | Err(_) => Source::Nix(text),
         },
         _ if extension == "nix" || extension.is_empty() => Source::Nix(text),
         _ => Source::Data(text),

@@ -3,16 +3,21 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Fingerprints, KnownFile};
-use crate::{FlakeRef, Nix};
+use super::{Fingerprints, Known, KnownFile, KnownInput};
+use crate::{FlakeRef, Nix, Override};
 
 const FLAKE: &str = include_str!("../../../../nix/template-flake.nix");
 const CLUSTER: &str = include_str!("../../../../nix/cluster.nix");
 const COMPUTED: &str = "import (../. + \"/one\")";
-const KNOWN: [KnownFile; 2] = [
-    KnownFile { path: "nix/cluster.nix", text: CLUSTER, reads: &["../modules"] },
-    KnownFile { path: "nix/computed.nix", text: COMPUTED, reads: &["./of-it", "./not-there"] },
-];
+const KNOWN: Known<'_> = Known {
+    files: &[
+        KnownFile { path: "nix/cluster.nix", text: CLUSTER, reads: &["../modules"] },
+        KnownFile { path: "nix/computed.nix", text: COMPUTED, reads: &["./of-it", "./not-there"] },
+    ],
+    input: KnownInput { name: "machinist", files: &[("flake.nix", "{ }"), ("nix/cluster.nix", CLUSTER)] },
+};
+/// A cluster's flake as `machinist init` writes it.
+const ONE_INPUT: &str = include_str!("../../../cli/src/template/flake.nix");
 
 fn git(directory: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
@@ -57,16 +62,21 @@ fn directory(more: &[(&str, &str)]) -> tempfile::TempDir {
     worktree
 }
 
-fn fingerprints(worktree: &Path) -> Fingerprints {
-    let nix = Nix::find(Vec::new()).unwrap();
-    nix.fingerprints(&FlakeRef::find(&worktree.join("c")).unwrap(), &KNOWN, &["a", "b"]).unwrap()
+fn fingerprints(worktree: &Path, overrides: &[Override]) -> Fingerprints {
+    let nix = Nix::find(overrides.to_vec()).unwrap();
+    nix.fingerprints(&FlakeRef::find(&worktree.join("c")).unwrap(), KNOWN, &["a", "b"]).unwrap()
 }
 
 /// Returns the nodes whose digests the change changes.
 fn changed(worktree: &Path, change: impl FnOnce(&Path)) -> String {
-    let before = fingerprints(worktree).of;
+    changed_with(worktree, &[], change)
+}
+
+/// The same with inputs that are replaced.
+fn changed_with(worktree: &Path, overrides: &[Override], change: impl FnOnce(&Path)) -> String {
+    let before = fingerprints(worktree, overrides).of;
     change(&worktree.join("c"));
-    let after = fingerprints(worktree).of;
+    let after = fingerprints(worktree, overrides).of;
     before.into_iter().filter(|(node, digest)| after.get(node) != Some(digest)).map(|(node, _)| node).collect()
 }
 
@@ -76,12 +86,13 @@ fn changed(worktree: &Path, change: impl FnOnce(&Path)) -> String {
 fn check(with: &[(&str, &str)], table: &[(&str, &str)]) {
     for (file, nodes) in table {
         let worktree = directory(with);
-        let touch = |cluster: &Path| {
-            let text = fs::read_to_string(cluster.join(file)).unwrap_or_default();
-            write(cluster, file, &format!("{text}\n"));
-        };
-        assert_eq!(changed(worktree.path(), touch), *nodes, "{file} changed, with {with:?}");
+        assert_eq!(changed(worktree.path(), |cluster| touch(cluster, file)), *nodes, "{file} changed, with {with:?}");
     }
+}
+
+fn touch(cluster: &Path, file: &str) {
+    let text = fs::read_to_string(cluster.join(file)).unwrap_or_default();
+    write(cluster, file, &format!("{text}\n"));
 }
 
 #[test]
@@ -170,6 +181,71 @@ fn a_flake_of_a_persons_own_makes_everything_count() {
     check(&[("flake.nix", &more)], &[("README.md", ""), ("shared/text", "ab")]);
 }
 
+/// A source of machinist as an input has it, called `source` as in the store.
+fn library() -> tempfile::TempDir {
+    let parent = tempfile::tempdir().unwrap();
+    for (file, text) in KNOWN.input.files {
+        write(&parent.path().join("source"), file, text);
+    }
+    parent
+}
+
+/// What changes whose digest where the modules come from an input of these texts.
+const OF_THE_INPUT: [(&str, &str); 7] = [
+    ("flake.nix", "ab"),
+    ("flake.lock", "ab"),
+    ("app_modules/own/default.nix", "ab"),
+    ("generated/a.nix", "a"),
+    ("shared/text", "a"),
+    ("README.md", ""),
+    ("machines.nix", ""),
+];
+const OWN_APP: (&str, &str) = ("app_modules/own/default.nix", "{ }");
+
+#[test]
+fn with_the_modules_in_a_replaced_input_the_same_files_count() {
+    let library = library();
+    let source = library.path().join("source");
+    let overrides = [Override { input: "machinist".to_owned(), reference: format!("path:{}", source.display()) }];
+    let with = [("flake.nix", ONE_INPUT), OWN_APP];
+    for (file, nodes) in OF_THE_INPUT {
+        let worktree = directory(&with);
+        assert_eq!(changed_with(worktree.path(), &overrides, |cluster| touch(cluster, file)), nodes, "{file} changed");
+    }
+    let worktree = directory(&with);
+    assert_eq!(changed_with(worktree.path(), &overrides, |_| write(&source, "modules/x.nix", "{ }")), "ab");
+    // Another version of machinist may read other files.
+    write(&source, "nix/cluster.nix", "{ inputs, root }: { }");
+    assert_eq!(changed_with(worktree.path(), &overrides, |cluster| touch(cluster, "README.md")), "ab");
+}
+
+#[test]
+fn with_the_modules_in_a_locked_input_the_lock_counts() {
+    let library = library();
+    let source = library.path().join("source");
+    let nix = |program: &str, arguments: &[&str]| {
+        let output = crate::program(program).args(arguments).arg(&source).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    nix("nix-store", &["--add-fixed", "--recursive", "sha256"]);
+    let digest = nix("nix", &["--extra-experimental-features", "nix-command", "hash", "path"]);
+    let lock = |digest: &str| {
+        format!(
+            r#"{{"nodes":{{"root":{{"inputs":{{"machinist":"of-ours"}}}},"of-ours":{{"locked":{{"narHash":"{digest}"}}}}}},"root":"root"}}"#
+        )
+    };
+    let locked = lock(&digest);
+    let with = [("flake.nix", ONE_INPUT), ("flake.lock", locked.as_str()), OWN_APP];
+    check(&with, &OF_THE_INPUT);
+    // What the store does not have is not known.
+    let absent = lock("sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    check(&[with[0], ("flake.lock", &absent)], &[("README.md", "ab"), ("generated/a.nix", "ab")]);
+    // The input is updated: every system is evaluated again.
+    let worktree = directory(&with);
+    assert_eq!(changed(worktree.path(), |cluster| write(cluster, "flake.lock", &absent)), "ab");
+}
+
 #[test]
 fn where_everything_counts_the_commit_does_too() {
     let commit = |cluster: &Path| git(cluster, &["commit", "-q", "--allow-empty", "-m", "y"]);
@@ -214,6 +290,6 @@ fn a_link_makes_everything_count_and_a_submodule_ends_it() {
     git(worktree.path(), &["update-index", "--add", "--cacheinfo", &format!("160000,{object},c/sub")]);
     let nix = Nix::find(Vec::new()).unwrap();
     let flake = FlakeRef::find(&worktree.path().join("c")).unwrap();
-    let error = nix.fingerprints(&flake, &KNOWN, &["a"]).unwrap_err();
+    let error = nix.fingerprints(&flake, KNOWN, &["a"]).unwrap_err();
     assert!(error.to_string().contains("submodule c/sub"), "{error}");
 }

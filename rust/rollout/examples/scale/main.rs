@@ -8,8 +8,6 @@
 //! The store, its closures and the nix programs are this computer's real ones; the connections are not. A real one takes
 //! memory of its own.
 
-mod fake_host;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
@@ -19,18 +17,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_host::FakeFleet;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
     Events, Interrupt,
-    deploy::{Deploy, Outcome, Policy, Target, Traits},
-    identity::Known,
+    deploy::{Context, Deploy, Outcome, Policy, Request, Target, Topology, Traits},
     journal::Journal,
-    lock::{Electorate, Keeper, claimant},
+    lock::{Keeper, claimant},
     step::activate::Bounds,
     waves::{Limit, Situation, Spread, waves},
 };
+use machinist_testkit::cluster::FakeCluster;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -41,12 +38,12 @@ fn main() -> Result<(), Failure> {
     schedule(10_000)?;
     let before = systems(hosts, paths, "before")?;
     let after = systems(hosts, paths, "after")?;
-    let fleet = Arc::new(FakeFleet::new(&before));
+    let cluster = FakeCluster::new(&before);
     for (what, wanted, changed) in [("no-op", &before, 0), ("one line changed on each", &after, hosts)] {
         // Forget the peak so far.
         fs::write("/proc/self/clear_refs", "5")?;
         let begun = Instant::now();
-        let report = deploy(&fleet, wanted, what)?;
+        let report = deploy(&cluster, wanted, what)?;
         let took = begun.elapsed();
         let done = report.values().filter(|outcome| **outcome == Outcome::Changed).count();
         let whole = report.values().all(|outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged));
@@ -107,10 +104,14 @@ fn systems(hosts: usize, paths: usize, what: &str) -> Result<BTreeMap<NodeName, 
 }
 
 fn deploy(
-    fleet: &Arc<FakeFleet>,
+    cluster: &FakeCluster,
     systems: &BTreeMap<NodeName, StorePath>,
     what: &str,
 ) -> Result<BTreeMap<NodeName, Outcome>, Failure> {
+    for (node, host) in &mut cluster.world().hosts {
+        let wanted = systems.get(node).filter(|system| host.running.as_ref() != Some(*system));
+        host.missing.extend(wanted.map(ToString::to_string));
+    }
     let directory = tempfile::tempdir()?;
     let target = |(node, system): (&NodeName, &StorePath)| Target {
         node: node.clone(),
@@ -121,41 +122,34 @@ fn deploy(
     let traits = Traits { platform: "x86_64-linux".to_owned(), ..Traits::default() };
     let run = format!("scale-{}", what.len());
     let claimant = claimant(run.clone(), "scale@localhost".to_owned());
+    let locks = Arc::new(Keeper::new(claimant, Arc::new(cluster.clone()), Interrupt::default()));
+    let traits = systems.keys().map(|node| (node.clone(), traits.clone())).collect();
+    let bounds =
+        Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60), ..Bounds::default() };
     let deploy = Deploy {
-        run: run.clone(),
-        targets: systems.iter().map(target).collect(),
-        members: BTreeMap::new(),
-        bootstrapped: false,
-        electorate: Electorate::default(),
-        known: Known::default(),
-        locks: Arc::new(Keeper::new(claimant, Arc::clone(fleet) as _, Interrupt::default())),
-        founder: None,
-        workload: None,
-        mesh: None,
-        bounds: Bounds {
-            activation: Duration::from_secs(60),
-            confirmation: Duration::from_secs(60),
-            ..Bounds::default()
+        context: Context {
+            connector: Arc::new(cluster.clone()),
+            locks: Arc::clone(&locks),
+            keys: Arc::new(|_, _| Err("there are none".to_owned())),
+            nix: Nix::find(Vec::new())?,
+            workload: None,
+            events: Events::new(drop),
+            journal: Arc::new(Journal::begin(directory.path(), &run)?),
         },
-        connector: Arc::clone(fleet) as _,
-        keys: Arc::new(|_, _| Err("there are none".to_owned())),
-        nix: Nix::find(Vec::new())?,
-        events: Events::new(drop),
-        journal: Arc::new(Journal::begin(directory.path(), &run)?),
-        who: "scale@localhost".to_owned(),
-        interrupt: Interrupt::default(),
-        traits: systems.keys().map(|node| (node.clone(), traits.clone())).collect(),
-        policy: Policy::default(),
-        planned: None,
-        rebooted: BTreeSet::new(),
-        rebooting: BTreeMap::new(),
-        resumes: false,
-        from_host: false,
+        request: Request {
+            run,
+            targets: systems.iter().map(target).collect(),
+            topology: Topology { traits, ..Topology::default() },
+            from_host: false,
+            planned: None,
+            rebooted: BTreeSet::new(),
+        },
+        policy: Policy { bounds, ..Policy::default() },
+        resume: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let keeper = Arc::clone(&deploy.locks);
     let report = runtime.block_on(deploy.run());
-    keeper.release();
+    locks.release();
     Ok(report?.nodes)
 }
 

@@ -28,7 +28,7 @@ use crate::{
     step::{
         StepError,
         copy::{self, Delta, Sent},
-        substitute,
+        keys, substitute,
     },
     text::words,
 };
@@ -88,13 +88,26 @@ impl Deploy {
 
     /// Puts keys in place where there is room for the rest, and lets the host fetch what it can. Returns what is left to send.
     fn make_ready(&self, host: &Host, delta: &Arc<Delta>) -> Result<Arc<Delta>, StepError> {
-        if self.interrupt.is_set() {
+        if self.interrupt().is_set() {
             return Err(StepError::Interrupted);
         }
         copy::check_room(delta, host.facts.store_free)?;
-        self.locks.token(&host.target.node)?;
+        self.context.locks.token(&host.target.node)?;
         self.put_keys(host)?;
         if self.policy.substitute { self.substitute(host, delta).map(Arc::new) } else { Ok(Arc::clone(delta)) }
+    }
+
+    /// Puts the private keys in place that the host lacks.
+    fn put_keys(&self, host: &Host) -> Result<(), StepError> {
+        let node = &host.target.node;
+        let lacking: Vec<String> =
+            host.target.keys.iter().filter(|key| !host.facts.keys.contains(*key)).cloned().collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        self.context.events.step(node, format!("putting {} private keys in place", lacking.len()));
+        let keys = (self.context.keys)(node, &lacking).map_err(StepError::Keys)?;
+        keys::put(&*host.remote, keys)
     }
 
     /// Lets the host fetch, and returns what is left to send.
@@ -103,10 +116,12 @@ impl Deploy {
         if delta.paths.is_empty() {
             return Ok(Delta::default());
         }
-        self.events.step(node, format!("fetching {} paths from its own substituters", delta.paths.len()));
+        self.context.events.step(node, format!("fetching {} paths from its own substituters", delta.paths.len()));
         let left = substitute::fetch(&*host.remote, delta)?;
         let fetched = delta.paths.len() - left.paths.len();
-        self.events.node(node, EventKind::Note { text: format!("fetched {fetched} of {} paths", delta.paths.len()) });
+        self.context
+            .events
+            .node(node, EventKind::Note { text: format!("fetched {fetched} of {} paths", delta.paths.len()) });
         Ok(left)
     }
 }
@@ -123,10 +138,10 @@ impl Delivery {
             peers.clear();
             String::new()
         });
-        let peers_of_run = Peers::new(&deploy.locks.claimant().run, &token);
+        let peers_of_run = Peers::new(&deploy.context.locks.claimant().run, &token);
         let mut tasks = JoinSet::new();
         for node in peers {
-            let address = deploy.traits.get(&node).and_then(|traits| traits.address);
+            let address = deploy.topology().traits.get(&node).and_then(|traits| traits.address);
             let (Some(host), Some(address)) = (hosts.get(&node), address) else { continue };
             let (host, peers) = (Arc::clone(host), peers_of_run.clone());
             tasks.spawn_blocking(move || (node, address, peers.open(&*host.remote, address)));
@@ -137,7 +152,7 @@ impl Delivery {
                 Ok(()) => drop(addresses.insert(node, address)),
                 Err(error) => {
                     let text = format!("cannot hand on what it gets: {}", words(&node, &error));
-                    deploy.events.node(&node, EventKind::Note { text });
+                    deploy.context.events.node(&node, EventKind::Note { text });
                 }
             }
         }
@@ -159,12 +174,12 @@ impl Delivery {
     /// Runs the copy. Returns the hosts that have all that they lacked.
     async fn run(self: &Arc<Self>, parts: Parts, report: &mut Report) -> BTreeSet<NodeName> {
         for (node, delta) in self.deltas.iter().filter(|(_, delta)| !delta.paths.is_empty()) {
-            self.deploy.events.step(node, format!("copying {} paths", delta.paths.len()));
+            self.deploy.context.events.step(node, format!("copying {} paths", delta.paths.len()));
         }
         let mut schedule = Schedule::new(parts);
         let mut tasks = JoinSet::new();
         loop {
-            let jobs = if self.deploy.interrupt.is_set() { Vec::new() } else { schedule.begin() };
+            let jobs = if self.deploy.interrupt().is_set() { Vec::new() } else { schedule.begin() };
             for job in jobs {
                 let this = Arc::clone(self);
                 tasks.spawn_blocking(move || {
@@ -194,10 +209,10 @@ impl Delivery {
         let node = job.host();
         match (job, result) {
             (_, Ok(end)) => return end,
-            (_, Err(_)) if self.deploy.interrupt.is_set() => {}
+            (_, Err(_)) if self.deploy.interrupt().is_set() => {}
             (Job::Fetch { from, .. }, Err(error)) => {
                 let text = format!("cannot fetch from {from}, so it is sent from here: {}", words(node, &error));
-                self.deploy.events.node(node, EventKind::Note { text });
+                self.deploy.context.events.node(node, EventKind::Note { text });
             }
             (Job::Send { .. }, Err(error)) => self.deploy.fail(report, node, &error),
         }
@@ -215,7 +230,7 @@ impl Delivery {
 
     fn send(&self, host: &Host, paths: &[Arc<PathInfo>], slice: Option<usize>) -> Result<End, StepError> {
         let node = host.target.node.clone();
-        let (events, interrupt) = (self.deploy.events.clone(), self.deploy.interrupt.clone());
+        let (events, interrupt) = (self.deploy.context.events.clone(), self.deploy.interrupt().clone());
         let (before, total) = (self.received(&node).bytes(), self.total(&node));
         let name = node.clone();
         let progress = move |bytes: u64| {
@@ -260,13 +275,13 @@ impl Delivery {
         change(own);
         let (bytes, total) = (own.bytes(), self.total(node));
         drop(received);
-        self.deploy.events.node(node, EventKind::Copied { bytes: bytes.min(total), total });
+        self.deploy.context.events.node(node, EventKind::Copied { bytes: bytes.min(total), total });
     }
 
     fn arrived(&self, node: &NodeName) {
         let Received { operator, peers } = self.received(node);
         if operator > 0 || !peers.is_empty() {
-            self.deploy.events.node(node, EventKind::Arrived { operator, peers });
+            self.deploy.context.events.node(node, EventKind::Arrived { operator, peers });
         }
     }
 
@@ -289,7 +304,7 @@ fn able(deploy: &Deploy, hosts: &Hosts, deltas: &Deltas) -> BTreeSet<NodeName> {
         host.facts.store_free.is_none_or(|free| free >= copy::room_for(delta).saturating_add(delta.bytes))
     };
     let is_able = |(node, delta): &(&NodeName, &Arc<Delta>)| {
-        deploy.traits.get(*node).is_some_and(|traits| traits.address.is_some())
+        deploy.topology().traits.get(*node).is_some_and(|traits| traits.address.is_some())
             && hosts.get(*node).is_some_and(|host| has_room(host, delta))
     };
     deltas.iter().filter(is_able).map(|(node, _)| node.clone()).collect()

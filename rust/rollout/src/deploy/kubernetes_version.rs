@@ -34,22 +34,22 @@ impl Deploy {
         if !changes {
             return Vec::new();
         }
-        let others = self.traits.keys().filter(|node| !hosts.contains_key(*node)).cloned();
-        let (running, mut problems) = ask_versions(&self.connector, others.collect()).await;
+        let others = self.topology().traits.keys().filter(|node| !hosts.contains_key(*node)).cloned();
+        let (running, mut problems) = ask_versions(&self.context.connector, others.collect()).await;
         nodes.extend(running.into_iter().map(|(node, running)| (node.clone(), self.part(&node, running, running))));
         problems.extend(skew_problems(&nodes));
         problems
     }
 
     fn part(&self, node: &NodeName, running: Option<Version>, after: Option<Version>) -> Change {
-        let control_plane = self.traits.get(node).is_some_and(|traits| traits.control_plane);
+        let control_plane = self.topology().traits.get(node).is_some_and(|traits| traits.control_plane);
         Change { control_plane, running, after }
     }
 
     /// The version of the system that the host is to run.
     fn version(&self, host: &Host) -> Option<Version> {
         let system = host.target.system.as_str();
-        if !self.from_host {
+        if !self.request.from_host {
             return version_of(&host.target.system);
         }
         let script = format!("cat {} 2>/dev/null || true", quote(&format!("{system}/{VERSION}")));

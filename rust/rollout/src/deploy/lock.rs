@@ -24,14 +24,18 @@ impl Deploy {
     /// Takes the locks of the nodes that change and, if one of them votes, of all voters. False if one is refused: none was taken
     /// then.
     pub(super) async fn lock(self: &Arc<Self>, hosts: &Hosts, nodes: &BTreeSet<NodeName>, report: &mut Report) -> bool {
-        let scope =
-            Scope { nodes: nodes.clone(), voters: self.voters_at_stake(hosts, nodes), known: self.known.clone() };
+        let scope = Scope {
+            nodes: nodes.clone(),
+            voters: self.voters_at_stake(hosts, nodes),
+            known: self.topology().known.clone(),
+        };
         let open: BTreeMap<NodeName, Arc<dyn Remote>> =
             hosts.iter().map(|(node, host)| (node.clone(), Arc::clone(&host.remote))).collect();
         let this = Arc::clone(self);
         let taken = tokio::task::spawn_blocking(move || {
-            let note = |node: &NodeName, text: &str| this.events.node(node, EventKind::Note { text: text.to_owned() });
-            this.locks.acquire(&scope, &open, &note)
+            let note =
+                |node: &NodeName, text: &str| this.context.events.node(node, EventKind::Note { text: text.to_owned() });
+            this.context.locks.acquire(&scope, &open, &note)
         });
         match taken.await {
             Ok(Ok(_)) => true,
@@ -47,13 +51,13 @@ impl Deploy {
     /// The voters that are locked as one, because the run may take one of them away. A member that is down takes nothing from a
     /// quorum, so then the others are locked if they answer, and need not.
     fn voters_at_stake(&self, hosts: &Hosts, nodes: &BTreeSet<NodeName>) -> Electorate {
-        let mut changing = nodes.iter().filter(|node| self.electorate.all.contains(*node)).peekable();
+        let mut changing = nodes.iter().filter(|node| self.topology().electorate.all.contains(*node)).peekable();
         if changing.peek().is_none() {
             return Electorate::default();
         }
         let runs = |node: &NodeName| hosts.get(node).is_none_or(|host| host.facts.etcd_active);
-        let counted = if changing.any(runs) { self.electorate.counted.clone() } else { BTreeSet::new() };
-        Electorate { all: self.electorate.all.clone(), counted }
+        let counted = if changing.any(runs) { self.topology().electorate.counted.clone() } else { BTreeSet::new() };
+        Electorate { all: self.topology().electorate.all.clone(), counted }
     }
 
     fn refuse(&self, refusals: Refusals, nodes: &BTreeSet<NodeName>, report: &mut Report) {
@@ -62,7 +66,7 @@ impl Deploy {
             if nodes.contains(&node) {
                 self.fail(report, &node, &error);
             } else {
-                self.events.node(&node, EventKind::Failed { text: error.to_string(), hint: error.hint() });
+                self.context.events.node(&node, EventKind::Failed { text: error.to_string(), hint: error.hint() });
                 others.push(format!("{node}, which votes in etcd: {error}"));
             }
         }

@@ -1,18 +1,28 @@
 //! A deploy: gather, plan, lock, copy, then wave after wave.
 
+mod activate;
+mod datastore;
 mod deliver;
+mod etcd;
 mod host;
 mod kubernetes_version;
 mod leader;
 mod lock;
+mod member;
 mod preflight;
 mod reboot;
+mod request;
 mod revert;
 mod roll;
 mod run;
+mod situation;
 mod welcome;
 
-pub use self::run::{Deploy, DeployError, KeySource, Policy, Workload};
+pub use self::{
+    datastore::Datastore,
+    request::{Context, KeySource, Policy, Request, Resume, Topology, Workload},
+    run::{Deploy, DeployError},
+};
 pub use crate::{
     outcome::{EtcdEnd, Outcome, Report, Verdict},
     target::{Target, Traits},

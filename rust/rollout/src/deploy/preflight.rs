@@ -41,17 +41,17 @@ impl Deploy {
     ) -> Result<Deltas, DeployError> {
         let mut tasks = JoinSet::new();
         let hosts: Vec<&Arc<Host>> = changing.iter().filter_map(|node| hosts.get(node)).collect();
-        let catalog = if self.from_host {
+        let catalog = if self.request.from_host {
             Arc::default()
         } else {
             let systems = hosts.iter().map(|host| host.target.system.clone()).collect();
-            Arc::new(Catalog::read(&self.nix, &systems)?)
+            Arc::new(Catalog::read(&self.context.nix, &systems)?)
         };
         for host in hosts {
             let (this, host, catalog) = (Arc::clone(self), Arc::clone(host), Arc::clone(&catalog));
             tasks.spawn_blocking(move || {
                 let system = &host.target.system;
-                let delta = if this.from_host {
+                let delta = if this.request.from_host {
                     copy::require(&*host.remote, system).map(|()| Delta::default())
                 } else {
                     copy::delta(&*host.remote, &catalog.closure(system))
@@ -88,7 +88,7 @@ impl Deploy {
             } else {
                 EventKind::Note { text: format!("careful: {text}") }
             };
-            self.events.node(node, kind);
+            self.context.events.node(node, kind);
         }
         let may_begin = refused.is_empty();
         if !may_begin {
@@ -108,12 +108,12 @@ impl Deploy {
         let candidate = Candidate {
             node,
             facts: &host.facts,
-            platform: self.traits.get(node).map_or("", |traits| &traits.platform),
+            platform: self.topology().traits.get(node).map_or("", |traits| &traits.platform),
             system: &host.target.system,
             store_needed: if delta.paths.is_empty() { 0 } else { copy::room_for(delta) },
             boot_needed: boot_bytes(&host.target.system, &host.facts, delta),
-            run: &self.locks.claimant().run,
-            is_ours: self.locks.has(node),
+            run: &self.context.locks.claimant().run,
+            is_ours: self.context.locks.has(node),
             moment: moment(&host.facts, &host.facts.lock),
         };
         find_problems(&candidate, self.policy.accept_drift)

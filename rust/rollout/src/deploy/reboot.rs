@@ -25,7 +25,7 @@ use crate::{
     outcome::{Outcome, Report, Verdict},
     step::{
         StepError,
-        gate::{self, Demand},
+        gate::Demand,
         gather,
         reboot::{Reboot, boot_files_of},
     },
@@ -39,20 +39,25 @@ struct Back {
 }
 
 impl Deploy {
+    /// Returns the boot that was to end, if the node's reboot was begun before the run was cut off.
+    fn rebooting(&self, node: &NodeName) -> Option<&String> {
+        self.resume.as_ref()?.rebooting.get(node)
+    }
+
     /// Connects to a node. One whose reboot was begun before the run was cut off may still be on its way.
     pub(super) fn reach(&self, node: &NodeName) -> Result<Box<dyn Remote>, StepError> {
-        let connected = self.connector.connect(node);
-        if connected.is_ok() || !self.rebooting.contains_key(node) {
+        let connected = self.context.connector.connect(node);
+        if connected.is_ok() || self.rebooting(node).is_none() {
             return connected.map_err(StepError::from);
         }
-        self.events.step(node, "waiting for it to be back from the reboot that was begun");
-        let deadline = Instant::now() + self.bounds.reboot;
+        self.context.events.step(node, "waiting for it to be back from the reboot that was begun");
+        let deadline = Instant::now() + self.policy.bounds.reboot;
         loop {
-            if self.interrupt.is_set() {
+            if self.interrupt().is_set() {
                 return Err(StepError::Interrupted);
             }
             std::thread::sleep(Duration::from_secs(1));
-            match self.connector.connect(node) {
+            match self.context.connector.connect(node) {
                 Err(error) if Instant::now() >= deadline => {
                     let why = format!("it was rebooted before the run was cut off: {error}");
                     return Err(StepError::NotBack { why });
@@ -82,8 +87,8 @@ impl Deploy {
     /// Whether the run reboots the host, or waits for the end of a reboot that it has begun.
     pub(super) fn reboots(&self, host: &Host) -> bool {
         let node = &host.target.node;
-        let wanted = self.rebooting.contains_key(node) || self.policy.spread.reboots.wants(!host.due.is_empty());
-        wanted && !self.rebooted.contains(node)
+        let wanted = self.rebooting(node).is_some() || self.policy.spread.reboots.wants(!host.due.is_empty());
+        wanted && !self.request.rebooted.contains(node)
     }
 
     /// Returns the hosts of the run that need a reboot which it has not given them, with the reasons.
@@ -114,7 +119,7 @@ impl Deploy {
             match back {
                 Ok(Back { host, took }) => {
                     let text = format!("is back from its reboot ({:.1} s)", took.as_secs_f64());
-                    self.events.node(&node, EventKind::Done { text });
+                    self.context.events.node(&node, EventKind::Done { text });
                     report.nodes.insert(node.clone(), Outcome::Changed);
                     hosts.insert(node.clone(), Arc::new(host));
                     report.rebooted.insert(node.clone());
@@ -138,40 +143,43 @@ impl Deploy {
         let changed = !host.facts.is_on(&host.target.system);
         // Of a node that has changed it must not be said that it was not touched.
         let not_begun = |error: StepError| match error {
+            error @ StepError::NotRebooted { .. } => error,
             error if changed => StepError::NotRebooted { why: error.to_string() },
             error => error,
         };
         let before = self.ready_to_reboot(host, hosts).map_err(not_begun)?;
         let token = keeper.token(node).map_err(not_begun)?;
         // A reboot that was begun before the run was cut off came after that.
-        if let Some(workload) = self.workload.as_ref().filter(|_| !self.rebooting.contains_key(node)) {
-            self.events.step(node, "draining it");
-            let left = workload.leave(node, &|text| self.events.step(node, text));
+        if let Some(workload) = self.context.workload.as_ref().filter(|_| self.rebooting(node).is_none()) {
+            self.context.events.step(node, "draining it");
+            let left = workload.leave(node, &|text| self.context.events.step(node, text));
             left.map_err(|why| not_begun(StepError::NotRebooted { why: format!("not drained: {why}") }))?;
         }
         let entry = Entry::rebooting(node, &before.facts.boot);
-        self.journal.append(&entry).map_err(StepError::Journal).map_err(not_begun)?;
+        self.context.journal.append(&entry).map_err(StepError::Journal).map_err(not_begun)?;
         let why = if host.due.is_empty() { "it was asked for".to_owned() } else { host.due.join(", ") };
-        self.events.step(node, format!("rebooting: {why}"));
-        let (system, bound) = (host.target.system.clone(), self.bounds.reboot);
+        self.context.events.step(node, format!("rebooting: {why}"));
+        let (system, bound) = (host.target.system.clone(), self.policy.bounds.reboot);
         // All gates together may take as long as an activation, as before the confirmation.
-        let gates = if self.policy.no_rollback { Duration::ZERO } else { self.bounds.activation };
+        let gates = if self.policy.no_rollback { Duration::ZERO } else { self.policy.bounds.activation };
         let reboot = Reboot { node: node.clone(), system, token, before: before.facts, bound, gates };
-        let (remote, facts) =
-            reboot.run(&*before.remote, &self.connector, &self.events).map_err(|error| match error {
+        let (remote, facts) = reboot.run(&*before.remote, &self.context.connector, &self.context.events).map_err(
+            |error| match error {
                 StepError::Locked(_) => not_begun(error),
                 error => error,
-            })?;
+            },
+        )?;
         let remote: Arc<dyn Remote> = Arc::from(remote);
         keeper.moved(node, &remote);
-        if self.members.contains_key(node) {
-            self.events.step(node, "waiting for etcd to be healthy");
+        if self.topology().members.contains_key(node) {
+            self.context.events.step(node, "waiting for etcd to be healthy");
             // Not cut short by a person who stops the run: how the node is has to be known at its end.
-            gate::await_etcd(&*remote, &self.members, node, Demand::default(), &Interrupt::default())
+            self.etcd_gate(node, Demand::default(), &Interrupt::default())
+                .wait(&*remote)
                 .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
         }
-        if let Some(workload) = &self.workload {
-            self.events.step(node, "waiting for it to take pods again");
+        if let Some(workload) = &self.context.workload {
+            self.context.events.step(node, "waiting for it to take pods again");
             workload.come_back(node).map_err(|why| StepError::NotWell { why, verdict: Verdict::Confirmed })?;
         }
         let due = self.due(&*remote, &facts, &host.target);
@@ -185,7 +193,7 @@ impl Deploy {
         let (remote, facts) = match gather(&*host.remote) {
             Ok(facts) => (Arc::clone(&host.remote), facts),
             Err(_) => {
-                let fresh: Arc<dyn Remote> = Arc::from(self.connector.connect(&target.node)?);
+                let fresh: Arc<dyn Remote> = Arc::from(self.context.connector.connect(&target.node)?);
                 let facts = gather(&*fresh)?;
                 (fresh, facts)
             }
@@ -198,10 +206,10 @@ impl Deploy {
             });
         }
         let mut now = Host { target, remote, facts, due: host.due.clone() };
-        match self.rebooting.get(&now.target.node) {
+        match self.rebooting(&now.target.node) {
             // It is back already from the reboot that was begun before the run was cut off.
             Some(boot) if *boot != now.facts.boot => now.facts.boot.clone_from(boot),
-            _ if self.members.contains_key(&now.target.node) => {
+            _ if self.topology().members.contains_key(&now.target.node) => {
                 self.ask_for_quorum(&now, hosts)?;
             }
             _ => {}

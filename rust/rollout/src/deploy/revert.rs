@@ -40,7 +40,7 @@ impl Deploy {
                 Ok(()) => {
                     let why = "another node of its wave failed".to_owned();
                     let text = format!("went back to the system before: {why}");
-                    self.events.node(&node, EventKind::Done { text });
+                    self.context.events.node(&node, EventKind::Done { text });
                     report.nodes.insert(node.clone(), Outcome::Reverted { why });
                 }
                 Err(error) => self.fail(report, &node, &error),
@@ -58,11 +58,11 @@ impl Deploy {
         };
         let system = host.facts.running.clone().ok_or_else(nothing)?;
         let token = keeper.token(node)?;
-        self.events.step(node, "going back: another node of its wave failed");
-        let id = format!("{}-back", self.run);
-        let interrupt = self.interrupt.clone();
+        self.context.events.step(node, "going back: another node of its wave failed");
+        let id = format!("{}-back", self.request.run);
+        let interrupt = self.interrupt().clone();
         let activation =
-            Activation { node: node.clone(), system, id, token, bounds: self.bounds, gates: false, interrupt };
+            Activation { node: node.clone(), system, id, token, bounds: self.policy.bounds, gates: false, interrupt };
         let new = Some(host.target.system.clone());
         let now = HostFacts { running: new.clone(), profile: new, ..HostFacts::default() };
         self.activate(&activation, host, &now, keeper, Demand::default())

@@ -12,12 +12,13 @@ impl Deploy {
     /// Lets new nodes in and says to flannel what the overlay is, so that applications find both when they start. If it cannot be
     /// done the deploy goes on: nodes that are known need nothing, and the end of the deploy looks again.
     pub(super) async fn welcome(self: &Arc<Self>, hosts: &Hosts) {
-        let Some(rules) = self.mesh.clone().filter(|_| self.locks.lost().is_none()) else { return };
+        let Some(rules) = self.topology().mesh.clone().filter(|_| self.context.locks.lost().is_none()) else { return };
         let (this, all) = (Arc::clone(self), hosts.clone());
         let note = match tokio::task::spawn_blocking(move || this.let_in(&all, &rules)).await {
-            Ok(Ok(new)) => {
-                shut_out(&new, &self.members.keys().filter(|member| !hosts.contains_key(*member)).collect::<Vec<_>>())
-            }
+            Ok(Ok(new)) => shut_out(
+                &new,
+                &self.topology().members.keys().filter(|member| !hosts.contains_key(*member)).collect::<Vec<_>>(),
+            ),
             Ok(Err(error)) => Some(format!(
                 "new nodes have no rights in etcd yet, which can fail their applications: {}",
                 chain(&error)
@@ -25,21 +26,21 @@ impl Deploy {
             Err(_) => None,
         };
         if let Some(text) = note {
-            self.events.run(EventKind::Note { text: format!("careful: {text}") });
+            self.context.events.run(EventKind::Note { text: format!("careful: {text}") });
         }
     }
 
     /// Asks members until one answers, those first that are connected. Returns the nodes that are new to etcd.
     fn let_in(&self, hosts: &Hosts, rules: &Rules) -> Result<Vec<String>, StepError> {
         let mut last = StepError::Gate("no etcd member can be asked".to_owned());
-        for host in self.members.keys().filter_map(|member| hosts.get(member)) {
+        for host in self.topology().members.keys().filter_map(|member| hosts.get(member)) {
             match permissions::welcome(&*host.remote, rules) {
                 Ok(new) => return Ok(new),
                 Err(error) => last = error,
             }
         }
-        for member in self.members.keys().filter(|member| !hosts.contains_key(*member)) {
-            let remote = self.connector.connect(member).map_err(StepError::from);
+        for member in self.topology().members.keys().filter(|member| !hosts.contains_key(*member)) {
+            let remote = self.context.connector.connect(member).map_err(StepError::from);
             match remote.and_then(|remote| permissions::welcome(&*remote, rules)) {
                 Ok(new) => return Ok(new),
                 Err(error) => last = error,

@@ -236,6 +236,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_is_renewed_while_the_boot_loader_is_installed_and_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let (_, first) = take(path, &Lock::default(), "r1");
+        let guard = std::fs::File::create(path.join("lock.guard")).unwrap();
+        guard.lock().unwrap();
+        let (renewed, lock) = held(path, "renew", "1", "r1");
+        assert!(renewed && lock.holder.is_some_and(|holder| holder.run == "r1"));
+        let claimant = [("action", "take"), ("expected", first.text.trim_end()), ("claim", "fence=2"), ("lasts", "90")];
+        let waits_less = script::with(&claimant, &script::LOCK.replace("flock -w 60 9", "flock -w 1 9"));
+        let refused = sh(path, &waits_less);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("lock.guard is held"), "{refused:?}");
+        drop(guard);
+        assert!(take(path, &held(path, "renew", "1", "r1").1, "r2").0);
+    }
+
+    #[test]
     fn of_many_that_take_a_lock_at_once_one_gets_it() {
         let directory = tempfile::tempdir().unwrap();
         let winners: BTreeSet<String> = thread::scope(|scope| {

@@ -7,10 +7,16 @@ export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 umask 022
 mkdir -p /var/lib/machinist || exit 1
 lock=/var/lib/machinist/lock
-# The guard is a file of its own: the lock itself is replaced, and a lock on a replaced file protects nothing.
-exec 9>"$lock.guard" || exit 1
-# An activation that is just being confirmed holds the guard.
-flock -w 60 9 || { echo "the guard $lock.guard is held by another process" >&2; exit 1; }
+# Guards are files of their own: the lock itself is replaced, and a lock on a replaced file protects nothing.
+# The first one keeps the holder: an activation has it from its confirmation until the boot loader is installed, which may take
+# as long as an activation. A renewal leaves the holder, so it does not wait for that one.
+if [ "$action" != renew ]; then
+  exec 9>"$lock.guard" || exit 1
+  flock -w 60 9 || { echo "the guard $lock.guard is held by another process" >&2; exit 1; }
+fi
+# The second one keeps the file, from reading it to replacing it.
+exec 8>"$lock.writing" || exit 1
+flock -w 20 8 || { echo "the guard $lock.writing is held by another process" >&2; exit 1; }
 ours() {
   grep -qxF "fence=$fence" "$lock" 2>/dev/null && grep -qxF "run=$run" "$lock"
 }
@@ -42,4 +48,4 @@ $(term "$lasts")" || exit 1
     ;;
 esac
 echo "verdict=$verdict"
-exec 9>&-
+exec 8>&- 9>&-

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use machinist_nix::FlakeRef;
+use machinist_operations::{apps::app_name, files};
 
 use crate::{
-    apps::app_name,
     args::Global,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
     ui::Ui,
 };
 

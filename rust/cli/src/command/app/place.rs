@@ -16,20 +16,22 @@ use machinist_model::{
     Cluster, NodeName,
     source::edit::{Placement, place_app},
 };
+use machinist_operations::{
+    apps::{app_name, data_of, machines, registered, require},
+    connect,
+    context::Context,
+    deploy::Request,
+    files,
+    systems::BuildOn,
+};
 use machinist_rollout::step::Connector;
 
 use crate::{
-    apps::{app_name, data_of, machines, registered, require},
-    args::{Global, node_name},
-    connect,
+    args::{BuildArgs, Global, RolloutArgs, node_name},
+    command::deploy,
+    context,
     failure::{Failure, Kind, OrFail, Outcome},
-    files, output,
-    project::Project,
-    rollout::{
-        args::RolloutArgs,
-        deploy::{self, Request},
-    },
-    systems::{BuildArgs, BuildOn},
+    output,
     ui::Ui,
 };
 
@@ -113,9 +115,10 @@ struct Change {
 
 /// Runs `app scale`.
 pub fn scale(args: &ScaleArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui.quiet())?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    require(&project, &cluster, &args.app)?;
+    require(project, &cluster, &args.app)?;
     let change = choose(&choices(&cluster, &args.app), usize::from(args.count), &args.on).map_err(|have| {
         let what = if args.on.is_empty() { "that could run it" } else { "among those named" };
         Failure::new(
@@ -124,14 +127,15 @@ pub fn scale(args: &ScaleArgs, global: &Global, ui: Ui) -> Outcome {
         )
         .hint("`--on` names others; each must have a part in the mesh")
     })?;
-    make(&args.app, &change, &args.making, &project, &cluster, global, ui)
+    make(&context, &args.app, &change, &args.making, &cluster, global, ui)
 }
 
 /// Runs `app move`.
 pub fn relocate(args: &MoveArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui.quiet())?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    require(&project, &cluster, &args.app)?;
+    require(project, &cluster, &args.app)?;
     let choices = choices(&cluster, &args.app);
     let wrong = |node: &NodeName, wanted: bool, what: &str| {
         let fits = choices.iter().any(|choice| choice.name == *node && choice.runs == wanted);
@@ -143,7 +147,7 @@ pub fn relocate(args: &MoveArgs, global: &Global, ui: Ui) -> Outcome {
         return Err(failure.hint(format!("`machinist app list` shows where {} runs", args.app)));
     }
     let change = Change { add: [args.to.clone()].into(), remove: [args.from.clone()].into() };
-    make(&args.app, &change, &args.making, &project, &cluster, global, ui)
+    make(&context, &args.app, &change, &args.making, &cluster, global, ui)
 }
 
 /// A machine that an application may run on.
@@ -206,14 +210,15 @@ fn choose(choices: &[Choice], count: usize, on: &[NodeName]) -> Result<Change, u
 
 /// Prints the change, and makes it if that is wanted.
 fn make(
+    context: &Context,
     app: &str,
     change: &Change,
     args: &MakeArgs,
-    project: &Project,
     cluster: &Cluster,
     global: &Global,
     ui: Ui,
 ) -> Outcome {
+    let project = &context.project;
     let path = project.directory.join("machines.nix");
     let old = files::read_optional(&path).failed()?.unwrap_or_default();
     let new = edit(&old, app, change)?;
@@ -221,7 +226,7 @@ fn make(
     if old == new || !args.write {
         return Ok(ExitCode::SUCCESS);
     }
-    let connector = connect::connector(project, cluster, global, None)?;
+    let connector = connect::connector(context, cluster, None)?;
     refuse_data(app, change, args, &connector)?;
     output::write(&path, new.as_bytes(), MACHINES_MODE).failed()?;
     let wanted: BTreeSet<NodeName> = machines(cluster, app)
@@ -243,8 +248,9 @@ fn make(
     });
     let deploy = |nodes: &BTreeSet<NodeName>| {
         let targets = nodes.iter().map(NodeName::to_string).collect();
-        let deploy = Request::one_by_one(targets, &args.rollout, &args.building, &args.build_on);
-        deploy::run(&deploy, global, ui)
+        let deploy =
+            Request::one_by_one(targets, args.rollout.options(), args.building.building(), args.build_on.clone());
+        deploy::of(&deploy, global, ui)
     };
     let result = result.and_then(|()| if change.add.is_empty() { Ok(ExitCode::SUCCESS) } else { deploy(&change.add) });
     // Nothing was taken from anywhere yet: machines.nix says again what is.

@@ -11,6 +11,12 @@ use machinist_model::{
     path::AttrPath,
     source::{SourceIndex, SourceText},
 };
+use machinist_operations::{
+    apps::{Registered, app_name, instance_prefix, look, machines, registered},
+    connect, files,
+    project::Project,
+    rollout::target::voters,
+};
 use machinist_remote::{Request, quote};
 use machinist_rollout::{
     membership::find_voice,
@@ -19,13 +25,9 @@ use machinist_rollout::{
 use serde::Serialize;
 
 use crate::{
-    apps::{Registered, app_name, instance_prefix, look, machines, registered},
     args::{Global, node_name},
-    connect, consent,
+    consent, context,
     failure::{Failure, Kind, OrFail, Outcome},
-    files,
-    project::Project,
-    rollout::target::voters,
     ui::Ui,
 };
 
@@ -59,10 +61,11 @@ struct Left {
 
 /// Runs the command.
 pub fn run(args: &RemoveArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    refuse_placed(args, &project, &machines(&cluster, &args.app))?;
-    let connector = connect::connector(&project, &cluster, global, None)?;
+    refuse_placed(args, project, &machines(&cluster, &args.app))?;
+    let connector = connect::connector(&context, &cluster, None)?;
     let asked: Vec<NodeName> = match &args.on {
         Some(node) => connect::select(&cluster, Some(&[node.to_string()]))?,
         None => cluster.mesh_nodes().map(|node| node.name.clone()).collect(),

@@ -8,16 +8,18 @@ use std::{
 
 use clap::Args;
 use machinist_model::{Cluster, NodeName};
+use machinist_operations::{
+    apps::{Registered, app_name, machines, registered, require},
+    connect,
+};
 use machinist_remote::{Remote, Request, quote};
 use machinist_rollout::step::{Connector, StepError};
 use serde::Serialize;
 
 use crate::{
-    apps::{Registered, app_name, machines, registered, require},
     args::Global,
-    connect,
+    context,
     failure::{self, Kind, Outcome},
-    project::Project,
     ui::{Tone, Ui},
 };
 
@@ -57,12 +59,13 @@ impl Row {
 
 /// Lists applications.
 pub fn list(args: &ListArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
     let found = if args.offline {
         None
     } else {
-        let connector = connect::connector(&project, &cluster, global, None)?;
+        let connector = connect::connector(&context, &cluster, None)?;
         Some(registered(&cluster, &connector)?)
     };
     let rows = rows(&placements(&cluster), found.as_ref());
@@ -134,10 +137,11 @@ struct Machine {
 
 /// Says how an application is.
 pub fn show(args: &ShowArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    require(&project, &cluster, &args.app)?;
-    let connector = connect::connector(&project, &cluster, global, None)?;
+    require(project, &cluster, &args.app)?;
+    let connector = connect::connector(&context, &cluster, None)?;
     let found = registered(&cluster, &connector)?.remove(&args.app).unwrap_or_default();
     let placed = machines(&cluster, &args.app);
     let is_at = |node: &NodeName| placed.contains(&node) || found.iter().any(|one| one.node == node.as_str());

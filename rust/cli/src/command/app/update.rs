@@ -2,17 +2,17 @@
 
 use clap::Args;
 use machinist_model::NodeName;
+use machinist_operations::{
+    apps::{app_name, machines, require},
+    deploy::Request,
+    systems::BuildOn,
+};
 
 use crate::{
-    apps::{app_name, machines, require},
-    args::Global,
+    args::{BuildArgs, Global, RolloutArgs},
+    command::deploy,
+    context,
     failure::{Failure, Kind, Outcome},
-    project::Project,
-    rollout::{
-        args::RolloutArgs,
-        deploy::{self, Request},
-    },
-    systems::{BuildArgs, BuildOn},
     ui::Ui,
 };
 
@@ -39,14 +39,15 @@ pub struct UpdateArgs {
 
 /// Runs the command. What else has changed on these machines comes with it: a machine runs one system, not a set of parts.
 pub fn run(args: &UpdateArgs, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui.quiet())?;
+    let context = context::open(global, ui)?;
+    let project = &context.project;
     let cluster = project.load()?.cluster;
-    require(&project, &cluster, &args.app)?;
+    require(project, &cluster, &args.app)?;
     let targets: Vec<String> = machines(&cluster, &args.app).into_iter().map(NodeName::to_string).collect();
     if targets.is_empty() {
         let failure = Failure::new(Kind::Input, format!("no machine of machines.nix has {} in `apps`", args.app));
         return Err(failure.hint(format!("add it: `machines.NAME.apps = [ \"{}\" ];`", args.app)));
     }
-    let deploy = Request::one_by_one(targets, &args.rollout, &args.building, &args.build_on);
-    deploy::run(&deploy, global, ui)
+    let deploy = Request::one_by_one(targets, args.rollout.options(), args.building.building(), args.build_on.clone());
+    deploy::of(&deploy, global, ui)
 }

@@ -1,22 +1,26 @@
-//! `machinist certs`: make, list, show and renew certificates.
+//! `machinist certs`.
 
 mod rotate;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use machinist_model::Cluster;
-use machinist_pki::{
-    self as pki, KeyAlgorithm, Plan, Policy, Renewal, Step, Survey,
-    report::{self, Row, State},
+use machinist_operations::{
+    certs::{
+        issue::{self, Request},
+        rotate::Request as Rotation,
+    },
+    context::Context,
 };
-use time::OffsetDateTime;
+use machinist_pki::{
+    KeyAlgorithm, Plan, Policy, Renewal, Step,
+    report::{Row, State},
+};
 
 use crate::{
     args::Global,
-    certs::{check_operators, identities, survey},
-    failure::{Failure, Kind, Outcome},
-    project::Project,
+    context,
+    failure::{Outcome, exit_code},
     ui::{Tone, Ui},
 };
 
@@ -81,47 +85,35 @@ pub struct RenewArgs {
 
 /// Runs the command.
 pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    if !matches!(command, CertsCommand::List | CertsCommand::Show(_)) {
-        // A certificate for the new value would take the one in use out of it.
-        project.refuse_conflicts(&cluster)?;
-    }
+    let context = context::open(global, ui)?;
     match command {
-        CertsCommand::Gen(args) => {
-            let policy = Policy { algorithm: args.algorithm, prune: args.prune, ..Policy::default() };
-            let certs = args.certs_directory.clone().unwrap_or_else(|| project.certs());
-            update(&project, &cluster, global, &policy, certs, ui)
-        }
-        CertsCommand::Renew(args) => {
-            let named = || Renewal::Named(args.names.iter().cloned().collect());
-            let renewal = if args.all { Renewal::All } else { named() };
-            let policy = Policy { algorithm: args.algorithm, renewal, ..Policy::default() };
-            update(&project, &cluster, global, &policy, project.certs(), ui)
-        }
-        CertsCommand::List => list(&survey(&project.certs(), &cluster)?, ui),
-        CertsCommand::RotateCa(args) => rotate::authority(args, &project, &cluster, global, ui),
-        CertsCommand::RotateSa(args) => rotate::service_account(args, &project, &cluster, global, ui),
-        CertsCommand::RotateEncryption => rotate::encryption(&project, &cluster, global, ui),
-        CertsCommand::Show(args) => show(&survey(&project.certs(), &cluster)?, &args.name, ui),
+        CertsCommand::Gen(args) => issue(&args.request(), &context, ui),
+        CertsCommand::Renew(args) => issue(&args.request(), &context, ui),
+        CertsCommand::List => list(&context, ui),
+        CertsCommand::Show(args) => show(&args.name, &context, ui),
+        CertsCommand::RotateCa(args) => rotate::run(&args.request(), &context, ui),
+        CertsCommand::RotateSa(args) => rotate::run(&args.request(), &context, ui),
+        CertsCommand::RotateEncryption => rotate::run(&Rotation::Encryption, &context, ui),
     }
 }
 
-fn update(project: &Project, cluster: &Cluster, global: &Global, policy: &Policy, certs: PathBuf, ui: Ui) -> Outcome {
-    check_operators(cluster, ui)?;
-    let now = OffsetDateTime::now_utc();
-    let done = pki::update(&certs, cluster, policy, now, || identities(global)).map_err(|error| {
-        let kind = match error {
-            pki::UpdateError::Refused { .. } | pki::UpdateError::Recipients(_) => Kind::Input,
-            _ => Kind::Failed,
-        };
-        Failure::from_error(kind, &error).maybe_hint(error.hint())
-    })?;
-    if let Ok(flake) = project.flake() {
-        flake.make_visible(&["certs"]).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+impl GenArgs {
+    fn request(&self) -> Request {
+        let policy = Policy { algorithm: self.algorithm, prune: self.prune, ..Policy::default() };
+        Request { certs: self.certs_directory.clone(), policy }
     }
-    tell(&done.plan, ui);
-    Ok(ExitCode::SUCCESS)
+}
+
+impl RenewArgs {
+    fn request(&self) -> Request {
+        let renewal = if self.all { Renewal::All } else { Renewal::Named(self.names.iter().cloned().collect()) };
+        Request { certs: None, policy: Policy { algorithm: self.algorithm, renewal, ..Policy::default() } }
+    }
+}
+
+fn issue(request: &Request, context: &Context, ui: Ui) -> Outcome {
+    tell(&issue::run(context, request)?, ui);
+    Ok(exit_code(None))
 }
 
 fn tell(plan: &Plan, ui: Ui) {
@@ -153,11 +145,11 @@ fn tell(plan: &Plan, ui: Ui) {
     }
 }
 
-fn list(survey: &Survey, ui: Ui) -> Outcome {
-    let rows = report::list(survey);
+fn list(context: &Context, ui: Ui) -> Outcome {
+    let rows = issue::list(context)?;
     if ui.json {
         ui.result_json(&rows);
-        return Ok(ExitCode::SUCCESS);
+        return Ok(exit_code(None));
     }
     let cells = |row: &Row| {
         let expiry = row.not_after.map_or_else(|| "-".to_owned(), |time| time.date().to_string());
@@ -167,17 +159,16 @@ fn list(survey: &Survey, ui: Ui) -> Outcome {
         vec![row.name.clone(), row.authority.clone(), expiry, left, state, row.because.clone()]
     };
     ui.result_table(&["NAME", "AUTHORITY", "EXPIRES", "DAYS", "STATE", "WHY"], rows.iter().map(cells).collect());
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(None))
 }
 
-fn show(survey: &Survey, name: &str, ui: Ui) -> Outcome {
+fn show(name: &str, context: &Context, ui: Ui) -> Outcome {
     // The original project's command took a file; its name without the ending is often what is meant.
-    let details = report::show(survey, name)
-        .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
+    let details = issue::show(context, name)?;
     if ui.json {
         ui.result_json(&details);
     } else {
         ui.result(details.to_string().trim_end());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(None))
 }

@@ -1,17 +1,19 @@
-//! What etcd holds: keys, values and their changes. Nothing is changed here.
+//! `machinist etcd get`, `ls` and `watch`.
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Args;
 use machinist_etcd::data::{Changes, Entry};
-use machinist_rollout::upkeep::{self, Keys};
+use machinist_operations::{
+    context::Context,
+    etcd::data::{self, WatchRequest},
+};
 use machinist_text::one_line;
 use serde_json::{Value, json};
 
-use super::access::{Etcd, failed};
 use crate::{
-    failure::{Failure, Kind, Outcome},
+    failure::{Outcome, exit_code},
     ui::Ui,
 };
 
@@ -43,73 +45,42 @@ pub struct WatchArgs {
     revision: Option<u64>,
 }
 
-impl Etcd<'_> {
-    /// Prints a value.
-    pub fn get(&self, args: &GetArgs) -> Outcome {
-        let voice = self.voice()?;
-        let keys = Keys { key: &args.key, prefix: false };
-        let (_, entries) = upkeep::get(&voice, keys, true).map_err(|error| failed(&error))?;
-        let Some(entry) = entries.first() else {
-            let failure = Failure::new(Kind::Failed, format!("etcd has no key {}", args.key));
-            return Err(
-                failure.hint(format!("`machinist etcd ls {}` lists those that begin like it", parent(&args.key)))
-            );
-        };
-        if self.ui.json {
-            self.ui.result_json(&described(entry, true));
-        } else {
-            self.ui.document(&entry.value);
-        }
-        Ok(ExitCode::SUCCESS)
+/// Prints a value.
+pub fn get(args: &GetArgs, context: &Context, ui: Ui) -> Outcome {
+    let entry = data::get(context, &args.key)?;
+    if ui.json {
+        ui.result_json(&described(&entry, true));
+    } else {
+        ui.document(&entry.value);
     }
+    Ok(exit_code(None))
+}
 
-    /// Lists keys.
-    pub fn ls(&self, args: &LsArgs) -> Outcome {
-        let voice = self.voice()?;
-        let keys = Keys { key: &args.prefix, prefix: true };
-        let (revision, entries) = upkeep::get(&voice, keys, false).map_err(|error| failed(&error))?;
-        if self.ui.json {
-            let keys: Vec<Value> = entries.iter().map(|entry| described(entry, false)).collect();
-            self.ui.result_json(&json!({ "revision": revision, "keys": keys }));
-        } else {
-            for entry in &entries {
-                self.ui.result(&printable(&entry.key));
-            }
+/// Lists keys.
+pub fn ls(args: &LsArgs, context: &Context, ui: Ui) -> Outcome {
+    let listing = data::list(context, &args.prefix)?;
+    if ui.json {
+        let keys: Vec<Value> = listing.entries.iter().map(|entry| described(entry, false)).collect();
+        ui.result_json(&json!({ "revision": listing.revision, "keys": keys }));
+    } else {
+        for entry in &listing.entries {
+            ui.result(&printable(&entry.key));
         }
-        Ok(ExitCode::SUCCESS)
     }
+    Ok(exit_code(None))
+}
 
-    /// Prints changes until it is stopped.
-    pub fn watch(&self, args: &WatchArgs) -> Outcome {
-        let voice = self.voice()?;
-        let keys = Keys { key: &args.prefix, prefix: true };
-        let from = match args.revision {
-            Some(revision) => revision,
-            // A change between this question and the watch is not missed.
-            None => upkeep::get(&voice, keys, false).map_err(|error| failed(&error))?.0 + 1,
-        };
-        self.ui.story(&format!("{} is asked from revision {from} on; Ctrl-C ends it", voice.node));
-        let mut next = from;
-        let ui = self.ui;
-        let mut tell = |changes: Changes| {
-            next = changes.revision + 1;
-            tell(&changes, ui)
-        };
-        match upkeep::watch(&voice, keys, from, &mut tell) {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            // The end of the command says whether that is a failure.
-            Err(_) if ui.is_unread() => Ok(ExitCode::SUCCESS),
-            Err(error) => {
-                Err(failed(&error).hint(format!("`machinist etcd watch --revision {next}` goes on from here")))
-            }
-        }
+/// Prints changes until it is stopped.
+pub fn watch(args: &WatchArgs, context: &Context, ui: Ui) -> Outcome {
+    let request = WatchRequest { prefix: args.prefix.clone(), revision: args.revision };
+    match data::watch(context, &request, &mut |changes| tell(changes, ui)) {
+        // The end of the command says whether that is a failure.
+        Err(_) if ui.is_unread() => Ok(exit_code(None)),
+        ended => ended.map(|()| exit_code(None)),
     }
 }
 
 fn tell(changes: &Changes, ui: Ui) -> io::Result<()> {
-    if let Some(oldest) = changes.compacted {
-        return Err(io::Error::other(format!("etcd no longer has that revision, the oldest is {oldest}")));
-    }
     for change in &changes.changes {
         let entry = &change.entry;
         if ui.json {
@@ -153,11 +124,6 @@ fn described(entry: &Entry, value: bool) -> Value {
     Value::Object(fields)
 }
 
-/// The part of a key before its last step.
-fn parent(key: &str) -> &str {
-    key.rfind('/').map_or("", |end| key.get(..=end).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,11 +140,5 @@ mod tests {
         let entry = Entry { key: b"/a".to_vec(), value: vec![0xff], revision: 3, lease: 0x1da3 };
         let wanted = json!({ "key": "/a", "valueBase64": "/w==", "revision": 3, "lease": "1da3" });
         assert_eq!(described(&entry, true), wanted);
-    }
-
-    #[test]
-    fn a_key_that_is_not_there_points_to_its_neighbours() {
-        assert_eq!(parent("/cluster/nodes/n1"), "/cluster/nodes/");
-        assert_eq!(parent("plain"), "");
     }
 }

@@ -1,6 +1,5 @@
-//! `machinist etcd`: the members as etcd itself sees them, its data, its upkeep, and its return from a snapshot.
+//! `machinist etcd`.
 
-mod access;
 mod data;
 mod members;
 mod restore;
@@ -11,17 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use self::access::Etcd;
-use crate::{
-    args::Global,
-    connect,
-    failure::{Failure, Kind, Outcome},
-    locks::Locks,
-    project::Project,
-    rollout::target::voters,
-    run_id::run_id,
-    ui::Ui,
-};
+use crate::{args::Global, context, failure::Outcome, ui::Ui};
 
 /// Asks etcd.
 #[derive(Debug, Subcommand)]
@@ -58,28 +47,20 @@ pub struct SnapshotArgs {
 
 /// Runs the command.
 pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let accept = match command {
-        EtcdCommand::Restore(args) => args.accept_host_key(),
-        _ => None,
-    };
-    let connector = connect::connector(&project, &cluster, global, accept)?;
-    if voters(&cluster).is_empty() {
-        return Err(Failure::new(Kind::Input, "machines.nix gives no machine the role \"etcd\""));
+    if let EtcdCommand::Restore(args) = command {
+        return restore::run(args, global, ui);
     }
-    let locks = Locks::new(run_id(), &connector, ui);
-    let etcd = Etcd { project, cluster, connector, locks, global, ui };
+    let context = context::open(global, ui)?;
     match command {
-        EtcdCommand::Members => etcd.members(),
-        EtcdCommand::Status => etcd.status(),
-        EtcdCommand::Get(args) => etcd.get(args),
-        EtcdCommand::Ls(args) => etcd.ls(args),
-        EtcdCommand::Watch(args) => etcd.watch(args),
-        EtcdCommand::Snapshot(args) => etcd.snapshot(&args.file),
-        EtcdCommand::Snapshots => etcd.snapshots(),
-        EtcdCommand::Restore(args) => etcd.restore(args),
-        EtcdCommand::Defrag => etcd.defragment(),
-        EtcdCommand::MoveLeader(args) => etcd.move_leader(args),
+        EtcdCommand::Members => members::list(&context, ui),
+        EtcdCommand::Status => members::status(&context, ui),
+        EtcdCommand::Get(args) => data::get(args, &context, ui),
+        EtcdCommand::Ls(args) => data::ls(args, &context, ui),
+        EtcdCommand::Watch(args) => data::watch(args, &context, ui),
+        EtcdCommand::Snapshot(args) => snapshots::take(&args.file, &context, ui),
+        EtcdCommand::Snapshots => snapshots::list(&context, ui),
+        EtcdCommand::Restore(args) => restore::run(args, global, ui),
+        EtcdCommand::Defrag => upkeep::defragment(&context, ui),
+        EtcdCommand::MoveLeader(args) => upkeep::move_leader(args, &context, ui),
     }
 }

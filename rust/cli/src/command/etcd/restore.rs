@@ -1,54 +1,20 @@
-//! Brings etcd back from a snapshot. Until every member has the snapshot, nothing is changed; from then on a member restores
-//! before its etcd starts, whoever starts it (`modules/etcd-restore.nix`), so a restore that was cut off goes on, and the same
-//! command may be run again.
+//! `machinist etcd restore`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{BufRead, BufReader, BufWriter, Read, Write as _},
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::HumanBytes;
-use machinist_etcd::{
-    alarm::QUOTA_HINT,
-    snapshot::{Whole, check},
+use machinist_etcd::alarm::QUOTA_HINT;
+use machinist_operations::{
+    etcd::restore::{self, End, Request, Restored},
+    rollout::verdict::verdict,
 };
-use machinist_model::{NodeName, quorum::quorum};
-use machinist_remote::Remote;
-use machinist_rollout::{
-    deploy::Outcome as NodeOutcome,
-    lock::{Scope, Token},
-    membership::Voice,
-    step::StepError,
-    upkeep::{self, Restore},
-};
-use machinist_secrets::decrypt_from;
 
-use super::{
-    access::{Etcd, failed},
-    snapshots,
-};
 use crate::{
-    certs, consent,
-    failure::{self, Failure, Kind, OrFail as _, Outcome},
-    locks, project, query,
-    rollout::{args::RolloutArgs, report::exit_code, run::Run, target::voters},
-    run_id::run_id,
-    systems::{BuildArgs, BuildOn},
+    args::{Global, RolloutArgs},
+    context,
+    failure::{Kind, Outcome, exit_code},
+    ui::Ui,
 };
-
-/// How many bytes tell an age file from a snapshot.
-const AGE_BINARY: &[u8] = b"age-encryption.org/";
-const AGE_ARMORED: &[u8] = b"-----BEGIN AGE";
-
-/// How long etcd may take to be whole again.
-const SETTLING: Duration = Duration::from_secs(120);
 
 /// From where, and how systems are brought to members that are new.
 #[derive(Debug, Args)]
@@ -66,271 +32,40 @@ pub struct RestoreArgs {
     rollout: RolloutArgs,
 }
 
-impl RestoreArgs {
-    /// The host key that may be new.
-    pub fn accept_host_key(&self) -> Option<machinist_remote::Fingerprint> {
-        self.rollout.accept_host_key
+/// Runs the command.
+pub fn run(args: &RestoreArgs, global: &Global, ui: Ui) -> Outcome {
+    let begun = Instant::now();
+    let options = args.rollout.options();
+    let context = context::of_rollout("etcd restore", options.reboots, global, ui)?;
+    let discard_running_data = args.discard_running_data;
+    let request = Request { snapshot: args.snapshot.clone(), discard_running_data, options };
+    match restore::run(&context, &request)? {
+        End::NotDone { report } => Ok(exit_code(verdict(&report))),
+        End::Restored(restored) => {
+            tell(&restored, begun.elapsed(), ui);
+            Ok(exit_code((!restored.healthy).then_some(Kind::Failed)))
+        }
     }
 }
 
-/// The members, each with its connection.
-type Members = BTreeMap<NodeName, Arc<dyn Remote>>;
-
-impl Etcd<'_> {
-    /// Restores.
-    pub fn restore(&self, args: &RestoreArgs) -> Outcome {
-        let begun = Instant::now();
-        let nodes: Vec<NodeName> = voters(&self.cluster).into_keys().collect();
-        self.refuse_conflicts()?;
-        certs::require(&self.project.certs(), &self.cluster, &nodes, self.ui)?;
-        let members = self.reach(args, &nodes)?;
-        let (file, taken) = self.fetch(&args.snapshot, &members)?;
-        let whole = self.examine(&file)?;
-        self.agree(args, &nodes, &taken, &whole)?;
-        let mark = run_id();
-        let restore = Restore { mark: &mark, digest: &whole.digest };
-        self.send(&restore, &file, &members)?;
-        self.say("etcd is stopped on all members; the data that is there now is kept beside the restored");
-        for (node, remote) in &members {
-            let token = self.token_of(node)?;
-            restore.ask(&**remote, &token).map_err(|error| self.cut_off(node, &error))?;
-        }
-        let mut lacking = BTreeSet::new();
-        for (node, remote) in &members {
-            let token = self.token_of(node)?;
-            if !restore.start(&**remote, &token).map_err(|error| self.cut_off(node, &error))? {
-                lacking.insert(node.clone());
-            }
-        }
-        for (node, remote) in members.iter().filter(|(node, _)| !lacking.contains(*node)) {
-            restore.wait(&**remote).map_err(|error| self.cut_off(node, &error))?;
-        }
-        if !lacking.is_empty() {
-            self.say(&format!("{} get their systems", names(&lacking.into_iter().collect::<Vec<_>>())));
-            if let Some(code) = self.bring_systems(args, nodes, begun)? {
-                return Ok(code);
-            }
-        }
-        self.tell(&mark, &whole, begun)
+fn tell(restored: &Restored, took: Duration, ui: Ui) {
+    let Restored { bytes, keys, revision, before, .. } = restored;
+    if ui.json {
+        return ui.result_json_line(&serde_json::json!({
+            "event": "report", "bytes": bytes, "keys": keys, "revision": revision, "before": before,
+        }));
     }
-
-    /// The restored cluster is founded again at the addresses of machines.nix, but its data has the ranges and names from before.
-    fn refuse_conflicts(&self) -> Result<(), Failure> {
-        let mut conflicts = self.project.conflicts(&self.cluster)?;
-        conflicts.retain(|conflict| !conflict.is_address());
-        project::refuse(&conflicts)
+    let seconds = took.as_secs_f64();
+    ui.result(&format!("etcd is back: {keys} keys, revision {revision} ({seconds:.1} s)"));
+    if let Some(notice) = &restored.quota_notice {
+        ui.warn(&format!("{notice}: the snapshot was taken while it was. {QUOTA_HINT}"));
     }
-
-    /// All members must be there: who is away would come back with the data from before.
-    fn reach(&self, args: &RestoreArgs, nodes: &[NodeName]) -> Result<Members, Failure> {
-        let mut members = Members::new();
-        for (node, asked) in query::nodes(nodes, &self.connector)? {
-            let (remote, _) = asked.map_err(|error| {
-                let message = format!("{node} must be there for a restore: {}", failure::words(&node, &error));
-                Failure::new(Kind::Failed, message).maybe_hint(error.hint())
-            })?;
-            members.insert(node, Arc::from(remote));
-        }
-        let state = self.project.state()?;
-        let accepts_new = args.accept_host_key().is_some();
-        let scope = locks::of_voters(&self.cluster, &state, nodes.iter().cloned());
-        let known = locks::known(&self.cluster, &state, accepts_new);
-        self.locks.hold(&Scope { known, ..scope }, &members)?;
-        Ok(members)
-    }
-
-    /// Returns a file on this computer, and where it comes from in words.
-    fn fetch(&self, wanted: &str, members: &Members) -> Result<(PathBuf, String), Failure> {
-        if wanted == "latest" {
-            let newest = self.kept().0.into_iter().next();
-            let newest = newest.ok_or_else(|| {
-                Failure::new(Kind::Input, "no member has a snapshot of its own")
-                    .hint("name a file: `.machinist/snapshots/` has those that `machinist node` took")
-            })?;
-            let from = format!("the snapshot of {} from {}", newest.node, snapshots::time(newest.taken));
-            return Ok((self.bring(&newest.node, &newest.path, members)?, from));
-        }
-        let node = wanted.split_once(':').and_then(|(node, path)| Some((NodeName::parse(node).ok()?, path)));
-        if let Some((node, path)) = node.filter(|(node, _)| members.contains_key(node)) {
-            return Ok((self.bring(&node, path, members)?, format!("{path} of {node}")));
-        }
-        let file = PathBuf::from(wanted);
-        if !file.is_file() {
-            let failure = Failure::new(Kind::Input, format!("there is no file {wanted}"));
-            return Err(
-                failure.hint("`machinist etcd snapshots` lists those on the members; `latest` takes the newest")
-            );
-        }
-        Ok((file, wanted.to_owned()))
-    }
-
-    /// Fetches a snapshot from a member, as it is: encrypted.
-    fn bring(&self, node: &NodeName, path: &str, members: &Members) -> Result<PathBuf, Failure> {
-        let directory = self.project.local().join("snapshots");
-        std::fs::create_dir_all(&directory).failed()?;
-        let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let file = directory.join(format!("{node}-{name}"));
-        let remote = members.get(node).ok_or_else(|| Failure::new(Kind::Input, format!("{node} is no member")))?;
-        let mut partial = tempfile::NamedTempFile::new_in(&directory).failed()?;
-        let mut output = BufWriter::new(partial.as_file_mut());
-        upkeep::read_file(&**remote, path, &mut output).map_err(|error| failed(&error))?;
-        output.flush().failed()?;
-        drop(output);
-        machinist_durable::persist(partial, &file).failed()?;
-        Ok(file)
-    }
-
-    /// Opens the file as often as it is read, decrypted if it is encrypted.
-    fn open(&self, file: &Path) -> Result<Box<dyn Read + Send>, Failure> {
-        let mut content = BufReader::with_capacity(1 << 18, File::open(file).failed()?);
-        let head = content.fill_buf().failed()?;
-        if !head.starts_with(AGE_BINARY) && !head.starts_with(AGE_ARMORED) {
-            return Ok(Box::new(content));
-        }
-        let identities = certs::identities(self.global)
-            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
-        let opened = decrypt_from(&identities, file, content, &self.cluster.operators)
-            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
-        Ok(Box::new(opened))
-    }
-
-    fn examine(&self, file: &Path) -> Result<Whole, Failure> {
-        check(self.open(file)?).map_err(|error| {
-            let message = format!("{} cannot be restored", file.display());
-            Failure::new(Kind::Input, format!("{message}: {}", Failure::from_error(Kind::Input, &error).in_one_line()))
-                .hint("take another one: `machinist etcd snapshots` lists those on the members")
-        })
-    }
-
-    /// Nobody loses data without having said so.
-    fn agree(&self, args: &RestoreArgs, nodes: &[NodeName], taken: &str, whole: &Whole) -> Result<(), Failure> {
-        let running = self.voice().ok().filter(|voice| voice.health.healthy() >= quorum(nodes.len()));
-        if let Some(voice) = running.filter(|_| !args.discard_running_data) {
-            let message = format!("etcd runs ({} of {} members are healthy)", voice.health.healthy(), nodes.len());
-            return Err(Failure::new(Kind::Refused, format!("{message}: a restore would take it back in time")).hint(
-                "one member that lost its data: `machinist node replace NODE`; to go back all the same: --discard-running-data",
-            ));
-        }
-        let cluster = self.cluster.name.as_str();
-        let size = HumanBytes(whole.bytes);
-        let question = format!(
-            "{taken}, {size}, becomes the data of etcd on {}. Everything written since then is put aside. Type {cluster} to go on:",
-            names(nodes)
+    ui.story(&format!("what a member had before, if anything, is in {before} there, until you remove it"));
+    if restored.runs_kubernetes {
+        ui.story(
+            "API servers, controllers and kubelets still know what was there before: restart them \
+             (`systemctl restart kube-apiserver kube-controller-manager kube-scheduler`, then kubelets), one control plane \
+             after the other",
         );
-        consent::ask(
-            &question,
-            &[cluster],
-            &format!("the data of etcd on {} would be replaced", names(nodes)),
-            self.global,
-        )
     }
-
-    fn send(&self, restore: &Restore<'_>, file: &Path, members: &Members) -> Result<(), Failure> {
-        for (node, remote) in members {
-            self.say(&format!("the snapshot goes to {node}"));
-            let token = self.locks.token(node).map_err(|error| failed(&error))?;
-            restore.send(&**remote, &token, self.open(file)?).map_err(|error| {
-                let message = format!("{node} has not got the snapshot: {error}");
-                Failure::new(Kind::Failed, message).hint("nothing was changed; run the same command again")
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Brings the members' systems, which starts etcd where it was not there before.
-    fn bring_systems(
-        &self,
-        args: &RestoreArgs,
-        nodes: Vec<NodeName>,
-        begun: Instant,
-    ) -> Result<Option<ExitCode>, Failure> {
-        let state = self.project.state()?;
-        let run = Run {
-            verb: "etcd restore",
-            build_on: &BuildOn::Local,
-            building: &BuildArgs::default(),
-            args: &args.rollout,
-            project: &self.project,
-            cluster: &self.cluster,
-            nodes,
-            voters: voters(&self.cluster),
-            connector: self.connector.clone(),
-            locks: &self.locks,
-            global: self.global,
-            ui: self.ui,
-        };
-        let report = run.pass(&state, None, None, BTreeSet::new())?;
-        let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
-        if report.nodes.values().all(is_done) {
-            return Ok(None);
-        }
-        run.tell(&report, begun.elapsed());
-        Ok(Some(ExitCode::from(exit_code(&report))))
-    }
-
-    fn tell(&self, mark: &str, whole: &Whole, begun: Instant) -> Outcome {
-        let voice = self.settled()?;
-        let at_their_addresses = voice.health.members.iter().filter(|(_, member)| member.id.is_some());
-        self.project.record_running(&self.cluster, &at_their_addresses.map(|(name, _)| name.clone()).collect())?;
-        let (revision, keys) = upkeep::get(&voice, upkeep::Keys { key: "", prefix: true }, false)
-            .map(|(revision, entries)| (revision, entries.len()))
-            .map_err(|error| failed(&error))?;
-        let before = format!("/var/lib/etcd/member.before-{mark}");
-        if self.ui.json {
-            self.ui.result_json_line(&serde_json::json!({
-                "event": "report", "bytes": whole.bytes, "keys": keys, "revision": revision, "before": before,
-            }));
-        } else {
-            let seconds = begun.elapsed().as_secs_f64();
-            self.ui.result(&format!("etcd is back: {keys} keys, revision {revision} ({seconds:.1} s)"));
-            if let Some(notice) = voice.health.quota_notice() {
-                self.ui.warn(&format!("{notice}: the snapshot was taken while it was. {QUOTA_HINT}"));
-            }
-            self.ui.story(&format!("what a member had before, if anything, is in {before} there, until you remove it"));
-            if self.cluster.nodes.values().any(|node| self.cluster.runs_kubernetes(node)) {
-                self.ui.story(
-                    "API servers, controllers and kubelets still know what was there before: restart them \
-                     (`systemctl restart kube-apiserver kube-controller-manager kube-scheduler`, then kubelets), one control plane \
-                     after the other",
-                );
-            }
-        }
-        let health = &voice.health;
-        Ok(if health.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(Kind::Failed.code()) })
-    }
-
-    /// Waits until every member is well, or for as long as an election and reading a large database may take.
-    fn settled(&self) -> Result<Voice, Failure> {
-        let deadline = Instant::now() + SETTLING;
-        loop {
-            match self.voice() {
-                Ok(voice) if voice.health.is_whole() || Instant::now() >= deadline => return Ok(voice),
-                Err(failure) if Instant::now() >= deadline => return Err(failure),
-                _ => thread::sleep(Duration::from_millis(200)),
-            }
-        }
-    }
-
-    fn say(&self, text: &str) {
-        if self.ui.json {
-            self.ui.result_json_line(&serde_json::json!({ "event": "note", "text": text }));
-        } else {
-            self.ui.story(text);
-        }
-    }
-
-    fn token_of(&self, node: &NodeName) -> Result<Token, Failure> {
-        self.locks.token(node).map_err(|error| self.cut_off(node, &error))
-    }
-
-    fn cut_off(&self, node: &NodeName, error: &StepError) -> Failure {
-        let message = format!("the restore is not done on {node}: {}", failure::words(node, error));
-        Failure::new(Kind::Failed, message)
-            .maybe_hint(error.hint())
-            .hint("run the same command again: members that are restored already are restored once more from the same snapshot")
-    }
-}
-
-fn names(nodes: &[NodeName]) -> String {
-    nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
 }

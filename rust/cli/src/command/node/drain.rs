@@ -1,22 +1,17 @@
-//! What a node works on: away before it goes down, and back afterwards. Pods of Kubernetes, or instances of the service mesh.
+//! `machinist node drain` and `machinist node uncordon`.
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use machinist_kubernetes::drain::{Allowed, Unmanaged};
-use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
-use machinist_rollout::{lock::Scope, step::Connector};
+use machinist_model::NodeName;
+use machinist_operations::node::drain::{self, Moved, Request};
 
 use crate::{
     args::{Global, node_name},
-    connect,
-    failure::{Failure, Kind, Outcome},
-    kubernetes,
-    locks::{self, Locks},
-    project::Project,
-    run_id::run_id,
+    context,
+    failure::{Outcome, exit_code},
     ui::Ui,
-    workload::{instances::Instances, pods::Pods},
 };
 
 /// Which node, and what may be lost.
@@ -47,95 +42,53 @@ pub struct UncordonArgs {
     node: NodeName,
 }
 
-/// What runs on the node.
-enum Work {
-    Pods(Pods),
-    Instances(Instances),
-}
-
-/// What has to be locked.
-type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
-
-/// Opens what runs on the node, under locks.
-fn open(node: &NodeName, scope: ScopeOf, global: &Global, ui: Ui) -> Result<(Work, Locks), Failure> {
-    let project = Project::open(global, ui)?;
-    let cluster = project.load()?.cluster;
-    let found = cluster.nodes.get(node);
-    let locked = |work: fn(&Project, &Cluster, &Connector, &Global) -> Work| {
-        let connector = connect::connector(&project, &cluster, global, None)?;
-        let locks = Locks::new(run_id(), &connector, ui);
-        locks.hold(&scope(&cluster, &project.state()?, node), &BTreeMap::new())?;
-        Ok((work(&project, &cluster, &connector, global), locks))
-    };
-    if found.is_some_and(|node| cluster.runs_mesh(node)) {
-        return locked(|_, cluster, connector, _| Work::Instances(Instances::new(cluster, connector)));
-    }
-    if found.is_some_and(|node| cluster.runs_kubernetes(node)) && cluster.orchestrator == Some(Orchestrator::Kubernetes)
-    {
-        return locked(|project, cluster, connector, global| {
-            Work::Pods(Pods::new(project, cluster, connector, global))
-        });
-    }
-    if cluster.orchestrator == Some(Orchestrator::K3s) {
-        return Err(kubernetes::missing(&cluster, &format!("{node} works on"), |server| {
-            format!("`ssh {server} k3s kubectl drain {node} --ignore-daemonsets`, later `uncordon {node}`")
-        }));
-    }
-    let what = format!("{node} is no node of a Kubernetes or of a mesh that machines.nix describes");
-    Err(Failure::new(Kind::Input, what).hint("`machinist status` has the names of all nodes"))
-}
-
-/// Drains a node.
+/// Runs `node drain`.
 pub fn drain(args: &DrainArgs, global: &Global, ui: Ui) -> Outcome {
     let node = &args.node;
-    let bound = Duration::from_secs(args.timeout);
-    let (work, _locks) = open(node, locks::of_leaving, global, ui)?;
-    match work {
-        Work::Pods(pods) => {
-            let unmanaged = if args.delete_unmanaged_pods { Unmanaged::Evict } else { Unmanaged::Refuse };
-            let allowed = Allowed { unmanaged, local_data: args.delete_local_data };
-            let tell = |text: &str| ui.story(&format!("{node} {text}"));
-            let evicted = pods.drain(node, allowed, bound, &tell)?;
+    let unmanaged = if args.delete_unmanaged_pods { Unmanaged::Evict } else { Unmanaged::Refuse };
+    let request = Request {
+        node: node.clone(),
+        bound: Duration::from_secs(args.timeout),
+        allowed: Allowed { unmanaged, local_data: args.delete_local_data },
+    };
+    match drain::drain(&context::open(global, ui)?, &request)? {
+        Moved::Pods { evicted } => {
             let done = format!("{node} takes no new pods, {evicted} were evicted");
             say(ui, &serde_json::json!({ "node": node, "evicted": evicted }), &done);
             if !ui.json {
                 ui.story(&format!("`machinist node uncordon {node}` lets pods onto it again"));
             }
         }
-        Work::Instances(instances) => {
-            let out = instances.drain(node, bound)?;
-            let done = match &*out {
+        Moved::Instances { names } => {
+            let done = match &*names {
                 [] => format!("{node} has no instances"),
-                out => format!("{node} takes no new connections for {}", out.join(", ")),
+                names => format!("{node} takes no new connections for {}", names.join(", ")),
             };
-            say(ui, &serde_json::json!({ "node": node, "drained": out }), &done);
-            if !ui.json && !out.is_empty() {
+            say(ui, &serde_json::json!({ "node": node, "drained": names }), &done);
+            if !ui.json && !names.is_empty() {
                 ui.story(&format!("`machinist node uncordon {node}`, or its next boot, puts them into the mesh again"));
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(None))
 }
 
-/// Lets pods, or connections to its instances, onto a node again.
+/// Runs `node uncordon`.
 pub fn uncordon(args: &UncordonArgs, global: &Global, ui: Ui) -> Outcome {
     let node = &args.node;
-    let (work, _locks) = open(node, locks::of_node, global, ui)?;
-    match work {
-        Work::Pods(pods) => {
-            pods.uncordon(node, false)?;
+    match drain::uncordon(&context::open(global, ui)?, node)? {
+        Moved::Pods { .. } => {
             say(ui, &serde_json::json!({ "node": node, "schedulable": true }), &format!("{node} takes pods again"));
         }
-        Work::Instances(instances) => {
-            let back = instances.undrain(node)?;
-            let done = match &*back {
+        Moved::Instances { names } => {
+            let done = match &*names {
                 [] => format!("{node} has no instances"),
-                back => format!("{node} takes connections again for {}", back.join(", ")),
+                names => format!("{node} takes connections again for {}", names.join(", ")),
             };
-            say(ui, &serde_json::json!({ "node": node, "undrained": back }), &done);
+            say(ui, &serde_json::json!({ "node": node, "undrained": names }), &done);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(None))
 }
 
 fn say(ui: Ui, json: &serde_json::Value, text: &str) {

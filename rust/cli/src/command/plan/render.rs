@@ -2,12 +2,12 @@
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
+use machinist_operations::plan::{Certificate, Report};
 use machinist_rollout::{
     plan::{Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, UnitChange, Verdict},
     preflight::{FEWER_GENERATIONS, Problem},
 };
 
-use super::Report;
 use crate::ui::{Tone, Ui, indent};
 
 /// How many items of a list are shown without `--verbose`.
@@ -243,7 +243,7 @@ fn packages(diff: &ClosureDiff, verbose: bool) -> Vec<String> {
 fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
     let plan = &report.plan;
     if !report.certificates.is_empty() {
-        let word = |certificate: &super::Certificate| {
+        let word = |certificate: &Certificate| {
             format!("{} ({}: {})", certificate.name, certificate.state, certificate.because)
         };
         let text = list(report.certificates.iter().map(word).collect(), ui.verbose);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 use machinist_model::{Conflict, NodeName};
 use machinist_nix::StorePath;
+use machinist_operations::plan::{Certificate, FactsChange, Report};
 use machinist_pki::report::State;
 use machinist_rollout::{
     plan::{
@@ -14,7 +15,6 @@ use machinist_rollout::{
     waves::{Wave, WaveKind},
 };
 
-use super::super::{Certificate, FactsChange, Report};
 use crate::ui::Ui;
 
 fn name(text: &str) -> NodeName {
@@ -82,6 +82,7 @@ fn first() -> Changes {
 fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
     let nodes = nodes.into_iter().map(|(node, plan)| (name(node), plan)).collect();
     Report {
+        cluster: "magi".to_owned(),
         generated: BTreeMap::new(),
         certificates: Vec::new(),
         rotations: Vec::new(),
@@ -93,7 +94,7 @@ fn told(nodes: Vec<(&str, NodePlan)>) -> Report {
 #[track_caller]
 fn check(report: &Report, verbose: bool, exit_code: u8, expect: &Expect) {
     expect.assert_eq(&super::report(report, Ui::new(false, verbose)));
-    assert_eq!(report.exit_code(), exit_code);
+    assert_eq!(super::super::exit_code(report), exit_code);
 }
 
 #[test]

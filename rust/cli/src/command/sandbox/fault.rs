@@ -1,15 +1,15 @@
-//! `machinist sandbox fault` and `machinist sandbox heal`: what goes wrong with real machines, on purpose.
+//! `machinist sandbox fault` and `machinist sandbox heal`.
 
-use std::{path::Path, thread, time::Duration};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use machinist_sandbox::{self as sandbox, Fault, Rate};
-
-use crate::{
-    failure::{Failure, Kind},
-    sandbox::{failed, tell},
-    ui::Ui,
+use machinist_operations::{
+    context::Context,
+    sandbox::fault::{self, Healed, Request},
 };
+use machinist_sandbox::{Fault, Rate};
+
+use crate::{failure::Failure, ui::Ui};
 
 /// Makes a machine of the sandbox suffer something.
 #[derive(Debug, Args)]
@@ -72,22 +72,11 @@ impl FaultKind {
     }
 }
 
-/// Does what `fault` says.
-pub(super) fn inject(state: &Path, args: &FaultArgs, ui: Ui) -> Result<(), Failure> {
+/// Runs `sandbox fault`.
+pub(super) fn inject(args: &FaultArgs, context: &Context, ui: Ui) -> Result<(), Failure> {
     let (machine, fault) = (&args.machine, args.kind.fault());
-    if args.duration.is_some() && !fault.lasts() {
-        let failure = Failure::new(Kind::Input, format!("`{fault}` happens once: there is nothing to heal"));
-        return Err(failure.hint("leave `--for` out"));
-    }
-    sandbox::inject(state, machine, &fault, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
-    if let Some(seconds) = args.duration {
-        if !ui.json {
-            ui.story(&format!("{machine} suffers: {fault}, for {seconds} s"));
-        }
-        thread::sleep(Duration::from_secs(seconds));
-        let healed = sandbox::heal(state, machine, Some(&fault), &|event| tell(ui, &event));
-        healed.map_err(|error| failed(&error))?;
-    }
+    let duration = args.duration.map(Duration::from_secs);
+    fault::inject(context, &Request { machine: machine.clone(), fault: fault.clone(), duration })?;
     let goes_on = fault.lasts() && args.duration.is_none();
     if ui.json {
         ui.result_json(&serde_json::json!({ "machine": machine, "fault": fault.to_string(), "goesOn": goes_on }));
@@ -102,26 +91,15 @@ pub(super) fn inject(state: &Path, args: &FaultArgs, ui: Ui) -> Result<(), Failu
     Ok(())
 }
 
-/// Does what `heal` says.
-pub(super) fn heal(state: &Path, args: &HealArgs, ui: Ui) -> Result<(), Failure> {
-    let machines = match &args.machine {
-        Some(machine) => vec![machine.clone()],
-        None => {
-            let status = sandbox::status(state).map_err(|error| failed(&error))?;
-            status.machines.into_iter().map(|machine| machine.name).collect()
-        }
-    };
-    let mut healed = Vec::new();
-    for machine in machines {
-        let faults = sandbox::heal(state, &machine, None, &|event| tell(ui, &event)).map_err(|error| failed(&error))?;
-        healed.extend(faults.into_iter().map(|fault| (machine.clone(), fault.to_string())));
-    }
+/// Runs `sandbox heal`.
+pub(super) fn heal(args: &HealArgs, context: &Context, ui: Ui) -> Result<(), Failure> {
+    let healed = fault::heal(context, args.machine.as_deref())?;
     if ui.json {
-        let row = |(machine, fault): &(String, String)| serde_json::json!({ "machine": machine, "fault": fault });
+        let row = |one: &Healed| serde_json::json!({ "machine": one.machine, "fault": one.fault });
         ui.result_json(&serde_json::json!({ "healed": healed.iter().map(row).collect::<Vec<_>>() }));
         return Ok(());
     }
-    for (machine, fault) in &healed {
+    for Healed { machine, fault } in &healed {
         ui.result(&format!("{machine} is healed: {fault}"));
     }
     if healed.is_empty() {

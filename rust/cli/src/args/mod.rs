@@ -1,0 +1,63 @@
+//! Arguments that several commands share.
+
+mod building;
+mod rollout;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use machinist_model::NodeName;
+
+pub use self::{
+    building::BuildArgs,
+    rollout::{RolloutArgs, SpreadArgs},
+};
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The cluster's directory, the one with machines.nix
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, default_value = ".")]
+    pub directory: PathBuf,
+
+    /// Print results as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Answer questions with yes
+    #[arg(long, global = true)]
+    pub yes: bool,
+
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    /// Take another flake in place of an input, such as `nixpkgs path:/x` (also MACHINIST_OVERRIDE_INPUTS="nixpkgs=path:/x ...")
+    #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], global = true)]
+    pub override_input: Vec<String>,
+
+    /// The SSH private key to log in with, before those of the agent and of ~/.ssh
+    #[arg(long, value_name = "FILE", global = true, env = "MACHINIST_SSH_KEY", hide_env_values = true)]
+    pub ssh_key: Option<PathBuf>,
+
+    /// The age identity or SSH private key that decrypts the cluster's private keys
+    #[arg(long, value_name = "FILE", global = true, env = "MACHINIST_IDENTITY", hide_env_values = true)]
+    pub identity: Option<PathBuf>,
+}
+
+/// Which nodes a command is for.
+#[derive(Clone, Debug, Args)]
+pub struct Targets {
+    /// Names, globs such as `cp*`, `@role`, or `label=value`
+    #[arg(value_name = "TARGET", required_unless_present = "all")]
+    pub targets: Vec<String>,
+
+    /// All machines
+    #[arg(long, conflicts_with = "targets")]
+    pub all: bool,
+}
+
+/// Reads a node's name.
+pub fn node_name(text: &str) -> Result<NodeName, String> {
+    NodeName::parse(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,47 @@
+//! Forms of a cluster's `flake.nix` whose reach is known, although they hand on all inputs and the whole directory.
+
+use std::collections::BTreeSet;
+
+use super::reach::{Token, scan_tokens, tokens};
+
+/// Where a cluster's modules are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Library {
+    /// In its own directory: `import ./nix/cluster.nix { ... }`.
+    Vendored,
+    /// In an input: `inputs.machinist.lib.mkCluster { ... }`.
+    Input,
+}
+
+const VENDORED: &[&str] = &["import", "./nix/cluster.nix"];
+const INPUT: &[&str] = &["inputs", ".", "machinist", ".", "lib", ".", "mkCluster"];
+const ARGUMENT: &[&str] = &["{", "inherit", "inputs", ";", "root", "=", "./.", ";", "}"];
+
+/// Returns where the modules are, and the path literals beside the call that `machinist init` writes. What that call reaches is not
+/// part of the answer.
+///
+/// # Errors
+/// The file reaches further; says by what.
+pub(super) fn scan(text: &str) -> Result<(Library, BTreeSet<String>), String> {
+    let tokens = tokens(text);
+    let ([_], [_]) =
+        (places(&tokens, &["outputs", "=", "inputs", ":"]).as_slice(), places(&tokens, &["outputs", "="]).as_slice())
+    else {
+        return Err("its outputs are no function of `inputs`".to_owned());
+    };
+    for (library, callee) in [(Library::Vendored, VENDORED), (Library::Input, INPUT)] {
+        let call = [callee, ARGUMENT].concat();
+        if let [at] = places(&tokens, &call).as_slice() {
+            let mut literals = scan_tokens(&tokens[..*at])?;
+            literals.extend(scan_tokens(&tokens[at + call.len()..])?);
+            return Ok((library, literals));
+        }
+    }
+    Err("it does not hand over as `machinist init` writes it".to_owned())
+}
+
+/// Returns where these words follow each other.
+fn places(tokens: &[Token<'_>], words: &[&str]) -> Vec<usize> {
+    let is_same = |window: &[Token<'_>]| window.iter().map(|(_, text)| *text).eq(words.iter().copied());
+    tokens.windows(words.len()).enumerate().filter(|(_, window)| is_same(window)).map(|(at, _)| at).collect()
+}

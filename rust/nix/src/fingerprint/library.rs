@@ -1,0 +1,48 @@
+//! The input that holds a cluster's modules: whether its files are the ones whose reach is known.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::inputs;
+use crate::{FlakeRef, Override, command, flake_lock::Locks};
+
+/// A flake input whose texts are known, and with them which files of the cluster's directory they read.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownInput<'a> {
+    /// Its name in the cluster's flake.
+    pub name: &'a str,
+    /// Files and the texts that they must have.
+    pub files: &'a [(&'a str, &'a str)],
+}
+
+impl KnownInput<'_> {
+    /// Whether the input of the flake, as it is locked or replaced, has exactly these texts. An input that cannot be looked at
+    /// has others.
+    pub(super) fn is_in_use(&self, flake: &FlakeRef, overrides: &[Override]) -> bool {
+        let replaced = overrides.iter().find(|replaced| replaced.input == self.name);
+        let source = match replaced {
+            Some(replaced) => inputs::tree(&replaced.reference).map(PathBuf::from),
+            None => locked_source(&flake.worktree().join(flake.directory()), self.name),
+        };
+        source.is_some_and(|source| self.has_texts(&source))
+    }
+
+    fn has_texts(&self, source: &Path) -> bool {
+        self.files.iter().all(|(file, text)| fs::read(source.join(file)).is_ok_and(|bytes| bytes == text.as_bytes()))
+    }
+}
+
+/// Returns where the store has the source of an input, by the digest in `flake.lock`. It may not be there (yet).
+fn locked_source(directory: &Path, name: &str) -> Option<PathBuf> {
+    let locks: Locks = serde_json::from_slice(&fs::read(directory.join("flake.lock")).ok()?).ok()?;
+    let locked = locks.input(name)?;
+    let digest = locked.get("narHash")?.as_str()?;
+    let arguments = ["--print-fixed-path", "--recursive", "sha256", digest, "source"].map(Into::into);
+    let finished = command::run("nix-store", &arguments, Some(command::BOUND)).ok()?;
+    let path = String::from_utf8(finished.success("nix-store --print-fixed-path").ok()?).ok()?;
+    let source = PathBuf::from(path.trim());
+    let folder = locked.get("dir").and_then(|dir| dir.as_str()).unwrap_or_default();
+    Some(source.join(folder))
+}

@@ -1,0 +1,72 @@
+//! Certificates: issued, renewed, listed and shown.
+
+use std::path::{Path, PathBuf};
+
+use machinist_model::Cluster;
+use machinist_pki::{
+    self as pki, Plan, Policy,
+    report::{self, Details, Row},
+};
+
+use super::{check_operators, survey};
+use crate::{
+    context::Context,
+    failure::{Failure, Kind, OrFail as _},
+};
+
+/// What is issued.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Directory of the certificates; `certs` in the cluster's directory by default.
+    pub certs: Option<PathBuf>,
+    /// Algorithm of new keys, what is renewed although it is not due, and whether leftovers are removed.
+    pub policy: Policy,
+}
+
+/// Issues what is missing, and renews what is due, has changed, or was asked for. Returns what was done, and why.
+///
+/// # Errors
+/// machines.nix is wrong, `certs/` holds what does not belong there, or a private key cannot be opened.
+pub fn run(context: &Context, request: &Request) -> Result<Plan, Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    // A certificate for the new value would take the one in use out of it.
+    project.refuse_conflicts(&cluster)?;
+    let certs = request.certs.clone().unwrap_or_else(|| project.certs());
+    update(context, &cluster, &request.policy, &certs)
+}
+
+fn update(context: &Context, cluster: &Cluster, policy: &Policy, certs: &Path) -> Result<Plan, Failure> {
+    check_operators(cluster, &context.events)?;
+    let now = context.clock.now();
+    let done = pki::update(certs, cluster, policy, now, || context.keyring.open()).map_err(|error| {
+        let kind = match error {
+            pki::UpdateError::Refused { .. } | pki::UpdateError::Recipients(_) => Kind::Input,
+            _ => Kind::Failed,
+        };
+        Failure::from_error(kind, &error).maybe_hint(error.hint())
+    })?;
+    if let Ok(flake) = context.project.flake() {
+        flake.make_visible(&["certs"]).failed()?;
+    }
+    Ok(done.plan)
+}
+
+/// Lists all certificates with their state.
+///
+/// # Errors
+/// machines.nix is wrong, or `certs/` cannot be read.
+pub fn list(context: &Context) -> Result<Vec<Row>, Failure> {
+    let cluster = context.project.load()?.cluster;
+    Ok(report::list(&survey(&context.project.certs(), &cluster, context.clock.now())?))
+}
+
+/// Shows one certificate.
+///
+/// # Errors
+/// There is no certificate of this name.
+pub fn show(context: &Context, name: &str) -> Result<Details, Failure> {
+    let cluster = context.project.load()?.cluster;
+    let survey = survey(&context.project.certs(), &cluster, context.clock.now())?;
+    report::show(&survey, name).map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
+}

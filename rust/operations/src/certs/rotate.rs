@@ -1,0 +1,296 @@
+//! Rotation of an authority or a key pair: one stage, once the stage before is deployed everywhere.
+
+use std::{collections::BTreeMap, thread};
+
+use machinist_kubernetes::rewrite::{RewriteError, Rewritten, rewrite};
+use machinist_model::{Cluster, NodeName};
+use machinist_pki::{
+    self as pki, KeyAlgorithm, KeyId, Policy, Survey,
+    rotation::{self, Found, Position, RotateError, Rotation, Stage, Subject},
+};
+use machinist_rollout::step::{StepError, certificates::certificates};
+use time::{Duration, OffsetDateTime};
+
+use super::survey;
+use crate::{
+    connect,
+    context::Context,
+    failure::{self, Failure, Kind, OrFail as _},
+    kubernetes::server::Reach,
+    locks::{self, Locks},
+    run_id::run_id,
+};
+
+/// What is rotated.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// An authority.
+    Authority {
+        /// Its name in `certs/authorities`.
+        name: String,
+        /// Algorithm of its new key, and of the keys that it signs.
+        algorithm: KeyAlgorithm,
+    },
+    /// The key pair that signs service accounts' tokens.
+    ServiceAccount {
+        /// How long tokens of the old key stay valid.
+        tokens_live: Duration,
+        /// Algorithm of the new key.
+        algorithm: KeyAlgorithm,
+    },
+    /// The key that encrypts Secrets in etcd.
+    Encryption,
+}
+
+/// A stage that was made.
+#[derive(Clone, Debug)]
+pub struct Rotated {
+    /// What rotates.
+    pub name: String,
+    /// The stage that is to be deployed now.
+    pub stage: Stage,
+    /// The keys that are trusted from this stage on, the one that signs or encrypts first.
+    pub trusted: Vec<KeyId>,
+    /// Number of certificates that were issued again.
+    pub issued: usize,
+    /// Whether it is the key that encrypts Secrets.
+    pub is_encryption: bool,
+    /// The command of the next stage.
+    pub command: String,
+}
+
+/// Makes the next stage of a rotation, or the first one.
+///
+/// # Errors
+/// The stage before is not deployed everywhere, something that the old key made is still valid, or `certs/` is wrong.
+pub fn run(context: &Context, request: &Request) -> Result<Rotated, Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    // A certificate for the new value would take the one in use out of it.
+    project.refuse_conflicts(&cluster)?;
+    match request {
+        Request::Authority { name, algorithm } => authority(context, &cluster, name, *algorithm),
+        Request::ServiceAccount { tokens_live, algorithm } => {
+            service_account(context, &cluster, *tokens_live, *algorithm)
+        }
+        Request::Encryption => encryption(context, &cluster),
+    }
+}
+
+/// Goes on with the rotation of an authority, or begins it.
+fn authority(context: &Context, cluster: &Cluster, name: &str, algorithm: KeyAlgorithm) -> Result<Rotated, Failure> {
+    let table = pki::table(cluster);
+    if !table.authorities.iter().any(|spec| spec.authority.as_str() == name) {
+        let known: Vec<&str> = table.authorities.iter().map(|spec| spec.authority.as_str()).collect();
+        let failure = Failure::new(Kind::Input, format!("the cluster has no authority `{}`", name));
+        return Err(failure.hint(format!("it has {}", known.join(", "))));
+    }
+    Desk { context, cluster, name, algorithm, tokens_live: Duration::ZERO }.run()
+}
+
+/// Goes on with the rotation of the service accounts' key pair, or begins it.
+fn service_account(
+    context: &Context,
+    cluster: &Cluster,
+    tokens_live: Duration,
+    algorithm: KeyAlgorithm,
+) -> Result<Rotated, Failure> {
+    let table = pki::table(cluster);
+    let signs = |subject: &Subject<'_>| matches!(subject, Subject::KeyPair(_)) && !subject.is_encryption();
+    let pairs = Subject::all(&table).filter(signs);
+    let Some(name) = pairs.map(Subject::name).next() else {
+        return Err(Failure::new(Kind::Input, "the cluster has no key pair for service accounts' tokens").hint(
+            "clusters with `orchestrator = \"kubernetes\"` have one; k3s rotates its own: `k3s certificate rotate`",
+        ));
+    };
+    Desk { context, cluster, name, algorithm, tokens_live }.run()
+}
+
+/// Continues the rotation of the key that encrypts Secrets, or begins it.
+fn encryption(context: &Context, cluster: &Cluster) -> Result<Rotated, Failure> {
+    let table = pki::table(cluster);
+    let Some(name) = Subject::all(&table).find(|subject| subject.is_encryption()).map(Subject::name) else {
+        return Err(Failure::new(Kind::Input, "the cluster has no key that encrypts Secrets").hint(
+            "clusters with `orchestrator = \"kubernetes\"` have one; k3s rotates its own: `k3s secrets-encrypt rotate-keys`",
+        ));
+    };
+    let algorithm = KeyAlgorithm::default();
+    Desk { context, cluster, name, algorithm, tokens_live: Duration::ZERO }.run()
+}
+
+/// What one step of a rotation is made with.
+struct Desk<'a> {
+    context: &'a Context,
+    cluster: &'a Cluster,
+    name: &'a str,
+    algorithm: KeyAlgorithm,
+    tokens_live: Duration,
+}
+
+impl Desk<'_> {
+    fn run(&self) -> Result<Rotated, Failure> {
+        let _locks = self.lock()?;
+        let survey = survey(&self.context.project.certs(), self.cluster, self.context.clock.now())?;
+        let Some(subject) = self.subject(&survey) else {
+            return Err(Failure::new(Kind::Input, format!("nothing is called `{}`", self.name)));
+        };
+        let stage = match rotation::position(&survey.table, &survey.tree, subject) {
+            Position::Unfinished(stage) => stage,
+            Position::Idle => {
+                refuse_problems(&survey)?;
+                Stage::TrustBoth
+            }
+            Position::At(rotation) => {
+                refuse_problems(&survey)?;
+                self.refuse_before_deployed(&survey, subject, rotation.stage)?;
+                match rotation.stage {
+                    Stage::TrustBoth => Stage::SignNew,
+                    Stage::SignNew | Stage::DropOld => {
+                        self.replace_what_is_left(subject, &rotation)?;
+                        Stage::DropOld
+                    }
+                }
+            }
+        };
+        let policy = Policy { algorithm: self.algorithm, ..Policy::default() };
+        let now = self.context.clock.now();
+        let done = rotation::apply(&survey.certs, self.cluster, self.name, stage, &policy, now, || {
+            self.context.keyring.open()
+        });
+        let done = done.map_err(|error| {
+            let input = matches!(error, RotateError::Files { .. } | RotateError::Absent(_));
+            let kind = if input { Kind::Input } else { Kind::Failed };
+            Failure::from_error(kind, &error).maybe_hint(error.hint())
+        })?;
+        if let Ok(flake) = self.context.project.flake() {
+            flake.make_visible(&["certs"]).failed()?;
+        }
+        self.end(stage, &done)
+    }
+
+    /// Locks the voters of a running cluster: whether a stage is deployed everywhere must not change while the next one is made.
+    fn lock(&self) -> Result<Option<Locks>, Failure> {
+        let state = self.context.project.state()?;
+        if !state.etcd.bootstrapped {
+            return Ok(None);
+        }
+        let connector = connect::connector(self.context, self.cluster, None)?;
+        let locks = Locks::new(self.context, run_id(self.context), &connector);
+        locks.hold(&locks::of_voters(self.cluster, &state, []), &BTreeMap::new())?;
+        Ok(Some(locks))
+    }
+
+    fn subject<'s>(&self, survey: &'s Survey) -> Option<Subject<'s>> {
+        Subject::all(&survey.table).find(|subject| subject.name() == self.name)
+    }
+
+    /// The stage that is recorded must be what every machine runs.
+    fn refuse_before_deployed(&self, survey: &Survey, subject: Subject<'_>, stage: Stage) -> Result<(), Failure> {
+        let nodes = subject.consumers(&survey.table);
+        let found = self.ask(&nodes)?;
+        let behind = rotation::behind(&survey.table, &survey.tree, subject, stage, &found);
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let list: String = behind.iter().map(|(node, why)| format!("\n{node}: {why}")).collect();
+        let names: Vec<&str> = behind.keys().map(NodeName::as_str).collect();
+        let message = format!("{}: {stage}, is not deployed everywhere:{list}", self.name);
+        Err(Failure::new(Kind::Refused, message).hint(format!(
+            "`machinist deploy {}`, then this again; a machine that is gone for good leaves machines.nix first",
+            names.join(" ")
+        )))
+    }
+
+    /// Asks the machines at once which certificates they run with.
+    fn ask(&self, nodes: &[NodeName]) -> Result<BTreeMap<NodeName, Found>, Failure> {
+        let connector = connect::connector(self.context, self.cluster, None)?;
+        let ask = |node: &NodeName| {
+            let remote = connector.connect(node).map_err(StepError::from)?;
+            certificates(&*remote)
+        };
+        Ok(thread::scope(|scope| {
+            let asked: Vec<_> = nodes.iter().map(|node| (node, scope.spawn(|| ask(node)))).collect();
+            let answer = |(node, thread): (&NodeName, thread::ScopedJoinHandle<'_, _>)| {
+                let found = thread.join().unwrap_or_else(|_| Ok(BTreeMap::new()));
+                (node.clone(), found.map_err(|error| failure::words(node, &error)))
+            };
+            asked.into_iter().map(answer).collect()
+        }))
+    }
+
+    /// What the old one signed or encrypted has to be replaced, or to end, before it is dropped.
+    fn replace_what_is_left(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
+        match subject {
+            Subject::Authority(_) => Ok(()),
+            Subject::KeyPair(_) if subject.is_encryption() => self.rewrite_secrets(),
+            Subject::KeyPair(_) => self.wait_for_tokens(subject, rotation),
+        }
+    }
+
+    /// Writes all Secrets again, each API server encrypts with the new key now.
+    fn rewrite_secrets(&self) -> Result<(), Failure> {
+        let connector = connect::connector(self.context, self.cluster, None)?;
+        let certs = self.context.project.certs();
+        let reach = Reach { certs, cluster: self.cluster, connector: &connector, keyring: &self.context.keyring };
+        let failed = |error: RewriteError| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint());
+        let Rewritten { secrets, writes } =
+            reach.with_server(|server| async move { rewrite(&server).await.map_err(failed) })?;
+        self.context
+            .events
+            .remark(format!("{writes} of {secrets} Secrets were written again, encrypted with the new key"));
+        Ok(())
+    }
+
+    /// What the old key signed is valid for a time, which begins when nobody signs with it any more.
+    fn wait_for_tokens(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
+        let now = self.context.clock.now();
+        let since = match rotation.in_use_since {
+            Some(since) => since,
+            None => {
+                rotation::note_in_use(&self.context.project.certs(), self.name, now).failed()?;
+                now
+            }
+        };
+        let end = since + self.tokens_live;
+        if end <= now {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: every API server signs with the new key, seen first at {}; tokens of the old one may be valid until {}",
+            self.name,
+            minute(since),
+            minute(end)
+        );
+        Err(Failure::new(Kind::Refused, message)
+            .hint(format!("`{}` after that; `--tokens-live TIME` if they live longer or shorter", subject.command())))
+    }
+
+    fn end(&self, stage: Stage, done: &Survey) -> Result<Rotated, Failure> {
+        let fresh = survey(&self.context.project.certs(), self.cluster, self.context.clock.now())?;
+        let subject = self.subject(&fresh);
+        Ok(Rotated {
+            name: self.name.to_owned(),
+            stage,
+            trusted: subject.map(|subject| trusted(&fresh, subject)).unwrap_or_default(),
+            issued: done.plan.actions.iter().filter(|action| action.step.makes_one()).count(),
+            is_encryption: subject.is_some_and(|subject| subject.is_encryption()),
+            command: subject.map(Subject::command).unwrap_or_default(),
+        })
+    }
+}
+
+fn trusted(survey: &Survey, subject: Subject<'_>) -> Vec<KeyId> {
+    let file = &subject.files().certificate;
+    let ids = survey.tree.trusted(file).iter().map(|certificate| certificate.key_id.clone());
+    ids.chain(survey.tree.public_keys(file).iter().cloned()).collect()
+}
+
+fn refuse_problems(survey: &Survey) -> Result<(), Failure> {
+    let Some(refusal) = survey.plan.refusal() else { return Ok(()) };
+    let hint = survey.plan.problems.first().map(|problem| problem.hint.clone());
+    Err(Failure::new(Kind::Input, format!("certs/ is not as it should be:\n{refusal}")).maybe_hint(hint))
+}
+
+fn minute(time: OffsetDateTime) -> String {
+    format!("{} {:02}:{:02} UTC", time.date(), time.hour(), time.minute())
+}

@@ -1,0 +1,121 @@
+//! Connections to the cluster's nodes.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread};
+
+use machinist_model::{
+    Cluster, Node, NodeName, Provider,
+    selector::{SelectErrorKind, Selection},
+};
+use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
+use machinist_rollout::step::{Connect, Connector};
+use machinist_sandbox::{MachineState, default_state_dir};
+
+use crate::{
+    context::{Connections, Context},
+    failure::{Failure, Kind},
+    sandbox,
+};
+
+/// Where pinned host keys are, relative to the cluster's directory.
+pub const KNOWN_HOSTS: &str = "state/known_hosts";
+
+struct Sessions {
+    destinations: BTreeMap<NodeName, Destination>,
+    known_hosts: KnownHosts,
+    accept: Option<Fingerprint>,
+    /// The state of the sandbox, if machines are in one.
+    sandbox: Option<PathBuf>,
+}
+
+impl Connect for Sessions {
+    fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError> {
+        let unknown = || Destination::new(node.as_str(), node.as_str());
+        let destination = self.destinations.get(node).cloned().unwrap_or_else(unknown);
+        let session = Session::connect(&destination, &self.known_hosts, self.accept);
+        session.map(|session| Box::new(session) as Box<dyn Remote>).map_err(|error| self.explain(node, error))
+    }
+}
+
+impl Sessions {
+    /// A sandbox knows more of a machine that does not answer than the network does.
+    fn explain(&self, node: &NodeName, error: RemoteError) -> RemoteError {
+        let RemoteError::Connect { at, .. } = &error else { return error };
+        let machine = self.sandbox.as_ref().and_then(|state| {
+            let machines = sandbox::machines_of(state)?;
+            machines.into_iter().find(|machine| machine.name == node.as_str() && machine.state == MachineState::Stopped)
+        });
+        match machine {
+            Some(machine) => RemoteError::Stopped { at: Arc::clone(at), why: sandbox::why_stopped(&machine) },
+            None => error,
+        }
+    }
+}
+
+/// Returns what opens connections to the nodes of the cluster. A host key of the fingerprint `accept` is pinned.
+///
+/// # Errors
+/// The pinned host keys cannot be read.
+pub fn connector(context: &Context, cluster: &Cluster, accept: Option<Fingerprint>) -> Result<Connector, Failure> {
+    connector_to(&[], context, cluster, accept)
+}
+
+/// The same, and begins to resolve how the `targets` are reached, while the caller has other work to do before.
+///
+/// # Errors
+/// The pinned host keys cannot be read.
+pub fn connector_to(
+    targets: &[NodeName],
+    context: &Context,
+    cluster: &Cluster,
+    accept: Option<Fingerprint>,
+) -> Result<Connector, Failure> {
+    let keys = match &context.connections {
+        Connections::Given(connector) => return Ok(Connector::clone(connector)),
+        Connections::Ssh { keys } => keys,
+    };
+    let known_hosts = KnownHosts::load(&context.project.directory.join(KNOWN_HOSTS))
+        .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
+    let config = SshConfig::new();
+    let destinations: BTreeMap<NodeName, Destination> =
+        cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, keys, &config))).collect();
+    for target in targets.iter().filter_map(|target| destinations.get(target).cloned()) {
+        // An error comes again, and is reported, when the host is connected to.
+        thread::spawn(move || drop(target.endpoint()));
+    }
+    let in_sandbox = cluster.deployable().any(|node| node.provider == Provider::Sandbox);
+    let sandbox = in_sandbox.then(|| default_state_dir(&cluster.name));
+    let nodes = destinations.iter().map(|(node, destination)| (destination.host_pattern(), node.to_string()));
+    let known_hosts = known_hosts.of_nodes(nodes.collect());
+    Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))
+}
+
+/// Returns how the node is reached.
+#[must_use]
+pub fn destination(cluster: &Cluster, node: &Node, keys: &[PathBuf], config: &Arc<SshConfig>) -> Destination {
+    let mut destination = Destination::new(node.name.as_str(), &node.ssh.host).with_environment(config);
+    destination.port = node.ssh.port;
+    destination.user.clone_from(&node.ssh.user);
+    destination.identity_files = keys.to_vec();
+    if node.provider == Provider::Sandbox {
+        destination.namespace = Some(sandbox::operator_namespace(cluster));
+    }
+    destination
+}
+
+/// Returns the deployable nodes that the patterns name, sorted; all of them without patterns.
+///
+/// # Errors
+/// A pattern names none.
+pub fn select(cluster: &Cluster, patterns: Option<&[String]>) -> Result<Vec<NodeName>, Failure> {
+    let selection = match patterns {
+        Some(patterns) => Selection::resolve(cluster, patterns),
+        None => Selection::resolve(cluster, &["--all"]),
+    };
+    selection.map_err(|error| {
+        let kind = match error.kind() {
+            SelectErrorKind::Refused => Kind::Refused,
+            SelectErrorKind::Input => Kind::Input,
+        };
+        Failure::from_error(kind, &error).maybe_hint(error.hint())
+    })
+}

@@ -1,0 +1,136 @@
+//! Deploy: generate, build, bring the systems to the machines in waves, and record what came of it.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+
+use machinist_model::{Cluster, NodeName};
+use machinist_rollout::{deploy::Report, journal::Record, plan::PlanFile};
+
+use crate::{
+    connect,
+    context::Context,
+    failure::Failure,
+    locks::Locks,
+    rollout::{
+        end::End,
+        membership::{refuse_changed_membership, refuse_unrecorded_move},
+        options::Options,
+        planned,
+        run::Run,
+        runs,
+        target::voters,
+    },
+    run_id::run_id,
+    systems::{BuildOn, Building},
+};
+
+/// What is deployed.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// All machines.
+    All,
+    /// The machines that names, globs, `@role` or `label=value` select.
+    Machines(Vec<String>),
+    /// What a run that was cut off was to bring; the last run if the name is empty.
+    Resumed(String),
+    /// What a file says that [`plan::file`](crate::plan::file) returned.
+    Planned(PathBuf),
+}
+
+/// A deploy.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is deployed.
+    pub what: What,
+    /// How it is brought to the machines.
+    pub options: Options,
+    /// How systems are evaluated and built.
+    pub building: Building,
+    /// Who builds.
+    pub build_on: BuildOn,
+    /// Whether objects in Kubernetes are applied afterwards.
+    pub objects: bool,
+}
+
+impl Request {
+    /// A deploy of these machines, one after the other unless the options say otherwise. Objects in Kubernetes stay.
+    #[must_use]
+    pub fn one_by_one(targets: Vec<String>, options: Options, building: Building, build_on: BuildOn) -> Self {
+        Self { what: What::Machines(targets), options: options.one_by_one(), building, build_on, objects: false }
+    }
+}
+
+/// End of a deploy.
+#[derive(Clone, Debug)]
+pub enum Deployed {
+    /// The last run has ended: there is nothing to resume.
+    NothingToResume,
+    /// The run came to its end.
+    Ended {
+        /// What became of each node.
+        report: Box<Report>,
+        /// Whether no object in Kubernetes was left out because of an error.
+        objects_applied: bool,
+    },
+}
+
+/// Deploys.
+///
+/// # Errors
+/// Nothing was changed, or the run has ended and its record cannot be written. A node that failed is part of the report.
+pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
+    let begun = Instant::now();
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    let Some(Wanted { nodes, resumed, planned }) = wanted(context, &request.what, &cluster)? else {
+        return Ok(Deployed::NothingToResume);
+    };
+    project.refuse_conflicts(&cluster)?;
+    context.require_certificates(&cluster, &nodes)?;
+    let end = End::of(project, &cluster, request.objects)?;
+    let connector = connect::connector_to(&nodes, context, &cluster, request.options.accept_host_key)?;
+    let voters = voters(&cluster);
+    let state = project.state()?;
+    refuse_changed_membership(&cluster, &state)?;
+    let lock = resumed.as_ref().map_or_else(|| run_id(context), |record| record.lock.clone());
+    let locks = Locks::new(context, lock, &connector);
+    refuse_unrecorded_move(&connector, &voters, &state)?;
+    let run = Run {
+        context,
+        build_on: &request.build_on,
+        building: &request.building,
+        options: &request.options,
+        cluster: &cluster,
+        nodes,
+        voters,
+        connector,
+        locks: &locks,
+    };
+    let report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
+    let (report, objects_applied) = end.finish(&run, &state, report, begun)?;
+    Ok(Deployed::Ended { report: Box::new(report), objects_applied })
+}
+
+/// What a request comes to.
+struct Wanted {
+    nodes: Vec<NodeName>,
+    resumed: Option<Record>,
+    planned: Option<PlanFile>,
+}
+
+fn wanted(context: &Context, what: &What, cluster: &Cluster) -> Result<Option<Wanted>, Failure> {
+    let of_nodes = |nodes| Wanted { nodes, resumed: None, planned: None };
+    Ok(match what {
+        What::All => Some(of_nodes(connect::select(cluster, None)?)),
+        What::Machines(patterns) => Some(of_nodes(connect::select(cluster, Some(patterns))?)),
+        What::Resumed(run) => runs::unfinished(context, run)?.map(|record| Wanted {
+            nodes: record.systems.keys().cloned().collect(),
+            resumed: Some(record),
+            planned: None,
+        }),
+        What::Planned(path) => {
+            let plan = planned::read(path, cluster)?;
+            let nodes = plan.nodes.keys().cloned().collect();
+            Some(Wanted { nodes, resumed: None, planned: Some(plan) })
+        }
+    })
+}

@@ -1,0 +1,147 @@
+//! Drift: what differs from what a deploy left on the machines, and from what the directory says. Nothing is changed.
+
+use std::collections::BTreeMap;
+
+use machinist_model::{Cluster, NodeName};
+use machinist_nix::StorePath;
+use machinist_remote::Remote;
+use machinist_rollout::{
+    HostFacts,
+    drift::{self, Finding},
+    plan::BootFiles,
+    step::StepError,
+};
+use serde::Serialize;
+
+use crate::{
+    connect,
+    context::Context,
+    failure::{self, Failure, OrFail as _},
+    query::{self, Asked},
+    systems::{self, Building},
+};
+
+/// Whose drift, and against what.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Names, globs, `@role` or `label=value`; all machines if empty.
+    pub targets: Vec<String>,
+    /// Compares only with what the last deploy left; nothing is built.
+    pub recorded: bool,
+}
+
+/// Drift of the cluster.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Each node's drift.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Members of etcd that machines.nix does not know, in words.
+    pub unmanaged_etcd_members: Vec<String>,
+}
+
+/// Drift of a node.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Node {
+    /// It answered.
+    Answers(Box<Drift>),
+    /// It did not.
+    Silent {
+        /// The reason, with its causes.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// Systems of a machine, and the differences between them.
+#[derive(Debug, Serialize)]
+pub struct Drift {
+    /// The system that runs.
+    pub running: Option<StorePath>,
+    /// The system that boots next.
+    pub profile: Option<StorePath>,
+    /// The system that the last deploy confirmed.
+    pub confirmed: Option<StorePath>,
+    /// The system that the directory describes. Null if it was not built.
+    pub expected: Option<StorePath>,
+    /// Kernel, initrd and parameters of this boot.
+    pub booted: BootFiles,
+    /// The differences.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether a node did not answer.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.nodes.values().any(|node| matches!(node, Node::Silent { .. }))
+    }
+
+    /// Whether there is drift on a node that answered, or in etcd.
+    #[must_use]
+    pub fn has_drift(&self) -> bool {
+        let differs = |node: &Node| matches!(node, Node::Answers(drift) if !drift.findings.is_empty());
+        self.nodes.values().any(differs) || !self.unmanaged_etcd_members.is_empty()
+    }
+}
+
+/// Compares the machines.
+///
+/// # Errors
+/// The cluster's files are wrong, or a system cannot be built. A node that does not answer is part of the report.
+pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
+    let cluster = context.project.load()?.cluster;
+    let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
+    let nodes = connect::select(&cluster, patterns)?;
+    let expected = if request.recorded { BTreeMap::new() } else { expected(context, &cluster, &nodes)? };
+    let connector = connect::connector(context, &cluster, None)?;
+    let asked = query::nodes(&nodes, &connector)?;
+    let health = query::etcd(&cluster, &asked);
+    let unmanaged = health.iter().flat_map(|health| &health.unmanaged);
+    let unmanaged_etcd_members = unmanaged.map(ToString::to_string).collect();
+    Ok(Report { nodes: compare(asked, &expected)?, unmanaged_etcd_members })
+}
+
+fn expected(
+    context: &Context,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    let generated = context.project.generated(cluster)?;
+    generated.refuse_foreign()?;
+    systems::build_planned(context, &Building::default(), nodes, &generated)
+}
+
+/// Queries all machines at once for what is not theirs.
+fn compare(
+    asked: BTreeMap<NodeName, Asked>,
+    expected: &BTreeMap<NodeName, StorePath>,
+) -> Result<BTreeMap<NodeName, Node>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+    Ok(runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (name, asked) in asked {
+            let expected = expected.get(&name).cloned();
+            tasks.spawn_blocking(move || {
+                let node = asked.and_then(|(remote, facts)| node(&*remote, facts, expected));
+                let node = node.unwrap_or_else(|error| silent(&name, &error));
+                (name, node)
+            });
+        }
+        tasks.join_all().await.into_iter().collect()
+    }))
+}
+
+fn node(remote: &dyn Remote, facts: HostFacts, expected: Option<StorePath>) -> Result<Node, StepError> {
+    let traces = drift::ask(remote)?;
+    let findings = drift::findings(&facts, &traces, expected.as_ref());
+    let HostFacts { running, profile, confirmed, .. } = facts;
+    let drift = Drift { running, profile, confirmed, expected, booted: traces.booted, findings };
+    Ok(Node::Answers(Box::new(drift)))
+}
+
+fn silent(node: &NodeName, error: &StepError) -> Node {
+    Node::Silent { why: failure::words(node, error), hint: error.hint() }
+}

@@ -1,0 +1,205 @@
+//! Events of an operation: all that a progress view shows, as data.
+
+use std::{sync::Arc, time::Duration};
+
+use machinist_kubernetes::apply;
+use machinist_model::{Diagnostic, NodeName};
+use machinist_rollout::deploy::Report;
+use machinist_text::{bounded, visible};
+use serde::{Serialize, Serializer};
+
+use crate::{failure::Failure, kubernetes::outcome::json};
+
+/// Longest text of an event, in bytes.
+const LONGEST: usize = 16 << 10;
+
+/// Something that happened during an operation.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// Progress in words, of interest while the operation runs.
+    Progress {
+        /// One sentence.
+        text: String,
+    },
+    /// Something to know even if the result is read by a program.
+    Remark {
+        /// One sentence.
+        text: String,
+    },
+    /// Progress in words, of interest for whoever looks for a cause.
+    Detail {
+        /// One sentence.
+        text: String,
+    },
+    /// A risk that does not stop the operation.
+    Warning {
+        /// One sentence.
+        text: String,
+    },
+    /// A warning about machines.nix, with its place.
+    Diagnostic {
+        /// The warning.
+        diagnostic: Box<Diagnostic>,
+    },
+    /// A note about one node, or about the cluster.
+    Note {
+        /// The node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<NodeName>,
+        /// One sentence.
+        text: String,
+    },
+    /// Part of the operation failed, and the operation continues.
+    Problem {
+        /// What failed.
+        failure: Failure,
+    },
+    /// A builder's output.
+    BuildOutput {
+        /// The node that builds.
+        builder: NodeName,
+        /// One line.
+        text: String,
+    },
+    /// Systems are built, or known from an earlier build.
+    SystemsBuilt {
+        /// Number of systems that were evaluated and built.
+        built: usize,
+        /// Number of systems that are the same as before.
+        unchanged: usize,
+        /// Duration.
+        #[serde(serialize_with = "seconds")]
+        took: Duration,
+    },
+    /// Systems go to machines now. From here on the operation stops in order when its interrupt is set.
+    RolloutStarted {
+        /// Name of the run.
+        run: String,
+        /// The nodes that may change.
+        nodes: Vec<NodeName>,
+    },
+    /// No machine changes any more.
+    RolloutEnded,
+    /// Objects were applied to Kubernetes.
+    Objects {
+        /// What changed.
+        #[serde(serialize_with = "applied")]
+        objects: Arc<apply::Outcome>,
+        /// Duration.
+        #[serde(skip)]
+        took: Duration,
+    },
+    /// The end of a rollout.
+    Report {
+        /// What became of each node.
+        report: Box<Report>,
+        /// Duration since the operation started.
+        #[serde(skip)]
+        took: Duration,
+    },
+    /// Something happened in the sandbox.
+    Sandbox {
+        /// The machine; none for what all machines share.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        machine: Option<String>,
+        /// What happened to it, in words that follow its name.
+        text: String,
+    },
+    /// Progress on machines.
+    #[serde(untagged)]
+    Rollout(machinist_rollout::Event),
+}
+
+fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(took.as_secs_f64())
+}
+
+fn applied<S: Serializer>(outcome: &Arc<apply::Outcome>, serializer: S) -> Result<S::Ok, S::Error> {
+    json(outcome).serialize(serializer)
+}
+
+/// Receiver of events. Cheap to clone; callable from any thread.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+
+impl Events {
+    /// Sends events to a function.
+    pub fn new(receiver: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(receiver))
+    }
+
+    /// Sends an event.
+    pub fn send(&self, event: Event) {
+        (self.0)(event);
+    }
+
+    /// Reports progress.
+    pub fn progress(&self, text: impl Into<String>) {
+        self.send(Event::Progress { text: text.into() });
+    }
+
+    /// Reports something to know even if the result is read by a program.
+    pub fn remark(&self, text: impl Into<String>) {
+        self.send(Event::Remark { text: text.into() });
+    }
+
+    /// Reports a detail.
+    pub fn detail(&self, text: impl Into<String>) {
+        self.send(Event::Detail { text: text.into() });
+    }
+
+    /// Warns.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.send(Event::Warning { text: text.into() });
+    }
+
+    /// Reports something about a node.
+    pub fn note(&self, node: &NodeName, text: impl Into<String>) {
+        self.send(Event::Note { node: Some(node.clone()), text: clean(text.into()) });
+    }
+
+    /// Reports something about the cluster.
+    pub fn note_all(&self, text: impl Into<String>) {
+        self.send(Event::Note { node: None, text: clean(text.into()) });
+    }
+
+    /// Reports a part that failed, while the operation continues.
+    pub fn problem(&self, failure: Failure) {
+        self.send(Event::Problem { failure });
+    }
+
+    /// Reports what happens in the sandbox.
+    pub(crate) fn sandbox(&self, event: &machinist_sandbox::Event) {
+        let (machine, text) = sandbox_words(event);
+        self.send(Event::Sandbox { machine: machine.map(str::to_owned), text });
+    }
+
+    /// Returns the receiver of a rollout's events.
+    pub(crate) fn of_rollout(&self) -> machinist_rollout::Events {
+        let events = self.clone();
+        machinist_rollout::Events::new(move |event| events.send(Event::Rollout(event)))
+    }
+}
+
+/// The machine that an event is about, and what happened to it.
+fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
+    use machinist_sandbox::Event;
+    match event {
+        Event::WaitingForLock { path } => {
+            (None, format!("another machinist works on this sandbox; waiting ({})", path.display()))
+        }
+        Event::MakingRoot { path } => (None, format!("making the machines' Debian root, once: {}", path.display())),
+        Event::RootMade { took } => (None, format!("the Debian root is made ({:.0} s)", took.as_secs_f64())),
+        Event::Starting { machine } => (Some(machine), "starting".to_owned()),
+        Event::Restarting { machine, reason } => (Some(machine), format!("is started anew: {reason}")),
+        Event::Ready { machine, took } => (Some(machine), format!("answers ({:.1} s)", took.as_secs_f64())),
+        Event::Unchanged { machine } => (Some(machine), "runs already".to_owned()),
+        Event::Removed { machine } => (Some(machine), "removed".to_owned()),
+    }
+}
+
+/// Hosts' words are in most texts: no terminal and no log acts on one.
+fn clean(text: String) -> String {
+    bounded(&visible(&text), LONGEST).into_owned()
+}

@@ -1,0 +1,39 @@
+//! Generate: the facts of each node, in `generated/`.
+
+use machinist_model::Cluster;
+
+use crate::{certs, context::Context, failure::Failure, project::Generated};
+
+/// Compares `generated/` with what machines.nix says. Nothing is written.
+///
+/// # Errors
+/// The cluster's files are wrong.
+pub fn compare(context: &Context) -> Result<Generated, Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    warn(context, &cluster)?;
+    project.generated(&cluster)
+}
+
+/// Writes what differs, and returns what that was.
+///
+/// # Errors
+/// The cluster's files are wrong, or a file that machinist did not write is in the way.
+pub fn run(context: &Context) -> Result<Generated, Failure> {
+    let generated = compare(context)?;
+    generated.refuse_foreign()?;
+    context.project.write_generated(&generated)?;
+    Ok(generated)
+}
+
+fn warn(context: &Context, cluster: &Cluster) -> Result<(), Failure> {
+    let project = &context.project;
+    certs::check_operators(cluster, &context.events)?;
+    for line in certs::trouble(&project.certs(), cluster, context.clock.now())? {
+        context.events.warn(line);
+    }
+    for conflict in project.conflicts(cluster)? {
+        context.events.warn(format!("the running cluster cannot take this, a deploy refuses it: {conflict}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Kubernetes: its API servers, its objects, and what is said where machines.nix describes none.
+
+pub mod objects;
+pub mod outcome;
+pub mod server;
+
+use machinist_model::{Cluster, Orchestrator};
+
+use crate::failure::{Failure, Kind};
+
+/// Says that there is no Kubernetes for it. k3s has authorities, objects and an administrator of its own: for it the hint is
+/// what does the same there, given the SSH destination of a server.
+#[must_use]
+pub fn missing(cluster: &Cluster, what: &str, with_k3s: impl FnOnce(&str) -> String) -> Failure {
+    match cluster.voters().next() {
+        Some(server) if cluster.orchestrator == Some(Orchestrator::K3s) => {
+            let message = format!("{what}: the cluster runs k3s, which has this itself");
+            let destination = format!("{}@{}", server.ssh.user_or_default(), server.ssh.host);
+            Failure::new(Kind::Input, message).hint(with_k3s(&destination))
+        }
+        _ => {
+            let message = format!("{what}: machines.nix describes no Kubernetes");
+            Failure::new(Kind::Input, message).hint("write cluster.orchestrator = \"kubernetes\"")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use machinist_model::{Cluster, fixtures};
+
+    use super::missing;
+
+    #[test]
+    fn with_k3s_the_hint_is_what_does_it_there() {
+        let hint =
+            |cluster: &Cluster| missing(cluster, "no objects", |server| format!("ssh {server} k3s kubectl")).hints;
+        assert_eq!(hint(&fixtures::ha_k3s()), ["ssh root@10.13.13.2 k3s kubectl"]);
+        assert_eq!(hint(&fixtures::three_member_etcd()), ["write cluster.orchestrator = \"kubernetes\""]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Objects in Kubernetes: what should be there, and how it gets there.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use machinist_kubernetes::{
+    apply::{self, ApplyError, Options, Outcome as Applied, Problem},
+    desired::{self, Desired},
+    manifest,
+};
+use machinist_model::{Cluster, Orchestrator};
+use machinist_rollout::step::Connector;
+
+use super::server::Reach;
+use crate::{
+    context::Context,
+    event::Event,
+    failure::{Failure, Kind},
+    project::Project,
+};
+
+/// Where a person's own objects are, in the cluster's directory.
+const MANIFESTS: &str = "manifests";
+/// How long nodes may take to register when a deploy brings objects to a new cluster.
+const REGISTRATION: Duration = Duration::from_secs(10);
+
+/// Returns all objects that should be in the cluster; `None` without Kubernetes. k3s takes its objects from its servers' disks.
+///
+/// # Errors
+/// A manifest is wrong.
+pub fn desired(project: &Project, cluster: &Cluster) -> Result<Option<Desired>, Failure> {
+    if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
+        return Ok(None);
+    }
+    let documents = manifest::read(&project.directory, MANIFESTS).map_err(|errors| {
+        let hint = errors.first().and_then(manifest::ManifestError::hint);
+        let texts = errors.iter().map(|error| Failure::from_error(Kind::Input, error).in_one_line());
+        Failure::new(Kind::Input, texts.collect::<Vec<_>>().join("\n")).maybe_hint(hint)
+    })?;
+    let desired = desired::desired(cluster, &documents).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Failure::new(Kind::Input, texts.join("\n"))
+    })?;
+    Ok(Some(desired))
+}
+
+/// Applies the objects at the end of a deploy, if they have changed. Returns whether all are applied.
+pub(crate) fn after_deploy(context: &Context, cluster: &Cluster, connector: &Connector, desired: &Desired) -> bool {
+    let begun = Instant::now();
+    let options = Options { wait_for_nodes: REGISTRATION, ..Options::default() };
+    let reach = Reach { certs: context.project.certs(), cluster, connector, keyring: &context.keyring };
+    match bring(&reach, desired, options) {
+        Ok(outcome) => {
+            let objects = Arc::new(outcome);
+            context.events.send(Event::Objects { objects: Arc::clone(&objects), took: begun.elapsed() });
+            problems(&objects, desired).into_iter().for_each(|failure| context.events.problem(failure));
+            let left = objects.problems.len();
+            if left > 0 {
+                let noun = if left == 1 { "object was" } else { "objects were" };
+                context.events.progress(format!("{left} {noun} not applied; `machinist objects apply` does it again"));
+            }
+            left == 0
+        }
+        Err(failure) => {
+            context.events.problem(
+                failure
+                    .hint("the machines are as the deploy left them: `machinist objects apply` does this part again"),
+            );
+            false
+        }
+    }
+}
+
+/// Applies the objects to the cluster.
+///
+/// # Errors
+/// No API server is ready, or the objects cannot be applied at all.
+pub fn bring(reach: &Reach<'_>, desired: &Desired, options: Options) -> Result<Applied, Failure> {
+    reach.with_server(|server| async move { apply::apply(&server, desired, &options).await.map_err(failure) })
+}
+
+/// What the API servers said, as a failure.
+#[must_use]
+pub fn failure(error: ApplyError) -> Failure {
+    let kind = if matches!(error, ApplyError::UnknownKinds(_)) { Kind::Input } else { Kind::Failed };
+    Failure::from_error(kind, &error).maybe_hint(error.hint())
+}
+
+/// Returns what the API server refused.
+#[must_use]
+pub fn problems(outcome: &Applied, desired: &Desired) -> Vec<Failure> {
+    let failure =
+        |problem: &Problem| Failure::from_error(Kind::Failed, problem).maybe_hint(problem.hint(&desired.cluster));
+    outcome.problems.iter().map(failure).collect()
+}

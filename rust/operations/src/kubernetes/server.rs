@@ -1,0 +1,121 @@
+//! The way to an API server: over the SSH connection to a control plane, to the server beside it. So no virtual address has to
+//! be there, no port has to be open to this computer, and a machine of the sandbox is reached as any other.
+
+use std::{future::Future, io, path::PathBuf, sync::Arc, time::Duration};
+
+use machinist_kubernetes::{
+    connect::{Access, Dial, client},
+    server::Server,
+};
+use machinist_model::{Cluster, Node, Role, defaults};
+use machinist_pki::user::{self, User};
+use machinist_remote::Remote;
+use machinist_rollout::step::Connector;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::{
+    failure::{Failure, Kind, OrFail as _},
+    keyring::Keyring,
+};
+
+/// Who writes, in the API server's audit log.
+const USER: &str = "machinist";
+/// The group that may do everything, by the API server's own code: nothing has to be there for it.
+const MASTERS: &str = "system:masters";
+/// How long the certificate is valid: as long as one run could take.
+const LIFE: time::Duration = time::Duration::minutes(30);
+/// How long one API server may take to say that it is ready before the next one is asked.
+const READY: Duration = Duration::from_secs(3);
+/// How long any of them may take, and how long failures that pass by themselves are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is needed to reach the cluster.
+pub struct Reach<'a> {
+    /// Where the certificates are.
+    pub certs: PathBuf,
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Connects to nodes.
+    pub connector: &'a Connector,
+    /// Opens the authority's private key.
+    pub keyring: &'a Keyring,
+}
+
+impl Reach<'_> {
+    /// Does something with the first API server that is ready.
+    ///
+    /// # Errors
+    /// No API server is ready, or the work failed.
+    pub fn with_server<T, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        work: impl FnOnce(Server) -> F,
+    ) -> Result<T, Failure> {
+        let access = self.access()?;
+        let runtime = runtime()?;
+        let result = runtime.block_on(async { work(self.ready_server(&access).await?).await });
+        // A stream may still wait for a host that hangs.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// A certificate that lives in memory only, as `machinist kubeconfig` would write one.
+    fn access(&self) -> Result<Access, Failure> {
+        let hint =
+            "the API is reached with the Kubernetes authority's key; `machinist deploy --no-objects` does without";
+        let identities = self
+            .keyring
+            .open()
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()).hint(hint))?;
+        let user = User { name: USER.to_owned(), group: Some(MASTERS.to_owned()), life: LIFE };
+        let operators = &self.cluster.operators;
+        let made = user::credentials(&self.certs, &user, OffsetDateTime::now_utc(), &identities, operators)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()).hint(hint))?;
+        Ok(Access { authority: made.authority, certificate: made.certificate, key: made.key })
+    }
+
+    /// Asks one control plane after the other, for a while.
+    async fn ready_server(&self, access: &Access) -> Result<Server, Failure> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let mut silent = Vec::new();
+            for node in self.cluster.with_role(Role::ControlPlane) {
+                match self.server_of(node, access, end).await {
+                    Ok(server) => return Ok(server),
+                    Err(why) => silent.push(why),
+                }
+            }
+            if Instant::now() + READY >= end {
+                return Err(Failure { causes: silent, ..Failure::new(Kind::Failed, "no API server is ready") }
+                    .hint("see `machinist status`, and `journalctl -u kube-apiserver` on a control plane"));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn server_of(&self, node: &Node, access: &Access, end: Instant) -> Result<Server, String> {
+        let (connector, name) = (Arc::clone(self.connector), node.name.clone());
+        let connected = tokio::task::spawn_blocking(move || connector.connect(&name)).await;
+        let remote: Arc<dyn Remote> = match connected {
+            Ok(Ok(remote)) => Arc::from(remote),
+            Ok(Err(error)) => return Err(Failure::from_error(Kind::Failed, &error).in_one_line()),
+            Err(error) => return Err(format!("{}: {error}", node.name)),
+        };
+        let port = self.cluster.kube_master.as_ref().map_or(defaults::API_PORT, |endpoint| endpoint.port);
+        let dial: Dial = Arc::new(move || remote.tunnel("127.0.0.1", port).map_err(io::Error::other)?.into_socket());
+        let client = client(access, dial).map_err(|error| Failure::from_error(Kind::Failed, &error).in_one_line())?;
+        let trial = Server::new(client.clone(), Instant::now() + READY);
+        match trial.ready().await {
+            Ok(()) => Ok(Server::new(client, end)),
+            Err(error) => {
+                let why = Failure::from_error(Kind::Failed, &error).in_one_line();
+                Err(format!("{}: {why}", node.name))
+            }
+        }
+    }
+}
+
+/// A runtime for the requests.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().failed()
+}

@@ -1,0 +1,47 @@
+//! Operations of machinist, a file each: a typed request and a [`Context`] in, typed [`Event`]s on the way, a typed result or a
+//! [`Failure`] out. Nothing here prints, reads arguments or ends the process.
+//!
+//! The command line is one caller; a terminal interface, a web page or an MCP server are others. An operation stops where
+//! that is safe when the interrupt of its context is set.
+//!
+//! [`Context`]: context::Context
+//! [`Event`]: event::Event
+//! [`Failure`]: failure::Failure
+
+pub mod apps;
+pub mod certs;
+pub mod check;
+pub mod connect;
+pub mod consent;
+pub mod context;
+pub mod deploy;
+pub mod drift;
+pub mod etcd;
+pub mod event;
+pub mod failure;
+pub mod files;
+pub mod generate;
+pub mod history;
+pub mod keyring;
+pub mod kubeconfig;
+pub mod kubernetes;
+pub mod library;
+pub mod lint;
+pub mod locks;
+pub mod mesh;
+pub mod node;
+pub mod objects;
+pub mod plan;
+pub mod project;
+pub mod query;
+pub mod rollback;
+pub mod rollout;
+pub mod router_config;
+pub mod run_id;
+pub mod sandbox;
+mod size;
+pub mod snapshot;
+pub mod status;
+pub mod systems;
+pub mod unlock;
+pub mod workload;

@@ -1,0 +1,137 @@
+//! Locks of an operation: of the nodes that it changes, and of all voters if it may take one of them away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use machinist_model::{Cluster, NodeName, RecordedMachine, RecordedState};
+use machinist_remote::Remote;
+use machinist_rollout::{
+    deploy::{Outcome, Report},
+    identity::Known,
+    lock::{Electorate, Keeper, Refusals, Scope, Token, claimant},
+    step::{Connector, StepError},
+};
+
+use crate::{
+    context::Context,
+    event::Events,
+    failure::{Failure, Kind},
+    project::Project,
+    rollout::target::voters,
+};
+
+/// Connections that are open already.
+pub type Open = BTreeMap<NodeName, Arc<dyn Remote>>;
+
+/// The locks that a command holds, until it ends.
+pub struct Locks {
+    /// Takes and renews them.
+    pub keeper: Arc<Keeper>,
+    events: Events,
+}
+
+impl Locks {
+    /// Begins without locks. `run` is the name under which they are taken.
+    #[must_use]
+    pub fn new(context: &Context, run: String, connector: &Connector) -> Self {
+        let claimant = claimant(run, context.who.clone());
+        let interrupt = context.interrupt.clone();
+        let keeper = Arc::new(Keeper::new(claimant, Connector::clone(connector), interrupt));
+        Self { keeper, events: context.events.clone() }
+    }
+
+    /// Takes the locks of the scope, all or none.
+    ///
+    /// # Errors
+    /// Someone else holds one of them, too few voters can be locked, or a node that changes does not answer.
+    pub fn hold(&self, scope: &Scope, open: &Open) -> Result<(), Failure> {
+        let note = |node: &NodeName, text: &str| self.events.note(node, text);
+        self.keeper.acquire(scope, open, &note).map(drop).map_err(|refusals| failure(&refusals))
+    }
+
+    /// Returns the token under which the next thing may be done on the node.
+    ///
+    /// # Errors
+    /// The node is not locked, or not by this command any more.
+    pub fn token(&self, node: &NodeName) -> Result<Token, StepError> {
+        self.keeper.token(node)
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        for node in self.keeper.release() {
+            self.events.warn(format!("{node}: its lock could not be given back; it expires by itself"));
+        }
+    }
+}
+
+/// One failure out of all refusals.
+fn failure(refusals: &Refusals) -> Failure {
+    let only_refused = refusals.values().all(StepError::is_refusal);
+    let kind = if only_refused { Kind::Refused } else { Kind::Failed };
+    let mut reasons = Vec::new();
+    for (node, error) in refusals {
+        let text = Failure::from_error(kind, error).in_one_line();
+        // An error of the connection names the node itself.
+        let text = if text.starts_with(&format!("{node}: ")) { text } else { format!("{node}: {text}") };
+        reasons.push(text);
+    }
+    Failure::new(kind, reasons.join("; ")).maybe_hint(refusals.values().find_map(StepError::hint))
+}
+
+/// Returns who votes, as far as locks are concerned.
+#[must_use]
+pub fn electorate(cluster: &Cluster, state: &RecordedState) -> Electorate {
+    let recorded = &state.etcd.members;
+    let can_be_reached = |node: &&NodeName| cluster.deployable().any(|other| other.name == **node);
+    let all = voters(cluster).into_keys().chain(recorded.iter().filter(can_be_reached).cloned()).collect();
+    let counted = if state.etcd.bootstrapped { recorded.clone() } else { BTreeSet::new() };
+    Electorate { all, counted }
+}
+
+/// Returns what is known of the machines. `accepts_new`: a person has accepted a host key in this command.
+#[must_use]
+pub fn known(cluster: &Cluster, state: &RecordedState, accepts_new: bool) -> Known {
+    let ids = state.machines.iter().map(|(node, machine)| (node.clone(), machine.machine_id.clone())).collect();
+    Known { nodes: cluster.deployable().map(|node| node.name.clone()).collect(), ids, accepts_new }
+}
+
+/// Returns the scope of a command that may take any voter away, and changes these nodes.
+#[must_use]
+pub fn of_voters(cluster: &Cluster, state: &RecordedState, nodes: impl IntoIterator<Item = NodeName>) -> Scope {
+    let known = known(cluster, state, false);
+    Scope { nodes: nodes.into_iter().collect(), voters: electorate(cluster, state), known }
+}
+
+/// Returns the scope of a command that works on one node, which need not answer, and takes no voter away.
+#[must_use]
+pub fn of_node(cluster: &Cluster, state: &RecordedState, node: &NodeName) -> Scope {
+    let alone = Electorate { all: [node.clone()].into(), counted: BTreeSet::new() };
+    Scope { voters: alone, ..of_voters(cluster, state, []) }
+}
+
+/// Returns the scope of a command that may take the node away: of a voter, that of all voters.
+#[must_use]
+pub fn of_leaving(cluster: &Cluster, state: &RecordedState, node: &NodeName) -> Scope {
+    let scope = of_voters(cluster, state, []);
+    if scope.voters.all.contains(node) { scope } else { of_node(cluster, state, node) }
+}
+
+/// Records which machines the nodes are that run what they should.
+///
+/// # Errors
+/// The record cannot be read or written.
+pub fn record_machines(project: &Project, locks: &Locks, report: &Report) -> Result<(), Failure> {
+    let is_done = |node: &NodeName| matches!(report.nodes.get(node), Some(Outcome::Changed | Outcome::Unchanged));
+    let found = locks.keeper.machine_ids().into_iter().filter(|(node, _)| is_done(node));
+    let found: BTreeMap<_, _> = found.map(|(node, machine_id)| (node, RecordedMachine { machine_id })).collect();
+    let mut state = project.state()?;
+    if found.iter().all(|(node, machine)| state.machines.get(node) == Some(machine)) {
+        return Ok(());
+    }
+    state.machines.extend(found);
+    project.record(&state)
+}

@@ -1,0 +1,112 @@
+//! Drain and uncordon: a node's pods of Kubernetes, or its instances in the service mesh, leave it before it goes down, and
+//! come back afterwards.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use machinist_kubernetes::drain::Allowed;
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_rollout::{lock::Scope, step::Connector};
+
+use crate::{
+    connect,
+    context::Context,
+    failure::{Failure, Kind},
+    kubernetes,
+    locks::{self, Locks},
+    run_id::run_id,
+    workload::{instances::Instances, pods::Pods},
+};
+
+/// A drain.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The node.
+    pub node: NodeName,
+    /// Time that pods, or connections to instances, may take to go away.
+    pub bound: Duration,
+    /// Which pods may be evicted although something is lost.
+    pub allowed: Allowed,
+}
+
+/// What left a node, or came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// Pods of Kubernetes.
+    Pods {
+        /// Number of pods that were evicted; none when they may come back.
+        evicted: usize,
+    },
+    /// Instances of the service mesh, by name.
+    Instances {
+        /// Their names.
+        names: Vec<String>,
+    },
+}
+
+/// Takes away what a node works on.
+///
+/// # Errors
+/// The node works on nothing that can leave, or something stayed.
+pub fn drain(context: &Context, request: &Request) -> Result<Moved, Failure> {
+    let node = &request.node;
+    let (work, _locks) = open(context, node, locks::of_leaving)?;
+    match work {
+        Work::Pods(pods) => {
+            let tell = |text: &str| context.events.remark(format!("{node} {text}"));
+            let evicted = pods.drain(node, request.allowed, request.bound, &tell)?;
+            Ok(Moved::Pods { evicted })
+        }
+        Work::Instances(instances) => Ok(Moved::Instances { names: instances.drain(node, request.bound)? }),
+    }
+}
+
+/// Lets pods, or connections to its instances, onto a node again.
+///
+/// # Errors
+/// The node works on nothing that could have left, or does not answer.
+pub fn uncordon(context: &Context, node: &NodeName) -> Result<Moved, Failure> {
+    let (work, _locks) = open(context, node, locks::of_node)?;
+    match work {
+        Work::Pods(pods) => {
+            pods.uncordon(node, false)?;
+            Ok(Moved::Pods { evicted: 0 })
+        }
+        Work::Instances(instances) => Ok(Moved::Instances { names: instances.undrain(node)? }),
+    }
+}
+
+/// What runs on the node.
+enum Work {
+    Pods(Pods),
+    Instances(Instances),
+}
+
+/// What has to be locked.
+type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
+
+/// Opens what runs on the node, under locks.
+fn open(context: &Context, node: &NodeName, scope: ScopeOf) -> Result<(Work, Locks), Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    let found = cluster.nodes.get(node);
+    let locked = |work: fn(&Context, &Cluster, &Connector) -> Work| {
+        let connector = connect::connector(context, &cluster, None)?;
+        let locks = Locks::new(context, run_id(context), &connector);
+        locks.hold(&scope(&cluster, &project.state()?, node), &BTreeMap::new())?;
+        Ok((work(context, &cluster, &connector), locks))
+    };
+    if found.is_some_and(|node| cluster.runs_mesh(node)) {
+        return locked(|_, cluster, connector| Work::Instances(Instances::new(cluster, connector)));
+    }
+    if found.is_some_and(|node| cluster.runs_kubernetes(node)) && cluster.orchestrator == Some(Orchestrator::Kubernetes)
+    {
+        return locked(|context, cluster, connector| Work::Pods(Pods::new(context, cluster, connector)));
+    }
+    if cluster.orchestrator == Some(Orchestrator::K3s) {
+        return Err(kubernetes::missing(&cluster, &format!("{node} works on"), |server| {
+            format!("`ssh {server} k3s kubectl drain {node} --ignore-daemonsets`, later `uncordon {node}`")
+        }));
+    }
+    let what = format!("{node} is no node of a Kubernetes or of a mesh that machines.nix describes");
+    Err(Failure::new(Kind::Input, what).hint("`machinist status` has the names of all nodes"))
+}

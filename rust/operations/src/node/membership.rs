@@ -1,0 +1,410 @@
+//! Membership of etcd: a node joins, leaves, or is replaced. Each change can be run again after it was cut off: it asks what
+//! is true and continues from there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Instant,
+};
+
+use machinist_etcd::membership::{hexadecimal, join_objection, removal_objection};
+use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
+use machinist_rollout::{
+    deploy::{EtcdEnd, Outcome, Report},
+    lock::{Scope, Token},
+    membership::{self, Voice, find_voice},
+    step::{Connector, StepError, gather},
+};
+
+use super::without_vote::{self, What};
+use crate::{
+    connect,
+    consent::Question,
+    context::Context,
+    failure::{Failure, Kind},
+    locks::{self, Locks},
+    rollout::{options::Options, run::Run, target::voters},
+    run_id::run_id,
+    snapshot::snapshot,
+    systems::{BuildOn, Building},
+};
+
+/// A change of membership.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What changes.
+    pub what: What,
+    /// The node.
+    pub node: NodeName,
+    /// Continues without a snapshot of etcd's data.
+    pub no_snapshot: bool,
+    /// How systems are brought to machines.
+    pub options: Options,
+}
+
+/// End of a change.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// The change is done, and every member has it.
+    Done {
+        /// What the node does now, such as `votes`.
+        what: &'static str,
+        /// The members of etcd.
+        members: BTreeSet<NodeName>,
+    },
+    /// The node is no member any more, and another one is to leave before the members get their new facts.
+    OneOfSeveral {
+        /// That one.
+        next: NodeName,
+    },
+    /// The machine had no vote, and etcd has nothing of it any more.
+    Forgotten,
+    /// A rollout on the way failed: the same request continues when its cause is fixed.
+    NotDone {
+        /// What became of each node.
+        report: Box<Report>,
+    },
+}
+
+/// Changes who votes.
+///
+/// # Errors
+/// The change is refused, or it was cut off: the same request continues.
+pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
+    let begun = Instant::now();
+    let node = &request.node;
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    let state = project.state()?;
+    if cluster.orchestrator == Some(Orchestrator::K3s) {
+        let failure = Failure::new(Kind::Input, "the servers of k3s change by themselves who votes in its etcd");
+        return Err(failure.hint(format!(
+            "a server joins when it is deployed: `machinist deploy {node}`; one goes, or comes back with an empty disk, after \
+             `k3s kubectl delete node {node}` at another server"
+        )));
+    }
+    if !state.etcd.bootstrapped {
+        let failure = Failure::new(Kind::Input, "there is no running etcd cluster yet");
+        return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));
+    }
+    project.refuse_conflicts(&cluster)?;
+    let connector = connect::connector(context, &cluster, request.options.accept_host_key)?;
+    if !state.etcd.members.contains(node)
+        && let Some(answer) = without_vote::answer(request.what, node, &cluster, &state, &connector, context)
+    {
+        return answer.map(|()| Changed::Forgotten);
+    }
+    let locks = Locks::new(context, run_id(context), &connector);
+    let mut change = Change {
+        locks,
+        node,
+        no_snapshot: request.no_snapshot,
+        options: &request.options,
+        begun,
+        context,
+        cluster: &cluster,
+        state,
+        connector,
+    };
+    match request.what {
+        What::Join => change.join(),
+        What::Remove => change.remove(),
+        What::Replace => change.replace(),
+    }
+}
+
+/// One change, under its locks.
+struct Change<'a> {
+    begun: Instant,
+    /// Of all voters, and of the node, from the first look at etcd to the end.
+    locks: Locks,
+    node: &'a NodeName,
+    no_snapshot: bool,
+    options: &'a Options,
+    context: &'a Context,
+    cluster: &'a Cluster,
+    state: RecordedState,
+    connector: Connector,
+}
+
+impl Change<'_> {
+    /// Locks all voters and, unless it is to leave, the node: who votes is for one person at a time to change.
+    fn lock(&self, node: Option<&NodeName>) -> Result<(), Failure> {
+        let scope = locks::of_voters(self.cluster, &self.state, node.cloned());
+        let known = locks::known(self.cluster, &self.state, self.options.accept_host_key.is_some());
+        self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())
+    }
+
+    /// The node as machines.nix has it, with the role that it needs.
+    fn wanted(&self) -> Result<&Node, Failure> {
+        let node = self.cluster.etcd_members().find(|node| node.name == *self.node);
+        node.ok_or_else(|| {
+            Failure::new(Kind::Input, format!("machines.nix has no node {} with the role \"etcd\"", self.node))
+                .hint("add it there first; `machinist check` says what it needs")
+        })
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.state.etcd.members.contains(self.node)
+    }
+
+    /// The members that machines.nix and the record both have, but `self.node`.
+    fn others(&self) -> BTreeMap<NodeName, IpAddr> {
+        let mut voters = voters(self.cluster);
+        voters.retain(|name, _| name != self.node && self.state.etcd.members.contains(name));
+        voters
+    }
+
+    fn join(&mut self) -> Result<Changed, Failure> {
+        let wanted = self.wanted()?.clone();
+        if self.is_recorded() {
+            let failure = Failure::new(Kind::Input, format!("{} is a recorded member already", self.node));
+            return Err(failure.hint(format!(
+                "`machinist status` says how it is; after its data was lost: `machinist node replace {}`",
+                self.node
+            )));
+        }
+        self.refuse_while_one_leaves()?;
+        self.context.require_certificates(self.cluster, std::slice::from_ref(self.node))?;
+        self.lock(Some(self.node))?;
+        let voice = self.voice(None)?;
+        if let Some(objection) = join_objection(&voice.health, self.node) {
+            return Err(self.refused("cannot join now", &objection));
+        }
+        self.snapshot(&voice)?;
+        self.say("the other members let it in");
+        let others = self.others();
+        if let Some(report) = self.pass(others.keys().cloned().collect(), others)? {
+            return Ok(Changed::NotDone { report });
+        }
+        // The pass may have cut the connection.
+        let voice = self.voice(None).unwrap_or(voice);
+        self.take_in(&wanted, &voice)
+    }
+
+    fn remove(&mut self) -> Result<Changed, Failure> {
+        if self.wanted().is_ok() {
+            let failure =
+                Failure::new(Kind::Input, format!("machines.nix still gives {} the role \"etcd\"", self.node));
+            return Err(failure.hint(format!(
+                "take the role away there first; to let it join anew: `machinist node replace {}`",
+                self.node
+            )));
+        }
+        if !self.is_recorded() {
+            let members: Vec<&str> = self.state.etcd.members.iter().map(NodeName::as_str).collect();
+            let message = format!("{} is no recorded member of etcd; those are {}", self.node, members.join(", "));
+            return Err(Failure::new(Kind::Input, message));
+        }
+        self.lock(None)?;
+        let voice = self.voice(None)?;
+        let address = self.cluster.nodes.get(self.node).map(|node| node.ip);
+        let found = voice.health.unmanaged.iter().find(|stranger| {
+            let at = |ip: IpAddr| stranger.peer_urls.contains(&machinist_etcd::etcd::peer_url(ip));
+            stranger.name == self.node.as_str() || address.is_some_and(at)
+        });
+        if let Some(id) = found.map(|stranger| stranger.id) {
+            self.take_out(&voice, id, "it votes no more")?;
+        }
+        self.state.etcd.members.remove(self.node);
+        self.state.machines.remove(self.node);
+        self.context.project.record(&self.state)?;
+        match self.leaving().first() {
+            None => self.settle("is no member any more"),
+            // The facts no longer have that one, so they must not reach the members before it has left too.
+            Some(next) => {
+                self.say(&format!("is no member any more; next: `machinist node remove {next}`"));
+                Ok(Changed::OneOfSeveral { next: NodeName::clone(next) })
+            }
+        }
+    }
+
+    /// The recorded members that machines.nix no longer has.
+    fn leaving(&self) -> Vec<&NodeName> {
+        let wanted = voters(self.cluster);
+        self.state.etcd.members.iter().filter(|member| !wanted.contains_key(*member)).collect()
+    }
+
+    /// Facts without a member that still votes would shut it out.
+    fn refuse_while_one_leaves(&self) -> Result<(), Failure> {
+        match self.leaving().first() {
+            None => Ok(()),
+            Some(leaving) => Err(Failure::new(Kind::Refused, format!("{leaving} is to leave etcd, and still votes"))
+                .hint(format!("first: `machinist node remove {leaving}`"))),
+        }
+    }
+
+    fn replace(&mut self) -> Result<Changed, Failure> {
+        let wanted = self.wanted()?.clone();
+        self.refuse_while_one_leaves()?;
+        self.context.require_certificates(self.cluster, std::slice::from_ref(self.node))?;
+        self.lock(Some(self.node))?;
+        let voice = self.voice(Some(self.node))?;
+        if let Some(objection) = join_objection(&voice.health, self.node) {
+            return Err(self.refused("cannot be replaced now", &objection));
+        }
+        let member = voice.health.members.get(self.node);
+        // A learner is what an earlier try left behind: it goes on from there.
+        match member.and_then(|member| member.id).filter(|_| self.is_recorded()) {
+            Some(id) => self.take_out(&voice, id, "its data is put aside, and it reads all anew from the others")?,
+            None => self.snapshot(&voice)?,
+        }
+        self.state.etcd.members.remove(self.node);
+        self.context.project.record(&self.state)?;
+        // The others know it and let it in, as before: nothing is brought to them until it votes again.
+        let voice = self.voice(None)?;
+        self.take_in(&wanted, &voice)
+    }
+
+    /// Finds a member that answers for the others. Its answer is held against those and this node.
+    fn voice(&self, away: Option<&NodeName>) -> Result<Voice, Failure> {
+        let others = self.others();
+        let mut members = others.clone();
+        if let Ok(node) = self.wanted() {
+            members.insert(node.name.clone(), node.ip);
+        }
+        // One that came back since cannot be told anything: it is not locked.
+        let askable: Vec<NodeName> = others.into_keys().filter(|node| self.locks.keeper.has(node)).collect();
+        find_voice(&self.connector, &askable, &members, away).map_err(|error| {
+            let message = format!("no other member of etcd can be asked: {error}");
+            Failure::new(Kind::Failed, message).maybe_hint(error.hint())
+        })
+    }
+
+    fn refused(&self, what: &str, objection: &str) -> Failure {
+        Failure::new(Kind::Refused, format!("{} {what}: {objection}", self.node))
+            .hint("`machinist status` shows the members; bring them back first")
+    }
+
+    fn token(&self, node: &NodeName) -> Result<Token, Failure> {
+        self.locks.token(node).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &StepError) -> Failure {
+        let failure = Failure::from_error(Kind::Failed, error).maybe_hint(error.hint());
+        failure.hint(format!("run the same command again: it goes on where {} stands", self.node))
+    }
+
+    fn say(&self, text: &str) {
+        self.context.events.note(self.node, text);
+    }
+
+    fn snapshot(&self, voice: &Voice) -> Result<(), Failure> {
+        if self.no_snapshot {
+            return Ok(());
+        }
+        let file = self.context.project.local().join("snapshots").join(format!("etcd-{}.db.age", run_id(self.context)));
+        snapshot(self.cluster, voice, &file)?;
+        self.say(&format!("before it changes: the data of etcd is in {}, encrypted to the operators", file.display()));
+        Ok(())
+    }
+
+    /// Removes a member from etcd, after the checks, the question and the snapshot.
+    fn take_out(&self, voice: &Voice, id: u64, then: &str) -> Result<(), Failure> {
+        if let Some(objection) = removal_objection(&voice.health, id) {
+            return Err(self.refused("cannot be removed now", &objection));
+        }
+        let text = format!("remove {} from the running etcd cluster ({then})?", self.node);
+        let consequence = format!("{} would be removed from the running etcd cluster", self.node);
+        self.context.consent.ask(&Question::yes_or_no(&text, consequence))?;
+        self.snapshot(voice)?;
+        let token = self.token(&voice.node)?;
+        membership::remove(voice, &token, id).map_err(|error| self.failed(&error))?;
+        self.say(&format!("is removed from etcd (member {})", hexadecimal(id)));
+        Ok(())
+    }
+
+    /// From a node that the others let in to one that votes: it starts as a learner and is promoted.
+    fn take_in(&mut self, node: &Node, voice: &Voice) -> Result<Changed, Failure> {
+        let others = self.others();
+        let known = voice.health.members.get(self.node);
+        if known.is_none_or(|member| member.id.is_none()) {
+            let token = self.token(&voice.node)?;
+            membership::add_learner(voice, &token, self.node, node.ip).map_err(|error| self.failed(&error))?;
+            self.say("is a learner now, without a vote");
+        }
+        let never_ran = !known.is_some_and(|member| member.started);
+        if never_ran {
+            self.put_stale_data_aside()?;
+        }
+        if let Some(report) = self.pass(vec![self.node.clone()], others)? {
+            return Ok(Changed::NotDone { report });
+        }
+        if never_ran {
+            // A system that ran there before already has no reason to start what was stopped.
+            let fresh = self.connector.connect(self.node).map_err(StepError::from);
+            let token = self.token(self.node)?;
+            fresh.and_then(|remote| membership::start(&*remote, &token)).map_err(|error| self.failed(&error))?;
+        }
+        let mut members = self.others();
+        members.insert(self.node.clone(), node.ip);
+        let token = || self.locks.token(&voice.node);
+        let promoted =
+            membership::promote(voice, token, &members, self.node, |why| self.say(&format!("learns: {why}")));
+        promoted.map_err(|error| self.failed(&error))?;
+        self.state.etcd.members.insert(self.node.clone());
+        let machine_id = self.locks.keeper.machine_ids().remove(self.node);
+        let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id }));
+        self.state.machines.extend(machine);
+        self.context.project.record(&self.state)?;
+        self.settle("votes")
+    }
+
+    /// A member that has never run must find no data: it would take itself for who it was before.
+    fn put_stale_data_aside(&self) -> Result<(), Failure> {
+        let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
+            let facts = gather(&*remote)?;
+            let token = self.locks.token(self.node)?;
+            Ok(if facts.etcd_data {
+                Some(membership::put_aside(&*remote, &token, &run_id(self.context))?)
+            } else {
+                None
+            })
+        });
+        match asked {
+            Ok(Some(aside)) => self.say(&format!("had data of a former membership: it is in {aside} now")),
+            Ok(None) => {}
+            Err(error) => return Err(self.failed(&error)),
+        }
+        Ok(())
+    }
+
+    /// Brings the facts as they are now to the nodes. Returns the report if that did not go well.
+    fn pass(&self, nodes: Vec<NodeName>, voters: BTreeMap<NodeName, IpAddr>) -> Result<Option<Box<Report>>, Failure> {
+        if nodes.is_empty() {
+            return Ok(None);
+        }
+        let run = Run {
+            context: self.context,
+            build_on: &BuildOn::Local,
+            building: &Building::default(),
+            options: self.options,
+            cluster: self.cluster,
+            nodes,
+            voters,
+            connector: Connector::clone(&self.connector),
+            locks: &self.locks,
+        };
+        let report = run.pass(&self.state, None, None, BTreeSet::new())?;
+        let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged);
+        // While a learner is there, etcd is not whole as these voters see it.
+        let holds = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
+        if holds && report.nodes.values().all(is_done) {
+            return Ok(None);
+        }
+        run.report(&report, self.begun.elapsed());
+        self.say("is not done: run the same command again when that is mended");
+        Ok(Some(Box::new(report)))
+    }
+
+    /// The record has changed: every member learns who votes, which restarts none of them.
+    fn settle(&self, what: &'static str) -> Result<Changed, Failure> {
+        let voters: BTreeMap<NodeName, IpAddr> =
+            voters(self.cluster).into_iter().filter(|(name, _)| self.state.etcd.members.contains(name)).collect();
+        if let Some(report) = self.pass(voters.keys().cloned().collect(), voters.clone())? {
+            return Ok(Changed::NotDone { report });
+        }
+        self.context.project.record_running(self.cluster, &self.state.etcd.members)?;
+        Ok(Changed::Done { what, members: self.state.etcd.members.clone() })
+    }
+}

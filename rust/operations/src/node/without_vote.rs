@@ -1,0 +1,80 @@
+//! A change of membership that names a machine without a vote in etcd.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    context::Context,
+    failure::{Failure, Kind},
+    locks::{self, Locks},
+    mesh,
+    rollout::target::voters,
+    run_id::run_id,
+};
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_rollout::step::Connector;
+
+/// A change of who votes in etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A node joins.
+    Join,
+    /// A node leaves.
+    Remove,
+    /// A node leaves and joins again without data.
+    Replace,
+}
+
+/// Answers for such a machine. `None`: the command is about a vote.
+///
+/// # Errors
+/// machines.nix says that there is something else to do, or etcd cannot be asked.
+pub fn answer(
+    wanted: What,
+    node: &NodeName,
+    cluster: &Cluster,
+    state: &RecordedState,
+    connector: &Connector,
+    context: &Context,
+) -> Option<Result<(), Failure>> {
+    let has_role = cluster.etcd_members().any(|member| member.name == *node);
+    let is_there = cluster.deployable().any(|other| other.name == *node);
+    if has_role {
+        return None;
+    }
+    let input = |message: String, hint: String| Some(Err(Failure::new(Kind::Input, message).hint(hint)));
+    match wanted {
+        What::Join if is_there => input(
+            format!("{node} has no vote in etcd, so there is nothing to join"),
+            "a machine without the role \"etcd\" is in the cluster when all are deployed: `machinist deploy --all`"
+                .to_owned(),
+        ),
+        What::Replace if is_there => input(
+            format!("{node} has no vote in etcd, so there is nothing to replace there"),
+            format!("after its disk was lost: `machinist install {node}`, then `machinist deploy --all`"),
+        ),
+        What::Remove if is_there => input(
+            format!("machines.nix still has {node}"),
+            format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
+        ),
+        What::Remove if cluster.orchestrator == Some(Orchestrator::Mesh) => {
+            Some(forget(node, cluster, state, connector, context))
+        }
+        _ => None,
+    }
+}
+
+/// What etcd still has of the machine goes: its rights, its record and its part of the overlay. Its instances end with its lease.
+fn forget(
+    node: &NodeName,
+    cluster: &Cluster,
+    state: &RecordedState,
+    connector: &Connector,
+    context: &Context,
+) -> Result<(), Failure> {
+    let locks = Locks::new(context, run_id(context), connector);
+    locks.hold(&locks::of_voters(cluster, state, []), &BTreeMap::new())?;
+    mesh::permit(connector, cluster, &voters(cluster), &context.events)?;
+    let text = "is nobody to etcd any more, and its part of an overlay is free; the others' firewalls close with `machinist deploy --all`";
+    context.events.note(node, text);
+    Ok(())
+}

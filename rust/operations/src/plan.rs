@@ -1,0 +1,165 @@
+//! Plan: what a deploy would change. No host and no file of the cluster's directory is changed.
+
+use std::collections::BTreeMap;
+
+use machinist_codegen::tree::Change;
+use machinist_model::{Cluster, Conflict, NodeName};
+use machinist_pki::{
+    self as pki,
+    report::{self, Row, State},
+};
+use machinist_rollout::{
+    plan::{Plan, PlanFile, Survey},
+    waves::Spread,
+};
+use serde::Serialize;
+use time::format_description::well_known::Rfc3339;
+
+use crate::{
+    certs, connect,
+    context::Context,
+    failure::{Failure, Kind, OrFail as _},
+    project::Generated,
+    rollout::target::{targets, traits, voters},
+    systems::{self, Building},
+};
+
+/// What is planned.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Names, globs, `@role` or `label=value`; all machines if empty.
+    pub targets: Vec<String>,
+    /// How nodes are spread over waves.
+    pub spread: Spread,
+    /// How systems are evaluated and built.
+    pub building: Building,
+}
+
+/// What a deploy would change.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Name of the cluster.
+    #[serde(skip)]
+    pub cluster: String,
+    /// Files of `generated/` that a deploy would write, by name.
+    pub generated: BTreeMap<String, FactsChange>,
+    /// Certificates that are missing or due for renewal.
+    pub certificates: Vec<Certificate>,
+    /// Rotations of authorities and key pairs that are not finished, in words.
+    pub rotations: Vec<String>,
+    /// Changes that the running cluster cannot take: a deploy refuses them.
+    pub conflicts: Vec<Conflict>,
+    /// The changes of machines, and their order.
+    #[serde(flatten)]
+    pub plan: Plan,
+}
+
+/// Change of a file in `generated/`.
+#[derive(Debug, Serialize)]
+pub struct FactsChange {
+    /// `create`, `update` or `remove`.
+    pub change: &'static str,
+    /// Unified diff.
+    pub diff: String,
+}
+
+/// A certificate that `certs gen` would issue or renew.
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// Its name, such as `etcd-server-c1`.
+    pub name: String,
+    /// Its state.
+    pub state: State,
+    /// The reason in words.
+    pub because: String,
+}
+
+impl Report {
+    /// Whether a deploy has anything to do.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.plan.has_changes() || !self.generated.is_empty() || !self.certificates.is_empty()
+    }
+}
+
+/// Plans a deploy.
+///
+/// # Errors
+/// The cluster's files are wrong, or a system cannot be built. A node that does not answer is part of the report.
+pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
+    let nodes = connect::select(&cluster, patterns)?;
+    let generated = project.generated(&cluster)?;
+    generated.refuse_foreign()?;
+    let (certificates, rotations) = certificates(context, &cluster, &nodes)?;
+    let plan = survey(context, request, &cluster, &nodes, &generated)?;
+    let conflicts = project.conflicts(&cluster)?;
+    let cluster = cluster.name.to_string();
+    Ok(Report { cluster, generated: facts(&generated), certificates, rotations, conflicts, plan })
+}
+
+/// Returns the plan as a file that `deploy` can be held to.
+///
+/// # Errors
+/// The plan is not complete, so no deploy can be held to it.
+pub fn file(context: &Context, spread: &Spread, report: &Report) -> Result<String, Failure> {
+    // Seconds are exact enough for people.
+    let now = context.clock.now();
+    let made = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+    let file = PlanFile::new(&report.cluster, &context.who, &made, spread, &report.plan)
+        .map_err(|error| Failure::from_error(Kind::Failed, &error).hint("the plan was not written"))?;
+    let text = serde_json::to_string_pretty(&file).failed()?;
+    Ok(text + "\n")
+}
+
+/// Queries the hosts.
+fn survey(
+    context: &Context,
+    request: &Request,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+    generated: &Generated,
+) -> Result<Plan, Failure> {
+    let connector = connect::connector_to(nodes, context, cluster, None)?;
+    let systems = systems::build_planned(context, &request.building, nodes, generated)?;
+    let project = &context.project;
+    let survey = Survey {
+        targets: targets(project, cluster, &systems)?,
+        members: voters(cluster),
+        traits: cluster.deployable().map(|node| (node.name.clone(), traits(cluster, node))).collect(),
+        bootstrapped: project.state()?.etcd.bootstrapped,
+        founder: cluster.k3s_founder().map(|node| node.name.clone()),
+        connector,
+        nix: project.nix.clone(),
+        spread: request.spread.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+    Ok(runtime.block_on(survey.run()))
+}
+
+fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {
+    let summary = generated.summary();
+    let change = |(name, change): (&String, &Change)| {
+        let verb = summary.get(name.as_str()).copied().unwrap_or("update");
+        (name.clone(), FactsChange { change: verb, diff: change.diff(&format!("generated/{name}")) })
+    };
+    generated.changes.iter().map(change).collect()
+}
+
+/// Returns the certificates of the nodes and of everyone that `certs gen` would make or renew, and the rotations that are not
+/// finished.
+fn certificates(
+    context: &Context,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+) -> Result<(Vec<Certificate>, Vec<String>), Failure> {
+    let survey = certs::survey(&context.project.certs(), cluster, context.clock.now())?;
+    let is_of_target =
+        |row: &Row| row.node.as_ref().is_none_or(|name| nodes.iter().any(|node| node.as_str() == name.as_str()));
+    let rows = report::list(&survey).into_iter();
+    let due = rows.filter(|row| !matches!(row.state, State::Ok | State::Orphan) && is_of_target(row));
+    let due = due.map(|row| Certificate { name: row.name, state: row.state, because: row.because }).collect();
+    Ok((due, pki::rotation::unfinished(&survey.table, &survey.tree)))
+}

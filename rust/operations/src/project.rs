@@ -1,0 +1,301 @@
+//! A cluster's directory: what is in it, read and written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use machinist_codegen::{
+    facts::Shared,
+    tree::{self, Change},
+};
+use machinist_model::{
+    Cluster, Conflict, NodeName, RecordedState,
+    load::{self, Loaded},
+    path::AttrPath,
+    source::{SourceIndex, SourceText},
+};
+use machinist_nix::{EvalError, FlakeRef, Nix, Position, nesting::Step};
+
+use crate::{
+    certs,
+    event::{Event, Events},
+    failure::{Failure, Kind, OrFail},
+    files, library,
+};
+
+/// What the flake must see although git may not track it yet.
+const VISIBLE: [&str; 10] = [
+    "flake.nix",
+    "flake.lock",
+    "machines.nix",
+    "operators.nix",
+    "generated",
+    "certs",
+    "nodes",
+    "modules",
+    "app_modules",
+    "state",
+];
+
+/// How many steps of a path that leads too deep are shown.
+const SHOWN_STEPS: usize = 6;
+
+/// A cluster's directory.
+#[derive(Clone)]
+pub struct Project {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The nix programs.
+    pub nix: Nix,
+    /// Receiver of events.
+    pub events: Events,
+}
+
+/// What `generated/` should be, against what it is.
+pub struct Generated {
+    /// How many files it should hold.
+    pub files: usize,
+    /// What differs.
+    pub changes: BTreeMap<String, Change>,
+}
+
+impl Project {
+    /// Evaluates and checks machines.nix. Its warnings are events.
+    ///
+    /// # Errors
+    /// machines.nix has no value, or the checks found errors.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let json = self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))?;
+        let path = self.directory.join("machines.nix");
+        let source = files::read_optional(&path).failed()?.unwrap_or_default();
+        match load::load(&json, &source, "machines.nix", &self.surroundings()) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    self.events.send(Event::Diagnostic { diagnostic: Box::new(warning.clone()) });
+                }
+                Ok(loaded)
+            }
+            Err(diagnostics) => Err(Failure::diagnosed(&path.display().to_string(), diagnostics)),
+        }
+    }
+
+    /// What lies beside machines.nix, as nix/cluster.nix reads it.
+    fn surroundings(&self) -> load::Directory {
+        let nodes = self.directory.join("nodes");
+        let own_file = |name: String| name.strip_suffix(".nix").map(str::to_owned);
+        let has_module =
+            |name: &String| files::names(&nodes.join(name)).into_iter().any(|name| own_file(name).is_some());
+        let files = files::names(&nodes).into_iter().filter_map(own_file);
+        let folders = files::folders(&nodes).into_iter().filter(has_module);
+        let mut apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
+        // With the modules from an input, machinist's applications are there too.
+        if !self.directory.join("nix/cluster.nix").exists() {
+            apps.extend(library::applications());
+        }
+        load::Directory { apps, node_modules: files.chain(folders).collect() }
+    }
+
+    /// Nix' own words, with the line of machines.nix shown where nix says which.
+    fn not_evaluated(&self, error: EvalError) -> Failure {
+        if let EvalError::Refused { message, position: Some(Position { line, column }) } = &error {
+            let shown = message.contains(&format!("{line}|"));
+            let place = format!("{}:{line}:{column}", self.directory.join("machines.nix").display());
+            if !shown {
+                return Failure::new(Kind::Input, format!("machines.nix has no value ({place})\n{message}"));
+            }
+        }
+        if let EvalError::Deep { path } = &error {
+            let place = self.place_of(path);
+            let hint = error.hint();
+            return Failure::new(Kind::Input, format!("{error} ({place})")).maybe_hint(hint);
+        }
+        evaluation_failure(error)
+    }
+
+    /// Returns the attribute and where machines.nix spells it out, or what is around it.
+    fn place_of(&self, path: &[Step]) -> String {
+        let text = files::read_optional(&self.directory.join("machines.nix")).ok().flatten().unwrap_or_default();
+        let path = path.iter().fold(AttrPath::root(), |path, step| match step {
+            Step::Name(name) => path.join(name.as_str()),
+            Step::Index(index) => path.join(*index),
+        });
+        let range = SourceIndex::parse(&text).locate(&path);
+        let position = SourceText::new("machines.nix", &text).position(range.start);
+        let attribute = AttrPath::root().extend(path.segments().iter().take(SHOWN_STEPS).cloned());
+        format!("machines.nix:{}:{}: {attribute}...", position.line, position.column)
+    }
+
+    /// Reads the recorded state.
+    pub fn state(&self) -> Result<RecordedState, Failure> {
+        let path = self.directory.join("state/cluster.json");
+        match files::read_optional(&path).failed()? {
+            None => Ok(RecordedState::default()),
+            Some(text) => RecordedState::parse(&text).map_err(|error| {
+                Failure::from_error(Kind::Input, &error)
+                    .hint(format!("get it back with `git -C {} checkout state/cluster.json`", self.directory.display()))
+            }),
+        }
+    }
+
+    /// Returns what machines.nix changes although the running cluster cannot take it.
+    pub fn conflicts(&self, cluster: &Cluster) -> Result<Vec<Conflict>, Failure> {
+        Ok(self.state()?.conflicts(cluster))
+    }
+
+    /// Refuses what the running cluster cannot take, before anything is made or changed for it.
+    pub fn refuse_conflicts(&self, cluster: &Cluster) -> Result<(), Failure> {
+        refuse(&self.conflicts(cluster)?)
+    }
+
+    /// Records what the cluster runs with. `seen` are the voters that etcd has at their addresses. Unchanged, nothing is
+    /// written.
+    pub fn record_running(&self, cluster: &Cluster, seen: &BTreeSet<NodeName>) -> Result<(), Failure> {
+        let before = self.state()?;
+        if !before.etcd.bootstrapped {
+            return Ok(());
+        }
+        let mut state = before.clone();
+        state.record_running(cluster, seen);
+        if state == before { Ok(()) } else { self.record(&state) }
+    }
+
+    /// Writes the recorded state.
+    pub fn record(&self, state: &RecordedState) -> Result<(), Failure> {
+        files::write(&self.directory.join("state/cluster.json"), &state.to_text()).failed()
+    }
+
+    /// Forgets which machine each of the nodes was: another one takes its place.
+    ///
+    /// # Errors
+    /// The record cannot be read or written.
+    pub fn forget_machines(&self, nodes: &BTreeSet<String>) -> Result<(), Failure> {
+        let before = self.state()?;
+        let mut state = before.clone();
+        state.machines.retain(|node, _| !nodes.contains(node.as_str()));
+        if state == before { Ok(()) } else { self.record(&state) }
+    }
+
+    /// Compares what `generated/` should hold with what it holds.
+    pub fn generated(&self, cluster: &Cluster) -> Result<Generated, Failure> {
+        let state = self.state()?;
+        let certificates = certs::facts(&self.directory, cluster)?;
+        let shared = Shared::new(cluster, &state, &certificates);
+        let mut expected = shared.shared_files().input()?;
+        for node in cluster.deployable() {
+            expected.insert(format!("{}.nix", node.name), shared.file(node).input()?);
+        }
+        let existing = files::read_directory(&self.directory.join("generated"), ".nix").failed()?;
+        Ok(Generated { files: expected.len(), changes: tree::changes(&expected, &existing) })
+    }
+
+    /// Writes what differs, and makes it visible to the flake.
+    pub fn write_generated(&self, generated: &Generated) -> Result<(), Failure> {
+        generated.write(&self.directory.join("generated"))?;
+        // Without a flake there is nothing to be visible to; the facts are written all the same.
+        match self.flake() {
+            Ok(flake) => flake.make_visible(&VISIBLE).failed(),
+            Err(failure) => {
+                self.events.warn(format!("{}; the files are written, but no flake can see them", failure.message));
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the reference to the cluster's flake.
+    pub fn flake(&self) -> Result<FlakeRef, Failure> {
+        FlakeRef::find(&self.directory)
+            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
+    }
+
+    /// Returns the flake as it is after `write_generated`: the own one if nothing differs, else a copy in the empty
+    /// directory `to`. The cluster's directory stays as it is.
+    pub fn flake_after(&self, generated: &Generated, to: &Path) -> Result<FlakeRef, Failure> {
+        let flake = self.flake()?;
+        if generated.changes.is_empty() && !flake.hides(&VISIBLE).failed()? {
+            return Ok(flake);
+        }
+        let (copy, directory) = flake.snapshot(to, &VISIBLE).failed()?;
+        generated.write(&directory.join("generated"))?;
+        copy.make_visible(&["generated"]).failed()?;
+        Ok(copy)
+    }
+
+    /// Returns the operator's own directory for this cluster, git-ignored.
+    pub fn local(&self) -> PathBuf {
+        self.directory.join(".machinist")
+    }
+
+    /// Returns where certificates are.
+    pub fn certs(&self) -> PathBuf {
+        self.directory.join("certs")
+    }
+}
+
+impl Generated {
+    /// Writes what differs into the directory.
+    fn write(&self, directory: &Path) -> Result<(), Failure> {
+        for (name, change) in &self.changes {
+            let path = directory.join(name);
+            match change {
+                Change::Create { new } | Change::Update { new, .. } => files::write(&path, new).failed()?,
+                Change::Remove { .. } => files::remove(&path).failed()?,
+                Change::Foreign => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what happens to each file that differs, in a word.
+    pub fn summary(&self) -> BTreeMap<&str, &'static str> {
+        let verb = |change: &Change| match change {
+            Change::Create { .. } => "create",
+            Change::Update { .. } => "update",
+            Change::Remove { .. } => "remove",
+            Change::Foreign => "foreign",
+        };
+        self.changes.iter().map(|(name, change)| (name.as_str(), verb(change))).collect()
+    }
+
+    /// Refuses to go on where a file is in the way that machinist did not write.
+    pub fn refuse_foreign(&self) -> Result<(), Failure> {
+        let foreign: Vec<String> = self
+            .changes
+            .iter()
+            .filter(|(_, change)| **change == Change::Foreign)
+            .map(|(name, _)| format!("generated/{name}"))
+            .collect();
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        let message = format!("generated/ holds files that machinist did not write: {}", foreign.join(", "));
+        Err(Failure::new(Kind::Input, message).hint(
+            "a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten",
+        ))
+    }
+}
+
+/// Turns conflicts with the running cluster into a refusal that says what to do about each.
+pub fn refuse(conflicts: &[Conflict]) -> Result<(), Failure> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let words: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+    let message = format!("machines.nix changes what the running cluster cannot take: {}", words.join("; "));
+    let remedies: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.remedy.as_str()).collect();
+    let failure = remedies.into_iter().fold(Failure::new(Kind::Refused, message), Failure::hint);
+    Err(failure.hint("after a change by hand, write it into `running` of state/cluster.json"))
+}
+
+/// An evaluation that gave no value, as a failure.
+pub fn evaluation_failure(error: EvalError) -> Failure {
+    let hint = error.hint();
+    let failure = match &error {
+        EvalError::Refused { message, .. } => {
+            Failure::new(Kind::Input, format!("machines.nix has no value\n{message}"))
+        }
+        EvalError::Nix(_) => Failure::from_error(Kind::Failed, &error),
+        _ => Failure::from_error(Kind::Input, &error),
+    };
+    failure.maybe_hint(hint)
+}

@@ -1,0 +1,227 @@
+//! One deploy and its passes: generate, build, roll out, and record what came of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use machinist_etcd::permissions::Rules;
+use machinist_model::{Cluster, NodeName, RecordedState};
+use machinist_rollout::{
+    deploy::{
+        Context as DeployContext, Datastore, Deploy, DeployError, Policy, Report, Request, Resume, Target, Topology,
+    },
+    journal::{Journal, Record},
+    plan::PlanFile,
+    step::Connector,
+    waves::Reboots,
+};
+
+use super::{
+    options::Options,
+    planned::{PLAN_AGAIN, refuse_other_systems},
+    runs,
+    target::{targets, traits},
+};
+use crate::{
+    certs,
+    context::Context,
+    event::Event,
+    failure::{Failure, Kind, OrFail as _},
+    locks::{self, Locks},
+    run_id::run_id,
+    systems::{self, BuildOn, Building},
+    workload::workload,
+};
+
+/// What stays the same through the passes of one deploy.
+pub struct Run<'a> {
+    /// Context of the operation.
+    pub context: &'a Context,
+    /// Who builds.
+    pub build_on: &'a BuildOn,
+    /// From what.
+    pub building: &'a Building,
+    /// How.
+    pub options: &'a Options,
+    /// What it describes.
+    pub cluster: &'a Cluster,
+    /// The targets.
+    pub nodes: Vec<NodeName>,
+    /// Who votes in etcd while this goes on.
+    pub voters: BTreeMap<NodeName, IpAddr>,
+    /// Reaches them.
+    pub connector: Connector,
+    /// The locks of the command.
+    pub locks: &'a Locks,
+}
+
+/// One pass: what is brought where, and its record.
+pub struct Job {
+    run: String,
+    journal: Journal,
+    targets: Vec<Target>,
+    resumes: bool,
+    from_host: bool,
+    planned: Option<PlanFile>,
+    /// What the run asked for before it was cut off.
+    reboots: Option<Reboots>,
+    rebooting: BTreeMap<NodeName, String>,
+    rebooted: BTreeSet<NodeName>,
+}
+
+impl Job {
+    /// Begins a run. With `from_host` the hosts have the systems already.
+    pub fn new(context: &Context, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
+        // The first run of a command has the name under which the nodes are locked.
+        let first = locks.keeper.claimant().run.clone();
+        let (run, journal) = match Journal::begin(&runs(context), &first) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let run = run_id(context);
+                let journal = Journal::begin(&runs(context), &run);
+                (run, journal)
+            }
+            journal => (first, journal),
+        };
+        let journal = journal.failed()?;
+        Ok(Self {
+            run,
+            journal,
+            targets,
+            resumes: false,
+            from_host,
+            planned: None,
+            reboots: None,
+            rebooting: BTreeMap::new(),
+            rebooted: BTreeSet::new(),
+        })
+    }
+
+    /// Goes on with a run that was cut off.
+    pub fn resume(context: &Context, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
+        let run = record.run.clone();
+        let journal = Journal::resume(&runs(context), &run).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => still_exists(record),
+            _ => Failure::from_error(Kind::Failed, &error),
+        })?;
+        Ok(Self {
+            run,
+            journal,
+            targets,
+            resumes: true,
+            from_host: false,
+            planned: None,
+            reboots: Some(record.reboots),
+            rebooting: record.rebooting.clone(),
+            rebooted: record.rebooted.clone(),
+        })
+    }
+}
+
+/// The process of a run exists, whether it works or is suspended: two would act for one run.
+fn still_exists(record: &Record) -> Failure {
+    let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
+    Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))
+        .hint("wait for it; one that is suspended goes on with SIGCONT or ends with SIGKILL, then this again")
+}
+
+fn runs(context: &Context) -> PathBuf {
+    context.project.local().join("runs")
+}
+
+impl Run<'_> {
+    /// Generates, builds and rolls out once.
+    pub fn pass(
+        &self,
+        state: &RecordedState,
+        resumed: Option<&Record>,
+        planned: Option<PlanFile>,
+        rebooted: BTreeSet<NodeName>,
+    ) -> Result<Report, Failure> {
+        let generated = self.context.project.generated(self.cluster)?;
+        generated.refuse_foreign()?;
+        self.context.project.write_generated(&generated)?;
+        let flake = self.context.project.flake()?;
+        let systems = match self.build_on {
+            BuildOn::Local => systems::build(self.context, self.building, &flake, &self.nodes)?,
+            on => systems::build_elsewhere(self.context, &flake, &self.nodes, on, &self.connector)?,
+        };
+        let targets = targets(&self.context.project, self.cluster, &systems)?;
+        if let Some(plan) = &planned {
+            refuse_other_systems(plan, &systems)?;
+        }
+        let mut job = match resumed {
+            None => Job::new(self.context, self.locks, targets, false)?,
+            Some(record) => {
+                runs::refuse_changed(record, &systems)?;
+                Job::resume(self.context, targets, record)?
+            }
+        };
+        job.planned = planned;
+        job.from_host = *self.build_on == BuildOn::Target;
+        job.rebooted.extend(rebooted);
+        self.roll_out(state, job)
+    }
+
+    /// The cluster around the targets.
+    fn topology(&self, state: &RecordedState) -> Topology {
+        let traits = self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node)));
+        Topology {
+            members: self.voters.clone(),
+            bootstrapped: state.etcd.bootstrapped,
+            datastore: Datastore::of(self.cluster.k3s_founder().map(|node| node.name.clone())),
+            electorate: locks::electorate(self.cluster, state),
+            known: locks::known(self.cluster, state, self.options.accept_host_key.is_some()),
+            traits: traits.collect(),
+            mesh: Rules::of(self.cluster),
+        }
+    }
+
+    /// Brings systems to the machines.
+    pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
+        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
+        self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
+        let deploy = Deploy {
+            context: DeployContext {
+                connector: Arc::clone(&self.connector),
+                locks: Arc::clone(&self.locks.keeper),
+                keys: certs::key_source(&self.context.project.directory, self.cluster, &self.context.keyring),
+                nix: self.context.project.nix.clone(),
+                workload: workload(self.context, self.cluster, &self.connector),
+                events: self.context.events.of_rollout(),
+                journal: Arc::new(journal),
+            },
+            policy: Policy { spread: self.options.spread(planned.as_ref(), reboots), ..self.options.policy.clone() },
+            request: Request {
+                run: run.clone(),
+                targets,
+                topology: self.topology(state),
+                from_host,
+                planned,
+                rebooted,
+            },
+            resume: resumes.then_some(Resume { rebooting }),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+        self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });
+        let result = runtime.block_on(deploy.run());
+        // A thread may still wait for a host that hangs: what it would say matters to nobody now.
+        runtime.shutdown_background();
+        self.context.events.send(Event::RolloutEnded);
+        result.map_err(|error| {
+            let refused = matches!(error, DeployError::Waves(_) | DeployError::Moved(_));
+            let kind = if refused { Kind::Refused } else { Kind::Failed };
+            let moved = matches!(error, DeployError::Moved(_)).then(|| PLAN_AGAIN.to_owned());
+            Failure::from_error(kind, &error).maybe_hint(moved)
+        })
+    }
+
+    /// Reports the end of the rollout.
+    pub fn report(&self, report: &Report, took: Duration) {
+        self.context.events.send(Event::Report { report: Box::new(report.clone()), took });
+    }
+}

@@ -1,0 +1,126 @@
+//! Machines of the sandbox: started, removed, and their status.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use machinist_model::{Cluster, Node, Provider};
+use machinist_remote::{HostKey, KnownHosts, host_pattern};
+use machinist_sandbox::{
+    self as sandbox, DEFAULT_CACHE_DIR, MachineSpec, Report, SandboxSpec, Status, default_state_dir,
+};
+
+use super::failed;
+use crate::{
+    connect::KNOWN_HOSTS,
+    context::Context,
+    failure::{Failure, Kind, OrFail as _},
+    files,
+};
+
+/// Starts the machines with `provider = "sandbox"`, and makes what is missing.
+///
+/// # Errors
+/// machines.nix has no such machine, or one does not start.
+pub fn up(context: &Context) -> Result<Report, Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    let state = default_state_dir(&cluster.name);
+    let spec = spec(&cluster, &state)?;
+    let report = sandbox::up(&spec, &|event| context.events.sandbox(&event)).map_err(|error| failed(&error))?;
+    let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
+    let mut replaced = BTreeSet::new();
+    for machine in &report.machines {
+        let key = HostKey::from_openssh(&machine.host_key)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no readable host key", machine.name)))?;
+        if known_hosts.pin(&host_pattern(&machine.ip.to_string(), machine.ssh_port), key).failed()? {
+            replaced.insert(machine.name.clone());
+        }
+    }
+    project.forget_machines(&replaced)?;
+    Ok(report)
+}
+
+/// Removes the machines and everything in them; with `cache` also the Debian root that all sandboxes of this computer share.
+///
+/// # Errors
+/// A machine cannot be removed.
+pub fn down(context: &Context, cache: bool) -> Result<(), Failure> {
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    let state = default_state_dir(&cluster.name);
+    sandbox::down(&state, &|event| context.events.sandbox(&event)).map_err(|error| failed(&error))?;
+    let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
+    for node in machines(&cluster) {
+        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.listening_port())).failed()?;
+    }
+    // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
+    if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
+        files::remove(&project.directory.join("state/cluster.json")).failed()?;
+    }
+    if cache {
+        remove_cache(context, &state)?;
+    }
+    Ok(())
+}
+
+/// Removes the shared Debian root, unless other sandboxes of this computer still stand on it.
+fn remove_cache(context: &Context, state: &Path) -> Result<(), Failure> {
+    let others = state.parent().map(files::folders).unwrap_or_default();
+    if !others.is_empty() {
+        context.events.warn(format!("kept {DEFAULT_CACHE_DIR}: other sandboxes use it ({})", others.join(", ")));
+        return Ok(());
+    }
+    match std::fs::remove_dir_all(DEFAULT_CACHE_DIR) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).failed(),
+        _ => Ok(()),
+    }
+}
+
+/// Returns what is there.
+///
+/// # Errors
+/// There is no sandbox.
+pub fn status(context: &Context) -> Result<Status, Failure> {
+    let cluster = context.project.load()?.cluster;
+    sandbox::status(&default_state_dir(&cluster.name)).map_err(|error| failed(&error))
+}
+
+fn machines(cluster: &Cluster) -> impl Iterator<Item = &Node> {
+    cluster.deployable().filter(|node| node.provider == Provider::Sandbox)
+}
+
+fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
+    let authorized_keys: Vec<String> = cluster.operators.iter().filter_map(|operator| operator.ssh.clone()).collect();
+    let machine = |node: &Node| {
+        let mut machine = MachineSpec::new(node.name.as_str(), node.ip, &authorized_keys);
+        if let Some(interface) = &node.interface {
+            machine.interface.clone_from(interface);
+        }
+        machine.ssh_port = node.ssh.listening_port();
+        machine
+    };
+    let machines: Vec<MachineSpec> = machines(cluster).map(machine).collect();
+    if machines.is_empty() {
+        let failure = Failure::new(Kind::Input, "no machine has `provider = \"sandbox\"`");
+        return Err(failure.hint("set it on the machines that shall live on this computer"));
+    }
+    if authorized_keys.is_empty() {
+        let failure = Failure::new(Kind::Input, "no operator has an SSH key, so nobody could log in to the machines");
+        return Err(failure.hint("add `ssh = \"ssh-ed25519 ...\";` to operators.nix"));
+    }
+    // Addresses that the cluster speaks for elsewhere: a Router, disabled machines, the virtual IP.
+    let others = cluster.nodes.values().map(|node| node.ip);
+    let endpoint = cluster.kube_master.iter().map(|endpoint| endpoint.ip);
+    let reserved: Vec<IpAddr> = others.chain(endpoint).chain(cluster.network.gateway).collect();
+    Ok(SandboxSpec {
+        cluster: cluster.name.clone(),
+        network: cluster.network.nodes,
+        reserved,
+        machines,
+        state_dir: state.to_owned(),
+        cache_dir: PathBuf::from(DEFAULT_CACHE_DIR),
+    })
+}

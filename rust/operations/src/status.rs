@@ -1,0 +1,143 @@
+//! Status of every node, and of etcd.
+
+use std::net::IpAddr;
+
+use machinist_etcd::etcd::Health;
+use machinist_model::{Cluster, NodeName, Role};
+use machinist_rollout::HostFacts;
+use serde::Serialize;
+
+use crate::{
+    connect,
+    context::Context,
+    failure::{self, Failure},
+    query::{self, Asked},
+};
+
+/// Whose status.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Names, globs, `@role` or `label=value`; all machines if empty.
+    pub targets: Vec<String>,
+}
+
+/// Status of the cluster.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Alarm of etcd in words, such as an exhausted quota.
+    pub etcd_alarm: Option<String>,
+    /// Whether there is nothing to complain about.
+    pub healthy: bool,
+    /// The nodes, sorted by name.
+    pub nodes: Vec<Node>,
+    /// Members of etcd that machines.nix does not know, in words.
+    pub unmanaged_etcd_members: Vec<String>,
+}
+
+/// Status of a node.
+#[derive(Debug, Serialize)]
+pub struct Node {
+    /// Its name.
+    pub node: NodeName,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its roles, sorted.
+    pub roles: Vec<Role>,
+    /// The host's answer.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// Its member of etcd; null for other nodes.
+    pub etcd: Option<Member>,
+}
+
+/// Answer of a host.
+#[derive(Debug, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It answered.
+    Answers {
+        /// The facts that it gave.
+        facts: Box<HostFacts>,
+    },
+    /// It did not.
+    Silent {
+        /// The reason, with its causes.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// Status of a member of etcd.
+#[derive(Debug, Serialize)]
+pub struct Member {
+    /// Whether it has no problems.
+    pub healthy: bool,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Its problems in words.
+    pub problems: Vec<String>,
+    /// Version of etcd.
+    pub version: Option<String>,
+    /// Size of its database, in bytes.
+    pub database_bytes: Option<u64>,
+}
+
+impl Node {
+    /// Whether there is nothing to complain about.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let answers = match &self.answer {
+            Answer::Answers { facts } => facts.unwell().next().is_none() && facts.running.is_some(),
+            Answer::Silent { .. } => false,
+        };
+        answers && self.etcd.as_ref().is_none_or(|member| member.healthy)
+    }
+}
+
+/// Queries every node and etcd.
+///
+/// # Errors
+/// The cluster's files are wrong. A node that does not answer is part of the status.
+pub fn run(context: &Context, request: &Request) -> Result<Status, Failure> {
+    let cluster = context.project.load()?.cluster;
+    let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
+    let nodes = connect::select(&cluster, patterns)?;
+    let connector = connect::connector(context, &cluster, None)?;
+    let asked = query::nodes(&nodes, &connector)?;
+    let health = query::etcd(&cluster, &asked);
+    let unmanaged = health.iter().flat_map(|health| &health.unmanaged);
+    let unmanaged_etcd_members: Vec<String> = unmanaged.map(ToString::to_string).collect();
+    let nodes: Vec<Node> =
+        asked.into_iter().filter_map(|(name, asked)| node(&cluster, name, asked, health.as_ref())).collect();
+    let etcd_alarm = health.as_ref().and_then(Health::quota_notice);
+    let healthy = nodes.iter().all(Node::is_healthy) && unmanaged_etcd_members.is_empty() && etcd_alarm.is_none();
+    Ok(Status { etcd_alarm, healthy, nodes, unmanaged_etcd_members })
+}
+
+fn node(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>) -> Option<Node> {
+    let node = cluster.nodes.get(&name)?;
+    let etcd = cluster.voters().any(|voter| voter.name == name).then(|| member(&name, health));
+    let answer = match asked {
+        Ok((_, facts)) => Answer::Answers { facts: Box::new(facts) },
+        Err(error) => Answer::Silent { why: failure::words(&name, &error), hint: error.hint() },
+    };
+    Some(Node { ip: node.ip, roles: node.roles.iter().copied().collect(), node: name, answer, etcd })
+}
+
+fn member(name: &NodeName, health: Option<&Health>) -> Member {
+    match health.and_then(|health| health.members.get(name)) {
+        Some(member) => Member {
+            healthy: member.problems.is_empty(),
+            leader: health.is_some_and(|health| health.leader.as_ref() == Some(name)),
+            problems: member.problems.clone(),
+            version: member.version.clone(),
+            database_bytes: member.database_bytes,
+        },
+        None => {
+            let problems = vec!["etcd gives no answer".to_owned()];
+            Member { healthy: false, leader: false, problems, version: None, database_bytes: None }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Systems that other machines build: evaluated here, realised there.
+
+use std::{collections::BTreeMap, thread};
+
+use machinist_model::NodeName;
+use machinist_nix::{FlakeRef, StorePath};
+use machinist_rollout::step::{Connector, StepError, build};
+
+use crate::{
+    context::Context,
+    event::Event,
+    failure::{Failure, Kind},
+};
+
+/// Who builds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BuildOn {
+    /// This computer.
+    #[default]
+    Local,
+    /// Each target its own system.
+    Target,
+    /// A node of the cluster, for all targets.
+    Node(NodeName),
+}
+
+impl BuildOn {
+    /// Reads `local`, `target` or a node's name.
+    ///
+    /// # Errors
+    /// It is none of them.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(Self::Local),
+            "target" => Ok(Self::Target),
+            name => NodeName::parse(name).map(Self::Node).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// Evaluates the targets' systems here and lets the builders build them. With [`BuildOn::Target`] each target has its
+/// system afterwards, and this computer none of them.
+pub fn build(
+    context: &Context,
+    flake: &FlakeRef,
+    nodes: &[NodeName],
+    on: &BuildOn,
+    connector: &Connector,
+) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    let attributes: Vec<String> = nodes.iter().map(attribute).collect();
+    let evaluated = context
+        .project
+        .nix
+        .derivations(flake, &attributes)
+        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+    evaluated.warnings.iter().for_each(|warning| context.events.warn(warning));
+    let wanted: BTreeMap<NodeName, StorePath> = nodes.iter().cloned().zip(evaluated.paths).collect();
+    match on {
+        BuildOn::Node(builder) => {
+            let (systems, remote) = realise(context, builder, &wanted, connector)?;
+            let paths: Vec<StorePath> = systems.values().cloned().collect();
+            build::fetch(&context.project.nix, &*remote, &paths).map_err(|error| failure(builder, &error))?;
+            Ok(systems)
+        }
+        BuildOn::Local | BuildOn::Target => {
+            let results: Vec<_> = thread::scope(|scope| {
+                let one = |(node, derivation): (&NodeName, &StorePath)| {
+                    let wanted = BTreeMap::from([(node.clone(), derivation.clone())]);
+                    let node = node.clone();
+                    scope.spawn(move || realise(context, &node, &wanted, connector).map(|(systems, _)| systems))
+                };
+                let threads: Vec<_> = wanted.iter().map(one).collect();
+                threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+            });
+            let mut systems = BTreeMap::new();
+            for result in results {
+                systems.extend(result.map_err(|_| Failure::new(Kind::Failed, "a build ended without an answer"))??);
+            }
+            Ok(systems)
+        }
+    }
+}
+
+type Realised = (BTreeMap<NodeName, StorePath>, Box<dyn machinist_remote::Remote>);
+
+/// Lets one machine build, one system after the other: each build is as parallel as its Nix allows.
+fn realise(
+    context: &Context,
+    builder: &NodeName,
+    wanted: &BTreeMap<NodeName, StorePath>,
+    connector: &Connector,
+) -> Result<Realised, Failure> {
+    let remote = connector.connect(builder).map_err(|error| failure(builder, &error.into()))?;
+    let mut systems = BTreeMap::new();
+    for (node, derivation) in wanted {
+        context.events.progress(format!("{builder} builds the system of {node}"));
+        let line =
+            |text: &str| context.events.send(Event::BuildOutput { builder: builder.clone(), text: text.to_owned() });
+        let system = build::realise(&context.project.nix, &*remote, derivation, node.as_str(), line)
+            .map_err(|error| failure(builder, &error))?;
+        systems.insert(node.clone(), system);
+    }
+    Ok((systems, remote))
+}
+
+/// The flake's attribute of a node's system.
+pub(super) fn attribute(node: &NodeName) -> String {
+    format!("nixosConfigurations.{node}.config.system.build.toplevel")
+}
+
+fn failure(builder: &NodeName, error: &StepError) -> Failure {
+    let mut failure = Failure::from_error(Kind::Failed, error).maybe_hint(error.hint());
+    failure.message = format!("{builder} did not build: {}", failure.message);
+    failure
+}
