@@ -83,7 +83,7 @@ pub fn public(certs: &Path, node: &NodeName) -> Result<Option<String>, HostKeyEr
     }
 }
 
-/// Returns the node's public host key; if there is none, generates a key pair. A lone private half is left by an
+/// Returns the node's public host key; if it is missing, generates a key pair. A lone private half is left by an
 /// interrupted run: its public half was never used, so both are generated again.
 ///
 /// # Errors

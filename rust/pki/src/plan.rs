@@ -152,7 +152,7 @@ impl Plan {
         self.actions.iter().find(|action| action.name == name)
     }
 
-    /// Returns the problems as one text, one per line, or `None` if there are none.
+    /// Returns the problems as one text, one per line, or `None` without any.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let lines = self.problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.what));

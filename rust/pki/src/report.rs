@@ -19,7 +19,7 @@ pub struct Row {
     pub authority: String,
     /// The node that holds it. `None` for authorities and operators' certificates.
     pub node: Option<String>,
-    /// The end of its validity. `None` if there is no certificate.
+    /// The end of its validity. `None` without a certificate.
     #[serde(with = "time::serde::rfc3339::option")]
     pub not_after: Option<OffsetDateTime>,
     /// Full days until then, rounded down; negative afterwards.
@@ -285,7 +285,7 @@ impl ShowError {
 /// Returns the details of the certificate with that name.
 ///
 /// # Errors
-/// The name is unknown, or there is no certificate yet.
+/// The name is unknown, or the certificate does not exist yet.
 pub fn show(survey: &Survey, name: &str) -> Result<Details, ShowError> {
     let spec = specs(survey).find(|spec| spec.name() == name).ok_or_else(|| ShowError::Unknown(name.to_owned()))?;
     let step = survey.plan.action(name).map_or(&Step::Refuse, |action| &action.step);

@@ -108,7 +108,7 @@ impl Drop for Lock {
     }
 }
 
-/// Creates the directory if there is none, and locks it until the lock is dropped.
+/// Creates the directory if it is missing, and locks it until the lock is dropped.
 ///
 /// # Errors
 /// It cannot be created, or another run holds the lock.

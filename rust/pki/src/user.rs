@@ -44,7 +44,7 @@ pub enum UserError {
     /// The directory cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no authority yet.
+    /// The authority does not exist yet.
     #[error("the cluster has no Kubernetes authority yet ({} is missing)", .0.display())]
     NoAuthority(std::path::PathBuf),
     /// The authority has expired.
@@ -76,7 +76,7 @@ impl UserError {
 /// Issues a certificate for the user, signed by the Kubernetes authority of the directory `certs`. Writes nothing.
 ///
 /// # Errors
-/// There is no authority, its key cannot be decrypted, or signing fails.
+/// The authority is missing, its key cannot be decrypted, or signing fails.
 pub fn credentials(
     certs: &Path,
     user: &User,

@@ -125,7 +125,7 @@ fn a_check_that_compares_with_nothing_is_found() {
     }
 }
 
-/// The functions that a script defines, by the lines `name() {`.
+/// Returns the functions that a script defines, by the lines `name() {`.
 fn functions(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
         let (name, rest) = line.split_once("()")?;
@@ -134,7 +134,7 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where a script has a function of its own by the name of a shared one, on purpose.
+/// Scripts that deliberately redefine a shared function, with its name.
 const OWN: [(&str, &str); 7] = [
     // Behind a mark, because the shells of these machines print.
     ("tests/faults/hosts", "on"),
@@ -144,7 +144,7 @@ const OWN: [(&str, &str); 7] = [
     ("tests/install/run", "m"),
     // Guests of QEMU have no sshd.
     ("tests/mesh/guest/guests.sh", "on"),
-    // Whoever believes a certificate, not whoever serves.
+    // The client that verifies a certificate, not the server.
     ("tests/cluster/rotation", "answers"),
     // Sentences about values in one file of JSON: another kind of test.
     ("tests/modules/run", "check"),

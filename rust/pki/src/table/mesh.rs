@@ -41,7 +41,7 @@ mod tests {
             let specs = table(cluster).certificates.into_iter().filter(|spec| spec.leaf == "mesh-agent");
             specs.map(|spec| format!("{} CN={} by {}", spec.name, spec.common_name, spec.authority)).collect()
         };
-        assert!(agents(&cluster).is_empty(), "there is no mesh");
+        assert!(agents(&cluster).is_empty(), "not a mesh");
         cluster.orchestrator = Some(Orchestrator::Mesh);
         assert_eq!(agents(&cluster), ["mesh-agent-casper CN=mesh-agent-casper by etcd"]);
     }
@@ -58,7 +58,7 @@ mod tests {
             let specs = table(&fixtures::cluster(json)).certificates.into_iter();
             specs.filter(|spec| spec.leaf == "mesh-flannel").map(|spec| spec.common_name).collect()
         };
-        assert!(flannels(&json).is_empty(), "there is no overlay");
+        assert!(flannels(&json).is_empty(), "without an overlay");
         json["network"]["overlay"] = serde_json::json!({ "backend": "wireguard", "network": "10.10.0.0/16" });
         assert_eq!(flannels(&json), ["mesh-flannel-w1"], "etcd's members have no part in it");
     }
