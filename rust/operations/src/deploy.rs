@@ -8,7 +8,7 @@ use machinist_rollout::{deploy::Report, journal::Record, plan::PlanFile};
 use crate::{
     connect,
     context::Context,
-    failure::Failure,
+    failure::{Failure, Kind},
     locks::Locks,
     rollout::{
         end::End,
@@ -18,6 +18,7 @@ use crate::{
         run::Run,
         runs,
         target::voters,
+        verdict::verdict,
     },
     run_id::run_id,
     systems::{BuildOn, Building},
@@ -71,6 +72,19 @@ pub enum Deployed {
         /// Whether no object in Kubernetes was left out because of an error.
         objects_applied: bool,
     },
+}
+
+impl Deployed {
+    /// Returns what kind of failure the end is; `None` if all is well.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Kind> {
+        match self {
+            Self::NothingToResume => None,
+            Self::Ended { report, objects_applied } => {
+                verdict(report).or_else(|| (!objects_applied).then_some(Kind::Failed))
+            }
+        }
+    }
 }
 
 /// Deploys.
