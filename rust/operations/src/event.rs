@@ -1,6 +1,6 @@
 //! Events of an operation: all that a progress view shows, as data.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use machinist_kubernetes::apply;
 use machinist_model::{Diagnostic, NodeName};
@@ -61,6 +61,18 @@ pub enum Event {
         builder: NodeName,
         /// One line.
         text: String,
+    },
+    /// A program is started.
+    Command {
+        /// What it does, such as `install`.
+        what: String,
+        /// Its command line.
+        line: String,
+    },
+    /// Private keys in clear text lie in a directory until the operation ends. A caller that can be killed removes it then.
+    SecretsWritten {
+        /// The directory.
+        directory: PathBuf,
     },
     /// Systems are built, or known from an earlier build.
     SystemsBuilt {
@@ -260,7 +272,8 @@ mod tests {
             {"event":"sandbox","machine":"c1","text":"removed"}
             {"event":"problem","failure":{"error":"no API server is ready","causes":[],"hints":["wait"]}}
             {"event":"report","report":REPORT}
-        "#]].assert_eq(&heard.replace(&empty, "REPORT"));
+        "#]]
+        .assert_eq(&heard.replace(&empty, "REPORT"));
     }
 
     #[test]

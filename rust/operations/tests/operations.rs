@@ -138,7 +138,8 @@ fn status_has_every_node_with_its_answer() {
     expect![[r#"
         w1: {}, healthy true
         w2: {"web.service"}, healthy false
-        w3: connection to root@192.0.2.1:22 lost during `gather facts` after 0.0 s: injected fault"#]].assert_eq(&shown.join("\n"));
+        w3: connection to root@192.0.2.1:22 lost during `gather facts` after 0.0 s: injected fault"#]]
+    .assert_eq(&shown.join("\n"));
     assert!(!status.healthy);
 }
 
