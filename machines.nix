@@ -1,13 +1,13 @@
-# The cluster. Everything else is made from this file: `machinist check` reads it, `machinist generate` writes the
-# nodes' facts, `machinist deploy --all` brings them to the machines.
+# The cluster. Everything else is derived from this file: `machinist check` validates it, `machinist
+# generate` writes the nodes' facts, `machinist deploy --all` deploys them to the machines.
 {
   cluster = {
     name = "magi";
     domain = "magi.internal";
     release = "26.05";
-    # null: a fleet of machines with etcd on top. This is where an orchestrator goes.
+    # `null`: machines with etcd, without an orchestrator.
     orchestrator = null;
-    # Who may log in as root, and who may open the private keys of certs/.
+    # Users who may log in as root and decrypt the private keys in certs/.
     operators = import ./operators.nix;
   };
 
@@ -18,13 +18,14 @@
   };
 
   machines = {
-    # Known, so that nothing else takes its address, but not ours to deploy.
+    # Listed to reserve its address; machinist does not deploy it.
     router = {
       ip = "10.13.13.1";
       nixos = false;
     };
 
-    # Three voters: the cluster keeps working while any one of them is down. A role more makes a machine do more.
+    # Three voters: the cluster survives the loss of any one of them. Additional roles give a
+    # machine more tasks.
     balthazar = {
       ip = "10.13.13.2";
       roles = [ "etcd" ];
@@ -48,7 +49,7 @@
       disk = "/dev/disk/by-id/nvme-3";
       labels.zone = "c";
 
-      # Where SSH finds the machine, if that is not its address above.
+      # The machine's SSH address, if it is not the address above.
       ssh = {
         host = "192.168.1.14";
         port = 22;

@@ -1,7 +1,7 @@
 { command }:
 command {
   name = "genCerts";
-  description = "Make the certificates that are missing or have drifted";
+  description = "Issue certificates that are missing or have drifted";
   subcommand = [
     "certs"
     "gen"

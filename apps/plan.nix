@@ -1,6 +1,6 @@
 { command }:
 command {
   name = "plan";
-  description = "Say what a deploy would change, and change nothing";
+  description = "Show what a deploy would change, without changing anything";
   subcommand = [ "plan" ];
 }

@@ -1,6 +1,6 @@
 { command }:
 command {
   name = "rollback";
-  description = "Bring nodes back to a system that they still have";
+  description = "Roll nodes back to a system that they still have";
   subcommand = [ "rollback" ];
 }

@@ -1,6 +1,6 @@
 { command }:
 command {
   name = "status";
-  description = "Ask every node and the cluster how they are";
+  description = "Show the state of every node and the cluster";
   subcommand = [ "status" ];
 }

@@ -1,6 +1,6 @@
 { command }:
 command {
   name = "unlock";
-  description = "Take the lock of a deploy that was left behind";
+  description = "Remove the lock that an interrupted deploy left behind";
   subcommand = [ "unlock" ];
 }

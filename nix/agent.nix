@@ -1,4 +1,4 @@
-# The node agent of the mesh. In a cluster's own directory its sources lie beside this file (`machinist init` writes them).
+# The node agent of the mesh. In a cluster's own directory its sources are beside this file (`machinist init` writes them).
 { pkgs }:
 let
   inherit (pkgs) lib;
@@ -26,20 +26,20 @@ pkgs.rustPlatform.buildRustPackage {
     "machinist-agent"
   ];
 
-  # The crate etcd-client compiles etcd's own protocol files.
+  # The crate etcd-client compiles etcd's protocol files.
   nativeBuildInputs = [
     pkgs.cargo-sbom
     pkgs.protobuf
   ];
 
-  # The dependencies, as a section of the binary that `cargo audit bin` reads, and as a file in CycloneDX.
+  # The dependencies, as a section of the binary for `cargo audit bin`, and as a CycloneDX file.
   auditable = true;
   postInstall = ''
     mkdir -p "$out/share/sbom"
     cargo sbom --cargo-package machinist-agent --output-format cyclone_dx_json_1_6 >"$out/share/sbom/machinist-agent.cdx.json"
   '';
 
-  # The tests start servers, and need haproxy. `./test` runs them.
+  # The tests start servers, and need haproxy: `./test` runs them.
   doCheck = false;
 
   meta = {

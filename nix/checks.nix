@@ -1,4 +1,5 @@
-# What `nix flake check` builds besides evaluating the flake: the samples of tests/modules, evaluated with this nixpkgs.
+# Builds of `nix flake check` besides evaluating the flake: the samples of tests/modules, evaluated
+# with this nixpkgs.
 {
   inputs,
   machinist,
@@ -41,8 +42,8 @@ let
     ];
   };
 
-  # The derivation of a system exists once every option has its type, every assertion holds and every package is there.
-  # Nothing of it is built.
+  # The derivation of a system exists only if every option has its type, every assertion holds and
+  # every package exists. Nothing of it is built.
   derivation =
     { config, ... }:
     assert lib.assertMsg (config.warnings == [ ]) (lib.concatStringsSep "\n" config.warnings);

@@ -1,10 +1,10 @@
-# The NixOS side of a cluster's directory: one system for each file in generated/ but those whose names begin with _, which
-# several read, and machines.nix as a value.
+# The NixOS side of a cluster's directory: machines.nix as a value, and one system for each file in
+# generated/, except for files whose names begin with _, which several systems read.
 { inputs, root }:
 let
   inherit (inputs.nixpkgs) lib;
 
-  # Names of the *.nix files of a folder, without the suffix. A folder that does not exist has none.
+  # Names of the *.nix files in a folder, without the suffix; empty if the folder does not exist.
   nixFiles =
     folder:
     let
@@ -15,8 +15,9 @@ let
 
   own = root + "/nodes";
 
-  # Applications: the folders of app_modules, machinist's and the cluster's own, which takes the place of one of machinist's that has
-  # the same name. Each takes effect only on the machines that machines.nix names it on.
+  # Applications: the folders of machinist's app_modules and of the cluster's own, which replaces
+  # machinist's application of the same name. Each takes effect only on machines that list it in
+  # machines.nix.
   appsOf =
     folder:
     let
@@ -42,8 +43,8 @@ let
 
   machines = import (root + "/machines.nix");
 
-  # machines.nix may ask for `lib`, for `pkgs`, or be a function of pkgs itself. It names no platform of its own, so
-  # the packages are those of the first one.
+  # machines.nix may take `lib` or `pkgs`, or be a function of pkgs itself. It has no platform of
+  # its own, so the packages are those of the first one.
   pkgs = inputs.nixpkgs.legacyPackages.x86_64-linux;
   arguments = if lib.functionArgs machines == { } then pkgs else named;
   named = builtins.intersectAttrs (lib.functionArgs machines) (pkgs // { inherit lib pkgs; });

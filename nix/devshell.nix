@@ -1,4 +1,4 @@
-# What one works on machinist with: its own tools, and those of a cluster's operator.
+# Development shell of machinist: its own tools, and those of a cluster's operator.
 { pkgs }:
 pkgs.mkShell {
   packages = import ./operator-tools.nix { inherit pkgs; } ++ [
@@ -8,7 +8,7 @@ pkgs.mkShell {
     pkgs.rustc
     pkgs.rustfmt
 
-    # For the crate ssh2, which brings its own libssh2 but not OpenSSL.
+    # For the crate ssh2, which includes libssh2 but not OpenSSL.
     pkgs.openssl
     pkgs.pkg-config
 

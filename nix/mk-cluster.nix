@@ -2,11 +2,13 @@
 #
 #   outputs = inputs: inputs.machinist.lib.mkCluster { inherit inputs; root = ./.; };
 #
-# rust/cli/src/systems knows this file and nix/cluster.nix by their texts, and from them what a node's system depends on.
+# rust/cli/src/systems recognises this file and nix/cluster.nix by their texts, and derives the
+# dependencies of a node's system from them.
 { machinist }:
 { inputs, root }:
 let
-  # nixpkgs, disko and sops-nix are machinist's own pins, but for those that the cluster's flake has as inputs of its own.
+  # nixpkgs, disko and sops-nix are machinist's pins, unless the cluster's flake has inputs of these
+  # names.
   all = {
     inherit (machinist) nixpkgs disko sops-nix;
   }

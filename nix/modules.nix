@@ -1,7 +1,8 @@
-# The flake's nixosModules. A node of a cluster has `default`, which is all of them with their options off; the others are parts
-# for a configuration of one's own. What several parts need is in each of them, and NixOS takes a file once.
+# The flake's nixosModules. A node of a cluster has `default`, which is all of them with their
+# options off; the others are parts for other configurations. Modules that several parts need are in
+# each of them, and NixOS imports a file once.
 let
-  # What a node is, and what the parts build on: its network, keys, firewall, gates.
+  # Identity of a node and the base of all parts: its network, keys, firewall, gates.
   core = [
     ../modules/base.nix
     ../modules/certificates.nix
@@ -29,17 +30,17 @@ in
 {
   default.imports = [ ../modules ];
 
-  # The layout of a node's disk, with the module of disko.
+  # The layout of a node's disk, with disko's module.
   disk.imports = core ++ [ ../modules/disk.nix ];
 
   etcd.imports = core ++ etcd;
 
-  # A control plane may have its member of etcd on the same node.
+  # A control plane may run its etcd member on the same node.
   kubernetes.imports = core ++ etcd ++ bgpPassword ++ [ ../modules/kubernetes ];
 
   k3s.imports = core ++ bgpPassword ++ [ ../modules/k3s ];
 
-  # With the applications of a node and the overlay.
+  # Includes the applications of a node and the overlay.
   mesh.imports =
     core
     ++ etcd

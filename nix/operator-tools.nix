@@ -1,4 +1,4 @@
-# The programs that machinist calls, and those that one looks at a cluster with.
+# Programs that machinist calls, and tools to inspect a cluster.
 { pkgs }:
 [
   pkgs.age

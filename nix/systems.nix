@@ -1,4 +1,5 @@
-# The outputs of a flake that are made for each platform: by output, then by platform, from a function of its packages.
+# Outputs of a flake for each platform: by output, then by platform, from a function of its
+# packages.
 nixpkgs: of:
 let
   inherit (nixpkgs) lib;

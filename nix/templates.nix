@@ -1,4 +1,5 @@
-# `nix flake init -t URL#NAME`, and in the same words `machinist init --template NAME`, which has them in its binary.
+# Templates of `nix flake init -t URL#NAME`, and of `machinist init --template NAME`, whose binary
+# embeds them.
 let
   descriptions = builtins.fromJSON (builtins.readFile ../examples/templates.json);
 in
@@ -7,6 +8,6 @@ builtins.mapAttrs (name: description: {
   path = ../examples + "/${name}";
   welcomeText = ''
     Next: write the URL of machinist as `inputs.machinist.url` into flake.nix (or give it that name on this computer:
-    `nix registry add machinist URL`), put yourself into operators.nix, and run `nix run .#check`.
+    `nix registry add machinist URL`), add yourself to operators.nix, and run `nix run .#check`.
   '';
 }) descriptions

@@ -1,4 +1,5 @@
-# etcd on three machines of its own, two control planes, two workers, one of which takes traffic from outside.
+# etcd on three separate machines, two control planes, and two workers, one of which receives
+# external traffic.
 {
   cluster = {
     name = "external-etcd";
@@ -17,7 +18,7 @@
     overlay.backend = "vxlan";
   };
 
-  # Inside the nodes' own network: one control plane at a time answers for it.
+  # An address in the nodes' own network, held by one control plane at a time.
   kubeMaster = {
     ip = "10.13.13.100";
     mode = "arp";

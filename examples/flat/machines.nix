@@ -1,5 +1,5 @@
-# The shape that machines.nix had before there were sections: it loads by value, and what it does not say takes the values that were
-# hard-coded then. `machinist init --from` writes today's shape.
+# The shape of machines.nix before it had sections: it loads by value, and missing attributes get
+# the values that were hard-coded then. `machinist init --from` writes today's shape.
 pkgs: {
   balthazar = {
     ip = "10.13.13.2";

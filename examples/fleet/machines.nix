@@ -1,4 +1,5 @@
-# A fleet: machines that form no cluster. machinist installs and deploys them in waves, and they run what nodes/ gives them.
+# A fleet: machines that form no cluster. machinist installs and deploys them in waves, and nodes/
+# defines what they run.
 {
   cluster = {
     name = "fleet";
@@ -14,7 +15,8 @@
     nameservers = [ "10.13.13.1" ];
   };
 
-  # Change addresses, interfaces and disks to those of your machines; `machinist install NAME` erases that disk.
+  # Replace addresses, interfaces and disks with those of your machines; `machinist install NAME`
+  # erases that disk.
   machines = {
     web1 = {
       ip = "10.13.13.2";

@@ -1,4 +1,5 @@
-# Three machines of the sandbox on this computer that run one etcd cluster, beside a router that is not ours to deploy.
+# Three machines of the local sandbox with one etcd cluster, and a router that machinist does not
+# deploy.
 {
   cluster = {
     name = "ha-etcd";

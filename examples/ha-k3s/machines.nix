@@ -1,4 +1,4 @@
-# Three servers of k3s, which are the members of its etcd, and an agent that takes traffic.
+# Three k3s servers, which are the members of its etcd, and an agent that receives external traffic.
 {
   cluster = {
     name = "ha-k3s";
@@ -17,7 +17,7 @@
     overlay.backend = "wireguard";
   };
 
-  # One server at a time answers for it.
+  # One server at a time holds it.
   kubeMaster = {
     ip = "10.13.13.10";
     name = "kubernetes";
@@ -25,7 +25,7 @@
   };
 
   machines = {
-    # Founds the cluster the first time; later it is a server like the others.
+    # Founds the cluster once; afterwards it is a server like the others.
     s1 = {
       ip = "10.13.13.2";
       roles = [

@@ -1,5 +1,5 @@
-# Three machines that are control plane, etcd member and worker at once, and a router that takes the address of the API by
-# BGP from each of them.
+# Three machines, each a control plane, etcd member and worker, and a router that learns the API's
+# address by BGP from each of them.
 {
   cluster = {
     name = "ha-kubernetes";

@@ -1,5 +1,6 @@
-# A service mesh: three members of etcd, three service nodes with a replicated database, two workers with applications, an ingress
-# before them, and a registry of images. Between the nodes everything of the mesh travels encrypted.
+# A service mesh: three etcd members, three service nodes with a replicated database, two workers
+# with applications, an ingress, and an image registry. All of the mesh's packets between nodes are
+# encrypted.
 {
   cluster = {
     name = "ha-mesh";

@@ -1,4 +1,4 @@
-# casper takes part in nothing, by value: two members of etcd are left, which is refused (M014).
+# casper has no role, by value: two etcd members are left, which is refused (M014).
 pkgs: {
   balthazar = {
     ip = "10.13.13.2";

@@ -1,4 +1,4 @@
-# Three members of etcd and nothing else: accepted.
+# Three etcd members and nothing else: accepted.
 pkgs: {
   balthazar = {
     ip = "10.13.13.2";

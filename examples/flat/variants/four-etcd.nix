@@ -1,4 +1,4 @@
-# Four members of etcd tolerate no more than three: refused (M014).
+# Four etcd members tolerate no more failures than three: refused (M014).
 pkgs: {
   balthazar = {
     ip = "10.13.13.2";

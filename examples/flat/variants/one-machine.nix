@@ -1,4 +1,4 @@
-# One machine that is everything: accepted, with a warning that its disk is the only copy (M015).
+# One machine with all roles: accepted, with a warning that its disk is the only copy (M015).
 pkgs: {
   balthazar = {
     ip = "10.13.13.2";

@@ -1,4 +1,4 @@
-# What web1 runs beyond the modules of machinist: a module of NixOS like any other. web2 imports it.
+# Configuration of web1 beyond the modules of machinist: an ordinary NixOS module. web2 imports it.
 { lib, pkgs, ... }:
 let
   site = pkgs.writeTextDir "index.html" "hello\n";
@@ -14,6 +14,6 @@ in
   };
   networking.firewall.allowedTCPPorts = [ 8080 ];
 
-  # A deploy is confirmed only when the site answers, and reverted otherwise.
+  # A deploy is confirmed only if the site responds, and reverted otherwise.
   machinist.gates.site.http = "http://127.0.0.1:8080/";
 }

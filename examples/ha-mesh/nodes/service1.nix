@@ -1,4 +1,5 @@
-# A member of the database. The file with the password is brought there by sops-nix, say: it is no part of the system.
+# A member of the database. The password file is delivered by sops-nix, for example: it is not part
+# of the system.
 {
   machinist.apps.mariadb = {
     replicatesOver = "overlay";

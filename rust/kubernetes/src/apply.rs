@@ -1,8 +1,8 @@
-//! Brings what should be there into a cluster.
+//! Applies the desired objects to a cluster.
 //!
-//! All kinds are asked for before anything is written. Then objects are written phase by phase, nodes are marked, and what an
-//! earlier run brought and nobody wants any more is removed. A run that is cut off, or in which the server refused something,
-//! leaves no digest behind, so that the next one does all of it again.
+//! Discovery of all kinds comes before the first write. Then objects are written phase by phase, nodes are labelled and
+//! tainted, and objects from earlier runs that are no longer desired are pruned. An interrupted run, or one in which
+//! the server rejected an object, leaves no digest behind, so the next run repeats all of it.
 
 pub(crate) mod nodes;
 mod prune;
@@ -24,67 +24,68 @@ use crate::{
     server::{AT_ONCE, Server, ServerError, Write},
 };
 
-/// How it is done.
+/// Options of an apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether all objects are written although the digest of the last run says that they are there.
+    /// True to write all objects even if the digest of the last run matches.
     pub thorough: bool,
-    /// Whether objects that hold data, such as namespaces, are removed too when nobody wants them any more.
+    /// True to also prune objects that hold data, such as namespaces, once they are no longer desired.
     pub prune_data: bool,
-    /// How long nodes that have not registered yet are waited for, if nothing was ever applied.
+    /// Maximum wait for nodes that have not registered yet; only used if nothing was ever applied.
     pub wait_for_nodes: Duration,
 }
 
-/// What became of an object.
+/// Result of applying one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// It was not there.
+    /// The object did not exist.
     Created,
-    /// It was another.
+    /// The object differed.
     Changed,
-    /// It was so already.
+    /// The object was up to date.
     Unchanged,
-    /// It was there, and nobody wants it.
+    /// No longer desired, and deleted.
     Removed,
-    /// Nobody wants it, but it holds data.
+    /// No longer desired, but not deleted because it holds data.
     Kept,
-    /// Nobody wants it, but it is not this tool's any more.
+    /// No longer desired, but not deleted because it no longer carries machinist's label.
     Left,
 }
 
-/// What became of a node's marks.
+/// Result of setting a node's labels and taints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Marked {
-    /// It has them now.
+    /// Labels or taints were updated.
     Changed,
-    /// It had them.
+    /// Labels and taints were up to date.
     Unchanged,
-    /// There is no such node in the cluster yet.
+    /// The node has not registered yet.
     Absent,
 }
 
-/// An object that did not get there.
+/// An object that could not be applied.
 #[derive(Debug, Error)]
 #[error("{origin}: {id} cannot be applied")]
 pub struct Problem {
-    /// The object.
+    /// Identity of the object.
     pub id: Id,
-    /// Who wants it.
+    /// The manifest or machines.nix entry that declares it.
     pub origin: Origin,
-    /// Why.
+    /// The server's error.
     #[source]
     pub source: ServerError,
 }
 
 impl Problem {
-    /// What to do about it.
+    /// Returns a suggested fix, if there is one.
     #[must_use]
     pub fn hint(&self, cluster: &str) -> Option<String> {
         match &self.source {
             ServerError::Conflict(_) => Some(format!(
-                "leave the fields to who has set them, or hand the object over: kubectl label {} {LABEL}={cluster}",
+                "remove these fields from the manifest, or let machinist manage the object: \
+                 kubectl label {} {LABEL}={cluster}",
                 kubectl(&self.id)
             )),
             ServerError::Refused(_) | ServerError::Silent(_) => None,
@@ -92,55 +93,55 @@ impl Problem {
     }
 }
 
-/// An object as kubectl is told.
+/// The object's `--namespace` flag and `kind.group name`, as kubectl takes them.
 fn kubectl(id: &Id) -> String {
     let group = if id.group.is_empty() { String::new() } else { format!(".{}", id.group) };
     let namespace = id.namespace.as_ref().map_or_else(String::new, |namespace| format!("--namespace {namespace} "));
     format!("{namespace}{}{group}/{}", id.kind.to_lowercase(), id.name)
 }
 
-/// What became of everything.
+/// Result of an apply.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Whether the digest of the last run was all that had to be looked at.
+    /// True if the digest matched, so that only nodes were checked.
     pub by_digest: bool,
-    /// The objects, those that are not wanted any more last.
+    /// The objects in the order they were written, then the pruned ones.
     pub objects: Vec<(Id, Change)>,
-    /// The nodes.
+    /// Result for each node.
     pub nodes: BTreeMap<NodeName, Marked>,
-    /// What the server refused.
+    /// Objects that the server rejected.
     pub problems: Vec<Problem>,
 }
 
 impl Outcome {
-    /// Counts the objects that ended so.
+    /// Counts the objects with this result.
     #[must_use]
     pub fn count(&self, change: Change) -> usize {
         self.objects.iter().filter(|(_, found)| *found == change).count()
     }
 
-    /// Counts the nodes that ended so.
+    /// Counts the nodes with this result.
     #[must_use]
     pub fn count_nodes(&self, marked: Marked) -> usize {
         self.nodes.values().filter(|found| **found == marked).count()
     }
 }
 
-/// Why nothing, or not all, could be done.
+/// Error that ended an apply.
 #[derive(Debug, Error)]
 pub enum ApplyError {
-    /// Kinds that the cluster does not have. Nothing was changed.
+    /// Kinds that the cluster does not serve. Nothing was changed.
     #[error("{}", list(.0))]
     UnknownKinds(Vec<UnknownKind>),
-    /// The inventory cannot be used.
+    /// The inventory is unusable.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
-    /// The server did not do what every run begins and ends with.
+    /// A request failed that every run begins or ends with.
     #[error("cannot {doing}")]
     Server {
-        /// What.
+        /// The step, as a verb phrase.
         doing: &'static str,
-        /// Why.
+        /// The server's error.
         #[source]
         source: ServerError,
     },
@@ -151,7 +152,7 @@ fn list(unknown: &[UnknownKind]) -> String {
 }
 
 impl ApplyError {
-    /// What to do about it.
+    /// Returns a suggested fix, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -162,7 +163,7 @@ impl ApplyError {
     }
 }
 
-/// What a run is about.
+/// State of one apply.
 pub(crate) struct Run<'a> {
     pub server: &'a Server,
     pub desired: &'a Desired,
@@ -170,17 +171,17 @@ pub(crate) struct Run<'a> {
     pub stored: Stored,
 }
 
-/// The inventory, and the object that it was read from.
+/// The inventory, and the ConfigMap that it was read from.
 pub(crate) struct Stored {
     pub kind: Kind,
     pub object: Option<DynamicObject>,
     pub inventory: Inventory,
 }
 
-/// Brings everything there.
+/// Applies all desired objects, labels and taints.
 ///
 /// # Errors
-/// Nothing could be begun, or the end could not be recorded. What single objects met is in the [`Outcome`].
+/// The run could not start, or its end could not be recorded. Errors of single objects are in the [`Outcome`].
 pub async fn apply(server: &Server, desired: &Desired, options: &Options) -> Result<Outcome, ApplyError> {
     let stored = read_inventory(server, &desired.cluster).await?;
     let is_first = stored.object.is_none();
@@ -192,7 +193,7 @@ pub async fn apply(server: &Server, desired: &Desired, options: &Options) -> Res
     let mut run = Run { server, desired, kinds, stored };
     let wanted: Vec<Entry> = desired.objects.iter().map(|object| run.entry(object)).collect();
     let mut inventory = run.stored.inventory.clone();
-    // As long as not all of it is there; what was there before may be half gone then.
+    // Until all objects are written: the previous set may be partly replaced by then.
     inventory.digest = inventory.digest.filter(|found| *found == digest);
     inventory.entries.extend(wanted.iter().cloned());
     run.record(inventory).await?;
@@ -210,7 +211,7 @@ pub async fn apply(server: &Server, desired: &Desired, options: &Options) -> Res
     Ok(outcome)
 }
 
-/// The digest says that all objects were brought there: only nodes may be new.
+/// The digest says that all objects have been applied: only nodes may be new.
 async fn refresh(server: &Server, desired: &Desired, stored: Stored) -> Result<Outcome, ApplyError> {
     let mut outcome = Outcome { by_digest: true, ..Outcome::default() };
     let mut run = Run { server, desired, kinds: Kinds::default(), stored };
@@ -222,7 +223,7 @@ async fn refresh(server: &Server, desired: &Desired, stored: Stored) -> Result<O
     Ok(outcome)
 }
 
-/// Reads what earlier runs have recorded.
+/// Reads the inventory of earlier runs.
 pub(crate) async fn read_inventory(server: &Server, cluster: &str) -> Result<Stored, ApplyError> {
     let kind = core_kind("ConfigMap", "configmaps", true);
     let failed = |source| ApplyError::Server { doing: "read what was applied before", source };
@@ -234,15 +235,15 @@ pub(crate) async fn read_inventory(server: &Server, cluster: &str) -> Result<Sto
     Ok(Stored { kind, object, inventory })
 }
 
-/// Learns the kinds of all objects.
+/// Discovers the kinds of all desired objects.
 pub(crate) async fn known_kinds(server: &Server, desired: &Desired) -> Result<Kinds, ApplyError> {
-    let failed = |source| ApplyError::Server { doing: "ask for the kinds of objects", source };
+    let failed = |source| ApplyError::Server { doing: "discover the kinds of the objects", source };
     let kinds = server.kinds(&desired.objects).await.map_err(failed)?;
     let unknown = kinds.unknown(&desired.objects);
     if unknown.is_empty() { Ok(kinds) } else { Err(ApplyError::UnknownKinds(unknown)) }
 }
 
-/// A kind that every API server has.
+/// Returns a kind of the core group, which every API server serves.
 pub(crate) fn core_kind(kind: &str, plural: &str, namespaced: bool) -> Kind {
     let gvk = kube::core::GroupVersionKind::gvk("", "v1", kind);
     Kind { resource: kube::core::ApiResource::from_gvk_with_plural(&gvk, plural), namespaced }
@@ -252,7 +253,7 @@ pub(crate) fn to_value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// Whether the object is marked as this tool's, for this cluster.
+/// True if the object carries machinist's label with this cluster's name.
 pub(crate) fn is_ours(object: &DynamicObject, cluster: &str) -> bool {
     object.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL)).is_some_and(|owner| owner == cluster)
 }
@@ -263,7 +264,7 @@ impl Run<'_> {
         Entry::of(object, kind.is_some_and(|kind| kind.namespaced))
     }
 
-    /// Writes the inventory, unless it says that already.
+    /// Writes the inventory unless it is unchanged.
     async fn record(&mut self, inventory: Inventory) -> Result<(), ApplyError> {
         if self.stored.object.is_some() && inventory == self.stored.inventory {
             return Ok(());
@@ -297,14 +298,15 @@ impl Run<'_> {
         }
     }
 
-    /// Writes an object. What it is before tells whether it changes, and whether others' fields may be taken.
+    /// Writes one object. Its previous state decides whether it changes, and whether fields of other managers may be
+    /// taken over.
     async fn write_one<'b>(&self, object: &'b Object) -> (&'b Object, Result<Change, ServerError>) {
         (object, self.try_write(object).await)
     }
 
     async fn try_write(&self, object: &Object) -> Result<Change, ServerError> {
         let Some(kind) = self.kinds.get(&object.api_version(), &object.id.kind) else {
-            return Err(ServerError::Refused("it has lost the kind".to_owned()));
+            return Err(ServerError::Refused("the kind was not discovered".to_owned()));
         };
         let (namespace, name) = (object.id.namespace.as_deref(), object.id.name.as_str());
         let before = self.server.get(kind, namespace, name).await?;
@@ -312,7 +314,7 @@ impl Run<'_> {
         let how = Write { dry_run: false, force };
         let after = self.server.write(kind, namespace, name, &addressed(object, kind), how).await?;
         if object.id.kind == "CustomResourceDefinition" && !self.server.established(kind, name).await? {
-            return Err(ServerError::Refused("its kinds are not served (condition Established)".to_owned()));
+            return Err(ServerError::Refused("its kinds are not served yet (condition Established)".to_owned()));
         }
         Ok(match before {
             None => Change::Created,
@@ -322,8 +324,8 @@ impl Run<'_> {
     }
 }
 
-/// The object with the namespace that it is written to. A kind without namespaces has none, whatever its manifest says: many
-/// that are made from templates say one.
+/// The object with the namespace that it is written to. A cluster-scoped kind has none, whatever its manifest contains:
+/// many manifests rendered from templates set one.
 pub(crate) fn addressed(object: &Object, kind: &Kind) -> Value {
     let mut value = object.value.clone();
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {

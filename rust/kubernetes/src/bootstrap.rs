@@ -1,6 +1,7 @@
-//! The objects that follow from machines.nix. Pure: the same cluster gives the same objects.
+//! Objects derived from machines.nix. Pure: the same cluster gives the same objects.
 //!
-//! They are typed by the oldest API that `k8s-openapi` knows, so that no field is in them that a supported server lacks.
+//! They use the types of the oldest API version in `k8s-openapi`, so that they contain no field unknown to a supported
+//! server.
 
 mod coredns;
 mod issuers;
@@ -18,10 +19,10 @@ pub use self::{
 };
 use crate::object::{Id, Object, Origin};
 
-/// The namespace of what belongs to the cluster itself.
+/// The namespace of the cluster's own add-ons.
 const SYSTEM: &str = "kube-system";
 
-/// Returns the objects that machines.nix asks for, without those of nodes. k3s brings most of them itself.
+/// Returns the objects that machines.nix requires, without those of nodes. k3s ships most of them itself.
 #[must_use]
 pub fn objects(cluster: &Cluster) -> Vec<Object> {
     let mut objects = Vec::new();
@@ -37,13 +38,13 @@ pub fn objects(cluster: &Cluster) -> Vec<Object> {
     objects
 }
 
-/// Returns what the cluster's nodes are marked with, sorted by name.
+/// Returns labels and taints of the cluster's nodes, sorted by name.
 #[must_use]
 pub fn nodes(cluster: &Cluster) -> Vec<NodeMarks> {
     cluster.kubernetes_nodes().map(|node| node::marks(cluster, node)).collect()
 }
 
-/// An object's name and labels.
+/// Metadata with name, namespace and labels.
 fn named(name: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> ObjectMeta {
     let labels: std::collections::BTreeMap<String, String> =
         labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -55,7 +56,7 @@ fn named(name: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> Object
     }
 }
 
-/// The object as it is sent.
+/// The object as serialised for the API server.
 fn typed<T: Serialize + Resource + Metadata<Ty = ObjectMeta>>(object: &T) -> Option<Object> {
     let metadata = object.metadata();
     Some(Object {
@@ -71,7 +72,7 @@ fn typed<T: Serialize + Resource + Metadata<Ty = ObjectMeta>>(object: &T) -> Opt
     })
 }
 
-/// Empty values would claim fields that nobody meant to set.
+/// Empty values would claim ownership of fields that are deliberately unset.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(entries) => {

@@ -1,4 +1,4 @@
-//! A client of one API server, over streams that somebody else opens: nothing here knows an address.
+//! Client of one API server, over streams that the caller opens: nothing here knows an address.
 
 use std::{io, os::unix::net::UnixStream, sync::Arc};
 
@@ -12,12 +12,12 @@ use serde_json::json;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Opens a stream to the API server. Blocks, and is called from threads that may.
+/// Opens a stream to the API server. Blocking; called from threads that may block.
 pub type Dial = Arc<dyn Fn() -> io::Result<UnixStream> + Send + Sync>;
 
-/// Who asks, and whom it believes.
+/// Credentials for the API server, and the trust anchor for its certificate.
 pub struct Access {
-    /// The authorities that may have signed the API server's certificate, PEM.
+    /// The CA certificates that may have signed the API server's certificate, PEM.
     pub authority: String,
     /// The user's certificate, PEM.
     pub certificate: String,
@@ -25,32 +25,32 @@ pub struct Access {
     pub key: Zeroizing<String>,
 }
 
-/// Why there is no client.
+/// Error building a client.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The authority's certificate cannot be read.
+    /// The CA certificate is unreadable.
     #[error("the certificate of the Kubernetes authority cannot be read")]
     Authority,
-    /// The user's certificate or key cannot be used.
+    /// The user's certificate or key is invalid.
     #[error("the certificate for the API server cannot be used")]
     Credentials(#[source] serde_json::Error),
-    /// TLS does not take what it is given.
+    /// TLS rejects the certificate or key.
     #[error("the certificate for the API server cannot be used")]
     Tls(#[source] kube::Error),
 }
 
-/// The address of an API server as seen from its own node. It is in its certificate.
+/// The address of an API server from its own node, contained in its certificate.
 const SERVER: &str = "https://127.0.0.1/";
 
-/// Returns a client of the API server that `dial` leads to. Its certificate is checked against the authority, and must be for the
-/// loopback address: all that is behind `dial` is believed to be one node.
+/// Returns a client of the API server that `dial` connects to. The server's certificate is verified against the
+/// authority, and must be valid for the loopback address: all that `dial` reaches is assumed to be one node.
 ///
 /// # Errors
-/// The certificates or the key cannot be used.
+/// The certificates or the key are invalid.
 pub fn client(access: &Access, dial: Dial) -> Result<Client, ConnectError> {
     let mut config = Config::new(http::Uri::from_static(SERVER));
     config.root_cert = Some(certificates(&access.authority)?);
-    // The key is a secret of the client's own type, which only its deserializer makes.
+    // The key is a secret of the client's own type, which only its deserializer constructs.
     config.auth_info = serde_json::from_value(json!({
         "client-certificate-data": STANDARD.encode(&access.certificate),
         "client-key-data": STANDARD.encode(access.key.as_bytes()),

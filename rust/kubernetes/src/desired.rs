@@ -1,4 +1,4 @@
-//! All that should be in a cluster: what follows from machines.nix, and what a person wrote.
+//! Desired state of a cluster: objects derived from machines.nix, and those of the user's manifests.
 
 use std::collections::BTreeMap;
 
@@ -12,41 +12,42 @@ use crate::{
     object::{self, Id, Object, ObjectError, Origin},
 };
 
-/// The form of what is written into a cluster. A change makes every deploy apply once more.
+/// Version of the objects' format. A change makes every deploy apply once more.
 const FORMAT: u32 = 1;
 
-/// All that should be there.
+/// All desired objects and node marks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
-    /// The cluster's name, the value of the label on all objects.
+    /// The cluster's name, which is the label's value on all objects.
     pub cluster: String,
-    /// The objects, each marked as this tool's, in the order in which they are written.
+    /// The objects, each labelled as machinist's, in the order they are written.
     pub objects: Vec<Object>,
-    /// What nodes are marked with. The nodes themselves are the kubelets'.
+    /// Labels and taints of nodes. The nodes themselves belong to the kubelets.
     pub nodes: Vec<NodeMarks>,
 }
 
-/// The part of a cluster's life in which an object must be there: what later parts need comes first.
+/// Position of an object in the order of writes: each phase may depend on earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// Namespaces.
     Namespaces,
-    /// Kinds that the cluster does not know yet.
+    /// Definitions of custom kinds.
     Definitions,
-    /// Who there is, and who may what.
+    /// Service accounts and RBAC.
     Rights,
-    /// What pods read when they start, and what they ask of the cluster.
+    /// Configuration that pods read at start, and resources that they claim.
     Settings,
-    /// What runs, and everything else.
+    /// Workloads, and everything else.
     Workloads,
-    /// What the API server asks before it takes an object: only when there is somebody to answer.
+    /// Webhooks and API services, which the API server calls before it admits an object: only once there are pods to
+    /// answer.
     Hooks,
-    /// Objects of kinds that are not Kubernetes' own, which somebody who runs in the cluster may have to admit.
+    /// Objects of custom kinds, which a webhook in the cluster may have to admit.
     Custom,
 }
 
 impl Phase {
-    /// All phases, in their order.
+    /// All phases in order.
     pub const ALL: [Self; 7] =
         [Self::Namespaces, Self::Definitions, Self::Rights, Self::Settings, Self::Workloads, Self::Hooks, Self::Custom];
 
@@ -76,15 +77,15 @@ impl Phase {
     }
 }
 
-/// Whether a group is one of Kubernetes' own: without a dot, or below k8s.io, which is reserved.
+/// True if a group is one of Kubernetes' own: without a dot, or below k8s.io, which is reserved.
 fn is_own(group: &str) -> bool {
     !group.contains('.') || group.ends_with(".k8s.io")
 }
 
-/// Returns all that should be there. A person's object takes the place of a generated one of the same name.
+/// Returns the desired state. A user's object replaces a generated one of the same name.
 ///
 /// # Errors
-/// Documents that are no objects, and objects that are there twice.
+/// Documents that are not objects, and duplicate objects.
 pub fn desired(cluster: &Cluster, documents: &[Document]) -> Result<Desired, Vec<ObjectError>> {
     let mut errors = Vec::new();
     let mut written: BTreeMap<Id, Object> = BTreeMap::new();
@@ -106,7 +107,7 @@ pub fn desired(cluster: &Cluster, documents: &[Document]) -> Result<Desired, Vec
 }
 
 fn add(written: &mut BTreeMap<Id, Object>, object: Object, errors: &mut Vec<ObjectError>) {
-    // A kind with namespaces takes `default` where none is said.
+    // A namespaced kind defaults to `default`.
     let mut same = vec![object.id.clone()];
     match object.id.namespace.as_deref() {
         None => same.push(Id { namespace: Some("default".to_owned()), ..object.id.clone() }),
@@ -121,7 +122,7 @@ fn add(written: &mut BTreeMap<Id, Object>, object: Object, errors: &mut Vec<Obje
     }
 }
 
-/// By phase; within one as a person wrote it, generated ones first.
+/// By phase; within one in the order of the user's files, generated ones first.
 fn order(object: &Object) -> (Phase, &Origin, &Id) {
     (Phase::of(&object.id), &object.origin, &object.id)
 }
@@ -139,7 +140,7 @@ impl NodeMarks {
     /// Returns a digest of the marks.
     #[must_use]
     pub fn digest(&self) -> String {
-        // 64 bits tell one machines.nix from the next.
+        // 64 bits suffice to distinguish two versions of machines.nix.
         let marks = json!({
             "format": FORMAT, "labels": self.labels, "taints": self.taints, "removed": [NIXOS_UNSCHEDULABLE],
         });
@@ -147,7 +148,7 @@ impl NodeMarks {
     }
 }
 
-/// The keys of a `serde_json` map are sorted, so that equal values have equal texts.
+/// The keys of a `serde_json` map are sorted, so equal values have equal texts.
 fn digest(value: &serde_json::Value) -> String {
     Sha256::digest(value.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -232,7 +233,7 @@ metadata: { name: shop }
         let secret =
             |namespace: &str| format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: a{namespace} }}\n");
         let errors = with(&format!("{}{}", secret(""), secret(", namespace: default"))).unwrap_err();
-        assert_eq!(errors[0].to_string(), "m.yaml:6: Secret default/a is there already, in m.yaml:2");
+        assert_eq!(errors[0].to_string(), "m.yaml:6: Secret default/a is also defined in m.yaml:2");
         assert!(with(&format!("{}{}", secret(""), secret(", namespace: b"))).is_ok());
     }
 

@@ -1,4 +1,5 @@
-//! What an apply would change. The server itself says so, by trying: its defaults and the fields of others are in the answer.
+//! Changes that an apply would make. They come from a server-side dry run: the answer includes its defaults and other
+//! managers' fields.
 
 use std::fmt::Write as _;
 
@@ -23,35 +24,35 @@ use crate::{
     yaml,
 };
 
-/// Annotations that hold the object once more, secrets included.
+/// Annotation that repeats the object, secrets included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// What the server counts and others write.
+/// Metadata fields that the server maintains.
 const BOOKKEEPING: [&str; 5] = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"];
 
 /// An object that would change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// The object.
+    /// Identity of the object.
     pub id: Id,
-    /// What it is; `None` if it is not there.
+    /// Current state; `None` if it does not exist.
     pub before: Option<Value>,
-    /// What it would be; `None` if it would be removed.
+    /// State after an apply; `None` if it would be pruned.
     pub after: Option<Value>,
-    /// Whether nobody wants it, but it stays because it holds data.
+    /// True if it is no longer desired, but kept because it holds data.
     pub kept: bool,
 }
 
-/// What an apply would do.
+/// Result of a dry run.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// What would change, in the order in which it would.
+    /// The changes, in the order an apply would make them.
     pub differences: Vec<Difference>,
-    /// What the server would refuse.
+    /// Objects that the server would reject.
     pub problems: Vec<Problem>,
 }
 
 impl Difference {
-    /// Returns the difference of their texts, as `diff -u` prints it.
+    /// Returns the change in `diff -u` format.
     #[must_use]
     pub fn text(&self) -> String {
         let print = |value: &Option<Value>| value.as_ref().map(yaml::print).unwrap_or_default();
@@ -61,7 +62,7 @@ impl Difference {
         };
         let diff = TextDiff::from_lines(&before, &after);
         let mut text = String::new();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(
             text,
             "{}",
@@ -71,10 +72,10 @@ impl Difference {
     }
 }
 
-/// Compares everything. Nothing is changed.
+/// Compares all desired objects with the cluster. Changes nothing.
 ///
 /// # Errors
-/// The server does not say, or lacks a kind.
+/// The server is unreachable, or does not serve a kind.
 pub async fn compare(server: &Server, desired: &Desired) -> Result<Comparison, ApplyError> {
     let stored = read_inventory(server, &desired.cluster).await?;
     let kinds = known_kinds(server, desired).await?;
@@ -104,14 +105,14 @@ async fn object_difference(run: &Run<'_>, object: &Object) -> Result<Option<Diff
     let force = before.as_ref().is_some_and(|before| is_ours(before, &run.desired.cluster));
     let after = match run.server.write(kind, namespace, name, &wanted, Write { dry_run: true, force }).await {
         Ok(after) => to_value(&after),
-        // Its namespace or its kind comes with the same apply.
+        // Its namespace or its kind is created by the same apply.
         Err(_) if before.is_none() && comes_along(run.desired, object) => wanted,
         Err(error) => return Err(error),
     };
     Ok(difference(id, before.as_ref().map(to_value), Some(after)))
 }
 
-/// Whether the apply itself brings what the object needs.
+/// True if the apply itself creates the object's namespace or kind.
 fn comes_along(desired: &Desired, object: &Object) -> bool {
     let Id { group, kind, namespace, .. } = &object.id;
     desired.objects.iter().any(|other| match other.id.kind.as_str() {
@@ -130,7 +131,7 @@ fn difference(id: Id, before: Option<Value>, after: Option<Value>) -> Option<Dif
     (before != after).then_some(Difference { id, before, after, kept: false })
 }
 
-/// The object without what others count and write, and without secrets.
+/// The object without fields that the server maintains, and with secrets hidden.
 fn shown(mut value: Value, id: &Id) -> Value {
     let Some(object) = value.as_object_mut() else { return value };
     object.remove("status");
@@ -150,7 +151,7 @@ fn shown(mut value: Value, id: &Id) -> Value {
     value
 }
 
-/// Enough to see that a secret changes.
+/// Replaces a secret by a digest, which shows that it changes.
 fn hide(value: &mut Value) {
     let digest: String = Sha256::digest(value.to_string()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     *value = format!("(hidden, {digest})").into();
@@ -166,7 +167,7 @@ async fn nodes(run: &Run<'_>) -> Result<Vec<Difference>, ServerError> {
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Labels and taints of a node; nothing else of it is ours.
+/// Labels and taints of a node; machinist manages nothing else of it.
 async fn node_difference(run: &Run<'_>, kind: &Kind, marks: &NodeMarks) -> Result<Option<Difference>, ServerError> {
     let name = marks.name.as_str();
     let Some(before) = run.server.get(kind, None, name).await? else { return Ok(None) };

@@ -1,5 +1,4 @@
-//! Takes the pods of a node away before it goes down, and lets them come back: cordon, evict with respect for disruption budgets,
-//! wait, uncordon.
+//! Node drain: cordon, evict pods within their disruption budgets, wait until they are gone, uncordon.
 
 use std::{fmt, time::Duration};
 
@@ -19,40 +18,40 @@ use crate::{
     server::{AT_ONCE, MANAGER, Server, ServerError},
 };
 
-/// Who has cordoned a node, if it was this tool: a node that a person cordoned stays so.
+/// Annotation on nodes that machinist cordoned: a node that an operator cordoned stays cordoned.
 const CORDONED_BY: &str = "machinist.dev/cordoned-by";
-/// The kubelet's own note on pods that it made from files: the API cannot remove them.
+/// The kubelet's annotation on mirror pods of static manifests: the API cannot delete them.
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// How often a disruption budget or a pod that ends is asked about.
+/// Poll interval for disruption budgets and terminating pods.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What becomes of pods that nobody makes anew.
+/// Policy for pods without a controller, which are not recreated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmanaged {
-    /// Nothing is done while there is one.
+    /// The drain is refused while there is one.
     #[default]
     Refuse,
-    /// They are evicted, and gone.
+    /// They are evicted, and lost.
     Evict,
-    /// They stay.
+    /// They are left running.
     Leave,
 }
 
-/// What may be lost.
+/// Data loss that the drain may cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Pods that nobody makes anew.
+    /// Policy for pods without a controller.
     pub unmanaged: Unmanaged,
-    /// What is in `emptyDir` volumes.
+    /// True if the contents of `emptyDir` volumes may be lost.
     pub local_data: bool,
 }
 
-/// A pod as people name it.
+/// Namespace and name of a pod, printed as `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
-    /// Its namespace.
+    /// The pod's namespace.
     pub namespace: String,
-    /// Its name there.
+    /// The pod's name in the namespace.
     pub name: String,
 }
 
@@ -62,46 +61,46 @@ impl fmt::Display for Name {
     }
 }
 
-/// What a drain would do.
+/// Effect of a drain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The pods that are evicted, each with its uid.
+    /// The pods to evict, each with its uid.
     pub evict: Vec<(Name, String)>,
-    /// Why it must not be done.
+    /// Reasons to refuse the drain, one per pod and kind of loss.
     pub objections: Vec<String>,
 }
 
-/// Why a node is not drained, or not back.
+/// Error draining or uncordoning a node.
 #[derive(Debug, ThisError)]
 pub enum DrainError {
-    /// Something would be lost that was not said.
+    /// Pods or data would be lost without permission.
     #[error("{}", .0.join("; "))]
     Loses(Vec<String>),
-    /// Pods stay.
-    #[error("{} of its pods did not go away: {}", .0.len(), .0.join("; "))]
+    /// Pods remain on the node.
+    #[error("{} pods remain on the node: {}", .0.len(), .0.join("; "))]
     Stay(Vec<String>),
-    /// The node does not come back.
+    /// The node did not become ready.
     #[error("the node is not ready: {0}")]
     NotReady(String),
-    /// The server.
+    /// A request to the API server failed.
     #[error(transparent)]
     Server(#[from] ServerError),
 }
 
 impl DrainError {
-    /// What to do about it.
+    /// Returns a suggested fix, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Loses(_) => Some("--delete-unmanaged-pods and --delete-local-data say that it may be lost"),
-            Self::Stay(_) => Some("see the PodDisruptionBudgets, and whether other nodes have room for these pods"),
-            Self::NotReady(_) => Some("`journalctl -u kubelet` there says why; the node stays cordoned"),
+            Self::Loses(_) => Some("--delete-unmanaged-pods and --delete-local-data allow this loss"),
+            Self::Stay(_) => Some("check the PodDisruptionBudgets, and the free capacity of the other nodes"),
+            Self::NotReady(_) => Some("run `journalctl -u kubelet` on the node; it stays cordoned"),
             Self::Server(_) => None,
         }
     }
 }
 
-/// Sorts the pods of a node: what a `DaemonSet` has made, what files of the kubelet have made and what has ended stays.
+/// Plans the eviction of a node's pods. Pods of a `DaemonSet`, static pods and finished pods stay.
 #[must_use]
 pub fn plan(pods: &[Pod], allowed: Allowed) -> Plan {
     let mut plan = Plan::default();
@@ -121,13 +120,13 @@ pub fn plan(pods: &[Pod], allowed: Allowed) -> Plan {
         match allowed.unmanaged {
             Unmanaged::Leave if owner.is_none() => continue,
             Unmanaged::Refuse if owner.is_none() && !has_ended => {
-                plan.objections.push(format!("{name} would be gone: nobody makes it anew"));
+                plan.objections.push(format!("{name} has no controller and would not be recreated"));
             }
             _ => {}
         }
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         if volumes.into_iter().any(|volume| volume.empty_dir.is_some()) && !allowed.local_data && !has_ended {
-            plan.objections.push(format!("{name} would lose what is in its emptyDir"));
+            plan.objections.push(format!("{name} would lose its emptyDir data"));
         }
         plan.evict.push((name, metadata.uid.clone().unwrap_or_default()));
     }
@@ -139,10 +138,10 @@ impl Server {
         Api::all(self.client())
     }
 
-    /// Lets no new pod onto the node. `false` if it was cordoned before, by whomever.
+    /// Cordons the node. Returns `false` if it was already cordoned, by any client.
     ///
     /// # Errors
-    /// The server says no, or there is no such node.
+    /// The server rejects the request, or the node does not exist.
     pub async fn cordon(&self, node: &NodeName) -> Result<bool, ServerError> {
         let nodes = self.nodes();
         let found = self.patiently(|| nodes.get(node.as_str())).await?;
@@ -157,10 +156,10 @@ impl Server {
         Ok(true)
     }
 
-    /// Lets pods onto the node again. With `only_ours` a node that somebody else cordoned stays so, and `false` is returned.
+    /// Uncordons the node. With `only_ours`, returns `false` and leaves a node alone that another client cordoned.
     ///
     /// # Errors
-    /// The server says no, or there is no such node.
+    /// The server rejects the request, or the node does not exist.
     pub async fn uncordon(&self, node: &NodeName, only_ours: bool) -> Result<bool, ServerError> {
         let nodes = self.nodes();
         let found = self.patiently(|| nodes.get(node.as_str())).await?;
@@ -184,10 +183,10 @@ impl Server {
         Ok(())
     }
 
-    /// Whether the cluster has the node at all: control planes that run no pods are none.
+    /// Returns `true` if the node is registered: control planes that run no pods are not.
     ///
     /// # Errors
-    /// The server does not say.
+    /// The request failed.
     pub async fn has_node(&self, node: &NodeName) -> Result<bool, ServerError> {
         let nodes = self.nodes();
         Ok(self.patiently(|| nodes.get_metadata_opt(node.as_str())).await?.is_some())
@@ -196,7 +195,7 @@ impl Server {
     /// Waits until the node is ready.
     ///
     /// # Errors
-    /// It is not before `end`, or the server does not say.
+    /// The node is not ready by `end`, or the request failed.
     pub async fn until_ready(&self, node: &NodeName, end: Instant) -> Result<(), DrainError> {
         let nodes = self.nodes();
         loop {
@@ -207,7 +206,7 @@ impl Server {
                 Some(ready) if ready.status == "True" => return Ok(()),
                 ready if Instant::now() >= end => {
                     let why =
-                        ready.and_then(|ready| ready.message).unwrap_or_else(|| "its kubelet said nothing".into());
+                        ready.and_then(|ready| ready.message).unwrap_or_else(|| "no status from its kubelet".into());
                     return Err(DrainError::NotReady(why));
                 }
                 _ => sleep(LOOK).await,
@@ -221,16 +220,16 @@ impl Server {
         Ok(self.patiently(|| pods.list(&on_node)).await?.items)
     }
 
-    /// Evicts the pods of a node that is cordoned, and waits until they are gone. `tell` is told what is waited for.
+    /// Evicts the pods of a cordoned node and waits until they are gone. Progress is passed to `report`.
     ///
     /// # Errors
-    /// Something would be lost that is not allowed, then nothing was evicted; or pods stay until `end`.
+    /// A loss that is not allowed, in which case nothing was evicted; or pods that remain at `end`.
     pub async fn evict_all(
         &self,
         node: &NodeName,
         allowed: Allowed,
         end: Instant,
-        tell: &(dyn Fn(&str) + Send + Sync),
+        report: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<usize, DrainError> {
         let plan = plan(&self.pods_of(node).await?, allowed);
         if !plan.objections.is_empty() {
@@ -238,11 +237,11 @@ impl Server {
         }
         let count = plan.evict.len();
         if count > 0 {
-            tell(&format!("{count} pods are evicted"));
+            report(&format!("evicting {count} pods"));
         }
         let stay: Vec<String> = stream::iter(plan.evict)
             .map(|(name, uid)| async move {
-                self.evict(&name, &uid, end, tell).await.err().map(|why| format!("{name} {why}"))
+                self.evict(&name, &uid, end, report).await.err().map(|why| format!("{name}: {why}"))
             })
             .buffer_unordered(AT_ONCE)
             .filter_map(|stays| async move { stays })
@@ -251,30 +250,30 @@ impl Server {
         if stay.is_empty() { Ok(count) } else { Err(DrainError::Stay(stay)) }
     }
 
-    /// Evicts one pod and waits until it is gone; the error is a verb phrase.
+    /// Evicts one pod and waits until it is gone. The error is a message without the pod's name.
     async fn evict(
         &self,
         name: &Name,
         uid: &str,
         end: Instant,
-        tell: &(dyn Fn(&str) + Send + Sync),
+        report: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), String> {
         let pods: Api<Pod> = Api::namespaced(self.client(), &name.namespace);
-        let mut told = false;
+        let mut reported = false;
         loop {
             match pods.evict(&name.name, &EvictParams::default()).await {
                 Ok(_) => break,
                 Err(Error::Api(status)) if status.code == 404 => return Ok(()),
-                Err(error @ Error::Api(_)) if !is_held_back(&error) && !retry::is_transient(&error) => {
-                    return Err(format!("cannot be evicted: {}", ServerError::from(error)));
+                Err(error @ Error::Api(_)) if !is_blocked(&error) && !retry::is_transient(&error) => {
+                    return Err(format!("eviction failed: {}", ServerError::from(error)));
                 }
                 Err(error) if Instant::now() >= end => {
-                    return Err(format!("is held back: {}", ServerError::from(error)));
+                    return Err(format!("eviction blocked: {}", ServerError::from(error)));
                 }
                 Err(error) => {
-                    if !told && is_held_back(&error) {
-                        tell(&format!("{name} is held back by a PodDisruptionBudget"));
-                        told = true;
+                    if !reported && is_blocked(&error) {
+                        report(&format!("{name}: eviction blocked by a PodDisruptionBudget"));
+                        reported = true;
                     }
                     sleep(LOOK).await;
                 }
@@ -282,24 +281,24 @@ impl Server {
         }
         loop {
             match pods.get_metadata_opt(&name.name).await {
-                // One of the same name may be made at once, as a StatefulSet does.
+                // A new pod of the same name may appear at once, as with a StatefulSet.
                 Ok(Some(found)) if found.metadata.uid.as_deref() == Some(uid) => {}
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() >= end => {
-                    return Err(format!("cannot be asked about: {}", ServerError::from(error)));
+                    return Err(format!("status unknown: {}", ServerError::from(error)));
                 }
                 Err(_) => {}
             }
             if Instant::now() >= end {
-                return Err("was told to end and has not ended".to_owned());
+                return Err("still terminating".to_owned());
             }
             sleep(LOOK).await;
         }
     }
 }
 
-/// Whether a disruption budget says not now.
-fn is_held_back(error: &Error) -> bool {
+/// True if a disruption budget blocks the eviction for now.
+fn is_blocked(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 429)
 }
 
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_controller_makes_anew_goes_and_what_belongs_to_the_node_stays() {
+    fn pods_of_controllers_are_evicted_and_those_of_the_node_stay() {
         let mirror = json!({ "metadata": { "annotations": { MIRROR: "x" } } });
         let pods = [
             pod("web", Some("ReplicaSet"), &json!({})),
@@ -350,11 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_lost_is_said_and_nothing_is_evicted_without_leave() {
+    fn losses_are_listed_and_nothing_is_evicted_without_permission() {
         let scratch = json!({ "spec": { "volumes": [{ "name": "scratch", "emptyDir": {} }] } });
         let pods = [pod("bare", None, &json!({})), pod("cache", Some("ReplicaSet"), &scratch)];
         let objections =
-            ["shop/bare would be gone: nobody makes it anew", "shop/cache would lose what is in its emptyDir"];
+            ["shop/bare has no controller and would not be recreated", "shop/cache would lose its emptyDir data"];
         check(&pods, Allowed::default(), &["shop/bare", "shop/cache"], &objections);
         let all = |unmanaged| Allowed { unmanaged, local_data: true };
         check(&pods, all(Unmanaged::Evict), &["shop/bare", "shop/cache"], &[]);
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_has_ended_is_nobodys_loss() {
+    fn a_finished_pod_is_no_loss() {
         check(
             &[pod("job", None, &json!({ "status": { "phase": "Succeeded" } }))],
             Allowed::default(),

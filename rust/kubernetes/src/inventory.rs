@@ -1,7 +1,7 @@
-//! What an earlier run has put into the cluster: a ConfigMap, so that it is there for every operator.
+//! Inventory of applied objects: a ConfigMap, so that all operators share it.
 //!
-//! Only what stands here may ever be removed. A run writes the names of all that it is about to put there before it begins,
-//! so that nothing is lost track of when it is cut off.
+//! Only objects in the inventory may ever be pruned. A run records all objects that it is about to apply before it
+//! starts, so that an interrupted run loses track of none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,52 +10,52 @@ use thiserror::Error;
 
 use crate::object::{Id, LABEL, Object};
 
-/// The ConfigMap.
+/// Name of the ConfigMap.
 pub const NAME: &str = "machinist-objects";
-/// Its namespace.
+/// Namespace of the ConfigMap.
 pub const NAMESPACE: &str = "kube-system";
 
-/// An object that was put into the cluster.
+/// An applied object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Its name.
+    /// Identity of the object, with its effective namespace.
     pub id: Id,
-    /// The version that it was written in.
+    /// The API version that it was applied with.
     pub version: String,
 }
 
-/// What earlier runs have put into the cluster.
+/// Contents of the inventory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// The digest of all that should be there, if all of it was brought there.
+    /// The digest of the desired state, if all of it was applied.
     pub digest: Option<String>,
-    /// The objects.
+    /// The applied objects.
     pub entries: BTreeSet<Entry>,
-    /// The nodes that were marked: name to the node's uid and the digest of its marks.
+    /// The nodes that were labelled: name to the node's uid and the digest of its marks.
     pub nodes: BTreeMap<String, String>,
 }
 
-/// Why the inventory cannot be used.
+/// Error reading the inventory.
 #[derive(Debug, Error)]
 pub enum InventoryError {
-    /// Somebody changed it by hand.
+    /// It was edited by hand.
     #[error("ConfigMap {NAMESPACE}/{NAME} cannot be read: {0}")]
     Unreadable(String),
-    /// It is of another cluster, or of another tool.
+    /// It belongs to another cluster or another tool.
     #[error("ConfigMap {NAMESPACE}/{NAME} belongs to {0}")]
     Foreign(String),
 }
 
 impl InventoryError {
-    /// What to do about it.
+    /// Returns a suggested fix.
     #[must_use]
     pub fn hint(&self) -> String {
-        "if it is nobody's, delete it: then nothing that was applied before is ever removed by machinist".to_owned()
+        "if it is not in use, delete it; machinist then never prunes objects of earlier applies".to_owned()
     }
 }
 
 impl Entry {
-    /// Returns the entry of an object as it is addressed: with its namespace.
+    /// Returns the entry of an object with its effective namespace.
     #[must_use]
     pub fn of(object: &Object, namespaced: bool) -> Self {
         let namespace = namespaced.then(|| object.id.namespace.clone().unwrap_or_else(|| "default".to_owned()));
@@ -80,16 +80,15 @@ impl Inventory {
     /// Reads the ConfigMap.
     ///
     /// # Errors
-    /// It is not the cluster's, or not of the form that [`to_object`](Self::to_object) writes.
+    /// It belongs to another cluster, or its format is not that of [`to_object`](Self::to_object).
     pub fn from_object(object: &Value, cluster: &str) -> Result<Self, InventoryError> {
         let owner = object.pointer(&format!("/metadata/labels/{}", LABEL.replace('/', "~1"))).and_then(Value::as_str);
         if owner != Some(cluster) {
-            let owner =
-                owner.map_or_else(|| "nobody that machinist knows".to_owned(), |owner| format!("cluster {owner}"));
+            let owner = owner.map_or_else(|| "an unknown owner".to_owned(), |owner| format!("cluster {owner}"));
             return Err(InventoryError::Foreign(owner));
         }
         let text = |key: &str| object.get("data").and_then(|data| data.get(key)).and_then(Value::as_str);
-        let unreadable = |key: &str| InventoryError::Unreadable(format!("its data.{key} is not what machinist wrote"));
+        let unreadable = |key: &str| InventoryError::Unreadable(format!("unexpected data.{key}"));
         let parse = |key: &str| match text(key) {
             None => Err(unreadable(key)),
             Some(text) => serde_json::from_str::<Value>(text).map_err(|_| unreadable(key)),
@@ -120,7 +119,7 @@ impl Inventory {
     }
 }
 
-/// Whether an object holds data that nobody could bring back. Such ones are removed only when a person asks for just that.
+/// True if deleting the object would lose data for good. Such objects are only pruned on explicit request.
 #[must_use]
 pub fn holds_data(id: &Id) -> bool {
     matches!(

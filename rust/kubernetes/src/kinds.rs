@@ -1,4 +1,4 @@
-//! The kinds that an API server knows, and those that it will know by the definitions among the desired objects.
+//! Kinds served by an API server, and those defined by custom resource definitions among the desired objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,35 +12,35 @@ use crate::{
     object::{Object, Origin},
 };
 
-/// A kind.
+/// A kind of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// How it is asked for.
+    /// Group, version and plural name, for requests.
     pub resource: ApiResource,
-    /// Whether its objects are in namespaces.
+    /// True if the kind is namespaced.
     pub namespaced: bool,
 }
 
-/// Kinds by `apiVersion` and name. A version that the server lacks has no entry.
+/// Kinds by `apiVersion` and name. A version that the server does not serve has no entry.
 #[derive(Clone, Debug, Default)]
 pub struct Kinds(BTreeMap<String, BTreeMap<String, Kind>>);
 
-/// An object of a kind that there is not.
+/// An object of an unknown kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: this cluster has no kind {kind} in {api_version}{}", near.as_ref().map(|near| format!(": did you mean {near}?")).unwrap_or_default())]
 pub struct UnknownKind {
-    /// Where the object comes from.
+    /// The manifest or machines.nix entry that declares the object.
     pub origin: Origin,
-    /// Its `apiVersion`.
+    /// The object's `apiVersion`, such as `apps/v2`.
     pub api_version: String,
-    /// Its kind.
+    /// The object's kind, such as `Deploiment`.
     pub kind: String,
-    /// What was probably meant.
+    /// The nearest known `apiVersion` or kind.
     pub near: Option<String>,
 }
 
 impl UnknownKind {
-    /// What to do about it.
+    /// Returns a suggested fix.
     #[must_use]
     pub fn hint(&self) -> String {
         if self.api_version.starts_with(&format!("{CERT_MANAGER_GROUP}/")) {
@@ -48,19 +48,16 @@ impl UnknownKind {
                     kubernetes.acme from machines.nix"
                 .to_owned();
         }
-        format!(
-            "a kind that is not Kubernetes' own needs its CustomResourceDefinition in manifests/ too ({})",
-            self.kind
-        )
+        format!("a custom kind needs its CustomResourceDefinition in manifests/ too ({})", self.kind)
     }
 }
 
 impl Kinds {
-    /// Adds what a server says of one `apiVersion`.
+    /// Adds the kinds that a server lists for one `apiVersion`.
     pub fn learn(&mut self, list: &APIResourceList) {
         let (group, version) = list.group_version.split_once('/').unwrap_or(("", &list.group_version));
         let kinds = self.0.entry(list.group_version.clone()).or_default();
-        // `pods/log` and the like are no objects.
+        // `pods/log` and the like are subresources.
         for found in list.resources.iter().filter(|found| !found.name.contains('/')) {
             let gvk = GroupVersionKind::gvk(group, version, &found.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, &found.name);
@@ -68,7 +65,7 @@ impl Kinds {
         }
     }
 
-    /// Adds the kinds that an object defines, if it is a definition.
+    /// Adds the kinds that a custom resource definition defines; ignores other objects.
     pub fn learn_definition(&mut self, object: &Value) {
         let text = |path: &str| object.pointer(path).and_then(Value::as_str);
         let (Some(group), Some(kind), Some(plural)) =
@@ -91,7 +88,7 @@ impl Kinds {
         self.0.get(api_version)?.get(kind)
     }
 
-    /// Returns the objects whose kinds are not there.
+    /// Returns the objects of unknown kinds.
     #[must_use]
     pub fn unknown(&self, objects: &[Object]) -> Vec<UnknownKind> {
         let missing = |object: &&Object| self.get(&object.api_version(), &object.id.kind).is_none();
@@ -109,7 +106,7 @@ impl Kinds {
     }
 }
 
-/// The versions that the objects are of.
+/// Returns the `apiVersion`s of the objects.
 #[must_use]
 pub fn versions(objects: &[Object]) -> BTreeSet<String> {
     objects.iter().map(Object::api_version).collect()

@@ -1,8 +1,8 @@
-//! The objects of a cluster: what they are, and how they get to its API server.
+//! Kubernetes objects of a cluster, and their application through its API server.
 //!
-//! What should be there is pure: [`manifest`] reads what a person wrote, [`bootstrap`] makes what follows from machines.nix,
-//! [`desired`] puts both together. [`apply`] brings it there, [`diff`] only says what that would change; both through the
-//! client of [`connect`], over streams that the caller opens.
+//! The desired state is computed without I/O: [`manifest`] parses the user's files, [`bootstrap`] derives objects from
+//! machines.nix, and [`desired`] merges both. [`apply`] writes it to the cluster, [`diff`] reports the changes without
+//! making them; both use the client of [`connect`], over streams that the caller opens.
 
 pub mod apply;
 pub mod bootstrap;

@@ -1,7 +1,7 @@
-//! Manifests: files of YAML or JSON, each with one document or many, and the lines that everything in them stands on.
+//! Manifests: YAML or JSON files of one or more documents, with the source line of every part.
 //!
-//! They are read as `kubectl` reads them. So `0644` is octal and `yes` is true, as in YAML 1.1, on which Kubernetes' own
-//! reader is built: a file must not mean one thing here and another there.
+//! They are parsed as `kubectl` parses them. So `0644` is octal and `yes` is true, as in YAML 1.1, on which Kubernetes'
+//! own parser is based: a file must not mean one thing here and another there.
 
 mod compose;
 mod directory;
@@ -21,18 +21,18 @@ pub use self::{directory::read, scalar::resolve as plain};
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Where its content begins.
+    /// First line of its content.
     pub place: Place,
-    /// What it says.
+    /// Content as JSON.
     pub value: Value,
-    /// The line of each key, item and value in it.
+    /// The line of each key, item and value.
     pub lines: Lines,
 }
 
-/// A line of a file, as people and editors write it: `manifests/web.yaml:12`.
+/// A line of a file, as editors write it: `manifests/web.yaml:12`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// The file, as it was named to the reader.
+    /// The file's path as passed to the parser.
     pub file: PathBuf,
     /// The line, counted from 1.
     pub line: usize,
@@ -44,13 +44,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// The lines of a document's parts, by JSON pointer (RFC 6901): `/spec/ports/0/port`. A mapping's entry stands where its key
-/// stands.
+/// Lines of a document's parts by JSON pointer (RFC 6901): `/spec/ports/0/port`. A mapping's entry has the line of its
+/// key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines(BTreeMap<String, usize>);
 
 impl Lines {
-    /// Returns the line of what the pointer names, or of the nearest thing around it that is there.
+    /// Returns the line of the part at the pointer, or of its nearest existing parent.
     #[must_use]
     pub fn of(&self, pointer: &str) -> usize {
         let mut pointer = pointer;
@@ -67,52 +67,52 @@ impl Lines {
 }
 
 impl Document {
-    /// Returns the place of what the pointer names, or of the nearest thing around it that is there.
+    /// Returns the place of the part at the pointer, or of its nearest existing parent.
     #[must_use]
     pub fn place_of(&self, pointer: &str) -> Place {
         Place { file: self.place.file.clone(), line: self.lines.of(pointer) }
     }
 }
 
-/// Why a file of manifests cannot be taken.
+/// Error reading a manifest.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// The file or directory cannot be read.
     #[error("cannot read {}", file.display())]
     Read {
-        /// The file.
+        /// The file or directory.
         file: PathBuf,
-        /// Why.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
-    /// The text is no YAML, or none that JSON can say.
+    /// The text is not valid YAML, or has no equivalent in JSON.
     #[error("{place}: {why}")]
     Syntax {
-        /// Where.
+        /// File and line.
         place: Place,
-        /// What is wrong there.
+        /// The parser's message.
         why: String,
     },
 }
 
 impl ManifestError {
-    /// What to do about it.
+    /// Returns a suggested fix, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
             Self::Syntax { place, .. } => {
-                Some(format!("mend {}, or move it out of the directory", place.file.display()))
+                Some(format!("fix {}, or move it out of the directory", place.file.display()))
             }
         }
     }
 }
 
-/// Returns the documents of a file's text; empty ones are left out.
+/// Returns the documents of a file's text, without empty ones.
 ///
 /// # Errors
-/// The first thing in the text that is no YAML, is there twice, or has no counterpart in JSON.
+/// The first invalid YAML, duplicate key, or value without an equivalent in JSON.
 pub fn parse(file: &Path, text: &str) -> Result<Vec<Document>, ManifestError> {
     compose::documents(text)
         .map(|documents| {

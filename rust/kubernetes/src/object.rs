@@ -1,4 +1,4 @@
-//! Objects: what names one, and what a document must say to be one.
+//! Kubernetes objects, their identity, and the fields that a document needs to be one.
 
 use std::fmt;
 
@@ -7,19 +7,20 @@ use thiserror::Error;
 
 use crate::manifest::{Document, Place, pointer};
 
-/// The label that marks an object as this tool's, with the cluster's name. What lacks it is never forced, and never removed.
+/// The label that marks an object as managed by machinist; its value is the cluster's name. Objects without it are
+/// never forced or deleted.
 pub const LABEL: &str = "machinist.dev/cluster";
 
-/// What names an object in a cluster. The version of its kind does not: one object may be read in several.
+/// Identity of an object in a cluster. Independent of the API version: one object may be read in several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// The API group; empty for the core one.
+    /// The API group; empty for the core group.
     pub group: String,
-    /// The kind.
+    /// The kind, such as `Deployment`.
     pub kind: String,
-    /// The namespace, where the kind has one and the object says it.
+    /// The namespace, if the object sets one.
     pub namespace: Option<String>,
-    /// The name.
+    /// The object's name.
     pub name: String,
 }
 
@@ -32,12 +33,12 @@ impl fmt::Display for Id {
     }
 }
 
-/// Where an object comes from.
+/// Source of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// machines.nix.
+    /// Generated from machines.nix.
     Generated,
-    /// A file that a person wrote.
+    /// A manifest of the user.
     File(Place),
 }
 
@@ -50,27 +51,27 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An object that should be there.
+/// A desired object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// Its name.
+    /// Identity of the object.
     pub id: Id,
-    /// The version of its kind.
+    /// The API version of its kind, without the group.
     pub version: String,
-    /// What it says.
+    /// The complete object, as applied.
     pub value: Value,
-    /// Who says it.
+    /// The manifest or machines.nix entry that declares it.
     pub origin: Origin,
 }
 
 impl Object {
-    /// The group and version as `apiVersion` has them.
+    /// Returns group and version in the form of `apiVersion`.
     #[must_use]
     pub fn api_version(&self) -> String {
         if self.id.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.id.group, self.version) }
     }
 
-    /// Marks the object as this tool's.
+    /// Adds machinist's label.
     pub(crate) fn mark(&mut self, cluster: &str) {
         let labels = self.value.as_object_mut().and_then(|object| {
             let metadata = object.get_mut("metadata")?.as_object_mut()?;
@@ -86,25 +87,25 @@ impl Object {
     }
 }
 
-/// Why a document is no object.
+/// Error in a document.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ObjectError {
-    /// It lacks something that names it, or has it of a wrong form.
+    /// A field that identifies the object is missing or malformed.
     #[error("{place}: {why}")]
     Nameless {
-        /// Where.
+        /// Line of the field, or of its nearest parent.
         place: Place,
-        /// What is wrong.
+        /// The problem, with an example.
         why: String,
     },
-    /// Two documents are the same object.
-    #[error("{second}: {id} is there already, in {first}")]
+    /// Two documents define the same object.
+    #[error("{second}: {id} is also defined in {first}")]
     Twice {
-        /// The object.
+        /// Identity of the object.
         id: Box<Id>,
-        /// Where it comes first.
+        /// Line of the first definition.
         first: Place,
-        /// Where it comes again.
+        /// Line of the second definition.
         second: Place,
     },
 }
@@ -112,7 +113,7 @@ pub enum ObjectError {
 /// Returns the objects of a document: itself, or the items of a `List`.
 ///
 /// # Errors
-/// What each of them lacks.
+/// The problem of each invalid object.
 pub fn parse(document: &Document) -> Result<Vec<Object>, Vec<ObjectError>> {
     let mut objects = Vec::new();
     let mut errors = Vec::new();
@@ -126,7 +127,7 @@ fn gather(document: &Document, value: &Value, at: &str, objects: &mut Vec<Object
         (Some("List"), Some("v1"), Some(items)) => {
             for (position, item) in items.iter().enumerate() {
                 let at = pointer(&pointer(at, "items"), &position.to_string());
-                // One level is all that Kubernetes' own programs write.
+                // Kubernetes' own programs do not nest lists.
                 match object(document, item, &at) {
                     Ok(object) => objects.push(object),
                     Err(error) => errors.push(error),
@@ -150,8 +151,13 @@ fn object(document: &Document, value: &Value, at: &str) -> Result<Object, Object
     };
     let text = |path: &str, example: &str| match value.pointer(&format!("/{path}")) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
-        None | Some(Value::Null) => Err(wrong(path, format!("no {}, such as `{example}`", path.replace('/', ".")))),
-        Some(_) => Err(wrong(path, format!("{} is no text, such as `{example}`", path.replace('/', ".")))),
+        None | Some(Value::Null) => {
+            Err(wrong(path, format!("missing {}, such as `{example}`", path.replace('/', "."))))
+        }
+        Some(_) => {
+            let why = format!("{} must be a string, such as `{example}`", path.replace('/', "."));
+            Err(wrong(path, why))
+        }
     };
     let api_version = text("apiVersion", "apiVersion: apps/v1")?;
     let kind = text("kind", "kind: Deployment")?;
@@ -159,11 +165,11 @@ fn object(document: &Document, value: &Value, at: &str) -> Result<Object, Object
     if !is_word(group, true) || !is_word(version, false) || !is_word(kind, false) {
         return Err(wrong(
             "apiVersion",
-            format!("{api_version} {kind} is no kind, such as `apps/v1` and `Deployment`"),
+            format!("invalid apiVersion or kind: {api_version} {kind}; expected such as `apps/v1` and `Deployment`"),
         ));
     }
     if value.pointer("/metadata/generateName").is_some() && value.pointer("/metadata/name").is_none() {
-        let why = "metadata.generateName makes another object each time: write metadata.name";
+        let why = "metadata.generateName creates a new object on each apply: use metadata.name";
         return Err(wrong("metadata/generateName", why.to_owned()));
     }
     let name = text("metadata/name", "metadata: { name: web }")?;
@@ -173,11 +179,11 @@ fn object(document: &Document, value: &Value, at: &str) -> Result<Object, Object
     };
     for (path, part) in [("metadata/name", Some(name)), ("metadata/namespace", namespace)] {
         if part.is_some_and(|part| !is_segment(part)) {
-            return Err(wrong(path, format!("{:?} is no name of an object", part.unwrap_or_default())));
+            return Err(wrong(path, format!("invalid object name {:?}", part.unwrap_or_default())));
         }
     }
     if let Some(labels) = value.pointer("/metadata/labels").filter(|labels| !labels.is_object() && !labels.is_null()) {
-        return Err(wrong("metadata/labels", format!("metadata.labels is no mapping: {labels}")));
+        return Err(wrong("metadata/labels", format!("metadata.labels must be a mapping: {labels}")));
     }
     Ok(Object {
         id: Id {
@@ -192,7 +198,8 @@ fn object(document: &Document, value: &Value, at: &str) -> Result<Object, Object
     })
 }
 
-/// A part of an address of the API server: whatever the kind makes of it, it must not lead elsewhere.
+/// True if the text is safe as a path segment of a request. Kinds may restrict names further; this only keeps the path
+/// intact.
 fn is_segment(text: &str) -> bool {
     text.len() <= 253
         && !["", ".", ".."].contains(&text)
@@ -247,31 +254,34 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nothing_is_refused_with_its_line() {
+    fn invalid_objects_are_refused_with_their_line() {
         refused("- 1\n", "m.yaml:1: a manifest is a mapping with apiVersion, kind and metadata");
-        refused("kind: Secret\n", "m.yaml:1: no apiVersion, such as `apiVersion: apps/v1`");
-        refused("apiVersion: v1\n", "m.yaml:1: no kind, such as `kind: Deployment`");
-        refused("apiVersion: v1\nkind: 5\n", "m.yaml:2: kind is no text, such as `kind: Deployment`");
-        refused("apiVersion: a/b/c\nkind: X\n", "m.yaml:1: a/b/c X is no kind, such as `apps/v1` and `Deployment`");
+        refused("kind: Secret\n", "m.yaml:1: missing apiVersion, such as `apiVersion: apps/v1`");
+        refused("apiVersion: v1\n", "m.yaml:1: missing kind, such as `kind: Deployment`");
+        refused("apiVersion: v1\nkind: 5\n", "m.yaml:2: kind must be a string, such as `kind: Deployment`");
+        refused(
+            "apiVersion: a/b/c\nkind: X\n",
+            "m.yaml:1: invalid apiVersion or kind: a/b/c X; expected such as `apps/v1` and `Deployment`",
+        );
         refused(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  labels: {}\n",
-            "m.yaml:3: no metadata.name, such as `metadata: { name: web }`",
+            "m.yaml:3: missing metadata.name, such as `metadata: { name: web }`",
         );
         refused(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: a-\n",
-            "m.yaml:4: metadata.generateName makes another object each time: write metadata.name",
+            "m.yaml:4: metadata.generateName creates a new object on each apply: use metadata.name",
         );
         refused(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: ../nodes\n",
-            "m.yaml:4: \"../nodes\" is no name of an object",
+            "m.yaml:4: invalid object name \"../nodes\"",
         );
         refused(
             "apiVersion: v1\nkind: Pod\nmetadata: { name: a, namespace: a/b }\n",
-            "m.yaml:3: \"a/b\" is no name of an object",
+            "m.yaml:3: invalid object name \"a/b\"",
         );
         refused(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: [a]\n",
-            "m.yaml:5: metadata.labels is no mapping: [\"a\"]",
+            "m.yaml:5: metadata.labels must be a mapping: [\"a\"]",
         );
     }
 

@@ -1,26 +1,26 @@
-//! Which failures pass by themselves, and how long that is waited for.
+//! Classification of transient failures, and retries with exponential backoff.
 
 use std::{future::Future, time::Duration};
 
 use kube::Error;
 use tokio::time::Instant;
 
-/// The first pause; each is twice as long as the one before.
+/// The first pause; each later one is twice as long.
 const FIRST: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(4);
-/// How long one request may take. The API server itself gives up on most after a minute.
+/// Timeout of one request. The API server itself cancels most after a minute.
 const REQUEST: Duration = Duration::from_secs(30);
 
-/// Whether the same request may succeed later: nobody answered, the server is overloaded or not up yet, or somebody whom it asks
-/// (a webhook) is not there yet.
+/// True if a retry may succeed: no response, the server is overloaded or starting, or a webhook that it calls is not up
+/// yet.
 #[must_use]
 pub fn is_transient(error: &Error) -> bool {
     match error {
         Error::Api(status) => {
             matches!(status.code, 408 | 429 | 502 | 503 | 504)
                 || (status.code == 500 && !status.message.contains("field not declared in schema"))
-                // Right after the first start, the server's own namespaces are not there for a moment.
+                // Right after the first start, the server's own namespaces are missing for a moment.
                 || (status.code == 404 && status.message.starts_with("namespaces \"kube-"))
         }
         Error::HyperError(_) | Error::Service(_) => true,
@@ -28,17 +28,17 @@ pub fn is_transient(error: &Error) -> bool {
     }
 }
 
-/// Asks until there is an answer that counts, at the latest until `deadline`; then the last error stands.
+/// Sends the request until it succeeds or fails permanently, at most until `deadline`; then returns the last error.
 ///
 /// # Errors
-/// The last answer of the server, or that there was none.
+/// The server's last error, or no response.
 pub async fn until<T, F: Future<Output = Result<T, Error>>>(
     deadline: Instant,
-    mut ask: impl FnMut() -> F,
+    mut send: impl FnMut() -> F,
 ) -> Result<T, Error> {
     let mut pause = FIRST;
     loop {
-        let answer = match tokio::time::timeout(REQUEST, ask()).await {
+        let answer = match tokio::time::timeout(REQUEST, send()).await {
             Ok(answer) => answer,
             Err(elapsed) => Err(Error::Service(elapsed.into())),
         };

@@ -1,8 +1,8 @@
-//! Writes every Secret again as it is, so that etcd holds it encrypted by the key that the API servers use now.
+//! Rewrites every Secret unchanged, so that etcd stores it encrypted with the API servers' current key.
 //!
-//! An API server writes nothing to etcd for a request that changes nothing, unless what etcd holds was encrypted by another key
-//! than the first one of its configuration. So an empty patch is enough, a second pass that changes no version proves that all
-//! is as it should be, and the contents never leave the server.
+//! For a request that changes nothing, an API server only writes to etcd if the stored value was encrypted with another
+//! key than the first of its configuration. So an empty patch suffices, a second pass that changes no version proves
+//! that all Secrets use the current key, and their contents never leave the server.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kube::{
@@ -18,10 +18,10 @@ use crate::{
     server::{AT_ONCE, MANAGER, Server, ServerError},
 };
 
-/// The number of passes after which something keeps writing with another key.
+/// Maximum number of passes; if more are needed, another writer uses a different key.
 const PASSES: usize = 5;
 
-/// The Secrets that were looked at, and those that were written.
+/// Counts of Secrets and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewritten {
     /// The number of Secrets in the cluster.
@@ -30,37 +30,37 @@ pub struct Rewritten {
     pub writes: usize,
 }
 
-/// Why not all Secrets are encrypted by the key in use.
+/// Error rewriting Secrets.
 #[derive(Debug, ThisError)]
 pub enum RewriteError {
-    /// The API server refuses, or does not answer.
-    #[error("cannot write Secret {secret} again")]
+    /// The API server rejected a write, or did not answer.
+    #[error("cannot rewrite Secret {secret}")]
     Secret {
-        /// Its namespace and name.
+        /// Namespace and name of the Secret.
         secret: String,
-        /// What the server said.
+        /// The server's error.
         source: ServerError,
     },
-    /// They cannot be listed: one that cannot be decrypted makes the whole list fail.
+    /// Listing failed: a single Secret that cannot be decrypted fails the whole list.
     #[error("cannot list Secrets")]
     List(#[source] ServerError),
-    /// Each pass had something to write.
+    /// Every pass wrote Secrets.
     #[error("Secrets still change after {PASSES} passes: {writes} of {secrets} in the last one")]
     Unsettled {
         /// The number of Secrets.
         secrets: usize,
-        /// The writes of the last pass.
+        /// The number of writes in the last pass.
         writes: usize,
     },
 }
 
 impl RewriteError {
-    /// What to do about it.
+    /// Returns a suggested fix, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unsettled { .. } => {
-                Some("an API server may run with another key: `machinist deploy --all`".to_owned())
+                Some("an API server may still use another key: `machinist deploy --all`".to_owned())
             }
             Self::List(_) => Some("`journalctl --unit kube-apiserver` on a control plane names the Secret".to_owned()),
             Self::Secret { .. } => None,
@@ -68,10 +68,10 @@ impl RewriteError {
     }
 }
 
-/// Writes every Secret again, until a pass has nothing to write.
+/// Rewrites every Secret, until a pass has nothing to write.
 ///
 /// # Errors
-/// The server refuses, does not answer, or Secrets keep changing.
+/// The server rejects a request, does not answer, or Secrets keep changing.
 pub async fn rewrite(server: &Server) -> Result<Rewritten, RewriteError> {
     let mut total = 0;
     let mut last = (0, 0);
@@ -86,7 +86,7 @@ pub async fn rewrite(server: &Server) -> Result<Rewritten, RewriteError> {
     Err(RewriteError::Unsettled { secrets: last.0, writes: last.1 })
 }
 
-/// Returns how many Secrets there are, and how many of them were written.
+/// Returns the number of Secrets, and how many of them were written.
 async fn pass(server: &Server) -> Result<(usize, usize), RewriteError> {
     let kind = core_kind("Secret", "secrets", true);
     let secrets = server.list(&kind).await.map_err(RewriteError::List)?;
@@ -95,7 +95,7 @@ async fn pass(server: &Server) -> Result<(usize, usize), RewriteError> {
     Ok((secrets.len(), written.into_iter().filter(|written| *written).count()))
 }
 
-/// Returns whether the Secret was written: by this request, or by another client since it was listed.
+/// Returns `true` if the Secret was written, by this request or by another client since it was listed.
 async fn write(server: &Server, secret: &PartialObjectMeta<DynamicObject>) -> Result<bool, RewriteError> {
     let kind = core_kind("Secret", "secrets", true);
     let name = secret.metadata.name.as_deref().unwrap_or_default();
@@ -107,7 +107,7 @@ async fn write(server: &Server, secret: &PartialObjectMeta<DynamicObject>) -> Re
     let answer = server.patiently_raw(|| api.patch_metadata(name, &parameters, &patch)).await;
     match answer {
         Ok(after) => Ok(after.metadata.resource_version != *version),
-        // Another client has changed it meanwhile: the next pass looks at what it wrote.
+        // Another client has changed it meanwhile: the next pass checks what it wrote.
         Err(Error::Api(status)) if status.code == 409 => Ok(true),
         Err(Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(RewriteError::Secret { secret: format!("{namespace}/{name}"), source: error.into() }),

@@ -1,4 +1,4 @@
-//! Questions to one API server, each asked again while the failure is one that passes.
+//! Requests to one API server, retried on transient failures.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kube::{
@@ -19,22 +19,22 @@ use crate::{
     retry,
 };
 
-/// Who writes, in the server's record of who owns which field.
+/// The field manager's name in the server's record of field ownership.
 pub const MANAGER: &str = "machinist";
 
-/// How many requests are under way at once: each has a stream of its own, and a connection to a node carries eight.
+/// Maximum number of concurrent requests: each uses one stream, and a connection to a node carries eight.
 pub const AT_ONCE: usize = 4;
 
-/// What the API server said, or that it said nothing.
+/// Error of a request.
 #[derive(Debug, ThisError)]
 pub enum ServerError {
-    /// Somebody else has set fields that are to be set.
-    #[error("others have set fields of it: {0}")]
+    /// Another field manager owns fields that the request sets.
+    #[error("fields are owned by another manager: {0}")]
     Conflict(String),
-    /// It said no.
-    #[error("the API server says: {0}")]
+    /// The server rejected the request.
+    #[error("rejected by the API server: {0}")]
     Refused(String),
-    /// It said nothing.
+    /// No response.
     #[error("the API server does not answer")]
     Silent(#[source] Error),
 }
@@ -45,7 +45,7 @@ impl From<Error> for ServerError {
             Error::Api(status) if status.code == 409 && status.message.contains("conflict") => {
                 Self::Conflict(status.message.trim_start_matches("Apply failed with ").to_owned())
             }
-            // A status without a text is one that a proxy made.
+            // A status without a message comes from a proxy.
             Error::Api(status) if status.message.is_empty() => Self::Refused(format!("status {}", status.code)),
             Error::Api(status) => Self::Refused(status.message.trim().to_owned()),
             other => Self::Silent(other),
@@ -53,12 +53,12 @@ impl From<Error> for ServerError {
     }
 }
 
-/// How an object is written.
+/// Options of a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Write {
-    /// Whether it is only tried.
+    /// True for a server-side dry run.
     pub dry_run: bool,
-    /// Whether fields are taken that others have set.
+    /// True to take over fields of other managers.
     pub force: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns the server behind the client. After `deadline` nothing is asked a second time.
+    /// Returns the server behind the client. Requests are not retried after `deadline`.
     #[must_use]
     pub const fn new(client: Client, deadline: Instant) -> Self {
         Self { client, deadline }
@@ -80,39 +80,39 @@ impl Server {
         self.client.clone()
     }
 
-    /// Asks, and again while the failure is one that passes.
+    /// Sends the request, with retries on transient failures.
     pub(crate) async fn patiently<T, F: std::future::Future<Output = Result<T, Error>>>(
         &self,
-        ask: impl FnMut() -> F,
+        send: impl FnMut() -> F,
     ) -> Result<T, ServerError> {
-        Ok(retry::until(self.deadline, ask).await?)
+        Ok(retry::until(self.deadline, send).await?)
     }
 
     /// As [`Self::patiently`], with the client's own error.
     pub(crate) async fn patiently_raw<T, F: std::future::Future<Output = Result<T, Error>>>(
         &self,
-        ask: impl FnMut() -> F,
+        send: impl FnMut() -> F,
     ) -> Result<T, Error> {
-        retry::until(self.deadline, ask).await
+        retry::until(self.deadline, send).await
     }
 
-    /// Asks whether it is ready to serve.
+    /// Checks that the server is ready.
     ///
     /// # Errors
-    /// It is not, or nobody answers.
+    /// It is not ready, or does not answer.
     pub async fn ready(&self) -> Result<(), ServerError> {
-        let ask = || async {
+        let send = || async {
             let request = http::Request::get("/readyz").body(Vec::new()).map_err(Error::HttpError)?;
             self.client.request_text(request).await
         };
-        retry::until(self.deadline, ask).await?;
+        retry::until(self.deadline, send).await?;
         Ok(())
     }
 
-    /// Asks for the kinds of all versions that the objects are of, and adds those that the objects define.
+    /// Discovers the kinds of all `apiVersion`s of the objects, and adds those that the objects define.
     ///
     /// # Errors
-    /// The server does not say.
+    /// The request failed.
     pub async fn kinds(&self, objects: &[Object]) -> Result<Kinds, ServerError> {
         let lists: Vec<_> = stream::iter(versions(objects))
             .map(|version| async move { self.resources(&version).await })
@@ -131,14 +131,14 @@ impl Server {
         &self,
         version: &str,
     ) -> Result<Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList>, Error> {
-        let ask = || async {
+        let send = || async {
             if version.contains('/') {
                 self.client.list_api_group_resources(version).await
             } else {
                 self.client.list_core_api_resources(version).await
             }
         };
-        match retry::until(self.deadline, ask).await {
+        match retry::until(self.deadline, send).await {
             Ok(list) => Ok(Some(list)),
             Err(Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(error),
@@ -153,10 +153,10 @@ impl Server {
         }
     }
 
-    /// Returns an object as it is, if it is there.
+    /// Returns an object's current state, if it exists.
     ///
     /// # Errors
-    /// The server does not say.
+    /// The request failed.
     pub async fn get(
         &self,
         kind: &Kind,
@@ -166,16 +166,16 @@ impl Server {
         let api = self.api(kind, namespace);
         match retry::until(self.deadline, || api.get(name)).await {
             Ok(found) => Ok(Some(found)),
-            // Also where the kind itself comes only later.
+            // Also if the kind itself is not defined yet.
             Err(Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Brings the fields of `value` to an object, or makes it. Unknown fields are refused.
+    /// Applies `value` to an object (server-side apply), or creates it. Unknown fields are rejected.
     ///
     /// # Errors
-    /// The server refuses, or does not answer.
+    /// The server rejects the request, or does not answer.
     pub async fn write(
         &self,
         kind: &Kind,
@@ -195,10 +195,10 @@ impl Server {
         Ok(retry::until(self.deadline, || api.patch(name, &parameters, &patch)).await?)
     }
 
-    /// Changes what a merge patch names.
+    /// Applies a merge patch.
     ///
     /// # Errors
-    /// The server refuses, or does not answer.
+    /// The server rejects the request, or does not answer.
     pub async fn merge(&self, kind: &Kind, name: &str, value: &Value) -> Result<DynamicObject, ServerError> {
         let api = self.api(kind, None);
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -206,10 +206,10 @@ impl Server {
         Ok(retry::until(self.deadline, || api.patch(name, &parameters, &patch)).await?)
     }
 
-    /// Removes an object, if it is still the one with this uid. What it owns goes after it.
+    /// Deletes an object if it still has this uid. Its dependents are deleted after it.
     ///
     /// # Errors
-    /// The server refuses, or does not answer.
+    /// The server rejects the request, or does not answer.
     pub async fn remove(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: &str) -> Result<(), ServerError> {
         let api = self.api(kind, namespace);
         let parameters = DeleteParams {
@@ -223,20 +223,20 @@ impl Server {
         }
     }
 
-    /// Returns names, labels and the like of all objects of a kind.
+    /// Returns the metadata of all objects of a kind.
     ///
     /// # Errors
-    /// The server does not say.
+    /// The request failed.
     pub async fn list(&self, kind: &Kind) -> Result<Vec<PartialObjectMeta<DynamicObject>>, ServerError> {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind.resource);
         let parameters = ListParams::default();
         Ok(retry::until(self.deadline, || api.list_metadata(&parameters)).await?.items)
     }
 
-    /// Writes an object whole: makes it, or replaces the version of it that was read.
+    /// Writes a complete object: creates it, or replaces the version that was read.
     ///
     /// # Errors
-    /// The server refuses, also when somebody else has changed it meanwhile.
+    /// The server rejects the request, for example because another client changed the object meanwhile.
     pub async fn store(
         &self,
         kind: &Kind,
@@ -247,16 +247,16 @@ impl Server {
         let api = self.api(kind, Some(namespace));
         let parameters = kube::api::PostParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
         let is_new = value.metadata.resource_version.is_none();
-        let ask = || async {
+        let send = || async {
             if is_new { api.create(&parameters, value).await } else { api.replace(name, &parameters, value).await }
         };
-        Ok(retry::until(self.deadline, ask).await?)
+        Ok(retry::until(self.deadline, send).await?)
     }
 
-    /// Waits until a definition's kinds are served.
+    /// Waits until a definition's kinds are served. Returns `false` at the deadline.
     ///
     /// # Errors
-    /// They are not in time, or the server does not say.
+    /// The request failed.
     pub async fn established(&self, kind: &Kind, name: &str) -> Result<bool, ServerError> {
         loop {
             let found = self.get(kind, None, name).await?;

@@ -1,4 +1,4 @@
-//! JSON values as YAML, for people to read: entries one a line, texts of several lines as blocks.
+//! JSON values as readable YAML: one entry a line, multi-line strings as blocks.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ pub fn print(value: &Value) -> String {
     out
 }
 
-/// Writes what follows a key, a dash, or the beginning. `inline`: the first line has its indentation already.
+/// Writes the value after a key, a dash, or at the beginning. `inline`: the first line is already indented.
 fn write(out: &mut String, value: &Value, depth: usize, inline: bool) {
     match value {
         Value::Object(entries) if !entries.is_empty() => {
@@ -82,7 +82,7 @@ fn write_block(out: &mut String, text: &str, depth: usize) {
     }
 }
 
-/// A text without quotes where nobody could take it for something else.
+/// A string, unquoted unless that would be ambiguous.
 fn scalar(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
     let begins = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');

@@ -1,4 +1,4 @@
-//! The order in which a cluster is asked and changed, at an API server in memory. tests/kubernetes asks real ones.
+//! The order of reads and writes of an apply, against an API server in memory. tests/kubernetes uses real ones.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -37,7 +37,7 @@ fn digest(fake: &Fake) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_about_to_come_is_recorded_before_it_comes() {
+async fn objects_are_recorded_before_they_are_applied() {
     let fake = Fake::default();
     let outcome = run(&fake, &with("")).await;
     assert_eq!(outcome.count(Change::Created), 12);
@@ -48,7 +48,7 @@ async fn what_is_about_to_come_is_recorded_before_it_comes() {
 }
 
 #[tokio::test]
-async fn a_run_with_nothing_to_do_asks_two_things() {
+async fn a_run_with_nothing_to_do_makes_two_requests() {
     let fake = Fake::default();
     run(&fake, &with("")).await;
     fake.requests();
@@ -58,7 +58,7 @@ async fn a_run_with_nothing_to_do_asks_two_things() {
 }
 
 #[tokio::test]
-async fn an_apply_of_what_is_there_writes_nothing_of_its_own() {
+async fn an_apply_without_changes_does_not_touch_the_inventory() {
     let fake = Fake::default();
     run(&fake, &with("")).await;
     let before = fake.get(INVENTORY);
@@ -69,7 +69,7 @@ async fn an_apply_of_what_is_there_writes_nothing_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_failure_that_passes_is_waited_for() {
+async fn transient_failures_are_retried() {
     let fake = Fake::default();
     fake.fail("PATCH /apis/apps/v1", 503, "not yet", 2);
     fake.fail("PATCH /api/v1/namespaces/kube-system/services/", 500, "failed calling webhook: connection refused", 1);
@@ -78,13 +78,12 @@ async fn a_failure_that_passes_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_asked_again_and_keeps_nothing_else_back() {
+async fn rejected_requests_are_not_retried_and_do_not_stop_others() {
     let fake = Fake::default();
     fake.fail("PATCH /apis/apps/v1", 422, "Deployment is invalid", 9);
     let outcome = run(&fake, &with("")).await;
     let texts: Vec<String> = outcome.problems.iter().map(|problem| format!("{problem}: {}", problem.source)).collect();
-    let wanted =
-        "machines.nix: Deployment kube-system/coredns cannot be applied: the API server says: Deployment is invalid";
+    let wanted = "machines.nix: Deployment kube-system/coredns cannot be applied: rejected by the API server: Deployment is invalid";
     assert_eq!(texts, [wanted]);
     assert_eq!(outcome.count(Change::Created), 11);
     let patches = fake.requests().iter().filter(|request| request.starts_with("PATCH /apis/apps/v1")).count();
@@ -92,15 +91,15 @@ async fn what_is_refused_is_not_asked_again_and_keeps_nothing_else_back() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_refused_something_is_done_again_and_removes_nothing() {
+async fn a_run_with_a_rejected_object_is_repeated_and_prunes_nothing() {
     let fake = Fake::default();
     run(&fake, &with(&settings("1"))).await;
     fake.fail("PATCH /apis/apps/v1", 422, "no", 1);
-    // Another text, so that there is something to do.
+    // A different object, so that there is something to do.
     let wanted = with(&settings("2").replace("settings", "others"));
     assert_eq!(run(&fake, &wanted).await.problems.len(), 1);
     assert_eq!(digest(&fake), "", "a change back would be taken for done");
-    assert!(fake.get(SETTINGS).is_some(), "what failed may be what was to take its place");
+    assert!(fake.get(SETTINGS).is_some(), "the failed object may be its replacement");
     let again = run(&fake, &wanted).await;
     assert!(!again.by_digest);
     assert_eq!(again.count(Change::Removed), 1);
@@ -134,7 +133,7 @@ async fn an_inventory_of_another_cluster_stops_everything_too() {
     let fake = Fake::default();
     fake.put(INVENTORY, json!({ "metadata": { "name": "machinist-objects" }, "data": {} }));
     let error = apply(&fake.server(Duration::ZERO), &with(""), &Options::default()).await.unwrap_err();
-    assert!(error.to_string().contains("belongs to nobody that machinist knows"), "{error}");
+    assert!(error.to_string().contains("belongs to an unknown owner"), "{error}");
     assert_eq!(fake.requests(), [format!("GET {INVENTORY}")]);
 }
 

@@ -1,4 +1,4 @@
-//! Which Secrets are written again when the key that encrypts them changes, at an API server in memory.
+//! Rewriting of Secrets after a change of the encryption key, against an API server in memory.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, reason = "another test uses the rest")]
@@ -58,5 +58,5 @@ async fn a_secret_that_cannot_be_written_is_named() {
     let fake = with_secrets(&["old"], &[]);
     fake.fail(&format!("PATCH {}", path("old")), 403, "forbidden", 1);
     let error = run(&fake).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot write Secret default/old again");
+    assert_eq!(error.to_string(), "cannot rewrite Secret default/old");
 }

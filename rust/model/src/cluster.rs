@@ -1,4 +1,4 @@
-//! The cluster as everything after the checks sees it. Values of these types hold what the checks promise.
+//! Checked cluster, as all later stages see it. The values of these types satisfy every check.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,20 +21,20 @@ pub struct Cluster {
     pub name: String,
     /// The DNS domain of the nodes, without a leading dot.
     pub domain: String,
-    /// What runs the applications, or `None` for a fleet of single machines.
+    /// The orchestrator of the applications, or `None` for a fleet of single machines.
     pub orchestrator: Option<Orchestrator>,
     /// The NixOS release, `YY.MM`.
     pub release: String,
-    /// Who may log in and decrypt, sorted by name.
+    /// Operators: they may log in and decrypt. Sorted by name.
     pub operators: Vec<Operator>,
-    /// Address ranges.
+    /// Address ranges, canonical and disjoint.
     pub network: Network,
-    /// The API endpoint, where there is one.
+    /// The API endpoint, if the cluster has one.
     pub kube_master: Option<ApiEndpoint>,
     /// Objects that machinist puts into the cluster.
     #[serde(skip_serializing_if = "Objects::is_empty")]
     pub objects: Objects,
-    /// All known nodes, disabled ones and those that are not ours to deploy included.
+    /// All known nodes, including disabled ones and those that machinist does not deploy.
     pub nodes: BTreeMap<NodeName, Node>,
 }
 
@@ -43,30 +43,30 @@ pub struct Cluster {
 pub struct Operator {
     /// The operator's name.
     pub name: String,
-    /// The SSH public key, one OpenSSH line. Serves as an age recipient too if `age` is absent and it is ed25519 or RSA.
+    /// The SSH public key, one OpenSSH line. Also an age recipient if `age` is absent and the key is ed25519 or RSA.
     pub ssh: Option<String>,
     /// The age recipient, `age1...`.
     pub age: Option<String>,
 }
 
 impl Operator {
-    /// Returns whether private keys are encrypted to an RSA key of this operator.
+    /// Returns true if private keys are encrypted to an RSA key of this operator.
     #[must_use]
     pub fn decrypts_with_rsa(&self) -> bool {
         self.age.is_none() && self.ssh.as_deref().is_some_and(|key| key.trim_start().starts_with("ssh-rsa "))
     }
 }
 
-/// What must hold on a node before a new system there is kept.
+/// A condition that must hold on a node before a new system is kept there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gate {
-    /// What is asked.
+    /// The condition.
     pub test: GateTest,
-    /// How many seconds it may take to open.
+    /// Seconds until a gate that is still closed counts as failed, 1 to 600.
     pub timeout: u16,
 }
 
-/// What a gate asks.
+/// The condition of a gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GateTest {
@@ -74,9 +74,9 @@ pub enum GateTest {
     Command(Vec<String>),
     /// A URL must answer with the status.
     Http {
-        /// The URL.
+        /// `http://` or `https://`, requested on the node itself.
         url: String,
-        /// The status.
+        /// The expected HTTP status, 100 to 599.
         status: u16,
     },
 }
@@ -84,14 +84,13 @@ pub enum GateTest {
 /// Address ranges of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Network {
-    /// The network of the nodes' own addresses; the IPv4 one where the cluster is dual stack, whatever the order in the
-    /// file.
+    /// The network of the nodes' own addresses; in a dual-stack cluster the IPv4 one, independent of the file's order.
     pub nodes: IpNet,
-    /// The IPv6 network of the nodes where the cluster is dual stack.
+    /// The IPv6 network of the nodes in a dual-stack cluster.
     pub nodes6: Option<IpNet>,
-    /// The default gateway of the nodes, where machinist sets their addresses.
+    /// The default gateway of the nodes whose addresses machinist configures.
     pub gateway: Option<IpAddr>,
-    /// Name servers of the nodes, in order.
+    /// Name servers of the nodes, in order of preference.
     pub nameservers: Vec<IpAddr>,
     /// The pods' ranges: one, or two for dual stack.
     pub pods: Vec<IpNet>,
@@ -99,20 +98,20 @@ pub struct Network {
     pub services: Vec<IpNet>,
     /// The cluster's DNS address, inside the first service range.
     pub dns: Option<IpAddr>,
-    /// The overlay between nodes, where there is one.
+    /// The overlay between nodes, if there is one.
     pub overlay: Option<Overlay>,
 }
 
-/// The overlay between nodes.
+/// Overlay network between nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overlay {
-    /// How packets travel.
+    /// The transport of packets.
     pub backend: OverlayBackend,
-    /// The overlay's range, where it has one of its own.
+    /// The overlay's own range, if it has one.
     pub network: Option<IpNet>,
 }
 
-/// How packets of the overlay travel.
+/// Transport of the overlay's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OverlayBackend {
@@ -127,17 +126,17 @@ pub enum OverlayBackend {
 /// The address at which the API is reached from outside the control plane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ApiEndpoint {
-    /// The address.
+    /// The virtual IP.
     pub ip: IpAddr,
-    /// The TCP port.
+    /// The TCP port, 1 to 65535.
     pub port: u16,
     /// The DNS name, also a SAN of the API servers.
     pub name: String,
-    /// How the address reaches a control-plane node.
+    /// The mode in which the address reaches a control-plane node.
     pub vip: Vip,
 }
 
-/// How the virtual IP reaches a control-plane node.
+/// The mode in which the virtual IP reaches a control-plane node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "mode", rename_all = "lowercase")]
 pub enum Vip {
@@ -151,94 +150,94 @@ pub enum Vip {
         node_as: u32,
         /// The AS number of the Router.
         router_as: u32,
-        /// Whether both sides show each other a password.
+        /// True if both sides of a session authenticate with a password (TCP MD5, RFC 2385).
         password: bool,
     },
 }
 
-/// Objects that machinist puts into the cluster, beside those that it always needs.
+/// Objects that machinist adds to the cluster, besides those that every cluster needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Objects {
-    /// The cluster's DNS, where machinist runs it.
+    /// The cluster's DNS, if machinist runs it.
     pub coredns: Option<CoreDns>,
-    /// Issuers of certificates for applications, where they are wanted.
+    /// Issuers of certificates for applications, if configured.
     pub acme: Option<Acme>,
 }
 
 /// The cluster's DNS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CoreDns {
-    /// The image.
+    /// The image reference, with a tag or digest.
     pub image: String,
-    /// How many of them run.
+    /// The number of replicas, 1 to 100.
     pub replicas: u16,
-    /// Name servers for names outside of the cluster; those of the node where there are none.
+    /// Name servers for names outside the cluster; if empty, those of the node are used.
     pub upstream: Vec<IpAddr>,
 }
 
 /// Certificates for applications by ACME.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Acme {
-    /// The account's address.
+    /// The e-mail address of the account.
     pub email: String,
     /// The class of the ingress controller that answers challenges.
     pub ingress_class: String,
 }
 
 impl Objects {
-    /// Whether there are none.
+    /// Returns true if there are no such objects.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.coredns.is_none() && self.acme.is_none()
     }
 }
 
-/// A machine.
+/// A machine of the cluster, under its name as a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Node {
     /// The node's name.
     pub name: NodeName,
-    /// The node's address in the node network; the IPv4 one where it has both.
+    /// The node's address in the node network; in a dual-stack cluster the IPv4 one.
     pub ip: IpAddr,
-    /// The node's IPv6 address where it has both.
+    /// The node's IPv6 address in a dual-stack cluster.
     pub ip6: Option<IpAddr>,
-    /// Whether machinist deploys it. `false` for Routers and the like.
+    /// True if machinist deploys it. `false` for Routers and other foreign machines.
     pub nixos: bool,
-    /// Whether it takes part. A disabled machine keeps its name and address reserved, nothing more.
+    /// False for a disabled machine: its name and address stay reserved, but it has no part in the cluster.
     pub enable: bool,
     /// The Nix system, such as `x86_64-linux`.
     pub system: String,
-    /// What it is for. Empty for machines that are not ours.
+    /// The node's roles. Empty for machines that machinist does not deploy.
     pub roles: BTreeSet<Role>,
-    /// The network interface that carries `ip`. If absent, machinist sets no address.
+    /// The network interface that carries `ip`. If absent, machinist configures no address.
     pub interface: Option<String>,
-    /// The disk that `install` erases.
+    /// The disk that `install` erases, an absolute path.
     pub disk: Option<String>,
-    /// Labels.
+    /// Labels for selectors and Kubernetes.
     pub labels: Labels,
-    /// Taints, `key=value:Effect`.
+    /// Kubernetes taints, `key=value:Effect` or `key:Effect`.
     pub taints: Vec<String>,
-    /// What must hold on it before a new system is kept, by name.
+    /// Gates by name: all must open before a new system is kept.
     pub gates: BTreeMap<String, Gate>,
-    /// Applications that run on it, names of folders of `app_modules/`.
+    /// Applications that run on it: names of folders of `app_modules/`.
     pub apps: Vec<String>,
     /// The AS number of a BGP Router.
     pub bgp_as: Option<u32>,
-    /// Where it comes from.
+    /// The origin of the machine.
     pub provider: Provider,
-    /// How it is reached.
+    /// SSH address, port and user.
     pub ssh: Ssh,
-    /// A k3s server that forms the cluster.
+    /// True for the k3s server that forms the cluster.
     pub cluster_init: bool,
 }
 
-/// Where a machine comes from.
+/// Origin of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
     /// A container on this computer.
     Sandbox,
-    /// A machine of one's own, reached by SSH.
+    /// An existing machine, reached by SSH.
     SelfHosted,
     /// A server of Hetzner Cloud.
     Hetzner,
@@ -246,14 +245,14 @@ pub enum Provider {
     Digitalocean,
 }
 
-/// How a machine is reached.
+/// SSH connection settings of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ssh {
-    /// The host name or address; the node's `ip` unless said otherwise. The operator's SSH configuration applies to it.
+    /// The host name or address; the node's `ip` by default. The operator's SSH configuration applies to it.
     pub host: String,
-    /// The TCP port to connect to; when it is not set, the SSH configuration's.
+    /// The TCP port to connect to; if unset, that of the SSH configuration.
     pub port: Option<u16>,
-    /// The login name; when it is not set, the SSH configuration's. Anyone but `root` needs password-less sudo.
+    /// The login name; if unset, that of the SSH configuration. Any user other than `root` needs password-less sudo.
     pub user: Option<String>,
 }
 
@@ -263,7 +262,7 @@ impl Ssh {
         self.port.unwrap_or(defaults::SSH_PORT)
     }
 
-    /// Returns the login name for a command that a person is told to run.
+    /// Returns the login name for commands in hints.
     pub fn user_or_default(&self) -> &str {
         self.user.as_deref().unwrap_or(defaults::SSH_USER)
     }
@@ -285,12 +284,13 @@ impl Cluster {
         self.with_role(Role::Etcd)
     }
 
-    /// Returns the nodes that run pods or the control plane of Kubernetes, sorted by name. None under another orchestrator.
+    /// Returns the nodes that run pods or the control plane of Kubernetes, sorted by name; none under another
+    /// orchestrator.
     pub fn kubernetes_nodes(&self) -> impl Iterator<Item = &Node> {
         self.deployable().filter(|node| self.runs_kubernetes(node))
     }
 
-    /// Whether the node runs pods or the control plane of Kubernetes.
+    /// Returns true if the node runs pods or the control plane of Kubernetes.
     #[must_use]
     pub fn runs_kubernetes(&self, node: &Node) -> bool {
         let is_kubernetes = self.orchestrator == Some(Orchestrator::Kubernetes);
@@ -298,13 +298,14 @@ impl Cluster {
         is_kubernetes && node.is_deployable() && roles.iter().any(|role| node.roles.contains(role))
     }
 
-    /// Returns the nodes that vote in etcd, sorted by name: those with the role, or the servers of k3s, which run etcd inside.
+    /// Returns the nodes that vote in etcd, sorted by name: those with the role, or the servers of k3s, which run etcd
+    /// inside.
     pub fn voters(&self) -> impl Iterator<Item = &Node> {
         let is_k3s = self.orchestrator == Some(Orchestrator::K3s);
         self.with_role(if is_k3s { Role::ControlPlane } else { Role::Etcd })
     }
 
-    /// Whether the node is a server or an agent of k3s.
+    /// Returns true if the node is a server or an agent of k3s.
     #[must_use]
     pub fn runs_k3s(&self, node: &Node) -> bool {
         let roles = [Role::ControlPlane, Role::Ingress, Role::Worker];
@@ -312,8 +313,8 @@ impl Cluster {
         is_k3s && node.is_deployable() && roles.iter().any(|role| node.roles.contains(role))
     }
 
-    /// Returns the server of k3s that founds the cluster, to which all others come: the one with `clusterInit`, else the
-    /// first by name. `None` under another orchestrator.
+    /// Returns the k3s server that forms the cluster and that all others join: the one with `clusterInit`, otherwise
+    /// the first by name. `None` under another orchestrator.
     #[must_use]
     pub fn k3s_founder(&self) -> Option<&Node> {
         if self.orchestrator != Some(Orchestrator::K3s) {
@@ -322,27 +323,27 @@ impl Cluster {
         self.voters().find(|node| node.cluster_init).or_else(|| self.voters().next())
     }
 
-    /// Returns the nodes of the service mesh, sorted by name. None under another orchestrator.
+    /// Returns the nodes of the service mesh, sorted by name; none under another orchestrator.
     pub fn mesh_nodes(&self) -> impl Iterator<Item = &Node> {
         self.deployable().filter(|node| self.runs_mesh(node))
     }
 
-    /// Whether the node takes part in the service mesh. A machine that is only a member of etcd keeps the mesh's data, and
-    /// nothing runs there that would use it.
+    /// Returns true if the node takes part in the service mesh. A machine that is only an etcd member stores the mesh's
+    /// data, but runs nothing that uses it.
     #[must_use]
     pub fn runs_mesh(&self, node: &Node) -> bool {
         let is_mesh = self.orchestrator == Some(Orchestrator::Mesh);
         is_mesh && node.is_deployable() && node.roles.iter().any(|role| *role != Role::Etcd)
     }
 
-    /// Returns the nodes that announce the virtual IP by BGP, sorted by name. None if nothing is announced.
+    /// Returns the nodes that announce the virtual IP by BGP, sorted by name; none if it is not announced.
     pub fn bgp_speakers(&self) -> impl Iterator<Item = &Node> {
         let has_api = matches!(self.orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s));
         let is_bgp = self.kube_master.as_ref().is_some_and(|endpoint| matches!(endpoint.vip, Vip::Bgp { .. }));
         self.with_role(Role::ControlPlane).filter(move |_| has_api && is_bgp)
     }
 
-    /// Whether the node is the Router of the virtual IP, and machinist deploys it.
+    /// Returns true if the node is the Router of the virtual IP and machinist deploys it.
     #[must_use]
     pub fn is_router(&self, node: &Node) -> bool {
         let gateway = self.kube_master.as_ref().and_then(|endpoint| match &endpoint.vip {
@@ -352,8 +353,8 @@ impl Cluster {
         node.is_deployable() && gateway == Some(&node.name) && self.bgp_speakers().next().is_some()
     }
 
-    /// Returns the addresses of the service `kubernetes`, one a service range: the first of the range, as the API server
-    /// takes it.
+    /// Returns the addresses of the service `kubernetes`, one per service range: the first of the range, as the API
+    /// server assigns it.
     pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.network.services.iter().filter_map(|range| defaults::nth_address(*range, 1))
     }
@@ -366,8 +367,8 @@ impl Cluster {
 }
 
 impl Node {
-    /// Returns the taints that it has as a node of Kubernetes: those of machines.nix; and a control plane that is neither
-    /// worker nor ingress takes no pods but those that say so.
+    /// Returns the node's taints in Kubernetes: those of machines.nix, and for a control plane that is neither worker
+    /// nor ingress a taint that only tolerating pods pass.
     #[must_use]
     pub fn kubernetes_taints(&self) -> Vec<String> {
         let own = "node-role.kubernetes.io/control-plane=:NoSchedule";
@@ -377,14 +378,14 @@ impl Node {
         self.taints.iter().cloned().chain(own).collect()
     }
 
-    /// Whether machinist deploys it.
+    /// Returns true if machinist deploys the node: enabled and NixOS.
     #[must_use]
     pub const fn is_deployable(&self) -> bool {
         self.nixos && self.enable
     }
 
-    /// Returns the groups of the service mesh that the node reaches, sorted: ingress nodes reach frontends, workers what
-    /// frontends use, and services each other.
+    /// Returns the groups of the service mesh that the node reaches, sorted: ingress nodes reach frontends, workers
+    /// reach backends and services, and services reach each other.
     #[must_use]
     pub fn mesh_groups(&self) -> BTreeSet<&'static str> {
         let of_role = |role: &Role| -> &'static [&'static str] {

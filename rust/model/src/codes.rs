@@ -1,4 +1,4 @@
-//! The checks' codes: stable, one a check. A new check gets the next number; a number is never used again.
+//! Codes of the checks: stable, one per check. A new check gets the next number; a number is never reused.
 
 use std::fmt;
 
@@ -6,26 +6,26 @@ use serde::{Serialize, Serializer};
 
 use crate::near;
 
-/// Whether a diagnostic prevents further work.
+/// Severity of a diagnostic: only errors prevent further work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file cannot be used.
     Error,
-    /// The file can be used, but probably not as meant.
+    /// The file can be used, but probably not as intended.
     Warning,
 }
 
-/// What `machinist explain` tells about a check.
+/// Entry of a check in `machinist explain`.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeInfo {
     /// The code.
     pub code: Code,
-    /// Whether it prevents further work.
+    /// The severity of all its findings.
     pub severity: Severity,
-    /// What it finds, in a few words.
+    /// The check's subject, in a few words, lower case.
     pub title: &'static str,
-    /// What it finds, why that matters and what to write instead, with an example. Markdown.
+    /// The problem, why it matters and what to write instead, with an example. Markdown.
     pub explanation: &'static str,
 }
 
@@ -43,7 +43,7 @@ pub enum Code {
     BadAddress = 4,
     /// Not a network in CIDR notation.
     BadNetwork = 5,
-    /// Name is no RFC 1123 label.
+    /// Name is not an RFC 1123 label.
     BadName = 6,
     /// Name is used twice.
     DuplicateName = 7,
@@ -131,23 +131,23 @@ pub enum Code {
     BadSshTarget = 48,
     /// Service network has the wrong size.
     ServiceNetworkSize = 49,
-    /// Gate asks nothing, or cannot be asked.
+    /// Gate without a valid condition.
     BadGate = 50,
     /// Image is not pinned.
     BadImage = 51,
-    /// CoreDNS cannot run so.
+    /// CoreDNS settings are not valid.
     BadDns = 52,
     /// ACME account or ingress class is not valid.
     BadAcme = 53,
-    /// Label or taint belongs to somebody else.
+    /// Label or taint is reserved.
     ReservedLabel = 54,
-    /// Which Kubernetes the release has is not known.
+    /// Kubernetes versions of the release are unknown.
     UnknownKubernetes = 55,
     /// Member of etcd beside the servers of k3s.
     EtcdOfK3s = 60,
     /// Machine without a root file system.
     NoRootFileSystem = 61,
-    /// Node network is not a site's own.
+    /// Node network is not private.
     PublicNodes = 62,
 }
 
@@ -158,7 +158,7 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::MissingAttribute, "required attribute is missing", include_str!("codes/M003.md")),
     error(Code::BadAddress, "not an IP address", include_str!("codes/M004.md")),
     error(Code::BadNetwork, "not a network in CIDR notation", include_str!("codes/M005.md")),
-    error(Code::BadName, "name is no RFC 1123 label", include_str!("codes/M006.md")),
+    error(Code::BadName, "name is not an RFC 1123 label", include_str!("codes/M006.md")),
     error(Code::DuplicateName, "name is used twice", include_str!("codes/M007.md")),
     error(Code::DuplicateAddress, "address is used twice", include_str!("codes/M008.md")),
     error(Code::SharedSshAddress, "two machines are reached at one SSH address", include_str!("codes/M009.md")),
@@ -202,15 +202,15 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::BadDisk, "not a path of a disk", include_str!("codes/M047.md")),
     error(Code::BadSshTarget, "not an SSH host or user", include_str!("codes/M048.md")),
     error(Code::ServiceNetworkSize, "service network has the wrong size", include_str!("codes/M049.md")),
-    error(Code::BadGate, "gate asks nothing, or cannot be asked", include_str!("codes/M050.md")),
+    error(Code::BadGate, "gate without a valid condition", include_str!("codes/M050.md")),
     error(Code::BadImage, "image is not pinned", include_str!("codes/M051.md")),
-    error(Code::BadDns, "CoreDNS cannot run so", include_str!("codes/M052.md")),
+    error(Code::BadDns, "CoreDNS settings are not valid", include_str!("codes/M052.md")),
     error(Code::BadAcme, "ACME account or ingress class is not valid", include_str!("codes/M053.md")),
-    error(Code::ReservedLabel, "label or taint belongs to somebody else", include_str!("codes/M054.md")),
-    error(Code::UnknownKubernetes, "Kubernetes of the release is not known", include_str!("codes/M055.md")),
+    error(Code::ReservedLabel, "label or taint is reserved", include_str!("codes/M054.md")),
+    error(Code::UnknownKubernetes, "Kubernetes versions of the release are unknown", include_str!("codes/M055.md")),
     error(Code::EtcdOfK3s, "member of etcd beside the servers of k3s", include_str!("codes/M060.md")),
     warning(Code::NoRootFileSystem, "machine without a root file system", include_str!("codes/M061.md")),
-    error(Code::PublicNodes, "node network is not a site's own", include_str!("codes/M062.md")),
+    error(Code::PublicNodes, "node network is not private", include_str!("codes/M062.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {
@@ -222,10 +222,10 @@ const fn warning(code: Code, title: &'static str, explanation: &'static str) -> 
 }
 
 impl Code {
-    /// Returns what `machinist explain` tells about it.
+    /// Returns the check's entry in the table.
     #[must_use]
     pub const fn info(self) -> &'static CodeInfo {
-        // The table is sorted and has every code; a test holds it so. Numbers have gaps.
+        // The table is sorted and complete, which a test checks. The numbers have gaps.
         let mut position = 0;
         while position + 1 < CODES.len() && (CODES[position].code as u16) < self as u16 {
             position += 1;
@@ -233,7 +233,7 @@ impl Code {
         &CODES[position]
     }
 
-    /// Returns whether it prevents further work.
+    /// Returns true if findings of this check prevent further work.
     #[must_use]
     pub const fn is_error(self) -> bool {
         matches!(self.info().severity, Severity::Error)
@@ -252,7 +252,7 @@ impl Serialize for Code {
     }
 }
 
-/// Returns all codes as people write them: `M001`, `M002` and so on.
+/// Returns all codes in their written form: `M001`, `M002` and so on.
 pub fn codes() -> impl Iterator<Item = String> {
     CODES.iter().map(|info| info.code.to_string())
 }
@@ -264,7 +264,7 @@ pub fn explain(code: &str) -> Option<&'static CodeInfo> {
     CODES.iter().find(|info| info.code as usize == number)
 }
 
-/// Returns the code that was probably meant.
+/// Returns the known code that is nearest to a misspelt one.
 #[must_use]
 pub fn nearest(code: &str) -> Option<String> {
     let codes: Vec<String> = codes().collect();

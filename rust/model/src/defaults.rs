@@ -1,4 +1,4 @@
-//! What machines.nix means where it says nothing.
+//! Default values of machines.nix.
 
 use std::net::IpAddr;
 
@@ -19,33 +19,34 @@ pub const API_PORT: u16 = 6443;
 pub const API_NAME: &str = "kubernetes";
 /// The DNS domain of services and pods, the usual one of Kubernetes.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
-/// The minor versions of Kubernetes that a NixOS release may run. The kubelet of 25.11 is started with
-/// `--pod-infra-container-image`, which Kubernetes 1.35 no longer has (kubernetes PR 133779).
+/// Minor versions of Kubernetes that a NixOS release supports. The kubelet of 25.11 is started with
+/// `--pod-infra-container-image`, which Kubernetes 1.35 removed (kubernetes PR 133779).
 pub const KUBERNETES_OF_RELEASES: [(&str, &[&str]); 2] =
     [("25.11", &["1.33", "1.34"]), ("26.05", &["1.34", "1.35", "1.36"])];
-/// The image of CoreDNS: the version that Kubernetes 1.36 is tested with (kubeadm's constants).
+/// The image of CoreDNS, in the version that Kubernetes 1.36 is tested with (kubeadm's constants).
 pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.14.2";
-/// How many of CoreDNS run.
+/// The number of CoreDNS replicas.
 pub const COREDNS_REPLICAS: u16 = 2;
-/// The class of the ingress controller: k3s' own.
+/// The class of the ingress controller: the one of k3s.
 pub const INGRESS_CLASS: &str = "traefik";
 /// The port of SSH.
 pub const SSH_PORT: u16 = 22;
 /// The login name.
 pub const SSH_USER: &str = "root";
 
-/// The status with which a gate's URL answers.
+/// The HTTP status that a gate's URL must return.
 pub const GATE_STATUS: u16 = 200;
-/// How many seconds a gate may take to open.
+/// Timeout of a gate, in seconds.
 pub const GATE_TIMEOUT: u16 = 30;
 
-/// Returns the minor versions of Kubernetes that the NixOS release may run, such as `1.36`. None if that is not known.
+/// Returns the minor versions of Kubernetes that the NixOS release supports, such as `1.36`; `None` for an unknown
+/// release.
 #[must_use]
 pub fn kubernetes_of(release: &str) -> Option<&'static [&'static str]> {
     KUBERNETES_OF_RELEASES.iter().find(|(known, _)| *known == release).map(|(_, versions)| *versions)
 }
 
-/// Returns the domain of the nodes.
+/// Returns the domain of the nodes: as written, or derived from the cluster's name.
 #[must_use]
 pub fn domain(cluster: &ClusterShape, name: &str) -> String {
     cluster.domain.clone().unwrap_or_else(|| format!("{name}.internal"))
@@ -79,19 +80,19 @@ fn ranges(shape: &Shape, written: Option<&[IpNet]>, v4: &str, v6: &str) -> Vec<I
     nodes.filter_map(|nodes| if nodes.addr().is_ipv4() { v4 } else { v6 }.parse().ok()).collect()
 }
 
-/// Returns whether the orchestrator gives pods and services addresses of their own.
+/// Returns true if the orchestrator assigns pods and services their own addresses.
 #[must_use]
 pub const fn uses_pods(shape: &Shape) -> bool {
     matches!(shape.cluster.orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s))
 }
 
-/// Returns the address of the cluster's DNS: as written, or the 10th of the first service range, as kubeadm has it.
+/// Returns the address of the cluster's DNS: as written, or the 10th of the first service range, as in kubeadm.
 #[must_use]
 pub fn dns(shape: &Shape) -> Option<IpAddr> {
     shape.network.dns.or_else(|| services(shape).first().and_then(|range| nth_address(*range, 10)))
 }
 
-/// Returns the address `n` above the range's first one, if the range has that many.
+/// Returns the address `n` above the range's first one, if the range is large enough.
 pub(crate) fn nth_address(range: IpNet, n: u8) -> Option<IpAddr> {
     let address = match range.network() {
         IpAddr::V4(first) => IpAddr::V4(u32::from(first).checked_add(n.into())?.into()),

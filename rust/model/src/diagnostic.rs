@@ -1,4 +1,4 @@
-//! What is wrong with a machines.nix, and where: data that the command line renders or prints as JSON.
+//! Problems of a machines.nix with their positions: data that the command line renders or prints as JSON.
 
 use std::{fmt, sync::Arc};
 
@@ -11,20 +11,20 @@ use crate::{
     source::SourceText,
 };
 
-/// One thing that is wrong with a machines.nix.
+/// A problem of a machines.nix.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
-    /// The check that found it; `machinist explain` describes it.
+    /// The check that reported it; `machinist explain` describes it.
     pub code: Code,
-    /// Whether it prevents further work.
+    /// The severity of the check.
     pub severity: Severity,
     /// The attribute concerned, as the file spells it.
     pub path: AttrPath,
-    /// What is wrong: one sentence without its full stop, lower case.
+    /// The problem: one sentence without its full stop, lower case.
     pub message: String,
-    /// Why it matters: one sentence.
+    /// The reason why it matters: one sentence.
     pub why: String,
-    /// What to write instead.
+    /// The help: an edit of machines.nix.
     pub help: Option<String>,
     /// The attribute in the source, or the nearest enclosing one that the source spells out. In bytes.
     pub span: Option<SourceSpan>,
@@ -39,9 +39,9 @@ pub struct Diagnostic {
 pub struct Related {
     /// The attribute, as the file spells it.
     pub path: AttrPath,
-    /// What is there.
+    /// The content of this place, a noun phrase.
     pub message: String,
-    /// Where it stands, in bytes.
+    /// Its position, in bytes.
     pub span: SourceSpan,
 }
 
@@ -70,7 +70,7 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        // Where there is no line to put the reason under, it goes with the advice.
+        // Without a source line for the reason, it is added to the help.
         let help = self.help.as_deref();
         match (self.span, help) {
             (Some(_), help) => help.map(|help| Box::new(help) as _),

@@ -7,6 +7,6 @@ use std::collections::BTreeSet;
 pub struct Directory {
     /// Names of the folders of `app_modules/`.
     pub apps: BTreeSet<String>,
-    /// Names of the machines with NixOS modules in `nodes/`, whatever these set.
+    /// Names of the machines with NixOS modules in `nodes/`, whatever options these set.
     pub node_modules: BTreeSet<String>,
 }

@@ -1,6 +1,6 @@
-//! Small named clusters for the tests of other crates, made by [`load`] like any other.
+//! Small named clusters for the tests of other crates, built by [`load`] like any other.
 //!
-//! They are behind the feature `fixtures` and panic if they do not load: a test should know at once.
+//! Behind the feature `fixtures`. They panic if they do not load, so that the test fails at once.
 
 #![allow(clippy::panic)]
 
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::{Cluster, Directory, load};
 
-/// A valid SSH public key, fit as an age recipient too, whose private part was thrown away.
+/// A valid SSH public key, also usable as an age recipient, whose private key was discarded.
 pub const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL+Ei1DgdJ0PK2RG3FAKYtGL7OQjrssbvvgem59iU7ci ops";
 
-/// Loads a cluster from the JSON of a machines.nix in today's shape. Applications named in it are known.
+/// Loads a cluster from the JSON of a machines.nix in the sectioned shape. Applications named in it are known.
 #[must_use]
 pub fn cluster(json: &Value) -> Cluster {
     let machines = json.get("machines").and_then(Value::as_object).into_iter().flat_map(|machines| machines.values());
@@ -25,7 +25,8 @@ pub fn cluster(json: &Value) -> Cluster {
     }
 }
 
-/// Three etcd members `balthazar`, `casper` and `melchior` in 10.13.13.0/24, and a Router that is not ours; no orchestrator.
+/// Three etcd members `balthazar`, `casper` and `melchior` in 10.13.13.0/24, and a Router that machinist does not
+/// deploy; no orchestrator.
 #[must_use]
 pub fn three_member_etcd() -> Cluster {
     cluster(&json!({
@@ -40,7 +41,8 @@ pub fn three_member_etcd() -> Cluster {
     }))
 }
 
-/// Three Kubernetes control planes `cp1` to `cp3` with stacked etcd, a worker `w1`, and a VIP announced to `router` by BGP.
+/// Kubernetes with three control planes `cp1` to `cp3`, stacked etcd, a worker `w1`, and a VIP announced to `router` by
+/// BGP.
 #[must_use]
 pub fn ha_kubernetes() -> Cluster {
     let control_plane = |ip: &str| json!({ "ip": ip, "roles": ["etcd", "control-plane", "worker"] });
@@ -68,7 +70,7 @@ pub fn single_k3s() -> Cluster {
     }))
 }
 
-/// Three k3s servers `s1` to `s3` behind a virtual IP, and an agent `a1`. `s2` founds the cluster.
+/// Three k3s servers `s1` to `s3` behind a virtual IP, and an agent `a1`. `s2` forms the cluster.
 #[must_use]
 pub fn ha_k3s() -> Cluster {
     let server =
@@ -91,7 +93,7 @@ pub fn ha_k3s() -> Cluster {
 pub fn fleet_json(n: usize) -> Value {
     let machine = |number: usize| {
         let roles = if number < 3 { json!(["etcd"]) } else { json!(["worker"]) };
-        // The first host is 10.0.0.1; blocks of 200 leave out what could be a network's or broadcast address.
+        // The first host is 10.0.0.1; blocks of 200 avoid addresses that could be a network's or broadcast address.
         let ip = format!("10.{}.{}.{}", number / 40_000, number / 200 % 200, number % 200 + 1);
         (format!("node-{:05}", number + 1), json!({ "ip": ip, "roles": roles, "labels": { "zone": "a" } }))
     };

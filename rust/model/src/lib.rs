@@ -1,7 +1,7 @@
-//! The typed, always valid cluster.
+//! Typed cluster that is always valid.
 //!
 //! `machines.nix` reaches this crate as JSON (evaluated by the `nix` crate) and as source text (for positions).
-//! [`load`](crate::load::load) turns both into a [`Cluster`] or into all the diagnostics at once. Nothing here does IO.
+//! [`load`](crate::load::load) turns both into a [`Cluster`] or into all diagnostics at once. The crate performs no IO.
 
 mod check;
 pub mod cluster;

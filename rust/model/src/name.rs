@@ -8,22 +8,22 @@ use thiserror::Error;
 /// The name of a node: an RFC 1123 label in lower case, 1 to 63 characters of `a-z`, `0-9` and `-`, that begins and
 /// ends with a letter or digit.
 ///
-/// One name everywhere: host name, etcd member, certificate and, later, Kubernetes node.
+/// The same name everywhere: host name, etcd member, certificate and Kubernetes node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(String);
 
-/// Why a text is no node name.
+/// Reason why a text is not a valid node name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("a name must not be empty")]
     Empty,
-    /// The text has more than 63 characters.
+    /// The text has more than 63 characters, with their number.
     #[error("`{0}` has {1} characters, at most 63 are allowed")]
     TooLong(String, usize),
-    /// A character is not allowed, or not at this place.
-    #[error("`{0}` is no RFC 1123 label: only a-z, 0-9 and -, with a letter or digit at both ends")]
+    /// The text has an invalid character, or one at an invalid position.
+    #[error("`{0}` is not an RFC 1123 label: only a-z, 0-9 and -, with a letter or digit at both ends")]
     Invalid(String),
 }
 
@@ -31,7 +31,7 @@ impl NodeName {
     /// Parses a name.
     ///
     /// # Errors
-    /// The text is no RFC 1123 label in lower case.
+    /// The text is not an RFC 1123 label in lower case.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);

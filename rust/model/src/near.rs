@@ -1,13 +1,13 @@
-//! The nearest of some known words to one that is not known.
+//! Suggestion of the known word nearest to an unknown one.
 
-/// Returns the word that was probably meant: at most a third of its letters differ, swapped neighbours count once.
+/// Returns the word that was probably meant: at most a third of its letters differ; a swap of neighbours counts once.
 pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_lowercase();
     let distance = |word: &str| strsim::osa_distance(&lower, &word.to_lowercase());
     let length = text.chars().count();
     known
         .into_iter()
-        // A long text is no misspelling of anything, and the distance takes quadratic time.
+        // A long text is not a misspelling, and the distance takes quadratic time.
         .filter(|word| length <= 64 && word.len() <= 64)
         .map(|word| (distance(word), word))
         .filter(|(distance, word)| *distance <= (word.chars().count().max(length) / 3).max(1))

@@ -1,9 +1,9 @@
-//! The orchestrators that a cluster may have.
+//! Orchestrators of a cluster.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What runs the applications.
+/// The orchestrator of the applications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Orchestrator {

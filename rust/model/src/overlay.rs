@@ -1,5 +1,5 @@
-//! Which part of a service mesh's overlay a node has. It follows from the node's own address, so that it is known before
-//! anything runs, and a node that comes or goes moves no other.
+//! Subnet of each node in a service mesh's overlay. It is derived from the node's own address, so that it is known
+//! before anything runs, and a node that is added or removed moves no other.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,23 +7,24 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{Cluster, Node};
 
-/// The shortest prefix that a node's part has: flannel's own default (flannel, Documentation/configuration.md, `SubnetLen`).
+/// Shortest prefix of a node's subnet: flannel's own default (flannel, Documentation/configuration.md, `SubnetLen`).
 const WIDEST_PART: u8 = 24;
 
-/// The longest prefix of a part. flannel takes a /30; a /29 leaves room for its two devices and a few containers.
+/// Longest prefix of a node's subnet. flannel accepts a /30; a /29 leaves room for its two devices and a few
+/// containers.
 pub const NARROWEST_PART: u8 = 29;
 
-/// A node's part of the overlay.
+/// Subnet of a node in the overlay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverlayPart {
-    /// All of its addresses.
+    /// The node's subnet.
     pub subnet: Ipv4Net,
-    /// The first of them, which is the node's own.
+    /// The first address of the subnet, which the node itself has.
     pub address: Ipv4Addr,
 }
 
-/// Returns the length of the prefix of each node's part: long enough for a part for each address of the node network, and
-/// never shorter than a /24 or than what leaves flannel the four parts that it insists on.
+/// Returns the prefix length of each node's subnet: long enough for one subnet per address of the node network, and
+/// never shorter than a /24 or than what leaves flannel its minimum of four subnets.
 #[must_use]
 pub fn part_prefix(overlay: Ipv4Net, nodes: Ipv4Net) -> u8 {
     let bits = (Ipv4Addr::BITS as u8).saturating_sub(nodes.prefix_len());
@@ -40,7 +41,8 @@ fn part(overlay: Ipv4Net, nodes: Ipv4Net, node: Ipv4Addr) -> Option<OverlayPart>
 }
 
 impl Cluster {
-    /// Returns the range of the mesh's overlay. `None`: the cluster is no mesh, or its nodes use their own addresses only.
+    /// Returns the range of the mesh's overlay; `None` if the cluster is not a mesh, or if its nodes use only their own
+    /// addresses.
     #[must_use]
     pub fn mesh_overlay(&self) -> Option<Ipv4Net> {
         self.mesh_nodes().next()?;
@@ -50,7 +52,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the node's part of the mesh's overlay. `None`: it has none.
+    /// Returns the node's subnet of the mesh's overlay; `None` if it has none.
     #[must_use]
     pub fn overlay_part(&self, node: &Node) -> Option<OverlayPart> {
         let overlay = self.mesh_overlay().filter(|_| self.runs_mesh(node))?;
@@ -72,7 +74,7 @@ mod tests {
         for (overlay, nodes, node, subnet, address) in [
             ("10.10.0.0/16", "10.13.13.0/24", "10.13.13.2", "10.10.2.0/24", "10.10.2.1"),
             ("10.10.0.0/16", "10.13.13.0/24", "10.13.13.254", "10.10.254.0/24", "10.10.254.1"),
-            // More addresses than /24s: the parts get smaller.
+            // More addresses than /24s: the subnets get smaller.
             ("10.10.0.0/16", "10.0.0.0/20", "10.0.3.7", "10.10.48.112/28", "10.10.48.113"),
             ("10.64.0.0/10", "10.0.0.0/16", "10.0.255.254", "10.127.255.128/26", "10.127.255.129"),
             // A wide overlay for a few addresses: still a /24 each.

@@ -31,18 +31,19 @@ impl From<usize> for Segment {
     }
 }
 
-/// The path of an attribute, from the root of machines.nix. The empty path is the whole file.
+/// The path of an attribute, from the root of machines.nix. The empty path stands for the complete file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttrPath(Vec<Segment>);
 
 impl AttrPath {
-    /// Returns the path of the whole file.
+    /// Returns the path of the complete file.
     #[must_use]
     pub const fn root() -> Self {
         Self(Vec::new())
     }
 
-    /// Parses a path of plain names and numbers separated by dots. A name that holds a dot itself needs [`join`](Self::join).
+    /// Parses a path of plain names and numbers separated by dots. Use [`join`](Self::join) for a name that contains a
+    /// dot.
     #[must_use]
     pub fn of(dotted: &str) -> Self {
         let segment = |part: &str| part.parse().map_or_else(|_| Segment::from(part), Segment::Index);
@@ -88,7 +89,7 @@ impl AttrPath {
     }
 }
 
-/// Whether Nix reads the text as an attribute name without quotes.
+/// Returns true if the text is a Nix attribute name without quotes.
 fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')

@@ -1,10 +1,10 @@
-//! What decoding and checks have to say, before it is placed in the source.
+//! Findings of decoding and checks, before they are located in the source.
 
 use std::collections::BTreeSet;
 
 use crate::{codes::Code, path::AttrPath};
 
-/// One thing that is wrong, by path. Becomes a [`Diagnostic`](crate::Diagnostic).
+/// A problem at a path. Becomes a [`Diagnostic`](crate::Diagnostic).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub code: Code,
@@ -13,12 +13,12 @@ pub(crate) struct Finding {
     pub why: String,
     pub help: Option<String>,
     pub related: Vec<(AttrPath, String)>,
-    /// Whether the paths are as the file spells them, not as today's shape does.
+    /// True if the paths are spelled as in the file; false if as in the sectioned shape.
     pub is_as_written: bool,
 }
 
 impl Finding {
-    /// A finding: what is wrong at the path, and why that matters.
+    /// Returns a finding: the problem at the path, and why it matters.
     pub fn new(code: Code, path: AttrPath, message: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             code,
@@ -31,32 +31,32 @@ impl Finding {
         }
     }
 
-    /// Says that the paths are as the file spells them.
+    /// Declares that the paths are spelled as in the file.
     pub fn in_own_words(mut self) -> Self {
         self.is_as_written = true;
         self
     }
 
-    /// Adds what to write instead.
+    /// Adds the help: what to write instead.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds what to write instead, where that is known.
+    /// Adds the help, if there is one.
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 
-    /// Adds another place that is concerned.
+    /// Adds another place that is involved.
     pub fn related(mut self, path: AttrPath, message: impl Into<String>) -> Self {
         self.related.push((path, message.into()));
         self
     }
 }
 
-/// All findings of a file, and the attributes of which nothing more can be said.
+/// All findings of a file, and the attributes that could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub findings: Vec<Finding>,
@@ -68,19 +68,19 @@ impl Report {
         self.findings.push(finding);
     }
 
-    /// Notes that the attribute could not be read, so that no check complains that it is missing.
+    /// Marks the attribute as unreadable, so that no check reports it as missing.
     pub fn mark_broken(&mut self, path: AttrPath) {
         self.broken.insert(path);
     }
 
-    /// Whether the attribute, or a set around it, could not be read.
+    /// Returns true if the attribute, or a set around it, could not be read.
     pub fn is_broken(&self, path: &AttrPath) -> bool {
         !self.broken.is_empty()
             && std::iter::successors(Some(path.clone()), AttrPath::parent).any(|path| self.broken.contains(&path))
     }
 
-    /// Whether any of these attributes, or a whole machine, could not be read: what is counted over all machines would
-    /// be wrong.
+    /// Returns true if any of these attributes, or a complete machine, could not be read: counts over all machines
+    /// would be wrong.
     pub fn is_count_unreliable(&self, attributes: &[&str]) -> bool {
         self.broken.iter().any(|path| {
             let is_machine = path.segments().len() <= 2 && path.segments().first() == Some(&"machines".into());
@@ -88,7 +88,7 @@ impl Report {
         })
     }
 
-    /// Whether a finding prevents further work.
+    /// Returns true if a finding prevents further work.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.code.is_error())
     }

@@ -1,25 +1,25 @@
-//! What a node is for.
+//! Roles of nodes.
 
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a node is for. A node may have several roles.
+/// The purpose of a node. A node may have several roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Keeps the artefacts that other nodes fetch.
+    /// Stores the artefacts that other nodes fetch.
     Cache,
     /// Runs the API server, controller manager and scheduler.
     ControlPlane,
     /// Is a voting member of etcd.
     Etcd,
-    /// Takes traffic from outside.
+    /// Accepts traffic from outside.
     Ingress,
-    /// Holds container images.
+    /// Stores container images.
     Registry,
-    /// Runs services with state, such as databases.
+    /// Runs stateful services, such as databases.
     Service,
     /// Runs applications.
     Worker,

@@ -1,4 +1,4 @@
-//! What a cluster was founded with and cannot change while it runs, as recorded in `state/cluster.json`. Pure.
+//! Bootstrap settings that cannot change while the cluster runs, as recorded in `state/cluster.json`. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,16 +17,16 @@ use crate::{Cluster, NodeName, Orchestrator};
 pub struct Running {
     /// The cluster's name: etcd's token, and the label of every object that machinist manages.
     pub name: String,
-    /// What runs the applications, or `None` for a fleet of single machines.
+    /// The orchestrator of the applications, or `None` for a fleet of single machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orchestrator: Option<Orchestrator>,
-    /// The address of each voting member, by which the other members know it.
+    /// The address of each voting member, at which the other members reach it.
     #[serde(default)]
     pub addresses: BTreeMap<NodeName, IpAddr>,
-    /// The pods' ranges, in their order.
+    /// The pods' ranges, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<IpNet>,
-    /// The services' ranges, in their order.
+    /// The services' ranges, in the order of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<IpNet>,
     /// The address of the cluster's DNS.
@@ -34,7 +34,7 @@ pub struct Running {
     pub dns: Option<IpAddr>,
 }
 
-/// Difference between machines.nix and the running cluster that a rollout must not bring.
+/// Change in machines.nix that a rollout must not apply to the running cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conflict {
     /// Path in machines.nix, such as `machines.casper.ip`.
@@ -43,7 +43,7 @@ pub struct Conflict {
     pub running: String,
     /// The value of machines.nix.
     pub wanted: String,
-    /// What to do instead.
+    /// The alternative: an edit or a command.
     pub remedy: String,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Conflict {
 }
 
 impl Conflict {
-    /// Whether it is about the address of a member.
+    /// Returns true if the conflict is about the address of a member.
     #[must_use]
     pub fn is_address(&self) -> bool {
         self.path.starts_with("machines.")
@@ -62,7 +62,7 @@ impl Conflict {
 }
 
 impl Running {
-    /// Returns what there is to record of the cluster. `members` are the voters that etcd has at their addresses.
+    /// Returns the settings to record for the cluster. `members` are the voters that etcd has at their addresses.
     #[must_use]
     pub fn of(cluster: &Cluster, members: &BTreeSet<NodeName>) -> Self {
         let voters = cluster.voters().filter(|node| members.contains(&node.name));
@@ -76,14 +76,14 @@ impl Running {
         }
     }
 
-    /// Returns what machines.nix changes although the running cluster cannot take it, in the order of the fields.
+    /// Returns the changes in machines.nix that the running cluster cannot take, in the order of the fields.
     #[must_use]
     pub fn conflicts(&self, cluster: &Cluster, members: &BTreeSet<NodeName>) -> Vec<Conflict> {
         let name = (self.name != cluster.name).then(|| Conflict {
             path: "cluster.name".to_owned(),
             running: self.name.clone(),
             wanted: cluster.name.clone(),
-            remedy: "write the recorded name back: it is etcd's token and the label of the objects in Kubernetes"
+            remedy: "restore the recorded name: it is etcd's token and the label of the objects in Kubernetes"
                 .to_owned(),
         });
         let addresses = cluster.voters().filter(|node| members.contains(&node.name)).filter_map(|node| {
@@ -103,7 +103,8 @@ impl Running {
         found
     }
 
-    /// A cluster without an orchestrator may get one; etcd, certificates and objects of another one are its own.
+    /// Returns the conflict of a changed orchestrator. A cluster without one may get one; otherwise etcd, certificates
+    /// and objects belong to the recorded one.
     fn other_orchestrator(&self, cluster: &Cluster) -> Option<Conflict> {
         let running =
             self.orchestrator.filter(|running| cluster.orchestrator.is_some_and(|wanted| wanted != *running))?;
@@ -111,12 +112,13 @@ impl Running {
             path: "cluster.orchestrator".to_owned(),
             running: word(running).to_owned(),
             wanted: cluster.orchestrator.map_or_else(String::new, |wanted| word(wanted).to_owned()),
-            remedy: "write the recorded orchestrator back: another one takes a new cluster".to_owned(),
+            remedy: "restore the recorded orchestrator: another one needs a new cluster".to_owned(),
         })
     }
 
-    /// Pods and services keep the addresses that they were created with. Kubernetes takes a range of the other family behind
-    /// the first (kubernetes.io, "IPv4/IPv6 dual-stack"); k3s does not (docs.k3s.io, "Basic Network Options").
+    /// Returns the conflict of a changed range: pods and services keep the addresses that they were created with.
+    /// Kubernetes accepts an additional range of the other family after the first (kubernetes.io, "IPv4/IPv6
+    /// dual-stack"); k3s does not (docs.k3s.io, "Basic Network Options").
     fn ranges(&self, path: &str, running: &[IpNet], wanted: &[IpNet]) -> Option<Conflict> {
         let extends = self.orchestrator == Some(Orchestrator::Kubernetes) && wanted.starts_with(running);
         if running.is_empty() || running == wanted || extends {
@@ -126,10 +128,9 @@ impl Running {
             path: path.to_owned(),
             running: list(running),
             wanted: list(wanted),
-            remedy:
-                "write the recorded range back: what runs keeps its addresses, and the certificates of the API servers \
-                     name the first service address; another range takes a new cluster"
-                    .to_owned(),
+            remedy: "restore the recorded range: running pods keep their addresses, and the API servers' certificates \
+                     contain the first service address; another range needs a new cluster"
+                .to_owned(),
         })
     }
 
@@ -139,20 +140,20 @@ impl Running {
             path: "network.dns".to_owned(),
             running: running.to_string(),
             wanted: wanted.map_or_else(|| "none".to_owned(), |wanted| wanted.to_string()),
-            remedy: "write the recorded address back: running pods resolve names there".to_owned(),
+            remedy: "restore the recorded address: running pods resolve names there".to_owned(),
         })
     }
 
     fn way_to_move(&self, node: &NodeName) -> String {
         if self.orchestrator == Some(Orchestrator::K3s) {
             return format!(
-                "write the recorded address back; to move {node}: at another server `k3s kubectl delete node {node}`, take {node} out \
-                 of etcd.members in state/cluster.json, then give it the new address and an empty disk, and deploy it"
+                "restore the recorded address; to move {node}: on another server `k3s kubectl delete node {node}`, remove \
+                 {node} from etcd.members in state/cluster.json, then give it the new address and an empty disk, and deploy it"
             );
         }
         format!(
-            "write the recorded address back; to move {node}: take its role \"etcd\" away, `machinist node remove {node}`, then give \
-             it the new address and the role again, `machinist node join {node}`"
+            "restore the recorded address; to move {node}: remove its role \"etcd\", `machinist node remove {node}`, then \
+             give it the new address and the role again, `machinist node join {node}`"
         )
     }
 }
@@ -165,7 +166,7 @@ const fn word(orchestrator: Orchestrator) -> &'static str {
     }
 }
 
-/// Two notations of one network are equal.
+/// Returns the networks in canonical form: two notations of one network are equal.
 fn truncated(networks: &[IpNet]) -> Vec<IpNet> {
     networks.iter().map(IpNet::trunc).collect()
 }
@@ -189,7 +190,7 @@ mod tests {
         cluster.voters().map(|node| node.name.clone()).collect()
     }
 
-    /// What is told of a Kubernetes cluster that runs and of its machines.nix after the change.
+    /// Checks the conflicts of a running Kubernetes cluster after the change in its machines.nix.
     #[track_caller]
     fn check(change: impl FnOnce(&mut Cluster), expect: &[&str]) {
         let mut cluster = fixtures::ha_kubernetes();

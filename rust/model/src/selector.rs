@@ -1,4 +1,4 @@
-//! Targets of a command: names, globs, `@role` and `label=value` to the nodes they mean.
+//! Resolution of a command's targets to nodes: names, globs, `@role` and `label=value`.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +7,17 @@ use thiserror::Error;
 
 use crate::{Cluster, Node, NodeName, Role, near};
 
-/// Resolves targets to nodes.
+/// Resolver of targets.
 #[derive(Debug)]
 pub struct Selection;
 
-/// Why targets mean no nodes.
+/// Reason why targets cannot be resolved.
 #[derive(Debug, Error)]
 pub enum SelectError {
     /// No target was given.
     #[error("no target given")]
     NoTarget,
-    /// The machine is a Router or the like.
+    /// The machine has `nixos = false`, like a Router.
     #[error("{0} is not deployed by machinist (nixos = false)")]
     NotDeployed(NodeName),
     /// The machine is disabled.
@@ -28,33 +28,33 @@ pub enum SelectError {
     NothingMatched {
         /// The target as given.
         target: String,
-        /// What was probably meant, of the same kind.
+        /// The nearest known text of the same kind, if any.
         near: Option<String>,
-        /// What there is of this kind, sorted; for the hint.
+        /// Known texts of the same kind, sorted; for the hint.
         known: Vec<String>,
     },
-    /// The text is no glob.
-    #[error("`{target}` is no glob")]
+    /// The text is not a glob.
+    #[error("`{target}` is not a valid glob")]
     Glob {
         /// The target as given.
         target: String,
-        /// What is wrong with it.
+        /// The parser's error.
         #[source]
         source: globset::Error,
     },
 }
 
-/// What kind of mistake a [`SelectError`] is.
+/// Kind of a [`SelectError`], which determines the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelectErrorKind {
     /// The command line is wrong: exit code 2.
     Input,
-    /// The machine is there, but must not be touched: exit code 3.
+    /// The machine exists, but must not be touched: exit code 3.
     Refused,
 }
 
 impl SelectError {
-    /// Returns what kind of mistake it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub const fn kind(&self) -> SelectErrorKind {
         match self {
@@ -63,23 +63,23 @@ impl SelectError {
         }
     }
 
-    /// Returns what to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoTarget => {
-                Some("name nodes, globs (`cp*`), roles (`@etcd`) or labels (`zone=a`), or give --all".to_owned())
+                Some("specify nodes, globs (`cp*`), roles (`@etcd`), labels (`zone=a`) or --all".to_owned())
             }
-            Self::NotDeployed(name) => Some(format!("leave {name} out; globs, roles and --all skip it by themselves")),
-            Self::Disabled(name) => Some(format!("set machines.{name}.enable = true, or leave {name} out")),
+            Self::NotDeployed(name) => Some(format!("leave out {name}; globs, roles and --all skip it")),
+            Self::Disabled(name) => Some(format!("set machines.{name}.enable = true, or leave out {name}")),
             Self::NothingMatched { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             Self::NothingMatched { known, .. } if known.is_empty() => {
-                Some("there is nothing of this kind to choose from".to_owned())
+                Some("the cluster has none of this kind".to_owned())
             }
             Self::NothingMatched { known, .. } if known.len() > 20 => {
-                Some(format!("there are {}, and {} more", known[..20].join(", "), known.len() - 20))
+                Some(format!("available: {}, and {} more", known[..20].join(", "), known.len() - 20))
             }
-            Self::NothingMatched { known, .. } => Some(format!("there are {}", known.join(", "))),
+            Self::NothingMatched { known, .. } => Some(format!("available: {}", known.join(", "))),
             Self::Glob { .. } => {
                 Some("`*` stands for any text, `?` for one character, `[ab]` for one of them".to_owned())
             }
@@ -88,13 +88,13 @@ impl SelectError {
 }
 
 impl Selection {
-    /// Returns the nodes that the targets mean, sorted by name, each once.
+    /// Returns the selected nodes, sorted by name, without duplicates.
     ///
     /// A target is a node's name, a glob over names (`cp*`), a role (`@etcd`), a label (`zone=a`) or `--all`. Machines
-    /// that machinist does not deploy are skipped, unless one is named.
+    /// that machinist does not deploy are skipped unless they are named.
     ///
     /// # Errors
-    /// There is no target; one matches no node; a machine that is disabled or not ours to deploy is named.
+    /// No target is given, one matches no node, or a disabled or undeployed machine is named.
     pub fn resolve(cluster: &Cluster, targets: &[impl AsRef<str>]) -> Result<Vec<NodeName>, SelectError> {
         if targets.is_empty() {
             return Err(SelectError::NoTarget);
@@ -136,7 +136,7 @@ fn matching<'a>(cluster: &'a Cluster, target: &str) -> Result<Vec<&'a Node>, Sel
     }
 }
 
-/// The nodes, or the error that there are none, with what there is to choose from.
+/// Returns the nodes, or an error with the available choices if there are none.
 fn some<'a>(
     nodes: Vec<&'a Node>,
     target: &str,
@@ -208,10 +208,10 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_not_ours_is_refused_by_name_and_skipped_otherwise() {
-        let skip = "leave router out; globs, roles and --all skip it by themselves";
+        let skip = "leave out router; globs, roles and --all skip it";
         let message = format!("router is not deployed by machinist (nixos = false): {skip}");
         check(&["router"], Err((&message, SelectErrorKind::Refused)));
-        let message = "cp4 is disabled (enable = false): set machines.cp4.enable = true, or leave cp4 out";
+        let message = "cp4 is disabled (enable = false): set machines.cp4.enable = true, or leave out cp4";
         check(&["cp4"], Err((message, SelectErrorKind::Refused)));
         check(&["*"], Ok("cp1 cp2 cp3 w1"));
     }
@@ -222,10 +222,10 @@ mod tests {
         check(&["cp11"], Err(("cp11 matches no node: did you mean cp1?", input)));
         check(&["@workers"], Err(("@workers matches no node: did you mean @worker?", input)));
         check(&["zone=c"], Err(("zone=c matches no node: did you mean zone=a?", input)));
-        check(&["elsewhere"], Err(("elsewhere matches no node: there are cp1, cp2, cp3, w1", input)));
+        check(&["elsewhere"], Err(("elsewhere matches no node: available: cp1, cp2, cp3, w1", input)));
         let hint = "`*` stands for any text, `?` for one character, `[ab]` for one of them";
-        check(&["cp["], Err((&format!("`cp[` is no glob: {hint}"), input)));
-        let hint = "name nodes, globs (`cp*`), roles (`@etcd`) or labels (`zone=a`), or give --all";
+        check(&["cp["], Err((&format!("`cp[` is not a valid glob: {hint}"), input)));
+        let hint = "specify nodes, globs (`cp*`), roles (`@etcd`), labels (`zone=a`) or --all";
         check(&[], Err((&format!("no target given: {hint}"), input)));
     }
 }

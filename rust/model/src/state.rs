@@ -1,4 +1,4 @@
-//! What is recorded about the running cluster: `state/cluster.json`, written by `deploy`, committed by people.
+//! Recorded state of the running cluster: `state/cluster.json`, written by `deploy`, committed by operators.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,48 +7,48 @@ use thiserror::Error;
 
 use crate::{Cluster, Conflict, NodeName, Running};
 
-/// The recorded state of the cluster. Absent file means: nothing was bootstrapped yet.
+/// The recorded state of the cluster. An absent file means that nothing was bootstrapped yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedState {
     /// The format's version: 1.
     pub version: u32,
-    /// What is recorded about etcd.
+    /// The recorded state of etcd.
     #[serde(default)]
     pub etcd: EtcdState,
-    /// What the cluster was founded with. Files from before this was recorded have nothing; a deploy fills it in.
+    /// The settings that the cluster was bootstrapped with. Missing in older files; the next deploy fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Running>,
-    /// The machine that each node is, since a deploy of it went well.
+    /// The machine of each node, recorded by its last successful deploy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machines: BTreeMap<NodeName, RecordedMachine>,
 }
 
-/// What is recorded about a node's machine.
+/// Recorded identity of a node's machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RecordedMachine {
-    /// systemd's machine-id(5), which a machine keeps until it is installed again.
+    /// systemd's machine-id(5), which a machine keeps until it is reinstalled.
     pub machine_id: String,
 }
 
-/// What is recorded about etcd.
+/// Recorded state of etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EtcdState {
-    /// Whether the members formed a quorum once. Never goes back to `false`: a member that comes back with an empty
-    /// disk must join what exists (etcd issue 19307).
+    /// True once the members have formed a quorum. Never reset to `false`: a member that returns with an empty disk
+    /// must join the existing cluster (etcd issue 19307).
     pub bootstrapped: bool,
     /// The voting members as last seen, sorted by name.
     #[serde(default)]
     pub members: BTreeSet<NodeName>,
 }
 
-/// Why recorded state cannot be used.
+/// Reason why the recorded state cannot be used.
 #[derive(Debug, Error)]
 pub enum StateError {
     /// The text is not of the format.
-    #[error("state/cluster.json is not readable")]
+    #[error("state/cluster.json is invalid")]
     Format(#[source] serde_json::Error),
     /// A newer machinist wrote it.
     #[error("state/cluster.json has version {0}, this machinist reads version 1")]
@@ -62,21 +62,21 @@ impl RecordedState {
     /// Parses the text of `state/cluster.json`.
     ///
     /// # Errors
-    /// The text is not of the format, or of another version.
+    /// The text is not of the format, or has another version.
     pub fn parse(text: &str) -> Result<Self, StateError> {
         let state: Self = serde_json::from_str(text).map_err(StateError::Format)?;
         if state.version == Self::VERSION { Ok(state) } else { Err(StateError::Version(state.version)) }
     }
 
-    /// Returns what machines.nix changes although the running cluster cannot take it.
+    /// Returns the changes in machines.nix that the running cluster cannot take.
     #[must_use]
     pub fn conflicts(&self, cluster: &Cluster) -> Vec<Conflict> {
         let running = self.running.as_ref().filter(|_| self.etcd.bootstrapped);
         running.map_or_else(Vec::new, |running| running.conflicts(cluster, &self.etcd.members))
     }
 
-    /// Records what the cluster runs with. `seen` are the voters that etcd has at their addresses in machines.nix; recorded
-    /// addresses of members that were not seen stay.
+    /// Records the settings of the running cluster. `seen` are the voters that etcd has at their addresses in
+    /// machines.nix; recorded addresses of members that were not seen are kept.
     pub fn record_running(&mut self, cluster: &Cluster, seen: &BTreeSet<NodeName>) {
         let members: BTreeSet<NodeName> = self.etcd.members.intersection(seen).cloned().collect();
         let mut running = Running::of(cluster, &members);

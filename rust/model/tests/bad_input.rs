@@ -1,4 +1,4 @@
-//! Every check has a case: a machines.nix as a person may write it, and what is said about it.
+//! Cases of every check: a machines.nix with a mistake, and the expected diagnostics.
 //!
 //! The files are evaluated by the real nix-instantiate. `UPDATE_EXPECT=1` rewrites the expected texts.
 
@@ -13,7 +13,7 @@ use machinist_model::{CODES, Diagnostic, Severity, load};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/bad-input");
 
-/// What is said about the case: every diagnostic as a terminal without colours shows it.
+/// Returns every diagnostic of the case, sorted as on the terminal.
 fn diagnostics(case: &Case) -> Vec<Diagnostic> {
     match load(&case.json, &case.source, "machines.nix", &case.directory()) {
         Ok(loaded) => loaded.warnings,
@@ -51,7 +51,7 @@ fn a_case_named_after_a_check_is_found_by_that_check() {
                 let others: Vec<String> = others.map(ToString::to_string).collect();
                 assert!(others.is_empty(), "{} should show one check, but says: {others:?}", case.name);
             }
-            _ => assert!(!found.is_empty(), "{}: nothing is said", case.name),
+            _ => assert!(!found.is_empty(), "{}: no diagnostic", case.name),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What valid files mean: each case has a machines.nix, evaluated by nix, and the cluster that it describes as JSON,
-//! defaults filled in. `UPDATE_EXPECT=1` rewrites the expected clusters.
+//! Cases of valid files: each has a machines.nix, evaluated by nix, and the resulting cluster as JSON, defaults filled
+//! in. `UPDATE_EXPECT=1` rewrites the expected clusters.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

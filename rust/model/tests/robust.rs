@@ -1,4 +1,4 @@
-//! Nothing that a person or a program may hand in makes `load` panic.
+//! Robustness of `load`: no input makes it panic.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,7 +7,7 @@ use miette::GraphicalReportHandler;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-/// Names that mean something somewhere, so that arbitrary values reach the checks.
+/// Names with a meaning, so that arbitrary values reach the checks.
 const NAMES: [&str; 33] = [
     "cluster",
     "network",
@@ -88,7 +88,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A valid file of which some attributes are replaced, so that most checks run on odd values.
+/// Returns a valid file with some attributes replaced, so that most checks run on odd values.
 fn nearly_valid() -> impl Strategy<Value = Value> {
     let path = proptest::sample::select(&NAMES[..]);
     proptest::collection::vec((0_usize..5, path, value()), 1..4).prop_map(|changes| {

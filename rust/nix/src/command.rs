@@ -1,4 +1,4 @@
-//! Runs nix programs: found once, bounded, their errors trimmed.
+//! Runs the nix programs: found once, with a time limit, errors trimmed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,36 +10,43 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{FlakeRef, NixError, PathInfo, StorePath, environment, flake_lock::Metadata, info};
+use crate::{
+    FlakeRef, NixError, PathInfo, StorePath, environment,
+    flake_lock::{Locks, Metadata},
+    info,
+};
 
-/// How long the evaluation of machines.nix may take. It holds plain data; only a loop takes longer.
+/// Time limit of evaluating machines.nix. It is plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
 
-/// An input of the flake that is replaced: its name and the flake that takes its place.
+/// How long inputs may take to be fetched.
+const FETCH_BOUND: Duration = Duration::from_secs(300);
+
+/// Replacement of a flake input, as with `--override-input`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// The input's name, such as `nixpkgs`.
     pub input: String,
-    /// The flake reference that takes its place.
+    /// The flake reference of the replacement.
     pub reference: String,
 }
 
-/// The nix programs of this computer.
-#[derive(Clone, Debug)]
+/// The nix programs of this computer, with the replaced inputs.
+#[derive(Clone, Debug, Default)]
 pub struct Nix {
     overrides: Vec<Override>,
 }
 
-/// What a build gave.
+/// The result of a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Built {
     /// The store paths, in the order of the attributes.
     pub paths: Vec<StorePath>,
-    /// What the evaluation warned of, such as NixOS' `warnings`.
+    /// Warnings of the evaluation, such as NixOS' `warnings`.
     pub warnings: Vec<String>,
 }
 
-/// What a program left behind.
+/// The result of a finished program.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub status: ExitStatus,
@@ -60,8 +67,8 @@ impl Nix {
         }
     }
 
-    /// Builds attributes of a flake, all in one process, and keeps links to them so that garbage collection spares
-    /// them: `link` for the first, `link-1` for the second and so on.
+    /// Builds attributes of a flake, all in one process, with links to the results that protect them from garbage
+    /// collection: `link` for the first, `link-1` for the second and so on.
     ///
     /// # Errors
     /// The evaluation or a build fails; the message is nix' own, trimmed.
@@ -96,7 +103,30 @@ impl Nix {
         &self.overrides
     }
 
-    /// Asks what the inputs of a flake are locked to.
+    /// Writes the `flake.lock` of a flake that has none, and returns whether there is one. There is none where an input is a work tree
+    /// with uncommitted changes: no other computer could fetch the same. Nix 2.8 would lock it, later versions refuse.
+    ///
+    /// # Errors
+    /// An input cannot be fetched, or the file cannot be read.
+    pub fn lock(&self, flake: &FlakeRef) -> Result<bool, NixError> {
+        let features = ["--extra-experimental-features", "nix-command flakes"];
+        let mut arguments: Vec<OsString> = ["flake", "lock"].into_iter().chain(features).map(Into::into).collect();
+        arguments.push(flake.reference().into());
+        run("nix", &arguments, Some(FETCH_BOUND))?.success("nix flake lock")?;
+        let file = flake.worktree().join(flake.directory()).join("flake.lock");
+        let Ok(text) = std::fs::read(&file) else { return Ok(false) };
+        let locks: Locks = serde_json::from_slice(&text).map_err(|error| answer("nix flake lock", &error))?;
+        let is_uncommitted = |input: &serde_json::Value| {
+            input.get("type").is_some_and(|kind| kind == "git") && input.get("rev").is_none()
+        };
+        if !locks.locked().iter().any(is_uncommitted) {
+            return Ok(true);
+        }
+        std::fs::remove_file(&file).map_err(|source| NixError::Io { program: "flake.lock".to_owned(), source })?;
+        Ok(false)
+    }
+
+    /// Queries the locked inputs of a flake.
     pub(crate) fn flake_metadata(&self, flake: &FlakeRef) -> Result<Metadata, NixError> {
         let mut arguments = self.flake_arguments("flake");
         arguments.insert(1, "metadata".into());
@@ -105,7 +135,7 @@ impl Nix {
         serde_json::from_slice(&stdout).map_err(|error| answer("nix flake metadata", &error))
     }
 
-    /// Returns which of the paths are in the local store, whole and known to it.
+    /// Returns the paths that are valid in the local store: complete and registered.
     ///
     /// # Errors
     /// The program cannot be run.
@@ -121,7 +151,7 @@ impl Nix {
         Ok(paths.iter().filter(|path| !invalid.contains(path.as_str())).cloned().collect())
     }
 
-    /// Returns the closure of the paths, what a path refers to before it.
+    /// Returns the closure of the paths, references before their referrers.
     ///
     /// # Errors
     /// A path is not valid in the local store.
@@ -133,7 +163,7 @@ impl Nix {
         text.lines().map(|line| StorePath::parse(line).map_err(|error| answer("nix-store", &error))).collect()
     }
 
-    /// Returns what the store knows of the paths, in the order of `paths`.
+    /// Returns the local store's records of the paths, in the order of `paths`.
     ///
     /// # Errors
     /// A path is not valid in the local store.
@@ -146,11 +176,11 @@ impl Nix {
         let stdout = run("nix-store", &arguments, None)?.success("nix-store --dump-db")?;
         let infos = info::parse(&String::from_utf8_lossy(&stdout))?;
         let mut known: HashMap<StorePath, PathInfo> = infos.into_iter().map(|info| (info.path.clone(), info)).collect();
-        let missing = |path: &StorePath| answer("nix-store --dump-db", &format!("nothing of {path}"));
+        let missing = |path: &StorePath| answer("nix-store --dump-db", &format!("no record of {path}"));
         paths.iter().map(|path| known.remove(path).ok_or_else(|| missing(path))).collect()
     }
 
-    /// Evaluates attributes of a flake to their derivations, all in one process, and builds none.
+    /// Evaluates attributes of a flake to their derivations, all in one process, without building.
     ///
     /// # Errors
     /// The evaluation fails; the message is nix' own, trimmed.
@@ -168,7 +198,7 @@ impl Nix {
         Ok(Built { paths, warnings })
     }
 
-    /// Starts an import of what is written to it, in the format of `nix-store --export`.
+    /// Starts an import of a stream in the format of `nix-store --export`, which the caller writes.
     ///
     /// # Errors
     /// The program cannot be started.
@@ -180,7 +210,7 @@ impl Nix {
         Ok(Import { child, stdin })
     }
 
-    /// The arguments that every call on a flake has: no lock file written, no remark on a dirty tree.
+    /// Returns the common arguments of all calls on a flake: no lock file is written, no warning about a dirty tree.
     fn flake_arguments(&self, verb: &str) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![
             verb.into(),
@@ -206,7 +236,7 @@ pub struct Import {
 }
 
 impl Import {
-    /// Says that nothing more comes, and waits for the end.
+    /// Closes the stream and waits for the import to finish.
     ///
     /// # Errors
     /// The import failed.
@@ -229,20 +259,20 @@ impl Write for Import {
 }
 
 impl Finished {
-    /// Returns what the program printed if it succeeded.
+    /// Returns the standard output if the program succeeded.
     pub(crate) fn success(self, command: &str) -> Result<Vec<u8>, NixError> {
         if self.status.success() {
             return Ok(self.stdout);
         }
         let message = match self.stderr.trim() {
-            "" => format!("it ended with {}", self.status),
+            "" => format!("it exited with {}", self.status),
             _ => trim(&self.stderr),
         };
         Err(NixError::Failed { command: command.to_owned(), message })
     }
 }
 
-/// Runs a program to its end, with an optional bound, reading both streams at once.
+/// Runs a program to its end, with an optional time limit, reading both streams at once.
 pub(crate) fn run(program: &str, arguments: &[OsString], bound: Option<Duration>) -> Result<Finished, NixError> {
     let mut command = environment::program(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -277,7 +307,7 @@ fn read_in_background(stream: Option<impl Read + Send + 'static>) -> thread::Joi
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
-            // What was read before an error is all that there is to show.
+            // Data read before an error is still worth showing.
             let _partial = stream.read_to_end(&mut bytes);
         }
         bytes
@@ -296,20 +326,22 @@ fn answer(program: &str, detail: &impl ToString) -> NixError {
     NixError::Answer { program: program.to_owned(), detail: detail.to_string() }
 }
 
-/// Takes away what helps nobody: the offer to show a trace, warnings beside an error, blank ends.
+/// Removes noise: the offer to show a trace, warnings beside an error, trailing blanks.
 pub(crate) fn trim(stderr: &str) -> String {
     let noise = |line: &str| {
         let line = line.trim();
         line.contains("--show-trace")
             || line.starts_with("warning: Git tree")
             || line.starts_with("warning: not writing")
+            || line.starts_with("warning: the flag '--override-input")
     };
     let kept: Vec<&str> = stderr.lines().filter(|line| !noise(line)).map(str::trim_end).collect();
     let text = kept.join("\n");
     text.trim_matches('\n').to_owned()
 }
 
-/// Finds what the evaluation warned of: `trace: warning: ...` and `evaluation warning: ...`, by version.
+/// Returns the warnings of the evaluation: `trace: warning: ...` or `evaluation warning: ...`, depending on the
+/// version.
 fn warnings(stderr: &str) -> Vec<String> {
     let warning = |line: &str| {
         let line = line.trim().trim_start_matches("trace: ");
@@ -322,7 +354,7 @@ fn warnings(stderr: &str) -> Vec<String> {
     stderr.lines().filter(traced).filter_map(warning).collect()
 }
 
-/// Says so if what an evaluation misses is in a submodule of the flake's work tree.
+/// Replaces the error if the evaluation is missing a file that is in a submodule of the flake's work tree.
 fn of_submodule(error: NixError, flake: &FlakeRef) -> NixError {
     let NixError::Failed { command, message } = error else { return error };
     match missing_in_submodule(&message, flake) {
@@ -331,12 +363,12 @@ fn of_submodule(error: NixError, flake: &FlakeRef) -> NixError {
     }
 }
 
-/// Returns the submodule that the missing file of an error message is in.
+/// Returns the submodule that contains the missing file of an error message.
 pub(crate) fn missing_in_submodule(message: &str, flake: &FlakeRef) -> Option<String> {
     if !message.contains("No such file") && !message.contains("not exist") {
         return None;
     }
-    // Without an answer there is nothing to add to what nix says.
+    // Without an answer there is nothing to add to nix' own message.
     let submodules = flake.submodules().unwrap_or_default();
     let names = |submodule: &String| {
         [format!("/{submodule}/"), format!("/{submodule}'"), format!("'{submodule}/"), format!("'{submodule}'")]
@@ -359,7 +391,7 @@ fn parse_build(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError>
     built.into_iter().map(|built| StorePath::parse(&out(built)).map_err(|error| answer("nix build", &error))).collect()
 }
 
-/// Reads the derivations that `nix build --dry-run --json` names, in the order of the attributes.
+/// Parses the derivations listed by `nix build --dry-run --json`, in the order of the attributes.
 fn parse_derivations(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, NixError> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -418,7 +450,7 @@ mod tests {
             br#"[{"drvPath":"/nix/store/x.drv","outputs":{"out":"/nix/store/00000000000000000000000000000000-a"}}]"#;
         assert_eq!(parse_build(one, 1).unwrap().len(), 1);
         assert!(parse_derivations(one, 2).is_err());
-        assert!(parse_derivations(one, 1).is_err(), "x.drv is no store path");
+        assert!(parse_derivations(one, 1).is_err(), "x.drv is not a store path");
         let planned = one.iter().copied().map(char::from).collect::<String>();
         let planned = planned.replace("x.drv", "00000000000000000000000000000000-a.drv");
         assert_eq!(

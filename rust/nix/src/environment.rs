@@ -1,10 +1,11 @@
-//! The environment that git and nix start with. In a hook, an alias, `git rebase --exec` or a linked work tree git says by
-//! variables which repository it works on; for our calls the directory alone says that.
+//! Environment of git and nix processes. In a hook, an alias, `git rebase --exec` or a linked work tree, git sets
+//! variables that select its repository; our calls must select it only by the directory.
 
 use std::{ffi::OsStr, process::Command};
 
-/// Variables of git that say how a person reaches remote repositories and configures git, and not what git works on. The
-/// configuration by environment is kept as git keeps it for submodules: `safe.directory` of a build server is in it.
+/// Git variables about access to remote repositories and about configuration, not about the selected repository. The
+/// configuration by environment is kept, as git itself keeps it for submodules: it contains a build server's
+/// `safe.directory`.
 const KEPT: [&str; 19] = [
     "GIT_ALLOW_PROTOCOL",
     "GIT_ASKPASS",
@@ -27,7 +28,7 @@ const KEPT: [&str; 19] = [
     "GIT_USER_AGENT",
 ];
 
-/// Returns a command for git, nix, or a program that runs them, which no variable of git leads to another repository.
+/// Returns a command for git, nix, or a program that runs them, without git variables that select another repository.
 #[must_use]
 pub fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
@@ -69,7 +70,7 @@ mod tests {
         }
     }
 
-    /// The whole crate, as it starts programs: a command that is made elsewhere has git's variables.
+    /// Checks that the crate starts every program with this function: any other command would inherit git's variables.
     #[test]
     fn every_git_and_nix_starts_with_the_cleaned_environment() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -97,7 +98,7 @@ mod tests {
 
     const IN_A_HOOK: &str = "MACHINIST_TEST_IN_A_HOOK";
 
-    /// What the environment of a hook does is seen by a process that has it from its start.
+    /// A hook's environment is only visible to a process that has it from its start.
     #[test]
     fn in_a_hook_of_another_repository_nothing_is_written_there() {
         if let Some(cluster) = std::env::var_os(IN_A_HOOK) {

@@ -1,71 +1,46 @@
-//! What can go wrong when a nix program runs.
+//! Errors of running nix programs.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// What can go wrong when a nix program runs.
+/// An error of running a nix program.
+#[allow(
+    missing_docs,
+    reason = "`program` is its name, `command` the command line to repeat, `message` the trimmed standard error, \
+    `source` the system's error"
+)]
 #[derive(Debug, Error)]
 pub enum NixError {
     /// The program is not on PATH.
     #[error("`{program}` is not on PATH")]
-    Missing {
-        /// The program's name.
-        program: String,
-    },
-    /// The program could not be started, fed or read.
+    Missing { program: String },
+    /// The program could not be started, or its streams could not be read or written.
     #[error("cannot run `{program}`")]
     Io {
-        /// The program's name.
         program: String,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// The program ran longer than its bound and was ended.
-    #[error("`{program}` did not end within {} s", .bound.as_secs())]
-    Timeout {
-        /// The command line, shortened to what names it.
-        program: String,
-        /// The bound.
-        bound: Duration,
-    },
+    /// The program exceeded its time limit and was killed.
+    #[error("`{program}` did not finish within {} s", .bound.as_secs())]
+    Timeout { program: String, bound: Duration },
     /// The program failed.
     #[error("`{command}` failed:\n{message}")]
-    Failed {
-        /// The command line, as a person would repeat it.
-        command: String,
-        /// What it said, trimmed.
-        message: String,
-    },
-    /// The evaluation misses a file of a submodule.
+    Failed { command: String, message: String },
+    /// The evaluation is missing a file of a submodule, whose path is relative to the work tree.
     #[error("`{command}` failed:\n{message}")]
-    Submodule {
-        /// The command line, as a person would repeat it.
-        command: String,
-        /// What it said, trimmed.
-        message: String,
-        /// The submodule, relative to the work tree.
-        submodule: String,
-    },
-    /// A path of the local store is not what was recorded when it was made.
-    #[error("{path} is damaged: it is not what this computer's store recorded when it was made")]
-    Damaged {
-        /// The path.
-        path: crate::StorePath,
-    },
-    /// The program's answer is not what it should be.
-    #[error("`{program}` answered something unexpected: {detail}")]
-    Answer {
-        /// The program's name.
-        program: String,
-        /// What is unexpected.
-        detail: String,
-    },
+    Submodule { command: String, message: String, submodule: String },
+    /// A path of the local store differs from its record.
+    #[error("{path} is damaged: its content differs from this computer's store database")]
+    Damaged { path: crate::StorePath },
+    /// The program's output has an unexpected form, described by `detail`.
+    #[error("unexpected output of `{program}`: {detail}")]
+    Answer { program: String, detail: String },
 }
 
 impl NixError {
-    /// What a person can do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -75,7 +50,7 @@ impl NixError {
                     .to_owned(),
             ),
             Self::Submodule { submodule, .. } => Some(submodule_hint(submodule)),
-            Self::Damaged { path } => Some(format!("`nix-store --repair-path {path}` fetches or builds it anew")),
+            Self::Damaged { path } => Some(format!("`nix-store --repair-path {path}` fetches or builds it again")),
             Self::Failed { message, .. } if message.contains("is not valid") || message.contains("corrupt") => {
                 Some("the local store may be damaged: `nix-store --verify --check-contents --repair`".to_owned())
             }
@@ -84,10 +59,10 @@ impl NixError {
     }
 }
 
-/// What to do about a module in a submodule.
+/// Returns the hint for a module in a submodule.
 pub(crate) fn submodule_hint(submodule: &str) -> String {
     format!(
-        "{submodule} is a git submodule, and a flake does not see what is in one: copy its files into this repository, or \
-         make it an input of flake.nix"
+        "{submodule} is a git submodule, and its files are invisible to a flake: copy its files into this repository, \
+         or make it an input of flake.nix"
     )
 }

@@ -1,4 +1,4 @@
-//! Evaluates `machines.nix` to JSON.
+//! Evaluation of `machines.nix` to JSON.
 
 use std::{ffi::OsString, path::Path};
 
@@ -12,17 +12,17 @@ use crate::{
     nesting,
 };
 
-/// What the arguments of a function say when they are used and nixpkgs is not there yet.
+/// Error message of the function's arguments when they are used before nixpkgs is available.
 const MARK: &str = "machinist: machines.nix uses its arguments";
 
-/// A function is called with arguments that only fail when they are used: most use none of them, and need no nixpkgs.
+/// A function is called with arguments that fail only when used: most functions use none of them, and need no nixpkgs.
 const EXPRESSION: &str = "{ file, mark }: let value = import (/. + file); later = throw mark; \
      arguments = builtins.functionArgs value; in \
      if !builtins.isFunction value then value \
      else if arguments == { } then value later \
      else value (builtins.mapAttrs (_: _: later) arguments)";
 
-/// A place in machines.nix.
+/// Position in machines.nix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The line, from 1.
@@ -31,44 +31,44 @@ pub struct Position {
     pub column: usize,
 }
 
-/// Why machines.nix has no value.
+/// Reason why machines.nix could not be evaluated.
 #[derive(Debug, Error)]
 pub enum EvalError {
-    /// There is no such file.
-    #[error("there is no {file}")]
+    /// The file does not exist.
+    #[error("{file} does not exist")]
     Absent {
-        /// The file.
+        /// The file's name, relative to the directory.
         file: String,
     },
-    /// Nix refused the expression. The message is its own, trimmed.
+    /// Nix rejected the expression.
     #[error("{message}")]
     Refused {
-        /// What nix says, without its leading `error: `.
+        /// The message of nix, trimmed and without its leading `error: `.
         message: String,
-        /// Where in machines.nix, if nix says so.
+        /// The position in machines.nix, if nix reports one.
         position: Option<Position>,
     },
-    /// The value has lists or sets inside of each other beyond all reason.
+    /// Lists or sets of the value are nested too deep.
     #[error("a value of machines.nix is nested more than {} levels deep", nesting::LIMIT)]
     Deep {
         /// The path of the innermost value that could be read.
         path: Vec<nesting::Step>,
     },
-    /// A file that machines.nix reads is in a submodule. The message is nix' own, trimmed.
+    /// A file that machines.nix reads is in a submodule.
     #[error("{message}")]
     Submodule {
-        /// What nix says.
+        /// The message of nix, trimmed.
         message: String,
         /// The submodule, relative to the work tree.
         submodule: String,
     },
-    /// The evaluation does not end.
-    #[error("the evaluation of {file} does not end (waited {} s)", BOUND.as_secs())]
+    /// The evaluation exceeded its time limit.
+    #[error("the evaluation of {file} did not finish within {} s", BOUND.as_secs())]
     Endless {
-        /// The file.
+        /// The file's name, relative to the directory.
         file: String,
     },
-    /// machines.nix is a function, whose arguments come from the flake, and the flake cannot be used.
+    /// machines.nix is a function, whose arguments come from the flake, but the flake is unusable.
     #[error("machines.nix is a function, so its arguments come from the cluster's flake")]
     Flake(#[source] FlakeError),
     /// nix itself cannot be run.
@@ -77,18 +77,18 @@ pub enum EvalError {
 }
 
 impl EvalError {
-    /// What a person can do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Absent { .. } => {
-                Some("say where the cluster is with `-C DIR`, or write a new one with `machinist init DIR`".to_owned())
-            }
-            Self::Endless { .. } => Some("look for a function that calls itself without an end".to_owned()),
+            Self::Absent { .. } => Some(
+                "specify the cluster's directory with `-C DIR`, or create one with `machinist init DIR`".to_owned(),
+            ),
+            Self::Endless { .. } => Some("look for unbounded recursion".to_owned()),
             Self::Flake(error) => error.hint(),
             Self::Nix(error) => error.hint(),
             Self::Submodule { submodule, .. } => Some(submodule_hint(submodule)),
-            Self::Deep { .. } => Some("look for a function whose result holds itself again".to_owned()),
+            Self::Deep { .. } => Some("look for a value that contains itself".to_owned()),
             Self::Refused { .. } => None,
         }
     }
@@ -96,18 +96,18 @@ impl EvalError {
 
 impl Nix {
     /// Evaluates `machines.nix` in the directory. A plain set, or a function that does not use its arguments, is
-    /// evaluated as it is, without any flake; one that does through the flake's `lib.machines`, with the pinned nixpkgs.
+    /// evaluated without any flake; otherwise the flake's `lib.machines` is used, with the pinned nixpkgs.
     ///
     /// # Errors
-    /// The file is absent or has no value.
+    /// The file does not exist or cannot be evaluated.
     pub fn evaluate(&self, directory: &Path) -> Result<Value, EvalError> {
         self.evaluate_file(directory, "machines.nix")
     }
 
-    /// Evaluates another file of the directory in the place of machines.nix. A function must be `machines.nix` itself.
+    /// Evaluates another file of the directory instead of machines.nix. Only `machines.nix` itself may be a function.
     ///
     /// # Errors
-    /// The file is absent or has no value.
+    /// The file does not exist or cannot be evaluated.
     pub fn evaluate_file(&self, directory: &Path, name: &str) -> Result<Value, EvalError> {
         let file = directory.join(name);
         if !file.is_file() {
@@ -165,13 +165,13 @@ fn refused(stderr: &str, file: &Path) -> EvalError {
     let message = command::trim(stderr);
     let position = position(&message, file);
     let message = match message.as_str() {
-        "" => "nix ended without a word; the expression may recurse without end".to_owned(),
+        "" => "nix exited without a message; the expression may recurse infinitely".to_owned(),
         text => text.strip_prefix("error: ").unwrap_or(text).trim_start().to_owned(),
     };
     EvalError::Refused { message, position }
 }
 
-/// Finds `at <file>:<line>:<column>` in what nix says: the last one, since newer versions print the trace first.
+/// Finds `at <file>:<line>:<column>` in nix' message: the last one, since newer versions print the trace first.
 fn position(message: &str, file: &Path) -> Option<Position> {
     let needle = format!("{}:", file.display());
     let parse = |rest: &str| {
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_value_that_is_nested_without_reason_has_its_path() {
         let deep = "{ machines.a.labels = builtins.foldl' (a: _: [ a ]) 1 (builtins.genList (x: x) 200); }";
-        let EvalError::Deep { path } = evaluate(deep).unwrap_err() else { panic!("not told") };
+        let EvalError::Deep { path } = evaluate(deep).unwrap_err() else { panic!("another error") };
         let name = |name: &str| crate::nesting::Step::Name(name.to_owned());
         assert_eq!(path[..3], [name("machines"), name("a"), name("labels")]);
     }

@@ -1,5 +1,5 @@
-//! Streams of store paths for `nix-store --import`, made here without a process: what one run sends to how many hosts
-//! ever takes no more than the two questions to nix that gave the [`PathInfo`]s.
+//! Streams of store paths for `nix-store --import`, written without a process: however many hosts a run sends to, it
+//! needs only the two nix queries that returned the [`PathInfo`]s.
 
 use std::{
     io::{self, BufWriter, PipeReader, Write},
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{NixError, PathInfo, StorePath, nar};
 
-/// What stands between an archive and what is known of it (nix, libstore/export-import.cc: `exportMagic`).
+/// Separator between an archive and its metadata (nix, libstore/export-import.cc: `exportMagic`).
 const MAGIC: u64 = 0x4558_494e;
 
-/// An export under way.
+/// An export in progress.
 #[derive(Debug)]
 pub struct Export {
     stream: Option<PipeReader>,
@@ -23,10 +23,10 @@ pub struct Export {
 }
 
 impl Export {
-    /// Starts an export of the paths, what a path refers to before it.
+    /// Starts an export of the paths, references before their referrers.
     ///
     /// # Errors
-    /// The system has no more pipes or threads.
+    /// The system is out of pipes or threads.
     pub fn start(paths: Vec<Arc<PathInfo>>) -> Result<Self, NixError> {
         let io = |source| NixError::Io { program: "export".to_owned(), source };
         let (stream, pipe) = io::pipe().map_err(io)?;
@@ -37,20 +37,20 @@ impl Export {
         Ok(Self { stream: Some(stream), writer })
     }
 
-    /// Takes the stream of the export. `None` when it was taken already.
+    /// Takes the stream of the export. `None` if it was already taken.
     pub fn take_stream(&mut self) -> Option<PipeReader> {
         self.stream.take()
     }
 
-    /// Waits for the end. A reader that went away early is no error of the export.
+    /// Waits for the end. A reader that closes early is not an error of the export.
     ///
     /// # Errors
-    /// A path cannot be read, or is not what the store recorded of it. The stream then ended in the middle of it, so
+    /// A path cannot be read, or differs from the store's record. The stream then ends in the middle of that path, so
     /// that nothing imports it.
     pub fn finish(self) -> Result<(), NixError> {
         drop(self.stream);
         self.writer.join().unwrap_or_else(|_| {
-            Err(NixError::Answer { program: "export".to_owned(), detail: "it ended in the middle".to_owned() })
+            Err(NixError::Answer { program: "export".to_owned(), detail: "the stream ended early".to_owned() })
         })
     }
 }
@@ -127,7 +127,7 @@ mod tests {
     use super::Export;
     use crate::{Nix, NixError, PathInfo, StorePath};
 
-    /// Three paths, of which one refers to the others and to itself.
+    /// Returns three paths, of which one refers to the others and to itself.
     fn closure() -> (Nix, Vec<PathInfo>) {
         let file = |name: &str| format!("builtins.toFile \"{name}\" \"{name}\"");
         let script = "mkdir $out; echo $a $b $out >$out/x";
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn an_export_is_the_one_that_nix_makes() {
         let (_, infos) = closure();
-        // One path at a time: among several, nix chooses an order of its own.
+        // One path at a time: nix orders several paths itself.
         for info in infos {
             let theirs = Command::new("nix-store").args(["--export", info.path.as_str()]).output().unwrap().stdout;
             let (ours, end) = read(vec![info]);

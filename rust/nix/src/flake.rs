@@ -18,29 +18,28 @@ pub struct FlakeRef {
     directory: PathBuf,
 }
 
-/// Why a directory cannot be used as a flake.
+/// Reason why a directory cannot be used as a flake.
+#[allow(
+    missing_docs,
+    reason = "`directory` and `path` are absolute, `message` is git's own, `source` the system's error"
+)]
 #[derive(Debug, Error)]
 pub enum FlakeError {
-    /// The directory is in no git work tree.
-    #[error("{} is in no git work tree", .0.display())]
+    /// The directory is not in a git work tree.
+    #[error("{} is not in a git work tree", .0.display())]
     NoWorktree(PathBuf),
-    /// git has a repository there, or something like one, and does not read it.
+    /// There is a git repository, or something like one, which git refuses to read.
     #[error("git refuses to read {}: {message}", .directory.display())]
-    Refused {
-        /// Where.
-        directory: PathBuf,
-        /// git's own reason.
-        message: String,
-    },
-    /// The work tree around the directory ignores it, so no flake of that work tree could see its files.
+    Refused { directory: PathBuf, message: String },
+    /// The surrounding work tree ignores the directory, so no flake of that work tree could see its files.
     #[error("{} is ignored by the git work tree around it", .0.display())]
     Ignored(PathBuf),
     /// The path has characters that a reference would have to encode. Nix 2.8 then silently reads the last commit
     /// instead of the work tree.
-    #[error("the path {} has characters that not every version of Nix takes in a flake reference", .0.display())]
+    #[error("the path {} has characters that some versions of Nix do not accept in a flake reference", .0.display())]
     Path(PathBuf),
-    /// The directory holds no flake.nix.
-    #[error("{} holds no flake.nix", .0.display())]
+    /// The directory has no flake.nix.
+    #[error("{} contains no flake.nix", .0.display())]
     NoFlake(PathBuf),
     /// git cannot be run.
     #[error("cannot run git")]
@@ -48,41 +47,34 @@ pub enum FlakeError {
     /// A file cannot be copied.
     #[error("cannot copy {}", .path.display())]
     Copy {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// git refused.
+    /// `git add` failed.
     #[error("`git add --intent-to-add` failed in {}: {message}", .directory.display())]
-    Add {
-        /// Where.
-        directory: PathBuf,
-        /// What git said.
-        message: String,
-    },
+    Add { directory: PathBuf, message: String },
 }
 
 impl FlakeError {
-    /// What a person can do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoWorktree(directory) => Some(format!(
-                "machinist reads a cluster through git, so that nothing git ignores reaches the store: \
+                "machinist reads a cluster through git, to keep ignored files out of the store: \
                  `git -C {} init`",
                 directory.display()
             )),
             Self::Ignored(directory) => {
-                Some(format!("make it a repository of its own: `git -C {} init`", directory.display()))
+                Some(format!("make it a separate repository: `git -C {} init`", directory.display()))
             }
-            Self::Path(_) => Some("use a path of letters, digits and - _ . ~ only".to_owned()),
-            Self::NoFlake(directory) => Some(format!("`machinist init {}` writes one", directory.display())),
+            Self::Path(_) => Some("use a path of only letters, digits and - _ . ~".to_owned()),
+            Self::NoFlake(directory) => Some(format!("`machinist init {}` creates one", directory.display())),
             Self::Git(_) => Some("install git".to_owned()),
             Self::Refused { message, .. } if message.contains("safe.directory") => Some(
-                "run machinist as the owner of the repository; allow it for yourself only if you trust the owner, whose \
-                 hooks and settings git would obey"
+                "run machinist as the owner of the repository; allow it for yourself only if you trust the owner, \
+                 whose hooks and settings git would obey"
                     .to_owned(),
             ),
             Self::Refused { .. } => None,
@@ -115,15 +107,15 @@ impl FlakeRef {
         Ok(Self { directory: below.to_owned(), worktree })
     }
 
-    /// Whether the directory is in a git work tree that would show its files to a flake.
+    /// Returns true if the directory is in a git work tree that would show its files to a flake.
     ///
     /// # Errors
-    /// git cannot be run, or refuses to read the repository that is there.
+    /// git cannot be run, or refuses to read the existing repository.
     pub fn has_worktree(directory: &Path) -> Result<bool, FlakeError> {
         Ok(toplevel(directory)?.is_some() && !is_ignored(directory)?)
     }
 
-    /// Returns the submodules of the work tree, relative to it. A flake does not see what is in them.
+    /// Returns the submodules of the work tree, relative to it. Their files are invisible to a flake.
     ///
     /// # Errors
     /// git cannot be run or refuses.
@@ -160,8 +152,7 @@ impl FlakeRef {
         &self.directory
     }
 
-    /// Makes files that git does not track visible to the flake, without staging their content. Files that git
-    /// ignores stay out.
+    /// Makes untracked files visible to the flake, without staging their content. Ignored files stay invisible.
     ///
     /// # Errors
     /// git cannot be run or refuses.
@@ -173,7 +164,7 @@ impl FlakeRef {
         }
         let mut listing = vec!["ls-files", "--others", "--exclude-standard", "-z", "--"];
         listing.extend(&existing);
-        // Only with something to add: `git add` takes the index lock and rewrites it each time.
+        // Only if there is something to add: `git add` takes the index lock and rewrites the index each time.
         if read(&directory, &listing)?.is_empty() {
             return Ok(());
         }
@@ -188,16 +179,16 @@ impl FlakeRef {
     }
 }
 
-/// Runs git in the directory, in English.
+/// Runs git in the directory, with English messages.
 pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<Output, FlakeError> {
     let mut command = environment::program("git");
     command.env("LC_ALL", "C").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
 }
 
-/// Runs git in the directory and returns what it prints.
+/// Runs git in the directory and returns its standard output.
 ///
 /// # Errors
-/// git cannot be run, or fails: half an answer is none.
+/// git cannot be run, or fails: partial output is discarded.
 pub(crate) fn read(directory: &Path, arguments: &[&str]) -> Result<Vec<u8>, FlakeError> {
     let output = git(directory, arguments)?;
     if output.status.success() { Ok(output.stdout) } else { Err(refused(directory, &output)) }
@@ -219,12 +210,12 @@ fn toplevel(directory: &Path) -> Result<Option<PathBuf>, FlakeError> {
     if output.status.success() {
         return Ok(Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n'))));
     }
-    // git's only words about a directory without any repository; a broken one has others.
+    // git's only message about a directory without any repository; a broken repository gives another one.
     let none = b"fatal: not a git repository (or any";
     if output.stderr.starts_with(none) { Ok(None) } else { Err(refused(directory, &output)) }
 }
 
-/// Files that are tracked in spite of a rule are not ignored, as git sees it.
+/// Returns true if git ignores the directory. As in git, files that are tracked in spite of a rule do not count.
 fn is_ignored(directory: &Path) -> Result<bool, FlakeError> {
     let output = git(directory, &["check-ignore", "--quiet", "flake.nix"])?;
     match output.status.code() {
@@ -234,7 +225,7 @@ fn is_ignored(directory: &Path) -> Result<bool, FlakeError> {
     }
 }
 
-/// Whether the path can stand in a URL as it is (RFC 3986, unreserved characters).
+/// Returns true if the path needs no encoding in a URL (RFC 3986, unreserved characters).
 fn is_plain(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
     path.as_os_str().as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(byte))

@@ -1,11 +1,11 @@
-//! The part of a flake's lock file that decides whether its inputs are pinned.
+//! Parts of a flake's lock file that determine whether its inputs are pinned.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// `flake.lock`, of which only this matters.
+/// The relevant part of `flake.lock`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Locks {
     nodes: BTreeMap<String, LockNode>,
@@ -34,7 +34,7 @@ impl Locks {
     }
 }
 
-/// The answer of `nix flake metadata --json`.
+/// The output of `nix flake metadata --json`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) locks: Locks,

@@ -1,8 +1,8 @@
-//! What the local store knows of its paths.
+//! Records of the local store about its paths.
 
 use crate::{NixError, StorePath};
 
-/// What the local store knows of a path.
+/// The local store's record of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathInfo {
     /// The path.
@@ -11,13 +11,13 @@ pub struct PathInfo {
     pub digest: String,
     /// The length of its archive in bytes.
     pub size: u64,
-    /// What made it, if that is known.
+    /// The derivation that built it, if known.
     pub deriver: Option<StorePath>,
-    /// What it refers to, sorted; itself among them if it does.
+    /// The paths that it refers to, sorted; includes itself if it refers to itself.
     pub references: Vec<StorePath>,
 }
 
-/// Reads what `nix-store --dump-db` prints: path, digest, size, deriver, the number of references, the references.
+/// Parses the output of `nix-store --dump-db`: path, digest, size, deriver, the number of references, the references.
 pub(crate) fn parse(text: &str) -> Result<Vec<PathInfo>, NixError> {
     let mut lines = text.lines();
     let mut infos = Vec::new();
@@ -42,7 +42,7 @@ fn record<'a>(path: &str, lines: &mut impl Iterator<Item = &'a str>) -> Option<P
 }
 
 fn unexpected(path: &str) -> NixError {
-    NixError::Answer { program: "nix-store --dump-db".to_owned(), detail: format!("what it says of {path}") }
+    NixError::Answer { program: "nix-store --dump-db".to_owned(), detail: format!("the record of {path}") }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The `nix` command as values: which program with which arguments, what its answers mean, what its errors say.
+//! Typed interface of the `nix` command: programs with their arguments, parsed output and parsed errors.
 //!
-//! Works with Nix 2.8 and newer. Local flakes are only ever named by `git+file:` ([`FlakeRef`]): a `path:` reference
+//! Works with Nix 2.8 and newer. Local flakes are always referred to by `git+file:` ([`FlakeRef`]): a `path:` reference
 //! would copy git-ignored files, private keys among them, into the world-readable store.
 
 mod command;

@@ -1,6 +1,6 @@
-//! Writes archives of store paths, byte for byte as `nix-store --dump` does (Nix manual, "Nix Archive (NAR) format").
+//! Archives of store paths, byte for byte as `nix-store --dump` writes them (Nix manual, "Nix Archive (NAR) format").
 //!
-//! The crate `nix-nar` refuses file names that are not UTF-8, which packages do have.
+//! The crate `nix-nar` rejects file names that are not UTF-8, which some packages have.
 
 use std::{
     fs::{self, File},
@@ -9,10 +9,10 @@ use std::{
     path::Path,
 };
 
-/// Writes the archive of a file, a symbolic link or a directory with all that is in it.
+/// Writes the archive of a file, a symbolic link or a directory with its content.
 ///
 /// # Errors
-/// Something cannot be read or written, is of another kind, or changes meanwhile.
+/// Something cannot be read or written, has an unsupported type, or changes in the meantime.
 pub fn write(path: &Path, out: &mut impl Write) -> io::Result<()> {
     string(out, b"nix-archive-1")?;
     entry(path, out)
@@ -65,7 +65,7 @@ fn contents(path: &Path, length: u64, out: &mut impl Write) -> io::Result<()> {
     padding(out, length)
 }
 
-/// Writes a string as archives and exports have it: its length, its bytes, zeros up to a multiple of eight.
+/// Writes a string in the format of archives and exports: its length, its bytes, zeros up to a multiple of eight.
 pub(crate) fn string(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     out.write_all(&(bytes.len() as u64).to_le_bytes())?;
     out.write_all(bytes)?;
@@ -77,7 +77,7 @@ fn padding(out: &mut impl Write, length: u64) -> io::Result<()> {
     out.write_all(&[0; 8][..missing])
 }
 
-/// An error on reading. It keeps its words and loses its kind, so that nobody takes it for an error on writing.
+/// Returns an error of reading. It keeps the message but not the kind, so that it is not taken for an error of writing.
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }

@@ -1,6 +1,6 @@
-//! Where a value in JSON is nested beyond what a reader takes.
+//! Location of values in JSON that are nested deeper than the parser accepts.
 
-/// How many lists and sets the reader takes inside of each other (`serde_json`, which has no stack for more).
+/// Maximum nesting of lists and sets that the parser accepts (`serde_json`, limited by its stack).
 pub const LIMIT: usize = 127;
 
 /// A step of a path.
@@ -12,7 +12,7 @@ pub enum Step {
     Index(usize),
 }
 
-/// Returns the path of the first value that is nested deeper than the limit, if there is one. The JSON is nix' own, so it is
+/// Returns the path of the first value nested deeper than the limit, if there is one. The JSON comes from nix, so it is
 /// well-formed.
 pub fn too_deep(json: &str) -> Option<Vec<Step>> {
     let mut path: Vec<Step> = Vec::new();

@@ -5,14 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A path of the store itself: `/nix/store/<32 characters of the hash>-<name>`, nothing below it.
+/// A path directly in the store: `/nix/store/<32 characters of the hash>-<name>`, nothing below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StorePath(String);
 
-/// A text is no store path.
+/// The text is not a store path.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no store path (/nix/store/<hash>-<name>)")]
+#[error("`{0}` is not a store path (/nix/store/<hash>-<name>)")]
 pub struct StorePathError(String);
 
 /// The characters of Nix' base 32: no e, o, t, u (Nix manual, "Store path").
@@ -22,7 +22,7 @@ impl StorePath {
     /// Parses a store path.
     ///
     /// # Errors
-    /// The text is no store path, or names something below one.
+    /// The text is not a store path, or names something below one.
     pub fn parse(text: &str) -> Result<Self, StorePathError> {
         let valid = || {
             let (hash, name) = text.strip_prefix("/nix/store/")?.split_once('-')?;

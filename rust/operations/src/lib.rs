@@ -27,6 +27,7 @@ pub mod install;
 pub mod keyring;
 pub mod kubeconfig;
 pub mod kubernetes;
+pub mod library;
 pub mod lint;
 pub mod locks;
 pub mod mesh;

@@ -21,7 +21,7 @@ use crate::{
     certs,
     event::{Event, Events},
     failure::{Failure, Kind, OrFail},
-    files,
+    files, library,
 };
 
 /// What the flake must see although git may not track it yet.
@@ -88,10 +88,12 @@ impl Project {
             |name: &String| files::names(&nodes.join(name)).into_iter().any(|name| own_file(name).is_some());
         let files = files::names(&nodes).into_iter().filter_map(own_file);
         let folders = files::folders(&nodes).into_iter().filter(has_module);
-        load::Directory {
-            apps: files::folders(&self.directory.join("app_modules")).into_iter().collect(),
-            node_modules: files.chain(folders).collect(),
+        let mut apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
+        // With the modules from an input, machinist's applications are there too.
+        if !self.directory.join("nix/cluster.nix").exists() {
+            apps.extend(library::applications());
         }
+        load::Directory { apps, node_modules: files.chain(folders).collect() }
     }
 
     /// Nix' own words, with the line of machines.nix shown where nix says which.

@@ -94,7 +94,7 @@ fn match_exec_runs_and_may_not_run_for_ever() {
     let started = Instant::now();
     let command = &mut sample.config.command(&query("node"));
     assert!(program::run(command, Duration::from_millis(300)).unwrap().is_none());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     let error = SshConfigError::Timeout { host: "node".into(), limit: LIMIT };
     assert!(error.hint().unwrap().contains("Match exec"));
     // The command that it started has ended with it.
@@ -104,7 +104,7 @@ fn match_exec_runs_and_may_not_run_for_ever() {
         lines.into_iter().any(|line| line == b"sleep\x004242\x00")
     };
     while is_sleeping() {
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -113,10 +113,10 @@ fn match_exec_runs_and_may_not_run_for_ever() {
 fn a_program_that_leaves_a_process_behind_does_not_hold_up_the_answer() {
     let started = Instant::now();
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "sleep 3 & echo done"]);
-    let finished = program::run(&mut command, Duration::from_secs(10)).unwrap().unwrap();
+    command.args(["-c", "sleep 45 & echo done"]);
+    let finished = program::run(&mut command, Duration::from_secs(60)).unwrap().unwrap();
     assert_eq!(finished.stdout, b"done\n");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[test]

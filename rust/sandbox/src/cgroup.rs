@@ -1,7 +1,7 @@
-//! The control group of a machine: who belongs to it, how all of it ends.
+//! A machine's control group: which processes belong to it, and how all of them are ended.
 //!
-//! A process cannot leave its group by itself, and the kernel kills a group as a whole. So neither an orphan nor a
-//! process id that was used again can be missed or hit.
+//! A process cannot leave its group by itself, and the kernel kills a group as a unit. So no orphan is missed, and no
+//! process that reuses an id is hit.
 
 use std::{
     fs, io,
@@ -12,7 +12,7 @@ use std::{
 
 use super::error::Error;
 
-/// Returns where the unified hierarchy is mounted: `/sys/fs/cgroup`, or beside the old controllers.
+/// Returns the mount point of the unified hierarchy: `/sys/fs/cgroup`, or a directory beside the legacy controllers.
 pub(super) fn hierarchy() -> Result<PathBuf, Error> {
     let path = Path::new("/proc/self/mounts");
     let mounts = fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -27,7 +27,7 @@ fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
     })
 }
 
-/// Makes the group if it is missing.
+/// Creates the group if it does not exist.
 pub(super) fn create(group: &Path) -> Result<(), Error> {
     match fs::create_dir(group) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -35,7 +35,7 @@ pub(super) fn create(group: &Path) -> Result<(), Error> {
     }
 }
 
-/// Returns the processes of the group and of all groups below it; empty if there is no such group.
+/// Returns the processes of the group and of all groups below it; empty if the group does not exist.
 pub(super) fn processes(group: &Path) -> Vec<i32> {
     let mut found = Vec::new();
     for group in groups(group) {
@@ -48,8 +48,8 @@ pub(super) fn processes(group: &Path) -> Vec<i32> {
 
 /// Ends every process of the group at once, waits until they are gone, and removes the group.
 ///
-/// It must not be used again: Linux (seen with 6.18) counts the kills of a group, and ends a process at once that is
-/// born from one group into another with a different count, as every service of systemd is.
+/// The group must not be used again: Linux (seen with 6.18) counts the kills of a group, and immediately kills a
+/// process that is spawned from one group into another with a different count, as systemd does for each service.
 pub(super) fn kill(group: &Path, within: Duration) -> Result<(), Error> {
     match fs::write(group.join("cgroup.kill"), "1") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -59,7 +59,7 @@ pub(super) fn kill(group: &Path, within: Duration) -> Result<(), Error> {
     remove(group)
 }
 
-/// Waits until no process of the group is left.
+/// Waits until the group has no processes.
 pub(super) fn wait_until_empty(group: &Path, within: Duration) -> Result<(), Error> {
     let started = Instant::now();
     while is_populated(group) {
@@ -71,7 +71,7 @@ pub(super) fn wait_until_empty(group: &Path, within: Duration) -> Result<(), Err
     Ok(())
 }
 
-/// Removes an empty group with the groups below it.
+/// Removes an empty group and the groups below it.
 fn remove(group: &Path) -> Result<(), Error> {
     for group in groups(group).iter().rev() {
         match fs::remove_dir(group) {
@@ -86,7 +86,7 @@ fn is_populated(group: &Path) -> bool {
     fs::read_to_string(group.join("cgroup.events")).is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
 }
 
-/// Returns the group and those below it, parents first; empty if there is none.
+/// Returns the group and those below it, parents first; empty if the group does not exist.
 fn groups(group: &Path) -> Vec<PathBuf> {
     if !group.is_dir() {
         return Vec::new();

@@ -1,10 +1,10 @@
-//! The end of a machine's container.
+//! Exit status and console of a container that ended.
 
-/// How the container of a machine ended.
+/// The end of a machine's container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// Exit status of its supervisor.
+    /// Exit status of the machine's supervisor.
     pub status: i32,
-    /// The last lines of its console.
+    /// The last lines of the machine's console.
     pub last_words: String,
 }

@@ -1,128 +1,128 @@
-//! Why a sandbox could not be made, asked or removed.
+//! Errors of creating, querying and removing a sandbox, with their hints.
 
 use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use thiserror::Error as ThisError;
 
-/// Why the sandbox did not do what it was asked.
+/// An error of a sandbox operation.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum Error {
-    /// The sandbox was asked for something that cannot be.
+    /// The specification is invalid.
     #[error("{reason}")]
     Spec {
-        /// What cannot be, and where.
+        /// The invalid field and its value, led by the machine's name if it belongs to one.
         reason: String,
     },
-    /// Namespaces and mounts are made by root only.
-    #[error("the sandbox makes namespaces and mounts, which only root may do")]
+    /// The caller is not root, which creating namespaces and mounts requires.
+    #[error("the sandbox needs root to create namespaces and mounts")]
     NotRoot,
-    /// Programs are missing.
+    /// Required programs are not installed.
     #[error("not installed: {}", programs.join(", "))]
     MissingPrograms {
-        /// The programs.
+        /// Names of the missing programs.
         programs: Vec<&'static str>,
-        /// The Debian packages that have them.
+        /// Debian packages that provide them, sorted, each once.
         packages: Vec<&'static str>,
     },
-    /// No address of the network is left for the operator.
-    #[error("the network {network} is full: no address is left for the operator")]
+    /// Every address of the node network is in use, and the operator needs one.
+    #[error("network {network} has no free address for the operator")]
     NetworkFull {
-        /// The node network.
+        /// The node network, `network.nodes`.
         network: IpNet,
     },
-    /// A machine that exists, but is not asked for, has an address of one that is.
-    #[error("machine {machine}: the sandbox already has a machine {other} with the address {ip}")]
+    /// A requested machine has the address of an existing machine that is not requested.
+    #[error("machine {machine}: the address {ip} is in use by machine {other} of this sandbox")]
     AddressTaken {
-        /// The machine that was asked for.
+        /// Name of the requested machine.
         machine: String,
-        /// The machine that exists.
+        /// Name of the existing machine.
         other: String,
         /// The address of both.
         ip: IpAddr,
     },
-    /// The sandbox was made for another network or cluster.
-    #[error("{}: this is the sandbox of cluster {found}, not of {wanted}", state_dir.display())]
+    /// The state directory belongs to the sandbox of another network or cluster.
+    #[error("{}: the sandbox belongs to cluster {found}, not to {wanted}", state_dir.display())]
     OtherSandbox {
         /// The state directory.
         state_dir: PathBuf,
-        /// Cluster and network of the record.
+        /// Cluster and network in the record, as `cluster (network)`.
         found: String,
-        /// Cluster and network that were asked for.
+        /// Requested cluster and network, in the same form.
         wanted: String,
     },
-    /// Something of this name exists that this sandbox has not made.
-    #[error("{} exists, and this sandbox has not made it", path.display())]
+    /// A resource of this name exists that this sandbox did not create.
+    #[error("{} exists, but this sandbox did not create it", path.display())]
     NameTaken {
-        /// The namespace or control group.
+        /// Path of the namespace or control group.
         path: PathBuf,
     },
-    /// There is no such machine.
+    /// The sandbox has no machine of this name.
     #[error("the sandbox has no machine `{machine}`")]
     UnknownMachine {
-        /// The name that was asked for.
+        /// The requested name.
         machine: String,
-        /// The machines there are.
+        /// Names of the machines in the sandbox, sorted.
         known: Vec<String>,
     },
-    /// The machine does not run, or nobody would start it again.
-    #[error("machine {machine} does not run")]
+    /// The machine is not running, or has no supervisor to start it again.
+    #[error("machine {machine} is not running")]
     NotRunning {
-        /// The machine.
+        /// The machine's name.
         machine: String,
     },
-    /// The machine has no such process.
-    #[error("machine {machine}: no process `{process}` runs")]
+    /// The machine has no process of this name.
+    #[error("machine {machine}: no process `{process}` is running")]
     NoProcess {
-        /// The machine.
+        /// The machine's name.
         machine: String,
-        /// The process' name.
+        /// The process name, as in `/proc/PID/stat`.
         process: String,
     },
-    /// There is no sandbox.
-    #[error("there is no sandbox in {}", state_dir.display())]
+    /// The state directory holds no sandbox.
+    #[error("no sandbox in {}", state_dir.display())]
     NoSandbox {
         /// The state directory.
         state_dir: PathBuf,
     },
-    /// The record cannot be read as one.
+    /// The record cannot be parsed.
     #[error("{} is damaged or was written by another version", path.display())]
     Record {
-        /// The record.
+        /// Path of `sandbox.json`.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// Another run holds the lock for too long.
+    /// Another run held the lock for the entire wait.
     #[error("{} is still locked by another run after {} s", path.display(), waited.as_secs())]
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// How long this run waited.
+        /// Time this run waited.
         waited: Duration,
     },
-    /// The kernel shows no unified control group hierarchy.
+    /// The unified control group hierarchy is not mounted.
     #[error("no cgroup2 file system is mounted")]
     NoCgroup2,
-    /// apt knows no Debian mirror.
-    #[error("apt on this computer has no source of the Debian main archive")]
+    /// apt has no source of the Debian main archive.
+    #[error("apt has no source of the Debian main archive")]
     NoMirror,
-    /// The Debian root could not be made.
-    #[error("mmdebstrap could not make the Debian root: {reason}\n{log}")]
+    /// Building the Debian root failed.
+    #[error("mmdebstrap failed to build the Debian root: {reason}\n{log}")]
     Root {
-        /// How it ended.
+        /// Exit status, or the time limit that it exceeded.
         reason: String,
-        /// Its last lines.
+        /// The last lines of its log.
         log: String,
     },
-    /// A file system is mounted where files are to be deleted.
-    #[error("not deleting {}: something is mounted at {}", path.display(), mount.display())]
+    /// A file system is mounted in a directory that should be deleted.
+    #[error("cannot delete {}: a file system is mounted at {}", path.display(), mount.display())]
     Mounted {
-        /// What was to be deleted.
+        /// The directory.
         path: PathBuf,
-        /// The mount below it.
+        /// The mount point at or below it.
         mount: PathBuf,
     },
     /// A program failed.
@@ -130,69 +130,69 @@ pub enum Error {
     Program {
         /// The command line.
         program: String,
-        /// What it said.
+        /// Its error output, or its exit status if it printed nothing.
         message: String,
     },
-    /// A machine ended before its sshd answered.
-    #[error("it ended before its sshd answered\n{log}")]
+    /// A machine's container ended before its sshd answered.
+    #[error("ended before its sshd answered\n{log}")]
     Ended {
         /// The last lines of its console.
         log: String,
     },
-    /// A machine's sshd did not answer.
-    #[error("its sshd did not answer at {ip} port {port} within {} s\n{log}", within.as_secs())]
+    /// A machine's sshd did not answer in time.
+    #[error("sshd did not answer at {ip} port {port} within {} s\n{log}", within.as_secs())]
     NoAnswer {
         /// The machine's address.
         ip: IpAddr,
-        /// The port.
+        /// The port of its sshd.
         port: u16,
-        /// How long it was asked.
+        /// Time it was probed.
         within: Duration,
         /// The last lines of its console.
         log: String,
     },
-    /// Processes of a machine did not die.
+    /// Processes of a machine survived SIGKILL for too long.
     #[error("processes of {} did not end within {} s", path.display(), within.as_secs())]
     StillAlive {
-        /// Its control group.
+        /// The machine's control group.
         path: PathBuf,
-        /// How long was waited.
+        /// Time this run waited.
         within: Duration,
     },
-    /// Several machines failed; the others are what they should be.
+    /// Several machines failed; all others reached the requested state.
     #[error("{} of {total} machines failed: {}", failures.len(), list(failures))]
     Machines {
-        /// Those that failed, by name.
+        /// The failed machines, sorted by name.
         failures: Vec<MachineFailure>,
-        /// All that were asked for.
+        /// Number of requested machines.
         total: usize,
     },
-    /// A file could not be read or written.
+    /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb that the path follows: `read`, `set the mode of`.
         action: &'static str,
-        /// With which file.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// One machine that failed.
+/// A machine that failed, with its error.
 #[derive(Debug)]
 pub struct MachineFailure {
-    /// The machine.
+    /// The machine's name.
     pub machine: String,
-    /// Why.
+    /// The machine's error.
     pub error: Box<Error>,
 }
 
 impl fmt::Display for MachineFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {}", self.machine, self.error)?;
-        // The list stands in for the chain of causes, which has one line only.
+        // The list replaces the chain of causes, which has one line only.
         let mut source = std::error::Error::source(&*self.error);
         while let Some(cause) = source {
             write!(formatter, ": {cause}")?;
@@ -207,7 +207,7 @@ fn list(failures: &[MachineFailure]) -> String {
 }
 
 impl Error {
-    /// Returns what a person can do about it.
+    /// Returns advice for the user: a command or an edit.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -215,28 +215,28 @@ impl Error {
             Self::MissingPrograms { packages, .. } => {
                 Some(format!("apt-get install --no-install-recommends {}", packages.join(" ")))
             }
-            Self::NetworkFull { .. } => Some("make network.nodes wider".to_owned()),
+            Self::NetworkFull { .. } => Some("widen network.nodes".to_owned()),
             Self::AddressTaken { other, .. } => {
-                Some(format!("if {other} is no longer wanted, remove the sandbox with `machinist sandbox down`"))
+                Some(format!("if {other} is no longer needed, remove the sandbox with `machinist sandbox down`"))
             }
             Self::OtherSandbox { .. } | Self::Record { .. } => {
-                Some("remove it with `machinist sandbox down` of the cluster and version that made it".to_owned())
+                Some("remove it with `machinist sandbox down` of the cluster and version that created it".to_owned())
             }
             Self::NameTaken { path } => Some(format!(
-                "a sandbox of the same cluster name runs with another state directory, or {} was left by hand: remove it, \
-                 or give this cluster another name",
+                "a sandbox of the same cluster name uses another state directory, or {} was created by hand: remove it \
+                 or rename this cluster",
                 path.display()
             )),
-            Self::UnknownMachine { known, .. } => Some(format!("there are: {}", known.join(", "))),
-            Self::NoSandbox { .. } => Some("make it with `machinist sandbox up`".to_owned()),
+            Self::UnknownMachine { known, .. } => Some(format!("machines of this sandbox: {}", known.join(", "))),
+            Self::NoSandbox { .. } => Some("create it with `machinist sandbox up`".to_owned()),
             Self::NoCgroup2 => Some("mount -t cgroup2 none /sys/fs/cgroup/unified".to_owned()),
             Self::NoMirror => Some(
                 "add a Debian source to /etc/apt/sources.list.d and run `apt-get update`; the package \
-                 debian-archive-keyring has the keys"
+                 debian-archive-keyring provides the keys"
                     .to_owned(),
             ),
             Self::Root { .. } => {
-                Some("check the mirror with `apt-get update`, and the space below the cache directory".to_owned())
+                Some("check the mirror with `apt-get update` and the free space in the cache directory".to_owned())
             }
             Self::Mounted { mount, .. } => Some(format!("umount {}", mount.display())),
             Self::Machines { failures, .. } => failures.iter().find_map(|failure| failure.error.hint()),
@@ -244,7 +244,7 @@ impl Error {
         }
     }
 
-    /// Returns a closure that names the file of an I/O error.
+    /// Returns a closure that adds operation and path to an I/O error.
     pub(super) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }

@@ -1,55 +1,55 @@
-//! What the sandbox tells while it works; the caller decides how it looks.
+//! Progress events of the sandbox; the caller renders them.
 
 use std::{path::PathBuf, time::Duration};
 
-/// One step of the sandbox, in the order in which it happens.
+/// A step of a sandbox operation, sent as it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Another run of the sandbox holds the lock; this one waits.
+    /// Another run holds the lock, and this one waits for it.
     WaitingForLock {
         /// The lock file.
         path: PathBuf,
     },
-    /// The Debian root is made: once for this computer, about a minute.
+    /// The Debian root is being built: once per computer, about a minute.
     MakingRoot {
-        /// Where it will be.
+        /// The directory it will have.
         path: PathBuf,
     },
-    /// The Debian root is there.
+    /// The Debian root is built.
     RootMade {
-        /// How long it took.
+        /// Time the build took.
         took: Duration,
     },
-    /// A machine is started.
+    /// A machine is being started.
     Starting {
-        /// The machine.
+        /// The machine's name.
         machine: String,
     },
-    /// A machine was found half alive, or with other settings, and is started anew; its state is kept.
+    /// A machine runs without supervisor, or with outdated settings, and is restarted with its state kept.
     Restarting {
-        /// The machine.
+        /// The machine's name.
         machine: String,
-        /// Why, as the rest of the sentence "is started anew: ...".
+        /// Why it is restarted, such as "its supervisor is gone".
         reason: &'static str,
     },
     /// A machine's sshd answers.
     Ready {
-        /// The machine.
+        /// The machine's name.
         machine: String,
         /// Time since its start.
         took: Duration,
     },
-    /// A machine ran already and was left alone.
+    /// A machine was already running with the requested settings.
     Unchanged {
-        /// The machine.
+        /// The machine's name.
         machine: String,
     },
     /// A machine was stopped and removed.
     Removed {
-        /// The machine.
+        /// The machine's name.
         machine: String,
     },
 }
 
-/// The receiver of events; called from several threads.
+/// Receiver of events, called from several threads.
 pub type Events<'a> = &'a (dyn Fn(Event) + Sync);

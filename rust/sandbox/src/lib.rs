@@ -1,12 +1,12 @@
-//! Machines on this one computer: systemd-nspawn containers with a network, a `/nix` and an SSH host key of their own.
+//! Test machines on the local computer: systemd-nspawn containers, each with its own network, `/nix` and SSH host key.
 //!
-//! Every machine boots a real systemd and sshd from one Debian root that is made once and shared read-only below an
-//! overlay. One network namespace holds the bridge ("the switch"), one each machine, and one is the operator's place: a
-//! socket created in there reaches every machine. The host's own namespace gets no address, no route and no interface,
-//! so that no packet of the sandbox can leave the computer.
+//! Every machine boots a real systemd and sshd from one Debian root, which is built once and shared as the read-only
+//! lower layer of an overlay. One network namespace holds the bridge ("the switch"), each machine has its own, and one
+//! belongs to the operator: a socket created in it reaches every machine. The host's own namespace gets no address,
+//! route or interface, so no packet of the sandbox can leave the computer.
 //!
-//! What belongs to a machine is found again by its control group, never by a remembered process id alone, and
-//! everything is recorded in the state directory before it is made: [`down`] finds all of it, also after a crash.
+//! A machine's processes are identified by its control group, never by a remembered process id alone, and every
+//! resource is recorded in the state directory before it is created: [`down`] finds all of it, even after a crash.
 
 mod cgroup;
 mod end;

@@ -1,4 +1,4 @@
-//! Pulling a machine's network cable, and plugging it in again.
+//! Disconnects a machine from the switch, and connects it again.
 
 use std::{fs, io, path::Path};
 
@@ -9,22 +9,22 @@ use super::{
     record::{Record, machine_dir},
 };
 
-/// The state of the cable between a machine and the switch.
+/// State of the cable between a machine and the switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// Plugged in.
+    /// Connected.
     Up,
-    /// Pulled; it stays pulled over reboots of the machine.
+    /// Disconnected, also after reboots of the machine.
     Down,
 }
 
-/// Pulls or plugs in the cable of a machine.
+/// Connects or disconnects a machine.
 ///
 /// # Errors
-/// There is no such machine, or the switch refused.
+/// No machine of this name, or `ip` failed.
 pub fn set_link(state_dir: &Path, machine: &str, link: Link) -> Result<(), Error> {
     let record = Record::existing(state_dir)?;
-    let lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, &|_| ())?;
+    let lock = Lock::acquire(&lock_file(state_dir), LOCK_WITHIN, &|_| ())?;
     record.machine(machine)?;
     let marker = marker(state_dir, machine);
     let word = match link {

@@ -1,4 +1,4 @@
-//! One run at a time: an advisory lock that the kernel drops with the last process that has it open.
+//! An advisory lock for one run at a time, which the kernel releases with the last process that has it open.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,25 +17,25 @@ use super::{
     event::{Event, Events},
 };
 
-/// For another run of the sandbox: a first `up` takes about a minute.
+/// Time to wait for another run of the sandbox, of which a first `up` takes about a minute.
 pub(super) const LOCK_WITHIN: Duration = Duration::from_secs(20 * 60);
 
-/// Returns the lock that one run on a sandbox holds.
+/// Returns the path of the lock that serialises runs on a sandbox.
 pub(super) fn lock_file(state_dir: &Path) -> PathBuf {
     state_dir.join("lock")
 }
 
-/// A held lock; dropped, it is free.
+/// A held lock, released when dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Waits for the lock, at most for `patience`.
-    pub(super) fn take(path: &Path, patience: Duration, events: Events<'_>) -> Result<Self, Error> {
+    /// Acquires the lock, waiting for at most `patience`.
+    pub(super) fn acquire(path: &Path, patience: Duration, events: Events<'_>) -> Result<Self, Error> {
         let started = Instant::now();
-        let mut told = false;
+        let mut reported = false;
         loop {
             let file = OpenOptions::new()
                 .create(true)
@@ -44,25 +44,27 @@ impl Lock {
                 .open(path)
                 .map_err(Error::io("open", path))?;
             let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-            // A run that removes the whole directory removes the lock as well: a lock on a deleted file locks nobody out.
+            // A run that removes the state directory removes the lock file as well, and a lock on a deleted file
+            // excludes no one.
             if locked && is_still(&file, path) {
                 return Ok(Self { file });
             }
             if started.elapsed() > patience {
                 return Err(Error::Locked { path: path.to_owned(), waited: patience });
             }
-            if !told {
-                told = true;
+            if !reported {
+                reported = true;
                 events(Event::WaitingForLock { path: path.to_owned() });
             }
             thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Returns an output for a program that holds the lock until it ends.
+    /// Returns an output for a program that holds the lock until it exits.
     ///
-    /// A run that is killed leaves the program behind that it just started: the next run must not begin before that is
-    /// done, or finds in its way what it makes. Only for programs that print nothing: nobody reads the lock's file.
+    /// A killed run leaves the program behind that it had just started: the next run must not begin before that program
+    /// is done, or its resources would conflict with this run's. Only for programs without output: the lock file is
+    /// never read.
     pub(super) fn held_by_output(&self) -> io::Result<Stdio> {
         Ok(self.file.try_clone()?.into())
     }
@@ -84,36 +86,36 @@ mod tests {
     fn a_second_run_waits_and_gives_up_and_a_later_one_gets_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let held = Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
-        let second = Lock::take(&path, Duration::ZERO, &|_| ());
+        let held = Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
+        let second = Lock::acquire(&path, Duration::ZERO, &|_| ());
         assert!(matches!(second, Err(Error::Locked { .. })));
         drop(held);
-        Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
     }
 
     #[test]
     fn a_program_that_outlives_its_killed_run_keeps_the_lock_until_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let held = Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        let held = Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
         let mut program = std::process::Command::new("cat")
             .stdin(Stdio::piped())
             .stdout(held.held_by_output().unwrap())
             .spawn()
             .unwrap();
         drop(held);
-        assert!(matches!(Lock::take(&path, Duration::ZERO, &|_| ()), Err(Error::Locked { .. })));
+        assert!(matches!(Lock::acquire(&path, Duration::ZERO, &|_| ()), Err(Error::Locked { .. })));
         drop(program.stdin.take());
         program.wait().unwrap();
-        Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
     }
 
     #[test]
     fn a_lock_on_a_removed_file_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        let _held = Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        let _held = Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
         fs::remove_file(&path).unwrap();
-        Lock::take(&path, Duration::ZERO, &|_| ()).unwrap();
+        Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The life of one machine: start, stop, reboot.
+//! Life cycle of one machine: start, stop, reboot.
 
 use std::{
     fs::{self, File},
@@ -19,25 +19,26 @@ use super::{
     file::{remove_file, write},
     lock::{LOCK_WITHIN, Lock, lock_file},
     names, network,
-    probe::{self, Answer},
+    probe::{self, Probe},
     process, programs,
     record::{Record, machine_dir},
     root::tail,
 };
 
-/// From the start of a machine to its sshd's banner; 0.4 s alone, more with many at once or a deployed system.
+/// Time limit from the start of a machine to its sshd's banner; 0.4 s alone, more with many at once or a deployed
+/// system.
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(90);
 
-/// From SIGKILL to the end of all processes.
+/// Time limit from SIGKILL to the end of all processes.
 pub(super) const KILL_WITHIN: Duration = Duration::from_secs(20);
 
-/// From the start of the supervisor to the machine's network.
+/// Time limit from the start of the supervisor to the machine's network.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
-/// For an orderly end; systemd gives a unit 90 s.
+/// Time limit of an orderly shutdown; systemd gives a unit 90 s.
 const STOP_WITHIN: Duration = Duration::from_secs(100);
 
-/// One machine of a recorded sandbox.
+/// A machine in the record of a sandbox.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Machine<'a> {
     pub record: &'a Record,
@@ -62,10 +63,10 @@ impl Machine<'_> {
         process::of_machine(&self.group(), &self.directory())
     }
 
-    /// Starts the supervisor, which lives on when this program ends, in place of whatever is left of the last one.
+    /// Starts the supervisor, which outlives this program, replacing anything left of the previous one.
     pub fn launch(&self) -> Result<(), Error> {
-        // First the end of the group, then the new launch's name, then the new group: a supervisor that was started
-        // before has no group to enter, or finds that another one took its place.
+        // The group ends first, then comes the new launch id, then the new group: a supervisor started earlier has no
+        // group to enter, or finds that another one has replaced it.
         self.kill()?;
         let directory = self.directory();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -86,7 +87,7 @@ impl Machine<'_> {
         let (supervise, directory) = (supervise.display().to_string(), directory.display().to_string());
         let arguments = ["--fork", &supervise, &directory, &launch];
         let mut command = programs::command("setsid", &arguments);
-        // The caller's variables are nothing for a machine.
+        // A machine inherits none of the caller's variables.
         command.env_clear().env("PATH", programs::search_path()).current_dir("/");
         let status = command.stdout(Stdio::from(output)).stderr(Stdio::from(errors)).status();
         let message = match status {
@@ -105,15 +106,16 @@ impl Machine<'_> {
         let (exit, group) = (self.directory().join("exit"), self.group());
         let is_alive = || !exit.exists() && !cgroup::processes(&group).is_empty();
         match probe::wait(&operator, (own.ip, own.ssh_port), READY_WITHIN, &is_alive)? {
-            Answer::Ready => Ok(()),
-            Answer::Gone => Err(Error::Ended { log: self.log() }),
-            Answer::Late => {
+            Probe::Ready => Ok(()),
+            Probe::Gone => Err(Error::Ended { log: self.log() }),
+            Probe::Late => {
                 Err(Error::NoAnswer { ip: own.ip, port: own.ssh_port, within: READY_WITHIN, log: self.log() })
             }
         }
     }
 
-    /// Before the machine is on the network, asking for its address would only teach the kernel that nobody has it.
+    /// Before the machine is on the network, connecting to its address would only add a failed neighbour entry to the
+    /// kernel's cache.
     fn wait_for_network(&self) -> Result<(), Error> {
         let directory = self.directory();
         let started = Instant::now();
@@ -126,15 +128,15 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Ends all of it at once, as a power cut does.
+    /// Kills all processes of the machine at once, as a power failure does.
     pub fn kill(&self) -> Result<(), Error> {
         cgroup::kill(&self.group(), KILL_WITHIN)
     }
 
-    /// Asks process 1 to power off, and pulls the plug if it does not in time.
+    /// Requests a shutdown from process 1, and kills the machine if it exceeds the time limit.
     pub fn power_off(&self) -> Result<(), Error> {
         let group = self.group();
-        // nspawn passes the wish on as the signal that systemd takes for it.
+        // nspawn translates the signal to the one that makes systemd power off.
         let nspawn = self.processes().nspawn;
         if nspawn.is_some_and(|nspawn| process::signal(&group, nspawn, Signal::TERM))
             && cgroup::wait_until_empty(&group, STOP_WITHIN).is_ok()
@@ -144,7 +146,7 @@ impl Machine<'_> {
         self.kill()
     }
 
-    /// Returns how the container ended. A machine that was cut off, or is being started, left nothing.
+    /// Returns how the container ended; `None` after a power failure or during a start.
     pub fn end(&self) -> Option<End> {
         let status = fs::read_to_string(self.directory().join("exit")).ok()?.trim().parse().ok()?;
         Some(End { status, last_words: self.log() })
@@ -155,10 +157,10 @@ impl Machine<'_> {
     }
 }
 
-/// Starts a machine that is stopped and waits for its sshd; one that runs is left alone.
+/// Starts a stopped machine and waits for its sshd; a running one is left alone.
 ///
 /// # Errors
-/// There is no such machine, or it did not get ready.
+/// No machine of this name, or it did not get ready.
 pub fn start(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), Error> {
     with_machine(state_dir, machine, events, |machine| {
         if machine.processes().supervisor.is_none() {
@@ -169,18 +171,19 @@ pub fn start(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), 
     })
 }
 
-/// Stops a machine and keeps its state: in order, or with `pull_the_plug` at once, as a power cut does.
+/// Stops a machine and keeps its state: by an orderly shutdown, or with `pull_the_plug` at once, as a power failure
+/// does.
 ///
 /// # Errors
-/// There is no such machine, or its processes do not end.
+/// No machine of this name, or its processes do not end.
 pub fn stop(state_dir: &Path, machine: &str, pull_the_plug: bool, events: Events<'_>) -> Result<(), Error> {
     with_machine(state_dir, machine, events, |machine| if pull_the_plug { machine.kill() } else { machine.power_off() })
 }
 
-/// Reboots a machine in order and waits for its sshd.
+/// Reboots a machine in an orderly way and waits for its sshd.
 ///
 /// # Errors
-/// There is no such machine, it does not run, or it did not get ready again.
+/// No machine of this name, it is not running, or it did not get ready again.
 pub fn reboot(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), Error> {
     with_machine(state_dir, machine, events, |machine| {
         let before = machine.processes();
@@ -200,7 +203,7 @@ pub fn reboot(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(),
     })
 }
 
-/// Waits until a machine that was started answers, and tells.
+/// Waits until a started machine's sshd answers, and reports it.
 pub(super) fn ready(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
     let started = Instant::now();
     machine.wait_until_ready()?;
@@ -208,7 +211,7 @@ pub(super) fn ready(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Err
     Ok(())
 }
 
-/// Does something with a machine while no other run does.
+/// Runs `action` on a machine while holding the sandbox's lock.
 pub(super) fn with_machine(
     state_dir: &Path,
     name: &str,
@@ -216,13 +219,13 @@ pub(super) fn with_machine(
     action: impl FnOnce(Machine<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     Record::existing(state_dir)?;
-    let _lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, events)?;
+    let _lock = Lock::acquire(&lock_file(state_dir), LOCK_WITHIN, events)?;
     let record = Record::existing(state_dir)?;
     record.machine(name)?;
     action(Machine { record: &record, state_dir, name })
 }
 
-/// Returns where the supervisor's script is.
+/// Returns the path of the supervisor's script.
 pub(super) fn supervise_file(state_dir: &Path) -> PathBuf {
     state_dir.join("supervise")
 }

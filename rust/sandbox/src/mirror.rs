@@ -1,11 +1,11 @@
-//! Where Debian comes from: the mirror that this computer's own apt uses.
+//! The Debian mirror: the one that the host's own apt uses.
 
 use super::{error::Error, programs};
 
-/// The fields asked of apt, one line a source, separated by tabs.
+/// Fields that apt prints, tab-separated, one line per source.
 const FORMAT: &str = "$(REPO_URI)\t$(COMPONENT)\t$(ORIGIN)\t$(LABEL)\t$(CODENAME)";
 
-/// Returns the URI of the Debian main archive in apt's own sources.
+/// Returns the URI of the Debian main archive in apt's sources.
 ///
 /// # Errors
 /// apt failed, or has no such source.
@@ -14,10 +14,10 @@ pub(super) fn debian() -> Result<String, Error> {
     choose(&targets).ok_or(Error::NoMirror)
 }
 
-/// Returns apt's proxy settings as configuration lines, so that what apt reaches, mmdebstrap reaches.
+/// Returns apt's proxy settings as configuration lines, so that mmdebstrap reaches the same mirrors.
 pub(super) fn proxies() -> Vec<String> {
     let arguments = ["dump", "--format", "%f \"%v\";%n", "Acquire::http", "Acquire::https"];
-    // Without apt-config there is nothing to pass on, and mmdebstrap says itself what it misses.
+    // Without apt-config no settings are passed on, and mmdebstrap reports itself which program it is missing.
     let dump = programs::run("apt-config", &arguments).unwrap_or_default();
     dump.lines().filter(|line| line.contains("::Proxy ")).map(str::to_owned).collect()
 }
@@ -25,7 +25,7 @@ pub(super) fn proxies() -> Vec<String> {
 fn choose(targets: &str) -> Option<String> {
     let sources: Vec<Source<'_>> = targets.lines().filter_map(Source::parse).collect();
     let declared = sources.iter().find(|source| source.is_declared_debian());
-    // Before the first `apt-get update`, apt knows no origin: then the address must speak for itself.
+    // Before the first `apt-get update`, apt has no origin for its sources, and only the URI is left to go by.
     let guessed = || sources.iter().find(|source| source.looks_like_debian());
     declared.or_else(guessed).map(|source| source.uri.trim_end_matches('/').to_owned())
 }
@@ -44,7 +44,8 @@ impl<'a> Source<'a> {
         Some(Self { uri: next()?, component: next()?, origin: next()?, label: next()? })
     }
 
-    /// The security archive says `Debian-Security`, backports `Debian Backports`.
+    /// Returns true for the main archive; the security archive is labelled `Debian-Security`, backports `Debian
+    /// Backports`.
     fn is_declared_debian(&self) -> bool {
         self.component == "main" && self.origin == "Debian" && self.label == "Debian"
     }

@@ -1,4 +1,4 @@
-//! Deleting trees without ever deleting through a mount.
+//! Deletion of directory trees that never crosses a mount point.
 
 use std::{
     fs, io,
@@ -7,11 +7,11 @@ use std::{
 
 use super::error::Error;
 
-/// Removes a directory with all that is in it, unless something is mounted in there; one that is gone is fine.
+/// Removes a directory with its contents, unless something is mounted in it; succeeds if it does not exist.
 pub(super) fn remove_tree(path: &Path) -> Result<(), Error> {
     let mounts = Path::new("/proc/self/mountinfo");
     let text = fs::read_to_string(mounts).map_err(Error::io("read", mounts))?;
-    // The kernel names mounts by their real path.
+    // The kernel reports mounts by their real path.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(mount) = mount_below(&text, &real) {
         return Err(Error::Mounted { path: path.to_owned(), mount });
@@ -22,7 +22,7 @@ pub(super) fn remove_tree(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Field 5 of proc_pid_mountinfo(5) is the mount point, with a space written as `\040`; our paths have none.
+/// Field 5 of proc_pid_mountinfo(5) is the mount point, with a space escaped as `\040`; our paths have no spaces.
 fn mount_below(mountinfo: &str, path: &Path) -> Option<PathBuf> {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
     points.into_iter().find(|point| point.starts_with(path)).map(Path::to_owned)

@@ -1,7 +1,7 @@
-//! The names that a sandbox gives to things of the kernel.
+//! Names of the kernel objects of a sandbox: namespaces, interfaces, control groups.
 //!
-//! Labels have no dot, so `mch-<cluster>.<machine>` cannot mean two machines (a dash could: `a-b` and `c`, `a` and `b-c`);
-//! and no label begins with `_`, so the switch and the operator's namespace collide with no machine.
+//! Labels have no dot, so `mch-<cluster>.<machine>` is unique (a dash would not be: `a-b` and `c`, `a` and `b-c`); and
+//! no label begins with `_`, so the switch and the operator's namespace never collide with a machine.
 
 use std::net::IpAddr;
 
@@ -17,30 +17,32 @@ pub(super) fn switch(cluster: &str) -> String {
     format!("mch-{cluster}._switch")
 }
 
-/// Returns the name of the namespace in which the operator's sockets are made.
+/// Returns the name of the namespace in which the operator's sockets are created.
 pub(super) fn operator(cluster: &str) -> String {
     format!("mch-{cluster}._operator")
 }
 
-/// Returns the name of a machine's port at the switch: 14 bytes, an interface name has at most 15 (`IFNAMSIZ`).
+/// Returns the name of a machine's port at the switch: 14 bytes, of at most 15 that an interface name may have
+/// (`IFNAMSIZ`).
 pub(super) fn port(machine: &str) -> String {
     format!("p-{}", &digest(&[machine])[..12])
 }
 
-/// Returns the container's name for nspawn, which uses it as a host name of at most 64 bytes and in `/run/systemd/nspawn`.
+/// Returns the container's name, which nspawn uses as a host name of at most 64 bytes and in `/run/systemd/nspawn`.
 pub(super) fn container(cluster: &str, machine: &str) -> String {
     format!("mch-{}", &digest(&[cluster, machine])[..16])
 }
 
-/// Returns the locally administered MAC address that goes with an IP address: so no neighbour remembers one that is gone,
-/// neither after a reboot nor when another machine takes over the address (which took 28 s to be noticed).
+/// Returns the locally administered MAC address derived from an IP address: no neighbour keeps a stale entry, neither
+/// after a reboot nor when another machine takes over the address (which took 28 s to expire).
 pub(super) fn mac(cluster: &str, ip: IpAddr) -> String {
     let digest = digest(&["mac", cluster, &ip.to_string()]);
     let pairs: Vec<&str> = (0..5).map(|index| &digest[index * 2..index * 2 + 2]).collect();
     format!("02:{}", pairs.join(":"))
 }
 
-/// Returns SHA-256 in hexadecimal, over parts with their lengths, so that no two lists of parts are one text.
+/// Returns SHA-256 in hexadecimal over length-prefixed parts, so that different lists of parts never give the same
+/// input.
 pub(super) fn digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {

@@ -1,6 +1,6 @@
-//! The sandbox's network: a bridge in a namespace of its own, and a pair of interfaces to the operator and each machine.
+//! The sandbox's network: a bridge in its own namespace, with a veth pair to the operator and to each machine.
 //!
-//! Nothing is made in the host's own namespace: both ends of each pair are born inside namespaces.
+//! The host's own namespace is never touched: both ends of each pair are created inside namespaces.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use rustix::{
 
 use super::{error::Error, lock::Lock, names, programs, record::Record};
 
-/// Where `ip netns` keeps its namespaces.
+/// Directory in which `ip netns` keeps its namespaces.
 const NETNS: &str = "/run/netns";
 
 /// The type of a namespace's file system (`NSFS_MAGIC` of linux/magic.h).
@@ -31,12 +31,13 @@ pub(super) fn path(namespace: &str) -> PathBuf {
     Path::new(NETNS).join(namespace)
 }
 
-/// Returns whether there is such a namespace; a plain file, left by a computer that lost power, is none.
+/// Returns true if the namespace exists; a plain file, left behind by a power failure, does not count.
 pub(super) fn exists(namespace: &str) -> bool {
     statfs(path(namespace)).is_ok_and(|found| found.f_type == NSFS_MAGIC)
 }
 
-/// Makes switch and operator namespace unless they are there. Returns whether it made them: then every machine is cut off.
+/// Creates the switch's and the operator's namespace unless they exist. Returns true if it created them: then every
+/// machine is disconnected.
 pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path, lock: &Lock) -> Result<bool, Error> {
     let (switch, operator) = (names::switch(&record.cluster), names::operator(&record.cluster));
     if record.switch_made && exists(&switch) && exists(&operator) {
@@ -55,7 +56,8 @@ pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path, lock: &Lock) 
              link add {OPERATOR_INTERFACE} netns {operator} address {mac} type veth peer name operator netns {switch}\n"
         ),
     )?;
-    // No spanning tree and no delay: a port forwards at once. No snooping: nobody asks for multicast memberships here.
+    // No spanning tree and no delay: a port forwards at once. No snooping: without a multicast querier on this bridge,
+    // memberships would expire.
     batch(
         lock,
         Some(&switch),
@@ -69,18 +71,18 @@ pub(super) fn ensure_switch(record: &mut Record, state_dir: &Path, lock: &Lock) 
     Ok(true)
 }
 
-/// The input of `ip -batch` for one machine, by the namespace it runs in.
+/// Input of `ip -batch` for one machine, by the namespace it runs in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MachineNetwork {
-    /// In the host's namespace: makes the machine's.
+    /// Run in the host's namespace: creates the machine's namespace and its veth pair.
     pub host: String,
-    /// In the switch.
+    /// Run in the switch's namespace.
     pub switch: String,
-    /// In the machine's own.
+    /// Run in the machine's own namespace.
     pub machine: String,
 }
 
-/// Returns what sets up the network of a machine.
+/// Returns the commands that set up the network of a machine.
 pub(super) fn of_machine(record: &Record, machine: &str) -> Result<MachineNetwork, Error> {
     let own = record.machine(machine)?;
     let (namespace, switch) = (names::machine(&record.cluster, machine), names::switch(&record.cluster));
@@ -95,18 +97,18 @@ pub(super) fn of_machine(record: &Record, machine: &str) -> Result<MachineNetwor
     })
 }
 
-/// Duplicate address detection would hold back an IPv6 address for a second; the names' uniqueness is checked here.
+/// Duplicate address detection would delay an IPv6 address by a second; uniqueness is checked here instead.
 fn address_lines(ip: IpAddr, record: &Record, interface: &str) -> String {
     let nodad = if ip.is_ipv6() { " nodad" } else { "" };
     let prefix = record.network.prefix_len();
     format!("link set lo up\naddress add {ip}/{prefix} dev {interface}{nodad}\nlink set {interface} up\n")
 }
 
-/// Removes a namespace; processes in it keep it alive until they end.
+/// Deletes a namespace; processes in it keep it alive until they end.
 pub(super) fn delete(namespace: &str) -> Result<(), Error> {
     let path = path(namespace);
     match unmount(&path, UnmountFlags::DETACH) {
-        // No such file, or not mounted.
+        // It does not exist, or is not mounted.
         Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {}
         Err(error) => return Err(Error::io("unmount", &path)(error.into())),
     }
@@ -116,17 +118,17 @@ pub(super) fn delete(namespace: &str) -> Result<(), Error> {
     }
 }
 
-/// Takes away the mount that `ip netns add` made for its directory, if no namespace of anybody is left in there.
+/// Unmounts the directory that `ip netns add` mounted on itself, if no namespace is left in it.
 pub(super) fn tidy() {
     let directory = Path::new(NETNS);
     let is_empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
-    // Somebody may make a namespace just now: then the mount is busy, and stays.
+    // Another program may be creating a namespace at this moment: then the mount is busy and stays.
     if is_empty && unmount(directory, UnmountFlags::empty()).is_ok() {
         let _ = fs::remove_dir(directory);
     }
 }
 
-/// Runs lines of `ip` in a namespace, or in the host's.
+/// Runs `ip -batch` in a namespace, or in the host's if `namespace` is `None`.
 pub(super) fn batch(lock: &Lock, namespace: Option<&str>, lines: &str) -> Result<(), Error> {
     let arguments: Vec<&str> = match namespace {
         Some(namespace) => vec!["-n", namespace, "-batch", "-"],
@@ -138,7 +140,7 @@ pub(super) fn batch(lock: &Lock, namespace: Option<&str>, lines: &str) -> Result
     };
     let mut child = lock.held_by_output().and_then(start).map_err(|error| fail(error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If ip ends early, what it says counts, not the broken pipe.
+        // If ip exits early, its error output matters, not the broken pipe.
         let _ = stdin.write_all(lines.as_bytes());
     }
     let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! The files of a machine: its directory on the computer, and what its own root gets before the first start.
+//! Files of a machine: its directory on the host, and the initial files of its root.
 
 use std::{
     fs::{self, File},
@@ -19,12 +19,12 @@ use super::{
 /// The supervisor's script, the same for all machines.
 pub(super) const SUPERVISE: &str = include_str!("supervise.sh");
 
-/// What the supervisor of a machine reads, as file names and contents.
+/// Configuration files that the supervisor of a machine reads, as pairs of file name and content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settings(Vec<(&'static str, String)>);
 
 impl Settings {
-    /// Returns the settings that a machine shall have.
+    /// Returns a machine's settings, derived from the record.
     pub fn of(machine: &Machine<'_>, supervise: &Path) -> Result<Self, Error> {
         let record = machine.record;
         let network = network::of_machine(record, machine.name)?;
@@ -49,7 +49,7 @@ impl Settings {
         ]))
     }
 
-    /// Returns whether the files in `directory` are these.
+    /// Returns true if the files in `directory` have exactly this content.
     pub fn are_in(&self, directory: &Path) -> bool {
         self.0.iter().all(|(file, text)| fs::read_to_string(directory.join(file)).is_ok_and(|found| found == *text))
     }
@@ -60,7 +60,7 @@ impl Settings {
     }
 }
 
-/// systemd's machine-id(5): 32 hexadecimal digits, other ones after the machine was removed and made again.
+/// systemd's machine-id(5): 32 hexadecimal digits, different ones after the machine was removed and created again.
 fn machine_id(machine: &Machine<'_>) -> String {
     let host_key = host_key(&machine.directory()).unwrap_or_default();
     names::digest(&["machine-id", machine.name, &host_key])[..32].to_owned()
@@ -71,10 +71,10 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }
 
-/// Makes directory, host key and first files of a machine that does not run; what is there stays.
+/// Creates directory, host key and initial files of a stopped machine; existing files are kept.
 pub(super) fn make(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Error> {
     let directory = machine.directory();
-    // Private: below it are the machine's own secrets.
+    // Private: it contains the machine's secrets.
     make_dir(&directory, 0o700)?;
     for (name, mode) in [("upper", 0o755), ("work", 0o755), ("merged", 0o755), ("nix", 0o755)] {
         make_dir(&directory.join(name), mode)?;
@@ -107,32 +107,32 @@ pub(super) fn make(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Erro
     write(&marker, b"", 0o644)
 }
 
-/// Makes the machine's ed25519 host key, once.
+/// Creates the machine's ed25519 host key unless it exists.
 fn make_host_key(directory: &Path, name: &str) -> Result<(), Error> {
     let key = directory.join("host_key");
     if key.exists() {
         return Ok(());
     }
-    // A directory of its own: a run that was killed may have left an ssh-keygen behind that still writes.
+    // A temporary directory, because a killed run may have left an ssh-keygen behind that is still writing.
     let place = tempfile::Builder::new().prefix("host_key.").tempdir_in(directory);
-    let place = place.map_err(Error::io("make a directory in", directory))?;
+    let place = place.map_err(Error::io("create a directory in", directory))?;
     let new = place.path().join("key");
     let (path, comment) = (new.display().to_string(), format!("root@{name}"));
     programs::run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", &path])?;
     let public = place.path().join("key.pub");
     machinist_durable::rename(&public, &directory.join("host_key.pub")).map_err(Error::io("rename", &public))?;
-    // The private key last: with it, the pair is whole.
+    // The private key is renamed last: if it exists, the pair is complete.
     machinist_durable::rename(&new, &key).map_err(Error::io("rename", &new))
 }
 
-/// Returns the public host key as an OpenSSH line, without the line's end.
+/// Returns the public host key as an OpenSSH line, without newline.
 pub(super) fn host_key(directory: &Path) -> Option<String> {
     let text = fs::read_to_string(directory.join("host_key.pub")).ok()?;
     Some(text.trim_end().to_owned())
 }
 
-/// Brings root's authorized keys to what is asked for, if they are not what was asked for last: a machine that changed
-/// its keys by itself keeps them.
+/// Updates root's authorized keys if the request differs from the previous request: a machine that changed its keys
+/// itself keeps them.
 pub(super) fn sync_authorized_keys(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Error> {
     let directory = machine.directory();
     let wanted: String = spec.authorized_keys.iter().map(|key| format!("{key}\n")).collect();
@@ -140,7 +140,8 @@ pub(super) fn sync_authorized_keys(machine: &Machine<'_>, spec: &MachineSpec) ->
     if fs::read_to_string(&last).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
-    // An overlay must not be changed from below while it is mounted: a running machine's root is reached by its process 1.
+    // The lower and upper directories of a mounted overlay must not be modified: a running machine's root is accessed
+    // through its process 1.
     let root = match machine.processes().leader {
         Some(leader) => PathBuf::from(format!("/proc/{leader}/root")),
         None => directory.join("upper"),
@@ -149,7 +150,7 @@ pub(super) fn sync_authorized_keys(machine: &Machine<'_>, spec: &MachineSpec) ->
     write(&last, wanted.as_bytes(), 0o600)
 }
 
-/// Writes a file below a root that is not ours: no symbolic link in there leads out of it.
+/// Writes a file below an untrusted root: symbolic links in it are never followed out of it.
 fn write_inside(root: &Path, path: &str, contents: &[u8]) -> Result<(), Error> {
     let full = root.join(path);
     let fail = || Error::io("write", &full);

@@ -1,4 +1,4 @@
-//! Whether a machine's sshd answers, asked from the operator's namespace.
+//! Probes a machine's sshd from the operator's namespace.
 
 use std::{
     fs::File,
@@ -14,24 +14,24 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::error::Error;
 
-/// Between two attempts: a refused connection costs microseconds, a machine's start half a second.
+/// Pause between two attempts: a refused connection costs microseconds, a machine's start half a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// For one attempt: an address that nobody answers for yet is asked for again soon.
+/// Time limit of one attempt, short because an address that is not up yet is retried soon.
 const ATTEMPT: Duration = Duration::from_millis(250);
 
-/// How the waiting ended.
+/// Result of waiting for sshd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Probe {
     /// sshd sent its banner.
     Ready,
-    /// The machine is no more.
+    /// The machine ended.
     Gone,
-    /// The time is over.
+    /// The time limit is reached.
     Late,
 }
 
-/// Waits until sshd sends its banner, `is_alive` says no, or the time is over.
+/// Waits until sshd sends its banner, `is_alive` returns false, or the time limit is reached.
 ///
 /// # Errors
 /// The operator's namespace cannot be entered.
@@ -40,32 +40,32 @@ pub(super) fn wait(
     (ip, port): (IpAddr, u16),
     within: Duration,
     is_alive: &(dyn Fn() -> bool + Sync),
-) -> Result<Answer, Error> {
-    let ask = || -> Result<Answer, Error> {
+) -> Result<Probe, Error> {
+    let attempt = || -> Result<Probe, Error> {
         let file = File::open(namespace).map_err(Error::io("open", namespace))?;
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
             .map_err(|error| Error::io("enter", namespace)(error.into()))?;
         let started = Instant::now();
         while started.elapsed() <= within {
             if has_banner(SocketAddr::new(ip, port)) {
-                return Ok(Answer::Ready);
+                return Ok(Probe::Ready);
             }
             if !is_alive() {
-                return Ok(Answer::Gone);
+                return Ok(Probe::Gone);
             }
             thread::sleep(PAUSE);
         }
-        Ok(Answer::Late)
+        Ok(Probe::Late)
     };
-    // The namespace belongs to the thread: one that ends here, so that nothing else is ever started in there.
-    thread::scope(|scope| scope.spawn(ask).join()).unwrap_or(Ok(Answer::Late))
+    // A namespace is entered per thread: this one ends here, so that nothing else is ever started in it.
+    thread::scope(|scope| scope.spawn(attempt).join()).unwrap_or(Ok(Probe::Late))
 }
 
 fn has_banner(address: SocketAddr) -> bool {
     let mut banner = [0; 4];
     let mut read = || -> std::io::Result<()> {
         let mut stream = TcpStream::connect_timeout(&address, ATTEMPT)?;
-        // A machine under load accepts at once and greets later.
+        // A machine under load accepts at once but sends its banner late.
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.read_exact(&mut banner)
     };

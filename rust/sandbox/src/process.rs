@@ -1,4 +1,4 @@
-//! Which process of a machine is which, read from `/proc`.
+//! Identification of a machine's main processes by `/proc`.
 
 use std::{fs, path::Path};
 
@@ -6,18 +6,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::cgroup;
 
-/// The processes of a machine that matter, all of them alive and in its control group.
+/// The main processes of a machine, all of them alive and in its control group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Processes {
     /// The script that starts the machine again after a reboot.
     pub supervisor: Option<i32>,
     /// systemd-nspawn.
     pub nspawn: Option<i32>,
-    /// The machine's own process 1; it lives on when nspawn is killed.
+    /// The machine's process 1, as the host numbers it; it survives when nspawn is killed.
     pub leader: Option<i32>,
 }
 
-/// Returns the processes of the machine with this control group and directory.
+/// Returns the main processes of the machine with this control group and directory.
 pub(super) fn of_machine(group: &Path, directory: &Path) -> Processes {
     let supervisor = fs::read_to_string(directory.join("supervisor"));
     let supervisor = supervisor.ok().and_then(|text| parse_record(&text));
@@ -38,14 +38,14 @@ pub(super) fn of_machine(group: &Path, directory: &Path) -> Processes {
     found
 }
 
-/// Sends a signal to a process of the machine, if it still is one.
+/// Sends a signal to a process if it still belongs to the machine. Returns true if it was sent.
 pub(super) fn signal(group: &Path, pid: i32, signal: Signal) -> bool {
     let is_member = cgroup::processes(group).contains(&pid);
     let pid = Pid::from_raw(pid).filter(|_| is_member);
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
-/// Returns the processes of a machine with this name (15 bytes of it are kept by the kernel).
+/// Returns the ids of a machine's processes with this name, of which the kernel keeps 15 bytes.
 pub(super) fn named(group: &Path, name: &str) -> Vec<i32> {
     let has_name = |pid: &i32| {
         let stat = read(*pid, "stat").and_then(|text| Stat::parse(&text));
@@ -54,7 +54,7 @@ pub(super) fn named(group: &Path, name: &str) -> Vec<i32> {
     cgroup::processes(group).into_iter().filter(has_name).collect()
 }
 
-/// Returns the process's id in the pid namespace just below ours; none if it is in ours or deeper.
+/// Returns the process's id in the pid namespace just below ours; `None` if it is in ours or deeper.
 fn pid_inside(pid: i32) -> Option<i32> {
     let status = read(pid, "status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
@@ -75,18 +75,18 @@ fn parse_record(text: &str) -> Option<(i32, u64)> {
     Some((pid.parse().ok()?, start_time.parse().ok()?))
 }
 
-/// The part of `/proc/<pid>/stat` that is needed here.
+/// The fields of `/proc/<pid>/stat` that are needed here.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     command: String,
-    /// Clock ticks since the computer's start (field 22 of proc(5)).
+    /// Clock ticks since boot (field 22 of proc(5)).
     start_time: u64,
 }
 
 impl Stat {
-    /// Parses the line; none for a zombie, which is dead but for its parent.
+    /// Parses the line; returns `None` for a zombie, which is dead but not yet reaped.
     fn parse(text: &str) -> Option<Self> {
-        // The command may itself hold spaces and parentheses: the last one closes it.
+        // The command may contain spaces and parentheses: the last one closes it.
         let (head, tail) = text.rsplit_once(") ")?;
         let (_, command) = head.split_once('(')?;
         let mut fields = tail.split(' ');

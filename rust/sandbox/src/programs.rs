@@ -1,4 +1,4 @@
-//! The foreign programs that a sandbox needs, and the Debian packages that have them.
+//! External programs that a sandbox needs, with the Debian packages that provide them.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use super::error::Error;
 /// A program and its Debian package.
 type Program = (&'static str, &'static str);
 
-/// What `up` always needs.
+/// Programs that `up` always needs.
 pub(super) const TO_RUN: &[Program] = &[
     ("systemd-nspawn", "systemd-container"),
     ("ip", "iproute2"),
@@ -21,14 +21,14 @@ pub(super) const TO_RUN: &[Program] = &[
     ("mount", "mount"),
 ];
 
-/// What is needed to make the Debian root.
+/// Programs that building the Debian root needs.
 pub(super) const TO_MAKE_ROOT: &[Program] =
     &[("mmdebstrap", "mmdebstrap"), ("apt-get", "apt"), ("setpriv", "util-linux"), ("unshare", "util-linux")];
 
-/// System directories that are searched even if a user's PATH lacks them.
+/// System directories that are searched even if the caller's PATH does not include them.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Returns the PATH for foreign programs: the caller's, then the system's.
+/// Returns the PATH for external programs: the caller's, then the system's.
 pub(super) fn search_path() -> String {
     match env::var("PATH") {
         Ok(path) if !path.is_empty() => format!("{path}:{SYSTEM_PATH}"),
@@ -36,7 +36,7 @@ pub(super) fn search_path() -> String {
     }
 }
 
-/// Checks that the programs are there.
+/// Checks that the programs are installed.
 ///
 /// # Errors
 /// [`Error::MissingPrograms`] with all that are missing.
@@ -55,17 +55,17 @@ pub(super) fn require(programs: &[Program]) -> Result<(), Error> {
     Err(Error::MissingPrograms { programs: missing.iter().map(|(name, _)| *name).collect(), packages })
 }
 
-/// Returns a command without input, with the search path.
+/// Returns a command with the search path and without input.
 pub(super) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).env("PATH", search_path()).stdin(Stdio::null());
     command
 }
 
-/// Runs a program to its end and returns what it printed.
+/// Runs a program to its end and returns its output.
 ///
 /// # Errors
-/// It could not be started, or failed.
+/// The program could not be started, or failed.
 pub(super) fn run(program: &str, arguments: &[&str]) -> Result<String, Error> {
     let fail = |message: String| Error::Program { program: format!("{program} {}", arguments.join(" ")), message };
     let output = command(program, arguments).output().map_err(|error| fail(error.to_string()))?;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_is_told_with_its_words() {
+    fn a_program_that_fails_is_reported_with_its_output() {
         let error = run("sh", &["-c", "echo no such thing >&2; exit 3"]).unwrap_err();
         assert!(error.to_string().ends_with("failed: no such thing"), "{error}");
         let silent = run("sh", &["-c", "exit 3"]).unwrap_err();

@@ -1,11 +1,11 @@
-//! What the Debian root consists of: its packages, and what differs from Debian's own defaults.
+//! Contents of the Debian root: its packages, and the differences from Debian's defaults.
 
 use super::names;
 
 /// Debian 13: systemd 257, Nix 2.26, etcd 3.5, haproxy 3.0, BIRD 3.1.
 pub(super) const SUITE: &str = "trixie";
 
-/// The packages, besides Debian's essential ones and what these depend on.
+/// Packages in addition to Debian's essential ones and their dependencies.
 pub(super) const PACKAGES: &[&str] = &[
     "age",
     "bird3",
@@ -28,7 +28,7 @@ pub(super) const PACKAGES: &[&str] = &[
     "wireguard-tools",
 ];
 
-/// Options for dpkg and apt in the root: no documentation and no translations, which nobody reads there.
+/// Options for dpkg and apt in the root: no documentation and no translations, which are never read in a machine.
 pub(super) const OPTIONS: &[&str] = &[
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -36,11 +36,11 @@ pub(super) const OPTIONS: &[&str] = &[
     "--aptopt=Acquire::Languages \"none\"",
 ];
 
-/// Directories that are emptied: what Debian enables by itself is not what a node shall run.
+/// Directories that are emptied: units that Debian enables must not run on a node.
 pub(super) const EMPTIED: &[&str] = &["etc/systemd/system"];
 
-/// Units that are taken out. Were they masked instead, removing the mask, as a deployed system does when it installs and
-/// later drops a unit of this name, would bring Debian's own back.
+/// Units that are removed. If they were masked instead, removing the mask, as a deployed system does when it installs
+/// and later drops a unit of this name, would restore Debian's unit.
 pub(super) const REMOVED: &[&str] = &[
     "usr/lib/systemd/system/bird.service",
     "usr/lib/systemd/system/etcd.service",
@@ -50,16 +50,16 @@ pub(super) const REMOVED: &[&str] = &[
     "usr/lib/systemd/system/ssh.socket",
     "usr/lib/systemd/system/ssh@.service",
     "usr/lib/systemd/system/sshd-keygen.service",
-    // Makes units of the scripts in /etc/init.d when the units above are gone.
+    // Generates units for the scripts in /etc/init.d when the units above are gone.
     "usr/lib/systemd/system-generators/systemd-sysv-generator",
-    // Makes socket units for sshd that a node would not have.
+    // Generates socket units for sshd that a node would not have.
     "usr/lib/systemd/system-generators/systemd-ssh-generator",
-    // Each machine has its own.
+    // Each machine has its own host name.
     "etc/hostname",
     "etc/machine-id",
-    // There are no name servers, and the computer's own must not be asked.
+    // A machine has no name servers, and the host's own must not be queried.
     "etc/resolv.conf",
-    // Debian's host keys would be the same in all machines.
+    // Debian's host keys would be identical in all machines.
     "etc/ssh/ssh_host_ecdsa_key",
     "etc/ssh/ssh_host_ecdsa_key.pub",
     "etc/ssh/ssh_host_ed25519_key",
@@ -68,28 +68,28 @@ pub(super) const REMOVED: &[&str] = &[
     "etc/ssh/ssh_host_rsa_key.pub",
 ];
 
-/// Directories that must be there.
+/// Directories that are created.
 pub(super) const DIRECTORIES: &[&str] = &["nix", "etc/nix", "etc/ssh/authorized_keys.d", "etc/ssh/sshd_config.d"];
 
-/// A file that is written: path, permission bits, content.
+/// Files that are written, as path, permission bits and content.
 pub(super) const FILES: &[(&str, u32, &str)] = &[
     ("usr/lib/machinist/init", 0o755, INIT),
     ("etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n"),
     ("etc/nix/nix.conf", 0o644, NIX_CONF),
     ("etc/ssh/sshd_config", 0o644, SSHD_CONFIG),
     ("etc/systemd/system/sshd.service", 0o644, SSHD_SERVICE),
-    // With these, systemd does not take the first start for an update of /usr, which costs a second.
+    // With these, systemd does not treat the first start as an update of /usr, which costs a second.
     ("etc/.updated", 0o644, ""),
     ("var/.updated", 0o644, ""),
 ];
 
-/// Symbolic links: path and target.
+/// Symbolic links, as path and target.
 pub(super) const LINKS: &[(&str, &str)] = &[
     ("etc/systemd/system/multi-user.target.wants/sshd.service", "../sshd.service"),
     ("etc/systemd/system/default.target", "/usr/lib/systemd/system/multi-user.target"),
 ];
 
-/// Files without which a root is not whole.
+/// Files without which a root is incomplete.
 pub(super) const ESSENTIAL: &[&str] = &[
     "usr/lib/machinist/init",
     "usr/lib/systemd/systemd",
@@ -103,14 +103,14 @@ pub(super) const ESSENTIAL: &[&str] = &[
     "nix",
 ];
 
-/// Process 1 of a machine: the deployed system if there is one, else Debian's systemd.
+/// Process 1 of a machine: the deployed system's if one is installed, else Debian's systemd.
 const INIT: &str = "#!/bin/sh
 profile=/nix/var/nix/profiles/system
 [ -x $profile/init ] && exec $profile/init
 exec /usr/lib/systemd/systemd
 ";
 
-/// One user, no daemon, nothing fetched, and what an operator copies is taken.
+/// Single-user mode without daemon, nothing is fetched, and unsigned paths copied by an operator are accepted.
 const NIX_CONF: &str = "experimental-features = nix-command flakes
 sandbox = false
 substituters =
@@ -118,8 +118,8 @@ build-users-group =
 require-sigs = false
 ";
 
-/// Many sessions may open at once (a deployer's), and a machine that is asked often must not close its door for the
-/// asker (`PerSourcePenalties`, on by default since OpenSSH 9.8).
+/// A deployer may open many sessions at once, and a machine must not penalise a client for frequent connections
+/// (`PerSourcePenalties`, on by default since OpenSSH 9.8).
 const SSHD_CONFIG: &str = "Include /etc/ssh/sshd_config.d/*.conf
 HostKey /etc/ssh/ssh_host_ed25519_key
 PermitRootLogin prohibit-password
@@ -134,7 +134,7 @@ AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u
 Subsystem sftp internal-sftp
 ";
 
-/// sshd until a deployed system brings its own unit of this name; open sessions outlive a restart.
+/// sshd until a deployed system installs its own unit of this name; open sessions survive a restart.
 const SSHD_SERVICE: &str = "[Unit]
 Description=SSH daemon
 After=network.target
@@ -151,7 +151,7 @@ RuntimeDirectoryPreserve=yes
 WantedBy=multi-user.target
 ";
 
-/// Returns the first 12 hexadecimal digits of the recipe's hash: another recipe is another root.
+/// Returns the first 12 hexadecimal digits of the recipe's hash: a different recipe gives a different root.
 pub(super) fn hash() -> String {
     let mut parts = vec![std::env::consts::ARCH, SUITE];
     for list in [PACKAGES, OPTIONS, EMPTIED, REMOVED, DIRECTORIES] {

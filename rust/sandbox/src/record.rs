@@ -1,4 +1,4 @@
-//! What the sandbox made or is about to make: `sandbox.json` in its state directory.
+//! `sandbox.json` in the state directory: everything that the sandbox created or is about to create.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use super::{
     spec::{MachineSpec, SandboxSpec, operator_address},
 };
 
-/// The only version so far.
+/// Version of the format, the only one so far.
 const VERSION: u32 = 1;
 
 /// The record of a sandbox.
@@ -29,9 +29,9 @@ pub(super) struct Record {
     pub network: IpNet,
     /// The operator's address in the node network.
     pub operator_ip: IpAddr,
-    /// Whether switch and operator namespace were finished once; false while they are made.
+    /// True once the switch's and the operator's namespace were completed, false while they are being created.
     pub switch_made: bool,
-    /// Where the unified control group hierarchy is mounted.
+    /// Mount point of the unified control group hierarchy.
     pub cgroups: PathBuf,
     pub machines: BTreeMap<String, MachineRecord>,
 }
@@ -43,12 +43,12 @@ pub(super) struct MachineRecord {
     pub ip: IpAddr,
     pub interface: String,
     pub ssh_port: u16,
-    /// The Debian root below its overlay; it keeps this one while newer ones are made for others.
+    /// The Debian root below its overlay, which stays the same while newer ones are built for other machines.
     pub root: PathBuf,
 }
 
 impl Record {
-    /// Reads the record of a state directory, if there is one.
+    /// Reads the record of a state directory; `None` if it has none.
     pub fn load(state_dir: &Path) -> Result<Option<Self>, Error> {
         let path = file(state_dir);
         let text = match fs::read_to_string(&path) {
@@ -63,7 +63,7 @@ impl Record {
         Self::load(state_dir)?.ok_or_else(|| Error::NoSandbox { state_dir: state_dir.to_owned() })
     }
 
-    /// Returns the record that `spec` leads to: the machines that are known, and the new ones with `root`.
+    /// Returns the record for `spec`: known machines keep their root, new ones get `root`.
     pub fn plan(old: Option<&Self>, spec: &SandboxSpec, cgroups: &Path, root: &Path) -> Result<Self, Error> {
         if let Some(old) = old
             && (&old.cluster, old.network.trunc()) != (&spec.cluster, spec.network.trunc())
@@ -77,7 +77,7 @@ impl Record {
         let mut machines = old.map(|old| old.machines.clone()).unwrap_or_default();
         for machine in &spec.machines {
             let known = machines.get(&machine.name);
-            // A root that is gone was removed together with the cache: its successor takes its place.
+            // A missing root was deleted together with the cache: the new one replaces it.
             let root = known.map(|known| &known.root).filter(|root| root.is_dir()).map_or(root, |kept| kept);
             machines.insert(machine.name.clone(), MachineRecord::new(machine, root));
         }
@@ -99,7 +99,7 @@ impl Record {
         })
     }
 
-    /// Writes the record; a reader sees the old one or the new one.
+    /// Replaces the record atomically.
     pub fn save(&self, state_dir: &Path) -> Result<(), Error> {
         let path = file(state_dir);
         let text = serde_json::to_string_pretty(self);
@@ -193,7 +193,7 @@ mod tests {
         let new = plan(Some(&old), &[("melchior", "10.13.13.3")]).unwrap();
         assert_eq!(new.machines.keys().collect::<Vec<_>>(), ["casper", "melchior"]);
         let error = plan(Some(&old), &[("balthazar", "10.13.13.4")]).unwrap_err();
-        assert!(error.to_string().contains("casper with the address 10.13.13.4"), "{error}");
+        assert!(error.to_string().contains("the address 10.13.13.4 is in use by machine casper"), "{error}");
     }
 
     #[test]
@@ -213,6 +213,6 @@ mod tests {
         let mut other = spec(&[]);
         other.network = "10.14.0.0/24".parse().unwrap();
         let error = Record::plan(Some(&old), &other, Path::new("/cg"), Path::new("/r")).unwrap_err();
-        assert!(error.to_string().contains("magi (10.13.13.0/24), not of magi (10.14.0.0/24)"), "{error}");
+        assert!(error.to_string().contains("magi (10.13.13.0/24), not to magi (10.14.0.0/24)"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! The Debian root below all machines: made once by mmdebstrap, kept in the cache directory, never written to again.
+//! The Debian root shared by all machines: built once by mmdebstrap, kept in the cache directory, never written to
+//! again.
 
 use std::{
     fs, io,
@@ -16,25 +17,25 @@ use super::{
     mirror, mountinfo, programs, recipe,
 };
 
-/// Longer than a slow mirror needs: 18 to 50 s were measured.
+/// Time limit of the build, above that of a slow mirror: 18 to 50 s were measured.
 const BUILD_WITHIN: Duration = Duration::from_secs(15 * 60);
 
-/// Returns the Debian root, which it makes if it is missing or not whole.
+/// Returns the Debian root, building it if it is missing or incomplete.
 ///
 /// # Errors
-/// mmdebstrap, or the way to the mirror, failed; nothing half-made is used later.
+/// mmdebstrap failed, or could not reach the mirror; an incomplete build is never used later.
 pub(super) fn ensure(cache_dir: &Path, events: Events<'_>) -> Result<PathBuf, Error> {
     let hash = recipe::hash();
     let directory = cache_dir.join(format!("root-{hash}"));
     let tree = directory.join("tree");
-    if is_whole(&directory) {
+    if is_complete(&directory) {
         return Ok(tree);
     }
     programs::require(programs::TO_MAKE_ROOT)?;
     fs::create_dir_all(cache_dir).map_err(Error::io("make", cache_dir))?;
-    let _lock = Lock::take(&cache_dir.join(format!("root-{hash}.lock")), BUILD_WITHIN, events)?;
-    // The run that had the lock may have made it.
-    if is_whole(&directory) {
+    let _lock = Lock::acquire(&cache_dir.join(format!("root-{hash}.lock")), BUILD_WITHIN, events)?;
+    // The run that held the lock may have built it.
+    if is_complete(&directory) {
         return Ok(tree);
     }
     let started = Instant::now();
@@ -45,21 +46,21 @@ pub(super) fn ensure(cache_dir: &Path, events: Events<'_>) -> Result<PathBuf, Er
     debootstrap(&new)?;
     adapt(&new.join("tree"))?;
     fs::write(new.join("complete"), "").map_err(Error::io("write", &new))?;
-    // A machine may run on the damaged one: it keeps the files it has open until it is started again.
+    // A machine may be running on the damaged root: it keeps its open files until it is restarted.
     mountinfo::remove_tree(&directory)?;
     fs::rename(&new, &directory).map_err(Error::io("rename", &new))?;
     events(Event::RootMade { took: started.elapsed() });
     Ok(tree)
 }
 
-/// The marker is written last; the files are looked for because a cache may be cleaned by hand or by a cron job.
-fn is_whole(directory: &Path) -> bool {
+/// The marker is written last; the files are checked as well because a cache may be cleaned by hand or by a cron job.
+fn is_complete(directory: &Path) -> bool {
     let tree = directory.join("tree");
     directory.join("complete").exists()
         && recipe::ESSENTIAL.iter().all(|path| tree.join(path).symlink_metadata().is_ok())
 }
 
-/// Runs mmdebstrap in mount and process namespaces of its own: if it is killed, its mounts and children go with it.
+/// Runs mmdebstrap in its own mount and process namespaces: if it is killed, its mounts and children disappear with it.
 fn debootstrap(new: &Path) -> Result<(), Error> {
     let mirror = mirror::debian()?;
     let proxies: Vec<String> = mirror::proxies().iter().map(|line| format!("--aptopt={line}")).collect();
@@ -85,11 +86,11 @@ fn debootstrap(new: &Path) -> Result<(), Error> {
     match wait(&mut child, BUILD_WITHIN).map_err(|error| fail(error.to_string()))? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(fail(status.to_string())),
-        None => Err(fail(format!("not done after {} s", BUILD_WITHIN.as_secs()))),
+        None => Err(fail(format!("timed out after {} s", BUILD_WITHIN.as_secs()))),
     }
 }
 
-/// Waits for a child; none if it had to be killed after `within`.
+/// Waits for a child; returns `None` if it had to be killed after `within`.
 fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
@@ -105,7 +106,7 @@ fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// Makes the fresh Debian tree a root for machines.
+/// Turns the fresh Debian tree into a root for machines.
 fn adapt(tree: &Path) -> Result<(), Error> {
     for directory in recipe::EMPTIED {
         mountinfo::remove_tree(&tree.join(directory))?;
@@ -157,11 +158,11 @@ mod tests {
             fs::create_dir_all(tree.join(path).parent().unwrap()).unwrap();
             fs::write(tree.join(path), "").unwrap();
         }
-        assert!(!is_whole(dir.path()), "no marker: the build was cut off");
+        assert!(!is_complete(dir.path()), "no marker: the build was interrupted");
         fs::write(dir.path().join("complete"), "").unwrap();
-        assert!(is_whole(dir.path()));
+        assert!(is_complete(dir.path()));
         fs::remove_file(tree.join(recipe::ESSENTIAL[0])).unwrap();
-        assert!(!is_whole(dir.path()), "a file is gone");
+        assert!(!is_complete(dir.path()), "a file is missing");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a sandbox shall be: its machines, its network, its directories.
+//! Specification of a sandbox: its machines, network and directories.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,33 +10,34 @@ use ipnet::IpNet;
 
 use super::error::Error;
 
-/// Where the Debian root is kept if nothing else is said.
+/// Default directory of the Debian root.
 pub const DEFAULT_CACHE_DIR: &str = "/var/cache/machinist";
 
-/// Returns the directory of a cluster's sandbox if nothing else is said.
+/// Returns the default state directory of a cluster's sandbox.
 #[must_use]
 pub fn default_state_dir(cluster: &str) -> PathBuf {
     Path::new("/var/lib/machinist/sandbox").join(cluster)
 }
 
-/// A sandbox as it shall be.
+/// The requested state of a sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxSpec {
     /// The cluster's name, an RFC 1123 label; part of the names of its namespaces.
     pub cluster: String,
     /// The node network.
     pub network: IpNet,
-    /// Addresses of the node network that are not for the operator, besides those of the machines: a virtual IP, a router.
+    /// Addresses of the node network, besides those of the machines, that the operator must not use: a virtual IP, a
+    /// router.
     pub reserved: Vec<IpAddr>,
     /// The machines, in any order.
     pub machines: Vec<MachineSpec>,
-    /// State of this sandbox; on a disk (an overlay's upper directory cannot be on every file system), absolute.
+    /// State of this sandbox; absolute, and on a disk (not every file system can hold an overlay's upper directory).
     pub state_dir: PathBuf,
-    /// Shared by all sandboxes of this computer, absolute.
+    /// Cache shared by all sandboxes of this computer, absolute.
     pub cache_dir: PathBuf,
 }
 
-/// One machine as it shall be.
+/// The requested state of a machine.
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
     /// Host name, an RFC 1123 label.
@@ -49,7 +50,7 @@ pub struct MachineSpec {
     pub ssh_port: u16,
     /// OpenSSH public key lines that may log in as root.
     pub authorized_keys: Vec<String>,
-    /// Files of its root that are written when the machine is made, and never again.
+    /// Files of its root that are written only when the machine is created.
     pub files: Vec<SystemFile>,
 }
 
@@ -68,22 +69,22 @@ impl MachineSpec {
     }
 }
 
-/// A file of a machine's root, owned by root.
+/// A file in a machine's root, owned by root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemFile {
     /// Absolute path in the machine.
     pub path: PathBuf,
-    /// The file's content.
+    /// The file's content, any bytes.
     pub contents: Vec<u8>,
     /// Permission bits such as 0o644.
     pub mode: u32,
 }
 
 impl SandboxSpec {
-    /// Checks everything that can be known without touching the computer.
+    /// Checks everything that does not depend on the computer's state.
     ///
     /// # Errors
-    /// [`Error::Spec`] with the first thing that cannot be.
+    /// [`Error::Spec`] with the first invalid field.
     pub fn validate(&self) -> Result<(), Error> {
         check_label("cluster", &self.cluster)?;
         check_directory("state directory", &self.state_dir)?;
@@ -93,10 +94,10 @@ impl SandboxSpec {
         for machine in &self.machines {
             machine.validate(&self.network)?;
             if !names.insert(&machine.name) {
-                return refuse(format!("machine {}: the name is used twice", machine.name));
+                return refuse(format!("machine {}: duplicate name", machine.name));
             }
             if let Some(other) = owners.insert(machine.ip, &machine.name) {
-                return refuse(format!("machine {}: the address {} is also {other}'s", machine.name, machine.ip));
+                return refuse(format!("machine {}: the address {} is also used by {other}", machine.name, machine.ip));
             }
         }
         Ok(())
@@ -108,22 +109,22 @@ impl MachineSpec {
         let name = &self.name;
         check_label("machine", name)?;
         if !is_interface_name(&self.interface) {
-            return refuse(format!("machine {name}: `{}` is no name for a network interface", self.interface));
+            return refuse(format!("machine {name}: `{}` is not a valid name of a network interface", self.interface));
         }
         let (first, last) = usable(network);
         let ip = number(self.ip);
         if self.ip.is_ipv4() != network.addr().is_ipv4() || ip < first || ip > last {
-            return refuse(format!("machine {name}: {} is no usable address of the network {network}", self.ip));
+            return refuse(format!("machine {name}: {} is not a usable address of the network {network}", self.ip));
         }
         if self.ssh_port == 0 {
-            return refuse(format!("machine {name}: 0 is no port"));
+            return refuse(format!("machine {name}: 0 is not a valid port"));
         }
         if let Some(key) = self.authorized_keys.iter().find(|key| key.contains('\n')) {
             return refuse(format!("machine {name}: an authorized key has several lines: {key:?}"));
         }
         match self.files.iter().find(|file| !is_plain(&file.path)) {
             Some(file) => {
-                refuse(format!("machine {name}: `{}` is no plain absolute path of a file", file.path.display()))
+                refuse(format!("machine {name}: `{}` is not a plain absolute path of a file", file.path.display()))
             }
             None => Ok(()),
         }
@@ -168,7 +169,7 @@ fn number(ip: IpAddr) -> u128 {
 
 fn address(network: &IpNet, number: u128) -> IpAddr {
     match network {
-        // The number comes from `usable` of an IPv4 network and fits; saturating keeps the conversion total.
+        // The number is in the `usable` range of an IPv4 network and fits; saturating keeps the conversion total.
         IpNet::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX))),
         IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from(number)),
     }
@@ -189,7 +190,7 @@ pub(super) fn check_label(what: &str, text: &str) -> Result<(), Error> {
     refuse(format!("{what} `{text}`: only a-z, 0-9 and - are allowed, at most 63, with a letter or digit at both ends"))
 }
 
-/// The kernel takes 15 bytes without `/`, space or `:` (`dev_valid_name`); `ip -batch` reads quotes and comments.
+/// The kernel allows 15 bytes without `/`, space or `:` (`dev_valid_name`); `ip -batch` interprets quotes and comments.
 fn is_interface_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=15).contains(&text.len())
@@ -205,7 +206,8 @@ fn is_plain(path: &Path) -> bool {
         && components.all(|component| matches!(component, Component::Normal(_)))
 }
 
-/// Overlay options separate by `,` and `:`, nspawn's bind option by `:`; a path with them could be read as another one.
+/// Overlay options are separated by `,` and `:`, nspawn's bind option by `:`; a path containing them could be parsed as
+/// several.
 fn check_directory(what: &str, path: &Path) -> Result<(), Error> {
     let Some(text) = path.to_str() else {
         return refuse(format!("{what} {}: not UTF-8", path.display()));
@@ -214,7 +216,7 @@ fn check_directory(what: &str, path: &Path) -> Result<(), Error> {
         return refuse(format!("{what} {text}: not a plain absolute path"));
     }
     match text.find([',', ':', '\\', '"', '\'', '\n', ' ']) {
-        Some(_) => refuse(format!("{what} {text:?}: a comma, colon, quote, backslash or space cannot be in it")),
+        Some(_) => refuse(format!("{what} {text:?}: commas, colons, quotes, backslashes and spaces are not allowed")),
         None => Ok(()),
     }
 }
@@ -267,23 +269,23 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_before_anything_is_touched() {
+    fn invalid_specifications_are_refused() {
         check_refused(|spec| spec.cluster = "../etc".into(), "cluster `../etc`");
         check_refused(|spec| spec.machines[0].name = "a b".into(), "machine `a b`");
-        check_refused(|spec| spec.machines[0].name = "melchior".into(), "used twice");
+        check_refused(|spec| spec.machines[0].name = "melchior".into(), "duplicate name");
         check_refused(
             |spec| spec.machines[0].ip = spec.machines[1].ip,
-            "melchior: the address 10.13.13.3 is also casper's",
+            "melchior: the address 10.13.13.3 is also used by casper",
         );
         for ip in ["10.13.14.1", "10.13.13.0", "10.13.13.255", "fd00::1"] {
-            check_refused(|spec| spec.machines[0].ip = ip.parse().unwrap(), "no usable address");
+            check_refused(|spec| spec.machines[0].ip = ip.parse().unwrap(), "not a usable address");
         }
         for interface in ["lo", "", "abcdefghijklmnop", "a b", "a/b", "-x", "#"] {
-            check_refused(|spec| spec.machines[0].interface = interface.into(), "no name for a network");
+            check_refused(|spec| spec.machines[0].interface = interface.into(), "not a valid name of a network");
         }
         for path in ["etc/x", "/", "/etc/../x"] {
             let file = SystemFile { path: path.into(), contents: Vec::new(), mode: 0o644 };
-            check_refused(|spec| spec.machines[0].files = vec![file], "no plain absolute path");
+            check_refused(|spec| spec.machines[0].files = vec![file], "not a plain absolute path");
         }
         check_refused(|spec| spec.machines[0].authorized_keys = vec!["a\nb".into()], "several lines");
         check_refused(|spec| spec.state_dir = "state".into(), "not a plain absolute path");

@@ -1,4 +1,4 @@
-//! What of a sandbox is there now.
+//! Current state of a sandbox.
 
 use std::{
     net::IpAddr,
@@ -18,7 +18,7 @@ use super::{
     record::Record,
 };
 
-/// A sandbox as it is.
+/// A sandbox's current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The cluster's name.
@@ -29,47 +29,48 @@ pub struct Status {
     pub operator_namespace: PathBuf,
     /// The operator's address in the node network.
     pub operator_ip: IpAddr,
-    /// Whether switch and operator namespace are there; without them every machine is cut off, and `up` heals it.
+    /// True if the switch's and the operator's namespace exist; without them every machine is disconnected, which `up`
+    /// repairs.
     pub has_switch: bool,
     /// The machines, sorted by name.
     pub machines: Vec<MachineStatus>,
 }
 
-/// A machine as it is.
+/// A machine's current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineStatus {
     /// Host name.
     pub name: String,
     /// Its address in the node network.
     pub ip: IpAddr,
-    /// The port its sshd was told to listen at.
+    /// The port that its sshd was configured with.
     pub ssh_port: u16,
-    /// Its network namespace; it exists while the machine runs, and after that until it is removed.
+    /// Its network namespace, which exists while the machine runs, and afterwards until it is removed.
     pub namespace: PathBuf,
-    /// The host key it was made with, an OpenSSH public key line; none if it was never made completely.
+    /// The host key it was created with, an OpenSSH public key line; `None` if its creation was not completed.
     pub host_key: Option<String>,
-    /// Whether it runs.
+    /// State of its processes.
     pub state: MachineState,
-    /// Whether it is connected to the switch.
+    /// State of its connection to the switch.
     pub link: Link,
-    /// The faults that it was given and that go on.
+    /// Active faults, in the order of their files.
     pub faults: Vec<Fault>,
-    /// Its process 1, as this computer numbers it.
+    /// Its process 1, as the host numbers it.
     pub pid: Option<i32>,
-    /// How its container ended, if it is stopped and was not cut off.
+    /// How its container ended; `None` unless it is stopped, or after a power failure.
     pub end: Option<End>,
 }
 
-/// Whether a machine runs.
+/// State of a machine's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MachineState {
-    /// It runs, and comes again when it reboots.
+    /// It is running, and restarted after a reboot.
     Running,
-    /// Its supervisor runs, but its process 1 does not: it starts, ends or reboots.
+    /// Its supervisor runs without process 1: it is starting, stopping or rebooting.
     Changing,
-    /// Processes of it run, but nobody would start it again; `up` starts it anew.
+    /// Some of its processes run without supervisor, so a reboot would not start it again; `up` restarts it.
     Unsupervised,
-    /// No process of it runs.
+    /// It has no processes.
     Stopped,
 }
 
@@ -84,10 +85,10 @@ impl MachineState {
     }
 }
 
-/// Returns the state of the sandbox in `state_dir`; needs root only as far as the directory does, and changes nothing.
+/// Returns the state of the sandbox in `state_dir`; needs root only if the directory does, and changes nothing.
 ///
 /// # Errors
-/// There is no sandbox, or its record is damaged.
+/// The directory holds no sandbox, or its record is damaged.
 pub fn status(state_dir: &Path) -> Result<Status, Error> {
     let record = Record::existing(state_dir)?;
     let (switch, operator) = (names::switch(&record.cluster), names::operator(&record.cluster));

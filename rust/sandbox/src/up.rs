@@ -1,4 +1,4 @@
-//! Making a sandbox what it shall be, and taking it away.
+//! Creation and removal of a sandbox and its machines.
 
 use std::{
     fs,
@@ -27,20 +27,20 @@ use super::{
     spec::{MachineSpec, SandboxSpec},
 };
 
-/// Machines that are started at the same time; more would only wait for the processors.
+/// Machines that are started concurrently; more would only wait for the processors.
 const AT_ONCE: usize = 24;
 
-/// Where systemd-nspawn keeps directories for each machine that a killed one leaves behind.
+/// Directory in which systemd-nspawn keeps one directory per machine, which it leaves behind when it is killed.
 const NSPAWN: &str = "/run/systemd/nspawn";
 
-/// A sandbox that is up.
+/// A running sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The namespace in which a socket reaches every machine.
     pub operator_namespace: PathBuf,
     /// The operator's address in the node network.
     pub operator_ip: IpAddr,
-    /// The machines that were asked for, sorted by name.
+    /// The requested machines, sorted by name.
     pub machines: Vec<MachineReport>,
 }
 
@@ -51,39 +51,39 @@ pub struct MachineReport {
     pub name: String,
     /// Its address in the node network.
     pub ip: IpAddr,
-    /// The port at which its sshd answers.
+    /// The port of its sshd.
     pub ssh_port: u16,
     /// Its network namespace.
     pub namespace: PathBuf,
-    /// The host key it was made with: an OpenSSH public key line.
+    /// The host key it was created with: an OpenSSH public key line.
     pub host_key: String,
-    /// Whether this run started it; false if it ran already.
+    /// True if this run started the machine, false if it was already running.
     pub started: bool,
 }
 
-/// Makes what is missing, starts what is stopped, starts anew what is half alive, and leaves the rest alone.
+/// Creates missing machines, starts stopped ones, restarts unhealthy ones, and leaves the others alone.
 ///
-/// Machines that exist and are not asked for stay as they are. Every wait is bounded.
+/// Machines that exist but are not requested are left unchanged. Every wait is bounded.
 ///
 /// # Errors
-/// The specification cannot be, the computer lacks something, or machines did not get ready ([`Error::Machines`] names
-/// them; the others are up). Another `up` goes on from there.
+/// The specification is invalid, a program is missing, or machines did not get ready ([`Error::Machines`] names them;
+/// the others are up). Another `up` continues from there.
 pub fn up(spec: &SandboxSpec, events: Events<'_>) -> Result<Report, Error> {
     spec.validate()?;
     require_root()?;
     programs::require(programs::TO_RUN)?;
     let cgroups = cgroup::hierarchy()?;
     make_dir(&spec.state_dir, 0o755)?;
-    let lock = Lock::take(&lock_file(&spec.state_dir), LOCK_WITHIN, events)?;
+    let lock = Lock::acquire(&lock_file(&spec.state_dir), LOCK_WITHIN, events)?;
     let old = Record::load(&spec.state_dir)?;
     let root = root::ensure(&spec.cache_dir, events)?;
     let mut record = Record::plan(old.as_ref(), spec, &cgroups, &root)?;
     check_names(old.as_ref(), &record)?;
-    // Recorded before it is made: whatever happens from here on, `down` knows where to look.
+    // Recorded before it is created: whatever happens from here on, `down` finds it.
     record.save(&spec.state_dir)?;
     let supervise = supervise_file(&spec.state_dir);
     if !fs::read_to_string(&supervise).is_ok_and(|text| text == prepare::SUPERVISE) {
-        // A running sh keeps the file it has open: the new one has another name until it is whole.
+        // A running sh keeps its file open: the new script is written under another name until it is complete.
         write(&supervise, prepare::SUPERVISE.as_bytes(), 0o755)?;
     }
     let is_cut_off = network::ensure_switch(&mut record, &spec.state_dir, &lock)?;
@@ -117,7 +117,7 @@ fn bring_up(
     match condition(machine, &settings, is_cut_off) {
         Condition::Fine => {
             prepare::sync_authorized_keys(machine, spec)?;
-            // It may just be powering off: then it is started after all.
+            // It may be powering off at this moment: then it is started after all.
             started = match machine.wait_until_ready() {
                 Err(Error::Ended { .. }) => true,
                 other => other.map(|()| false)?,
@@ -130,7 +130,7 @@ fn bring_up(
         events(Event::Starting { machine: name() });
         machine.kill()?;
         prepare::make(machine, spec)?;
-        // The host key, and with it the machine's id, may be new by now.
+        // The host key, and the machine id derived from it, may be new.
         Settings::of(machine, &supervise_file(machine.state_dir))?.write(&machine.directory())?;
         prepare::sync_authorized_keys(machine, spec)?;
         machine.launch()?;
@@ -149,13 +149,13 @@ fn bring_up(
     })
 }
 
-/// What a machine needs.
+/// Action that a machine needs.
 enum Condition {
-    /// Nothing.
+    /// None.
     Fine,
-    /// To be started.
+    /// A start.
     Stopped,
-    /// To be ended and started.
+    /// A restart, with its cause.
     Broken(&'static str),
 }
 
@@ -167,7 +167,7 @@ fn condition(machine: &Machine<'_>, settings: &Settings, is_cut_off: bool) -> Co
         return Condition::Broken("its supervisor is gone");
     }
     if is_cut_off {
-        return Condition::Broken("the switch was made anew");
+        return Condition::Broken("the switch was recreated");
     }
     if !settings.are_in(&machine.directory()) {
         return Condition::Broken("its settings changed");
@@ -175,7 +175,7 @@ fn condition(machine: &Machine<'_>, settings: &Settings, is_cut_off: bool) -> Co
     Condition::Fine
 }
 
-/// Nothing that another sandbox, or a person, made is taken for this sandbox's own.
+/// Refuses names that another sandbox or a person already uses: their resources are never taken over.
 fn check_names(old: Option<&Record>, new: &Record) -> Result<(), Error> {
     let is_new = |name: &&String| old.is_none_or(|old| !old.machines.contains_key(*name));
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -191,24 +191,25 @@ fn check_names(old: Option<&Record>, new: &Record) -> Result<(), Error> {
     }
 }
 
-/// Ends and removes everything the sandbox in `state_dir` made, its machines' state included; nothing there is fine.
+/// Ends and removes everything that the sandbox in `state_dir` created, including its machines' state. Succeeds if the
+/// directory does not exist.
 ///
-/// The Debian root in the cache directory stays.
+/// The Debian root in the cache directory is kept.
 ///
 /// # Errors
-/// Something could not be removed; the record stays, and `down` can be run again.
+/// Something could not be removed; the record is kept, and `down` can be run again.
 pub fn down(state_dir: &Path, events: Events<'_>) -> Result<(), Error> {
     require_root()?;
     if !state_dir.exists() {
         return Ok(());
     }
-    let lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, events)?;
+    let lock = Lock::acquire(&lock_file(state_dir), LOCK_WITHIN, events)?;
     if let Some(record) = Record::load(state_dir)? {
         let names: Vec<&String> = record.machines.keys().collect();
         for_each(
             &names,
             |name| (*name).clone(),
-            |name| take_away(&Machine { record: &record, state_dir, name }, events),
+            |name| tear_down(&Machine { record: &record, state_dir, name }, events),
         )?;
         network::delete(&names::switch(&record.cluster))?;
         network::delete(&names::operator(&record.cluster))?;
@@ -218,37 +219,38 @@ pub fn down(state_dir: &Path, events: Events<'_>) -> Result<(), Error> {
     for file in ["supervise", "sandbox.json", "lock"] {
         remove_file(&state_dir.join(file))?;
     }
-    // The lock is held: no other run writes there.
+    // The lock is held: no other run writes here.
     machinist_durable::remove_leftovers(state_dir).map_err(Error::io("clean", state_dir))?;
     drop(lock);
-    // Someone else's file in there keeps the directory.
+    // The directory is kept if it contains files of others.
     let _ = fs::remove_dir(state_dir);
     Ok(())
 }
 
-/// Ends and removes one machine with its state.
+/// Ends one machine and removes it with its state.
 ///
 /// # Errors
-/// There is no such machine, or something could not be removed.
+/// No machine of this name, or something could not be removed.
 pub fn remove(state_dir: &Path, machine: &str, events: Events<'_>) -> Result<(), Error> {
     require_root()?;
     Record::existing(state_dir)?;
-    let _lock = Lock::take(&lock_file(state_dir), LOCK_WITHIN, events)?;
+    let _lock = Lock::acquire(&lock_file(state_dir), LOCK_WITHIN, events)?;
     let mut record = Record::existing(state_dir)?;
     record.machine(machine)?;
-    take_away(&Machine { record: &record, state_dir, name: machine }, events)?;
+    tear_down(&Machine { record: &record, state_dir, name: machine }, events)?;
     record.machines.remove(machine);
     record.save(state_dir)
 }
 
-fn take_away(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
+fn tear_down(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
     machine.kill()?;
     network::delete(&machine.namespace())?;
     let container = names::container(&machine.record.cluster, machine.name);
     for kind in ["propagate", "unix-export"] {
         mountinfo::remove_tree(&Path::new(NSPAWN).join(kind).join(&container))?;
     }
-    // In one step it is no machine's directory any more: a run that is killed here leaves no half of a machine's state.
+    // The rename makes it no longer a machine's directory in one step: a run killed here leaves no partial state of a
+    // machine.
     let directory = machine.directory();
     let removed = directory.with_extension("removed");
     mountinfo::remove_tree(&removed)?;
@@ -260,7 +262,7 @@ fn take_away(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs `action` for each item, several at once, and returns the results in the items' order, or all failures.
+/// Runs `action` for each item, several concurrently. Returns the results in the items' order, or all failures.
 fn for_each<I: Sync, R: Send>(
     items: &[I],
     name: impl Fn(&I) -> String,
@@ -303,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_failures_are_told_and_results_keep_their_order() {
+    fn all_failures_are_reported_and_results_keep_their_order() {
         let double = |item: &usize| Ok(item * 2);
         let items: Vec<usize> = (0..100).collect();
         let doubled = for_each(&items, ToString::to_string, double).unwrap();

@@ -1,6 +1,6 @@
-//! Faults on real machines: as root, with a Debian root in the shared cache (made by the first run).
+//! Fault injection on real machines: needs root, and a Debian root in the shared cache (built by the first run).
 #![allow(clippy::unwrap_used, clippy::panic)]
-// Each test program has its own copy of the rig, and none uses all of it.
+// Each test program compiles its own copy of the rig, and none uses all of it.
 #[allow(dead_code)]
 mod rig;
 
@@ -29,7 +29,7 @@ fn healed(rig: &Rig) -> Vec<String> {
     healed.iter().map(ToString::to_string).collect()
 }
 
-/// Where anything of the machine is reached, however its sshd does.
+/// Runs a command inside the machine through its process 1, without its sshd.
 fn inside(rig: &Rig, command: &str) -> String {
     let pid = rig.status().machines[0].pid.unwrap().to_string();
     let enter = ["--target", &pid, "--mount", "--net", "--pid", "--root", "sh", "-c", command];
@@ -52,7 +52,7 @@ fn what_lives_in_the_machine_is_healed_by_name_and_by_a_reboot() {
     assert_eq!(healed(&rig), ["unit nap.service"]);
     assert_eq!(rig.ssh("casper", "systemctl is-active nap"), "active");
 
-    // A process with etcd's name stands for etcd.
+    // A process with etcd's name stands in for etcd.
     let missing = inject(&rig.spec.state_dir, "casper", &Fault::Etcd, &|_| ()).unwrap_err();
     assert!(matches!(missing, Error::NoProcess { .. }), "{missing}");
     rig.ssh("casper", "cp /bin/sleep /tmp/etcd; systemd-run --quiet --property=Type=exec --unit=fake /tmp/etcd 1000");
@@ -73,7 +73,7 @@ fn cable_and_disk_stay_as_they_are_over_a_reboot() {
     rig.up();
     let path = rig.ssh("casper", "echo kept >/root/x; nix store add-file --name kept /root/x");
     give(&rig, &Fault::Bandwidth("500kbit".parse().unwrap()));
-    // sshd sends what the operator sends, and that passes the switch's port to the machine.
+    // The switch's port to the machine limits everything that the operator sends to sshd.
     let begun = Instant::now();
     rig.ssh("casper", &format!("printf '%s' '{}' | wc -c", "x".repeat(100_000)));
     let slow = begun.elapsed();

@@ -124,3 +124,50 @@ fn a_check_that_compares_with_nothing_is_found() {
         assert_eq!(is_blind(line), None, "{line}");
     }
 }
+
+/// The functions that a script defines, by the lines `name() {`.
+fn functions(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let (name, rest) = line.split_once("()")?;
+        let is_name = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        (is_name && rest.starts_with(" {")).then_some(name)
+    })
+}
+
+/// Where a script has a function of its own by the name of a shared one, on purpose.
+const OWN: [(&str, &str); 7] = [
+    // Behind a mark, because the shells of these machines print.
+    ("tests/faults/hosts", "on"),
+    // A clock that is set differently, for certificates.
+    ("tests/mesh/faults", "m"),
+    // By way of the machine's namespace, and with other programs first on PATH.
+    ("tests/install/run", "m"),
+    // Guests of QEMU have no sshd.
+    ("tests/mesh/guest/guests.sh", "on"),
+    // Whoever believes a certificate, not whoever serves.
+    ("tests/cluster/rotation", "answers"),
+    // Sentences about values in one file of JSON: another kind of test.
+    ("tests/modules/run", "check"),
+    ("tests/modules/run", "equal"),
+];
+
+#[test]
+fn no_script_has_a_copy_of_what_the_library_has() {
+    let library = files(&["tests/lib"]);
+    // The stages are ./test's own: no script of a test sources them.
+    let sourced = library.iter().filter(|path| !path.ends_with("stages.sh"));
+    let texts: Vec<String> = sourced.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let shared: Vec<&str> = texts.iter().flat_map(|text| functions(text)).collect();
+    assert!(shared.len() > 50 && shared.contains(&"check_exit") && shared.contains(&"on"), "{shared:?}");
+    let mut copies = Vec::new();
+    for path in files(&["tests", "testbed/bench", "demo", "bench"]).iter().filter(|path| !library.contains(path)) {
+        if shell(path) != Some("bash") {
+            continue;
+        }
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let is_copy = |function: &&str| shared.contains(function) && !OWN.contains(&(name, *function));
+        copies.extend(functions(&text).filter(is_copy).map(|function| format!("{name}: {function}")));
+    }
+    assert!(copies.is_empty(), "tests/lib has these: {copies:?}");
+}

@@ -15,7 +15,6 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("nix", &[]),
     ("remote", &["durable"]),
-    ("testkit", &[]),
     ("text", &[]),
     ("codegen", &["model"]),
     ("etcd", &["mesh", "model"]),
@@ -27,6 +26,8 @@ const LAYERS: [(&str, &[&str]); 20] = [
     // Only for store paths as a type.
     ("switch", &["nix"]),
     ("rollout", &["durable", "etcd", "model", "nix", "remote", "switch", "text"]),
+    // Its fake cluster takes the place of what rollout connects to.
+    ("testkit", &["model", "nix", "remote", "rollout"]),
     (
         "operations",
         &[

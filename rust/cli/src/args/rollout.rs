@@ -115,6 +115,7 @@ impl RolloutArgs {
                     activation: Duration::from_secs(self.activation_timeout),
                     confirmation: Duration::from_secs(self.confirm_timeout),
                     reboot: Duration::from_secs(self.reboot_timeout),
+                    ..Bounds::default()
                 },
             },
             reboots: self.spread.reboot,

@@ -1,4 +1,14 @@
-//! `machinist init`: a cluster's directory, whole and self-contained, so that every line of it can be read and changed.
+//! `machinist init`: a cluster's directory.
+//!
+//! Its flake takes the modules from its input machinist. With `--vendor` the directory has them in itself, so that every line of
+//! them can be read and changed there.
+
+mod operator;
+mod template;
+mod unvendor;
+mod url;
+mod vendor;
+mod writer;
 
 use std::{
     path::{Path, PathBuf},
@@ -6,31 +16,20 @@ use std::{
 };
 
 use clap::Args;
-use include_dir::{Dir, include_dir};
-use machinist_codegen::nix::{self, Value, set};
+use machinist_codegen::nix::{self, Value};
 use machinist_model::{NodeName, load};
 use machinist_nix::FlakeRef;
-use machinist_operations::files;
-use machinist_secrets as secrets;
 
+use self::writer::Writer;
 use crate::{
     args::Global,
     context::nix,
     failure::{Failure, Kind, OrFail, Outcome},
     ui::Ui,
 };
+use machinist_operations::files;
 
-static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../modules");
-static APPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../app_modules");
-static AGENT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../agent");
-static MESH: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../mesh");
-static TEXT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../text");
-const CARGO_TOML: &str = include_str!("../../../../Cargo.toml");
-const CARGO_LOCK: &str = include_str!("../../../../Cargo.lock");
-const AGENT_NIX: &str = include_str!("../../../../nix/agent.nix");
-const CLUSTER_NIX: &str = include_str!("../../../../nix/cluster.nix");
-const FLAKE_NIX: &str = include_str!("../../../../nix/template-flake.nix");
-const FLAKE_LOCK: &str = include_str!("../../../../flake.lock");
+const FLAKE_NIX: &str = include_str!("../template/flake.nix");
 const MACHINES_NIX: &str = include_str!("../template/machines.nix");
 const GITIGNORE: &str = include_str!("../template/gitignore");
 
@@ -40,6 +39,14 @@ pub struct InitArgs {
     /// The directory; the one of -C by default
     #[arg(value_name = "DIR")]
     new_directory: Option<PathBuf>,
+
+    /// Begin with this template; --list-templates names them
+    #[arg(long, value_name = "NAME", conflicts_with = "from")]
+    template: Option<String>,
+
+    /// List the templates
+    #[arg(long)]
+    list_templates: bool,
 
     /// Take this machines.nix; the flat shape of the original project is rewritten in today's
     #[arg(long, value_name = "FILE")]
@@ -53,102 +60,124 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     ssh_public_key: Option<PathBuf>,
 
-    /// Write modules/, app_modules/ and nix/ again as this version of machinist has them; `git diff` shows what changes
+    /// URL of machinist's flake, the cluster's only input [default: where this program comes from]
+    #[arg(long, value_name = "URL", conflicts_with = "vendor")]
+    machinist_url: Option<String>,
+
+    /// Copy the modules and applications into the directory, in the place of an input
+    #[arg(long)]
+    vendor: bool,
+
+    /// Write copies of modules, applications and nix/ again as this version of machinist has them; `git diff` shows what changes
     #[arg(long)]
     refresh: bool,
+
+    /// Remove the copies of --vendor, and take the modules from an input
+    #[arg(long, conflicts_with_all = ["vendor", "refresh", "from", "template"])]
+    unvendor: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
-    let directory = args.new_directory.clone().unwrap_or_else(|| global.directory.clone());
-    std::fs::create_dir_all(&directory).failed()?;
-    let machines = machines_text(args, global, &directory, ui)?;
-    let mut writer = Writer { directory: &directory, refresh: args.refresh, written: Vec::new(), kept: Vec::new() };
-    writer.vendored()?;
-    writer.own("flake.nix", FLAKE_NIX)?;
-    writer.own("flake.lock", FLAKE_LOCK)?;
-    writer.own(".gitignore", GITIGNORE)?;
-    writer.own("machines.nix", &machines)?;
-    if !directory.join("operators.nix").exists() {
-        let text = operators_text(args, global, ui)?;
-        writer.own("operators.nix", &text)?;
+    if args.list_templates {
+        return Ok(list_templates(ui));
     }
-    let (written, kept) = (writer.written, writer.kept);
+    let directory = args.new_directory.clone().unwrap_or_else(|| global.directory.clone());
+    if args.unvendor {
+        return unvendor::run(&directory, args.machinist_url.as_deref(), global, ui);
+    }
+    let is_vendored = args.vendor || vendor::is_vendored(&directory);
+    refuse_second_library(&directory, args.vendor)?;
+    // All that can be wrong with the arguments is said before anything is written.
+    let url = if is_vendored { None } else { Some(url::url(args.machinist_url.as_deref())?) };
+    let beginning = beginning(args, global, &directory, ui)?;
+    std::fs::create_dir_all(&directory).failed()?;
+
+    let mut writer = Writer::new(&directory);
+    match &url {
+        None => {
+            for (path, text) in vendor::files() {
+                writer.ours(&path, &text, args.refresh)?;
+            }
+            writer.own("flake.nix", vendor::FLAKE_NIX)?;
+            writer.own("flake.lock", vendor::FLAKE_LOCK)?;
+        }
+        Some(url) => writer.own("flake.nix", &flake_text(url))?,
+    }
+    writer.own(".gitignore", GITIGNORE)?;
+    writer.own("machines.nix", &beginning.machines)?;
+    for (path, text) in &beginning.files {
+        writer.own(path, text)?;
+    }
+    if !directory.join("operators.nix").exists() {
+        writer.own("operators.nix", &operator::operators_text(args, global, ui)?)?;
+    }
     make_worktree(&directory, ui)?;
-    let visible: Vec<&str> = written.iter().map(String::as_str).collect();
-    FlakeRef::find(&directory).input()?.make_visible(&visible).failed()?;
-    tell(&directory, &written, &kept, ui);
+    writer.make_visible()?;
+    if let Some(url) = &url {
+        writer.lock(url, global, ui)?;
+    }
+    writer.report(is_vendored, ui);
+    if args.refresh && !ui.json {
+        ui.result(refreshed(is_vendored));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes files and keeps account.
-struct Writer<'a> {
-    directory: &'a Path,
-    refresh: bool,
-    written: Vec<String>,
-    kept: Vec<String>,
+fn list_templates(ui: Ui) -> ExitCode {
+    if ui.json {
+        ui.result_json(&template::all());
+    } else {
+        let rows = template::all().into_iter().map(|(name, description)| vec![name, description]).collect();
+        ui.result_table(&["TEMPLATE", "WHAT IT IS"], rows);
+    }
+    ExitCode::SUCCESS
 }
 
-impl Writer<'_> {
-    /// A file that belongs to the person as soon as it is there.
-    fn own(&mut self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.directory.join(name);
-        if path.exists() {
-            self.kept.push(name.to_owned());
-            return Ok(());
-        }
-        files::write(&path, text).failed()?;
-        self.written.push(name.to_owned());
-        Ok(())
-    }
-
-    /// A file that comes with machinist: written again with `--refresh`, else kept.
-    fn ours(&mut self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.directory.join(name);
-        match files::read_optional(&path).failed()? {
-            Some(there) if there == text => Ok(()),
-            Some(_) if !self.refresh => {
-                self.kept.push(name.to_owned());
-                Ok(())
-            }
-            _ => {
-                files::write(&path, text).failed()?;
-                self.written.push(name.to_owned());
-                Ok(())
-            }
-        }
-    }
-
-    fn vendored(&mut self) -> Result<(), Failure> {
-        self.ours("nix/cluster.nix", CLUSTER_NIX)?;
-        for (path, text) in module_files(&MODULES) {
-            self.ours(&format!("modules/{path}"), text)?;
-        }
-        for (path, text) in module_files(&APPS) {
-            self.ours(&format!("app_modules/{path}"), text)?;
-        }
-        // The agent of a mesh is built with the cluster's own nixpkgs.
-        self.ours("nix/agent.nix", AGENT_NIX)?;
-        self.ours("nix/agent-source/Cargo.toml", &agent_workspace())?;
-        self.ours("nix/agent-source/Cargo.lock", CARGO_LOCK)?;
-        for (crate_name, directory) in [("agent", &AGENT), ("mesh", &MESH), ("text", &TEXT)] {
-            for (path, text) in module_files(directory) {
-                self.ours(&format!("nix/agent-source/rust/{crate_name}/{path}"), text)?;
-            }
-        }
-        Ok(())
+/// Returns what follows a `--refresh`, by where the modules are.
+const fn refreshed(is_vendored: bool) -> &'static str {
+    if is_vendored {
+        "offer: this directory has copies of the modules. Commit, then `machinist init --unvendor` moves it over to a flake input"
+    } else {
+        "the modules are those of the input machinist: `nix flake update machinist` (before Nix 2.19: \
+         `nix flake lock --update-input machinist`) takes its newest version"
     }
 }
 
-/// Returns the workspace's manifest for a directory that has the agent's crates alone.
-fn agent_workspace() -> String {
-    CARGO_TOML.replace(r#", "tests/ledger""#, "")
+/// Copies beside a flake that has the modules from an input would be read by nothing.
+fn refuse_second_library(directory: &Path, vendor: bool) -> Result<(), Failure> {
+    let flake = files::read_optional(&directory.join("flake.nix")).failed()?;
+    if vendor && flake.is_some_and(|text| text.contains("lib.mkCluster")) {
+        let message = format!("{} takes the modules from an input", directory.join("flake.nix").display());
+        return Err(
+            Failure::new(Kind::Input, message).hint("remove flake.nix and flake.lock first to copy them instead")
+        );
+    }
+    Ok(())
 }
 
-fn machines_text(args: &InitArgs, global: &Global, directory: &Path, ui: Ui) -> Result<String, Failure> {
-    let Some(source) = &args.from else {
-        return Ok(MACHINES_NIX.replace("@name@", cluster_name(args, directory)?.as_str()));
-    };
+/// Returns the text of a cluster's `flake.nix` that has machinist at this URL as its input.
+fn flake_text(url: &str) -> String {
+    FLAKE_NIX.replace("@url@", url)
+}
+
+/// Returns the cluster's machines, and the files that come with them.
+fn beginning(args: &InitArgs, global: &Global, directory: &Path, ui: Ui) -> Result<template::Template, Failure> {
+    let name = cluster_name(args, directory)?;
+    match (&args.template, &args.from) {
+        (Some(template), _) => template::find(template, name.as_str()),
+        (None, Some(source)) => {
+            let machines = machines_text(source, global, ui)?;
+            Ok(template::Template { machines, files: Vec::new() })
+        }
+        (None, None) => {
+            let machines = MACHINES_NIX.replace("@name@", name.as_str());
+            Ok(template::Template { machines, files: Vec::new() })
+        }
+    }
+}
+
+fn machines_text(source: &Path, global: &Global, ui: Ui) -> Result<String, Failure> {
     let text = files::read_optional(source)
         .failed()?
         .ok_or_else(|| Failure::new(Kind::Input, format!("there is no {}", source.display())))?;
@@ -184,66 +213,9 @@ fn cluster_name(args: &InitArgs, directory: &Path) -> Result<NodeName, Failure> 
     if let Some(name) = &args.name {
         return NodeName::parse(name).input();
     }
-    let canonical = directory.canonicalize().failed()?;
+    let canonical = directory.canonicalize().or_else(|_| std::path::absolute(directory)).failed()?;
     let folder = canonical.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()
-}
-
-fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String, Failure> {
-    let recipient = identity(global, ui)?;
-    let mut operator = set([("age", recipient.into()), ("name", user().into())]);
-    match ssh_public_key(args)? {
-        Some(key) => drop(operator.insert("ssh".to_owned(), key.into())),
-        None => ui.warn("no SSH public key found: nobody could log in; add `ssh = \"...\";` to operators.nix"),
-    }
-    let header = "Who may log in to the machines as root (ssh) and decrypt the cluster's private keys (age).";
-    nix::file(header, &Value::List(vec![operator.into()])).failed()
-}
-
-/// Returns the recipient of the operator's age identity, which is made if there is none. It lives outside of the
-/// repository.
-fn identity(global: &Global, ui: Ui) -> Result<String, Failure> {
-    let path = global.identity.clone().or_else(secrets::default_identity_path).ok_or_else(|| {
-        Failure::new(Kind::Input, "no place for the age identity: HOME is not set")
-            .hint("set HOME, or use `--identity FILE`")
-    })?;
-    if path.exists() {
-        return secrets::recipient_of_file(&path)
-            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()));
-    }
-    let identity = secrets::generate_identity();
-    secrets::write_private(&path, identity.secret().as_bytes()).failed()?;
-    ui.story(&format!("made the age identity {} (keep a copy: it decrypts the cluster's keys)", path.display()));
-    Ok(identity.recipient().to_owned())
-}
-
-fn user() -> String {
-    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default().to_lowercase();
-    NodeName::parse(&name).map_or_else(|_| "operator".to_owned(), |name| name.to_string())
-}
-
-fn ssh_public_key(args: &InitArgs) -> Result<Option<String>, Failure> {
-    let candidates = match &args.ssh_public_key {
-        Some(path) => vec![path.clone()],
-        None => {
-            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".ssh");
-            ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"].map(|name| home.join(name)).into()
-        }
-    };
-    for path in &candidates {
-        if let Some(text) = files::read_optional(path).failed()? {
-            let key = text.trim().to_owned();
-            if key.contains("PRIVATE KEY") {
-                let failure = Failure::new(Kind::Input, format!("{} is a private key", path.display()));
-                return Err(failure.hint(format!("give the public one: `--ssh-public-key {}.pub`", path.display())));
-            }
-            return Ok(Some(key));
-        }
-    }
-    match &args.ssh_public_key {
-        Some(path) => Err(Failure::new(Kind::Input, format!("there is no {}", path.display()))),
-        None => Ok(None),
-    }
 }
 
 /// The flake is read through git; a directory outside of any work tree, or ignored
@@ -261,48 +233,4 @@ fn make_worktree(directory: &Path, ui: Ui) -> Result<(), Failure> {
     }
     ui.story("made a git repository: machinist reads a cluster through git");
     Ok(())
-}
-
-fn tell(directory: &Path, written: &[String], kept: &[String], ui: Ui) {
-    if ui.json {
-        ui.result_json(&serde_json::json!({ "directory": directory, "written": written, "kept": kept }));
-        return;
-    }
-    let ours = ["modules/", "nix/", "app_modules/"];
-    let modules = |name: &&String| ours.iter().any(|folder| name.starts_with(folder));
-    for name in written.iter().filter(|name| !modules(name)) {
-        ui.result(&format!("wrote {}", directory.join(name).display()));
-    }
-    let count = written.iter().filter(modules).count();
-    if count > 0 {
-        ui.result(&format!("wrote {count} files of {}/modules, app_modules and nix", directory.display()));
-    }
-    for name in kept {
-        ui.result(&format!("kept  {}", directory.join(name).display()));
-    }
-    ui.result("next: edit machines.nix, then `machinist check`, `machinist certs gen`, `machinist generate`");
-}
-
-/// All files below the directory with their paths in it, those of its folders too.
-fn module_files<'a>(directory: &'a Dir<'a>) -> Vec<(String, &'a str)> {
-    let own = directory.files().filter_map(|file| Some((file.path().display().to_string(), file.contents_utf8()?)));
-    own.chain(directory.dirs().flat_map(module_files)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MODULES, agent_workspace, module_files};
-
-    #[test]
-    fn every_module_that_another_imports_is_written_folders_too() {
-        let files = module_files(&MODULES);
-        for wanted in ["default.nix", "etcd.nix", "kubernetes/default.nix", "kubernetes/apiserver.nix"] {
-            assert!(files.iter().any(|(path, text)| path == wanted && !text.is_empty()), "{wanted}");
-        }
-    }
-
-    #[test]
-    fn the_agents_workspace_names_no_member_that_is_not_written() {
-        assert!(agent_workspace().contains("members = [\"rust/*\"]\n"), "{}", agent_workspace());
-    }
 }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod certs;
 pub mod check;
+pub mod completions;
 pub mod deploy;
 pub mod drift;
 pub mod etcd;
@@ -13,6 +14,7 @@ pub mod init;
 pub mod install;
 pub mod kubeconfig;
 pub mod lint;
+pub mod man;
 pub mod node;
 pub mod objects;
 pub mod plan;
@@ -94,6 +96,10 @@ pub enum Command {
     /// Machines on this computer, to try things
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages, one for each command
+    Man(man::ManArgs),
 }
 
 /// Runs the command that the person asked for.
@@ -121,6 +127,8 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Objects(command) => objects::run(command, global, ui),
         Command::Etcd(command) => etcd::run(command, global, ui),
         Command::Sandbox(args) => sandbox::run(args, global, ui),
+        Command::Completions(args) => completions::run(args, ui),
+        Command::Man(args) => man::run(args, ui),
     }
 }
 

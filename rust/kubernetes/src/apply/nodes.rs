@@ -1,4 +1,4 @@
-//! Labels and taints of nodes. The nodes are the kubelets': none is made here, and none removed.
+//! Labels and taints of nodes. Nodes belong to the kubelets: this module never creates or deletes one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,16 +18,17 @@ use crate::{
     server::{AT_ONCE, ServerError, Write},
 };
 
-/// How often nodes that have not registered yet are looked for.
+/// Poll interval for nodes that have not registered yet.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What the inventory says of a node that was marked. Another node of the same name is another machine.
+/// The inventory's record of a node: uid and digest. A different node of the same name has another uid.
 fn record(uid: &str, marks: &NodeMarks) -> String {
     format!("{uid}:{}", marks.digest())
 }
 
 impl Run<'_> {
-    /// Marks all nodes that are there, after a wait for those that are not. Returns what the inventory is to say of them.
+    /// Labels and taints all registered nodes, after waiting for missing ones. Returns the nodes' records for the
+    /// inventory.
     pub(super) async fn mark_nodes(&self, wait: Duration, outcome: &mut Outcome) -> BTreeMap<String, String> {
         let kind = core_kind("Node", "nodes", false);
         let present = match self.registered(&kind, wait).await {
@@ -62,7 +63,7 @@ impl Run<'_> {
         nodes
     }
 
-    /// The nodes that the cluster has: name to uid.
+    /// The registered nodes: name to uid.
     async fn registered(&self, kind: &Kind, wait: Duration) -> Result<BTreeMap<String, String>, ServerError> {
         let end = Instant::now() + wait;
         loop {
@@ -93,7 +94,7 @@ impl Run<'_> {
         let force = is_ours(&before, &self.desired.cluster);
         let current = before.data.pointer("/spec/taints").cloned().unwrap_or_default();
         let taints = merged_taints(&current, recorded_taints(&before), &marks.taints);
-        // Taints first: when this is cut off before the annotation, the next run does it again.
+        // Taints first: if the run is interrupted before the annotation is written, the next one repeats it.
         let mut version = before.metadata.resource_version.clone();
         if let Some(taints) = taints {
             let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
@@ -110,7 +111,7 @@ pub(crate) fn node_id(name: &str) -> Id {
     Id { group: String::new(), kind: "Node".to_owned(), namespace: None, name: name.to_owned() }
 }
 
-/// Labels and the note about taints. With the uid, a node that vanishes meanwhile is not made anew.
+/// Labels and the annotation of taints. The uid keeps the patch from creating a node that vanishes meanwhile.
 pub(crate) fn labels(marks: &NodeMarks, uid: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -124,20 +125,20 @@ pub(crate) fn labels(marks: &NodeMarks, uid: &str) -> Value {
     })
 }
 
-/// The taints that an earlier run gave the node.
+/// The taints that an earlier run set on the node.
 pub(crate) fn recorded_taints(node: &DynamicObject) -> &str {
     node.metadata.annotations.as_ref().and_then(|notes| notes.get(TAINTS)).map(String::as_str).unwrap_or_default()
 }
 
-/// A taint is one of a node by key and effect.
+/// A taint is identified by key and effect.
 fn key(taint: &Value) -> (&str, &str) {
     let text = |name: &str| taint.get(name).and_then(Value::as_str).unwrap_or_default();
     (text("key"), text("effect"))
 }
 
-/// Returns the taints that the node is to have, or `None` if it has them: those of others as they are, without those that were
-/// machinist's or [`NIXOS_UNSCHEDULABLE`], and with those that are. The list is one value to the API server, so that it cannot
-/// be owned in part.
+/// Returns the new taints of the node, or `None` if they are unchanged: those of other managers as they are, without
+/// machinist's earlier ones and [`NIXOS_UNSCHEDULABLE`], plus the wanted ones. The API server treats the list as one
+/// value, so that no part of it can be owned.
 pub(crate) fn merged_taints(current: &Value, recorded: &str, wanted: &[String]) -> Option<Value> {
     let wanted: Vec<Value> = wanted.iter().filter_map(|text| parse(text)).collect();
     let recorded: Vec<Value> = recorded.split(',').filter_map(parse).collect();

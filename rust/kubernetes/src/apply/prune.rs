@@ -1,4 +1,4 @@
-//! What an earlier run brought and nobody wants any more.
+//! Pruning of objects that an earlier run applied and that are no longer desired.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Run<'_> {
-    /// Removes what is in the inventory, still marked as ours, and not wanted. Returns what stays for the next time.
+    /// Deletes objects that are in the inventory, still carry our label and are no longer desired. Returns those kept
+    /// for the next run.
     pub(super) async fn prune(&self, wanted: &[Entry], prune_data: bool, outcome: &mut Outcome) -> BTreeSet<Entry> {
         let mut left_over = BTreeSet::new();
         let unwanted = self.unwanted(wanted);
@@ -45,12 +46,12 @@ impl Run<'_> {
         left_over
     }
 
-    /// What is recorded and not wanted, in the order in which it is removed.
+    /// Returns the recorded objects that are no longer desired, in the order of their deletion.
     pub(crate) fn unwanted(&self, wanted: &[Entry]) -> Vec<Entry> {
         unwanted(&self.stored.inventory.entries, wanted)
     }
 
-    /// Learns the kinds of what is recorded.
+    /// Discovers the kinds of recorded objects.
     pub(crate) async fn kinds_of(&self, entries: &[Entry]) -> Result<Kinds, ServerError> {
         let object = |entry: &Entry| Object {
             id: entry.id.clone(),
@@ -61,7 +62,7 @@ impl Run<'_> {
         self.server.kinds(&entries.iter().map(object).collect::<Vec<_>>()).await
     }
 
-    /// Returns a recorded object as it is, unless it is gone or going.
+    /// Returns a recorded object's current state, unless it is deleted or being deleted.
     pub(crate) async fn removable<'b>(
         &self,
         entry: &Entry,
@@ -69,13 +70,13 @@ impl Run<'_> {
     ) -> Result<Option<(&'b Kind, DynamicObject)>, ServerError> {
         let Entry { id, version } = entry;
         let api_version = if id.group.is_empty() { version.clone() } else { format!("{}/{version}", id.group) };
-        // A kind that is gone took its objects along.
+        // Deleting a kind's definition deletes its objects.
         let Some(kind) = kinds.get(&api_version, &id.kind) else { return Ok(None) };
         let found = self.server.get(kind, id.namespace.as_deref(), &id.name).await?;
         Ok(found.filter(|found| found.metadata.deletion_timestamp.is_none()).map(|found| (kind, found)))
     }
 
-    /// Removes one object; `None` if it is gone already.
+    /// Deletes one object; `None` if it no longer exists.
     async fn remove(&self, entry: &Entry, kinds: &Kinds, prune_data: bool) -> Result<Option<Change>, ServerError> {
         let id = &entry.id;
         let Some((kind, found)) = self.removable(entry, kinds).await? else { return Ok(None) };
@@ -91,8 +92,8 @@ impl Run<'_> {
     }
 }
 
-/// The recorded objects that are not wanted, in the order in which they are removed: what uses others before what is used, a
-/// namespace last. Another version of a wanted object is that object.
+/// The recorded objects that are no longer desired, in the order of their deletion: users before what they use,
+/// namespaces last. Another version of a desired object is the same object.
 fn unwanted(recorded: &BTreeSet<Entry>, wanted: &[Entry]) -> Vec<Entry> {
     let wanted: BTreeSet<_> = wanted.iter().map(|entry| &entry.id).collect();
     let mut unwanted: Vec<Entry> = recorded.iter().filter(|entry| !wanted.contains(&entry.id)).cloned().collect();

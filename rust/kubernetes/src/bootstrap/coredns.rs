@@ -1,4 +1,4 @@
-//! CoreDNS, as kubeadm runs it for the version of Kubernetes that goes with it, with replicas that do not share a node.
+//! CoreDNS in kubeadm's configuration for the matching Kubernetes version, with replicas spread over nodes.
 
 use std::net::IpAddr;
 
@@ -25,10 +25,10 @@ use super::{SYSTEM, named, node::CONTROL_PLANE, rbac, texts, typed};
 use crate::object::Object;
 
 const NAME: &str = "coredns";
-/// The label and the service's name that other programs look for.
+/// The label and service name that other programs rely on.
 const APP: (&str, &str) = ("k8s-app", "kube-dns");
 
-/// Everything of CoreDNS, serving at `dns`.
+/// All objects of CoreDNS; the service has the address `dns`.
 pub fn objects(cluster: &Cluster, coredns: &CoreDns, dns: IpAddr) -> Vec<Object> {
     let account = ServiceAccount { metadata: named(NAME, Some(SYSTEM), &[APP]), ..ServiceAccount::default() };
     let role = ClusterRole {
@@ -61,8 +61,8 @@ pub fn objects(cluster: &Cluster, coredns: &CoreDns, dns: IpAddr) -> Vec<Object>
     objects.into_iter().flatten().collect()
 }
 
-/// Who answers for names outside of the cluster: what machines.nix says for it, or for the nodes, or else what the node
-/// has in its /etc/resolv.conf, which the pod gets by its `dnsPolicy`.
+/// The upstream name servers: CoreDNS's own in machines.nix, else those of the nodes, else the node's /etc/resolv.conf,
+/// which the pod gets through its `dnsPolicy`.
 fn upstream(cluster: &Cluster, coredns: &CoreDns) -> String {
     let usable = |servers: &[IpAddr]| -> Vec<String> {
         servers.iter().filter(|server| !server.is_loopback()).map(ToString::to_string).collect()
@@ -74,7 +74,8 @@ fn upstream(cluster: &Cluster, coredns: &CoreDns) -> String {
     }
 }
 
-/// kubeadm's own. `loop` ends CoreDNS when its questions come back to it; `reload` takes a changed text without a restart.
+/// kubeadm's Corefile. `loop` stops CoreDNS when its queries come back to it; `reload` applies a changed file without a
+/// restart.
 fn corefile(upstream: &str) -> String {
     let domain = defaults::CLUSTER_DOMAIN;
     format!(
@@ -134,7 +135,7 @@ fn pod(cluster: &Cluster, coredns: &CoreDns) -> PodSpec {
     PodSpec {
         priority_class_name: Some("system-cluster-critical".into()),
         service_account_name: Some(NAME.into()),
-        // Its own service would ask itself.
+        // With its own service as resolver, it would query itself.
         dns_policy: Some("Default".into()),
         node_selector: Some([("kubernetes.io/os".to_owned(), "linux".to_owned())].into()),
         tolerations: Some(vec![
@@ -168,8 +169,9 @@ fn pod(cluster: &Cluster, coredns: &CoreDns) -> PodSpec {
     }
 }
 
-/// Two of them on the first node that comes up would stay there, and DNS would be gone with it. But a node that takes none of
-/// them counts for the spread too, and one of them would then wait for a place for ever.
+/// True if both replicas must run on different nodes. Two on the first node that comes up would stay there, and DNS
+/// would fail with that node. But nodes that reject them count for the spread too, and a replica would stay pending for
+/// ever.
 fn runs_everywhere(cluster: &Cluster) -> bool {
     let tolerated = format!("{CONTROL_PLANE}=:NoSchedule");
     cluster.kubernetes_nodes().flat_map(Node::kubernetes_taints).all(|taint| {
@@ -266,7 +268,7 @@ fn service(dns: IpAddr) -> Service {
     }
 }
 
-/// A drain takes one of them at a time.
+/// Lets a drain evict one replica at a time.
 fn budget() -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: named(NAME, Some(SYSTEM), &[APP]),

@@ -1,5 +1,5 @@
-//! Issuers of certificates by ACME, for cert-manager: one whose certificates nobody trusts but that may be asked as often as
-//! one likes, and the real one. Each has an account key of its own: an account of one server is none of the other.
+//! ACME issuers for cert-manager: staging, with untrusted certificates and high rate limits, and production. Each has
+//! its own account key, since accounts are not shared between the servers.
 
 use machinist_model::Acme;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! Labels and taints of nodes. A kubelet may not give itself a role: the API server's NodeRestriction refuses that, and a kubelet
-//! tells its taints only when it registers.
+//! Labels and taints of nodes. A kubelet may not assign itself a role: the API server's NodeRestriction rejects that,
+//! and a kubelet sets its taints only at registration.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ const ROLE: &str = "node-role.kubernetes.io/";
 pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// The label by which Kubernetes itself spreads pods and routes traffic.
 const ZONE: &str = "topology.kubernetes.io/zone";
-/// The annotation that says which taints are machinist's, so that one that goes from machines.nix goes from the node.
+/// The annotation that lists machinist's taints, so that one removed from machines.nix is also removed from the node.
 pub const TAINTS: &str = "machinist.dev/taints";
 
-/// The taint that NixOS gives a node without `roles` unless it is switched off, as machinist's modules once did not. Nothing
-/// runs on such a node but static pods. A cordon is another taint: `node.kubernetes.io/unschedulable`, without a value.
+/// The taint that NixOS sets on a node without `roles` unless disabled, which machinist's modules once did not do. Only
+/// static pods run on such a node. A cordon is another taint: `node.kubernetes.io/unschedulable`, without a value.
 pub const NIXOS_UNSCHEDULABLE: &str = "unschedulable=true:NoSchedule";
 
-/// What a node is marked with.
+/// Labels and taints of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeMarks {
-    /// The node.
+    /// Name of the node.
     pub name: NodeName,
-    /// Labels, machinist's own mark among them.
+    /// Labels, including machinist's own.
     pub labels: BTreeMap<String, String>,
     /// Taints, `key=value:Effect` or `key:Effect`.
     pub taints: Vec<String>,
 }
 
-/// Labels of machines.nix, the node's roles, and its zone by the name that Kubernetes has for it.
+/// Labels of machines.nix, the node's roles, and its zone under Kubernetes' label.
 pub fn marks(cluster: &Cluster, node: &Node) -> NodeMarks {
     let mut labels = BTreeMap::new();
     if let Some(zone) = node.labels.get("zone") {

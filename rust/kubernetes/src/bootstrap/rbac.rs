@@ -1,4 +1,4 @@
-//! What the certificates' users may do. Certificates name users and groups; rights are RBAC's.
+//! RBAC rules for the users named in the certificates. Certificates carry users and groups only.
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use machinist_model::Cluster;
@@ -8,18 +8,18 @@ use crate::object::Object;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Rights of the API servers at kubelets, of flannel, and of kube-vip where there is a virtual address.
+/// Access of the API servers to kubelets, of flannel, and of kube-vip if there is a virtual address.
 pub fn objects(cluster: &Cluster) -> Vec<Object> {
     let kubelets = cluster_binding(
         "machinist:kubelet-api-admin",
-        // Kubernetes' own role: logs, exec, metrics.
+        // Kubernetes' built-in role: logs, exec, metrics.
         "system:kubelet-api-admin",
         user("kube-apiserver-kubelet-client"),
     );
     let flannel = ClusterRole {
         metadata: named("machinist:flannel", None, &[]),
         rules: Some(vec![
-            // NixOS' own role lacks `get`, which flannel needs.
+            // NixOS' own role has no `get`, which flannel needs.
             rule("", &["nodes"], &["get", "list", "watch"]),
             rule("", &["nodes/status"], &["patch"]),
         ]),
@@ -33,7 +33,7 @@ pub fn objects(cluster: &Cluster) -> Vec<Object> {
     objects.into_iter().flatten().collect()
 }
 
-/// By ARP, kube-vip elects the node that answers for the address. By BGP it asks for nothing.
+/// With ARP, kube-vip elects the node that answers for the address. With BGP it needs no permission.
 fn kube_vip() -> [Option<Object>; 2] {
     let role = Role {
         metadata: named("machinist:kube-vip", Some(SYSTEM), &[]),
@@ -47,7 +47,7 @@ fn kube_vip() -> [Option<Object>; 2] {
     [typed(&role), typed(&binding)]
 }
 
-/// A binding of a role of the whole cluster.
+/// A binding of a ClusterRole.
 pub fn cluster_binding(name: &str, role: &str, subject: Subject) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: named(name, None, &[]),

@@ -41,7 +41,7 @@ fn what_is_not_wanted_is_not_there() {
     cluster.kube_master = None;
     cluster.objects.coredns = None;
     assert_eq!(ids(&cluster).len(), 3);
-    assert!(ids(&fixtures::single_k3s()).is_empty(), "k3s brings its own");
+    assert!(ids(&fixtures::single_k3s()).is_empty(), "k3s ships its own");
     assert!(ids(&fixtures::three_member_etcd()).is_empty());
 }
 
@@ -92,11 +92,11 @@ fn corefile(cluster: &Cluster) -> String {
 }
 
 #[test]
-fn dns_asks_the_name_servers_that_machines_nix_says_for_other_names() {
+fn dns_forwards_other_names_to_the_name_servers_of_machines_nix() {
     let mut cluster = fixtures::ha_kubernetes();
     assert!(corefile(&cluster).contains("\n    forward . /etc/resolv.conf {\n"));
     assert!(corefile(&cluster).contains("\n    kubernetes cluster.local in-addr.arpa ip6.arpa {\n"));
-    // In a pod, that address is the pod: CoreDNS would ask itself.
+    // In a pod, that address is the pod's own: CoreDNS would query itself.
     cluster.network.nameservers = vec!["127.0.0.53".parse().unwrap()];
     assert!(corefile(&cluster).contains("forward . /etc/resolv.conf {"));
     cluster.network.nameservers.push("10.13.13.1".parse().unwrap());
@@ -107,7 +107,7 @@ fn dns_asks_the_name_servers_that_machines_nix_says_for_other_names() {
 }
 
 #[test]
-fn dns_serves_where_pods_are_told_to_ask() {
+fn dns_serves_at_the_address_that_pods_use() {
     let service = value(&fixtures::ha_kubernetes(), "Service", "kube-dns");
     assert_eq!(service["spec"]["clusterIP"], "10.96.0.10");
     let deployment = value(&fixtures::ha_kubernetes(), "Deployment", "coredns");
@@ -129,7 +129,7 @@ fn two_of_dns_never_share_a_node_where_all_nodes_take_them() {
     assert_eq!(spread_by_node(&cluster), "DoNotSchedule", "CoreDNS tolerates the taint of control planes");
     let node = cluster.nodes.get_mut(&NodeName::parse("w1").unwrap()).unwrap();
     node.taints = vec!["dedicated=db:NoSchedule".to_owned()];
-    assert_eq!(spread_by_node(&cluster), "ScheduleAnyway", "a node that takes none would keep one waiting");
+    assert_eq!(spread_by_node(&cluster), "ScheduleAnyway", "a node that takes none would keep one pending");
 }
 
 #[test]

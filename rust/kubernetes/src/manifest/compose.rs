@@ -1,4 +1,4 @@
-//! From the events of a YAML parser to JSON values with their lines.
+//! Conversion of YAML parser events to JSON values with their lines.
 
 use std::{
     borrow::Cow,
@@ -16,16 +16,18 @@ type Lines = BTreeMap<String, usize>;
 /// A document: its line, its value, the lines of its parts.
 type Composed = (usize, Value, Lines);
 
-/// What is wrong, and on which line.
+/// An error message, and its line.
 type Wrong = (usize, String);
 
-/// How deep mappings and lists may nest. The API server's own bound for JSON is 10000; no object comes near this one.
+/// Maximum depth of mappings and lists. The API server's own limit for JSON is 10000; no real object comes near this
+/// one.
 const DEPTH: usize = 100;
 
-/// How many values the aliases of a file may add. A few lines of aliases to aliases would fill the memory else.
+/// Maximum number of values that a file's aliases expand to. Otherwise a few lines of nested aliases would exhaust the
+/// memory.
 const COPIES: usize = 100_000;
 
-/// Returns the documents of the text that say something.
+/// Returns the documents of the text that are not empty.
 pub fn documents(text: &str) -> Result<Vec<Composed>, Wrong> {
     let mut composer =
         Composer { events: Parser::new_from_str(text), anchors: HashMap::new(), lines: Lines::new(), n_copies: 0 };
@@ -45,7 +47,7 @@ pub fn documents(text: &str) -> Result<Vec<Composed>, Wrong> {
                 }
             }
             Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
-            _ => return Err((span.start.line(), "content outside of a document".to_owned())),
+            _ => return Err((span.start.line(), "content outside a document".to_owned())),
         }
     }
 }
@@ -62,17 +64,17 @@ impl<'a> Composer<'a> {
         match self.events.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(no_yaml(&error)),
-            None => Err((1, "no YAML: it ends too early".to_owned())),
+            None => Err((1, "invalid YAML: unexpected end".to_owned())),
         }
     }
 
-    /// Builds the value that begins with the event.
+    /// Builds the value that starts with the event.
     fn node(&mut self, event: Event<'a>, span: Span, at: String, depth: usize) -> Result<Value, Wrong> {
         let line = span.start.line();
         if depth > DEPTH {
             return Err((line, format!("nested more than {DEPTH} deep")));
         }
-        // An entry of a mapping has the line of its key already.
+        // An entry of a mapping already has the line of its key.
         self.lines.entry(at.clone()).or_insert(line);
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -87,7 +89,7 @@ impl<'a> Composer<'a> {
                 (anchor, self.mapping(&at, depth)?)
             }
             Event::Alias(anchor) => (0, self.copy(anchor, line)?),
-            _ => return Err((line, "no YAML: a value is missing here".to_owned())),
+            _ => return Err((line, "invalid YAML: missing value".to_owned())),
         };
         if anchor > 0 {
             self.anchors.insert(anchor, value.clone());
@@ -126,7 +128,7 @@ impl<'a> Composer<'a> {
                 continue;
             }
             if entries.contains_key(&key) {
-                return Err((line, format!("the key {key:?} is there twice, first on line {}", self.lines[&at])));
+                return Err((line, format!("duplicate key {key:?}, first on line {}", self.lines[&at])));
             }
             self.lines.insert(at.clone(), line);
             let value = self.node(event, span, at, depth + 1)?;
@@ -138,30 +140,30 @@ impl<'a> Composer<'a> {
         Ok(Value::Object(entries))
     }
 
-    /// A key becomes a text, as in Kubernetes' own reader.
+    /// Converts a key to a string, as Kubernetes' own parser does.
     fn key(&self, event: Event<'a>, line: usize) -> Result<String, Wrong> {
         let value = match event {
             Event::Scalar(text, style, _, tag) => {
                 scalar_value(&text, style, tag.as_deref()).map_err(|why| (line, why))?
             }
             Event::Alias(anchor) => self.anchors.get(&anchor).cloned().unwrap_or_default(),
-            _ => return Err((line, "a key must be a text".to_owned())),
+            _ => return Err((line, "a key must be a string".to_owned())),
         };
         match value {
             Value::String(text) => Ok(text),
             Value::Number(number) => Ok(number.to_string()),
             Value::Bool(value) => Ok(value.to_string()),
-            Value::Null | Value::Array(_) | Value::Object(_) => Err((line, "a key must be a text".to_owned())),
+            Value::Null | Value::Array(_) | Value::Object(_) => Err((line, "a key must be a string".to_owned())),
         }
     }
 
     fn copy(&mut self, anchor: usize, line: usize) -> Result<Value, Wrong> {
         let Some(value) = self.anchors.get(&anchor) else {
-            return Err((line, "an alias inside of what it stands for".to_owned()));
+            return Err((line, "an alias inside its own anchor".to_owned()));
         };
         self.n_copies = self.n_copies.saturating_add(size(value));
         if self.n_copies > COPIES {
-            return Err((line, format!("the aliases up to here stand for more than {COPIES} values")));
+            return Err((line, format!("the aliases up to here expand to more than {COPIES} values")));
         }
         Ok(value.clone())
     }
@@ -175,7 +177,7 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// `<<`: entries that the mapping does not have itself; of several, the first that has the key counts.
+/// `<<`: entries that the mapping does not have itself; of several sources, the first one with the key counts.
 fn merge(entries: &mut Map<String, Value>, value: Value) -> Result<(), String> {
     match value {
         Value::Object(other) => {
@@ -199,7 +201,7 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Val
         Some(tag) if tag.is_yaml_core_schema() && ["bool", "float", "int", "null"].contains(&tag.suffix.as_str()) => {
             true
         }
-        Some(tag) => return Err(format!("the tag {}{} has no meaning in JSON", tag.handle, tag.suffix)),
+        Some(tag) => return Err(format!("the tag {}{} has no equivalent in JSON", tag.handle, tag.suffix)),
     };
     let value = if plain { scalar::resolve(text)? } else { Value::String(text.to_owned()) };
     let fits = match tag.map(|tag| tag.suffix.as_str()) {
@@ -209,18 +211,18 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Val
         Some("null") => value.is_null(),
         _ => true,
     };
-    if fits { Ok(value) } else { Err(format!("{text:?} is not what its tag says")) }
+    if fits { Ok(value) } else { Err(format!("{text:?} does not match its tag")) }
 }
 
 fn refuse_tag(tag: Option<Cow<'_, Tag>>, expected: &str, line: usize) -> Result<(), Wrong> {
     match tag {
         Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
-            Err((line, format!("the tag {}{} has no meaning in JSON", tag.handle, tag.suffix)))
+            Err((line, format!("the tag {}{} has no equivalent in JSON", tag.handle, tag.suffix)))
         }
         _ => Ok(()),
     }
 }
 
 fn no_yaml(error: &ScanError) -> Wrong {
-    (error.marker().line().max(1), format!("no YAML: {}", error.info()))
+    (error.marker().line().max(1), format!("invalid YAML: {}", error.info()))
 }

@@ -1,4 +1,4 @@
-//! The files of a directory of manifests.
+//! Manifest files of a directory.
 
 use std::{
     fs, io,
@@ -7,14 +7,14 @@ use std::{
 
 use super::{Document, ManifestError, parse};
 
-/// The endings of manifests' names. Other files, such as a README, are left alone.
+/// Extensions of manifests. Other files, such as a README, are ignored.
 const ENDINGS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// Reads all manifests of `directory` below `root`, sorted by path. Places name files relative to `root`. A directory that is
-/// not there holds none.
+/// Reads all manifests of `directory` below `root`, sorted by path. Paths in places are relative to `root`. A missing
+/// directory has none.
 ///
 /// # Errors
-/// One error for each file that cannot be taken, sorted by path.
+/// One error per invalid file, sorted by path.
 pub fn read(root: &Path, directory: &str) -> Result<Vec<Document>, Vec<ManifestError>> {
     let mut files = Vec::new();
     let mut errors = Vec::new();
@@ -34,7 +34,7 @@ pub fn read(root: &Path, directory: &str) -> Result<Vec<Document>, Vec<ManifestE
     if errors.is_empty() { Ok(documents) } else { Err(errors) }
 }
 
-/// Gathers the files below `directory`. Hidden ones are left alone, and links to directories are not followed.
+/// Collects the files below `directory`. Hidden ones are skipped, and links to directories are not followed.
 fn list(root: &Path, directory: &Path, files: &mut Vec<PathBuf>, errors: &mut Vec<ManifestError>) {
     let entries = match fs::read_dir(root.join(directory)) {
         Ok(entries) => entries,

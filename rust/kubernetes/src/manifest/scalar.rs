@@ -1,11 +1,11 @@
-//! What a scalar without quotes means to Kubernetes' own reader (go.yaml.in/yaml/v2, `resolve.go`).
+//! Unquoted scalars as Kubernetes' own parser resolves them (go.yaml.in/yaml/v2, `resolve.go`).
 
 use serde_json::{Number, Value};
 
 /// Returns the value of a plain scalar.
 ///
 /// # Errors
-/// It is a number that JSON does not have.
+/// A number without an equivalent in JSON.
 pub fn resolve(text: &str) -> Result<Value, String> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
@@ -17,7 +17,7 @@ pub fn resolve(text: &str) -> Result<Value, String> {
         }
         ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf"
         | "-.INF" => {
-            return Err(format!("{text} is no number of JSON: write it in quotes if it is a text"));
+            return Err(format!("{text} is not a JSON number: quote it if it is a string"));
         }
         _ => {}
     }
@@ -33,7 +33,7 @@ fn number(text: &str) -> Option<Number> {
     integer(&plain).or_else(|| float(&plain))
 }
 
-/// An integer, by its prefix of base 2, 8 (`0o` and a bare `0`, as in modes of files), 10 or 16.
+/// An integer in base 2, 8 (`0o`, or a bare `0` as in file modes), 10 or 16, by its prefix.
 fn integer(text: &str) -> Option<Number> {
     let (is_negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -119,6 +119,6 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(resolve(text).unwrap(), wanted, "{text}");
         }
-        assert!(resolve(".inf").unwrap_err().contains("no number of JSON"));
+        assert!(resolve(".inf").unwrap_err().contains("not a JSON number"));
     }
 }

@@ -68,26 +68,26 @@ fn keys_become_texts() {
 }
 
 #[test]
-fn what_is_no_yaml_is_named_with_its_line() {
-    refused("a: b\n  c: d\n", "manifests/x.yaml:2: no YAML: ");
+fn invalid_yaml_is_reported_with_its_line() {
+    refused("a: b\n  c: d\n", "manifests/x.yaml:2: invalid YAML: ");
     refused("a: 1\nb: [1, 2\n", "manifests/x.yaml:");
     refused("a: \"x\n", "manifests/x.yaml:");
-    refused("kind: A\n---\nb: }\n", "manifests/x.yaml:3: no YAML: ");
-    refused("{{ template }}\n", "manifests/x.yaml:1: a key must be a text");
-    refused("a: *b\n", "manifests/x.yaml:1: no YAML: ");
+    refused("kind: A\n---\nb: }\n", "manifests/x.yaml:3: invalid YAML: ");
+    refused("{{ template }}\n", "manifests/x.yaml:1: a key must be a string");
+    refused("a: *b\n", "manifests/x.yaml:1: invalid YAML: ");
     refused("a:\n\tb: 1\n\tc: 2\n", "manifests/x.yaml:");
 }
 
 #[test]
-fn what_json_cannot_say_is_refused() {
-    refused("a: 1\nb: 2\na: 3\n", "manifests/x.yaml:3: the key \"a\" is there twice, first on line 1");
-    refused("a: .inf\n", "manifests/x.yaml:1: .inf is no number of JSON");
-    refused("a: !vault x\n", "manifests/x.yaml:1: the tag !vault has no meaning");
-    refused("a:\n  !ours {}\n", "manifests/x.yaml:2: the tag !ours has no meaning");
-    refused("a: !!int x\n", "manifests/x.yaml:1: \"x\" is not what its tag says");
-    refused("? [a]\n: 1\n", "manifests/x.yaml:1: a key must be a text");
-    refused("~: 1\n", "manifests/x.yaml:1: a key must be a text");
-    refused("a: &a [*a]\n", "manifests/x.yaml:1: an alias inside of what it stands for");
+fn values_without_an_equivalent_in_json_are_refused() {
+    refused("a: 1\nb: 2\na: 3\n", "manifests/x.yaml:3: duplicate key \"a\", first on line 1");
+    refused("a: .inf\n", "manifests/x.yaml:1: .inf is not a JSON number");
+    refused("a: !vault x\n", "manifests/x.yaml:1: the tag !vault has no equivalent");
+    refused("a:\n  !ours {}\n", "manifests/x.yaml:2: the tag !ours has no equivalent");
+    refused("a: !!int x\n", "manifests/x.yaml:1: \"x\" does not match its tag");
+    refused("? [a]\n: 1\n", "manifests/x.yaml:1: a key must be a string");
+    refused("~: 1\n", "manifests/x.yaml:1: a key must be a string");
+    refused("a: &a [*a]\n", "manifests/x.yaml:1: an alias inside its own anchor");
     refused("<<: 1\n", "manifests/x.yaml:1: `<<` takes mappings only");
 }
 
@@ -98,7 +98,7 @@ fn a_few_lines_cannot_fill_the_memory() {
         let alias = format!("*a{}", level - 1);
         text.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", ")));
     }
-    refused(&text, "manifests/x.yaml:5: the aliases up to here stand for more than");
+    refused(&text, "manifests/x.yaml:5: the aliases up to here expand to more than");
     refused(&"[".repeat(100_000), "manifests/x.yaml:1: ");
     refused(&"- ".repeat(2_000), "manifests/x.yaml:1: nested more than");
 }
@@ -111,7 +111,7 @@ fn a_directory_is_read_in_the_order_of_its_paths() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    assert!(read(root.path(), "manifests").unwrap().is_empty(), "a directory that is not there");
+    assert!(read(root.path(), "manifests").unwrap().is_empty(), "a missing directory");
     write("b.yml", "kind: B\n");
     write("a/z.yaml", "kind: A\n");
     write("c.json", "{\"kind\": \"C\"}");
@@ -126,7 +126,7 @@ fn a_directory_is_read_in_the_order_of_its_paths() {
     fs::write(root.path().join("manifests/e.yaml"), b"a: \xff\n").unwrap();
     let errors = read(root.path(), "manifests").unwrap_err();
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    assert!(texts[0].starts_with("manifests/d.yaml:1: no YAML: "), "{texts:?}");
+    assert!(texts[0].starts_with("manifests/d.yaml:1: invalid YAML: "), "{texts:?}");
     assert_eq!(texts[1..], ["cannot read manifests/e.yaml"]);
     assert!(matches!(errors[1], ManifestError::Read { .. }));
 }

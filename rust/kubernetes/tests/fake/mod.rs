@@ -1,4 +1,4 @@
-//! An API server in memory: enough of one to see in which order it is asked for what.
+//! API server in memory, complete enough to record the order of requests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,25 +16,25 @@ use machinist_kubernetes::server::Server;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// What the server holds, and what it was asked.
+/// Objects of the server, and the requests it received.
 #[derive(Default)]
 pub struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
     /// `METHOD path`, in order.
     pub requests: Vec<String>,
-    /// Answers in place of the right ones: part of a request, status, message, how often.
+    /// Injected failures: part of a request, status, message, number of times.
     pub faults: Vec<(String, u16, String, usize)>,
-    /// What etcd holds encrypted by another key than the one in use: it is written although nothing changes.
+    /// Paths of objects that etcd stores encrypted with an old key: they are written although nothing changes.
     pub stale: BTreeSet<String>,
 }
 
-/// The server.
+/// The fake server.
 #[derive(Clone, Default)]
 pub struct Fake(pub Arc<Mutex<State>>);
 
 impl Fake {
-    /// Returns a client of it that waits for failures to pass.
+    /// Returns a client that retries transient failures for `patience`.
     pub fn server(&self, patience: Duration) -> Server {
         let fake = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -53,7 +53,7 @@ impl Fake {
         Server::new(client, Instant::now() + patience)
     }
 
-    /// Changes an object by hand; `null` removes it.
+    /// Changes an object as another client would; `null` deletes it.
     pub fn put(&self, path: &str, object: Value) {
         let mut state = self.0.lock().unwrap();
         if object.is_null() {
@@ -63,17 +63,17 @@ impl Fake {
         }
     }
 
-    /// Returns an object.
+    /// Returns an object by its path.
     pub fn get(&self, path: &str) -> Option<Value> {
         self.0.lock().unwrap().objects.get(path).cloned()
     }
 
-    /// Returns the requests since the last time.
+    /// Returns the requests since the last call.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().requests)
     }
 
-    /// Lets requests fail.
+    /// Fails the next `times` requests that contain `part`.
     pub fn fail(&self, part: &str, status: u16, message: &str, times: usize) {
         self.0.lock().unwrap().faults.push((part.to_owned(), status, message.to_owned(), times));
     }

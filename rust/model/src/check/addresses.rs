@@ -12,7 +12,7 @@ use crate::{
     shape::{MachineShape, OneOrTwo, VipMode},
 };
 
-/// The values of an attribute with the path of each: of its elements where it is a list.
+/// Returns the values of an attribute, each with its path: for a list, the paths of its elements.
 pub fn each<'a, T>(
     path: &AttrPath,
     values: Option<&'a OneOrTwo<T>>,
@@ -30,7 +30,7 @@ fn addresses<'a>(name: &str, machine: &'a MachineShape) -> impl Iterator<Item = 
     each(&machine_path(name).join("ip"), machine.ip.as_ref())
 }
 
-/// Why the address cannot be a host's in this network: it is the network's own, or its broadcast address.
+/// Returns why no host in this network can have the address: it is the network's own, or its broadcast address.
 pub fn reserved(network: &IpNet, address: IpAddr) -> Option<&'static str> {
     match network {
         // A /31 has two hosts (RFC 3021), a /32 one.
@@ -45,13 +45,13 @@ pub fn reserved(network: &IpNet, address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The node network of the address's family.
+/// Returns the node network of the address's family.
 pub fn network_of<'a>(context: &Context<'a>, address: IpAddr) -> Option<&'a IpNet> {
     let mut networks = context.shape.network.nodes.iter().flat_map(|networks| networks.iter());
     networks.find(|network| network.addr().is_ipv4() == address.is_ipv4())
 }
 
-/// No address belongs to two machines, disabled ones included.
+/// Checks that no two machines share an address; disabled machines count too.
 pub fn duplicates(context: &Context<'_>, report: &mut Report) {
     let mut seen: HashMap<IpAddr, (&String, AttrPath)> = HashMap::with_capacity(context.shape.machines.len());
     for (name, machine) in &context.shape.machines {
@@ -64,15 +64,14 @@ pub fn duplicates(context: &Context<'_>, report: &mut Report) {
             let note = if owner_is_disabled { " (disabled, its address stays reserved)" } else { "" };
             let message = format!("{address} is also the address of {owner}{note}");
             let why = "each would take the other's traffic";
-            let help =
-                free_address(context, machine).map(|free| format!("give it an address of its own, such as \"{free}\""));
+            let help = free_address(context, machine).map(|free| format!("give it a free address, such as \"{free}\""));
             let finding = Finding::new(Code::DuplicateAddress, path, message, why).maybe_help(help);
             report.push(finding.related(first.clone(), format!("first used here, by {owner}")));
         }
     }
 }
 
-/// Some address that no machine and no virtual IP has; `None` if it is not found quickly.
+/// Returns an address that no machine and no virtual IP uses; `None` if none is found quickly.
 fn free_address(context: &Context<'_>, machine: &MachineShape) -> Option<IpAddr> {
     let address = *machine.ip.as_ref()?.0.first()?;
     let network = network_of(context, address)?;
@@ -83,18 +82,18 @@ fn free_address(context: &Context<'_>, machine: &MachineShape) -> Option<IpAddr>
             || context.shape.kube_master.as_ref().is_some_and(|endpoint| endpoint.ip == Some(*address))
             || context.shape.network.gateway == Some(*address)
     };
-    // A suggestion is not worth a search through a large cluster.
+    // A suggestion does not justify a search through a large cluster.
     if context.shape.machines.len() > 64 {
         return None;
     }
     network.hosts().skip(1).take(128).find(|address| reserved(network, *address).is_none() && !is_used(address))
 }
 
-/// Machines that machinist deploys have addresses inside the node network.
+/// Checks that the machines that machinist deploys have addresses inside the node network.
 pub fn inside_node_network(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| machine.nixos) {
         for (path, address) in addresses(name, machine) {
-            // An address of another family is the families' check.
+            // An address of another family is reported by the check of address families.
             let Some(network) = network_of(context, *address) else { continue };
             let network = network.trunc();
             let (message, why) = match reserved(&network, *address) {
@@ -115,12 +114,12 @@ pub fn inside_node_network(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// The virtual IP is nobody's own.
-pub fn vip_of_its_own(context: &Context<'_>, report: &mut Report) {
+/// Checks that no machine uses the virtual IP as its own address.
+pub fn vip_is_unique(context: &Context<'_>, report: &mut Report) {
     let Some(vip) = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.ip) else { return };
     let path = AttrPath::of("kubeMaster.ip");
-    let why = "a virtual IP moves between control planes; it cannot be one machine's own too";
-    let help = "write an address that no machine has";
+    let why = "a virtual IP moves between control planes; it cannot also be the address of one machine";
+    let help = "write an address that no machine uses";
     for (name, machine) in &context.shape.machines {
         for (own, _) in addresses(name, machine).filter(|(_, address)| address.to_canonical() == vip.to_canonical()) {
             let message = format!("{vip} is also the address of {name}");
@@ -135,7 +134,7 @@ pub fn vip_of_its_own(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// The virtual IP is inside the node network with ARP, and better outside with BGP.
+/// Checks that the virtual IP is inside the node network with ARP; with BGP it is better outside.
 pub fn vip_fits_mode(context: &Context<'_>, report: &mut Report) {
     let Some(endpoint) = &context.shape.kube_master else { return };
     let path = AttrPath::of("kubeMaster.ip");
@@ -144,7 +143,7 @@ pub fn vip_fits_mode(context: &Context<'_>, report: &mut Report) {
     let node_network = AttrPath::of("network.nodes");
     match (api::mode(endpoint), network.contains(&vip), reserved(&network, vip)) {
         (VipMode::Arp, false, _) => {
-            let why = "with ARP one node answers for it on the nodes' own link, where nobody asks for it";
+            let why = "with ARP one node answers for it on the nodes' own link, where no one looks for it";
             let message = format!("{vip} is outside the node network {network}");
             let finding = Finding::new(Code::VipOutsideNetwork, path, message, why)
                 .help(format!("write a free address of {network}, or announce it to a Router: mode = \"bgp\""));
@@ -162,7 +161,7 @@ pub fn vip_fits_mode(context: &Context<'_>, report: &mut Report) {
             let why = "machines on the nodes' link look for it there, not at the Router";
             let message = format!("{vip} is inside the node network {network}");
             let finding = Finding::new(Code::VipInsideNetwork, path, message, why)
-                .help("write an address of no network in use; the Router learns it as a route of its own");
+                .help("write an address outside all networks in use; the Router learns it as a separate route");
             report.push(finding.related(node_network, "the node network"));
         }
         _ => {}

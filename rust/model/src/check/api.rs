@@ -1,4 +1,4 @@
-//! The control plane and the address at which it is reached.
+//! Control plane and API endpoint.
 
 use super::{Context, machine_path, role_path};
 use crate::{
@@ -12,13 +12,13 @@ use crate::{
 
 const COUNTED: [&str; 4] = ["roles", "enable", "nixos", "orchestrator"];
 
-/// How the virtual IP reaches a control plane: as written, or BGP where a Router or AS number is given.
+/// Returns the mode of the virtual IP: as written, otherwise BGP if a Router or AS number is given, otherwise ARP.
 pub fn mode(endpoint: &KubeMasterShape) -> VipMode {
     let hints_at_bgp = endpoint.gateway.is_some() || endpoint.node_as.is_some();
     endpoint.mode.unwrap_or(if hints_at_bgp { VipMode::Bgp } else { VipMode::Arp })
 }
 
-/// Returns how the virtual IP reaches a control plane, or the first reason why it does not.
+/// Returns the validated virtual IP, or the first finding that rules it out.
 pub fn vip(shape: &Shape, endpoint: &KubeMasterShape) -> Result<Vip, Box<Finding>> {
     if mode(endpoint) == VipMode::Arp {
         return Ok(Vip::Arp);
@@ -42,7 +42,7 @@ fn without_router() -> Finding {
         .help("write gateway = \"router\", the name of a machine with bgp.as; or mode = \"arp\"")
 }
 
-/// Everything that BGP lacks.
+/// Returns a finding for each setting that BGP needs and that is missing.
 fn bgp_findings(shape: &Shape, endpoint: &KubeMasterShape) -> Vec<Finding> {
     let mut findings = Vec::new();
     if endpoint.node_as.is_none() {
@@ -58,7 +58,7 @@ fn bgp_findings(shape: &Shape, endpoint: &KubeMasterShape) -> Vec<Finding> {
     match shape.machines.get(gateway) {
         None => findings.push(unknown_router(shape, gateway)),
         Some(machine) if machine.roles.contains(&Role::ControlPlane) => {
-            let why = "kube-vip only dials out, so that control planes cannot peer with each other";
+            let why = "kube-vip only opens connections, so control planes cannot peer with each other";
             let path = AttrPath::of("kubeMaster.gateway");
             let finding = Finding::new(Code::UnknownRouter, path, format!("{gateway} is a control plane itself"), why)
                 .help("name the machine that routes for the nodes");
@@ -91,7 +91,7 @@ fn unknown_router(shape: &Shape, gateway: &str) -> Finding {
             "write gateway = \"router\" and machines.router = {{ ip = \"{gateway}\"; nixos = false; bgp.as = 64513; }}"
         ),
         None => format!(
-            "add machines.{gateway} = {{ ip = \"...\"; nixos = false; bgp.as = 64513; }}, or write the name of a machine"
+            "add machines.{gateway} = {{ ip = \"...\"; nixos = false; bgp.as = 64513; }}, or name an existing machine"
         ),
     };
     let why = "the Router's address and AS number are taken from its machine";
@@ -99,7 +99,7 @@ fn unknown_router(shape: &Shape, gateway: &str) -> Finding {
     Finding::new(Code::UnknownRouter, AttrPath::of("kubeMaster.gateway"), message, why).help(help)
 }
 
-/// BGP has all that it needs.
+/// Checks that the settings of BGP are complete.
 pub fn bgp(context: &Context<'_>, report: &mut Report) {
     let Some(endpoint) = &context.shape.kube_master else { return };
     if report.is_broken(&AttrPath::of("kubeMaster.mode")) {
@@ -108,7 +108,7 @@ pub fn bgp(context: &Context<'_>, report: &mut Report) {
     if mode(endpoint) == VipMode::Arp {
         if endpoint.bgp_password {
             let path = AttrPath::of("kubeMaster.bgpPassword");
-            let why = "by ARP nobody is asked for a password";
+            let why = "ARP has no passwords";
             let finding = Finding::new(Code::WithoutEffect, path, "`bgpPassword` has no effect", why);
             report.push(finding.help("leave it out, or write mode = \"bgp\" with `gateway` and `as`"));
         }
@@ -121,7 +121,7 @@ pub fn bgp(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// AS numbers are not reserved ones.
+/// Checks that no AS number is a reserved one.
 pub fn as_numbers(context: &Context<'_>, report: &mut Report) {
     let endpoint = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.node_as);
     let routers = context.shape.machines.iter().filter_map(|(name, machine)| Some((name, machine.bgp.router_as?)));
@@ -131,12 +131,12 @@ pub fn as_numbers(context: &Context<'_>, report: &mut Report) {
         if [0, 23456, 65535, u32::MAX].contains(&number) {
             let why = "BGP speakers refuse reserved AS numbers (RFC 7607, RFC 6793, RFC 7300)";
             let finding = Finding::new(Code::AsNumberOutOfRange, path, format!("AS number {number} is reserved"), why);
-            report.push(finding.help("for private use take one from 64512 to 65534 (RFC 6996)"));
+            report.push(finding.help("for private use choose one from 64512 to 65534 (RFC 6996)"));
         }
     }
 }
 
-/// Kubernetes has a control plane, and a control plane has something to control.
+/// Checks that Kubernetes has a control plane, and that the role is used only with an orchestrator.
 pub fn control_plane(context: &Context<'_>, report: &mut Report) {
     if report.is_count_unreliable(&COUNTED) {
         return;
@@ -153,7 +153,7 @@ pub fn control_plane(context: &Context<'_>, report: &mut Report) {
             let others = context.with_role(Role::ControlPlane).count() - 1;
             let others = if others == 0 { String::new() } else { format!(" (nor on {others} more)") };
             let message = format!("the role `control-plane` has no effect on {name}{others}");
-            let why = "cluster.orchestrator is null, so that there is nothing to control";
+            let why = "cluster.orchestrator is null, so there is nothing to control";
             let path = role_path(name, machine, Role::ControlPlane);
             let finding = Finding::new(Code::WithoutEffect, path, message, why);
             report.push(finding.help("write cluster.orchestrator = \"kubernetes\", or leave the role out"));
@@ -162,7 +162,7 @@ pub fn control_plane(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Several control planes of Kubernetes have one address.
+/// Checks that several control planes of Kubernetes share one endpoint.
 pub fn endpoint(context: &Context<'_>, report: &mut Report) {
     let path = AttrPath::of("kubeMaster");
     let is_kubernetes = context.shape.cluster.orchestrator == Some(Orchestrator::Kubernetes);
@@ -172,7 +172,7 @@ pub fn endpoint(context: &Context<'_>, report: &mut Report) {
     let mut planes = context.with_role(Role::ControlPlane);
     if let (Some((name, machine)), true) = (planes.next(), planes.next().is_some()) {
         let n = context.with_role(Role::ControlPlane).count();
-        let why = "kubelets and people need one address that is up while any control plane is";
+        let why = "kubelets and users need one address that stays up while any control plane is up";
         let finding =
             Finding::new(Code::NoApiEndpoint, path, format!("{n} control planes have no common address"), why)
                 .help("write kubeMaster = { ip = \"<a free address of network.nodes>\"; mode = \"arp\"; }");
@@ -180,7 +180,7 @@ pub fn endpoint(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// At most one k3s server forms the cluster.
+/// Checks that at most one k3s server forms the cluster.
 pub fn initial_servers(context: &Context<'_>, report: &mut Report) {
     let is_k3s = context.shape.cluster.orchestrator == Some(Orchestrator::K3s);
     let mut first: Option<&String> = None;
@@ -197,11 +197,11 @@ pub fn initial_servers(context: &Context<'_>, report: &mut Report) {
         }
         if !machine.nixos || !machine.roles.contains(&Role::ControlPlane) {
             let why = "only a k3s server can form the cluster";
-            let finding = Finding::new(Code::InitialServers, path, format!("{name} is no k3s server"), why);
+            let finding = Finding::new(Code::InitialServers, path, format!("{name} is not a k3s server"), why);
             report.push(finding.help("give it the role `control-plane`, or set clusterInit on a machine that has it"));
         } else if let Some(first) = first {
-            let why = "each would form a cluster of its own, and the two would never meet";
-            let message = format!("{name} would form the cluster, and so would {first}");
+            let why = "each would form a separate cluster, and the two would never join";
+            let message = format!("both {first} and {name} would form the cluster");
             let finding = Finding::new(Code::InitialServers, path, message, why)
                 .help("keep it on one server; the others join")
                 .related(machine_path(first).join("clusterInit"), "the first one");

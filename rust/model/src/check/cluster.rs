@@ -1,4 +1,4 @@
-//! Single values of the cluster: release, domain, and that there is anything to deploy.
+//! Single values of the cluster: release and domain, and at least one machine to deploy.
 
 use super::{Context, names::is_domain};
 use crate::{
@@ -9,23 +9,23 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// A node's name of 63 characters and a dot fit before it, within the 253 of a DNS name.
+/// Longest domain, in characters: a node name of 63 characters and a dot fit before it, within the 253 of a DNS name.
 const LONGEST_DOMAIN: usize = 190 - 1;
 
-/// Release, domain and machines.
+/// Checks release, domain and machines.
 pub fn check(context: &Context<'_>, report: &mut Report) {
     let cluster = &context.shape.cluster;
     if let Some(release) = cluster.release.as_deref().filter(|release| !is_release(release)) {
-        let message = format!("\"{release}\" is no NixOS release");
-        let why = "options and versions follow from the release";
+        let message = format!("\"{release}\" is not a NixOS release");
+        let why = "the release determines options and versions";
         let finding = Finding::new(Code::BadRelease, AttrPath::of("cluster.release"), message, why);
         report.push(finding.help(format!("write YY.MM with the month 05 or 11, such as \"{}\"", defaults::RELEASE)));
     }
     kubernetes(context, report);
     if let Some(domain) = cluster.domain.as_deref().filter(|domain| domain.len() > LONGEST_DOMAIN || !is_domain(domain))
     {
-        let message = format!("\"{domain}\" is no DNS domain");
-        let why = "nodes are known as <node>.<domain>, in certificates too";
+        let message = format!("\"{domain}\" is not a DNS domain");
+        let why = "node names are <node>.<domain>, also in certificates";
         let plain = domain.trim_matches('.').to_lowercase();
         let help = if plain != domain && is_domain(&plain) {
             format!("write \"{plain}\"")
@@ -43,18 +43,18 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Which Kubernetes the release has must be known.
+/// Checks that the Kubernetes versions of the release are known.
 fn kubernetes(context: &Context<'_>, report: &mut Report) {
     let cluster = &context.shape.cluster;
     let Some(release) = cluster.release.as_deref().filter(|release| is_release(release)) else { return };
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) || defaults::kubernetes_of(release).is_some() {
         return;
     }
-    let message = format!("the Kubernetes of NixOS {release} is not known");
-    let why = "versions and their options follow from the release";
+    let message = format!("unknown Kubernetes version for NixOS {release}");
+    let why = "the release determines the versions and their options";
     let known: Vec<String> = defaults::KUBERNETES_OF_RELEASES.iter().map(|(known, _)| format!("\"{known}\"")).collect();
     let finding = Finding::new(Code::UnknownKubernetes, AttrPath::of("cluster.release"), message, why);
-    report.push(finding.help(format!("write {}, or take a newer machinist", known.join(" or "))));
+    report.push(finding.help(format!("write {}, or use a newer machinist", known.join(" or "))));
 }
 
 fn is_release(text: &str) -> bool {

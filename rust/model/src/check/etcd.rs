@@ -9,10 +9,10 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// What the number of voters depends on; if one of these could not be read, counting makes no sense.
+/// Attributes that determine the number of voters; if one of them could not be read, the count would be meaningless.
 const COUNTED: [&str; 5] = ["roles", "enable", "nixos", "orchestrator", "allowEvenQuorum"];
 
-/// An odd number of voters, better more than one.
+/// Checks that the number of voters is odd, and warns of a single one.
 pub fn voters(context: &Context<'_>, report: &mut Report) {
     if report.is_count_unreliable(&COUNTED) {
         return;
@@ -25,7 +25,7 @@ pub fn voters(context: &Context<'_>, report: &mut Report) {
     let Some((name, machine)) = voters.last() else { return };
     let (path, n) = (role_path(name, machine, role), voters.len());
     if n == 1 && !is_k3s {
-        let why = "etcd stops whenever this machine does, and its disk is the only copy";
+        let why = "etcd stops whenever this machine does, and its disk holds the only copy";
         let finding = Finding::new(Code::OneVoter, path, "etcd has a single voting member", why);
         report.push(finding.help("give two more machines the role `etcd`"));
     } else if n.is_multiple_of(2) && !context.shape.cluster.allow_even_quorum {
@@ -41,7 +41,8 @@ pub fn voters(context: &Context<'_>, report: &mut Report) {
             n - 1
         );
         let help = format!(
-            "take the role away from one or give it to one more ({} or {}); while you replace a member: cluster.allowEvenQuorum = true",
+            "remove the role from one or add it to one more ({} or {}); while replacing a member: \
+             cluster.allowEvenQuorum = true",
             n - 1,
             n + 1
         );
@@ -53,7 +54,7 @@ pub fn voters(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Kubernetes and the mesh keep their state in etcd.
+/// Checks that Kubernetes and the mesh, which keep their state in etcd, have a member.
 pub fn present(context: &Context<'_>, report: &mut Report) {
     let keeper = match context.shape.cluster.orchestrator {
         Some(Orchestrator::Kubernetes) => "Kubernetes keeps its objects in etcd",

@@ -12,7 +12,7 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// Which families occur.
+/// Set of address families in use.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Families {
     v4: bool,
@@ -50,7 +50,7 @@ fn of_nodes(context: &Context<'_>) -> Option<Families> {
 
 const DUAL_STACK: &str = "a list of two means dual stack: one IPv4 and one IPv6";
 
-/// A list of two holds one of each family.
+/// Checks that a list of two has one address of each family.
 pub fn lists(context: &Context<'_>, report: &mut Report) {
     let network = &context.shape.network;
     for (name, networks) in [("nodes", &network.nodes), ("pods", &network.pods), ("services", &network.services)] {
@@ -75,7 +75,7 @@ fn report_same_family(are_v4: impl Iterator<Item = (AttrPath, bool)>, report: &m
     }
 }
 
-/// Nodes have addresses of the node networks' families, all of them.
+/// Checks that nodes have addresses of all of the node networks' families.
 pub fn machines(context: &Context<'_>, report: &mut Report) {
     let Some(nodes) = of_nodes(context) else { return };
     for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| machine.nixos) {
@@ -83,7 +83,7 @@ pub fn machines(context: &Context<'_>, report: &mut Report) {
         let path = machine_path(name).join("ip");
         let families = Families::of(ip.iter().map(IpAddr::is_ipv4));
         if ip.0.len() == 2 && families != (Families { v4: true, v6: true }) {
-            // Two of one family: said by `lists`.
+            // Two of one family are reported by `lists`.
             continue;
         }
         let finding = if !nodes.holds(families) {
@@ -93,7 +93,7 @@ pub fn machines(context: &Context<'_>, report: &mut Report) {
                 .help(format!("write an {} address, or make network.nodes dual stack", nodes.name()))
         } else if !families.holds(nodes) {
             let message = format!("{} only, but the cluster is dual stack", families.name());
-            let why = "in a dual-stack cluster pods of every node have addresses of both families";
+            let why = "in a dual-stack cluster the pods of every node have addresses of both families";
             Finding::new(Code::AddressFamilies, path, message, why)
                 .help(format!("write both: [ \"{}\" \"...\" ]", ip.iter().map(ToString::to_string).collect::<String>()))
         } else {
@@ -103,7 +103,7 @@ pub fn machines(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Pods and services have the same families, of those that the nodes have.
+/// Checks that pods and services use the same families, and only families that the nodes have.
 pub fn pods_and_services(context: &Context<'_>, report: &mut Report) {
     let Some(nodes) = of_nodes(context).filter(|_| defaults::uses_pods(context.shape)) else { return };
     let (pods, services) =
@@ -125,13 +125,13 @@ pub fn pods_and_services(context: &Context<'_>, report: &mut Report) {
         && !report.is_broken(&AttrPath::of("network.pods"))
     {
         let message = format!("services are {}, pods are {}", services.name(), pods.name());
-        let why = "Kubernetes asks for the same families for both";
+        let why = "Kubernetes requires the same families for both";
         let finding = Finding::new(Code::AddressFamilies, path, message, why);
         report.push(finding.help("write ranges of the same families for pods and services"));
     }
 }
 
-/// The virtual IP is of a family that the nodes have.
+/// Checks that the virtual IP is of a family that the nodes have.
 pub fn vip(context: &Context<'_>, report: &mut Report) {
     let Some(vip) = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.ip) else { return };
     let Some(nodes) = of_nodes(context) else { return };

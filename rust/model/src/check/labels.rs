@@ -1,4 +1,4 @@
-//! Labels and taints, by Kubernetes' syntax.
+//! Syntax of labels and taints.
 //! Source: kubernetes.io, "Labels and Selectors" and "Taints and Tolerations".
 
 use super::{Context, machine_path, names::is_domain};
@@ -11,7 +11,7 @@ use crate::{
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
-/// All labels and taints.
+/// Checks all labels and taints.
 pub fn check(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in &context.shape.machines {
         labels(name, machine, report);
@@ -29,12 +29,12 @@ fn labels(name: &str, machine: &MachineShape, report: &mut Report) {
         let path = || machine_path(name).join("labels").join(key);
         if let Some(why) = bad_key(key) {
             let help = "write a key such as \"zone\" or \"example.org/zone\"";
-            report.push(Finding::new(Code::BadLabel, path(), format!("{key:?} is no label key"), why).help(help));
+            report.push(Finding::new(Code::BadLabel, path(), format!("{key:?} is not a label key"), why).help(help));
         }
         if let Some(why) = bad_value(value) {
             let help = plain(value).map(|plain| format!("write \"{plain}\""));
             report.push(
-                Finding::new(Code::BadLabel, path(), format!("{value:?} is no label value"), why).maybe_help(help),
+                Finding::new(Code::BadLabel, path(), format!("{value:?} is not a label value"), why).maybe_help(help),
             );
         }
     }
@@ -42,8 +42,8 @@ fn labels(name: &str, machine: &MachineShape, report: &mut Report) {
 
 fn report_taint(path: AttrPath, taint: &str, report: &mut Report) {
     let why = match taint.rsplit_once(':') {
-        None => "it has no effect such as `:NoSchedule`",
-        Some((_, effect)) if !EFFECTS.contains(&effect) => "the effect is NoSchedule, PreferNoSchedule or NoExecute",
+        None => "an effect such as `:NoSchedule` is missing",
+        Some((_, effect)) if !EFFECTS.contains(&effect) => "an effect is NoSchedule, PreferNoSchedule or NoExecute",
         Some((front, _)) => {
             let (key, value) = front.split_once('=').unwrap_or((front, ""));
             match bad_key(key).or_else(|| bad_value(value)) {
@@ -52,16 +52,16 @@ fn report_taint(path: AttrPath, taint: &str, report: &mut Report) {
             }
         }
     };
-    let finding = Finding::new(Code::BadTaint, path, format!("{taint:?} is no taint"), why);
+    let finding = Finding::new(Code::BadTaint, path, format!("{taint:?} is not a taint"), why);
     report.push(finding.help("write key=value:Effect, such as \"dedicated=db:NoSchedule\""));
 }
 
-const NAME: &str = "at most 63 of A-Z, a-z, 0-9, -, _ and ., a letter or digit at both ends";
+const NAME: &str = "at most 63 of A-Z, a-z, 0-9, -, _ and ., with a letter or digit at both ends";
 
 fn bad_key(key: &str) -> Option<&'static str> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     if prefix.is_some_and(|prefix| !is_domain(prefix)) {
-        return Some("before the slash of a key stands a DNS domain in lower case");
+        return Some("the prefix before the slash of a key must be a DNS domain in lower case");
     }
     (name.is_empty() || !is_name(name)).then_some(NAME)
 }
@@ -76,7 +76,7 @@ fn is_name(text: &str) -> bool {
     text.len() <= 63 && text.bytes().all(inner) && is_end(text.bytes().next()) && is_end(text.bytes().last())
 }
 
-/// The value with what is not allowed replaced by `-`.
+/// Returns the value with each invalid character replaced by `-`.
 fn plain(value: &str) -> Option<String> {
     let keep = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     let replaced: String = value.chars().map(|letter| if keep(letter) { letter } else { '-' }).collect();

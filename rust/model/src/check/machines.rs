@@ -10,12 +10,12 @@ use crate::{
     shape::MachineShape,
 };
 
-/// The systems that machinist deploys.
+/// Nix systems that machinist deploys.
 const SYSTEMS: [&str; 2] = ["x86_64-linux", "aarch64-linux"];
 /// etcd's client and peer ports, on the same nodes as the API server.
 const ETCD_PORTS: [u16; 2] = [2379, 2380];
 
-/// Ports are none that cannot be used. Numbers above 65535 fail in decoding already.
+/// Checks that ports are usable. Numbers above 65535 already fail in decoding.
 pub fn ports(context: &Context<'_>, report: &mut Report) {
     let out_of_range = |path: AttrPath, port: u16| bad_port(&path, &port.into());
     let api = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.port);
@@ -23,8 +23,8 @@ pub fn ports(context: &Context<'_>, report: &mut Report) {
     match api {
         Some(0) => report.push(out_of_range(path, 0)),
         Some(port) if ETCD_PORTS.contains(&port) => {
-            let why = "etcd listens there on the same nodes";
-            let finding = Finding::new(Code::PortOutOfRange, path, format!("port {port} is etcd's"), why);
+            let why = "etcd listens on this port on the same nodes";
+            let finding = Finding::new(Code::PortOutOfRange, path, format!("port {port} is used by etcd"), why);
             report.push(finding.help("write 6443, the usual port of the API server"));
         }
         _ => {}
@@ -34,7 +34,7 @@ pub fn ports(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// System, interface and disk are what NixOS takes.
+/// Checks that system, interface and disk are valid for NixOS.
 pub fn values(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in &context.shape.machines {
         let path = machine_path(name);
@@ -54,13 +54,13 @@ pub fn values(context: &Context<'_>, report: &mut Report) {
             report.push(finding.help(help));
         }
         if let Some(interface) = machine.interface.as_deref().filter(|interface| !is_interface(interface)) {
-            let message = format!("{interface:?} is no name of a network interface");
+            let message = format!("{interface:?} is not a network interface name");
             let why = "Linux allows 1 to 15 characters without /, : and spaces";
             let finding = Finding::new(Code::BadInterface, path.join("interface"), message, why);
             report.push(finding.help("write a name such as \"enp2s0\"; `ip link` lists them"));
         }
         if let Some(disk) = machine.disk.as_deref().filter(|disk| !is_disk(disk)) {
-            let message = format!("{disk:?} is no path of a disk");
+            let message = format!("{disk:?} is not a disk path");
             let why = "`machinist install` erases this disk, so it must be unmistakable";
             let finding = Finding::new(Code::BadDisk, path.join("disk"), message, why);
             report.push(
@@ -85,7 +85,8 @@ fn is_disk(path: &str) -> bool {
         && path.split('/').all(|part| part != "..")
 }
 
-/// Every machine that boots has a root file system: on its disk, or from its own modules, which are not read here.
+/// Checks that every machine that boots has a root file system: on its disk, or from its own modules, which are not
+/// evaluated here.
 pub fn root_file_system(context: &Context<'_>, report: &mut Report) {
     let boots = |machine: &MachineShape| machine.provider != Provider::Sandbox && machine.disk.is_none();
     for (name, _) in context.taking_part().filter(|(_, machine)| boots(machine)) {
@@ -94,14 +95,14 @@ pub fn root_file_system(context: &Context<'_>, report: &mut Report) {
             continue;
         }
         let message = format!("{name} has no disk");
-        let why = "NixOS does not build a system without a root file system";
+        let why = "NixOS cannot build a system without a root file system";
         let help =
-            format!("set disk = \"/dev/disk/by-id/...\", or write file systems and boot loader to nodes/{name}.nix");
+            format!("set disk = \"/dev/disk/by-id/...\", or define file systems and boot loader in nodes/{name}.nix");
         report.push(Finding::new(Code::NoRootFileSystem, path, message, why).help(help));
     }
 }
 
-/// A machine that is not deployed has nothing that would run on it.
+/// Checks that a machine that is not deployed has no roles, applications or gates.
 pub fn without_nixos(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in context.shape.machines.iter().filter(|(_, machine)| !machine.nixos) {
         for (attribute, text) in [
@@ -115,8 +116,8 @@ pub fn without_nixos(context: &Context<'_>, report: &mut Report) {
             }
             let path = machine_path(name).join(attribute);
             let message = format!("{name} has {attribute} ({text}), but nixos = false");
-            let why = "machinist does not deploy it, so that nothing would run there";
-            let finding = Finding::new(Code::RoleWithoutNixos, path, message, why).help("leave one of the two out");
+            let why = "machinist does not deploy this machine, so nothing would run on it";
+            let finding = Finding::new(Code::RoleWithoutNixos, path, message, why).help("leave out one of the two");
             report.push(finding.related(machine_path(name).join("nixos"), "not deployed"));
         }
     }
@@ -130,7 +131,7 @@ fn roles(machine: &MachineShape) -> String {
     machine.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Applications are folders of `app_modules/`.
+/// Checks that applications are folders of `app_modules/`.
 pub fn apps(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in &context.shape.machines {
         for (position, app) in machine.apps.iter().enumerate().filter(|(_, app)| !context.directory.apps.contains(*app))
@@ -141,7 +142,7 @@ pub fn apps(context: &Context<'_>, report: &mut Report) {
             }
             let help = match near::nearest(app, context.directory.apps.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None if context.directory.apps.is_empty() => "app_modules/ holds no application yet".to_owned(),
+                None if context.directory.apps.is_empty() => "app_modules/ has no applications yet".to_owned(),
                 None => {
                     let known: Vec<&str> = context.directory.apps.iter().take(20).map(String::as_str).collect();
                     format!("known applications: {}", known.join(", "))

@@ -1,6 +1,6 @@
-//! The checks, each a small function over the decoded shape. They push findings and know nothing of source positions.
+//! Checks of the decoded shape, one small function each. They push findings and do not know source positions.
 //!
-//! Each takes time linear in the machines: no check compares machines pairwise.
+//! Each check takes time linear in the number of machines: none compares machines pairwise.
 
 pub mod addresses;
 pub mod api;
@@ -31,32 +31,32 @@ use crate::{
 
 pub use self::required::missing;
 
-/// What a check may look at.
+/// Input of a check.
 pub struct Context<'a> {
     /// The decoded file.
     pub shape: &'a Shape,
-    /// What lies beside the file.
+    /// Names of the files beside machines.nix.
     pub directory: &'a Directory,
 }
 
 impl<'a> Context<'a> {
-    /// The machines that machinist deploys: enabled, and with NixOS.
+    /// Returns the machines that machinist deploys: enabled, and with NixOS.
     pub fn taking_part(&self) -> impl Iterator<Item = (&'a String, &'a MachineShape)> + use<'a> {
         self.shape.machines.iter().filter(|(_, machine)| machine.enable && machine.nixos)
     }
 
-    /// Those of them that have the role.
+    /// Returns the deployed machines that have the role.
     pub fn with_role(&self, role: Role) -> impl Iterator<Item = (&'a String, &'a MachineShape)> + use<'a> {
         self.taking_part().filter(move |(_, machine)| machine.roles.contains(&role))
     }
 }
 
-/// The path of a machine.
+/// Returns the path of a machine.
 pub fn machine_path(name: &str) -> AttrPath {
     AttrPath::of("machines").join(name)
 }
 
-/// The path of a machine's role in its list of roles.
+/// Returns the path of a machine's role in its list of roles.
 pub fn role_path(name: &str, machine: &MachineShape, role: Role) -> AttrPath {
     let position = machine.roles.iter().position(|found| *found == role).unwrap_or_default();
     machine_path(name).join("roles").join(position)
@@ -72,10 +72,10 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         names::operators,
         addresses::duplicates,
         addresses::inside_node_network,
-        addresses::vip_of_its_own,
+        addresses::vip_is_unique,
         addresses::vip_fits_mode,
         networks::first_addresses,
-        networks::own,
+        networks::private,
         networks::disjoint,
         networks::vip_outside_ranges,
         networks::dns,

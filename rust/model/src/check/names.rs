@@ -1,4 +1,4 @@
-//! Names: their syntax, and that each means one thing.
+//! Syntax of names, and uniqueness.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// The finding that a name is no RFC 1123 label.
+/// Returns the finding that a name is not an RFC 1123 label.
 pub fn bad_name(path: &AttrPath, error: &NameError) -> Finding {
-    let why = "it becomes a host name, and part of certificates and etcd's member list";
+    let why = "it becomes a host name and appears in certificates and etcd's member list";
     let text = match error {
         NameError::Empty => "",
         NameError::TooLong(text, _) | NameError::Invalid(text) => text,
@@ -23,7 +23,7 @@ pub fn bad_name(path: &AttrPath, error: &NameError) -> Finding {
         .maybe_help(suggestion(text).map(|name| format!("write {name}")))
 }
 
-/// The name with what is not allowed replaced.
+/// Returns the name with invalid characters replaced.
 fn suggestion(text: &str) -> Option<String> {
     let replaced: String =
         text.to_lowercase().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
@@ -31,7 +31,7 @@ fn suggestion(text: &str) -> Option<String> {
     NodeName::parse(name).is_ok().then(|| name.to_owned())
 }
 
-/// Machines have RFC 1123 labels that differ in more than case.
+/// Checks that machine names are RFC 1123 labels that differ in more than case.
 pub fn machines(context: &Context<'_>, report: &mut Report) {
     let mut seen: HashMap<String, &String> = HashMap::with_capacity(context.shape.machines.len());
     for name in context.shape.machines.keys() {
@@ -41,7 +41,7 @@ pub fn machines(context: &Context<'_>, report: &mut Report) {
         }
         match seen.get(&name.to_lowercase()) {
             Some(first) => {
-                let why = "to DNS, upper and lower case are the same";
+                let why = "DNS does not distinguish upper and lower case";
                 let message = format!("`{name}` and `{first}` are the same name");
                 let finding = Finding::new(Code::DuplicateName, path, message, why).help("rename one of them");
                 report.push(finding.related(machine_path(first), format!("`{first}` is here")));
@@ -51,21 +51,21 @@ pub fn machines(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// The cluster's name is an RFC 1123 label.
+/// Checks that the cluster's name is an RFC 1123 label.
 pub fn cluster(context: &Context<'_>, report: &mut Report) {
     if let Some(Err(error)) = context.shape.cluster.name.as_deref().map(NodeName::parse) {
         report.push(bad_name(&AttrPath::of("cluster.name"), &error));
     }
 }
 
-/// The API endpoint has a DNS name that no machine has.
+/// Checks that the API endpoint has a DNS name that no machine has.
 pub fn endpoint(context: &Context<'_>, report: &mut Report) {
     let Some(endpoint) = &context.shape.kube_master else { return };
     let name = endpoint.name.as_deref().unwrap_or(defaults::API_NAME);
     let path = AttrPath::of("kubeMaster.name");
     if !is_domain(name) {
-        let message = format!("`{name}` is no DNS name");
-        let why = "people and kubelets look it up, and it is a name in the API servers' certificates";
+        let message = format!("`{name}` is not a DNS name");
+        let why = "users and kubelets resolve it, and it is a SAN of the API servers' certificates";
         report.push(
             Finding::new(Code::BadName, path, message, why)
                 .maybe_help(suggestion(name).map(|name| format!("write \"{name}\""))),
@@ -79,12 +79,12 @@ pub fn endpoint(context: &Context<'_>, report: &mut Report) {
         let message = format!("`{name}` is the name of a machine");
         let why = "the name would resolve to the machine's own address or to the virtual IP";
         let finding = Finding::new(Code::DuplicateName, path, message, why)
-            .help("write a name that no machine has, such as \"api\"");
+            .help("write a name that no machine uses, such as \"api\"");
         report.push(finding.related(machine_path(label), "this machine"));
     }
 }
 
-/// Operators have plain names, each its own.
+/// Checks that operators have plain, distinct names.
 pub fn operators(context: &Context<'_>, report: &mut Report) {
     let list = AttrPath::of("cluster.operators");
     let mut seen: HashMap<&str, AttrPath> = HashMap::new();
@@ -92,13 +92,13 @@ pub fn operators(context: &Context<'_>, report: &mut Report) {
         let Some(name) = operator.name.as_deref() else { continue };
         let path = list.join(position).join("name");
         if !is_operator_name(name) {
-            let message = format!("{name:?} is no name of an operator");
-            let why = "it stands in lists of recipients and in generated files";
-            let help = "write 1 to 64 of a-z, A-Z, 0-9, ., _, @ and -, a letter or digit first";
+            let message = format!("{name:?} is not a valid operator name");
+            let why = "it appears in lists of recipients and in generated files";
+            let help = "write 1 to 64 of a-z, A-Z, 0-9, ., _, @ and -, starting with a letter or digit";
             report.push(Finding::new(Code::BadName, path.clone(), message, why).help(help));
         }
         if let Some(first) = seen.get(name) {
-            let why = "two operators of one name cannot be told apart";
+            let why = "operators are distinguished by name";
             let finding = Finding::new(Code::DuplicateName, path, format!("`{name}` is listed twice"), why);
             report.push(finding.help("rename one of them").related(first.clone(), "first here"));
         } else {

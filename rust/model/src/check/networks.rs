@@ -1,4 +1,4 @@
-//! Ranges: written as such, disjoint, with DNS and gateway inside the right one.
+//! Address ranges: canonical and disjoint, with DNS and gateway inside the right one.
 
 use std::net::IpAddr;
 
@@ -20,19 +20,19 @@ use crate::{
 struct Range {
     path: AttrPath,
     network: IpNet,
-    /// As in "overlaps with ...".
+    /// Noun phrase, as in "overlaps with ...".
     noun: &'static str,
     is_default: bool,
 }
 
 impl Range {
-    /// What stands at its path.
+    /// Returns the label of the range's place in the source.
     fn note(&self) -> String {
         if self.is_default { format!("{} is {} by default", self.noun, self.network) } else { self.noun.to_owned() }
     }
 }
 
-/// All ranges, defaults included: nodes, pods, services, overlay.
+/// Returns all ranges, defaults included: nodes, pods, services, overlay.
 fn ranges(shape: &Shape) -> Vec<Range> {
     let network = &shape.network;
     let mut ranges = Vec::new();
@@ -63,7 +63,7 @@ fn ranges(shape: &Shape) -> Vec<Range> {
     ranges
 }
 
-/// Ranges are written by their first address.
+/// Checks that each range is written by its first address.
 pub fn first_addresses(context: &Context<'_>, report: &mut Report) {
     for Range { path, network, .. } in ranges(context.shape) {
         if network.addr() != network.network() {
@@ -75,11 +75,11 @@ pub fn first_addresses(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Ranges that a site has to itself: private use (RFC 1918, RFC 4193), shared addresses (RFC 6598) and benchmarks (RFC 2544).
+/// Ranges for use within a site: private (RFC 1918, RFC 4193), shared addresses (RFC 6598) and benchmarks (RFC 2544).
 const OWN: [&str; 6] = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15", "fc00::/7"];
 
-/// The node network has no addresses of strangers: nodes open ports to all of it.
-pub fn own(context: &Context<'_>, report: &mut Report) {
+/// Checks that the node network contains no addresses of other parties: nodes open ports to all of it.
+pub fn private(context: &Context<'_>, report: &mut Report) {
     let network = &context.shape.network;
     if network.allow_public_nodes {
         return;
@@ -91,8 +91,8 @@ pub fn own(context: &Context<'_>, report: &mut Report) {
         if is_one_machine || own.iter().any(|range| range.contains(&nodes)) {
             continue;
         }
-        let message = format!("{nodes} is not a network of one site");
-        let why = "nodes open ports to all of it: strangers in it could connect to instances, the overlay and copies of closures";
+        let message = format!("{nodes} is not a private network");
+        let why = "nodes open ports to all of it: any host in it could reach instances, the overlay and closure copies";
         let finding = Finding::new(Code::PublicNodes, path, message, why).help(
             "write the site's private network; if all of it belongs to this cluster: network.allowPublicNodes = true",
         );
@@ -100,7 +100,7 @@ pub fn own(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// No two ranges have an address in common. There are at most seven.
+/// Checks that no two ranges share an address. There are at most seven ranges.
 pub fn disjoint(context: &Context<'_>, report: &mut Report) {
     let ranges = ranges(context.shape);
     for (position, second) in ranges.iter().enumerate() {
@@ -110,15 +110,15 @@ pub fn disjoint(context: &Context<'_>, report: &mut Report) {
             }
             let default = if second.is_default { "the default " } else { "" };
             let message = format!("{default}{} overlaps with {} {}", second.network, first.noun, first.network);
-            let why = "an address of both would be routed to one of them only";
+            let why = "an address in both would be routed to only one of them";
             let finding = Finding::new(Code::OverlappingNetworks, second.path.clone(), message, why)
-                .help(format!("take a range for {} that is not used elsewhere", second.noun));
+                .help(format!("choose a range for {} that is not used elsewhere", second.noun));
             report.push(finding.related(first.path.clone(), first.note()));
         }
     }
 }
 
-/// The virtual IP is not of the ranges that the cluster hands out itself.
+/// Checks that the virtual IP is outside the ranges that the cluster assigns itself.
 pub fn vip_outside_ranges(context: &Context<'_>, report: &mut Report) {
     let Some(vip) = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.ip) else { return };
     let nodes = AttrPath::of("network.nodes");
@@ -126,14 +126,14 @@ pub fn vip_outside_ranges(context: &Context<'_>, report: &mut Report) {
     for range in ranges(context.shape).iter().filter(|range| !is_of_nodes(&range.path) && range.network.contains(&vip))
     {
         let message = format!("{vip} is inside {} {}", range.noun, range.network);
-        let why = "the cluster hands out the addresses of this range itself";
+        let why = "the cluster assigns the addresses of this range itself";
         let finding = Finding::new(Code::OverlappingNetworks, AttrPath::of("kubeMaster.ip"), message, why)
-            .help("write an address of no range that the cluster uses for pods, services or overlay");
+            .help("write an address outside the ranges of pods, services and overlay");
         report.push(finding.related(range.path.clone(), range.note()));
     }
 }
 
-/// The cluster's DNS is a service.
+/// Checks that the cluster's DNS address is a valid service address.
 pub fn dns(context: &Context<'_>, report: &mut Report) {
     let services = defaults::services(context.shape);
     let (Some(range), Some(dns)) = (services.first().map(IpNet::trunc), context.shape.network.dns) else { return };
@@ -147,7 +147,7 @@ pub fn dns(context: &Context<'_>, report: &mut Report) {
     } else {
         return;
     };
-    let why = "the cluster's DNS is a service; the API server gives services addresses of this range only";
+    let why = "the cluster's DNS is a service; the API server assigns services addresses from this range only";
     let tenth = defaults::dns(&Shape {
         network: crate::shape::NetworkShape { dns: None, ..context.shape.network.clone() },
         cluster: context.shape.cluster.clone(),
@@ -157,7 +157,7 @@ pub fn dns(context: &Context<'_>, report: &mut Report) {
     report.push(Finding::new(Code::DnsOutsideServices, AttrPath::of("network.dns"), message, why).maybe_help(help));
 }
 
-/// The default gateway is on the nodes' link.
+/// Checks that the default gateway is on the nodes' link.
 pub fn gateway(context: &Context<'_>, report: &mut Report) {
     let Some(gateway) = context.shape.network.gateway else { return };
     // The usual gateway of an IPv6 network is its Router's link-local address.
@@ -173,7 +173,7 @@ pub fn gateway(context: &Context<'_>, report: &mut Report) {
             None => return,
         },
     };
-    let why = "nodes reach their default gateway on their own link";
+    let why = "a default gateway must be on the nodes' own link";
     let finding = Finding::new(Code::GatewayOutsideNetwork, AttrPath::of("network.gateway"), message, why)
         .help("write the Router's address inside the node network, or leave it out");
     report.push(finding.related(AttrPath::of("network.nodes"), "the node network"));

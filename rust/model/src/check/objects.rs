@@ -1,4 +1,4 @@
-//! The objects that machinist makes: CoreDNS, ClusterIssuers, nodes' labels and taints.
+//! Objects that machinist creates: CoreDNS, ClusterIssuers, labels and taints of nodes.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use crate::{
     shape::{AcmeShape, CoreDnsShape, KubernetesShape},
 };
 
-/// More replicas of a DNS than any cluster has use for.
+/// Upper limit of DNS replicas; no cluster needs more.
 const MOST_REPLICAS: u16 = 100;
 
-/// The section `kubernetes`.
+/// Checks the section `kubernetes`.
 pub fn section(context: &Context<'_>, report: &mut Report) {
     let section = &context.shape.kubernetes;
     let path = AttrPath::of("kubernetes");
@@ -38,7 +38,7 @@ fn without_effect(context: &Context<'_>, section: &KubernetesShape, report: &mut
     let (path, why) = if !has_objects && *section != KubernetesShape::default() {
         ("kubernetes", "only the orchestrators kubernetes and k3s have objects")
     } else if orchestrator == Some(Orchestrator::K3s) && section.coredns != CoreDnsShape::default() {
-        ("kubernetes.coredns", "k3s brings its own CoreDNS")
+        ("kubernetes.coredns", "k3s includes CoreDNS")
     } else {
         return;
     };
@@ -49,12 +49,12 @@ fn without_effect(context: &Context<'_>, section: &KubernetesShape, report: &mut
 fn coredns(context: &Context<'_>, shape: &CoreDnsShape, report: &mut Report) {
     let base = AttrPath::of("kubernetes.coredns");
     if let Some((image, why)) = shape.image.as_deref().and_then(|image| Some((image, unpinned(image)?))) {
-        let finding = Finding::new(Code::BadImage, base.join("image"), format!("{image:?} is no pinned image"), why);
+        let finding = Finding::new(Code::BadImage, base.join("image"), format!("{image:?} is not a pinned image"), why);
         report.push(finding.help(format!("write a version, such as {:?}", defaults::COREDNS_IMAGE)));
     }
     if let Some(replicas) = shape.replicas.filter(|replicas| !(1..=MOST_REPLICAS).contains(replicas)) {
-        let message = format!("CoreDNS cannot run {replicas} times");
-        let why = "two on different nodes survive the loss of one";
+        let message = format!("{replicas} replicas of CoreDNS are out of range");
+        let why = "two replicas on different nodes survive the loss of one";
         let finding = Finding::new(Code::BadDns, base.join("replicas"), message, why);
         report.push(finding.help(format!("write 1 to {MOST_REPLICAS}")));
     }
@@ -62,7 +62,7 @@ fn coredns(context: &Context<'_>, shape: &CoreDnsShape, report: &mut Report) {
     for (position, server) in shape.upstream.iter().enumerate() {
         if let Some(why) = unfit_upstream(*server, dns) {
             let path = base.join("upstream").join(position);
-            let message = format!("CoreDNS cannot ask {server} for names outside of the cluster");
+            let message = format!("CoreDNS cannot forward queries to {server}");
             let finding = Finding::new(Code::BadDns, path, message, why);
             report.push(finding.help("write the address of a name server of your network, or leave `upstream` out"));
         }
@@ -71,34 +71,34 @@ fn coredns(context: &Context<'_>, shape: &CoreDnsShape, report: &mut Report) {
 
 fn unfit_upstream(server: IpAddr, dns: Option<IpAddr>) -> Option<&'static str> {
     match server {
-        _ if Some(server) == dns => Some("it is the address of CoreDNS itself: a question would go round for ever"),
-        _ if server.is_loopback() => Some("in a pod that is the pod itself: a question would go round for ever"),
-        _ if server.is_unspecified() || server.is_multicast() => Some("it is no address of a machine"),
+        _ if Some(server) == dns => Some("it is the address of CoreDNS itself: queries would loop"),
+        _ if server.is_loopback() => Some("a loopback address in a pod is the pod itself: queries would loop"),
+        _ if server.is_unspecified() || server.is_multicast() => Some("it is not the address of a machine"),
         _ => None,
     }
 }
 
-/// Why the image is none, or not the same one tomorrow.
+/// Returns why the image reference is invalid or not pinned to one image.
 fn unpinned(image: &str) -> Option<&'static str> {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    // The port of a registry stands before a slash.
+    // The port of a registry comes before a slash.
     let (path, tag) = match name.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
         _ => (name, None),
     };
     let is_lower = !path.bytes().any(|byte| byte.is_ascii_uppercase());
     if !is_plain(path) || !is_lower || tag.is_some_and(|tag| !is_plain(tag) || tag.contains('/')) {
-        return Some("an image is registry/name:tag, its name in lower case");
+        return Some("an image reference is registry/name:tag, with the name in lower case");
     }
     match (digest, tag) {
         (Some(digest), _) => {
             let hex = digest.strip_prefix("sha256:").unwrap_or_default();
             let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (!is_digest).then_some("a digest is sha256: and 64 letters of a-f and 0-9")
+            (!is_digest).then_some("a digest is sha256: and 64 characters of a-f and 0-9")
         }
         (None, None | Some("latest")) => {
-            Some("without a version, nodes run whatever was the newest when they fetched it")
+            Some("without a version, each node runs the newest image of the time when it pulled it")
         }
         (None, Some(_)) => None,
     }
@@ -107,21 +107,21 @@ fn unpinned(image: &str) -> Option<&'static str> {
 fn issuers(acme: &AcmeShape, report: &mut Report) {
     let base = AttrPath::of("kubernetes.acme");
     if let Some((email, why)) = acme.email.as_deref().and_then(|email| Some((email, unfit_email(email)?))) {
-        let message = format!("{email:?} is no address for an ACME account");
+        let message = format!("{email:?} is not a usable e-mail address for an ACME account");
         let finding = Finding::new(Code::BadAcme, base.join("email"), message, why);
-        report.push(finding.help("write an address that somebody reads"));
+        report.push(finding.help("write an e-mail address that is read"));
     }
     if let Some(class) = acme.ingress_class.as_deref().filter(|class| !is_domain(class)) {
-        let why = "the name of an IngressClass is one of DNS: a-z, 0-9, dots and hyphens";
-        let message = format!("{class:?} is no name of an IngressClass");
+        let why = "the name of an IngressClass is a DNS name: a-z, 0-9, dots and hyphens";
+        let message = format!("{class:?} is not an IngressClass name");
         let finding = Finding::new(Code::BadAcme, base.join("ingressClass"), message, why);
         report.push(finding.help(format!("write a name such as {:?}", defaults::INGRESS_CLASS)));
     }
 }
 
-/// Let's Encrypt refuses the domains that are set aside for examples (RFC 2606).
+/// Returns why an ACME account cannot have the address. Let's Encrypt refuses domains reserved for examples (RFC 2606).
 fn unfit_email(email: &str) -> Option<&'static str> {
-    let syntax = "it is not of the form name@domain";
+    let syntax = "it does not have the form name@domain";
     let Some((name, domain)) = email.rsplit_once('@') else { return Some(syntax) };
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"@,:;<>\"".contains(&byte));
     let lower = domain.to_ascii_lowercase();
@@ -130,10 +130,10 @@ fn unfit_email(email: &str) -> Option<&'static str> {
     }
     let is_example = ["example.com", "example.net", "example.org"].contains(&lower.as_str())
         || [".example", ".invalid", ".localhost", ".test"].iter().any(|end| lower.ends_with(end));
-    is_example.then_some("Let's Encrypt refuses domains that are set aside for examples")
+    is_example.then_some("Let's Encrypt refuses domains reserved for examples")
 }
 
-/// Labels and taints that others write: the next one to write wins, and nobody notices.
+/// Checks for labels and taints that other components manage: the last writer wins, without any notice.
 pub fn reserved(context: &Context<'_>, report: &mut Report) {
     if context.shape.cluster.orchestrator.is_none() {
         return;
@@ -142,15 +142,15 @@ pub fn reserved(context: &Context<'_>, report: &mut Report) {
         let path = machine_path(name);
         for key in machine.labels.keys() {
             if let Some(owner) = label_owner(key) {
-                let message = format!("the label {key} is not yours to set");
+                let message = format!("the label {key} is reserved");
                 let finding = Finding::new(Code::ReservedLabel, path.join("labels").join(key), message, owner);
-                report.push(finding.help("leave it out, or choose a key of your own"));
+                report.push(finding.help("leave it out, or choose another key"));
             }
         }
         for (position, taint) in machine.taints.iter().enumerate() {
             let key = taint.split([':', '=']).next().unwrap_or_default();
             if let Some(owner) = taint_owner(key) {
-                let message = format!("the taint {key} is not yours to set");
+                let message = format!("the taint {key} is reserved");
                 let finding = Finding::new(Code::ReservedLabel, path.join("taints").join(position), message, owner);
                 report.push(finding.help("leave it out; `kubectl cordon` keeps new pods away from a node"));
             }
@@ -158,14 +158,14 @@ pub fn reserved(context: &Context<'_>, report: &mut Report) {
     }
 }
 
-/// Source: kubernetes.io, "Well-Known Labels, Annotations and Taints".
+/// Returns who manages the label. Source: kubernetes.io, "Well-Known Labels, Annotations and Taints".
 fn label_owner(key: &str) -> Option<&'static str> {
     let (prefix, name) = key.split_once('/')?;
     match (prefix, name) {
         ("machinist.dev", _) => Some("machinist marks its own objects with it"),
         ("kubernetes.io" | "beta.kubernetes.io", "arch" | "hostname" | "os") => Some("the kubelet sets it"),
         ("node-role.kubernetes.io", "control-plane" | "etcd" | "ingress" | "worker") => {
-            Some("machinist sets it by the roles of the machine")
+            Some("machinist sets it from the roles of the machine")
         }
         _ => None,
     }
@@ -176,7 +176,7 @@ fn taint_owner(key: &str) -> Option<&'static str> {
         .into_iter()
         .chain(["pid-pressure", "unreachable", "unschedulable"])
         .any(|condition| key.strip_prefix("node.kubernetes.io/") == Some(condition));
-    is_condition.then_some("Kubernetes sets it by the state of the node")
+    is_condition.then_some("Kubernetes sets it from the state of the node")
 }
 
 #[cfg(test)]

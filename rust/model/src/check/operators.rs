@@ -1,4 +1,4 @@
-//! Operators and their keys. No message repeats a key: it may be a private one by mistake.
+//! Operators and their keys. No message repeats a key, which may be a private one by mistake.
 
 use std::ops::RangeInclusive;
 
@@ -23,13 +23,13 @@ const SSH_TYPES: [&str; 7] = [
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
-/// Types to which age encrypts (age(1), "SSH keys").
+/// Types of SSH keys that age encrypts to (age(1), "SSH keys").
 const AGE_SSH_TYPES: [&str; 2] = ["ssh-ed25519", "ssh-rsa"];
 
-/// The sizes of RSA keys to which age encrypts, in bits.
+/// Sizes of RSA keys that age encrypts to, in bits.
 const AGE_RSA_BITS: RangeInclusive<usize> = 2048..=4096;
 
-/// Bech32 (BIP 173) of any length: recipients of plugins may have more than its 90 characters.
+/// Bech32 (BIP 173) of any length: recipients of plugins may exceed its limit of 90 characters.
 enum LongBech32 {}
 
 impl Checksum for LongBech32 {
@@ -40,7 +40,7 @@ impl Checksum for LongBech32 {
     const TARGET_RESIDUE: u32 = Bech32::TARGET_RESIDUE;
 }
 
-/// Each operator has a valid key, and somebody can log in and decrypt.
+/// Checks that each operator has a valid key, and that there are keys for logins and for decryption.
 pub fn keys(context: &Context<'_>, report: &mut Report) {
     let list = AttrPath::of("cluster.operators");
     let operators = &context.shape.cluster.operators;
@@ -62,7 +62,7 @@ pub fn keys(context: &Context<'_>, report: &mut Report) {
         }
     }
     if !report.is_broken(&list) {
-        somebody(operators, list, report);
+        anyone(operators, list, report);
     }
 }
 
@@ -70,73 +70,73 @@ fn report_key(path: AttrPath, key: &str, problem: Option<(&'static str, &'static
     let Some((message, help)) = problem else { return };
     let is_private = key.contains("PRIVATE KEY") || key.to_ascii_uppercase().contains("AGE-SECRET-KEY");
     if is_private {
-        let why = "whoever reads machines.nix, and the Nix store, can use it";
+        let why = "anyone who can read machines.nix or the Nix store can use it";
         let finding = Finding::new(Code::BadOperatorKey, path, "this is a private key", why);
-        report.push(finding.help("write the public key; make a new pair, for this one is no longer private"));
+        report.push(finding.help("write the public key of a new pair: this one is no longer private"));
     } else {
-        let why = "a key with an error locks its owner out";
+        let why = "an invalid key locks its owner out";
         report.push(Finding::new(Code::BadOperatorKey, path, message, why).help(help));
     }
 }
 
-/// What is wrong with an SSH public key, and what to write.
+/// Returns what is wrong with an SSH public key, and the help.
 fn ssh_problem(key: &str) -> Option<(&'static str, &'static str)> {
-    const HELP: &str = "copy the whole line of the .pub file; `ssh-keygen -lf FILE` checks it";
+    const HELP: &str = "copy the complete line of the .pub file; `ssh-keygen -lf FILE` checks it";
     let key = key.trim();
     if key.lines().count() != 1 {
-        return Some(("an SSH public key is one line", HELP));
+        return Some(("an SSH public key must be one line", HELP));
     }
     let mut words = key.split_ascii_whitespace();
     let (key_type, Some(blob)) = (words.next().unwrap_or_default(), words.next()) else {
-        return Some(("an SSH public key is a type, then base64", HELP));
+        return Some(("an SSH public key must be a type, then base64", HELP));
     };
     if !SSH_TYPES.contains(&key_type) {
-        return Some(("the type of this SSH key is not known", "write a key of type ssh-ed25519"));
+        return Some(("unknown type of SSH key", "write a key of type ssh-ed25519"));
     }
-    let Ok(bytes) = STANDARD.decode(blob) else { return Some(("the base64 of this SSH key is damaged", HELP)) };
-    // The blob begins with the type's length and the type again (RFC 4253, 6.6); of ed25519 the whole length is known.
+    let Ok(bytes) = STANDARD.decode(blob) else { return Some(("invalid base64 in this SSH key", HELP)) };
+    // The blob begins with the type's length and the type again (RFC 4253, 6.6); of ed25519 the total length is known.
     let expected = [&(key_type.len() as u32).to_be_bytes()[..], key_type.as_bytes()].concat();
     let is_cut = bytes.len() <= expected.len() || key_type == "ssh-ed25519" && bytes.len() != 51;
     (!bytes.starts_with(&expected) || is_cut).then_some(("this SSH key is damaged", HELP))
 }
 
-/// What is wrong with an age recipient, and what to write.
+/// Returns what is wrong with an age recipient, and the help.
 fn age_problem(key: &str) -> Option<(&'static str, &'static str)> {
     const HELP: &str =
         "write what `age-keygen -y IDENTITY` prints: age1 and 58 more characters; or a plugin's recipient";
     let key = key.trim();
     let Ok(checked) = CheckedHrpstring::new::<LongBech32>(key) else {
-        return Some(("this is no age recipient, or it has a typing error", HELP));
+        return Some(("this is not an age recipient, or it is mistyped", HELP));
     };
     let hrp = checked.hrp();
     let is_x25519 = hrp.as_str() == "age" && checked.byte_iter().count() == 32;
     let is_of_plugin = hrp.as_str().strip_prefix("age1").is_some_and(is_plugin_name);
-    (!is_x25519 && !is_of_plugin).then_some(("this age recipient is neither of the X25519 kind nor a plugin's", HELP))
+    (!is_x25519 && !is_of_plugin).then_some(("this age recipient is neither an X25519 one nor a plugin's", HELP))
 }
 
-/// A plugin's name is a part of a program's, `age-plugin-NAME`.
+/// Returns true if the text can be the NAME of a program `age-plugin-NAME`.
 fn is_plugin_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-._".contains(&byte))
 }
 
-/// Why age cannot encrypt to a valid SSH key, and what to write. Private keys are encrypted to every operator, so one such key
-/// would keep them from all.
+/// Returns why age cannot encrypt to a valid SSH key, and the help. Private keys are encrypted to every operator at
+/// once, so one such key would block all of them.
 fn age_ssh_problem(key: &str) -> Option<(&'static str, &'static str)> {
-    const HELP: &str =
-        "write age = \"age1...\" beside it: `age-keygen` makes one; a login goes by the SSH key all the same";
+    const HELP: &str = "write age = \"age1...\" beside it: `age-keygen` makes one; logins still use the SSH key";
     let mut words = key.split_ascii_whitespace();
     let key_type = words.next().unwrap_or_default();
     if !AGE_SSH_TYPES.contains(&key_type) {
-        return Some(("age cannot encrypt to an SSH key of this type, and the operator has no age recipient", HELP));
+        return Some(("age cannot encrypt to an SSH key of this type, and this operator has no age recipient", HELP));
     }
     let blob = STANDARD.decode(words.next().unwrap_or_default()).ok()?;
     let bits = (key_type == "ssh-rsa").then(|| rsa_bits(&blob)).flatten()?;
     (!AGE_RSA_BITS.contains(&bits))
-        .then_some(("age encrypts to RSA keys of 2048 to 4096 bits only, and the operator has no age recipient", HELP))
+        .then_some(("age encrypts only to RSA keys of 2048 to 4096 bits, and this operator has no age recipient", HELP))
 }
 
-/// Returns the size of an RSA key: the blob is its type, the exponent and the modulus, each after its length (RFC 4253, 6.6).
+/// Returns the size of an RSA key in bits: the blob is its type, the exponent and the modulus, each after its length
+/// (RFC 4253, 6.6).
 fn rsa_bits(blob: &[u8]) -> Option<usize> {
     let mut rest = blob;
     let mut modulus: &[u8] = &[];
@@ -149,15 +149,15 @@ fn rsa_bits(blob: &[u8]) -> Option<usize> {
     Some((modulus.len() - zeros) * 8 - first.leading_zeros() as usize)
 }
 
-/// Somebody can log in, and somebody can decrypt.
-fn somebody(operators: &[OperatorShape], path: AttrPath, report: &mut Report) {
+/// Checks that at least one operator can log in, and that one can decrypt.
+fn anyone(operators: &[OperatorShape], path: AttrPath, report: &mut Report) {
     let (message, why) = match operators {
         [] => {
-            ("the cluster has no operators", "nobody could log in to the nodes or decrypt the cluster's private keys")
+            ("the cluster has no operators", "no one could log in to the nodes or decrypt the cluster's private keys")
         }
         _ if operators.iter().all(|operator| operator.ssh.is_none() && operator.age.is_none()) => return,
         _ if operators.iter().all(|operator| operator.ssh.is_none()) => {
-            ("no operator has an SSH key", "nobody could log in to the nodes")
+            ("no operator has an SSH key", "no one could log in to the nodes")
         }
         _ => return,
     };

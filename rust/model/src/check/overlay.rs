@@ -1,4 +1,4 @@
-//! The overlay of a service mesh.
+//! Overlay of a service mesh.
 
 use ipnet::IpNet;
 
@@ -11,7 +11,7 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// The overlay of a mesh has a part for each address of the node network.
+/// Checks that the overlay of a mesh has a subnet for each address of the node network.
 pub fn check(context: &Context<'_>, report: &mut Report) {
     if context.shape.cluster.orchestrator == Some(Orchestrator::Mesh)
         && let Some(overlay) = &context.shape.network.overlay
@@ -37,23 +37,20 @@ fn mesh(context: &Context<'_>, overlay: Option<IpNet>, report: &mut Report) {
             let bits = 32 - nodes.prefix_len();
             let message = format!("{overlay} is too small for the nodes' {nodes}");
             let why = format!(
-                "a node's part follows from its address: 2^{bits} parts of a /{NARROWEST_PART} at least need a /{} or wider",
+                "subnets are derived from addresses: 2^{bits} of a /{NARROWEST_PART} or wider need a /{} or wider",
                 NARROWEST_PART.saturating_sub(bits)
             );
             let help = match nodes.prefix_len() {
-                ..=8 => "give the cluster a node network of its own, such as a /24".to_owned(),
-                _ => format!(
-                    "write a /{} or wider, or a node network that is narrower",
-                    NARROWEST_PART.saturating_sub(bits)
-                ),
+                ..=8 => "give the cluster a separate node network, such as a /24".to_owned(),
+                _ => format!("write a /{} or wider, or a narrower node network", NARROWEST_PART.saturating_sub(bits)),
             };
             report.push(Finding::new(Code::PodNetworkSize, path, message, why).help(help));
         }
         (Some(network), _) => {
             let message = format!("{network} cannot be the overlay of a mesh here");
-            let why = "the mesh's overlay and the nodes' addresses that it follows from are IPv4";
+            let why = "the mesh's overlay, and the node addresses it is derived from, are IPv4";
             let finding = Finding::new(Code::AddressFamilies, path, message, why);
-            report.push(finding.help("write an IPv4 range, such as \"10.10.0.0/16\", and IPv4 addresses of the nodes"));
+            report.push(finding.help("write an IPv4 range, such as \"10.10.0.0/16\", and IPv4 node addresses"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What must not be missing.
+//! Required attributes.
 
 use super::{Context, machine_path};
 use crate::{
@@ -7,19 +7,19 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// The finding that the attribute is missing.
+/// Returns the finding that the attribute is missing.
 pub fn missing(path: &AttrPath) -> Finding {
     let name = path.attribute().unwrap_or_default();
     let (why, example) = match path.to_string().as_str() {
-        "cluster.name" => ("etcd's cluster token and the domain follow from it", "name = \"magi\";"),
-        "network.nodes" => ("prefix lengths and firewall rules follow from it", "nodes = \"10.13.13.0/24\";"),
-        "network.overlay.backend" => ("an overlay needs to know how packets travel", "backend = \"wireguard\";"),
-        "network.overlay.network" => ("the nodes' addresses in it follow from it", "network = \"10.10.0.0/16\";"),
+        "cluster.name" => ("etcd's cluster token and the domain are derived from it", "name = \"magi\";"),
+        "network.nodes" => ("prefix lengths and firewall rules are derived from it", "nodes = \"10.13.13.0/24\";"),
+        "network.overlay.backend" => ("an overlay needs a transport for packets", "backend = \"wireguard\";"),
+        "network.overlay.network" => ("the overlay addresses are derived from it", "network = \"10.10.0.0/16\";"),
         "machines" => ("a cluster consists of machines", "machines.cp1 = { ip = \"10.13.13.2\"; };"),
-        "kubeMaster.ip" => ("it is the address that the endpoint stands for", "ip = \"10.13.13.10\";"),
-        "kubernetes.acme.email" => ("it is the account of the ACME server", "email = \"ops@magi.dev\";"),
-        _ if name == "ip" => ("nodes know each other by address", "ip = \"10.13.13.2\";"),
-        _ => ("keys and recipients are listed by it", "name = \"ops\";"),
+        "kubeMaster.ip" => ("it is the address of the endpoint", "ip = \"10.13.13.10\";"),
+        "kubernetes.acme.email" => ("it identifies the account at the ACME server", "email = \"ops@magi.dev\";"),
+        _ if name == "ip" => ("nodes address each other by it", "ip = \"10.13.13.2\";"),
+        _ => ("keys and recipients are listed under it", "name = \"ops\";"),
     };
     Finding::new(Code::MissingAttribute, path.clone(), "required attribute is missing", why)
         .help(format!("write {example}"))

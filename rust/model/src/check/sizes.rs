@@ -1,4 +1,4 @@
-//! Sizes of ranges.
+//! Sizes of address ranges.
 
 use ipnet::IpNet;
 
@@ -10,7 +10,7 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// The prefix length of a node's part of the pods' or overlay's range (kube-controller-manager,
+/// Returns the prefix length of a node's subnet in the range of pods or overlay (kube-controller-manager,
 /// `--node-cidr-mask-size-ipv4` and `-ipv6`; flannel's `SubnetLen`).
 const fn node_prefix(network: &IpNet) -> u8 {
     match network {
@@ -19,13 +19,13 @@ const fn node_prefix(network: &IpNet) -> u8 {
     }
 }
 
-/// How many nodes get a part of the range.
+/// Returns the number of nodes that the range has subnets for.
 fn room(network: &IpNet) -> u128 {
     let (part, prefix) = (node_prefix(network), network.prefix_len());
     if prefix > part { 0 } else { 1 << (part - prefix) }
 }
 
-/// The pods' range has a part for each node.
+/// Checks that the pods' range has a subnet for each node.
 pub fn pods(context: &Context<'_>, report: &mut Report) {
     let shape = context.shape;
     if !defaults::uses_pods(shape) {
@@ -41,16 +41,16 @@ pub fn pods(context: &Context<'_>, report: &mut Report) {
         // kube-controller-manager: "the subnet mask size of the cluster CIDR must be at most 16 less than the node's".
         if network.addr().is_ipv6() && network.prefix_len() < 48 {
             let message = format!("{network} is too wide");
-            let why = "Kubernetes gives nodes IPv6 ranges of a /48 to a /64 only";
+            let why = "Kubernetes supports IPv6 pod ranges of a /48 to a /64 only";
             let finding = Finding::new(Code::PodNetworkSize, path, message, why);
-            report.push(finding.help(format!("write a /48 of it, such as \"{}/48\"", network.network())));
+            report.push(finding.help(format!("write a /48 within it, such as \"{}/48\"", network.network())));
         }
     }
 }
 
-/// The overlay's own range has a part for each node.
+/// Checks that the overlay's own range has a subnet for each node.
 pub fn overlay(context: &Context<'_>, report: &mut Report) {
-    // A mesh has another rule.
+    // A mesh has a different rule.
     if context.shape.cluster.orchestrator == Some(crate::Orchestrator::Mesh) {
         return;
     }
@@ -72,7 +72,7 @@ fn large_enough(context: &Context<'_>, path: AttrPath, network: &IpNet, noun: &s
     report.push(Finding::new(Code::PodNetworkSize, path, message, why).help(format!("write a /{needed} or wider")));
 }
 
-/// The services' range is of a size that kube-apiserver accepts.
+/// Checks that the services' range has a size that kube-apiserver accepts.
 pub fn services(context: &Context<'_>, report: &mut Report) {
     if !defaults::uses_pods(context.shape) {
         return;
@@ -84,7 +84,7 @@ pub fn services(context: &Context<'_>, report: &mut Report) {
                 (format!("{network} is too wide"), "kube-apiserver accepts at most 2^20 addresses")
             }
             prefix if prefix > narrowest => {
-                (format!("{network} is too narrow"), "the DNS service has the 10th address, and others follow")
+                (format!("{network} is too narrow"), "DNS has the 10th address, and other services need more")
             }
             _ => continue,
         };

@@ -1,4 +1,4 @@
-//! How machines are reached: one SSH address leads to one machine.
+//! SSH addresses of machines: one address leads to one machine.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ fn port(machine: &MachineShape) -> u16 {
     machine.ssh.port.unwrap_or(defaults::SSH_PORT)
 }
 
-/// No `ssh.host` leads to another machine than its own.
+/// Checks that no `ssh.host` leads to another machine.
 pub fn shared(context: &Context<'_>, report: &mut Report) {
     let machines = &context.shape.machines;
     let mut owners: HashMap<(String, u16), &String> = HashMap::with_capacity(machines.len() * 3);
@@ -41,14 +41,14 @@ pub fn shared(context: &Context<'_>, report: &mut Report) {
             let message = format!("\"{host}\" port {} leads to {owner}", port(machine));
             let why = format!("a deploy of {name} would overwrite {owner}");
             let finding = Finding::new(Code::SharedSshAddress, path, message, why)
-                .help(format!("write the address at which {name} itself is reached, or another ssh.port"));
+                .help(format!("write the SSH address of {name} itself, or another ssh.port"));
             report.push(finding.related(machine_path(owner), format!("{owner} is here")));
         }
     }
 }
 
-/// Returns one spelling for all that lead to the same host: lower case, without the dot of the DNS root, addresses in
-/// their shortest form, mapped IPv4 addresses as IPv4. The interface of a link-local address (fe80::1%enp2s0) stays.
+/// Returns the canonical spelling of a host: lower case, without the dot of the DNS root, addresses in their shortest
+/// form, mapped IPv4 addresses as IPv4. The interface of a link-local address (fe80::1%enp2s0) is kept.
 fn canonical(host: &str) -> String {
     let host = host.strip_suffix('.').unwrap_or(host).to_lowercase();
     let (address, zone) = host.split_once('%').map_or((host.as_str(), None), |(address, zone)| (address, Some(zone)));
@@ -60,8 +60,8 @@ fn canonical(host: &str) -> String {
     }
 }
 
-/// Reads an IPv4 address as `getaddrinfo` does (inet_aton(3)): one to four numbers, decimal, octal or hexadecimal, the last of
-/// which fills what is left.
+/// Reads an IPv4 address as `getaddrinfo` does (inet_aton(3)): one to four numbers, decimal, octal or hexadecimal; the
+/// last one fills the remaining bytes.
 fn numbers(text: &str) -> Option<Ipv4Addr> {
     let number = |part: &str| match part.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -79,22 +79,22 @@ fn numbers(text: &str) -> Option<Ipv4Addr> {
     fits.then(|| Ipv4Addr::from(high | last))
 }
 
-/// `ssh.host` and `ssh.user` are what `ssh` takes, and no options of it.
+/// Checks that `ssh.host` and `ssh.user` are valid arguments of `ssh`, and not options.
 pub fn syntax(context: &Context<'_>, report: &mut Report) {
     for (name, machine) in &context.shape.machines {
         let path = machine_path(name).join("ssh");
         if let Some(host) = machine.ssh.host.as_deref().filter(|host| !is_host(host)) {
-            let why = "it is handed to ssh as a host";
-            let help = "write a host name or address alone; the login name is ssh.user, the port ssh.port";
+            let why = "it is passed to ssh as a host";
+            let help = "write only a host name or address; the login name is ssh.user, the port ssh.port";
             report.push(
-                Finding::new(Code::BadSshTarget, path.join("host"), format!("{host:?} is no host"), why).help(help),
+                Finding::new(Code::BadSshTarget, path.join("host"), format!("{host:?} is not a host"), why).help(help),
             );
         }
         if let Some(user) = machine.ssh.user.as_deref().filter(|user| !is_user(user)) {
-            let why = "it is handed to ssh as a login name";
+            let why = "it is passed to ssh as a login name";
             let help = "write a login name such as \"root\"";
             report.push(
-                Finding::new(Code::BadSshTarget, path.join("user"), format!("{user:?} is no login name"), why)
+                Finding::new(Code::BadSshTarget, path.join("user"), format!("{user:?} is not a login name"), why)
                     .help(help),
             );
         }

@@ -7,17 +7,17 @@ use crate::{codes::Code, path::AttrPath, report::Finding};
 
 pub fn bad_address(path: &AttrPath, text: &str) -> Finding {
     let help = match text.parse::<IpNet>() {
-        Ok(network) => format!("write the address alone: \"{}\"", network.addr()),
+        Ok(network) => format!("write only the address: \"{}\"", network.addr()),
         Err(_) if text.split('.').count() == 4 => {
             "write four numbers from 0 to 255 without leading zeros, such as \"10.0.0.2\"".to_owned()
         }
-        Err(_) => "write an address such as \"10.0.0.2\" or \"fd00::2\"; names are not looked up".to_owned(),
+        Err(_) => "write an address such as \"10.0.0.2\" or \"fd00::2\"; names are not resolved".to_owned(),
     };
     Finding::new(
         Code::BadAddress,
         path.clone(),
-        format!("\"{text}\" is no IP address"),
-        "addresses are used as they stand",
+        format!("\"{text}\" is not an IP address"),
+        "addresses are used literally",
     )
     .help(help)
 }
@@ -30,7 +30,7 @@ pub fn bad_network(path: &AttrPath, text: &str) -> Finding {
         Err(_) => "write an address and a prefix length, such as \"10.0.0.0/24\" or \"fd00::/64\"".to_owned(),
     };
     let why = "ranges are written in CIDR notation";
-    Finding::new(Code::BadNetwork, path.clone(), format!("\"{text}\" is no network"), why).help(help)
+    Finding::new(Code::BadNetwork, path.clone(), format!("\"{text}\" is not a network"), why).help(help)
 }
 
 pub fn bad_port(path: &AttrPath, number: &Number) -> Finding {
@@ -43,5 +43,5 @@ pub fn bad_as(path: &AttrPath, number: &Number) -> Finding {
     let message = format!("AS number {number} is out of range");
     let why = "AS numbers are whole numbers from 1 to 4294967295 (RFC 6793); 0 is reserved (RFC 7607)";
     Finding::new(Code::AsNumberOutOfRange, path.clone(), message, why)
-        .help("for private use take one from 64512 to 65534 (RFC 6996)")
+        .help("for private use choose one from 64512 to 65534 (RFC 6996)")
 }

@@ -1,4 +1,5 @@
-//! Pages made from the types and the table of checks: `docs/reference/machines-nix.md` and `docs/reference/checks.md`.
+//! Reference pages generated from the types and the table of checks: `docs/reference/machines-nix.md` and
+//! `docs/reference/checks.md`.
 
 use std::fmt::Write;
 
@@ -36,13 +37,13 @@ pub fn checks() -> String {
     page
 }
 
-/// The attributes of a set, in alphabetical order.
+/// Returns the attributes of a set, in alphabetical order.
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let set = set_of(schema).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
     set.into_iter().flat_map(Map::iter)
 }
 
-/// The schema that describes a set: itself, the branch that is not null, a list's elements or a map's values.
+/// Returns the schema that describes a set: itself, the branch that is not null, a list's elements or a map's values.
 fn set_of(schema: &Value) -> Option<&Value> {
     if schema.get("properties").is_some() {
         return Some(schema);
@@ -53,7 +54,7 @@ fn set_of(schema: &Value) -> Option<&Value> {
 }
 
 fn write_section(page: &mut String, path: &str, schema: &Value) {
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write!(page, "\n## `{path}`\n\n{}\n", description(schema));
     if let Some(default) = schema.get("x-default").and_then(Value::as_str) {
         let _ = write!(page, "\nDefault: `{default}`.\n");
@@ -83,7 +84,7 @@ fn write_attributes(page: &mut String, path: &str, schema: &Value) {
     }
 }
 
-/// Nix stands in code quotes, prose such as "the machine's ip" does not.
+/// Puts a Nix value in code quotes, and leaves prose such as "the machine's ip" unchanged.
 fn quoted(default: &str) -> String {
     let is_nix = default.starts_with(['"', '[', '{']) && !default.contains(';')
         || ["null", "true", "false"].contains(&default)
@@ -91,7 +92,7 @@ fn quoted(default: &str) -> String {
     if is_nix { format!("`{default}`") } else { default.to_owned() }
 }
 
-/// The doc comment, its lines joined.
+/// Returns the doc comment as one line.
 fn description(schema: &Value) -> &str {
     schema.get("description").and_then(Value::as_str).unwrap_or_default()
 }
@@ -125,7 +126,7 @@ fn type_of(schema: &Value) -> String {
         _ if is("boolean") => "true or false".to_owned(),
         _ => "a string".to_owned(),
     };
-    // What has another default may be null too, which is the same as leaving it out; that is not worth saying.
+    // An attribute with another default may be null too, which equals leaving it out; the page does not mention that.
     let is_optional = schema.get("x-default").and_then(Value::as_str) == Some("null");
     if is_optional { format!("{text}, or null") } else { text }
 }
@@ -138,7 +139,7 @@ fn plural(items: &Value) -> String {
     }
 }
 
-/// The words of an enumeration, as Nix writes them.
+/// Returns the words of an enumeration, as Nix writes them.
 fn words(schema: &Value) -> Vec<String> {
     let branches = schema.get("anyOf").and_then(Value::as_array);
     let mut words = Vec::new();

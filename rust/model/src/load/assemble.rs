@@ -1,4 +1,4 @@
-//! From the checked shape to the cluster: defaults filled in, names and addresses in their types.
+//! Conversion of the checked shape to the cluster: defaults filled in, names and addresses typed.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,8 @@ fn gate(shape: &GateShape) -> Gate {
     Gate { test, timeout: shape.timeout.unwrap_or(defaults::GATE_TIMEOUT) }
 }
 
-/// Builds the cluster. The checks have found everything that could fail here; the errors are theirs.
+/// Builds the cluster. The checks have already reported everything that could fail here; the errors are the same
+/// findings.
 pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
     let cluster = AttrPath::of("cluster");
     let name = shape.cluster.name.clone().ok_or_else(|| Box::new(check::missing(&cluster.join("name"))))?;
@@ -107,7 +108,7 @@ fn truncated(networks: &[IpNet]) -> Vec<IpNet> {
     networks.iter().map(IpNet::trunc).collect()
 }
 
-/// Of one or two values the IPv4 one comes first.
+/// Returns one or two values with the IPv4 one first.
 fn v4_first<T: Copy>(values: &[T], is_ipv4: impl Fn(&T) -> bool) -> Option<(T, Option<T>)> {
     match values {
         [only] => Some((*only, None)),

@@ -1,7 +1,7 @@
-//! Decoding that finds every wrong attribute of a section, not the first only.
+//! Decoding that finds every invalid attribute of a section instead of only the first.
 //!
-//! A section is decoded by serde; where that fails the failing attribute is reported by its path, taken out, and the
-//! rest is decoded again.
+//! serde decodes a section; on failure the failing attribute is reported by its path and removed, and the rest is
+//! decoded again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::{
     report::{Finding, Report},
 };
 
-/// Decodes the section at `base`. What cannot be read is reported and left at its default.
+/// Decodes the section at `base`. Attributes that cannot be read are reported and keep their defaults.
 pub fn lenient<T: DeserializeOwned + Default>(value: &Value, base: &AttrPath, report: &mut Report) -> T {
     let mut misplaced = Vec::new();
     misplaced_lists(value, base, &mut misplaced);
@@ -43,7 +43,7 @@ pub fn lenient<T: DeserializeOwned + Default>(value: &Value, base: &AttrPath, re
     }
 }
 
-/// Finds lists where a set belongs: serde would read one as a set's values in a row. Paths are below `base`.
+/// Finds lists in place of sets: serde would read such a list as the set's values in order. Paths are below `base`.
 fn misplaced_lists(value: &Value, base: &AttrPath, found: &mut Vec<Vec<Segment>>) {
     walk(value, base, &mut Vec::new(), found);
 }
@@ -64,7 +64,7 @@ fn walk(value: &Value, base: &AttrPath, path: &mut Vec<Segment>, found: &mut Vec
     }
 }
 
-/// Decodes, or returns the path of the attribute that failed.
+/// Decodes the value, or returns the path of the attribute that failed.
 fn decode<'de, T: Deserialize<'de>>(value: &'de Value) -> Result<T, Vec<Segment>> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let segments = error.path().iter().filter_map(|segment| match segment {
@@ -83,8 +83,8 @@ fn lookup<'a>(value: &'a Value, path: &[Segment]) -> Option<&'a Value> {
     })
 }
 
-/// Takes the failing attribute out. Each call makes the value smaller or puts a harmless element in place, so that
-/// decoding ends.
+/// Removes the failing attribute. Each call shrinks the value or substitutes a harmless element, so that decoding
+/// terminates.
 fn take_out(value: &mut Value, path: &[Segment], base: &AttrPath, lists: &mut RemovedElements) {
     let Some((last, front)) = path.split_last() else { return };
     let mut parent = &mut *value;
@@ -115,7 +115,7 @@ fn take_out(value: &mut Value, path: &[Segment], base: &AttrPath, lists: &mut Re
     }
 }
 
-/// An element that decodes, so that the positions of those behind it stay as they are.
+/// Returns an element that decodes, so that the positions of the elements after it stay the same.
 fn harmless(path: &AttrPath) -> Option<Value> {
     let schema = schema::at(path.segments())?;
     if schema::is_set(schema) {
@@ -127,7 +127,7 @@ fn harmless(path: &AttrPath) -> Option<Value> {
     }
 }
 
-/// Elements taken out of lists, so that positions of the ones behind them can be told as the file counts.
+/// Elements removed from lists, which map the positions of later elements back to those in the file.
 #[derive(Default)]
 struct RemovedElements(BTreeMap<Vec<Segment>, BTreeSet<usize>>);
 
@@ -139,7 +139,7 @@ impl RemovedElements {
         removed.insert(original);
     }
 
-    /// The path as the file counts.
+    /// Returns the path with positions as in the file.
     fn original(&self, path: &[Segment]) -> Vec<Segment> {
         let mut original: Vec<Segment> = Vec::with_capacity(path.len());
         for segment in path {
@@ -157,7 +157,7 @@ fn original_index(removed: &BTreeSet<usize>, index: usize) -> usize {
     removed.iter().fold(index, |index, removed| if *removed <= index { index + 1 } else { index })
 }
 
-/// Reports what is wrong with the attribute: the path may be unknown, or the value not what belongs there.
+/// Reports what is wrong with the attribute: an unknown path, or a value of the wrong type.
 pub fn describe(path: &AttrPath, found: &Value, report: &mut Report) {
     report.mark_broken(path.clone());
     let finding = match schema::at(path.segments()) {
@@ -173,7 +173,7 @@ fn unknown_attribute(path: &AttrPath, found: &Value, report: &mut Report) -> Fin
     let known: Vec<&str> = schema::at(parent.segments()).into_iter().flat_map(schema::attributes).collect();
     let help = match near::nearest(&name, known.iter().copied()) {
         Some(near) => {
-            // The attribute that was meant is not missing, only misspelt.
+            // The intended attribute is misspelt, not missing.
             report.mark_broken(parent.join(near));
             format!("did you mean `{near}`?")
         }
@@ -182,7 +182,7 @@ fn unknown_attribute(path: &AttrPath, found: &Value, report: &mut Report) -> Fin
         }
         None => format!("known here: {}", known.join(", ")),
     };
-    let why = "nothing reads it, so that it would be without effect";
+    let why = "it would have no effect";
     Finding::new(Code::UnknownAttribute, path.clone(), format!("unknown attribute `{name}`"), why).help(help)
 }
 
@@ -202,7 +202,8 @@ fn wrong_value(path: &AttrPath, schema: &'static Value, found: &Value) -> Findin
     }
 }
 
-/// A number or boolean where a string belongs only lacks its quotes.
+/// Returns the help for a value that only has its quotes wrong: a number or boolean in place of a string, or the
+/// reverse.
 fn quotes_help(schema: &Value, found: &Value) -> Option<String> {
     match found {
         Value::Number(_) | Value::Bool(_) if schema::allows(schema, "string") => Some(format!("write \"{found}\"")),
@@ -213,13 +214,13 @@ fn quotes_help(schema: &Value, found: &Value) -> Option<String> {
     }
 }
 
-/// What the attribute looks like when it is right.
+/// Returns the help with an example of a valid attribute.
 fn example(path: &AttrPath, schema: &Value) -> String {
     let name = path.attribute().unwrap_or_default();
     match (schema.get("x-example").and_then(Value::as_str), path.segments().last()) {
         (Some(example), _) => format!("write for example {name} = {example}"),
         (None, Some(Segment::Name(_))) => format!("write {name} = {{ ... }}"),
-        (None, Some(Segment::Index(_))) => format!("docs/reference/machines-nix.md shows what {name} holds"),
+        (None, Some(Segment::Index(_))) => format!("see {name} in docs/reference/machines-nix.md"),
         (None, None) => "write { cluster = { ... }; network = { ... }; machines = { ... }; }".to_owned(),
     }
 }
@@ -237,11 +238,11 @@ fn unknown_word(path: &AttrPath, text: &str, words: &[&str]) -> Finding {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("write one of {}", schema::list(words)),
         };
-    let why = format!("machinist knows {}", schema::list(words).replace(" or ", " and "));
+    let why = format!("machinist supports {}", schema::list(words).replace(" or ", " and "));
     Finding::new(code, path.clone(), format!("unknown {noun} \"{text}\""), why).help(help)
 }
 
-/// What people call some of the words elsewhere.
+/// Returns the word that machinist uses for a common synonym.
 fn alias(text: &str) -> Option<&'static str> {
     const ALIASES: [(&str, &str); 10] = [
         ("agent", "worker"),

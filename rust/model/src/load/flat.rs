@@ -1,9 +1,9 @@
-//! The flat shape of the original project: machines beside `kubeMaster`, without sections.
+//! Flat shape of the original project: machines beside `kubeMaster`, without sections.
 //!
-//! It is rewritten as today's shape, by value: `etcd.enable = false` is no etcd member, `node = false` no node. What it
-//! does not say takes the values that its project had hard-coded: the /24 (IPv6: the /64) around the machines'
-//! addresses, BGP with AS 65000 on both sides towards `gateway`, and a machine without `node = true` is not ours to
-//! deploy. The cluster is called `kubernetes`.
+//! The value is rewritten in the sectioned shape: `etcd.enable = false` means not an etcd member, `node = false` not a
+//! node. Missing attributes take the values that the original project had hard-coded: the /24 (IPv6: the /64) around
+//! the machines' addresses, and BGP with AS 65000 on both sides towards `gateway`. A machine without `node = true` is
+//! not deployed. The cluster is called `kubernetes`.
 
 use std::net::IpAddr;
 
@@ -19,36 +19,36 @@ use crate::{
 
 /// The AS number of nodes and Router.
 const AS_NUMBER: u32 = 65000;
-/// The name of the cluster, for the flat shape has none.
+/// Name of the cluster: the flat shape has none.
 const CLUSTER_NAME: &str = "kubernetes";
-/// The name of a Router that is known by `kubeMaster.gateway` only.
+/// Name of a Router that is known only by `kubeMaster.gateway`.
 const ROUTER_NAME: &str = "router";
 
-/// Attributes of a machine that are the same today.
+/// Attributes of a machine with the same meaning in the sectioned shape.
 const SAME_TODAY: [&str; 11] =
     ["ip", "interface", "disk", "labels", "taints", "apps", "provider", "ssh", "system", "enable", "bgp"];
-/// Attributes that are read in another way.
+/// Attributes that are converted.
 const READ: [&str; 4] = ["kubernetes", "etcd", "node", "localIp"];
-/// Attributes of later versions of the original project that mean nothing to machinist.
+/// Attributes of later versions of the original project that have no effect in machinist.
 const MEANINGLESS: [&str; 7] = ["longhornInterface", "longhornIP", "master", "zfs", "nvidia", "hass", "octo"];
-/// Attributes of `kubeMaster` that are the same today.
+/// Attributes of `kubeMaster` with the same meaning in the sectioned shape.
 const SAME_ENDPOINT: [&str; 6] = ["ip", "port", "name", "mode", "gateway", "as"];
 
-/// A flat machines.nix as today's.
+/// A flat machines.nix, converted.
 pub struct Converted {
-    /// The value in today's shape.
+    /// The value in the sectioned shape.
     pub json: Value,
-    /// The name given to a Router that the file knows by its address only.
+    /// The name given to a Router that the file identifies only by its address.
     pub router: Option<String>,
 }
 
-/// Rewrites a value of the flat shape in today's. Returns `None` if it is not of the flat shape.
+/// Converts a value of the flat shape to the sectioned one. Returns `None` if it is not of the flat shape.
 #[must_use]
 pub fn convert_flat(json: &Value) -> Option<Value> {
     convert(json, &mut Report::default()).map(|converted| converted.json)
 }
 
-/// Rewrites a value of the flat shape; says what gets lost.
+/// Converts a value of the flat shape and reports what is lost.
 pub fn convert(json: &Value, report: &mut Report) -> Option<Converted> {
     let entries = json.as_object().filter(|entries| is_flat(entries))?;
     let mut machines = Map::new();
@@ -79,7 +79,7 @@ pub fn convert(json: &Value, report: &mut Report) -> Option<Converted> {
     Some(Converted { json: Value::Object(today), router })
 }
 
-/// A set is flat if it has no `machines`, and beside `kubeMaster` at least one set with an `ip`.
+/// Returns true if the value has no `machines` and, besides `kubeMaster`, at least one set with an `ip`.
 fn is_flat(entries: &Map<String, Value>) -> bool {
     let is_section = |name: &str| entries.get(name).is_some_and(|value| value.get("ip").is_none());
     let has_machine = entries.iter().any(|(name, value)| name != "kubeMaster" && value.get("ip").is_some());
@@ -144,7 +144,7 @@ fn enable<'a>(value: Option<&'a Value>, path: &AttrPath, report: &mut Report) ->
 
 const WRONG_TYPE: &str = "a value of another type cannot be used here";
 
-/// Returns whether a flag is set; absent and null mean no.
+/// Returns true if a flag is set; absent and null mean false.
 fn flag(value: Option<&Value>, path: &AttrPath, report: &mut Report) -> bool {
     match value {
         Some(Value::Bool(flag)) => *flag,
@@ -158,7 +158,7 @@ fn flag(value: Option<&Value>, path: &AttrPath, report: &mut Report) -> bool {
     }
 }
 
-/// The roles of the machine at the path, as written, are not known: nothing that counts them makes sense.
+/// Marks the roles of the machine at the path, as written, as unreadable: counting them would be meaningless.
 fn mark_roles_broken(path: &AttrPath, report: &mut Report) {
     if let Some(machine) = path.segments().first() {
         report.mark_broken(AttrPath::of("machines").join(machine.clone()).join("roles"));
@@ -167,7 +167,7 @@ fn mark_roles_broken(path: &AttrPath, report: &mut Report) {
 
 fn without_node(name: &str, path: AttrPath) -> Finding {
     let why = "in the flat shape only machines with `node = true` are deployed";
-    Finding::new(Code::WithoutEffect, path, format!("{name} is no node, so that this has no effect"), why)
+    Finding::new(Code::WithoutEffect, path, format!("{name} is not a node, so this has no effect"), why)
         .help(format!("write {name}.node = true, or leave this out"))
         .in_own_words()
 }
@@ -186,19 +186,20 @@ fn warn_of_attribute(path: &AttrPath, attribute: &str, value: &Value, report: &m
     report.push(finding.help(help).in_own_words());
 }
 
-/// The original project put `ip` on VLAN 100 of `interface`. One warning is enough for all machines.
+/// Warns that no VLAN is configured: the original project put `ip` on VLAN 100 of `interface`. One warning covers all
+/// machines.
 fn warn_of_vlan(entries: &Map<String, Value>, report: &mut Report) {
     let has_interface = |value: &&Value| value.get("interface").is_some_and(Value::is_string);
     if let Some((name, _)) = entries.iter().find(|(_, value)| has_interface(value)) {
-        let why = "the project that the flat shape comes from put `ip` on VLAN 100 of it";
+        let why = "the original project of the flat shape put `ip` on VLAN 100 of it";
         let path = AttrPath::root().join(name).join("interface");
-        let finding = Finding::new(Code::WithoutEffect, path, "no VLAN is set up on this interface", why);
-        let help = "for a VLAN write its interface here, such as \"enp2s0.100\", and make it in nodes/<name>.nix";
+        let finding = Finding::new(Code::WithoutEffect, path, "no VLAN is configured on this interface", why);
+        let help = "for a VLAN write its interface here, such as \"enp2s0.100\", and define it in nodes/<name>.nix";
         report.push(finding.help(help).in_own_words());
     }
 }
 
-/// The /24 or /64 around the first node's address; without a node, around the first machine's.
+/// Returns the /24 or /64 around the first node's address; without a node, around the first machine's.
 fn node_network(machines: &Map<String, Value>) -> Option<IpNet> {
     let address = |machine: &Value| machine.get("ip")?.as_str()?.parse::<IpAddr>().ok();
     let nodes = machines.values().filter(|machine| machine.get("nixos") == Some(&Value::Bool(true)));
@@ -219,7 +220,7 @@ fn endpoint(value: &Value, report: &mut Report) -> Value {
     Value::Object(endpoint)
 }
 
-/// Fills in BGP towards the Router. Returns its name if it is no machine of the file.
+/// Fills in BGP towards the Router. Returns the Router's name if it is not a machine of the file.
 fn announce(
     endpoint: &mut Map<String, Value>,
     machines: &mut Map<String, Value>,
@@ -268,14 +269,14 @@ fn free_name(machines: &Map<String, Value>) -> String {
     name
 }
 
-/// The machine that is no node, if there is exactly one.
+/// Returns the machine that is not a node, if there is exactly one.
 fn only_router(machines: &Map<String, Value>) -> Option<String> {
     let mut routers = machines.iter().filter(|(_, machine)| machine.get("nixos") == Some(&Value::Bool(false)));
     let (name, _) = routers.next()?;
     routers.next().is_none().then(|| name.clone())
 }
 
-/// Returns the path as the flat file spells it, of a path of today's shape.
+/// Returns the flat file's spelling of a path of the sectioned shape.
 pub fn spell(path: &AttrPath, router: Option<&str>) -> AttrPath {
     let root = AttrPath::root();
     match path.segments() {

@@ -1,4 +1,4 @@
-//! From the evaluated machines.nix to a checked cluster, or to everything that is wrong with it.
+//! Loading of the evaluated machines.nix: a checked cluster, or all of its problems.
 
 mod assemble;
 mod decode;
@@ -26,18 +26,18 @@ use crate::{
 pub struct Loaded {
     /// The cluster.
     pub cluster: Cluster,
-    /// What is probably not as meant, in the order of the source.
+    /// Warnings, in the order of the source.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// Checks an evaluated machines.nix and returns the cluster that it describes.
 ///
-/// `json` is the value as `nix-instantiate --eval --strict --json` prints it (a function already called), `source` the
-/// text of the file, used for positions only, and `file_name` its name as people should read it. `directory` is what lies
+/// `json` is the value as printed by `nix-instantiate --eval --strict --json` (a function is already applied), `source`
+/// the text of the file, used only for positions, and `file_name` its name in messages. `directory` lists the files
 /// beside it.
 ///
 /// # Errors
-/// Everything that is wrong, warnings included, in the order of the source. At least one is an error.
+/// All problems, warnings included, in the order of the source. At least one is an error.
 pub fn load(json: &Value, source: &str, file_name: &str, directory: &Directory) -> Result<Loaded, Vec<Diagnostic>> {
     let mut report = Report::default();
     let (shape, layout) = decode(json, &mut report);
@@ -54,12 +54,12 @@ fn assemble_or_report(shape: &Shape, report: &mut Report) -> Option<Cluster> {
     assemble::assemble(shape).map_err(|finding| report.push(*finding)).ok()
 }
 
-/// How the file spells what [`Shape`] holds.
+/// Notation of the file that a [`Shape`] was read from.
 #[derive(Debug)]
 enum Layout {
-    /// As today's shape.
+    /// The sectioned shape.
     Today,
-    /// As the flat shape; `router` is the name of a Router that the file gives by its address only.
+    /// The flat shape; `router` is the name of a Router that the file identifies only by its address.
     Flat { router: Option<String> },
 }
 
@@ -70,7 +70,8 @@ fn decode(json: &Value, report: &mut Report) -> (Shape, Layout) {
     (decode_sections(json, report), Layout::Today)
 }
 
-/// Decodes section by section, and each machine by itself, so that one mistake costs no other section's checks.
+/// Decodes each section and each machine separately, so that a mistake in one does not suppress the checks of the
+/// others.
 fn decode_sections(json: &Value, report: &mut Report) -> Shape {
     let root = AttrPath::root();
     let Value::Object(sections) = json else {
@@ -117,7 +118,7 @@ fn decode_sections(json: &Value, report: &mut Report) -> Shape {
     }
 }
 
-/// Finds the findings' places in the source. The source is parsed only if there is anything to place.
+/// Finds the positions of the findings. The source is parsed only if there are findings.
 fn place(findings: Vec<Finding>, layout: &Layout, source: &str, file_name: &str) -> Vec<Diagnostic> {
     if findings.is_empty() {
         return Vec::new();
@@ -140,9 +141,9 @@ fn diagnostic(finding: Finding, layout: &Layout, index: &SourceIndex, text: &Arc
         Related { message: message.clone(), span: index.locate(&path).into(), path }
     });
     let help = match layout {
-        Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => finding.help.map(|help| {
-            format!("{help}; the flat shape cannot say this, today's can (docs/reference/machines-nix.md)")
-        }),
+        Layout::Flat { .. } if path.segments().is_empty() && !finding.is_as_written => {
+            finding.help.map(|help| format!("{help}; this needs the sectioned shape (docs/reference/machines-nix.md)"))
+        }
         _ => finding.help,
     };
     Diagnostic {
@@ -159,7 +160,7 @@ fn diagnostic(finding: Finding, layout: &Layout, index: &SourceIndex, text: &Arc
 }
 
 impl Layout {
-    /// Returns the path as the file spells it, of a path of today's shape.
+    /// Returns the file's spelling of a path of the sectioned shape.
     fn spell(&self, path: &AttrPath) -> AttrPath {
         match self {
             Self::Today => path.clone(),

@@ -1,4 +1,4 @@
-//! Questions to the JSON schema of the shape: what may stand at a path, and what belongs there.
+//! Queries of the JSON schema of the shape: the attributes and values allowed at a path.
 
 use std::sync::LazyLock;
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::path::Segment;
 
-/// The schema of machines.nix, made once.
+/// JSON schema of machines.nix, built once.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| crate::shape::schema().to_value());
 
-/// Returns the schema of what stands at the path, or `None` where nothing may stand.
+/// Returns the schema of the value at the path, or `None` for an unknown path.
 pub fn at(path: &[Segment]) -> Option<&'static Value> {
     let mut schema: &Value = &SCHEMA;
     for segment in path {
@@ -24,12 +24,12 @@ pub fn at(path: &[Segment]) -> Option<&'static Value> {
     Some(schema)
 }
 
-/// The schema of a map's values; `additionalProperties` is `false` for sets with fixed names.
+/// Returns the schema of a map's values; `additionalProperties` is `false` for sets with fixed names.
 fn map_value(schema: &Value) -> Option<&Value> {
     schema.get("additionalProperties").filter(|values| values.is_object())
 }
 
-/// The schema itself, or the branch of an optional set that is not null.
+/// Returns the schema itself, or the branch of an optional set that is not null.
 fn object(schema: &'static Value) -> Option<&'static Value> {
     let is_set = |schema: &&Value| schema.get("properties").is_some() || map_value(schema).is_some();
     let branches = schema.get("anyOf").and_then(Value::as_array);
@@ -42,12 +42,12 @@ pub fn attributes(schema: &'static Value) -> impl Iterator<Item = &'static str> 
     properties.into_iter().flat_map(|properties| properties.keys().map(String::as_str))
 }
 
-/// Returns whether the schema describes a set.
+/// Returns true if the schema describes a set.
 pub fn is_set(schema: &'static Value) -> bool {
     object(schema).is_some()
 }
 
-/// Returns the words that may stand there; none unless the schema is an enumeration.
+/// Returns the allowed words; none unless the schema is an enumeration.
 pub fn words(schema: &Value) -> Vec<&str> {
     let branches = schema.get("anyOf").and_then(Value::as_array);
     let mut words = Vec::new();
@@ -64,7 +64,7 @@ pub fn format(schema: &Value) -> Option<&str> {
     schema.get("format").and_then(Value::as_str)
 }
 
-/// Returns whether the schema allows the JSON type.
+/// Returns true if the schema allows the JSON type.
 pub fn allows(schema: &Value, json_type: &str) -> bool {
     match schema.get("type") {
         Some(Value::String(name)) => name == json_type,
@@ -73,7 +73,7 @@ pub fn allows(schema: &Value, json_type: &str) -> bool {
     }
 }
 
-/// Describes what belongs there, as in "expected ...".
+/// Describes the expected value, as in "expected ...".
 pub fn wanted(schema: &'static Value) -> String {
     let words = words(schema);
     let alone = match format(schema) {
@@ -100,7 +100,7 @@ fn wanted_list(schema: &'static Value) -> String {
     }
 }
 
-/// Lists words as a person would: `a`, `b` and `c`.
+/// Joins words as in prose: `a`, `b` or `c`.
 pub fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {

@@ -1,14 +1,14 @@
-//! How deep a text nests, told from its tokens.
+//! Nesting depth of a text, measured on its tokens.
 //!
-//! rnix builds a tree as deep as a chain of operators is long, and drops it by recursion; some 10,000 levels are too
-//! much for a thread's stack. No machines.nix that a person writes comes near, but a text may be anything.
+//! rnix builds a tree as deep as a chain of operators is long, and drops it by recursion; some 10,000 levels overflow a
+//! thread's stack. No real machines.nix comes near, but the input may be arbitrary.
 
 use rnix::{SyntaxKind, tokenize};
 
-/// How deep a text may nest and still be parsed. Nix itself stops at 10,000 (bison's YYMAXDEPTH).
+/// Maximum nesting of a text that is parsed. Nix itself stops at 10,000 (bison's YYMAXDEPTH).
 const DEEPEST: usize = 3000;
 
-/// An open bracket, or the whole text.
+/// An open bracket, or the complete text.
 #[derive(Default)]
 struct Group {
     is_list: bool,
@@ -31,7 +31,7 @@ impl Group {
     }
 }
 
-/// Whether the text nests so deep that parsing it is not safe.
+/// Returns true if the text nests too deep to be parsed safely.
 pub fn is_too_deep(text: &str) -> bool {
     let mut groups = vec![Group::default()];
     for (kind, token) in tokenize(text) {
@@ -42,7 +42,7 @@ pub fn is_too_deep(text: &str) -> bool {
             ";" | "," => group.separate(),
             "{" | "(" | "[" | "${" => groups.push(Group { is_list: token == "[", ..Group::default() }),
             "}" | ")" | "]" if is_nested => close(&mut groups),
-            // The elements of a list stand side by side.
+            // The elements of a list do not nest in each other.
             _ if group.is_list => {}
             _ => group.tokens += 1,
         }
@@ -77,7 +77,7 @@ mod tests {
         check(format!("{}1", "a ++ ".repeat(1_000)), false);
         check(format!("{}1", "a ++ ".repeat(50_000)), true);
         check("[".repeat(50_000), true);
-        // The chain goes on behind a deep bracket: the depths add up.
+        // The chain continues after a deep bracket: the depths add up.
         check(format!("({}1) {}", "1 + ".repeat(1_000), "+ 1 ".repeat(1_000)), true);
     }
 }

@@ -1,4 +1,5 @@
-//! Changes of machines.nix that leave everything else as its author wrote it: only where the text says plainly what it means.
+//! Edits of machines.nix that preserve everything else as its author wrote it. They apply only where the text is
+//! literal.
 
 use std::ops::Range;
 
@@ -11,28 +12,28 @@ use thiserror::Error;
 
 use super::{body, depth, plain_name, quoted_name, range_of};
 
-/// What becomes of an application on a machine.
+/// The change to an application's placement on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// The machine runs it.
+    /// Adds the application to the machine.
     Add,
-    /// The machine does not.
+    /// Removes it from the machine.
     Remove,
 }
 
-/// The text does not say plainly enough what would have to change.
+/// The text is not literal at the place that would have to change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("machines.nix does not spell out machines.{machine}.apps as a plain list")]
 pub struct NotPlain {
-    /// The machine whose applications are computed, or given by other means than a list of texts.
+    /// The machine whose applications are computed, or given by anything but a list of strings.
     pub machine: String,
 }
 
-/// Returns the text in which the machine runs the application, or no longer does. A text that says so already is returned as it
-/// is.
+/// Returns the text with the application added to the machine or removed from it. A text that already has this
+/// placement is returned unchanged.
 ///
 /// # Errors
-/// The machine or its list is computed, given twice, or has a comment where something would be taken out.
+/// The machine or its list is computed, given twice, or has a comment in the part that would be removed.
 pub fn place_app(text: &str, machine: &str, app: &str, placement: Placement) -> Result<String, NotPlain> {
     let refused = || NotPlain { machine: machine.to_owned() };
     if depth::is_too_deep(text) {
@@ -58,11 +59,11 @@ pub fn place_app(text: &str, machine: &str, app: &str, placement: Placement) -> 
     Ok(changed)
 }
 
-/// What a path leads to.
+/// Result of following a path.
 enum Found {
     None,
     One(Expr),
-    /// More than one value, or something that only the evaluation knows.
+    /// More than one value, or a computed one.
     Unclear,
 }
 
@@ -74,8 +75,8 @@ fn only(expression: &Expr, path: &[&str]) -> Found {
     values.pop().map_or(Found::None, Found::One)
 }
 
-/// Collects the values that bindings give the path. `None` if part of the way is computed. As deep as the path, and what
-/// wraps each part of it.
+/// Collects the values that bindings assign to the path. `None` if part of it is computed. Recursion is bounded by the
+/// path and the wrappers around each part.
 fn collect(expression: &Expr, path: &[&str], values: &mut Vec<Expr>) -> Option<()> {
     if path.is_empty() {
         values.push(expression.clone());
@@ -84,7 +85,7 @@ fn collect(expression: &Expr, path: &[&str], values: &mut Vec<Expr>) -> Option<(
     let Expr::AttrSet(set) = body(expression.clone(), 0) else { return None };
     for entry in set.entries() {
         let Entry::AttrpathValue(binding) = entry else {
-            // `inherit machines;`: what it is stands elsewhere.
+            // `inherit machines;` defines the value elsewhere.
             let Entry::Inherit(inherit) = entry else { continue };
             let names_it = inherit.attrs().any(|attribute| plain_name(&attribute).as_deref() == Some(path[0]));
             if names_it {
@@ -101,7 +102,7 @@ fn collect(expression: &Expr, path: &[&str], values: &mut Vec<Expr>) -> Option<(
     Some(())
 }
 
-/// The parts of a binding's name; `None` if one is computed.
+/// Returns the parts of a binding's name; `None` if one is computed.
 fn names(binding: &AttrpathValue) -> Option<Vec<String>> {
     binding.attrpath()?.attrs().map(|attribute| plain_name(&attribute)).collect()
 }
@@ -122,7 +123,7 @@ fn change_list(text: &str, list: &List, app: &str, placement: Placement) -> Opti
         (Placement::Add, None, Some((last, _))) => {
             let rest = text.get(last.end..whole.end)?;
             Some(match rest.find('\n') {
-                // A comment behind the last one stays with it.
+                // A comment after the last item stays with it.
                 Some(line) => (last.end + line..last.end + line, format!("\n{}\"{app}\"", indent(text, last.start)?)),
                 None => (last.end..last.end, format!(" \"{app}\"")),
             })
@@ -140,7 +141,7 @@ fn change_list(text: &str, list: &List, app: &str, placement: Placement) -> Opti
     }
 }
 
-/// Behind the machine's roles, or behind all that the set has.
+/// Returns the edit that adds `apps` after the machine's roles, or at the end of its set.
 fn add_attribute(text: &str, set: &AttrSet, app: &str) -> Option<Edit> {
     let whole = range_of(set.syntax());
     let bindings: Vec<AttrpathValue> = set.attrpath_values().collect();
@@ -156,7 +157,7 @@ fn add_attribute(text: &str, set: &AttrSet, app: &str) -> Option<Edit> {
     Some((behind.end..behind.end, format!("{between}{attribute}")))
 }
 
-/// The white space that the line begins with.
+/// Returns the white space at the start of the line.
 fn indent(text: &str, at: usize) -> Option<&str> {
     let line = text.get(text.get(..at)?.rfind('\n')? + 1..)?;
     line.get(..line.len() - line.trim_start().len())
@@ -243,6 +244,6 @@ mod tests {
             assert!(place_app(text, "w1", "web", Placement::Add).is_err(), "{text}");
         }
         let comment = "{\n  machines.w1.apps = [\n    \"db\" # ours\n    \"web\"\n  ];\n}";
-        assert!(place_app(comment, "w1", "web", Placement::Remove).is_err(), "whose comment it is, nobody knows");
+        assert!(place_app(comment, "w1", "web", Placement::Remove).is_err(), "it is unclear whose comment it is");
     }
 }

@@ -1,8 +1,8 @@
-//! Where attributes stand in the text of machines.nix.
+//! Positions of attributes in the text of machines.nix.
 //!
-//! One walk over the syntax tree builds a tree of the same shape as the value, with a byte range at each attribute.
-//! What the text does not spell out (a computed set, an imported file) has no children there, so that a look-up ends at
-//! the nearest enclosing attribute.
+//! One walk over the syntax tree builds a tree of the same shape as the value, with a byte range for each attribute.
+//! Parts that the text does not spell out (a computed set, an imported file) have no children there, so that a lookup
+//! ends at the nearest enclosing attribute.
 
 mod depth;
 pub mod edit;
@@ -19,7 +19,7 @@ use rowan::ast::AstNode;
 pub use self::text::{Position, SourceText};
 use crate::path::{AttrPath, Segment};
 
-/// How deep the walk goes. The parser itself stops at 512.
+/// Maximum depth of the walk. The parser itself stops at 512.
 const MAX_DEPTH: usize = 256;
 
 /// The positions of all attributes that the text spells out.
@@ -28,7 +28,7 @@ pub struct SourceIndex {
     root: Place,
 }
 
-/// An attribute or list element in the text, and what is below it.
+/// An attribute or list element in the text, with its children.
 #[derive(Debug, Default, Clone)]
 struct Place {
     range: Range<usize>,
@@ -37,8 +37,8 @@ struct Place {
 }
 
 impl SourceIndex {
-    /// Parses the text and finds all attributes. A text with syntax errors, or nested beyond
-    /// reason, gives what can be told of it.
+    /// Parses the text and finds all attributes. For a text with syntax errors, or with excessive nesting, the index
+    /// holds as much as is recognisable.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut root = Place::default();
@@ -70,14 +70,14 @@ impl SourceIndex {
     }
 }
 
-/// The first character of the set that the file is, below functions, `let` and the like.
+/// Returns the first character of the file's set, below functions, `let` and the like.
 fn first_character(text: &str, expression: &Expr) -> Range<usize> {
     let start = range_of(body(expression.clone(), 0).syntax()).start;
     let length = text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     start..start + length
 }
 
-/// What an expression evaluates to, as far as the text tells: the body of functions, `let`, `with` and parentheses.
+/// Returns the body of functions, `let`, `with` and parentheses, as far as the text determines it.
 fn body(expression: Expr, depth: usize) -> Expr {
     let inner = match &expression {
         Expr::Lambda(lambda) => lambda.body(),
@@ -93,7 +93,7 @@ fn body(expression: Expr, depth: usize) -> Expr {
     }
 }
 
-/// Adds what the expression spells out below `place`.
+/// Adds the attributes that the expression spells out below `place`.
 fn fill(place: &mut Place, expression: &Expr, depth: usize) {
     if depth >= MAX_DEPTH {
         return;
@@ -105,7 +105,7 @@ fn fill(place: &mut Place, expression: &Expr, depth: usize) {
         }
         Expr::BinOp(operation) => fill_operation(place, &operation, depth),
         Expr::IfElse(choice) => {
-            // Which branch was taken only the evaluation knows; where both have the attribute, the first one is shown.
+            // Only the evaluation knows which branch was taken; if both have the attribute, the first one is shown.
             for branch in [choice.else_body(), choice.body()].into_iter().flatten() {
                 override_with(place, &branch, depth);
             }
@@ -114,7 +114,7 @@ fn fill(place: &mut Place, expression: &Expr, depth: usize) {
     }
 }
 
-/// `a // b` takes attributes from both sides, the right one wins; `a ++ b` puts lists in a row.
+/// `a // b` takes attributes from both sides, and the right one wins; `a ++ b` concatenates lists.
 fn fill_operation(place: &mut Place, operation: &rnix::ast::BinOp, depth: usize) {
     match operation.operator() {
         Some(BinOpKind::Update) => {
@@ -124,7 +124,7 @@ fn fill_operation(place: &mut Place, operation: &rnix::ast::BinOp, depth: usize)
         }
         Some(BinOpKind::Concat) => {
             let Some(left) = operation.lhs() else { return };
-            // Behind a computed list the positions are not known.
+            // After a computed list the positions are unknown.
             if matches!(body(left.clone(), depth), Expr::List(_)) {
                 fill(place, &left, depth + 1);
                 let mut right = Place::default();
@@ -173,7 +173,7 @@ fn fill_inherit(place: &mut Place, inherit: &Inherit) {
     }
 }
 
-/// Adds `a.b.c = value;`: each part of the path is an attribute of its own.
+/// Adds `a.b.c = value;`: each part of the path is a separate attribute.
 fn fill_binding(place: &mut Place, binding: &AttrpathValue, depth: usize) {
     let (Some(path), Some(value)) = (binding.attrpath(), binding.value()) else { return };
     let mut place = place;
@@ -190,7 +190,7 @@ fn fill_binding(place: &mut Place, binding: &AttrpathValue, depth: usize) {
     fill(place, &value, depth + 1);
 }
 
-/// A value of several lines is shown by its first line only.
+/// Returns the range to show: for a value of several lines only its first line.
 fn shown(range: Range<usize>, node: &SyntaxNode) -> Range<usize> {
     if is_on_one_line(node) { range } else { range.start..range.start + 1 }
 }
@@ -204,7 +204,7 @@ fn range_of(node: &SyntaxNode) -> Range<usize> {
     range.start().into()..range.end().into()
 }
 
-/// The name of an attribute, unless it is computed.
+/// Returns the name of an attribute, unless it is computed.
 fn plain_name(attribute: &Attr) -> Option<String> {
     match attribute {
         Attr::Ident(identifier) => Some(identifier.syntax().text().to_string()),
@@ -222,7 +222,7 @@ fn quoted_name(string: &Str) -> Option<String> {
             _ => {}
         }
     }
-    // An escape in an attribute's name is left alone: no valid name holds one.
+    // An escape in an attribute's name is kept: no valid name contains one.
     Some(name)
 }
 

@@ -2,7 +2,7 @@
 use super::SourceIndex;
 use crate::path::AttrPath;
 
-/// Checks the text at which the attribute is found.
+/// Checks the text at the attribute's position.
 #[track_caller]
 fn check(source: &str, path: &str, expect: &str) {
     let found = SourceIndex::parse(source).locate(&AttrPath::of(path));

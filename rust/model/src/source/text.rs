@@ -1,8 +1,8 @@
-//! The text of machines.nix with an index of its lines.
+//! Text of machines.nix with an index of its lines.
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
-/// The text of a file and where its lines begin.
+/// The text of a file and the offsets of its lines.
 #[derive(Clone, Debug)]
 pub struct SourceText {
     name: String,
@@ -11,7 +11,7 @@ pub struct SourceText {
     line_starts: Vec<usize>,
 }
 
-/// A place in a file as editors count: both from 1, columns in characters.
+/// Position in a file as editors count it: both from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line, from 1.
@@ -21,7 +21,7 @@ pub struct Position {
 }
 
 impl SourceText {
-    /// Takes a text and the name by which people know its file. Private keys in it are masked, for it will be shown.
+    /// Wraps a text and the file's name for messages. Private keys in the text are masked, since it is shown to users.
     #[must_use]
     pub fn new(name: &str, text: &str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
@@ -44,7 +44,7 @@ impl SourceText {
         &self.text
     }
 
-    /// Returns the line and column of a byte offset; offsets beyond the end mean the end.
+    /// Returns the line and column of a byte offset; offsets beyond the end are clamped to it.
     #[must_use]
     pub fn position(&self, offset: usize) -> Position {
         let line = self.line_of(offset);
@@ -58,7 +58,7 @@ impl SourceText {
     }
 }
 
-/// Replaces what is secret in private keys of age and in PEM by asterisks, byte by byte, so that offsets stay.
+/// Replaces the secret part of private keys of age and in PEM by asterisks, byte by byte, so that offsets stay valid.
 fn mask_private_keys(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let upper = text.to_ascii_uppercase();
@@ -77,7 +77,7 @@ fn mask_private_keys(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Reads around a span by the line index; the one that miette has for strings scans the file from its beginning.
+/// Reads around a span using the line index; miette's own implementation for strings scans the file from its beginning.
 impl SourceCode for SourceText {
     fn read_span<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! Folders of cases: each has a machines.nix, evaluated by nix, and texts that are expected of it.
+//! Test cases: folders with a machines.nix, evaluated by nix, and the expected texts.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -13,7 +13,7 @@ use machinist_model::{Diagnostic, Directory};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::Value;
 
-/// One case.
+/// A folder with its evaluated machines.nix.
 pub struct Case {
     pub name: String,
     pub folder: PathBuf,
@@ -21,7 +21,7 @@ pub struct Case {
     pub json: Value,
 }
 
-/// Reads and evaluates all cases of a folder; one run of nix for all of them.
+/// Reads and evaluates all cases of a folder in one run of nix.
 pub fn evaluate_all(folder: &str) -> Vec<Case> {
     let folder = fs::canonicalize(folder).unwrap();
     let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -52,7 +52,7 @@ fn evaluate(folders: &[PathBuf]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Shows a diagnostic as a terminal of 100 columns without colours does.
+/// Renders a diagnostic for a terminal of 100 columns without colours.
 pub fn render(diagnostic: &Diagnostic) -> String {
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
     let mut text = String::new();
@@ -62,8 +62,8 @@ pub fn render(diagnostic: &Diagnostic) -> String {
 }
 
 impl Case {
-    /// The directory of the case: two applications, and `nodes/` as it is. Where there is none the case is about something
-    /// else, and every machine has modules.
+    /// Returns the directory of the case: two applications, and its `nodes/`. A case without `nodes/` is not about
+    /// modules, and there every machine has some.
     pub fn directory(&self) -> Directory {
         let file_name = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
         let node_modules = match fs::read_dir(self.folder.join("nodes")) {
@@ -78,13 +78,13 @@ impl Case {
         machines.into_iter().flat_map(|machines| machines.keys().cloned()).collect()
     }
 
-    /// Whether the file of the case holds the text; with `UPDATE_EXPECT=1` it does afterwards.
+    /// Returns true if the case's file holds the text; with `UPDATE_EXPECT=1` it is written first.
     pub fn matches(&self, file: &str, text: &str) -> bool {
         matches(&self.folder.join(file), text)
     }
 }
 
-/// Whether the file holds the text; with `UPDATE_EXPECT=1` it does afterwards.
+/// Returns true if the file holds the text; with `UPDATE_EXPECT=1` it is written first.
 pub fn matches(path: &Path, text: &str) -> bool {
     let text = format!("{}\n", text.trim_end());
     let found = fs::read_to_string(path).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What an evaluation depends on beside the flake's own files: replaced inputs, nix itself and its settings.
+//! Dependencies of an evaluation outside the flake's own files: replaced inputs, nix itself and its settings.
 
 use std::{
     collections::BTreeSet,
@@ -11,13 +11,13 @@ use sha2::Sha256;
 
 use crate::Override;
 
-/// A directory with more entries takes longer to look at than is gained.
+/// Maximum number of entries of a directory. Reading more takes longer than it saves.
 const ENTRIES: usize = 20_000;
 
 /// Adds all replaced inputs to the digest.
 ///
 /// # Errors
-/// What an input stands for cannot be told cheaply; says which.
+/// The content of an input cannot be determined cheaply; the message names the input.
 pub(super) fn add_overrides(digest: &mut Sha256, overrides: &[Override]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for Override { input, reference } in overrides {
@@ -36,7 +36,7 @@ pub(super) fn add_overrides(digest: &mut Sha256, overrides: &[Override]) -> Resu
     Ok(())
 }
 
-/// The directory of a `path:` reference without parameters.
+/// Returns the directory of a `path:` reference without parameters.
 pub(super) fn directory(reference: &str) -> Option<&str> {
     let path = reference.strip_prefix("path:").unwrap_or(reference);
     (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
@@ -53,7 +53,7 @@ pub(super) fn tree(reference: &str) -> Option<&str> {
     directory(reference).or_else(|| worktree(reference))
 }
 
-/// Whether the reference's text says the content: a commit, or a path of the store.
+/// Returns true if the reference's text determines the content: a commit, or a path of the store.
 fn is_fixed(reference: &str) -> bool {
     let is_commit = |word: &str| word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     directory(reference).is_some_and(|path| path.starts_with("/nix/store/"))
@@ -61,8 +61,8 @@ fn is_fixed(reference: &str) -> bool {
         || reference.split(['?', '&']).any(|pair| pair.strip_prefix("rev=").is_some_and(is_commit))
 }
 
-/// Adds names, modes, sizes and times. The time of a change of an inode cannot be set back, so equal ones mean equal
-/// content without reading it.
+/// Adds names, modes, sizes and times. The change time of an inode cannot be set back, so equal ones mean equal content
+/// without reading it.
 fn add_directory(digest: &mut Sha256, directory: &Path, entries: &mut usize) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
     let mut names: Vec<PathBuf> = Vec::new();
@@ -106,7 +106,7 @@ fn add_worktree(digest: &mut Sha256, worktree: &Path) -> Result<(), String> {
 }
 
 fn add_status(digest: &mut Sha256, metadata: &fs::Metadata) {
-    // A directory's own times change with what is in it, which is listed anyway.
+    // A directory's own times change with its entries, which are listed anyway.
     if metadata.is_dir() {
         return super::add(digest, b"directory");
     }
@@ -116,10 +116,10 @@ fn add_status(digest: &mut Sha256, metadata: &fs::Metadata) {
     times.iter().for_each(|time| super::add(digest, &time.to_le_bytes()));
 }
 
-/// Adds which nix evaluates, and its settings.
+/// Adds the version of nix and its settings.
 ///
 /// # Errors
-/// The settings may let an evaluation see more than its flake.
+/// The settings may give an evaluation access to more than its flake.
 pub(super) fn add_nix(digest: &mut Sha256) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path).map(|directory| directory.join("nix")).find(|file| file.is_file());
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_counts_only_when_what_it_stands_for_can_be_told() {
+    fn an_input_counts_only_if_its_content_can_be_determined() {
         let commit = "8eeec934ae0dbeca3d7868c059568a65c08b2fc3";
         for (reference, fixed) in [
             (format!("github:NixOS/nixpkgs/{commit}"), true),

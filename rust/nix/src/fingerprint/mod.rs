@@ -1,4 +1,4 @@
-//! A digest for each node over everything that the evaluation of its system can read. Equal digests mean equal systems,
+//! Digest for each node over everything that the evaluation of its system can read. Equal digests mean equal systems,
 //! so that an unchanged node needs no evaluation.
 
 mod flake;
@@ -19,7 +19,7 @@ pub use self::library::KnownInput;
 use self::{flake::Library, reach::Source, worktree::Worktree};
 use crate::{FlakeError, FlakeRef, Nix, NixError, flake_lock::Locks};
 
-/// Counts up when the same files no longer mean the same digest.
+/// Must change whenever the same files no longer give the same digest.
 const VERSION: &str = "machinist 1";
 
 /// The digests of nodes.
@@ -27,16 +27,16 @@ const VERSION: &str = "machinist 1";
 pub struct Fingerprints {
     /// Node to digest, in hexadecimal.
     pub of: BTreeMap<String, String>,
-    /// Why some node's digest is over the whole work tree and the commit, if one is.
+    /// The reason why some node's digest covers the complete work tree and the commit, if one does.
     pub whole: Option<String>,
 }
 
-/// A file whose text is known, and with it what it reads, although no search of the text could tell.
+/// A file with known text and known reads, which a search of the text could not find.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownFile {
-    /// Where it is, relative to the flake.
+    /// The path, relative to the flake.
     pub path: &'static str,
-    /// The text that it must have: any other is searched.
+    /// The expected text: a file with any other text is searched.
     pub text: &'static str,
     /// The files and directories that it reads, relative to its own directory.
     pub reads: &'static [&'static str],
@@ -51,11 +51,11 @@ pub struct Known<'a> {
     pub input: KnownInput<'a>,
 }
 
-/// Why there are no digests.
+/// Reason why there are no digests.
 #[derive(Debug, Error)]
 pub enum FingerprintError {
-    /// What an evaluation depends on cannot be told.
-    #[error("what the systems depend on cannot be told: {0}")]
+    /// The dependencies of an evaluation cannot be determined.
+    #[error("cannot determine the dependencies of the systems: {0}")]
     Unknown(String),
     /// The files cannot be listed.
     #[error(transparent)]
@@ -63,11 +63,11 @@ pub enum FingerprintError {
 }
 
 impl Nix {
-    /// Returns a digest for each node over all that its system can depend on. `known` are the files and the input that may name
-    /// other files by expressions; with other texts than these the digest is over the whole work tree.
+    /// Returns a digest for each node over everything that its system can depend on. `known` are files whose
+    /// expressions refer to others; if their texts differ, the digest covers the complete work tree.
     ///
     /// # Errors
-    /// It depends on something whose content cannot be told cheaply, or git cannot be run.
+    /// A dependency's content cannot be determined cheaply, or git cannot be run.
     pub fn fingerprints(
         &self,
         flake: &FlakeRef,
@@ -102,7 +102,7 @@ impl Nix {
         finish(&base, &mut tree, own)
     }
 
-    /// Whether each input of the flake is locked by a `flake.lock` or stands for a directory that a digest covers.
+    /// Returns true if each input of the flake is locked by a `flake.lock` or is a directory covered by a digest.
     ///
     /// # Errors
     /// nix fails.
@@ -126,7 +126,7 @@ impl Nix {
     }
 }
 
-/// Takes each node's digest together. Where a node may read anything, all files and the commit count.
+/// Combines each node's digest. If a node may read anything, all files and the commit count.
 fn finish(
     base: &Sha256,
     tree: &mut Worktree,
@@ -155,10 +155,10 @@ fn finish(
     Ok(Fingerprints { of, whole: whole.map(|(why, _)| why) })
 }
 
-/// Files that hold data for programs: nothing in them leads Nix to another file.
+/// Extensions of data files: nothing in them leads Nix to another file.
 const LEAVES: [&str; 12] = ["pem", "crt", "pub", "age", "md", "sh", "service", "conf", "patch", "rs", "yaml", "yml"];
 
-/// The same by name: cargo reads the paths in them.
+/// The same by name: only cargo reads the paths in them.
 const LEAF_NAMES: [&str; 3] = ["Cargo.lock", "Cargo.toml", "flake.lock"];
 
 fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], is_known_input: bool, file: &str) -> Source {
@@ -191,13 +191,13 @@ fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], is_known_input
     }
 }
 
-/// Versions of Nix write different attributes; the digest of the content is enough.
+/// Compares two lock files. Versions of Nix write different attributes; the digest of the content is enough.
 fn is_same(one: &Value, other: &Value) -> bool {
     let content = |value: &Value| value.get("narHash").and_then(Value::as_str).map(str::to_owned);
     one == other || content(one).is_some_and(|digest| content(other) == Some(digest))
 }
 
-/// Adds a part with its length before it, so that no two sequences of parts are the same bytes.
+/// Adds a part preceded by its length, so that different sequences of parts never give the same bytes.
 fn add(digest: &mut Sha256, part: &[u8]) {
     digest.update((part.len() as u64).to_le_bytes());
     digest.update(part);

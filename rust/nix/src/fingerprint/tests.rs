@@ -1,4 +1,4 @@
-//! Which change of which file changes whose digest.
+//! Table of changes and the digests that they change.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path, process::Command};
@@ -31,7 +31,7 @@ fn write(directory: &Path, name: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A directory as `machinist init` writes it, with `more` files, in a folder of a committed work tree.
+/// Returns a directory as written by `machinist init`, with `more` files, in a folder of a committed work tree.
 fn directory(more: &[(&str, &str)]) -> tempfile::TempDir {
     let worktree = tempfile::tempdir().unwrap();
     let cluster = worktree.path().join("c");
@@ -67,7 +67,7 @@ fn fingerprints(worktree: &Path, overrides: &[Override]) -> Fingerprints {
     nix.fingerprints(&FlakeRef::find(&worktree.join("c")).unwrap(), KNOWN, &["a", "b"]).unwrap()
 }
 
-/// Returns whose digest the change changes.
+/// Returns the nodes whose digests the change changes.
 fn changed(worktree: &Path, change: impl FnOnce(&Path)) -> String {
     changed_with(worktree, &[], change)
 }
@@ -80,7 +80,8 @@ fn changed_with(worktree: &Path, overrides: &[Override], change: impl FnOnce(&Pa
     before.into_iter().filter(|(node, digest)| after.get(node) != Some(digest)).map(|(node, _)| node).collect()
 }
 
-/// Whose digest each changed file changes, in the directory as it is first, then with the file that `with` names.
+/// Checks the digests that each changed file changes, first in the unmodified directory, then with the file named by
+/// `with`.
 #[track_caller]
 fn check(with: &[(&str, &str)], table: &[(&str, &str)]) {
     for (file, nodes) in table {
@@ -161,7 +162,7 @@ fn where_anything_may_be_read_everything_counts() {
     ] {
         check(&[("modules/more.nix", text)], &everything);
     }
-    // What only one node reads makes everything count for that node only.
+    // A construct in a file of only one node makes everything count for that node only.
     check(&[("nodes/b/more.nix", "{ self, ... }: { }")], &[("README.md", "b"), ("generated/a.nix", "ab")]);
 }
 
@@ -174,7 +175,7 @@ fn a_flake_of_a_persons_own_makes_everything_count() {
         assert_ne!(text, FLAKE);
         check(&[("flake.nix", &text)], &[("README.md", "ab")]);
     }
-    // What names single inputs and files hands on nothing.
+    // References to single inputs and files pass nothing on.
     let more =
         FLAKE.replace("root = ./.;\n    };", "root = ./.;\n    } // { x = inputs.nixpkgs.lib; y = ./shared/text; };");
     check(&[("flake.nix", &more)], &[("README.md", ""), ("shared/text", "ab")]);

@@ -1,4 +1,4 @@
-//! What a flake sees of its work tree: the files that git tracks, with the content that they have now.
+//! A flake's view of its work tree: the files that git tracks, with their current content.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{FlakeError, FlakeRef};
 
-/// Files that are tracked, and what they hold.
+/// The tracked files and their content.
 pub(super) struct Worktree {
     root: PathBuf,
-    /// Names relative to the work tree.
+    /// Names, relative to the work tree.
     pub(super) files: BTreeSet<String>,
-    /// Why any file may stand for any other, if so.
+    /// The reason why any file may stand for any other, if there is one.
     pub(super) odd: Option<String>,
-    /// Why git's listing does not say what the flake sees, if so.
+    /// The reason why git's listing differs from the flake's view, if there is one.
     pub(super) opaque: Option<String>,
     digests: BTreeMap<String, Vec<u8>>,
 }
@@ -43,24 +43,24 @@ impl Worktree {
         Ok(worktree)
     }
 
-    /// Takes a line of `git ls-files --stage`: `100644 <object> 0<tab><name>`.
+    /// Adds a line of `git ls-files --stage`: `100644 <object> 0<tab><name>`.
     fn add(&mut self, line: &[u8]) {
         let Some((mode, name)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once('\t')) else {
-            self.opaque = Some("a file name that is no UTF-8".to_owned());
+            self.opaque = Some("a file name that is not UTF-8".to_owned());
             return;
         };
         match mode.get(..6) {
             Some("160000") => self.opaque = Some(format!("the submodule {name}")),
             Some("120000") => self.odd = Some(format!("the link {name}")),
             _ if name.rsplit('/').next() == Some(".gitattributes") => {
-                self.opaque = Some(format!("{name}: git may change files as it gives them out"));
+                self.opaque = Some(format!("{name}: git may convert the file on checkout"));
             }
             _ => {}
         }
         self.files.insert(name.to_owned());
     }
 
-    /// Reads a file as the flake sees it. `None` when it is gone.
+    /// Reads a file as the flake sees it. `None` if it is deleted.
     pub(super) fn read(&mut self, name: &str) -> Option<Vec<u8>> {
         let path = self.root.join(name);
         let content = fs::symlink_metadata(&path).and_then(|metadata| {
@@ -84,7 +84,7 @@ impl Worktree {
         bytes
     }
 
-    /// Adds the files, each with what it holds.
+    /// Adds the files, each with its content.
     pub(super) fn digest(&mut self, names: &BTreeSet<String>) -> Vec<u8> {
         let mut digest = Sha256::new();
         for name in names {
@@ -97,7 +97,7 @@ impl Worktree {
         digest.finalize().to_vec()
     }
 
-    /// All files, and what `self` says of the commit.
+    /// Adds all files, and the commit's part of `self`.
     pub(super) fn whole(&mut self) -> Result<Vec<u8>, FlakeError> {
         let mut digest = Sha256::new();
         let names = self.files.clone();
@@ -110,7 +110,7 @@ impl Worktree {
     }
 }
 
-/// Returns the flake's folder in its work tree with a slash behind it, or nothing for the work tree itself.
+/// Returns the flake's folder in its work tree with a trailing slash, or an empty text for the work tree itself.
 pub(super) fn folder(directory: &Path) -> String {
     let text = directory.to_string_lossy();
     if text.is_empty() { String::new() } else { format!("{text}/") }

@@ -1,4 +1,4 @@
-//! A copy of what a flake's work tree shows to nix, to be changed and built without touching the work tree.
+//! Copy of a flake's work tree as nix sees it, which can be changed and built without touching the work tree.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,8 @@ use std::{
 use super::{FlakeError, FlakeRef, git, read};
 
 impl FlakeRef {
-    /// Returns whether git neither tracks nor ignores one of the paths, or something in it: nix does not see that.
+    /// Returns true if one of the paths, or a file in it, is neither tracked nor ignored by git, and thus invisible to
+    /// nix.
     ///
     /// # Errors
     /// git cannot be run.
@@ -19,8 +20,8 @@ impl FlakeRef {
         Ok(!self.untracked(paths)?.is_empty())
     }
 
-    /// Copies what nix sees of the work tree into an empty directory, and what it would see of `paths` (relative to the
-    /// flake) after [`make_visible`](Self::make_visible). Returns the flake in the copy, and its directory.
+    /// Copies nix' view of the work tree into an empty directory, with `paths` (relative to the flake) as they would be
+    /// visible after [`make_visible`](Self::make_visible). Returns the flake in the copy, and its directory.
     ///
     /// # Errors
     /// git cannot be run or refuses, or a file cannot be copied.
@@ -32,7 +33,7 @@ impl FlakeRef {
             copy(&self.worktree.join(&file), &to.join(&file))
                 .map_err(|source| FlakeError::Copy { path: self.worktree.join(&file), source })?;
         }
-        // `--force`: what the work tree tracks belongs to it, ignored or not.
+        // `--force`: tracked files of the work tree belong to it, ignored or not.
         for arguments in [&["init", "--quiet"] as &[&str], &["add", "--all", "--force"]] {
             let output = git(to, arguments)?;
             if !output.status.success() {
@@ -45,7 +46,7 @@ impl FlakeRef {
         Ok((Self { worktree, directory: self.directory.clone() }, directory))
     }
 
-    /// Untracked files of the paths, relative to the work tree.
+    /// Returns untracked files of the paths, relative to the work tree.
     fn untracked(&self, paths: &[&str]) -> Result<BTreeSet<PathBuf>, FlakeError> {
         let directory = self.worktree.join(&self.directory);
         let mut arguments = vec!["ls-files", "--others", "--exclude-standard", "-z", "--"];
@@ -63,7 +64,7 @@ fn split(listing: &[u8], below: &Path) -> BTreeSet<PathBuf> {
     names.map(|name| below.join(OsStr::from_bytes(name))).collect()
 }
 
-/// Copies a file or a link. One that git still lists but that is gone stays gone; a submodule is not nix' to see.
+/// Copies a file or a link. A listed file that is deleted stays deleted; submodules are invisible to nix.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

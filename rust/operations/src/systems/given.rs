@@ -144,7 +144,7 @@ mod tests {
             (vec![a.clone()], vec!["a", "b"], "missing for b"),
             (vec![a.clone(), b], vec!["a"], "names b, which is no target"),
             (vec![a.clone(), a], vec!["a"], "twice"),
-            (vec!["a=/tmp/x".to_owned()], vec!["a"], "is no store path"),
+            (vec!["a=/tmp/x".to_owned()], vec!["a"], "is not a store path"),
             (vec![format!("A b={A}")], vec!["a"], "A b"),
         ] {
             let error = assigned(&given, &nodes).unwrap_err();

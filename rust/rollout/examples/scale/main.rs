@@ -8,8 +8,6 @@
 //! The store, its closures and the nix programs are this computer's real ones; the connections are not. A real one takes
 //! memory of its own.
 
-mod fake_host;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
@@ -19,7 +17,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_host::FakeFleet;
 use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
@@ -30,6 +27,7 @@ use machinist_rollout::{
     step::activate::Bounds,
     waves::{Limit, Situation, Spread, waves},
 };
+use machinist_testkit::cluster::FakeCluster;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -40,12 +38,12 @@ fn main() -> Result<(), Failure> {
     schedule(10_000)?;
     let before = systems(hosts, paths, "before")?;
     let after = systems(hosts, paths, "after")?;
-    let fleet = Arc::new(FakeFleet::new(&before));
+    let cluster = FakeCluster::new(&before);
     for (what, wanted, changed) in [("no-op", &before, 0), ("one line changed on each", &after, hosts)] {
         // Forget the peak so far.
         fs::write("/proc/self/clear_refs", "5")?;
         let begun = Instant::now();
-        let report = deploy(&fleet, wanted, what)?;
+        let report = deploy(&cluster, wanted, what)?;
         let took = begun.elapsed();
         let done = report.values().filter(|outcome| **outcome == Outcome::Changed).count();
         let whole = report.values().all(|outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged));
@@ -106,10 +104,14 @@ fn systems(hosts: usize, paths: usize, what: &str) -> Result<BTreeMap<NodeName, 
 }
 
 fn deploy(
-    fleet: &Arc<FakeFleet>,
+    cluster: &FakeCluster,
     systems: &BTreeMap<NodeName, StorePath>,
     what: &str,
 ) -> Result<BTreeMap<NodeName, Outcome>, Failure> {
+    for (node, host) in &mut cluster.world().hosts {
+        let wanted = systems.get(node).filter(|system| host.running.as_ref() != Some(*system));
+        host.missing.extend(wanted.map(ToString::to_string));
+    }
     let directory = tempfile::tempdir()?;
     let target = |(node, system): (&NodeName, &StorePath)| Target {
         node: node.clone(),
@@ -120,13 +122,13 @@ fn deploy(
     let traits = Traits { platform: "x86_64-linux".to_owned(), ..Traits::default() };
     let run = format!("scale-{}", what.len());
     let claimant = claimant(run.clone(), "scale@localhost".to_owned());
-    let locks = Arc::new(Keeper::new(claimant, Arc::clone(fleet) as _, Interrupt::default()));
+    let locks = Arc::new(Keeper::new(claimant, Arc::new(cluster.clone()), Interrupt::default()));
     let traits = systems.keys().map(|node| (node.clone(), traits.clone())).collect();
     let bounds =
         Bounds { activation: Duration::from_secs(60), confirmation: Duration::from_secs(60), ..Bounds::default() };
     let deploy = Deploy {
         context: Context {
-            connector: Arc::clone(fleet) as _,
+            connector: Arc::new(cluster.clone()),
             locks: Arc::clone(&locks),
             keys: Arc::new(|_, _| Err("there are none".to_owned())),
             nix: Nix::find(Vec::new())?,

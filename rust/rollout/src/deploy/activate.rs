@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError};
 
 use super::{host::Host, run::Deploy};
 use crate::{
-    HostFacts,
+    HostFacts, Interrupt,
     lock::Keeper,
     step::{
         StepError,
         activate::{Activation, State},
-        gate::{self, Demand},
+        gate::{Demand, EtcdGate},
     },
     text::chain,
 };
@@ -83,17 +84,26 @@ impl Deploy {
         }
     }
 
+    /// The gate of etcd after a change of one of its members.
+    pub(super) const fn etcd_gate<'a>(
+        &'a self,
+        node: &'a NodeName,
+        demand: Demand,
+        interrupt: &'a Interrupt,
+    ) -> EtcdGate<'a> {
+        EtcdGate { members: &self.topology().members, node, demand, bound: self.policy.bounds.etcd, interrupt }
+    }
+
     /// Waits until etcd is healthy, over the connection that is there, or over a new one if the activation cut it. If the
     /// gate stays closed, the host goes back at once, and what etcd logged is told.
     fn gate(&self, activation: &Activation, host: &Host, demand: Demand) -> Result<(), StepError> {
         let node = &activation.node;
-        let ask =
-            |remote: &dyn Remote| gate::await_etcd(remote, &self.topology().members, node, demand, self.interrupt());
-        let (remote, asked) = match ask(&*host.remote) {
+        let gate = self.etcd_gate(node, demand, self.interrupt());
+        let (remote, asked) = match gate.wait(&*host.remote) {
             Err(StepError::Remote(error)) if error.is_connection_failure() => {
                 let unknown = |error: RemoteError| StepError::Unknown { why: error.to_string() };
                 let fresh: Arc<dyn Remote> = Arc::from(self.context.connector.connect(node).map_err(unknown)?);
-                let asked = ask(&*fresh);
+                let asked = gate.wait(&*fresh);
                 (fresh, asked)
             }
             asked => (Arc::clone(&host.remote), asked),

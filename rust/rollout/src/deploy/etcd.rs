@@ -55,7 +55,8 @@ impl Deploy {
         let is_untouched = |outcome: &Outcome| {
             matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. } | Outcome::Refused { .. })
         };
-        let settling = if report.nodes.values().all(is_untouched) { Duration::ZERO } else { SETTLING };
+        let settling = SETTLING.min(self.policy.bounds.etcd);
+        let settling = if report.nodes.values().all(is_untouched) { Duration::ZERO } else { settling };
         let asked = tokio::task::spawn_blocking(move || {
             let deadline = Instant::now() + settling;
             loop {

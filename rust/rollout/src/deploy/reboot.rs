@@ -25,7 +25,7 @@ use crate::{
     outcome::{Outcome, Report, Verdict},
     step::{
         StepError,
-        gate::{self, Demand},
+        gate::Demand,
         gather,
         reboot::{Reboot, boot_files_of},
     },
@@ -143,6 +143,7 @@ impl Deploy {
         let changed = !host.facts.is_on(&host.target.system);
         // Of a node that has changed it must not be said that it was not touched.
         let not_begun = |error: StepError| match error {
+            error @ StepError::NotRebooted { .. } => error,
             error if changed => StepError::NotRebooted { why: error.to_string() },
             error => error,
         };
@@ -173,7 +174,8 @@ impl Deploy {
         if self.topology().members.contains_key(node) {
             self.context.events.step(node, "waiting for etcd to be healthy");
             // Not cut short by a person who stops the run: how the node is has to be known at its end.
-            gate::await_etcd(&*remote, &self.topology().members, node, Demand::default(), &Interrupt::default())
+            self.etcd_gate(node, Demand::default(), &Interrupt::default())
+                .wait(&*remote)
                 .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
         }
         if let Some(workload) = &self.context.workload {

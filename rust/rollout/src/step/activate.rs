@@ -22,11 +22,22 @@ pub struct Bounds {
     pub confirmation: Duration,
     /// From the word to reboot to the end of the next boot, in seconds.
     pub reboot: Duration,
+    /// The wait for a healthy etcd after an activation or a reboot. An election takes a second or two, reading a large database
+    /// some ten.
+    pub etcd: Duration,
+    /// How much longer than the host's own bounds one that does not answer is waited for: by then it has gone back by itself.
+    pub grace: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { activation: Duration::from_secs(300), confirmation: Duration::from_secs(120), reboot: reboot::BOUND }
+        Self {
+            activation: Duration::from_secs(300),
+            confirmation: Duration::from_secs(120),
+            reboot: reboot::BOUND,
+            etcd: Duration::from_secs(60),
+            grace: Duration::from_secs(15),
+        }
     }
 }
 
@@ -53,10 +64,6 @@ pub struct Activation {
 /// (`PerSourcePenalties` in OpenSSH's sshd_config) and shuts this computer out.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How much longer than the confirmation a host that does not answer is waited for when the run was stopped: it has gone back by
-/// itself then.
-const FAREWELL: Duration = Duration::from_secs(15);
 
 /// What the host says about an activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,14 +201,14 @@ impl Activation {
         passing: &str,
     ) -> Result<State, StepError> {
         // The activation, its gates, and going back may each take as long.
-        let bound = self.bounds.activation * 3 + self.bounds.confirmation + Duration::from_secs(15);
+        let bound = self.bounds.activation * 3 + self.bounds.confirmation + self.bounds.grace;
         let mut deadline = Instant::now() + bound;
         let (mut pause, mut stopped) = (FIRST_PAUSE, false);
         let mut result = self.ask(first, remote, passing, bound);
         while let Err(error) = &result {
             if self.interrupt.is_set() && !stopped {
                 stopped = true;
-                deadline = deadline.min(Instant::now() + self.bounds.confirmation + FAREWELL);
+                deadline = deadline.min(Instant::now() + self.bounds.confirmation + self.bounds.grace);
             }
             if Instant::now() >= deadline {
                 return Err(StepError::Unknown { why: format!("the host does not answer: {error}") });

@@ -14,10 +14,6 @@ use machinist_remote::{Remote, Request};
 use super::StepError;
 use crate::Interrupt;
 
-/// How long etcd may take to be healthy after an activation. An election takes a second or two, reading a large
-/// database some ten.
-pub const ETCD_BOUND: Duration = Duration::from_secs(60);
-
 /// Asks etcd on one node about the whole cluster.
 ///
 /// # Errors
@@ -37,34 +33,45 @@ pub struct Demand {
     pub writable: bool,
 }
 
-/// Waits until the member is healthy and etcd meets the demand.
-///
-/// # Errors
-/// It is not within [`ETCD_BOUND`], or the run is interrupted; the error says what is wrong.
-pub fn await_etcd(
-    remote: &dyn Remote,
-    members: &BTreeMap<NodeName, IpAddr>,
-    node: &NodeName,
-    demand: Demand,
-    interrupt: &Interrupt,
-) -> Result<Health, StepError> {
-    let deadline = Instant::now() + ETCD_BOUND;
-    loop {
-        if interrupt.is_set() {
-            return Err(StepError::Gate("the operator stopped the run".to_owned()));
+/// The gate that opens when a member is healthy and etcd meets a demand.
+#[derive(Debug)]
+pub struct EtcdGate<'a> {
+    /// All members with their addresses.
+    pub members: &'a BTreeMap<NodeName, IpAddr>,
+    /// The member that has to be healthy.
+    pub node: &'a NodeName,
+    /// What etcd has to be besides.
+    pub demand: Demand,
+    /// How long that may take.
+    pub bound: Duration,
+    /// Ends the wait.
+    pub interrupt: &'a Interrupt,
+}
+
+impl EtcdGate<'_> {
+    /// Waits until the gate is open.
+    ///
+    /// # Errors
+    /// It is not within the bound, or the run is interrupted; the error says what is wrong.
+    pub fn wait(&self, remote: &dyn Remote) -> Result<Health, StepError> {
+        let deadline = Instant::now() + self.bound;
+        loop {
+            if self.interrupt.is_set() {
+                return Err(StepError::Gate("the operator stopped the run".to_owned()));
+            }
+            let closed = match etcd(remote, self.members) {
+                Ok(health) => match closed(&health, self.node, self.demand) {
+                    None => return Ok(health),
+                    Some(why) => StepError::Gate(why),
+                },
+                Err(error @ StepError::Gate(_)) => error,
+                Err(error) => return Err(error),
+            };
+            if Instant::now() >= deadline {
+                return Err(closed);
+            }
+            thread::sleep(Duration::from_millis(100));
         }
-        let closed = match etcd(remote, members) {
-            Ok(health) => match closed(&health, node, demand) {
-                None => return Ok(health),
-                Some(why) => StepError::Gate(why),
-            },
-            Err(error @ StepError::Gate(_)) => error,
-            Err(error) => return Err(error),
-        };
-        if Instant::now() >= deadline {
-            return Err(closed);
-        }
-        thread::sleep(Duration::from_millis(100));
     }
 }
 

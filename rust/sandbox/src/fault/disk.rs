@@ -1,4 +1,4 @@
-//! A full disk: the machine's /nix on a file system of its own, and a file on it that takes all that is left.
+//! A full disk: the machine's /nix on its own file system, with a file that occupies all free space.
 
 use std::{fs, io, path::PathBuf};
 
@@ -13,13 +13,13 @@ use crate::{
     mountinfo, programs,
 };
 
-/// The file that takes the room; the supervisor knows the name as well.
+/// Name of the file that occupies the space, which the supervisor uses as well.
 const FILL: &str = ".machinist-fault";
 
-/// The size of the disk. The file behind it has only what was written.
+/// Size of the disk, whose image is sparse.
 const SIZE: &str = "64G";
 
-/// Takes all the room that /nix has.
+/// Occupies all free space of /nix.
 pub(super) fn fill(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Error> {
     if !image(machine).exists() {
         give_disk(machine)?;
@@ -34,7 +34,7 @@ pub(super) fn fill(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Erro
     let file = open_inside(&root, &format!("nix/{FILL}"), OFlags::CREATE | OFlags::RDWR)?;
     let mut length = file.metadata().map_err(Error::io("read", &root))?.len();
     let found = fstatvfs(&file).map_err(fail)?;
-    // What is reserved takes no room behind the disk. Part of the room goes into the list of what is reserved, so the last
+    // Reserved blocks use no space in the image. Part of the space goes into the list of reserved extents, so the last
     // attempts are smaller.
     let mut piece = found.f_bavail * found.f_frsize;
     while piece >= found.f_frsize {
@@ -47,7 +47,7 @@ pub(super) fn fill(machine: &Machine<'_>, events: Events<'_>) -> Result<(), Erro
     Ok(())
 }
 
-/// Gives the room back. A machine that is stopped gets it back when it starts.
+/// Frees the space. A stopped machine gets it back when it starts.
 pub(super) fn empty(machine: &Machine<'_>) -> Result<(), Error> {
     if machine.processes().leader.is_none() {
         return Ok(());
@@ -60,14 +60,14 @@ pub(super) fn empty(machine: &Machine<'_>) -> Result<(), Error> {
     }
 }
 
-/// Moves the machine's /nix from a directory of this computer's file system to a disk of its own.
+/// Moves the machine's /nix from a directory on the host's file system to its own disk image.
 fn give_disk(machine: &Machine<'_>) -> Result<(), Error> {
     machine.power_off()?;
     let (directory, image) = (machine.directory(), image(machine));
     let (nix, new) = (directory.join("nix"), directory.join("nix.img.new"));
     remove_file(&new)?;
     let (from, to) = (nix.display().to_string(), new.display().to_string());
-    // No room for root alone, and no journal: only processes are ever killed, not the kernel that writes the disk.
+    // No space reserved for root, and no journal: only processes are ever killed, not the kernel that writes the disk.
     let options = ["-q", "-F", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
     programs::run("mkfs.ext4", &[&options[..], &["-d", &from, &to, SIZE]].concat())?;
     fs::rename(&new, &image).map_err(Error::io("rename", &new))?;
@@ -79,7 +79,7 @@ fn image(machine: &Machine<'_>) -> PathBuf {
     machine.directory().join("nix.img")
 }
 
-/// Returns the machine's root as this computer sees it, through its process 1.
+/// Returns the machine's root as the host sees it, through its process 1.
 fn root(machine: &Machine<'_>) -> Result<PathBuf, Error> {
     Ok(PathBuf::from(format!("/proc/{}/root", running(machine)?)))
 }

@@ -1,7 +1,7 @@
-//! Faults on purpose: what goes wrong with real machines, done to one of the sandbox, and undone.
+//! Fault injection: failures of real machines, applied to a machine of the sandbox and healed.
 //!
-//! A fault that lasts leaves a file in the machine's directory, which the supervisor reads at each start: what belongs to
-//! the cable or the disk outlives a reboot, what lives in the machine's kernel or systemd does not.
+//! A lasting fault leaves a file in the machine's directory, which the supervisor reads at each start: faults of the
+//! cable or the disk survive a reboot, those in the machine's kernel or systemd do not.
 
 mod disk;
 mod rate;
@@ -24,40 +24,40 @@ use super::{
     record::machine_dir,
 };
 
-/// The nftables table that drops port 22. Its hook comes before all of a firewall's own.
+/// The nftables table that drops sshd's port. Its hook has a higher priority than any firewall's chain.
 const TABLE: &str = "inet machinist-fault";
 
 /// Programs that only faults need.
 const PROGRAMS: &[(&str, &str)] =
     &[("nft", "nftables"), ("nsenter", "util-linux"), ("tc", "iproute2"), ("mkfs.ext4", "e2fsprogs")];
 
-/// Something that goes wrong with a machine.
+/// A failure of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The cable is pulled. Outlives a reboot.
+    /// The cable is disconnected. Survives a reboot.
     Link,
-    /// Whatever arrives for sshd's port is dropped, on connections that stand too. A reboot ends it.
+    /// Packets to sshd's port are dropped, also those of established connections. A reboot ends it.
     Ssh,
-    /// A unit of systemd is stopped. A reboot ends it.
+    /// A systemd unit is stopped. A reboot ends it.
     Unit(String),
-    /// No byte is left for /nix. Outlives a reboot.
+    /// /nix has no free space. Survives a reboot.
     Disk,
-    /// What the machine receives is slowed down. Outlives a reboot.
+    /// The rate at which the machine receives is limited. Survives a reboot.
     Bandwidth(Rate),
     /// etcd's process is killed, once.
     Etcd,
-    /// The plug is pulled, and put in again.
+    /// The machine loses power and is started again.
     Reboot,
 }
 
 impl Fault {
-    /// Returns whether it goes on until it is healed.
+    /// Returns true if the fault lasts until it is healed.
     #[must_use]
     pub fn lasts(&self) -> bool {
         !matches!(self, Self::Etcd | Self::Reboot)
     }
 
-    /// Returns the file of a fault that lasts, below the machine's directory, and what it says.
+    /// Returns path, below the machine's directory, and content of the file that records a lasting fault.
     fn marker(&self) -> Option<(String, String)> {
         let plain = |name: &str| Some((format!("faults/{name}"), String::new()));
         match self {
@@ -65,12 +65,12 @@ impl Fault {
             Self::Unit(unit) => plain(&format!("unit-{unit}")),
             Self::Disk => plain("disk"),
             Self::Bandwidth(rate) => Some(("faults/bandwidth".to_owned(), rate.tbf())),
-            // The cable has a file of its own.
+            // The cable has its own file.
             Self::Link | Self::Etcd | Self::Reboot => None,
         }
     }
 
-    /// Reads a file of [`Fault::marker`]; none if it is no such file.
+    /// Parses a file of [`Fault::marker`]; returns `None` for any other file.
     fn from_marker(name: &str, text: &str) -> Option<Self> {
         match name {
             "ssh" => Some(Self::Ssh),
@@ -95,12 +95,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Makes a machine suffer the fault, on top of those that it has.
+/// Injects a fault into a machine, in addition to those that are active.
 ///
-/// The first [`Fault::Disk`] of a machine gives its /nix a disk of its own, for which the machine is stopped and started.
+/// The first [`Fault::Disk`] of a machine moves its /nix to its own disk, for which the machine is restarted.
 ///
 /// # Errors
-/// There is no such machine, it does not run and must, or what the fault is made of failed.
+/// No machine of this name, it must be running and is not, or a program that applies the fault failed.
 pub fn inject(state_dir: &Path, machine: &str, fault: &Fault, events: Events<'_>) -> Result<(), Error> {
     programs::require(PROGRAMS)?;
     if *fault == Fault::Link {
@@ -110,7 +110,7 @@ pub fn inject(state_dir: &Path, machine: &str, fault: &Fault, events: Events<'_>
         check_unit(unit)?;
     }
     with_machine(state_dir, machine, events, |machine| {
-        // Recorded before it is made, so that it can be healed however this ends.
+        // Recorded before it is applied, so that it can be healed even if this run is killed.
         if let Some((file, text)) = fault.marker() {
             running_unless(*fault == Fault::Disk || matches!(fault, Fault::Bandwidth(_)), &machine)?;
             make_dir(&machine.directory().join("faults"), 0o755)?;
@@ -133,10 +133,10 @@ pub fn inject(state_dir: &Path, machine: &str, fault: &Fault, events: Events<'_>
     })
 }
 
-/// Ends faults of a machine, `only` one or all, and returns those that it had.
+/// Heals faults of a machine, one (`only`) or all, and returns those that were active.
 ///
 /// # Errors
-/// There is no such machine, or a fault could not be taken away.
+/// No machine of this name, or a fault could not be healed.
 pub fn heal(state_dir: &Path, machine: &str, only: Option<&Fault>, events: Events<'_>) -> Result<Vec<Fault>, Error> {
     let mut healed = of_machine(state_dir, machine);
     healed.retain(|fault| only.is_none_or(|only| only == fault));
@@ -165,7 +165,7 @@ fn undo(machine: &Machine<'_>, fault: &Fault) -> Result<(), Error> {
     }
 }
 
-/// Returns the faults that a machine has.
+/// Returns the active faults of a machine.
 pub(super) fn of_machine(state_dir: &Path, machine: &str) -> Vec<Fault> {
     let mut found = Vec::new();
     if link::of_machine(state_dir, machine) == Link::Down {
@@ -208,14 +208,14 @@ fn limit(machine: &Machine<'_>, rate: &Rate) -> Result<(), Error> {
     programs::run("tc", &arguments).map(drop)
 }
 
-/// Runs systemctl in the machine.
+/// Runs systemctl inside the machine.
 fn systemctl(machine: &Machine<'_>, verb: &str, unit: &str) -> Result<(), Error> {
     let leader = running(machine)?.to_string();
     let enter = ["--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--root"];
     programs::run("nsenter", &[&enter[..], &["systemctl", verb, "--", unit]].concat()).map(drop)
 }
 
-/// Kills the machine's processes with this name.
+/// Kills the machine's processes of this name.
 fn kill(machine: &Machine<'_>, name: &str) -> Result<(), Error> {
     running(machine)?;
     let group = machine.group();
@@ -226,7 +226,7 @@ fn kill(machine: &Machine<'_>, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Returns the machine's process 1.
+/// Returns the machine's process 1, as the host numbers it.
 fn running(machine: &Machine<'_>) -> Result<i32, Error> {
     machine.processes().leader.ok_or_else(|| Error::NotRunning { machine: machine.name.to_owned() })
 }
@@ -235,16 +235,16 @@ fn running_unless(may_be_stopped: bool, machine: &Machine<'_>) -> Result<(), Err
     if may_be_stopped { Ok(()) } else { running(machine).map(drop) }
 }
 
-/// A unit's name becomes a file's and an argument.
+/// Restricts the characters of a unit's name, which becomes a file name and an argument.
 fn check_unit(unit: &str) -> Result<(), Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'@' | b':' | b'\\');
     if !unit.is_empty() && unit.len() <= 200 && unit.bytes().all(allowed) {
         return Ok(());
     }
-    Err(Error::Spec { reason: format!("`{unit}` is no name of a systemd unit") })
+    Err(Error::Spec { reason: format!("`{unit}` is not a valid systemd unit name") })
 }
 
-/// Opens a file below a machine's root; no symbolic link in there leads out of it.
+/// Opens a file below a machine's root; symbolic links in it are never followed out of it.
 fn open_inside(root: &Path, path: &str, flags: rustix::fs::OFlags) -> Result<fs::File, Error> {
     use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
     let fail = |error: rustix::io::Errno| Error::io("open", &root.join(path))(io::Error::from(error));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_unit_is_refused_before_it_becomes_a_file() {
+    fn an_invalid_unit_name_is_refused_before_it_becomes_a_file() {
         for unit in ["", "../link-down", "a b", "a/b", "a\n"] {
             assert!(check_unit(unit).is_err(), "{unit:?}");
         }

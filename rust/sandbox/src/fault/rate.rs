@@ -1,10 +1,10 @@
-//! How fast a link may be.
+//! Bandwidth of a link.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error as ThisError;
 
-/// Bits per second, as tc(8) writes them: `500kbit`, `20mbit`, `1gbit`.
+/// A rate in bits per second, in the syntax of tc(8): `500kbit`, `20mbit`, `1gbit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
@@ -18,9 +18,9 @@ enum Unit {
     Gbit,
 }
 
-/// A text is no rate.
+/// The text is not a rate, or the rate is out of range.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-#[error("`{0}` is no rate between 8kbit and 100gbit, such as 500kbit, 20mbit or 1gbit")]
+#[error("`{0}` is not a rate between 8kbit and 100gbit, such as 500kbit, 20mbit or 1gbit")]
 pub struct ParseRateError(String);
 
 const UNITS: [(Unit, &str, u64); 3] =
@@ -32,13 +32,14 @@ impl Rate {
         u64::from(self.count) * scale
     }
 
-    /// Returns the arguments of tc-tbf(8). The bucket holds 10 ms, for kernels with 100 ticks a second, and a large packet.
+    /// Returns the arguments of tc-tbf(8). The bucket holds 10 ms of traffic, for kernels with 100 ticks a second, and
+    /// at least one large packet.
     pub(super) fn tbf(self) -> String {
         let burst = (self.bits() / 8 / 100).max(16 * 1024);
         format!("rate {self} burst {burst} latency 200ms")
     }
 
-    /// Reads the rate from what [`Rate::tbf`] wrote.
+    /// Parses the rate in the output of [`Rate::tbf`].
     pub(super) fn from_tbf(text: &str) -> Option<Self> {
         text.split_whitespace().nth(1)?.parse().ok()
     }

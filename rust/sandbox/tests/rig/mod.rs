@@ -1,4 +1,4 @@
-//! A sandbox for a test, and what the computer shows of it from outside.
+//! A sandbox for a test, and inspection of its traces on the host.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use machinist_sandbox::{
 };
 use machinist_testkit::skip::is_root_or_skipped;
 
-/// A sandbox of its own, which is taken away however the test ends.
+/// A separate sandbox, which is removed however the test ends.
 pub struct Rig {
     pub spec: SandboxSpec,
     pub directory: tempfile::TempDir,
@@ -27,12 +27,12 @@ impl Drop for Rig {
 }
 
 impl Rig {
-    /// Returns none, and reports the test as skipped, without root: namespaces and mounts cannot be made then.
+    /// Returns `None`, and reports the test as skipped, without root: namespaces and mounts need it.
     pub fn new(cluster: &str, subnet: u8, machines: &[&str]) -> Option<Self> {
         if !is_root_or_skipped() {
             return None;
         }
-        // On a disk: an overlay's upper directory cannot be on every kind of /tmp.
+        // On a disk: not every kind of /tmp can hold an overlay's upper directory.
         let directory = tempfile::Builder::new().prefix("machinist-sandbox-").tempdir_in("/var/tmp").unwrap();
         let key = directory.path().join("id");
         run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
@@ -56,7 +56,7 @@ impl Rig {
         let events = Mutex::new(Vec::new());
         let result = up(&self.spec, &|event| events.lock().unwrap().push(event));
         let report = result.unwrap_or_else(|error| panic!("{error}, hint: {:?}", error.hint()));
-        // The pins a person would have: exactly the reported keys.
+        // The pins that a user would have: exactly the reported keys.
         let pins: String =
             report.machines.iter().map(|machine| format!("{} {}\n", machine.ip, machine.host_key)).collect();
         fs::write(self.directory.path().join("known_hosts"), pins).unwrap();
@@ -131,7 +131,7 @@ fn entries_with(directory: &str, prefix: &str) -> Vec<String> {
     names.filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// Processes whose arguments name `text`, this one and zombies aside.
+/// Processes whose arguments contain `text`, except this one and zombies.
 pub fn processes_with(text: &str) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -159,7 +159,7 @@ pub fn wait_for(what: &str, is_true: impl Fn() -> bool) {
 pub fn host_network() -> String {
     let ip = |what: &[&str]| run(Command::new("ip").args(["-o"]).args(what));
     format!("{}{}{}", ip(&["address", "show", "up"]), ip(&["route"]), ip(&["-6", "route"]))
-        // The lifetime of a leased address counts down.
+        // The remaining lifetime of a leased address decreases.
         .split_whitespace()
         .filter(|word| !word.ends_with("sec"))
         .collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-# /etc and accounts in a root of their own.
+# Accounts and /etc in a root of their own.
 root=$work/root
 tree() { # NAME FILE=TEXT...
   local name=$1 entry

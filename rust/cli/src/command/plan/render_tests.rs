@@ -295,7 +295,7 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
     let full_boot = Some(FullBoot { at: "/efi".to_owned(), free: 10 << 20, needed: 42 << 20 });
     let mut report = told(vec![("a", NodePlan::Changes(Box::new(Changes { full_boot, ..first() })))]);
     let [path, running, wanted, remedy] =
-        ["machines.a.ip", "10.0.0.1", "10.0.0.9", "write the recorded address back"].map(str::to_owned);
+        ["machines.a.ip", "10.0.0.1", "10.0.0.9", "restore the recorded address"].map(str::to_owned);
     report.conflicts.push(Conflict { path, running, wanted, remedy });
     check(
         &report,
@@ -310,7 +310,7 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
           start     everything: it is the first deploy
 
           refused   machines.a.ip: 10.0.0.1 -> 10.0.0.9: the running cluster cannot take that
-          hint      write the recorded address back
+          hint      restore the recorded address
         1 to change, 0 unchanged"#]],
     );
 }

@@ -1,7 +1,8 @@
-# Words of tests/mesh/wireguard: the two guests and the network between them. Sourced; the script has called trial_begin.
-# shellcheck shell=bash disable=SC2154,SC2034
+# shellcheck shell=bash
+# The two guests of tests/mesh/wireguard and the network between them. Sourced; the script has called trial_begin.
 
-read -ra overrides <<<"$MACHINIST_OVERRIDE_INPUTS"
+override_inputs=()
+for one in $MACHINIST_OVERRIDE_INPUTS; do override_inputs+=(--override-input "${one%%=*}" "${one#*=}"); done
 
 # The cluster's directory, the systems of both nodes by each backend, and the image that both boot.
 guests_make() {
@@ -20,7 +21,7 @@ systems() {
     m generate && git -C "$cluster" add --all || return
     for node in w1 w2; do
       mkdir -p "$root/nodes/$node"
-      nix build --out-link "$root/nodes/$node/$backend" --no-write-lock-file $(printf -- '--override-input %s ' "${overrides[@]/=/ }") \
+      nix build --out-link "$root/nodes/$node/$backend" --no-write-lock-file "${override_inputs[@]}" \
         "git+file://$cluster#nixosConfigurations.$node.config.system.build.toplevel" || return
       nix-store --query --requisites "$root/nodes/$node/$backend" | while read -r file; do
         [ -e "$root$file" ] || cp --archive "$file" "$root$file"
@@ -44,13 +45,17 @@ key() { # NAME: as an operator reads it
   age --decrypt --identity "$MACHINIST_IDENTITY" "$cluster/certs/$1.key.age"
 }
 
+# Whether unshare has left this script's namespace.
+in_own_namespace() {
+  [ "$(readlink "$operator")" != "$(readlink /proc/$$/ns/net)" ]
+}
 # A switch that has a port for each guest, and is the member of etcd and a stranger to the overlay itself.
 guests_start() {
   local node
   unshare --net sleep infinity &
   background+=($!)
   operator=/proc/$!/ns/net
-  sleep 0.2
+  wait_until 20 in_own_namespace || fail "a namespace"
   outside sh -c "ip link set lo up && ip link add nodes type bridge && ip address add $net.2/24 dev nodes && ip link set nodes up" ||
     fail "a network"
   for node in w1 w2; do

@@ -1,0 +1,13 @@
+//! The deploy loop, run from its first question to its report, on a cluster of fake hosts.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bootstrap;
+mod environment;
+mod interrupt;
+mod lock;
+mod preflight;
+mod quorum;
+mod reboot;
+mod resume;
+mod silent;
+mod waves;

@@ -1,0 +1,213 @@
+//! One fake host: what a machine remembers, and its own part of each answer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use machinist_nix::StorePath;
+
+use super::{
+    activation::{Activation, Behaviour},
+    lock::{Lock, Token, UPTIME},
+};
+
+/// What a host does when it is told to reboot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reboot {
+    /// It is back at once, with the system that boots.
+    #[default]
+    ComesBack,
+    /// It never answers again.
+    StaysAway,
+    /// It is back, and etcd does not start.
+    LosesEtcd,
+}
+
+/// A member of etcd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Its identifier in the cluster.
+    pub id: u64,
+    /// Whether its data directory holds a member.
+    pub has_data: bool,
+    /// Whether its process runs.
+    pub runs: bool,
+    /// Whether its process does nothing but run.
+    pub hangs: bool,
+}
+
+impl Member {
+    /// Whether it answers.
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        self.runs && !self.hangs
+    }
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default)]
+pub struct FakeHost {
+    /// The system that runs.
+    pub running: Option<StorePath>,
+    /// The system that boots.
+    pub profile: Option<StorePath>,
+    /// The system that a deploy confirmed last.
+    pub confirmed: Option<StorePath>,
+    /// How often it was rebooted.
+    pub reboots: usize,
+    /// What it does when it is rebooted next.
+    pub reboot: Reboot,
+    /// Whether it is on.
+    pub is_up: bool,
+    /// Its lock.
+    pub lock: Lock,
+    /// Its last activation. A reboot forgets it.
+    pub activation: Option<Activation>,
+    /// The record of its last activation, which a reboot does not forget: its run, boot, systems and state.
+    pub last: Vec<String>,
+    /// Its part in etcd, if it has one.
+    pub member: Option<Member>,
+    /// Store paths that it lacks.
+    pub missing: BTreeSet<String>,
+    /// File names of its private keys.
+    pub keys: BTreeSet<String>,
+    /// What systems do when they are activated here. Others work.
+    pub behaviours: BTreeMap<StorePath, Behaviour>,
+}
+
+impl FakeHost {
+    /// Returns a machine that runs and boots a system which a deploy confirmed.
+    pub fn on(system: &StorePath) -> Self {
+        let system = Some(system.clone());
+        Self { running: system.clone(), profile: system.clone(), confirmed: system, is_up: true, ..Self::default() }
+    }
+
+    /// The kernel's identifier of this boot.
+    pub fn boot(&self) -> String {
+        format!("boot{}", self.reboots)
+    }
+
+    /// Whether it lets new connections in.
+    pub fn accepts_connections(&self) -> bool {
+        self.is_up && self.behaviour(self.running.as_ref()) != Behaviour::RefusesConnections
+    }
+
+    pub(super) fn behaviour(&self, system: Option<&StorePath>) -> Behaviour {
+        system.and_then(|system| self.behaviours.get(system)).cloned().unwrap_or_default()
+    }
+
+    /// Runs a system: etcd starts with it, or does not.
+    pub(super) fn run(&mut self, system: Option<StorePath>) {
+        let behaviour = self.behaviour(system.as_ref());
+        self.running = system;
+        if let Some(member) = &mut self.member {
+            member.runs = behaviour != Behaviour::WithoutEtcd;
+            member.has_data |= member.runs;
+        }
+    }
+
+    /// Activates a system, as far as the state `waiting`.
+    pub(super) fn activate(&mut self, mut activation: Activation) {
+        if !self.lock.holds(&activation.token) {
+            activation.state = format!("refused {}", self.lock.gone());
+        } else if let Behaviour::FailsUnit(unit) = self.behaviour(Some(&activation.new)) {
+            let end = if activation.old.is_some() { "reverted" } else { "failed" };
+            activation.state = format!("{end} units failed: {unit}");
+        } else {
+            self.run(Some(activation.new.clone()));
+            activation.state = "waiting".to_owned();
+        }
+        self.remember(activation);
+    }
+
+    /// Confirms the activation that waits, if the lock still is the token's that asks for it.
+    pub(super) fn confirm(&mut self, token: &Token) {
+        let Some(mut activation) = self.activation.take() else { return };
+        if activation.goes_on() && self.lock.holds(token) && self.lock.belongs(&activation.token) {
+            self.profile = Some(activation.new.clone());
+            self.confirmed = Some(activation.new.clone());
+            activation.state = "confirmed".to_owned();
+        }
+        self.remember(activation);
+    }
+
+    /// Goes back to the system before.
+    pub(super) fn revert(&mut self, why: &str) {
+        let Some(mut activation) = self.activation.take() else { return };
+        if activation.goes_on() {
+            self.run(activation.old.clone());
+            activation.state = format!("reverted {why}");
+        }
+        self.remember(activation);
+    }
+
+    fn remember(&mut self, activation: Activation) {
+        let path = |path: Option<&StorePath>| path.map(ToString::to_string).unwrap_or_default();
+        let run = activation.unit.trim_start_matches("machinist-activate-");
+        let state = if activation.goes_on() { "activating" } else { &activation.state };
+        self.last = vec![
+            format!("run={run}"),
+            format!("boot={}", self.boot()),
+            format!("new={}", activation.new),
+            format!("old={}", path(activation.old.as_ref())),
+            format!("state={state}"),
+        ];
+        self.activation = Some(activation);
+    }
+
+    /// Ends this boot. What was not confirmed is gone.
+    pub(super) fn restart(&mut self) {
+        self.reboots += 1;
+        self.activation = None;
+        self.run(self.profile.clone());
+        match self.reboot {
+            Reboot::ComesBack => {}
+            Reboot::StaysAway => self.is_up = false,
+            Reboot::LosesEtcd => {
+                if let Some(member) = &mut self.member {
+                    member.runs = false;
+                }
+            }
+        }
+    }
+
+    /// What `script/look.sh` prints.
+    pub(super) fn look(&self, name: &str) -> String {
+        let mut text = format!("boot={}\nuptime={UPTIME}\nmachine=id-of-{name}\nname={name}\n", self.boot());
+        if self.activation.as_ref().is_some_and(Activation::goes_on) {
+            text.push_str("activating=yes\n");
+        }
+        self.lock.text.lines().for_each(|line| text.push_str(&format!("lock={line}\n")));
+        text
+    }
+
+    /// What `script/gather.sh` prints.
+    pub(super) fn facts(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let path = |path: &Option<StorePath>| path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut lines = vec![
+            format!("time={now}"),
+            format!("boot={}", self.boot()),
+            format!("uptime={UPTIME}"),
+            "arch=x86_64".to_owned(),
+            "store_free=100000000000".to_owned(),
+            format!("running={}", path(&self.running)),
+            format!("profile={}", path(&self.profile)),
+            format!("confirmed={}", path(&self.confirmed)),
+        ];
+        if self.member.as_ref().is_some_and(|member| member.has_data) {
+            lines.push("etcd_data=yes".to_owned());
+        }
+        if self.member.as_ref().is_some_and(|member| member.runs) {
+            lines.push("etcd_active=yes".to_owned());
+        }
+        if let Some(activation) = self.activation.as_ref().filter(|activation| activation.goes_on()) {
+            lines.push(format!("activation={}.service", activation.unit));
+        }
+        lines.extend(self.keys.iter().map(|key| format!("key={key}")));
+        lines.extend(self.last.iter().map(|line| format!("last={line}")));
+        lines.extend(self.lock.text.lines().map(|line| format!("lock={line}")));
+        lines.join("\n") + "\n"
+    }
+}

@@ -1,0 +1,79 @@
+//! The lock of a fake host, as `script/lock.sh` and `script/holds.sh` keep it.
+
+use super::script::variable;
+
+/// Seconds since the boot of each fake host. Its clock stands still, so no lock expires by itself.
+pub const UPTIME: u64 = 10;
+
+/// A lock file, and who may do what under it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// The text of the file.
+    pub text: String,
+}
+
+/// The token that a script is sent with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Token {
+    run: String,
+    fence: u64,
+}
+
+impl Token {
+    /// Reads the token in front of a script.
+    pub fn of(script: &str) -> Self {
+        let fence = variable(script, "fence").and_then(|fence| fence.parse().ok()).unwrap_or(0);
+        Self { run: variable(script, "run").unwrap_or_default(), fence }
+    }
+}
+
+impl Lock {
+    fn value(&self, key: &str) -> Option<&str> {
+        self.text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        self.value(key).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// The person who holds it.
+    pub fn holder(&self) -> Option<&str> {
+        self.value("who")
+    }
+
+    /// Whether something may begin under the token: `holds` of the script.
+    pub fn holds(&self, token: &Token) -> bool {
+        self.number("fence") == token.fence && self.value("run") == Some(&token.run)
+    }
+
+    /// Whether what has begun under the token may go on: `belongs` of the script.
+    pub fn belongs(&self, token: &Token) -> bool {
+        let from = self.value("from").map_or(self.number("fence"), |_| self.number("from"));
+        self.value("run") == Some(&token.run) && from <= token.fence && token.fence <= self.number("fence")
+    }
+
+    /// Says that the lock is another one's, in the script's words.
+    pub fn gone(&self) -> String {
+        format!("the lock of this run is gone ({} holds it now)", self.holder().unwrap_or("nobody"))
+    }
+
+    /// Takes it if it still reads as expected.
+    pub fn take(&mut self, script: &str, boot: &str) -> bool {
+        let expected = variable(script, "expected").unwrap_or_default();
+        let is_free = self.text.trim_end() == expected.trim_end();
+        if is_free {
+            let claim = variable(script, "claim").unwrap_or_default();
+            self.text = format!("{claim}\nboot={boot}\nexpires={}\n", UPTIME + 90);
+        }
+        is_free
+    }
+
+    /// Gives it back; the counter stays. False if it is not the token's.
+    pub fn release(&mut self, token: &Token) -> bool {
+        let is_ours = self.holds(token);
+        if is_ours {
+            self.text = format!("fence={}\n", token.fence);
+        }
+        is_ours
+    }
+}

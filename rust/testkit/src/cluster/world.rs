@@ -1,0 +1,175 @@
+//! The state of all fake hosts, and the answer to each request.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use machinist_model::NodeName;
+use machinist_nix::StorePath;
+
+use super::{
+    activation::Activation,
+    etcd::Etcd,
+    host::{FakeHost, Member},
+    lock::Token,
+    script::variable,
+};
+
+/// All hosts, and the etcd of their members.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The hosts.
+    pub hosts: BTreeMap<NodeName, FakeHost>,
+    pub(super) etcd: Etcd,
+}
+
+/// The status with which a script ends that does not run because the lock is gone.
+const LOST: i32 = 75;
+
+/// How a script ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The exit status.
+    pub status: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Answer {
+    fn of(stdout: impl Into<String>) -> Self {
+        Self { stdout: stdout.into(), ..Self::default() }
+    }
+
+    fn failure(status: i32, stderr: impl Into<String>) -> Self {
+        Self { status, stderr: stderr.into(), ..Self::default() }
+    }
+}
+
+impl World {
+    /// Returns where the members of etcd are reached.
+    #[must_use]
+    pub const fn members(&self) -> &BTreeMap<NodeName, IpAddr> {
+        &self.etcd.addresses
+    }
+
+    /// Returns the member that leads.
+    #[must_use]
+    pub fn leader(&mut self) -> Option<NodeName> {
+        self.etcd.elect(&self.hosts);
+        self.etcd.leader.clone()
+    }
+
+    /// Answers a request. `None` for one that this host does not know.
+    pub(super) fn answer(&mut self, node: &NodeName, label: &str, script: &str, input: &str) -> Option<Answer> {
+        self.etcd.elect(&self.hosts);
+        let host = self.hosts.get_mut(node)?;
+        Some(match label {
+            "gather facts" => Answer::of(host.facts()),
+            "look at the lock" => Answer::of(host.look(node.as_str())),
+            "take the lock" | "renew the lock" | "release the lock" => change_lock(node, host, label, script),
+            "look for the system" | "ask for missing paths" => Answer::of(missing(host, input)),
+            "ask what it would boot" | "read the version of Kubernetes" => Answer::default(),
+            "start the activation" => start(host, script, input),
+            "wait for the activation" => wait(host, script),
+            "tell it to go back" => abort(host, script),
+            "fetch the journal" => Answer::of("  it does not start\n"),
+            "reboot" => reboot(host, script),
+            "wait for the boot" => Answer::of("running\n"),
+            "ask etcd" | "move the leader" => return Some(self.ask_etcd(node, label, script)),
+            _ if label.starts_with("import ") => {
+                host.missing.clear();
+                Answer::default()
+            }
+            _ => return None,
+        })
+    }
+
+    fn ask_etcd(&mut self, node: &NodeName, label: &str, script: &str) -> Answer {
+        let Some(host) = self.hosts.get(node).filter(|host| host.member.as_ref().is_some_and(Member::answers)) else {
+            return Answer::failure(1, "Error: context deadline exceeded");
+        };
+        if label == "ask etcd" {
+            return Answer::of(self.etcd.report(&self.hosts));
+        }
+        if !host.lock.holds(&Token::of(script)) {
+            return Answer::failure(LOST, host.lock.gone());
+        }
+        let heir = variable(script, "heir").and_then(|id| u64::from_str_radix(&id, 16).ok());
+        let is_heir = |host: &FakeHost| host.member.as_ref().map(|member| member.id) == heir;
+        let found = self.hosts.iter().find(|(_, host)| is_heir(host)).map(|(name, _)| name.clone());
+        match found {
+            Some(heir) if self.etcd.leader.as_ref() == Some(node) => {
+                self.etcd.leader = Some(heir);
+                Answer::default()
+            }
+            _ => Answer::failure(1, "Error: etcdserver: not leader"),
+        }
+    }
+}
+
+fn change_lock(node: &NodeName, host: &mut FakeHost, label: &str, script: &str) -> Answer {
+    let boot = host.boot();
+    let token = Token::of(script);
+    let done = match label {
+        "take the lock" => host.lock.take(script, &boot),
+        "renew the lock" => host.lock.holds(&token),
+        _ => host.lock.release(&token),
+    };
+    let verdict = if done { "done" } else { "lost" };
+    Answer::of(format!("verdict={verdict}\n{}", host.look(node.as_str())))
+}
+
+/// The paths of a listing that the store lacks: its database does not have them, nor the disk.
+fn missing(host: &FakeHost, listing: &str) -> String {
+    let missing = listing.lines().filter(|path| host.missing.contains(*path));
+    missing.map(|path| format!("{path}\n!{path}\n")).collect()
+}
+
+fn start(host: &mut FakeHost, script: &str, input: &str) -> Answer {
+    let path = |name: &str| variable(input, name).and_then(|path| StorePath::parse(&path).ok());
+    let (Some(unit), Some(new)) = (variable(script, "unit"), path("new")) else {
+        return Answer::failure(1, "the activation did not arrive whole");
+    };
+    if host.missing.contains(new.as_str()) {
+        return Answer::failure(1, format!("{new}/bin/switch-to-configuration: not found"));
+    }
+    let (token, old) = (Token::of(input), path("old"));
+    host.activate(Activation { unit, token, new, old, state: String::new() });
+    Answer::default()
+}
+
+fn wait(host: &mut FakeHost, script: &str) -> Answer {
+    if script.contains("\"$directory/confirm\"") {
+        host.confirm(&Token::of(script));
+    }
+    let passing = variable(script, "passing").unwrap_or_default();
+    let Some(activation) = &host.activation else { return Answer::of("gone\n") };
+    if activation.goes_on() {
+        // A real host notices these a moment later.
+        if !host.lock.belongs(&activation.token) {
+            host.revert(&host.lock.gone());
+        } else if passing.split('|').any(|state| state == "waiting") {
+            host.revert("no confirmation came over a fresh connection within 120 s");
+        }
+    }
+    Answer::of(host.activation.as_ref().map_or_else(String::new, |activation| format!("{}\n", activation.state)))
+}
+
+fn abort(host: &mut FakeHost, script: &str) -> Answer {
+    if !host.lock.holds(&Token::of(script)) {
+        return Answer::failure(LOST, host.lock.gone());
+    }
+    host.revert(&variable(script, "words").unwrap_or_default());
+    Answer::default()
+}
+
+fn reboot(host: &mut FakeHost, script: &str) -> Answer {
+    let boot = host.boot();
+    if variable(script, "boot").as_deref() == Some(&boot) {
+        if !host.lock.holds(&Token::of(script)) {
+            return Answer::of(format!("boot={boot}\nlost={}\n", host.lock.gone()));
+        }
+        host.restart();
+    }
+    Answer::of(format!("boot={boot}\n"))
+}

@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# A client of etcd that writes and reads all the time, and knows what was acknowledged (tests/ledger). Sourced after
+# tests/lib/cluster.sh; needs `ledger` on PATH.
+
+ledger=
+# ledger_client NAME: keeps the certificates and the key that an operator's client has at this moment, for later.
+ledger_client() {
+  cp "$cluster/certs/authorities/etcd.pem" "$here/$1-ca.pem"
+  cp "$cluster/certs/operators/etcd-operator.pem" "$here/$1.pem"
+  age --decrypt --identity "$MACHINIST_IDENTITY" "$cluster/certs/operators/etcd-operator.key.age" >"$here/$1.key"
+}
+# ledger_begin PREFIX CLIENT: it writes below the prefix, at all `nodes`. Returns when its first write was acknowledged.
+ledger_begin() {
+  local endpoints=() node
+  for node in "${nodes[@]}"; do endpoints+=(--endpoint "https://${ip[$node]}:2379"); done
+  in_background "$operator" "$here/ledger-$1" ledger "${endpoints[@]}" --ca "$here/$2-ca.pem" --certificate "$here/$2.pem" \
+    --key "$here/$2.key" --prefix "$1" --acknowledged "$here/acknowledged-$1"
+  ledger=$last
+  wait_until 60 grep -q . "$here/acknowledged-$1" || fail "a ledger writes" "$(cat "$here/ledger-$1")"
+}
+# ledger_end PREFIX NAME [SECONDS]: no acknowledged write is lost, no read went back, and there was no longer time without a write.
+ledger_end() {
+  local status longest
+  kill -TERM "$ledger"
+  wait "$ledger"
+  status=$?
+  ledger=
+  longest=$(jq -r .longestGap "$here/ledger-$1" 2>/dev/null)
+  if [ "$status" = 0 ] && awk -v gap="$longest" -v most="${3:-999}" 'BEGIN { exit !(gap ~ /^[0-9.]+$/ && gap + 0 < most + 0) }'; then
+    pass "$2"
+  else
+    fail "$2" "status $status, at most ${3:-any} s without a write" "$(cat "$here/ledger-$1")"
+  fi
+  jq -r '"      \(.acknowledged) writes acknowledged, \(.notAcknowledged) not, \(.reads) reads; longest time without a successful write \(.longestGap) s"' \
+    "$here/ledger-$1" 2>/dev/null
+}

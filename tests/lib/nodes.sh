@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# What a script waits for on the machines of its cluster. Sourced after tests/lib/cluster.sh.
+
+# pid NODE UNIT: the main process of a unit, which changes when the unit restarts.
+pid() {
+  on "$1" systemctl show --property=MainPID --value "$2"
+}
+boot_of() {
+  on "$1" cat /proc/sys/kernel/random/boot_id
+}
+# rebooted NODE BOOT: waits until the node answers in another boot than that one.
+rebooted() {
+  wait_until 120 is_another_boot "$1" "$2"
+}
+is_another_boot() {
+  local now
+  now=$(boot_of "$1") && [ "$now" != "$2" ]
+}
+# healthy: waits until `machinist status` finds nothing wrong.
+healthy() {
+  wait_until 120 m status
+}
+etcd_healthy() {
+  wait_until 120 m etcd status
+}
+
+# hold NODE [NIX]: from the next deploy on, an activation of the node waits in a unit until let_go NODE. NIX is more of its module.
+hold() {
+  # The time makes it another unit each time, which a switch starts again.
+  cat >"$cluster/nodes/$1.nix" <<NIX
+{
+  systemd.services.held = $(held_unit);
+  ${2:-}
+}
+NIX
+  on "$1" touch /run/held
+}
+held_unit() {
+  cat <<NIX
+{
+    wantedBy = [ "multi-user.target" ];
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      ExecStart = "/bin/sh -c 'while test -e /run/held; do sleep 0.1; done; echo $EPOCHREALTIME'";
+    };
+  }
+NIX
+}
+let_go() {
+  on "$1" rm -f /run/held
+}
+# waits_held NODE: waits until the activation has come to that unit.
+waits_held() {
+  wait_until 180 is_held "$1"
+}
+is_held() {
+  [ "$(on "$1" systemctl show --property=ActiveState --value held)" = activating ]
+}
+# no_activation NODE: waits until none goes on.
+no_activation() {
+  wait_until 120 has_no_activation "$1"
+}
+has_no_activation() {
+  local units
+  units=$(on "$1" "systemctl list-units --plain --no-legend 'machinist-activate-*'") && [ -z "$units" ]
+}
