@@ -3,9 +3,9 @@
 {
   # `k3s` or `kubernetes`: the options are below machinist.<name>.
   name,
-  # Whether the node serves the API, by these options.
+  # Predicate on these options: the node serves the API.
   servesApi,
-  # What the machines are called that serve it.
+  # Noun for the machines that serve it.
   servers,
   defaultOverlay,
   # Sources that may reach the kubelet, by these options and the nodes' ranges.
@@ -165,7 +165,7 @@ in
       # are equal.
       kernel.sysctl = lib.mapAttrs (_: lib.mkOverride 900) (
         {
-          # What the kubelet sets or demands (protectKernelDefaults).
+          # Set or demanded by the kubelet (protectKernelDefaults).
           "vm.overcommit_memory" = 1;
           "kernel.panic" = 10;
           "kernel.panic_on_oops" = 1;

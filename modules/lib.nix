@@ -1,4 +1,4 @@
-# What modules share, as `config.lib.machinist`: those of this folder, of app_modules/ and of a cluster's own directory.
+# Shared library of the modules, `config.lib.machinist`: for this folder, app_modules/ and a cluster's directory.
 # Not a module argument: many a flake passes all of its inputs as arguments, one of which is called machinist.
 {
   config,

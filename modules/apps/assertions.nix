@@ -1,4 +1,4 @@
-# What an application must be: said where machines.nix names it, before anything is built.
+# Assertions on the applications of a node, before anything is built.
 { config, lib, ... }:
 let
   inherit (config.machinist) enabledApps mesh node;

@@ -1,4 +1,4 @@
-# The unit that brings in an application as it is defined now, and the gate that keeps a deploy from passing over its failure. The
+# The unit that replaces an application by its current definition, and the gate by which a failure of it fails the deploy. The
 # program is the agent's: rust/agent/src/roll.rs.
 {
   config,
@@ -26,13 +26,13 @@ let
       {
         instance = slot.name;
         unit = "${slot.unit}.service";
-        # Whatever changes the unit or what it offers is another definition.
+        # A change of the unit or of its instance is another definition.
         definition = builtins.hashString "sha256" (
           config.systemd.units."${slot.unit}.service".text + text
         );
       }
       // lib.optionalAttrs (app.strategy == "surge") {
-        # What runs is offered as it was started, until it is replaced.
+        # A running instance is offered as it was started, until it is replaced.
         offer = {
           path = "/run/machinist-apps/${slot.name}.json";
           inherit text;
@@ -53,8 +53,8 @@ let
   roll =
     name: app:
     let
-      # A switch asks systemd for one unit after the other. Wanted, the unit has its job when this one's order is looked at; else
-      # this might look for it before it is started.
+      # A switch starts one unit after the other. Because it is wanted, the application's unit has its job before this unit is
+      # ordered; otherwise this one might look for it before it is started.
       before = lib.optionals (app.strategy == "recreate") (
         map (slot: "${slot.unit}.service") (slots.of name app)
       );
@@ -86,7 +86,7 @@ let
       };
     };
 
-  # A roll that had failed before is no newly failed unit: only this keeps a deploy from passing over it.
+  # A roll that had failed before the deploy does not count as a newly failed unit: only this gate reports it.
   gate = name: _: {
     command = [
       (toString (

@@ -29,6 +29,6 @@ rec {
   # The values of a function of name, application and slot, for all slots of these applications.
   map = apps: f: lib.concatLists (lib.mapAttrsToList (name: app: builtins.map (f name app) (of name app)) apps);
 
-  # Whether the application is a container with a network of its own.
+  # True for a container with its own network.
   isBridged = app: app.container != null && app.container.network == "bridge";
 }

@@ -1,4 +1,4 @@
-# The unit of each slot of an application: what holds for all, and what the application says of its own.
+# The unit of each slot of an application.
 {
   config,
   lib,
@@ -12,7 +12,7 @@ let
   # Not by its path in the store: a new agent would else be a new definition of every application.
   agent = "/run/current-system/sw/bin/machinist-agent";
 
-  # Out of the mesh; then the program is told to finish; then its connections may end.
+  # Out of the mesh first; then the program gets its signal; then its connections may end.
   drain =
     app: slot:
     let
@@ -23,14 +23,14 @@ let
           signal
         ]
         ++ [ wait ];
-      # Connections to a container with a network of its own are seen only there.
+      # Connections to a container with its own network are visible only there.
       inside =
         "${agent} drain ${slot.name} --port ${toString app.container.port} --process "
         + "\"$(podman container inspect --format '{{.State.Pid}}' ${slot.unit})\"";
     in
     if app.container == null then
       {
-        # Root does it, whoever runs the program.
+        # As root, also if the program runs as another user.
         serviceConfig.ExecStop = map (command: "+-${command}") (
           commands "${pkgs.coreutils}/bin/kill -${app.drainSignal} $MAINPID" "${agent} drain ${slot.name}"
         );
@@ -46,7 +46,7 @@ let
         );
       };
 
-  # What holds for the unit of every application, and what the application says of its own.
+  # Settings of every application's unit, then the application's.
   unit =
     app: slot:
     lib.mkMerge [
@@ -71,7 +71,7 @@ let
       # A unit of another module's is that module's.
       (lib.mkIf (app.unit == null) {
         wantedBy = lib.mkIf (app.strategy == "recreate") [ "multi-user.target" ];
-        # With slots, a change is brought in by the unit below and not by the switch to the new system.
+        # With slots, the unit app-<name>-roll deploys a change, and not the switch to the new system.
         restartIfChanged = app.strategy == "recreate";
         # It may have to wait for what it consumes.
         startLimitIntervalSec = 0;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::reach::{Token, scan_tokens, tokens};
 
-/// Where a cluster's modules are.
+/// Place of a cluster's modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Library {
     /// In its own directory: `import ./nix/cluster.nix { ... }`.
@@ -27,7 +27,7 @@ pub(super) fn scan(text: &str) -> Result<(Library, BTreeSet<String>), String> {
     let ([_], [_]) =
         (places(&tokens, &["outputs", "=", "inputs", ":"]).as_slice(), places(&tokens, &["outputs", "="]).as_slice())
     else {
-        return Err("its outputs are no function of `inputs`".to_owned());
+        return Err("its outputs are not a function of `inputs`".to_owned());
     };
     for (library, callee) in [(Library::Vendored, VENDORED), (Library::Input, INPUT)] {
         let call = [callee, ARGUMENT].concat();

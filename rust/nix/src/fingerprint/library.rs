@@ -18,8 +18,7 @@ pub struct KnownInput<'a> {
 }
 
 impl KnownInput<'_> {
-    /// Whether the input of the flake, as it is locked or replaced, has exactly these texts. An input that cannot be looked at
-    /// has others.
+    /// True if the input of the flake, as it is locked or replaced, has exactly these texts. An input that cannot be read has not.
     pub(super) fn is_in_use(&self, flake: &FlakeRef, overrides: &[Override]) -> bool {
         let replaced = overrides.iter().find(|replaced| replaced.input == self.name);
         let source = match replaced {

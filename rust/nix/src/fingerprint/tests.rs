@@ -190,7 +190,7 @@ fn library() -> tempfile::TempDir {
     parent
 }
 
-/// What changes whose digest where the modules come from an input of these texts.
+/// Files, each with the nodes whose digest it changes where the modules come from an input of these texts.
 const OF_THE_INPUT: [(&str, &str); 7] = [
     ("flake.nix", "ab"),
     ("flake.lock", "ab"),
@@ -238,7 +238,7 @@ fn with_the_modules_in_a_locked_input_the_lock_counts() {
     let locked = lock(&digest);
     let with = [("flake.nix", ONE_INPUT), ("flake.lock", locked.as_str()), OWN_APP];
     check(&with, &OF_THE_INPUT);
-    // What the store does not have is not known.
+    // A source that is not in the store cannot be compared.
     let absent = lock("sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     check(&[with[0], ("flake.lock", &absent)], &[("README.md", "ab"), ("generated/a.nix", "ab")]);
     // The input is updated: every system is evaluated again.
