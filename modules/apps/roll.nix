@@ -93,7 +93,7 @@ let
         pkgs.writeShellScript "app-${name}" ''
           systemctl is-active --quiet app-${name}-roll.service && exit
           journalctl --quiet --no-pager --output=cat --lines=50 --unit=app-${name}-roll.service |
-            grep 'did not come into the mesh' | tail -n 1
+            grep 'did not become healthy' | tail -n 1
           exit 1
         ''
       ))

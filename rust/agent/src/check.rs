@@ -14,16 +14,16 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// Whether an instance is healthy now.
+/// Health of an instance after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Which one.
+    /// Name of the instance.
     pub instance: Name,
-    /// Whether it is.
+    /// True if it is healthy.
     pub healthy: bool,
 }
 
-/// Checks an instance for as long as anyone listens, and says whenever its health has changed.
+/// Checks an instance until the receiver is dropped, and sends each change of its health.
 pub async fn run(instance: LocalInstance, to: Sender<Verdict>) {
     let address = SocketAddr::new(instance.value.address, instance.value.port);
     let mut health = Health::default();
@@ -41,7 +41,7 @@ pub async fn run(instance: LocalInstance, to: Sender<Verdict>) {
     }
 }
 
-/// What the checks so far say.
+/// Results of the checks so far.
 #[derive(Debug, Default)]
 struct Health {
     healthy: Option<bool>,
@@ -50,7 +50,7 @@ struct Health {
 }
 
 impl Health {
-    /// Takes the result of a check. Returns the health if it is another one now.
+    /// Counts the result of a check. Returns the health if it changed.
     fn count(&mut self, succeeded: bool, check: &Check) -> Option<bool> {
         self.row = if self.last == Some(succeeded) { self.row.saturating_add(1) } else { 1 };
         self.last = Some(succeeded);
@@ -75,8 +75,8 @@ async fn get(address: SocketAddr, path: &str) -> Option<u16> {
     let stream = TcpStream::connect(address).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new()).ok()?;
-    // The connection does the work while the answer is waited for, and ends with this set. It may end first: its answer
-    // counts all the same.
+    // The connection does the work while the response is awaited, and ends with this set. It may end first: its
+    // response counts all the same.
     let mut connections = JoinSet::new();
     connections.spawn(connection);
     sender.send_request(request).await.ok().map(|answer| answer.status().as_u16())

@@ -1,4 +1,4 @@
-//! What the agent is told: one file that the NixOS module writes.
+//! Configuration of the agent: one file, written by the NixOS module.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,13 +11,13 @@ use machinist_mesh::{Group, LocalInstance, LocalInstanceError, Name};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// The file.
+/// Configuration file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// The node's name.
+    /// Name of this node.
     pub node: Name,
-    /// The client URLs of etcd's members.
+    /// Client URLs of the etcd members.
     pub endpoints: Vec<String>,
     /// The certificate of etcd's authority, PEM.
     pub ca: PathBuf,
@@ -25,103 +25,103 @@ pub struct Config {
     pub certificate: PathBuf,
     /// The agent's private key, PEM.
     pub key: PathBuf,
-    /// The groups that the node reaches.
+    /// The groups whose services are routed on this node.
     pub groups: BTreeSet<Group>,
-    /// How long the node's instances stay in the mesh without a sign of life, in seconds.
+    /// TTL of the lease of the node's instances, in seconds.
     pub lease_seconds: i64,
-    /// The directory with a file an instance.
+    /// Directory with one file per instance.
     pub instances: PathBuf,
-    /// The directory with a file for each application that shall run here.
+    /// Directory with one file per application of this node.
     #[serde(default = "applications")]
     pub applications: PathBuf,
-    /// The directory with a file for each instance of them that was started.
+    /// Directory with one file per started instance of these applications.
     #[serde(default = "started")]
     pub started: PathBuf,
-    /// Where the last good state is kept.
+    /// Directory of the last known state, and of haproxy's configuration.
     pub state_directory: PathBuf,
-    /// Directory of the agent's own socket, and of what it lays out for units of root.
+    /// Directory of the agent's own socket, and of files for units that run as root.
     pub runtime_directory: PathBuf,
     /// Directory of haproxy's sockets, which belongs to haproxy.
     pub haproxy_directory: PathBuf,
-    /// The program that checks configurations.
+    /// haproxy, used to validate configurations.
     pub haproxy: PathBuf,
-    /// A template in the place of the built-in one.
+    /// Replacement of the built-in template.
     #[serde(default)]
     pub template: Option<PathBuf>,
-    /// Templates of more files with the routing, by the file's name.
+    /// Templates of further files with the routing, by file name.
     #[serde(default)]
     pub files: BTreeMap<String, PathBuf>,
-    /// How many connections haproxy takes at once.
+    /// haproxy's `maxconn`: the limit of concurrent connections.
     pub maxconn: u32,
-    /// Where metrics and health are served, on loopback.
+    /// Loopback address of metrics and health.
     pub listen: SocketAddr,
 }
 
-/// Why a file of the node cannot be used.
+/// Error reading a file of the agent.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// It cannot be read.
+    /// The file is unreadable.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which one.
+        /// Path of the configuration.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// It is not of the shape.
-    #[error("{} is not the agent's configuration", path.display())]
+    /// The file does not parse.
+    #[error("invalid configuration in {}", path.display())]
     Shape {
-        /// Which one.
+        /// Path of the configuration.
         path: PathBuf,
-        /// Why not.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// An instance's file says nothing.
-    #[error("{} says nothing", path.display())]
+    /// An instance's file is invalid.
+    #[error("invalid instance definition in {}", path.display())]
     Instance {
-        /// Which one.
+        /// Path of the instance's file.
         path: PathBuf,
-        /// Why not.
+        /// The parser's error.
         source: LocalInstanceError,
     },
 }
 
 impl Config {
-    /// Reads the file.
+    /// Reads the configuration.
     ///
     /// # Errors
-    /// It cannot be read, or is not of the shape.
+    /// The file is unreadable or does not parse.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = read(path)?;
         serde_json::from_slice(&bytes).map_err(|source| ConfigError::Shape { path: path.to_owned(), source })
     }
 
-    /// The file with the configuration of haproxy.
+    /// haproxy's configuration file.
     pub fn haproxy_file(&self) -> PathBuf {
         self.state_directory.join("haproxy.cfg")
     }
 
-    /// The file with what was in etcd last.
+    /// File with the last known content of etcd.
     pub fn state_file(&self) -> PathBuf {
         self.state_directory.join("state.jsonl")
     }
 
-    /// The directory with more files of the routing.
+    /// Directory of further files with the routing.
     pub fn files_directory(&self) -> PathBuf {
         self.runtime_directory.join("files")
     }
 
-    /// The file with the variables of all consumers.
+    /// File with the variables of all consumers.
     pub fn environment_file(&self) -> PathBuf {
         self.runtime_directory.join("environment.json")
     }
 
-    /// The socket that takes haproxy's runtime commands.
+    /// Socket of haproxy's runtime API.
     pub fn haproxy_socket(&self) -> PathBuf {
         self.haproxy_directory.join("haproxy.sock")
     }
 
-    /// The socket of haproxy's master process, which reloads.
+    /// Socket of haproxy's master process, which accepts `reload`.
     pub fn master_socket(&self) -> PathBuf {
         self.haproxy_directory.join("haproxy-master.sock")
     }
@@ -131,8 +131,8 @@ impl Config {
         self.runtime_directory.join("agent.sock")
     }
 
-    /// Reads the files of the instances. One that says nothing is left out, and the rest goes on. Of an application that was
-    /// taken off the node, what had been started is left out too.
+    /// Reads the instances' files. Invalid ones are skipped and reported. Started instances of an application that was
+    /// removed from the node are skipped too.
     pub fn local_instances(&self) -> (Vec<LocalInstance>, Vec<ConfigError>) {
         let (mut instances, mut errors) = (Vec::new(), Vec::new());
         let shall_run =
@@ -161,7 +161,7 @@ fn started() -> PathBuf {
     PathBuf::from("/run/machinist-apps")
 }
 
-/// The JSON files of a directory, sorted. A directory that does not exist has none.
+/// The JSON files of a directory, sorted. Empty if the directory does not exist.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|ext| ext == "json")).collect();
@@ -173,7 +173,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -195,7 +195,7 @@ mod tests {
     use super::Config;
 
     #[test]
-    fn what_was_started_counts_while_its_application_shall_run() {
+    fn started_instances_count_while_their_application_is_on_the_node() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for name in ["instances", "applications", "started"] {

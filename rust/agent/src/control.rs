@@ -1,4 +1,4 @@
-//! The agent's own socket, by which units of this node take their instance out before they stop, and the client of it.
+//! The agent's control socket and its client. Units use it to drain their instance before they stop.
 
 use std::{
     fs, io,
@@ -18,55 +18,56 @@ use tokio::{
 };
 
 use crate::{
-    registrar::Wish,
+    registrar::Request,
     status::{InstanceState, Status},
 };
 
-/// How long etcd may take to confirm.
+/// Maximum time for etcd to confirm.
 const CONFIRM: Duration = Duration::from_secs(10);
 
-/// How long the other nodes take to hear of it, with a margin.
+/// Time for a change to propagate to the other nodes, with a margin.
 const SPREAD: Duration = Duration::from_millis(500);
 
-/// Longest line of a question or an answer, in bytes: who is at the other end may belong to another user.
+/// Longest line of a request or a response, in bytes: the peer may belong to another user.
 const LINE: u64 = 64 << 10;
 
-/// What is said while the agent ends.
-const ENDS: &str = "the agent ends";
+/// Error while the agent shuts down.
+const ENDS: &str = "the agent is shutting down";
 
-/// What the client asks, and the answer: a line of JSON each.
+/// A request: one line of JSON, as is the response.
 #[derive(Debug, Serialize, Deserialize)]
-struct Question {
+struct Query {
     action: Action,
     instance: Name,
 }
 
-/// What is to be done with an instance of this node.
+/// Action on an instance of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Take it out of the mesh.
+    /// Take the instance out of the mesh.
     Drain,
-    /// Put it in again.
+    /// Return the instance to the mesh.
     Undrain,
-    /// Forget what is known of it: its program starts.
+    /// Discard its health before its program starts.
     Start,
     /// Read the files of all instances again.
     Reload,
-    /// Nothing: only say how it is.
-    Ask,
+    /// No action: only report the state.
+    #[serde(rename = "ask")]
+    Status,
 }
 
-/// What the agent says of an instance.
+/// Response of the agent.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Answer {
     error: Option<String>,
     port: u16,
     drain_seconds: u64,
-    /// How it is.
+    /// Health of the instance; `None` if it is unknown.
     pub state: Option<InstanceState>,
-    /// Whether etcd has it.
+    /// True if etcd has the instance on the agent's lease.
     pub registered: bool,
 }
 
@@ -76,32 +77,32 @@ impl Answer {
     }
 }
 
-/// Why the client could not do it.
+/// Error of a client's request.
 #[derive(Debug, Error)]
 pub enum ControlError {
     /// The agent does not answer.
     #[error("the agent does not answer at {}", socket.display())]
-    Away {
-        /// Its socket.
+    Unreachable {
+        /// The agent's socket.
         socket: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The agent refuses.
+    /// The agent rejects the request.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Serves for ever.
-pub async fn serve(socket: PathBuf, wishes: Sender<Wish>, status: Arc<Status>) {
+/// Serves for ever, rebinding the socket after errors.
+pub async fn serve(socket: PathBuf, requests: Sender<Request>, status: Arc<Status>) {
     loop {
-        let result = listen(&socket, &wishes, &status).await;
+        let result = listen(&socket, &requests, &status).await;
         status.trouble("control socket", result.err().map(|error| format!("{}: {error}", socket.display())));
         sleep(Duration::from_secs(5)).await;
     }
 }
 
-async fn listen(socket: &Path, wishes: &Sender<Wish>, status: &Arc<Status>) -> io::Result<()> {
+async fn listen(socket: &Path, requests: &Sender<Request>, status: &Arc<Status>) -> io::Result<()> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -109,27 +110,27 @@ async fn listen(socket: &Path, wishes: &Sender<Wish>, status: &Arc<Status>) -> i
     let listener = UnixListener::bind(socket)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let (wishes, status) = (wishes.clone(), Arc::clone(status));
+        let (requests, status) = (requests.clone(), Arc::clone(status));
         tokio::spawn(async move {
-            // Whoever asks and goes away gets no answer.
-            let _ = talk(stream, &wishes, &status).await;
+            // A client that disconnects gets no response.
+            let _ = talk(stream, &requests, &status).await;
         });
     }
 }
 
-async fn talk(stream: UnixStream, wishes: &Sender<Wish>, status: &Status) -> io::Result<()> {
+async fn talk(stream: UnixStream, requests: &Sender<Request>, status: &Status) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     timeout(CONFIRM, (&mut stream).take(LINE).read_line(&mut line)).await??;
-    let result = match serde_json::from_str::<Question>(&line) {
-        Ok(Question { action: Action::Ask, instance }) => Ok(tell(&instance, status)),
-        Ok(Question { action: Action::Reload, .. }) => {
-            wishes.send(Wish::Reload).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
+    let result = match serde_json::from_str::<Query>(&line) {
+        Ok(Query { action: Action::Status, instance }) => Ok(report(&instance, status)),
+        Ok(Query { action: Action::Reload, .. }) => {
+            requests.send(Request::Reload).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
         }
-        Ok(Question { action: Action::Start, instance }) => {
-            wishes.send(Wish::Start(instance)).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
+        Ok(Query { action: Action::Start, instance }) => {
+            requests.send(Request::Start(instance)).await.map(|()| Answer::default()).map_err(|_| ENDS.to_owned())
         }
-        Ok(question) => ask(question, wishes).await.map(|instance| Answer::of(&instance)),
+        Ok(query) => forward(query, requests).await.map(|instance| Answer::of(&instance)),
         Err(error) => Err(error.to_string()),
     };
     let answer = result.unwrap_or_else(|error| Answer { error: Some(error), ..Answer::default() });
@@ -137,55 +138,59 @@ async fn talk(stream: UnixStream, wishes: &Sender<Wish>, status: &Status) -> io:
     stream.write_all(b"\n").await
 }
 
-fn tell(instance: &Name, status: &Status) -> Answer {
+fn report(instance: &Name, status: &Status) -> Answer {
     status.with(|facts| {
         let state = facts.instances.get(&**instance).copied();
         Answer { state, registered: facts.registered.contains(&**instance), ..Answer::default() }
     })
 }
 
-async fn ask(question: Question, wishes: &Sender<Wish>) -> Result<LocalInstance, String> {
+async fn forward(query: Query, requests: &Sender<Request>) -> Result<LocalInstance, String> {
     let (to, answer) = oneshot::channel();
-    let wish = if question.action == Action::Drain { Wish::Drain } else { Wish::Undrain };
-    wishes.send(wish(question.instance, to)).await.map_err(|_| ENDS.to_owned())?;
+    let request = if query.action == Action::Drain { Request::Drain } else { Request::Undrain };
+    requests.send(request(query.instance, to)).await.map_err(|_| ENDS.to_owned())?;
     match timeout(CONFIRM, answer).await {
         Ok(Ok(result)) => result,
         _ => Err(format!("etcd did not confirm within {} s", CONFIRM.as_secs())),
     }
 }
 
-/// Asks the agent for something, and returns its answer.
+/// Sends a request to the agent, and returns its response.
 ///
 /// # Errors
-/// The agent does not answer, or refuses.
+/// The agent does not answer, or rejects the request.
 pub async fn request(socket: &Path, action: Action, instance: &Name) -> Result<Answer, ControlError> {
-    let away = |source| ControlError::Away { socket: socket.to_owned(), source };
+    let unreachable = |source| ControlError::Unreachable { socket: socket.to_owned(), source };
     let talk = async {
         let mut stream = BufReader::new(UnixStream::connect(socket).await?);
-        let question = Question { action, instance: instance.clone() };
-        stream.write_all(format!("{}\n", serde_json::to_string(&question)?).as_bytes()).await?;
+        let query = Query { action, instance: instance.clone() };
+        stream.write_all(format!("{}\n", serde_json::to_string(&query)?).as_bytes()).await?;
         let mut line = String::new();
         stream.take(LINE).read_line(&mut line).await?;
         Ok(serde_json::from_str::<Answer>(&line)?)
     };
-    let answer = timeout(CONFIRM * 2, talk).await.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(away)?;
+    let answer = timeout(CONFIRM * 2, talk)
+        .await
+        .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
+        .map_err(unreachable)?;
     match answer.error {
         Some(error) => Err(ControlError::Refused(error)),
         None => Ok(answer),
     }
 }
 
-/// Where connections to an instance are seen.
+/// Network namespace and port in which an instance's connections are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// A process in the instance's network; `None` if that is the node's.
+    /// A process in the instance's network namespace; `None` for the node's.
     pub process: Option<u32>,
-    /// The port there, if it is another one.
+    /// The port there, if it differs.
     pub port: Option<u16>,
 }
 
-/// Takes an instance of this node out of the mesh. Ends when the other nodes have heard of it and, with a `place`, its
-/// connections there are gone, but after its own time at the latest. Returns how many are left.
+/// Takes an instance of this node out of the mesh. Returns once the change has propagated and, with a `place`, the
+/// instance's connections there are closed, at the latest after its drain time. Returns the number of remaining
+/// connections.
 ///
 /// # Errors
 /// The agent does not answer, or etcd did not confirm.

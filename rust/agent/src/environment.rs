@@ -1,7 +1,8 @@
-//! Root's side of the consumers' variables: what the agent laid out becomes environment files, if it passes the checks.
+//! Installs the consumers' variables as root: validates what the agent wrote, and writes one environment file per
+//! application.
 //!
-//! The text comes on standard input, read by a process with the agent's rights (modules/mesh/take.nix): so nothing here opens a
-//! path that the agent can replace by a link.
+//! The text arrives on standard input, read by a process with the agent's permissions (modules/mesh/take.nix): so
+//! nothing here opens a path that the agent could replace by a link.
 
 use std::{
     io::{self, Read},
@@ -16,7 +17,7 @@ use crate::files;
 /// Longest text that is read, in bytes. 10,000 applications have 2 MB.
 const LONGEST: u64 = 8 << 20;
 
-/// Reason why the environment files stay as they are.
+/// Error that leaves the environment files unchanged.
 #[derive(Debug, Error)]
 pub enum EnvironmentError {
     /// Standard input failed.
@@ -31,9 +32,9 @@ pub enum EnvironmentError {
     /// A file cannot be written.
     #[error("cannot write the files in {}", directory.display())]
     Write {
-        /// Their directory.
+        /// Directory of the environment files.
         directory: PathBuf,
-        /// Cause.
+        /// The I/O error.
         source: io::Error,
     },
 }

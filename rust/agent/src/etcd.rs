@@ -1,4 +1,4 @@
-//! Connections to etcd. One member is asked at a time; when it fails, the next one is.
+//! Connections to etcd, one member at a time; on failure the next one is used.
 
 mod page;
 
@@ -20,10 +20,10 @@ use tokio::time::timeout;
 use self::page::Page;
 use crate::config::Config;
 
-/// How long a question may take. An election takes 1 to 2 s.
+/// Timeout of a request. An election takes 1 to 2 s.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// Where etcd is, and with which certificates.
+/// Endpoints and certificates of etcd.
 #[derive(Debug)]
 pub struct Etcd {
     endpoints: Vec<String>,
@@ -31,43 +31,43 @@ pub struct Etcd {
     turn: AtomicUsize,
 }
 
-/// Why etcd did not do what was asked.
+/// Error of a request to etcd.
 #[derive(Debug, Error)]
 pub enum EtcdError {
-    /// A certificate or key cannot be read.
+    /// A certificate or key is unreadable.
     #[error("cannot read {}", path.display())]
     File {
-        /// Which one.
+        /// The certificate or key.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// It took too long.
+    /// No response in time.
     #[error("{0} did not answer in time")]
     Silent(String),
-    /// It refused, or the connection failed.
-    #[error("{endpoint} does not do it")]
+    /// The member rejected the request, or the connection failed.
+    #[error("request to {endpoint} failed")]
     Refused {
-        /// Which member.
+        /// URL of the member.
         endpoint: String,
-        /// Why not.
+        /// The client's error.
         source: Box<etcd_client::Error>,
     },
-    /// There is no endpoint.
-    #[error("no member of etcd is configured")]
+    /// No endpoint is configured.
+    #[error("no etcd member is configured")]
     Nobody,
-    /// The stream ended.
-    #[error("{0} ended the stream")]
+    /// The server closed the stream.
+    #[error("{0} closed the stream")]
     Ended(String),
-    /// The lease is gone.
-    #[error("the lease of this node is gone")]
+    /// The lease has expired.
+    #[error("the lease of this node has expired")]
     NoLease,
-    /// The history up to the revision that was seen last is gone.
-    #[error("etcd has compacted what happened meanwhile")]
+    /// The revision after the last one seen has been compacted.
+    #[error("etcd has compacted the missed revisions")]
     Compacted,
 }
 
-/// `OUT_OF_RANGE` of gRPC: the client gives it to an answer that is longer than a message may be.
+/// gRPC's `OUT_OF_RANGE`: the client's code for a response that exceeds the message size.
 const OUT_OF_RANGE: i32 = 11;
 
 impl EtcdError {
@@ -80,23 +80,23 @@ impl EtcdError {
 /// A connection to one member.
 #[derive(Clone)]
 pub struct Member {
-    /// Its URL.
+    /// URL of the member.
     pub endpoint: String,
-    /// The connection.
+    /// Client of the member.
     pub client: Client,
 }
 
-/// What became of a transaction.
+/// Result of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It was done, at this revision.
+    /// Committed at this revision.
     Done(i64),
-    /// Someone else had written the key, at this revision; 0: it was gone.
+    /// Another writer changed the key, at this revision; 0 if the key was deleted.
     Conflict(i64),
 }
 
 impl Etcd {
-    /// Takes the members. Each node begins with another one.
+    /// Takes the members. Each node starts with a different one.
     pub fn new(config: &Config) -> Self {
         let first = config.node.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         Self {
@@ -106,7 +106,7 @@ impl Etcd {
         }
     }
 
-    /// Connects to the next member. The certificates are read each time: they may have been renewed.
+    /// Connects to the next member. The certificates are read each time, since they may have been renewed.
     pub async fn next(&self) -> Result<Member, EtcdError> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let endpoint = self.endpoints.get(turn % self.endpoints.len().max(1)).ok_or(EtcdError::Nobody)?.clone();
@@ -117,10 +117,11 @@ impl Etcd {
         let options = ConnectOptions::new()
             .with_tls(tls)
             .with_connect_timeout(Duration::from_secs(2))
-            // A member whose cable is pulled says nothing: without this, its connection would stand for minutes.
+            // A member with an unplugged cable sends nothing: without keep-alive, its connection would stay open for
+            // minutes.
             .with_keep_alive(Duration::from_secs(2), Duration::from_secs(2))
             .with_keep_alive_while_idle(true)
-            // A member without a leader would keep the watch open and know of nothing.
+            // A member without a leader would keep the watch open without receiving changes.
             .with_require_leader(true);
         let connected = timeout(WITHIN, Client::connect([&*endpoint], Some(options))).await;
         match connected {
@@ -132,8 +133,8 @@ impl Etcd {
 }
 
 impl Member {
-    /// Asks one question, bounded.
-    pub async fn ask<R>(
+    /// Sends one request with a timeout.
+    pub async fn request<R>(
         &mut self,
         question: impl AsyncFnOnce(&mut Client) -> Result<R, etcd_client::Error>,
     ) -> Result<R, EtcdError> {
@@ -144,17 +145,17 @@ impl Member {
         }
     }
 
-    /// An error of this member.
+    /// Wraps a client error with this member's endpoint.
     pub fn refused(&self, error: etcd_client::Error) -> EtcdError {
         EtcdError::Refused { endpoint: self.endpoint.clone(), source: Box::new(error) }
     }
 
-    /// Returns all keys that begin with the prefix, as they were at one revision, and that revision.
+    /// Returns all keys with the prefix, at one consistent revision, and that revision.
     pub async fn list(&mut self, prefix: &str) -> Result<(Vec<Pair>, i64), EtcdError> {
         let mut pairs = Vec::new();
         let mut from = prefix.as_bytes().to_vec();
         let mut end = from.clone();
-        // The first key after all with the prefix; ours end with `/`.
+        // The first key after all those with the prefix; our prefixes end with `/`.
         if let Some(last) = end.last_mut() {
             *last = last.saturating_add(1);
         }
@@ -162,7 +163,7 @@ impl Member {
         let mut page = Page::first();
         loop {
             let options = GetOptions::new().with_range(end.clone()).with_limit(page.limit()).with_revision(revision);
-            let answer = match self.ask(async |client| client.get(from.clone(), Some(options)).await).await {
+            let answer = match self.request(async |client| client.get(from.clone(), Some(options)).await).await {
                 Err(error) if error.is_out_of_range() => match page.shorter() {
                     Some(shorter) => {
                         page = shorter;
@@ -185,7 +186,7 @@ impl Member {
         }
     }
 
-    /// Writes.
+    /// Writes a transaction.
     pub async fn write(&mut self, transaction: &Transaction) -> Result<Written, EtcdError> {
         let compares: Vec<Compare> = transaction
             .compare
@@ -197,7 +198,7 @@ impl Member {
             .when(compares)
             .and_then(operations(&transaction.then))
             .or_else(operations(&transaction.otherwise));
-        let answer = self.ask(async |client| client.txn(txn).await).await?;
+        let answer = self.request(async |client| client.txn(txn).await).await?;
         if answer.succeeded() {
             return Ok(Written::Done(answer.header().map_or(0, etcd_client::ResponseHeader::revision)));
         }
@@ -219,7 +220,8 @@ fn operation(operation: &Operation) -> TxnOp {
     }
 }
 
-/// Reads a key and its value. Bytes that are no text become replacement characters, which no name and no JSON of ours has.
+/// Converts a key and its value. Bytes that are not UTF-8 become replacement characters, which occur in none of our
+/// names and JSON values.
 pub fn pair(found: &KeyValue) -> Pair {
     Pair {
         key: String::from_utf8_lossy(found.key()).into_owned(),

@@ -1,4 +1,4 @@
-//! The files that the agent keeps: whole or not there at all. [`sync`] makes it so for a power cut too.
+//! Files of the agent, replaced atomically by rename. [`sync`] makes them durable across a power failure.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,8 @@ use machinist_mesh::{Pair, Store};
 /// The first line of a state file.
 const HEADER: &str = "machinist-mesh state 1";
 
-/// Writes a file beside its place. [`Prepared::put`] moves it there. Until it is synced, a power cut may leave an empty one.
+/// Writes a temporary file beside the path. [`Prepared::put`] renames it. Until it is synced, a power failure may leave
+/// an empty one.
 pub fn prepare(path: &Path, text: &[u8]) -> io::Result<Prepared> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -23,20 +24,20 @@ pub fn prepare(path: &Path, text: &[u8]) -> io::Result<Prepared> {
     Ok(Prepared { new, path: path.to_owned() })
 }
 
-/// A file beside its place.
+/// A temporary file, ready to be renamed.
 pub struct Prepared {
-    /// Where it is.
+    /// Path of the temporary file.
     pub new: PathBuf,
     path: PathBuf,
 }
 
 impl Prepared {
-    /// Moves it to its place.
+    /// Renames it to its final path.
     pub fn put(&self) -> io::Result<()> {
         fs::rename(&self.new, &self.path)
     }
 
-    /// Moves it to its place when the disk has it, so that it outlives a power cut.
+    /// Syncs it, then renames it to its final path, so that it survives a power failure.
     pub fn put_synced(&self) -> io::Result<()> {
         File::open(&self.new)?.sync_all()?;
         self.put()?;
@@ -44,7 +45,7 @@ impl Prepared {
     }
 }
 
-/// Lets the disk have a file as it is now. On a busy disk that takes some tenths of a second.
+/// Syncs a file to disk. On a busy disk that takes some tenths of a second.
 pub fn sync(path: &Path) -> io::Result<()> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -56,7 +57,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// Writes what was in etcd last.
+/// Writes the last known content of etcd.
 pub fn write_state(path: &Path, pairs: &[Pair]) -> io::Result<()> {
     let mut text = BufWriter::new(Vec::new());
     writeln!(text, "{HEADER}")?;
@@ -68,7 +69,7 @@ pub fn write_state(path: &Path, pairs: &[Pair]) -> io::Result<()> {
     prepare(path, &text)?.put_synced()
 }
 
-/// Reads what was in etcd last. `None` if there is no file.
+/// Reads the last known content of etcd. `None` if the file does not exist.
 pub fn read_state(path: &Path) -> io::Result<Option<Store>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -76,13 +77,13 @@ pub fn read_state(path: &Path) -> io::Result<Option<Store>> {
     };
     let mut lines = BufReader::new(file).lines();
     if lines.next().transpose()?.as_deref() != Some(HEADER) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is of another version"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "unsupported version"));
     }
     let pair = |line: io::Result<String>| Ok(serde_json::from_str::<Pair>(&line?)?);
     Ok(Some(Store::of(lines.map(pair).collect::<io::Result<Vec<Pair>>>()?)))
 }
 
-/// Makes a directory hold these files and no others. What is the same is not touched.
+/// Makes a directory contain exactly these files. Unchanged files are not touched.
 pub fn mirror(directory: &Path, wanted: &[(String, String)]) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let mut names = BTreeSet::new();

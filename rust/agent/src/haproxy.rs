@@ -1,7 +1,7 @@
-//! haproxy on this node: its runtime commands, the check of a configuration, and the reload that drops no connection.
+//! Local haproxy: runtime commands, configuration check, and reload without dropped connections.
 //!
-//! The master process reloads when it is told so on its own socket. That takes no right but to that socket, and the master
-//! hands its listening sockets on: no connection is refused meanwhile.
+//! The master process reloads on a command on its own socket. The agent needs access to that socket only, and the
+//! master passes its listening sockets on: no connection is refused meanwhile.
 
 use std::{
     io,
@@ -21,16 +21,16 @@ use tokio::{
 
 use crate::config::Config;
 
-/// How long a command may take.
+/// Timeout of a runtime command.
 const COMMAND: Duration = Duration::from_secs(5);
 
-/// How long the check of a configuration may take: one with 10,000 servers takes a second.
+/// Timeout of a configuration check: 10,000 servers take a second.
 const CHECK: Duration = Duration::from_secs(60);
 
-/// How long a reload may take until the new process answers.
+/// Timeout of a reload, until the new process answers.
 const RELOAD: Duration = Duration::from_secs(30);
 
-/// Where haproxy is.
+/// Sockets and program of haproxy.
 #[derive(Debug)]
 pub struct Haproxy {
     program: PathBuf,
@@ -38,66 +38,66 @@ pub struct Haproxy {
     master: PathBuf,
 }
 
-/// Why haproxy did not do what was asked.
+/// Error of a request to haproxy.
 #[derive(Debug, Error)]
 pub enum HaproxyError {
-    /// It does not run, or does not answer.
+    /// It is not running, or does not answer.
     #[error("haproxy does not answer at {}", socket.display())]
-    Away {
-        /// Its socket.
+    Unreachable {
+        /// Path of haproxy's socket.
         socket: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
     /// A command failed.
-    #[error("haproxy does not do `{command}`: {answer}")]
+    #[error("haproxy command `{command}` failed: {answer}")]
     Command {
-        /// Which one.
+        /// The command line as sent.
         command: String,
-        /// What it said.
+        /// haproxy's response, without surrounding whitespace.
         answer: String,
     },
-    /// It refused a configuration.
-    #[error("haproxy refuses the configuration: {0}")]
+    /// The configuration check failed.
+    #[error("haproxy rejects the configuration: {0}")]
     Configuration(String),
     /// The program cannot be run.
     #[error("cannot run {}", program.display())]
     Program {
-        /// Which one.
+        /// Path of the program.
         program: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The new process did not come.
-    #[error("haproxy did not take the configuration over: {0}")]
+    /// The new process did not start.
+    #[error("haproxy did not start with the new configuration: {0}")]
     Reload(String),
 }
 
 impl Haproxy {
-    /// Takes the places.
+    /// Takes the paths from the configuration.
     pub fn new(config: &Config) -> Self {
         Self { program: config.haproxy.clone(), socket: config.haproxy_socket(), master: config.master_socket() }
     }
 
-    /// Returns which process answers, and what it runs.
+    /// Returns the process ID and the structure of the running haproxy.
     pub async fn info(&self) -> Result<Info, HaproxyError> {
-        let answer = self.ask(&self.socket, command::SHOW_INFO).await?;
+        let answer = self.send(&self.socket, command::SHOW_INFO).await?;
         command::read_info(&answer).ok_or_else(|| refused(command::SHOW_INFO, &answer))
     }
 
-    /// Returns the servers that haproxy has.
+    /// Returns haproxy's current servers.
     pub async fn servers(&self) -> Result<Found, HaproxyError> {
-        let answer = self.ask(&self.socket, command::SHOW_SERVERS).await?;
+        let answer = self.send(&self.socket, command::SHOW_SERVERS).await?;
         command::read_servers(&answer).ok_or_else(|| refused(command::SHOW_SERVERS, &answer))
     }
 
-    /// Sends a command that must succeed.
+    /// Sends a command and fails unless it succeeds.
     pub async fn command(&self, command: &Command) -> Result<(), HaproxyError> {
-        let answer = self.ask(&self.socket, &command.line).await?;
+        let answer = self.send(&self.socket, &command.line).await?;
         if command.is_done(&answer) { Ok(()) } else { Err(refused(&command.line, &answer)) }
     }
 
-    /// Lets haproxy itself look at a configuration.
+    /// Validates a configuration with haproxy itself.
     pub async fn check(&self, file: &Path) -> Result<(), HaproxyError> {
         let program = |source| HaproxyError::Program { program: self.program.clone(), source };
         let mut command = process::Command::new(&self.program);
@@ -108,17 +108,16 @@ impl Haproxy {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        let alert = said.lines().find(|line| line.contains("[ALERT]")).unwrap_or("it does not say why");
+        let alert = said.lines().find(|line| line.contains("[ALERT]")).unwrap_or("no reason given");
         Err(HaproxyError::Configuration(alert.chars().take(300).collect()))
     }
 
-    /// Makes the configuration file that is in its place the one that runs. `structure` is its digest, `before` the process
-    /// that answered so far.
+    /// Reloads haproxy with the installed configuration file. `structure` is its digest, `before` the previous process.
     pub async fn reload(&self, structure: &str, before: Option<u32>) -> Result<Info, HaproxyError> {
-        // haproxy 2.6 ends the connection without a word, later ones say how it went.
-        let answer = self.ask(&self.master, "reload").await?;
+        // haproxy 2.6 closes the connection without a response, later versions report the result.
+        let answer = self.send(&self.master, "reload").await?;
         if answer.contains("Success=0") {
-            let why = answer.lines().find(|line| line.contains("[ALERT]")).unwrap_or("it does not say why");
+            let why = answer.lines().find(|line| line.contains("[ALERT]")).unwrap_or("no reason given");
             return Err(HaproxyError::Reload(why.chars().take(300).collect()));
         }
         let begun = Instant::now();
@@ -130,14 +129,14 @@ impl Haproxy {
                 return Ok(info);
             }
             if begun.elapsed() > RELOAD {
-                return Err(HaproxyError::Reload("the process before still answers".to_owned()));
+                return Err(HaproxyError::Reload("the previous process still answers".to_owned()));
             }
             sleep(Duration::from_millis(5)).await;
         }
     }
 
-    async fn ask(&self, socket: &Path, line: &str) -> Result<String, HaproxyError> {
-        let away = |source| HaproxyError::Away { socket: socket.to_owned(), source };
+    async fn send(&self, socket: &Path, line: &str) -> Result<String, HaproxyError> {
+        let unreachable = |source| HaproxyError::Unreachable { socket: socket.to_owned(), source };
         let bound = if socket == self.master { RELOAD } else { COMMAND };
         let talk = async {
             let mut stream = UnixStream::connect(socket).await?;
@@ -147,7 +146,7 @@ impl Haproxy {
             stream.read_to_end(&mut answer).await?;
             Ok(String::from_utf8_lossy(&answer).into_owned())
         };
-        timeout(bound, talk).await.map_err(|_| away(io::ErrorKind::TimedOut.into()))?.map_err(away)
+        timeout(bound, talk).await.map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?.map_err(unreachable)
     }
 }
 

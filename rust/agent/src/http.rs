@@ -1,4 +1,4 @@
-//! Metrics and health, on loopback.
+//! Metrics and health over HTTP, on loopback.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,10 +18,10 @@ use tokio::{
 
 use crate::status::Status;
 
-/// How long a connection may stand.
+/// Maximum lifetime of a connection.
 const CONNECTION: Duration = Duration::from_secs(30);
 
-/// Serves for ever. Whoever has the port is waited for: routing goes on without metrics.
+/// Serves for ever. If the port is taken, it retries: routing continues without metrics.
 pub async fn serve(address: SocketAddr, status: Arc<Status>) {
     loop {
         let result = listen(address, &status).await;
@@ -41,7 +41,7 @@ async fn listen(address: SocketAddr, status: &Arc<Status>) -> io::Result<()> {
                 let response = answer(request.method(), request.uri().path(), &status);
                 async { Ok::<_, Infallible>(response) }
             });
-            // A client that goes away is its own business.
+            // A client that disconnects needs no error.
             let _ = timeout(CONNECTION, http1::Builder::new().serve_connection(TokioIo::new(stream), service)).await;
         });
     }
@@ -55,7 +55,7 @@ fn answer(method: &Method, path: &str, status: &Status) -> Response<Full<Bytes>>
         (&Method::GET, "/routing") => (StatusCode::OK, "application/json", status.routing()),
         (&Method::GET, "/healthz") if status.is_healthy() => (StatusCode::OK, TEXT, "ok\n".to_owned()),
         (&Method::GET, "/healthz") => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "not routing\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, TEXT, "there is /metrics, /status, /routing and /healthz\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "paths: /metrics, /status, /routing, /healthz\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = code;
@@ -70,7 +70,7 @@ mod tests {
     use super::{Status, answer};
 
     #[test]
-    fn health_is_that_haproxy_routes_with_or_without_etcd() {
+    fn healthy_means_that_haproxy_routes_with_or_without_etcd() {
         let status = Status::new();
         assert_eq!(answer(&Method::GET, "/healthz", &status).status(), 503);
         status.with(|facts| facts.haproxy = true);

@@ -1,4 +1,4 @@
-//! The mesh's agent on each node: registers what runs there in etcd, and gives haproxy its routing.
+//! Mesh agent of a node: registers local instances in etcd, and routes haproxy accordingly.
 
 mod backoff;
 mod check;
@@ -31,12 +31,12 @@ use crate::{
     config::{Config, ConfigError, chain},
     control::{Action, ControlError, Place},
     etcd::Etcd,
-    registrar::{Registrar, Wish},
+    registrar::{Registrar, Request},
     router::{Router, RouterError},
     status::{SILENCE, Status},
 };
 
-/// The mesh's agent on a node.
+/// Mesh agent of a node
 #[derive(Debug, Parser)]
 #[command(name = "machinist-agent", version)]
 struct Arguments {
@@ -46,25 +46,25 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Keep this node's instances in etcd, and haproxy's routing as etcd has it
+    /// Register this node's instances in etcd, and keep haproxy's routing up to date
     Run {
-        /// The agent's configuration
+        /// Configuration file of the agent
         #[arg(long)]
         config: PathBuf,
     },
-    /// Take an instance of this node out of the mesh, and wait until its connections are gone
+    /// Take an instance of this node out of the mesh, and wait until its connections are closed
     Drain(DrainArguments),
-    /// Put an instance of this node in again
+    /// Return an instance of this node to the mesh
     Undrain(InstanceArguments),
-    /// Before an instance's program starts: it is in the mesh when it is healthy, whatever was before
+    /// Reset an instance before its program starts: it joins the mesh once it is healthy
     Start(InstanceArguments),
-    /// Bring in an application as it is defined now: stop what ran before when this is in the mesh
+    /// Roll out an application's current definition: stop the old instance once the new one is in the mesh
     Roll {
         /// The application's definition
         #[arg(long)]
         definition: PathBuf,
     },
-    /// Check the variables of consumers on standard input, and write an environment file an application
+    /// Check the consumers' variables on standard input, and write one environment file per application
     Environment {
         /// Directory of the files; files of other applications in it are removed
         #[arg(long)]
@@ -81,22 +81,22 @@ struct DrainArguments {
     #[arg(long)]
     no_wait: bool,
 
-    /// Count the connections in the network of this process
+    /// Count the connections in the network namespace of this process
     #[arg(long, value_name = "PID")]
     process: Option<u32>,
 
-    /// Count those of this port
+    /// Count the connections to this port
     #[arg(long)]
     port: Option<u16>,
 }
 
 #[derive(Debug, clap::Args)]
 struct InstanceArguments {
-    /// The instance's name on this node
+    /// Name of the instance on this node
     #[arg(value_parser = Name::parse)]
     instance: Name,
 
-    /// The agent's socket
+    /// Control socket of the agent
     #[arg(long, default_value = "/run/machinist-agent/agent.sock")]
     socket: PathBuf,
 }
@@ -115,7 +115,7 @@ enum Failure {
     Environment(#[from] environment::EnvironmentError),
     #[error("cannot listen for signals")]
     Signal(#[source] io::Error),
-    #[error("a part of the agent ended by itself")]
+    #[error("a task of the agent ended unexpectedly")]
     Ended,
 }
 
@@ -147,7 +147,7 @@ async fn drain(arguments: &DrainArguments) -> Result<(), Failure> {
     let place = (!no_wait).then_some(Place { process: *process, port: *port });
     let left = control::drain(socket, instance, place).await?;
     if left > 0 {
-        eprintln!("machinist-agent: {left} connections of {instance} are left");
+        eprintln!("machinist-agent: {instance}: {left} connections still open");
     }
     Ok(())
 }
@@ -157,18 +157,18 @@ async fn run(config: &std::path::Path) -> Result<(), Failure> {
     let status = Arc::new(Status::new());
     let router = Router::new(Arc::clone(&config), Arc::clone(&status))?;
     let etcd = Arc::new(Etcd::new(&config));
-    let (wish, wishes) = channel(16);
+    let (to_registrar, requests) = channel(16);
     let (to_router, news) = channel(256);
-    let registrar = Registrar::new(Arc::clone(&config), Arc::clone(&etcd), Arc::clone(&status), wishes);
+    let registrar = Registrar::new(Arc::clone(&config), Arc::clone(&etcd), Arc::clone(&status), requests);
     tokio::spawn(http::serve(config.listen, Arc::clone(&status)));
-    tokio::spawn(control::serve(config.control_socket(), wish.clone(), Arc::clone(&status)));
+    tokio::spawn(control::serve(config.control_socket(), to_registrar.clone(), Arc::clone(&status)));
     let watch = tokio::spawn(watch::follow(etcd, Arc::clone(&status), to_router));
     let registrar = tokio::spawn(registrar.run());
     let router = tokio::spawn(router.run(news));
-    // Not only when etcd has answered: a node whose etcd is away is as good as it can be.
+    // Not only after etcd has answered: without etcd, this is the best state that the node can reach.
     notify(&[NotifyState::Ready]);
     tokio::select! {
-        result = signals(wish) => result,
+        result = signals(to_registrar) => result,
         () = watchdog(&status) => Ok(()),
         _ = watch => Err(Failure::Ended),
         _ = registrar => Err(Failure::Ended),
@@ -176,8 +176,8 @@ async fn run(config: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
-/// Ends when the agent is told to. What it registered stays for as long as its lease: a successor takes it over.
-async fn signals(wishes: Sender<Wish>) -> Result<(), Failure> {
+/// Ends on SIGTERM or SIGINT. Registrations stay until the lease expires: a successor takes them over.
+async fn signals(requests: Sender<Request>) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signal)?;
@@ -185,12 +185,12 @@ async fn signals(wishes: Sender<Wish>) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => drop(wishes.send(Wish::Reload).await),
+            _ = hangup.recv() => drop(requests.send(Request::Reload).await),
         }
     }
 }
 
-/// Tells systemd that the routing loop is alive. If it is not, systemd starts the agent anew.
+/// Tells systemd's watchdog that the routing loop is alive. Otherwise systemd restarts the agent.
 async fn watchdog(status: &Status) {
     let mut ticks = interval(Duration::from_secs(2));
     loop {
@@ -201,7 +201,7 @@ async fn watchdog(status: &Status) {
     }
 }
 
-/// Without systemd there is nobody to tell.
+/// Does nothing without systemd.
 fn notify(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(false, states);
 }

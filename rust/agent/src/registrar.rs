@@ -1,7 +1,7 @@
-//! Keeps what runs on this node in etcd: a key for each healthy instance, all on one lease.
+//! Registers this node's instances in etcd: one key for each healthy instance, all on one lease.
 //!
-//! A restart of the agent takes nothing away: its successor writes the same keys on a lease of its own, and the old lease
-//! runs out without any.
+//! A restart of the agent deregisters nothing: its successor writes the same keys on its own lease, and the old lease
+//! expires without any.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,27 +28,27 @@ use crate::{
     status::{InstanceState, Status},
 };
 
-/// What others want of the registrar.
+/// A request to the registrar.
 #[derive(Debug)]
-pub enum Wish {
-    /// Take an instance out, and answer when etcd has confirmed it.
+pub enum Request {
+    /// Take an instance out, and answer once etcd has confirmed it.
     Drain(Name, oneshot::Sender<Result<LocalInstance, String>>),
-    /// Put an instance in again, if it is healthy.
+    /// Return an instance to the mesh, if it is healthy.
     Undrain(Name, oneshot::Sender<Result<LocalInstance, String>>),
-    /// An instance's program starts: what was known of it was of the one before.
+    /// An instance's program starts: its previous health no longer applies.
     Start(Name),
     /// The files of the instances have changed.
     Reload,
 }
 
-/// The registrar.
+/// Task that keeps the instances registered.
 pub struct Registrar {
     config: Arc<Config>,
     etcd: Arc<Etcd>,
     status: Arc<Status>,
     instances: BTreeMap<Name, Managed>,
     verdicts: (Sender<Verdict>, Receiver<Verdict>),
-    wishes: Receiver<Wish>,
+    requests: Receiver<Request>,
     waiting: Vec<(Name, oneshot::Sender<Result<LocalInstance, String>>)>,
 }
 
@@ -59,7 +59,7 @@ struct Managed {
     task: JoinHandle<()>,
 }
 
-/// What etcd has of this node: key to the revision at which it was written last, and what it says if that hangs on our lease.
+/// etcd's keys of this node: key to its last revision, and its value if it is on our lease.
 type Known = BTreeMap<String, (i64, Option<Instance>)>;
 
 struct Session {
@@ -71,22 +71,22 @@ struct Session {
 }
 
 impl Registrar {
-    /// Takes the node's instances and begins to check them.
-    pub fn new(config: Arc<Config>, etcd: Arc<Etcd>, status: Arc<Status>, wishes: Receiver<Wish>) -> Self {
+    /// Reads the node's instances and starts their checks.
+    pub fn new(config: Arc<Config>, etcd: Arc<Etcd>, status: Arc<Status>, requests: Receiver<Request>) -> Self {
         let mut registrar = Self {
             config,
             etcd,
             status,
             instances: BTreeMap::new(),
             verdicts: channel(64),
-            wishes,
+            requests,
             waiting: Vec::new(),
         };
         registrar.read_instances();
         registrar
     }
 
-    /// Keeps the instances in etcd for ever.
+    /// Keeps the instances registered for ever.
     pub async fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
@@ -98,8 +98,8 @@ impl Registrar {
                 self.status.trouble("registration in etcd", Some(chain(&error)));
             }
             for (_, answer) in self.waiting.drain(..) {
-                // Whoever asked may have gone.
-                let _ = answer.send(Err("etcd cannot be reached".to_owned()));
+                // The client may have disconnected.
+                let _ = answer.send(Err("etcd is unreachable".to_owned()));
             }
             let wait = sleep(backoff.wait());
             tokio::pin!(wait);
@@ -107,7 +107,7 @@ impl Registrar {
                 tokio::select! {
                     () = &mut wait => break,
                     Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
-                    Some(wish) = self.wishes.recv() => self.wish(wish),
+                    Some(request) = self.requests.recv() => self.handle(request),
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Registrar {
             tokio::select! {
                 _ = ticks.tick() => session.keep_alive(ttl / 2).await?,
                 Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
-                Some(wish) = self.wishes.recv() => self.wish(wish),
+                Some(request) = self.requests.recv() => self.handle(request),
             }
         }
     }
@@ -135,22 +135,22 @@ impl Registrar {
     async fn begin(&self) -> Result<Session, EtcdError> {
         let mut member = self.etcd.next().await?;
         let ttl = self.config.lease_seconds;
-        let grant = member.ask(async |client| client.lease_grant(ttl, None).await).await?;
+        let grant = member.request(async |client| client.lease_grant(ttl, None).await).await?;
         let lease = grant.id();
-        let (keeper, answers) = member.ask(async |client| client.lease_keep_alive(lease).await).await?;
+        let (keeper, answers) = member.request(async |client| client.lease_keep_alive(lease).await).await?;
         let (pairs, _) = member.list(&node_instances(&self.config.node)).await?;
         let known = pairs.into_iter().map(|pair| (pair.key, (pair.modified, None))).collect();
         Ok(Session { member, lease, keeper, answers, known })
     }
 
-    /// Writes and deletes until etcd has what it shall.
+    /// Writes and deletes until etcd has the desired keys.
     async fn converge(&mut self, session: &mut Session) -> Result<(), EtcdError> {
         for step in plan(&self.instances, &session.known, session.lease) {
             let (key, transaction) = (step.key, step.transaction);
             match (session.member.write(&transaction).await?, step.puts) {
                 (Written::Done(revision), Some(value)) => drop(session.known.insert(key, (revision, Some(value)))),
                 (Written::Done(_) | Written::Conflict(0), _) => drop(session.known.remove(&key)),
-                // Known better now; the next round writes on top of it.
+                // The next round writes on top of the newer revision.
                 (Written::Conflict(revision), _) => drop(session.known.insert(key, (revision, None))),
             }
         }
@@ -162,8 +162,8 @@ impl Registrar {
         let (done, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|(name, _)| is_out(name));
         self.waiting = rest;
         for (name, answer) in Vec::from_iter::<Vec<(Name, oneshot::Sender<_>)>>(done) {
-            let managed = self.instances.get(&name).ok_or_else(|| format!("{name} is gone"));
-            // Whoever asked may have gone.
+            let managed = self.instances.get(&name).ok_or_else(|| format!("{name} was removed meanwhile"));
+            // The client may have disconnected.
             let _ = answer.send(managed.map(|managed| managed.instance.clone()));
         }
         Ok(())
@@ -172,34 +172,34 @@ impl Registrar {
     fn judge(&mut self, verdict: &Verdict) {
         let Some(managed) = self.instances.get_mut(&verdict.instance) else { return };
         managed.healthy = Some(verdict.healthy);
-        // It was stopped after it had been taken out on purpose; when it is back, it is back.
+        // It was stopped after a deliberate drain; once it is healthy again, it may rejoin.
         managed.draining &= verdict.healthy;
-        eprintln!("{} is {}", verdict.instance, if verdict.healthy { "healthy" } else { "not healthy" });
-        self.tell();
+        eprintln!("{} is {}", verdict.instance, if verdict.healthy { "healthy" } else { "unhealthy" });
+        self.report();
     }
 
-    fn wish(&mut self, wish: Wish) {
-        match wish {
-            Wish::Reload => self.read_instances(),
-            Wish::Start(name) => {
+    fn handle(&mut self, request: Request) {
+        match request {
+            Request::Reload => self.read_instances(),
+            Request::Start(name) => {
                 if let Some(managed) = self.instances.get_mut(&name) {
-                    // A restart may be quicker than any check: this one must prove its health, and is then in the mesh.
+                    // A restart may be quicker than any check: the new process must prove its health before it joins
+                    // the mesh.
                     managed.task.abort();
                     managed.task = tokio::spawn(check::run(managed.instance.clone(), self.verdicts.0.clone()));
                     managed.healthy = None;
                     managed.draining = false;
                 }
             }
-            Wish::Drain(name, answer) => match self.instances.get_mut(&name) {
+            Request::Drain(name, answer) => match self.instances.get_mut(&name) {
                 Some(managed) => {
                     managed.draining = true;
                     self.waiting.push((name, answer));
                 }
-                None => drop(answer.send(Err(format!("there is no instance {name} on this node")))),
+                None => drop(answer.send(Err(format!("no instance {name} on this node")))),
             },
-            Wish::Undrain(name, answer) => {
-                let managed =
-                    self.instances.get_mut(&name).ok_or_else(|| format!("there is no instance {name} on this node"));
+            Request::Undrain(name, answer) => {
+                let managed = self.instances.get_mut(&name).ok_or_else(|| format!("no instance {name} on this node"));
                 let result = managed.map(|managed| {
                     managed.draining = false;
                     managed.instance.clone()
@@ -207,10 +207,10 @@ impl Registrar {
                 drop(answer.send(result));
             }
         }
-        self.tell();
+        self.report();
     }
 
-    /// Takes the files as they are now. What did not change goes on being checked.
+    /// Reads the files again. Unchanged instances keep their checks.
     fn read_instances(&mut self) {
         let (found, errors) = self.config.local_instances();
         let why: Vec<String> = errors.iter().map(|error| chain(error)).collect();
@@ -232,7 +232,7 @@ impl Registrar {
                 let (then, now) = (&managed.instance, &instance);
                 then.check == now.check && (then.value.address, then.value.port) == (now.value.address, now.value.port)
             });
-            // Only what is checked otherwise must prove its health anew.
+            // Only a changed check requires a new proof of health.
             let (healthy, draining) = same_check.map_or((None, false), |managed| (managed.healthy, managed.draining));
             if let Some(managed) = before {
                 managed.task.abort();
@@ -240,10 +240,10 @@ impl Registrar {
             let task = tokio::spawn(check::run(instance.clone(), self.verdicts.0.clone()));
             self.instances.insert(instance.name.clone(), Managed { instance, healthy, draining, task });
         }
-        self.tell();
+        self.report();
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         let states = self.instances.iter().map(|(name, managed)| (name.to_string(), managed.state())).collect();
         self.status.with(|facts| facts.instances = states);
     }
@@ -264,16 +264,16 @@ impl Managed {
     }
 }
 
-/// A write that brings etcd closer to what it shall have.
+/// A write towards the desired keys.
 struct Step {
     key: String,
-    /// What it puts there, if it does not delete.
+    /// The value to put; `None` to delete.
     puts: Option<Instance>,
     transaction: Transaction,
 }
 
-/// Returns what must be written: healthy instances on our lease, others not at all. One that was not checked yet stays as
-/// the agent before us left it.
+/// Returns the necessary writes: healthy instances on our lease, others deleted. An instance without a check result
+/// stays as the previous agent left it.
 fn plan(instances: &BTreeMap<Name, Managed>, known: &Known, lease: i64) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut ours = BTreeSet::new();

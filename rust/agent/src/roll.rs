@@ -1,8 +1,9 @@
-//! Brings in the new definition of an application on this node: the new one is in the mesh before the old one leaves it.
+//! Rolls out an application's new definition on this node: the new instance joins the mesh before the old one leaves
+//! it.
 //!
-//! A unit of root's runs this after a new system was activated, and after a boot. What has run before is stopped only when
-//! what shall run is healthy and etcd has it; otherwise it stays as it was, and the activation fails. It can be cut off at
-//! any moment: the next run looks at what is there and goes on.
+//! Runs in a unit as root after a system's activation, and after a boot. The old instance is only stopped once the new
+//! one is healthy and registered in etcd; otherwise it keeps running, and the activation fails. The roll may be
+//! interrupted at any moment: the next run continues from the units' state.
 
 mod plan;
 mod systemd;
@@ -33,27 +34,27 @@ use crate::{
     status::InstanceState,
 };
 
-/// The time between two looks.
+/// Interval between two checks of the state.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// An application on this node, as its module writes it.
+/// An application of this node, as its NixOS module writes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Application {
-    /// Its name.
+    /// Name of the application.
     app: Name,
-    /// The one unit, or the two that take turns.
+    /// One unit, or two that alternate.
     slots: Vec<Place>,
-    /// How long it may take until it is in the mesh, in seconds.
+    /// Time to become healthy and registered, in seconds.
     start_seconds: u64,
-    /// How long it must be healthy then, in seconds.
+    /// Time it must then stay healthy, in seconds.
     settle_seconds: u64,
-    /// How it proves itself before it replaces another one.
+    /// Canary phase before it replaces another instance.
     #[serde(default)]
     canary: Option<Canary>,
-    /// Where it is kept which slot is active.
+    /// File with the active slot and the started units.
     state: PathBuf,
-    /// The agent's socket.
+    /// The agent's control socket.
     socket: PathBuf,
 }
 
@@ -63,88 +64,89 @@ pub struct Application {
 struct Place {
     instance: Name,
     unit: String,
-    /// What the unit is, in some words that change with it.
+    /// An identifier of the unit's content; it changes with every change of the unit.
     definition: String,
-    /// What it offers in the mesh, where the agent learns that from here: as long as the unit that was started by this
-    /// definition runs, no other definition says how it is checked.
+    /// The instance's definition in the mesh, if the agent gets it from here: as long as the unit of this definition
+    /// runs, no other definition changes its check.
     offer: Option<Offer>,
 }
 
-/// A file for the agent.
+/// An instance file for the agent.
 #[derive(Clone, Debug, Deserialize)]
 struct Offer {
     path: PathBuf,
     text: String,
 }
 
-/// What is kept between runs.
+/// State kept between runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Record {
-    /// The slot that was chosen last.
+    /// The last active slot, 0 or 1.
     active: usize,
-    /// By unit, what was started.
+    /// The last start of each unit.
     started: BTreeMap<String, Started>,
-    /// Directories of its data, relative to /var/lib: whoever takes the application off this node for good finds them here.
+    /// The application's data directories, relative to /var/lib: the cleanup after its removal from this node reads
+    /// them here.
     data: BTreeSet<String>,
 }
 
-/// A start of a unit.
+/// One start of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Started {
-    /// Its identifier. Another one is another start, of which nobody knows what it started.
+    /// systemd's invocation ID. A different ID is a start with an unknown definition.
     invocation: String,
-    /// What was started.
+    /// The definition that was started.
     definition: String,
 }
 
-/// Why the new one is not there.
+/// Error of a roll.
 #[derive(Debug, Error)]
 pub enum RollError {
-    /// The definition cannot be read.
-    #[error("{} is no application", path.display())]
+    /// The definition is unreadable or invalid.
+    #[error("invalid application definition in {}", path.display())]
     Definition {
-        /// Which one.
+        /// Path of the definition.
         path: PathBuf,
-        /// Why not.
+        /// The I/O or parser error.
         source: io::Error,
     },
-    /// What must be written cannot be.
+    /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// systemd does not do it.
+    /// A request to systemd failed.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
-    /// It did not get healthy.
-    #[error("{app} did not come into the mesh: {why}{stays}\nlast lines of {unit}:\n{lines}")]
+    /// The new instance did not become healthy.
+    #[error("{app} did not become healthy: {why}{stays}\nlast lines of {unit}:\n{lines}")]
     Unhealthy {
-        /// The application.
+        /// Name of the application.
         app: Name,
-        /// What was missing.
+        /// The last failed condition.
         why: String,
-        /// What runs in its place.
+        /// A clause about the instance that keeps running; may be empty.
         stays: String,
-        /// Its unit.
+        /// The new instance's unit.
         unit: String,
-        /// What it wrote.
+        /// The unit's last log lines.
         lines: String,
     },
 }
 
-/// Brings in the definition that the file has.
+/// Rolls out the definition in the file.
 ///
 /// # Errors
-/// It did not come into the mesh in its time, or could not be started.
+/// The new instance did not become healthy in time, or could not be started.
 pub async fn run(definition: &Path) -> Result<(), RollError> {
     let read = fs::read(definition).and_then(|bytes| {
         let app: Application = serde_json::from_slice(&bytes)?;
         let fits = matches!(app.slots.len(), 1 | SLOTS);
-        fits.then_some(app).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has one unit or two"))
+        fits.then_some(app).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "expected one or two slots"))
     });
     let app = read.map_err(|source| RollError::Definition { path: definition.to_owned(), source })?;
     match app.slots.as_slice() {
@@ -155,7 +157,7 @@ pub async fn run(definition: &Path) -> Result<(), RollError> {
 }
 
 impl Application {
-    /// One unit, which systemd has started again by now.
+    /// One unit, which systemd has already restarted.
     async fn recreate(&self, place: &Place) -> Result<(), RollError> {
         self.wait(place, false).await.map_err(|failed| failed.with(""))?;
         let mut record = self.record();
@@ -163,7 +165,7 @@ impl Application {
         self.keep(&record)
     }
 
-    /// Two slots: the new one beside the old one.
+    /// Two slots: starts the new instance beside the old one.
     async fn surge(&self, places: [&Place; SLOTS]) -> Result<(), RollError> {
         let mut record = self.record();
         let units = [systemd::show(&places[0].unit).await?, systemd::show(&places[1].unit).await?];
@@ -175,7 +177,7 @@ impl Application {
             self.retire(place).await?;
         }
         let canary = self.canary.as_ref().filter(|_| starts && replaces);
-        // What was current already offers the same as before.
+        // A current instance already has the same offer.
         self.offer(place, canary.map_or(WHOLE, |canary| canary.weight)).await?;
         if starts {
             eprintln!("{}: starting {}", self.app, place.unit);
@@ -187,12 +189,12 @@ impl Application {
         }
         if let Err(failed) = result {
             if !(starts && replaces) {
-                // There is nothing better to go back to: systemd goes on trying.
+                // There is no healthy instance to return to: systemd keeps restarting it.
                 return Err(failed.with(""));
             }
             self.share(other, WHOLE).await?;
             self.retire(place).await?;
-            return Err(failed.with(&format!("; {} stays", other.unit)));
+            return Err(failed.with(&format!("; {} stays active", other.unit)));
         }
         let unit = systemd::show(&place.unit).await?;
         record.active = slot;
@@ -206,7 +208,7 @@ impl Application {
         self.retire(other).await
     }
 
-    /// Stops a slot, which drains it before, and says that it offers nothing.
+    /// Stops a slot's unit, which drains first, and removes its offer.
     async fn retire(&self, place: &Place) -> Result<(), RollError> {
         if systemd::show(&place.unit).await?.runs {
             systemd::stop(&place.unit).await?;
@@ -222,7 +224,7 @@ impl Application {
         }
     }
 
-    /// Says what a slot offers from now on, with a share of its weight in percent.
+    /// Writes a slot's offer, with a share of its weight in percent.
     async fn offer(&self, place: &Place, share: u16) -> Result<(), RollError> {
         let Some(Offer { path, text }) = &place.offer else { return Ok(()) };
         let write_error = |source| RollError::Write { path: path.clone(), source };
@@ -231,13 +233,13 @@ impl Application {
         Ok(())
     }
 
-    /// An agent that is away reads the files when it comes.
+    /// An agent that is not running reads the files at its start.
     async fn reload(&self, place: &Place) {
         let _ = control::request(&self.socket, Action::Reload, &place.instance).await;
     }
 
-    /// Waits until the instance is healthy and stays so. Where it replaces another one, the other nodes must have heard of it
-    /// too, which takes etcd.
+    /// Waits until the instance is healthy and stays so. If it replaces another one, the other nodes must know it as
+    /// well, which requires etcd.
     async fn wait(&self, place: &Place, must_be_registered: bool) -> Result<(), Failed> {
         let begun = Instant::now();
         let (bound, settle) = (Duration::from_secs(self.start_seconds), Duration::from_secs(self.settle_seconds));
@@ -258,34 +260,34 @@ impl Application {
                 Err(why) => return Err(self.failed(place, why).await),
             };
             if let (Some(why), true) = (why, begun.elapsed() >= bound) {
-                return Err(self.failed(place, format!("after {} s {why}", bound.as_secs())).await);
+                return Err(self.failed(place, format!("after {} s, {why}", bound.as_secs())).await);
             }
             sleep(PAUSE).await;
         }
     }
 
-    /// Returns what is still missing. An error if nothing will come of it.
+    /// Returns the condition that is not met yet, or `None` if all are. An error if it cannot be met any more.
     async fn objection(&self, place: &Place, must_be_registered: bool) -> Result<Option<String>, String> {
         let unit = systemd::show(&place.unit).await.map_err(|error| chain(&error))?;
         if !unit.runs {
-            return Err(format!("{} has ended ({})", place.unit, unit.result));
+            return Err(format!("{} is not running ({})", place.unit, unit.result));
         }
-        let answer = match control::request(&self.socket, Action::Ask, &place.instance).await {
+        let answer = match control::request(&self.socket, Action::Status, &place.instance).await {
             Ok(answer) => answer,
             Err(error) => return Ok(Some(chain(&error))),
         };
         let why = match answer.state {
-            None => "the agent does not know it yet".to_owned(),
+            None => "the agent has not read it yet".to_owned(),
             Some(InstanceState::Draining) => {
-                // It was to be stopped, and is not: in again.
+                // A cancelled stop left it drained: undrain it.
                 match control::request(&self.socket, Action::Undrain, &place.instance).await {
-                    Ok(_) => "it is still out of the mesh".to_owned(),
+                    Ok(_) => "it is still draining".to_owned(),
                     Err(error) => chain(&error),
                 }
             }
             Some(InstanceState::Healthy) if !must_be_registered || answer.registered => return Ok(None),
-            Some(InstanceState::Healthy) => "it is healthy, but etcd has not confirmed it".to_owned(),
-            Some(_) => "its check does not succeed".to_owned(),
+            Some(InstanceState::Healthy) => "it is healthy, but not registered in etcd".to_owned(),
+            Some(_) => "its health check fails".to_owned(),
         };
         Ok(Some(why))
     }
@@ -295,7 +297,7 @@ impl Application {
         Failed { app: self.app.clone(), unit: place.unit.clone(), why, lines }
     }
 
-    /// What is kept, or nothing: then what runs is replaced once more than was needed.
+    /// Returns the saved state, or an empty one: at worst, a current instance is then replaced once more.
     fn record(&self) -> Record {
         let text = fs::read(&self.state).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
@@ -309,7 +311,7 @@ impl Application {
 }
 
 impl Record {
-    /// Whether the unit runs what it is now, as far as is known.
+    /// True if the unit runs its current definition, as far as is recorded.
     fn is_current(&self, place: &Place, unit: &UnitState) -> bool {
         self.started
             .get(&place.unit)
@@ -317,7 +319,7 @@ impl Record {
     }
 }
 
-/// An instance that did not come, before it is known what becomes of the others.
+/// A failed instance, before its effect on the others is known.
 struct Failed {
     app: Name,
     unit: String,
@@ -332,7 +334,7 @@ impl Failed {
     }
 }
 
-/// Writes a file, whole or not at all. Everyone may read it: the agent is not root.
+/// Writes a file atomically, readable by everyone since the agent is not root.
 fn write(path: &Path, text: &str) -> Result<(), RollError> {
     let result = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
         let prepared = files::prepare(path, text.as_bytes())?;

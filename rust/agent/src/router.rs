@@ -1,7 +1,7 @@
-//! The routing loop: what is new in etcd becomes what haproxy routes, by the least action.
+//! The routing loop: applies changes in etcd to haproxy with the smallest possible action.
 //!
-//! What haproxy routes is written to its file too, a moment later: so a haproxy that starts anew, with or without etcd, with
-//! or without the agent, routes as before.
+//! The routing is also written to haproxy's file a moment later: so a restarted haproxy routes as before, with or
+//! without etcd and the agent.
 
 mod pace;
 mod rendering;
@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use self::{pace::Pace, rendering::Files, writing::ended};
+use self::{pace::Pace, rendering::Files, writing::finished};
 use crate::{
     config::{Config, chain},
     files,
@@ -36,23 +36,23 @@ use crate::{
     watch::News,
 };
 
-/// How long to wait for more of the same burst.
+/// Time to collect further changes of the same burst.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// The time until a configuration that haproxy did not take, or that could not be written, is tried again.
+/// Delay before a rejected or unwritable configuration is retried.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
-/// How often haproxy is looked after, and in every which of these rounds the ports are.
+/// Interval of the haproxy health check; ports are rescanned on every fifth one.
 const ROUND: Duration = Duration::from_secs(2);
 const PORTS_EVERY: u32 = 5;
 
-/// Why the routing could not be applied.
+/// Error applying the routing.
 #[derive(Debug, Error)]
 pub enum RouterError {
-    /// The template has nothing to say.
+    /// The template is invalid.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// haproxy does not do it.
+    /// haproxy rejects a change, or is unreachable.
     #[error(transparent)]
     Haproxy(#[from] HaproxyError),
     /// A file cannot be written.
@@ -60,7 +60,7 @@ pub enum RouterError {
     File(String, #[source] io::Error),
 }
 
-/// What is known of the haproxy that runs.
+/// State of the running haproxy.
 #[derive(Debug, Default)]
 struct Running {
     pid: u32,
@@ -68,45 +68,45 @@ struct Running {
     services: Arc<BTreeMap<ServiceName, Service>>,
 }
 
-/// The routing loop.
+/// The routing loop's state.
 pub struct Router {
     config: Arc<Config>,
     status: Arc<Status>,
     haproxy: Haproxy,
     template: Template,
     files: Files,
-    /// The variables of consumers that were laid out last.
+    /// The consumers' variables as last written.
     consumers: Option<String>,
     store: Store,
-    /// Whether the store is what etcd said, now or the last time.
+    /// True if the store holds data from etcd, current or saved.
     known: bool,
     running: Option<Running>,
-    /// Servers that were taken out and wait until their connections are gone.
+    /// Removed servers whose connections are still open.
     leaving: BTreeSet<(ServiceName, String)>,
-    /// Ports that applications want and other programs have.
+    /// Ports of applications that other programs occupy.
     taken: BTreeSet<u16>,
     wanted_ports: BTreeSet<u16>,
     rounds: u32,
     pace: Pace,
-    /// Since when the files are behind, and when they were to be written.
+    /// Time of the first unwritten change, and time of the next write.
     unwritten: Option<(Instant, Moment)>,
-    /// A disk that is busy would hold the next change up: whoever waits for it waits beside.
+    /// The write in progress, in its own task: a busy disk must not delay the next change.
     writing: Option<JoinHandle<io::Result<()>>>,
     again: Option<Moment>,
 }
 
 impl Router {
-    /// Begins with what was known last.
+    /// Starts with the saved state.
     ///
     /// # Errors
-    /// The template is none.
+    /// The template is invalid.
     pub fn new(config: Arc<Config>, status: Arc<Status>) -> Result<Self, RouterError> {
         let own = config.template.as_ref().map(fs::read_to_string).transpose();
         let own = own.map_err(|error| RouterError::File("the template's directory".to_owned(), error))?;
         let template = Template::read(own.as_deref())?;
         let state = files::read_state(&config.state_file());
         let why = state.as_ref().err().map(|error| format!("{}: {error}", config.state_file().display()));
-        status.trouble("state of the last time", why);
+        status.trouble("saved state", why);
         let store = state.ok().flatten();
         Ok(Self {
             haproxy: Haproxy::new(&config),
@@ -129,7 +129,7 @@ impl Router {
         })
     }
 
-    /// Routes for as long as news may come.
+    /// Routes until the sender of news is dropped.
     pub async fn run(mut self, mut news: Receiver<News>) {
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,10 +150,10 @@ impl Router {
                     }
                     None => return,
                 },
-                _ = rounds.tick() => self.look_after().await,
+                _ = rounds.tick() => self.check_haproxy().await,
                 () = until(self.again) => self.apply().await,
                 () = until(write) => self.begin_to_write().await,
-                result = ended(&mut self.writing) => self.written(result),
+                result = finished(&mut self.writing) => self.written(result),
             }
         }
     }
@@ -171,7 +171,7 @@ impl Router {
         }
     }
 
-    /// Brings haproxy to what is wanted, and says what became of it.
+    /// Applies the desired routing to haproxy, and reports the result.
     async fn apply(&mut self) {
         self.again = None;
         if !self.known {
@@ -179,15 +179,15 @@ impl Router {
         }
         let begun = Instant::now();
         let mut routing = self.route();
-        if self.running.is_none() && self.look_at_ports().await {
+        if self.running.is_none() && self.scan_ports().await {
             routing = self.route();
         }
-        let result = self.bring(&routing).await;
+        let result = self.converge(&routing).await;
         if result.is_err() && self.running.is_some() {
-            // A disk that is full now has room again some time, and nothing in etcd says when.
+            // A full disk is freed at some time without any event in etcd.
             self.again.get_or_insert_with(|| Moment::now() + AFTER_REFUSAL);
         }
-        let is_up = !matches!(&result, Err(RouterError::Haproxy(HaproxyError::Away { .. })));
+        let is_up = !matches!(&result, Err(RouterError::Haproxy(HaproxyError::Unreachable { .. })));
         self.status.with(|facts| {
             facts.keys = self.store.len();
             facts.services = routing.services.len();
@@ -208,13 +208,13 @@ impl Router {
         routing
     }
 
-    async fn bring(&mut self, wanted: &Routing) -> Result<(), RouterError> {
+    async fn converge(&mut self, wanted: &Routing) -> Result<(), RouterError> {
         let Some(running) = &self.running else { return self.reload(&wanted.services).await };
         let lingering = change::lingering(&running.services, wanted);
         match change::action(&running.services, wanted) {
             Action::Nothing => {
-                self.unsettle();
-                return self.tell_consumers(&wanted.services);
+                self.schedule_write();
+                return self.write_for_consumers(&wanted.services);
             }
             Action::Servers(changes) if self.template.takes_commands() => {
                 if let Err(error) = self.change(&changes).await {
@@ -222,7 +222,7 @@ impl Router {
                     return self.reload(&wanted.services).await;
                 }
                 self.status.trouble("commands", None);
-                self.unsettle();
+                self.schedule_write();
             }
             Action::Servers(_) | Action::Reload => return self.reload(&wanted.services).await,
         }
@@ -231,7 +231,7 @@ impl Router {
             services.extend(lingering);
             running.services = Arc::new(services);
         }
-        self.tell_consumers(&wanted.services)
+        self.write_for_consumers(&wanted.services)
     }
 
     async fn change(&mut self, changes: &[ServerChange]) -> Result<(), HaproxyError> {
@@ -250,7 +250,7 @@ impl Router {
         Ok(())
     }
 
-    /// Gives haproxy a new configuration, if it runs another one.
+    /// Installs a new configuration, if haproxy runs a different one.
     async fn reload(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
         if let Some(wait) = self.pace.wait(Instant::now()) {
             self.again = Some(Moment::now() + wait);
@@ -261,20 +261,20 @@ impl Router {
         let is_same =
             info.as_ref().is_ok_and(|info| info.structure == rendered.structure && !info.structure.is_empty());
         if is_same && self.template.takes_commands() {
-            // A successor of ours finds the structure as it shall be: only servers may differ.
+            // After a restart of the agent the structure is unchanged: only servers may differ.
             let info = info?;
             self.running =
                 Some(Running { pid: info.pid, structure: info.structure, services: Arc::new(services.clone()) });
             self.reconcile().await?;
-            self.unsettle();
-            return self.tell_consumers(services);
+            self.schedule_write();
+            return self.write_for_consumers(services);
         }
         let before = fs::read(self.config.haproxy_file()).ok();
         self.put(&rendered).await?;
         let structure = if self.template.takes_commands() { rendered.structure.as_str() } else { "" };
         let pid = match &info {
             Ok(info) => Some(info.pid),
-            Err(HaproxyError::Away { .. }) => None,
+            Err(HaproxyError::Unreachable { .. }) => None,
             Err(_) => Some(0),
         };
         match self.haproxy.reload(structure, pid).await {
@@ -287,19 +287,19 @@ impl Router {
                     services: Arc::new(services.clone()),
                 });
                 self.status.with(|facts| facts.reloads += 1);
-                self.unsettle();
-                self.tell_consumers(services)
+                self.schedule_write();
+                self.write_for_consumers(services)
             }
-            // The file is in its place: haproxy reads it when it starts.
-            Err(error @ HaproxyError::Away { .. }) => {
+            // The file is installed: haproxy reads it when it starts.
+            Err(error @ HaproxyError::Unreachable { .. }) => {
                 self.running = None;
                 Err(error.into())
             }
             Err(error) => {
                 self.status.with(|facts| facts.refused += 1);
                 self.put_back(before)?;
-                // Most likely another program took a port: the next look around sees it.
-                self.look_at_ports().await;
+                // Most likely another program took a port: the next scan finds it.
+                self.scan_ports().await;
                 Err(error.into())
             }
         }
@@ -313,11 +313,11 @@ impl Router {
         Host { socket: self.config.haproxy_socket().display().to_string(), maxconn: self.config.maxconn }
     }
 
-    /// Looks whether haproxy still is the process that was brought there, lets servers go that have no connections any more,
-    /// and sees which ports other programs have.
-    async fn look_after(&mut self) {
+    /// Checks that haproxy is still the known process, deletes removed servers without connections, and rescans the
+    /// ports of other programs.
+    async fn check_haproxy(&mut self) {
         self.rounds = self.rounds.wrapping_add(1);
-        let ports_changed = self.rounds.is_multiple_of(PORTS_EVERY) && self.look_at_ports().await;
+        let ports_changed = self.rounds.is_multiple_of(PORTS_EVERY) && self.scan_ports().await;
         let is_due = self.running.is_none() && self.again.is_none();
         if is_due || ports_changed {
             self.apply().await;
@@ -348,7 +348,7 @@ impl Router {
         }
     }
 
-    /// Brings the servers of a haproxy that has started anew to what they shall be.
+    /// Updates the servers of a restarted haproxy.
     async fn reconcile(&mut self) -> Result<(), HaproxyError> {
         let Some(running) = &self.running else { return Ok(()) };
         let found = self.haproxy.servers().await?;
@@ -357,8 +357,8 @@ impl Router {
         self.change(&changes).await
     }
 
-    /// Returns whether other programs have taken or freed ports that matter.
-    async fn look_at_ports(&mut self) -> bool {
+    /// Returns `true` if other programs have taken or freed relevant ports.
+    async fn scan_ports(&mut self) -> bool {
         let read = |file: &str| fs::read_to_string(file).map(|text| listeners::taken(&text)).unwrap_or_default();
         let mut taken = read("/proc/net/tcp");
         taken.extend(read("/proc/net/tcp6"));
@@ -371,7 +371,7 @@ impl Router {
         std::mem::replace(&mut self.taken, taken) != self.taken
     }
 
-    /// The ports of the configuration that a haproxy runs which another agent of this node gave it.
+    /// The ports in the configuration of a running haproxy that a previous agent configured.
     fn ports_of_file(&self) -> BTreeSet<u16> {
         let text = fs::read_to_string(self.config.haproxy_file()).unwrap_or_default();
         let port = |line: &str| line.trim().strip_prefix("bind 127.0.0.1:")?.split(' ').next()?.parse().ok();

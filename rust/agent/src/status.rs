@@ -1,4 +1,4 @@
-//! What the agent tells about itself: metrics, health, and what is wrong in the mesh.
+//! Status of the agent: metrics, health, and current problems.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,61 +11,61 @@ use machinist_mesh::{Problem, Service, ServiceName};
 use machinist_text::one_line;
 use serde::{Deserialize, Serialize};
 
-/// How long the routing loop may be silent until the agent counts as stuck.
+/// Maximum silence of the routing loop before the agent counts as stuck.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
-/// The state of a local instance.
+/// State of a local instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// Not checked yet.
     Unknown,
-    /// Healthy, and in the mesh if etcd answers.
+    /// Healthy, and in the mesh once etcd has confirmed it.
     Healthy,
-    /// Not healthy, and out of the mesh.
+    /// Unhealthy, and out of the mesh.
     Unhealthy,
-    /// Taken out on purpose.
+    /// Deliberately out of the mesh.
     Draining,
 }
 
-/// Everything that is told.
+/// All reported facts.
 #[derive(Debug)]
 pub struct Facts {
-    /// Whether the watch stands.
+    /// True if the watch on etcd is established.
     pub watching: bool,
-    /// Whether the lease is kept.
+    /// True if the lease is kept alive.
     pub leased: bool,
-    /// The last revision of etcd that was seen.
+    /// Last revision received from etcd.
     pub revision: i64,
-    /// How many keys there are.
+    /// Number of keys.
     pub keys: usize,
-    /// How many applications are routed.
+    /// Number of routed applications.
     pub services: usize,
-    /// How many instances are routed.
+    /// Number of routed instances.
     pub servers: usize,
-    /// Whether haproxy runs what it shall.
+    /// True if haproxy runs the desired routing.
     pub haproxy: bool,
-    /// How many times haproxy was reloaded.
+    /// Number of haproxy reloads.
     pub reloads: u64,
-    /// How many times a configuration was refused.
+    /// Number of rejected configurations.
     pub refused: u64,
-    /// How many servers were changed by commands.
+    /// Number of servers changed by runtime commands.
     pub commands: u64,
-    /// How many times changes were taken in.
+    /// Number of times that changes were applied.
     pub applied: u64,
-    /// How long that took the last time.
+    /// Duration of the last apply.
     pub last_apply: Duration,
-    /// What haproxy routes.
+    /// haproxy's current routing, by application.
     pub routing: Arc<BTreeMap<ServiceName, Service>>,
-    /// What is wrong in etcd.
+    /// Invalid or conflicting entries in etcd.
     pub problems: Vec<Problem>,
-    /// What is wrong on this node.
+    /// Current errors of this node, by subsystem.
     pub trouble: BTreeMap<&'static str, String>,
-    /// The local instances.
+    /// State of the local instances, by name.
     pub instances: BTreeMap<String, InstanceState>,
-    /// Those of them that etcd has as they are, on our lease.
+    /// Those registered in etcd on our lease with their current value.
     pub registered: BTreeSet<String>,
-    /// When the routing loop was last alive.
+    /// Time of the routing loop's last sign of life.
     pub alive: Instant,
 }
 
@@ -74,7 +74,7 @@ pub struct Facts {
 pub struct Status(Mutex<Facts>);
 
 impl Status {
-    /// Nothing is known yet.
+    /// No facts yet.
     pub fn new() -> Self {
         Self(Mutex::new(Facts {
             watching: false,
@@ -98,12 +98,12 @@ impl Status {
         }))
     }
 
-    /// Reads or changes the facts. Whoever panicked with them in hand left whole values behind.
+    /// Reads or changes the facts. A panic while they were locked leaves them consistent.
     pub fn with<R>(&self, act: impl FnOnce(&mut Facts) -> R) -> R {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Says what is wrong on this node, once for as long as it is the same, or that it no longer is.
+    /// Records an error of a subsystem, or its end with `None`. Logs changes only.
     pub fn trouble(&self, what: &'static str, why: Option<String>) {
         let before = self.with(|facts| match &why {
             Some(why) => facts.trouble.insert(what, why.clone()),
@@ -111,12 +111,12 @@ impl Status {
         });
         match (before, why) {
             (before, Some(why)) if before.as_ref() != Some(&why) => eprintln!("{what}: {}", one_line(&why)),
-            (Some(_), None) => eprintln!("{what}: works again"),
+            (Some(_), None) => eprintln!("{what}: recovered"),
             _ => {}
         }
     }
 
-    /// Takes what is wrong in etcd, and says what is new of it.
+    /// Records the problems in etcd, and logs new ones.
     pub fn problems(&self, problems: &[Problem]) {
         let new: Vec<Problem> = self.with(|facts| {
             let new = problems.iter().filter(|problem| !facts.problems.contains(problem)).cloned().collect();
@@ -124,16 +124,16 @@ impl Status {
             new
         });
         for problem in new {
-            eprintln!("left out: {}", one_line(&problem.to_string()));
+            eprintln!("ignored: {}", one_line(&problem.to_string()));
         }
     }
 
-    /// Whether the agent does its work: it need not reach etcd for that.
+    /// True if the agent does its work, which does not require etcd.
     pub fn is_healthy(&self) -> bool {
         self.with(|facts| facts.alive.elapsed() < SILENCE && facts.haproxy)
     }
 
-    /// Returns the metrics in the text format of Prometheus.
+    /// Returns the metrics in Prometheus' text format.
     pub fn metrics(&self) -> String {
         self.with(|facts| {
             let mut text = String::new();
@@ -145,20 +145,20 @@ impl Status {
                 );
             };
             let flag = |flag| if flag { 1.0 } else { 0.0 };
-            gauge("etcd_watching", "Whether the watch on etcd stands.", "gauge", flag(facts.watching));
-            gauge("etcd_leased", "Whether the lease of this node is kept.", "gauge", flag(facts.leased));
-            gauge("etcd_revision", "The last revision of etcd that was seen.", "gauge", precise(facts.revision.unsigned_abs()));
-            gauge("keys", "Keys of the mesh.", "gauge", precise(facts.keys as u64));
-            gauge("services", "Applications that are routed.", "gauge", precise(facts.services as u64));
-            gauge("servers", "Instances that are routed.", "gauge", precise(facts.servers as u64));
-            gauge("problems", "Entries that are left out.", "gauge", precise(facts.problems.len() as u64));
-            gauge("haproxy_up", "Whether haproxy runs what it shall.", "gauge", flag(facts.haproxy));
+            gauge("etcd_watching", "1 if the watch on etcd is established.", "gauge", flag(facts.watching));
+            gauge("etcd_leased", "1 if the lease of this node is kept alive.", "gauge", flag(facts.leased));
+            gauge("etcd_revision", "Last etcd revision received.", "gauge", precise(facts.revision.unsigned_abs()));
+            gauge("keys", "Keys of the mesh in etcd.", "gauge", precise(facts.keys as u64));
+            gauge("services", "Routed applications.", "gauge", precise(facts.services as u64));
+            gauge("servers", "Routed instances.", "gauge", precise(facts.servers as u64));
+            gauge("problems", "Ignored entries in etcd.", "gauge", precise(facts.problems.len() as u64));
+            gauge("haproxy_up", "1 if haproxy runs the desired routing.", "gauge", flag(facts.haproxy));
             gauge("reloads_total", "Reloads of haproxy.", "counter", precise(facts.reloads));
-            gauge("refused_total", "Configurations that haproxy refused.", "counter", precise(facts.refused));
+            gauge("refused_total", "Configurations rejected by haproxy.", "counter", precise(facts.refused));
             gauge("commands_total", "Servers changed without a reload.", "counter", precise(facts.commands));
-            gauge("applied_total", "Times that changes were taken in.", "counter", precise(facts.applied));
-            gauge("last_apply_seconds", "How long that took the last time.", "gauge", facts.last_apply.as_secs_f64());
-            text.push_str("# HELP machinist_mesh_instance_healthy Whether a local instance is in the mesh.\n");
+            gauge("applied_total", "Times that changes were applied.", "counter", precise(facts.applied));
+            gauge("last_apply_seconds", "Duration of the last apply.", "gauge", facts.last_apply.as_secs_f64());
+            text.push_str("# HELP machinist_mesh_instance_healthy 1 if a local instance is in the mesh.\n");
             text.push_str("# TYPE machinist_mesh_instance_healthy gauge\n");
             for (name, state) in &facts.instances {
                 let healthy = u8::from(*state == InstanceState::Healthy);
@@ -168,7 +168,7 @@ impl Status {
         })
     }
 
-    /// Returns what haproxy routes as JSON: application to port, servers and their weights.
+    /// Returns haproxy's routing as JSON: application to port, servers and their weights.
     pub fn routing(&self) -> String {
         let routing = self.with(|facts| Arc::clone(&facts.routing));
         let view = |(name, service): (&ServiceName, &Service)| {
@@ -181,7 +181,7 @@ impl Status {
         serde_json::Value::Object(routing.iter().map(view).collect()).to_string()
     }
 
-    /// Returns everything else as JSON.
+    /// Returns all other facts as JSON.
     pub fn json(&self) -> String {
         self.with(|facts| {
             serde_json::json!({

@@ -1,4 +1,4 @@
-//! Follows etcd: what there is once, then each change from that revision on, over whichever member answers.
+//! Watch on etcd: the full content once, then each change from that revision on, over any reachable member.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use crate::{
     status::Status,
 };
 
-/// How long etcd may take to begin a watch.
+/// Timeout until a watch is established.
 const BEGIN: Duration = Duration::from_secs(3);
 
-/// What is new in etcd.
+/// News from etcd.
 #[derive(Debug)]
 pub enum News {
-    /// All there is, in the place of all that was known.
+    /// The full content, which replaces the previous one.
     All(Vec<Pair>),
-    /// What has changed since.
+    /// Changes since the previous news.
     Changes(Vec<Change>),
 }
 
-/// Follows etcd for as long as anyone listens.
+/// Follows etcd until the receiver is dropped.
 pub async fn follow(etcd: Arc<Etcd>, status: Arc<Status>, to: Sender<News>) {
     let mut backoff = Backoff::default();
     let mut seen = None;
@@ -65,10 +65,10 @@ async fn session(
             revision
         }
     };
-    // In fragments: what many keys have become at once may be longer than a message may be.
+    // In fragments: the changes of many keys may exceed the message size.
     let options =
         WatchOptions::new().with_prefix().with_start_revision(from + 1).with_progress_notify().with_fragment();
-    let mut stream = member.ask(async |client| client.watch(PREFIX, Some(options)).await).await?;
+    let mut stream = member.request(async |client| client.watch(PREFIX, Some(options)).await).await?;
     let mut begun = false;
     loop {
         let next = async { stream.message().await.map_err(|error| member.refused(error)) };
@@ -79,7 +79,7 @@ async fn session(
         };
         let Some(answer) = answer else { return Err(EtcdError::Ended(member.endpoint.clone())) };
         let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-        // A store that was restored from a snapshot is behind what was seen: nothing would ever come.
+        // A store restored from a snapshot is behind the revision that was seen: no change would ever arrive.
         if answer.compact_revision() > 0 || (answer.created() && revision < from) {
             return Err(EtcdError::Compacted);
         }
@@ -96,9 +96,10 @@ async fn session(
         if !changes.is_empty() && to.send(News::Changes(changes)).await.is_err() {
             return Ok(());
         }
-        // Answers with changes may tell the store's revision, which others on their way belong to; without any, all up to
-        // it is known. A fragment may end within the changes of a revision: these may come twice, which changes nothing.
-        // The answer to the request itself tells a revision whose changes may still come.
+        // A response with changes may carry the store's revision, of which further changes may still arrive; without
+        // changes, all up to it are known. A fragment may end within the changes of a revision: these may arrive twice,
+        // which is harmless. The response to the watch request itself carries a revision whose changes may still
+        // arrive.
         match last {
             Some(last) => *seen = Some(last - 1),
             None if !answer.created() => *seen = Some(revision),

@@ -1,8 +1,8 @@
 //! Nix expressions as a value tree, and the one place that prints and escapes them.
 //!
 //! The layout is nixfmt's (RFC 166): attributes sorted and one a line, nested sets expanded, a set with a single
-//! attribute as a dotted path, lists of several items one a line. Functions, `let` and the like are absent on
-//! purpose: generated files hold facts only.
+//! attribute as a dotted path, lists of several items one a line. Functions, `let` and the like are deliberately
+//! missing: generated files contain facts only.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub type Attributes = BTreeMap<String, Value>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelativePath(String);
 
-/// Why a value cannot be written as Nix text.
+/// Error writing a value as Nix text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WriteError {
     /// Nix strings cannot hold NUL.
@@ -49,10 +49,10 @@ pub enum WriteError {
 }
 
 impl RelativePath {
-    /// Checks that the text can stand as a path literal.
+    /// Checks that the text is valid as a path literal.
     ///
     /// # Errors
-    /// It does not begin with `./` or `../`, ends in `/`, or holds another character than Nix' path syntax allows.
+    /// The text does not begin with `./` or `../`, ends in `/`, or contains a character that is invalid in a Nix path.
     pub fn parse(text: &str) -> Result<Self, WriteError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+/".contains(c);
         let anchored = text.starts_with("./") || text.starts_with("../");
@@ -100,7 +100,7 @@ impl From<Attributes> for Value {
     }
 }
 
-/// Numbers that are no integers become strings: no fact of ours is a fraction.
+/// Numbers that are not integers become strings: no fact is a fraction.
 impl From<&serde_json::Value> for Value {
     fn from(json: &serde_json::Value) -> Self {
         match json {
@@ -163,7 +163,7 @@ fn write_set(out: &mut String, attributes: &Attributes, depth: usize) -> Result<
         indent(out, depth + 1);
         write_name(out, name)?;
         let mut value = value;
-        // A set with one attribute reads as a person would write it: `a.b = 1;`.
+        // A set with one attribute in its short form: `a.b = 1;`.
         while let Value::Set(inner) = value
             && let Some((name, only)) = inner.first_key_value()
             && inner.len() == 1
@@ -203,7 +203,7 @@ fn write_list(out: &mut String, items: &[Value], depth: usize) -> Result<(), Wri
     Ok(())
 }
 
-/// In a list `-1` would read as a subtraction, so a negative integer goes into parentheses.
+/// In a list `-1` would parse as a subtraction, so negative integers get parentheses.
 fn write_item(out: &mut String, item: &Value, depth: usize) -> Result<(), WriteError> {
     match item {
         Value::Int(value) if *value < 0 => out.push_str(&format!("({value})")),
@@ -212,14 +212,14 @@ fn write_item(out: &mut String, item: &Value, depth: usize) -> Result<(), WriteE
     Ok(())
 }
 
-/// Words that cannot stand as an attribute's name without quotes (Nix manual, "Identifiers").
+/// Words that need quotes as an attribute's name (Nix manual, "Identifiers").
 const KEYWORDS: [&str; 9] = ["assert", "else", "if", "in", "inherit", "let", "rec", "then", "with"];
 
 fn write_name(out: &mut String, name: &str) -> Result<(), WriteError> {
     let mut characters = name.chars();
     let starts = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     let plain = starts && characters.all(|c| c.is_ascii_alphanumeric() || "_-'".contains(c));
-    // `or` is no keyword of the grammar, but `a.or` is read as an operator by old versions.
+    // `or` is not a keyword of the grammar, but old versions parse `a.or` as an operator.
     if plain && !KEYWORDS.contains(&name) && name != "or" {
         out.push_str(name);
         return Ok(());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nix_would_read_as_syntax_is_escaped() {
+    fn syntax_characters_are_escaped() {
         check(
             set([("rec", "a\"b\\c${d}$e\n\t\r".into()), ("a b", "$${x}".into()), ("a'-_1", 1_u16.into())]),
             &expect![[r#"

@@ -1,15 +1,16 @@
-//! The Router's side of BGP, for a Router that machinist does not deploy (`modules/router.nix` is for one that it does): it takes the virtual address of the API from the
-//! control planes, and nothing else, and tells them nothing.
+//! BGP configuration for a Router that machinist does not deploy (`modules/router.nix` is for one that it does): it
+//! accepts the API's virtual address from the control planes, nothing else, and announces nothing to them.
 
 use std::{fmt::Write as _, net::IpAddr, str::FromStr};
 
 use machinist_model::{Cluster, Role, Vip};
 use thiserror::Error;
 
-/// Seconds between messages, and until a silent neighbor counts as gone: what kube-vip is told too.
+/// Keepalive interval, and hold time after which a silent neighbor counts as down, in seconds; kube-vip gets the same
+/// values.
 const TIMERS: (u8, u8) = (1, 4);
 
-/// The language of the Router.
+/// Configuration language of the Router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// FRRouting, as for `vtysh`.
@@ -33,11 +34,11 @@ impl FromStr for Format {
     }
 }
 
-/// Why there is nothing to configure.
+/// Error of a cluster that needs no configuration, or whose addresses do not match.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum RouterError {
-    /// Nothing is announced by BGP.
-    #[error("kubeMaster of machines.nix announces nothing by BGP")]
+    /// No address is announced by BGP.
+    #[error("kubeMaster in machines.nix does not use BGP")]
     NoBgp,
     /// The virtual address and the nodes are of different address families.
     #[error("the virtual address {vip} and the Router {router} are of different address families")]
@@ -50,26 +51,29 @@ pub enum RouterError {
 }
 
 impl RouterError {
-    /// What to do about it.
+    /// Returns a suggested fix.
     #[must_use]
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::NoBgp => "write kubeMaster.mode = \"bgp\" with `gateway` and `as`; by ARP a Router has nothing to do",
-            Self::Family { .. } => "write kubeMaster.ip of the family of network.nodes",
+            Self::NoBgp => {
+                "write kubeMaster.mode = \"bgp\" with `gateway` and `as`; with ARP a Router needs no configuration"
+            }
+            Self::Family { .. } => "set kubeMaster.ip to an address of the same family as network.nodes",
         }
     }
 }
 
-/// What to say where the password belongs, if the cluster has one.
+/// Handling of the session password, if the cluster has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Password<'a> {
-    /// A comment in its place: the text may be kept and shown around. Without the password no session comes up.
+    /// A comment in its place, so that the text can be stored and shared. Without the password no session is
+    /// established.
     LeftOut,
     /// The password itself, letters and digits only.
     Shown(&'a str),
 }
 
-/// What all languages say.
+/// Values common to all languages.
 struct Session<'a> {
     router: IpAddr,
     router_as: u32,
@@ -77,25 +81,25 @@ struct Session<'a> {
     vip: IpAddr,
     prefix: String,
     nodes: Vec<(&'a str, IpAddr)>,
-    /// None if there is none.
+    /// The password; `None` if the cluster has none.
     password: Option<Password<'a>>,
 }
 
-/// The one prefix that a Router takes.
+/// The only prefix that the Router accepts.
 pub(crate) fn prefix(vip: IpAddr) -> String {
     format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 })
 }
 
-/// Whether the sessions have a password.
+/// Returns `true` if the sessions have a password.
 #[must_use]
 pub fn has_password(cluster: &Cluster) -> bool {
     cluster.kube_master.as_ref().is_some_and(|endpoint| matches!(endpoint.vip, Vip::Bgp { password: true, .. }))
 }
 
-/// Returns the configuration, ending with a newline. `password` counts only if the cluster has one.
+/// Returns the configuration, ending with a newline. `password` is ignored if the cluster has none.
 ///
 /// # Errors
-/// Nothing is announced by BGP, or not in the nodes' address family.
+/// No address is announced by BGP, or not in the nodes' address family.
 pub fn config(cluster: &Cluster, format: Format, password: Password<'_>) -> Result<String, RouterError> {
     let endpoint = cluster.kube_master.as_ref().ok_or(RouterError::NoBgp)?;
     let Vip::Bgp { gateway, node_as, router_as, password: has_password } = &endpoint.vip else {
@@ -129,7 +133,7 @@ impl Session<'_> {
         self.vip.is_ipv4()
     }
 
-    /// Within one AS it is another kind of session.
+    /// Sessions within one AS are of another kind.
     const fn kind(&self) -> &'static str {
         if self.node_as == self.router_as { "ibgp" } else { "ebgp" }
     }
@@ -185,11 +189,8 @@ impl Session<'_> {
         )?;
         writeln!(
             text,
-            "# Write `merge paths on; scan time 1;` into your kernel protocol: all control planes get traffic, and one that"
-        )?;
-        writeln!(
-            text,
-            "# goes gets none after a second. (BIRD 3.1 takes a way out that is not the best only when it scans.)"
+            "# Add `merge paths on; scan time 1;` to your kernel protocol: all control planes get traffic, and a failed\n\
+             # one none after a second. (BIRD 3.1 only removes a route other than the best one when it scans.)"
         )?;
         writeln!(text, "filter machinist_vip {{\n  if net = {} then accept;\n  reject;\n}}\n", self.prefix)?;
         writeln!(text, "template bgp machinist {{\n  local {} as {};\n  passive;", self.router, self.router_as)?;
@@ -199,7 +200,7 @@ impl Session<'_> {
         }
         writeln!(text, "  {channel} {{\n    import filter machinist_vip;\n    export none;\n  }};\n}}")?;
         for (name, ip) in &self.nodes {
-            // A symbol has no hyphen, and a node's name no underscore.
+            // A symbol contains no hyphen, and a node's name no underscore.
             let symbol = name.replace('-', "_");
             writeln!(text, "\nprotocol bgp machinist_{symbol} from machinist {{")?;
             writeln!(text, "  neighbor {ip} as {};\n}}", self.node_as)?;

@@ -1,4 +1,4 @@
-//! Which files of `generated/` change: decided here as data, done by the caller.
+//! Changes of the files in `generated/`: decided here as data, applied by the caller.
 
 use std::collections::BTreeMap;
 
@@ -6,31 +6,32 @@ use similar::TextDiff;
 
 use crate::facts::HEADER;
 
-/// What happens to one file of `generated/`.
+/// A change of one file in `generated/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The file is new.
     Create {
-        /// Its text.
+        /// The new text.
         new: String,
     },
     /// The file's text changes.
     Update {
-        /// The text that is there.
+        /// The current text.
         old: String,
-        /// The text that will be.
+        /// The new text.
         new: String,
     },
-    /// The file's machine is gone.
+    /// The file's machine was removed.
     Remove {
-        /// The text that is there.
+        /// The current text.
         old: String,
     },
-    /// A file stands where a generated one belongs, or beside them, that does not carry the header. It stays.
+    /// A file without the header in place of a generated one, or beside them. It stays.
     Foreign,
 }
 
-/// Compares what should be with what is. Both map a file's name (`cp1.nix`) to its text; equal files are left out.
+/// Compares the desired with the current files. Both map a file's name (`cp1.nix`) to its text; equal files are left
+/// out.
 #[must_use]
 pub fn changes(expected: &BTreeMap<String, String>, existing: &BTreeMap<String, String>) -> BTreeMap<String, Change> {
     let ours = |text: &str| text.starts_with(&format!("# {HEADER}\n"));
@@ -53,7 +54,7 @@ pub fn changes(expected: &BTreeMap<String, String>, existing: &BTreeMap<String, 
 }
 
 impl Change {
-    /// Returns a unified diff, with `name` (a path for people) in its head. Empty for a foreign file.
+    /// Returns a unified diff, with `name` as the displayed path. Empty for a foreign file.
     #[must_use]
     pub fn diff(&self, name: &str) -> String {
         let (old, new) = match self {

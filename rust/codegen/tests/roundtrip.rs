@@ -1,4 +1,4 @@
-//! What the writer prints, `nix` reads back as the same value, whatever the strings hold.
+//! Round trip: `nix` parses the writer's output as the same value, for any strings.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{io::Write, process::Command};
@@ -10,7 +10,7 @@ use proptest::{
 };
 use serde_json::{Value as Json, json};
 
-/// Strings that hurt: interpolation, quotes, escapes, newlines, any Unicode but NUL.
+/// Adversarial strings: interpolation, quotes, escapes, newlines, any Unicode but NUL.
 fn text() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         "[^\u{0}]{0,6}",
@@ -55,7 +55,7 @@ fn as_json(value: &Value) -> Json {
     }
 }
 
-/// Many values go through one `nix` process, as a list: a process for each would take minutes.
+/// Many values are evaluated by one `nix` process, as a list: one process for each would take minutes.
 #[test]
 fn nix_reads_back_what_was_written() {
     let mut runner = TestRunner::new(Config { cases: 20, ..Config::default() });

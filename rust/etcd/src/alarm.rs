@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 /// Alarm that a member raised for the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alarm {
-    /// The database of the member exceeded its quota. The cluster refuses writes until the alarm is disarmed, but every
-    /// member still votes, serves reads and takes deletions (etcd.io, "Maintenance", "Space quota").
+    /// The database of a member exceeded its quota. The cluster rejects writes until the alarm is disarmed, but every
+    /// member still votes, serves reads and accepts deletions (etcd.io, "Maintenance", "Space quota").
     NoSpace {
         /// Identifier of the member, if the line has one.
         member: Option<u64>,
@@ -25,7 +25,7 @@ impl Alarm {
     }
 }
 
-/// What an operator reads about members over their quota, named in `members`. `None` without such a member.
+/// Returns the message about members over their quota, named in `members`. `None` without such a member.
 #[must_use]
 pub fn quota_notice(members: &BTreeSet<String>) -> Option<String> {
     let names: Vec<&str> = members.iter().map(String::as_str).collect();
@@ -34,7 +34,7 @@ pub fn quota_notice(members: &BTreeSet<String>) -> Option<String> {
     })
 }
 
-/// The way out of a quota alarm.
+/// The remedy for a quota alarm.
 pub const QUOTA_HINT: &str = "`machinist etcd defrag` compacts, defragments and disarms the alarm; if that frees too little, delete \
                               keys first (`machinist etcd ls` lists them) or raise QUOTA_BACKEND_BYTES in \
                               services.etcd.extraConf";

@@ -1,18 +1,20 @@
-//! Reading what etcd holds, through `etcdctl` on a member.
+//! Reads of etcd's keys, through `etcdctl` on a member.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Reads keys. Set before these lines: endpoint (the member's URL), key, prefix (`yes` or empty) and keys_only (`yes` or empty).
+/// Reads keys. Input variables: endpoint (the member's URL), key, prefix (`yes` or empty) and keys_only (`yes` or
+/// empty).
 pub const GET: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=30s --dial-timeout=3s --endpoints=\"$endpoint\" get --write-out=json \
   ${prefix:+--prefix} ${keys_only:+--keys-only} -- \"$key\"
 ";
 
-/// Tells each change from a revision on, a line of JSON each, for as long as it is let. Set before these lines: endpoint, key,
-/// prefix (`yes` or empty), revision, and seconds: how long; the status is 124 then. For `watch`, `--` begins a command to run.
+/// Prints each change from a revision on as a line of JSON, for a limited time. Input variables: endpoint, key, prefix
+/// (`yes` or empty), revision, and seconds, after which it ends with status 124. For `watch`, `--` begins a command to
+/// run.
 pub const WATCH: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 timeout \"$seconds\" machinist-etcdctl --dial-timeout=3s --endpoints=\"$endpoint\" watch --write-out=json --rev=\"$revision\" \
@@ -22,44 +24,44 @@ timeout \"$seconds\" machinist-etcdctl --dial-timeout=3s --endpoints=\"$endpoint
 /// One key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The key.
+    /// The key, any bytes.
     pub key: Vec<u8>,
-    /// The value; empty where only keys were asked for.
+    /// The value; empty if only keys were requested.
     pub value: Vec<u8>,
     /// The revision of its last change.
     pub revision: u64,
-    /// The lease that it goes away with; 0 for none.
+    /// The lease of the key; 0 for none.
     pub lease: i64,
 }
 
-/// One change.
+/// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Whether the key is gone.
+    /// True if the key was deleted.
     pub deleted: bool,
-    /// What it is now; without a value if it is gone.
+    /// The new key and value; the value is empty after a deletion.
     pub entry: Entry,
 }
 
-/// A part of what a watch tells.
+/// One response of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
     /// The changes, oldest first.
     pub changes: Vec<Change>,
-    /// The revision that etcd is at.
+    /// The current revision of etcd.
     pub revision: u64,
-    /// If the revision that was asked for is no longer there: the oldest that is.
+    /// The oldest available revision, if the requested one has been compacted.
     pub compacted: Option<u64>,
 }
 
-/// Why an answer cannot be used.
+/// Error in etcdctl's output.
 #[derive(Debug, Error)]
 pub enum DataError {
-    /// It is not etcdctl's.
-    #[error("the answer of etcdctl cannot be read")]
+    /// The output is not valid JSON of the expected form.
+    #[error("invalid output of etcdctl")]
     Format(#[source] serde_json::Error),
-    /// A key or value is no base64.
-    #[error("a key or value in the answer of etcdctl cannot be read")]
+    /// A key or value is not valid base64.
+    #[error("invalid key or value in the output of etcdctl")]
     Base64(#[source] base64::DecodeError),
 }
 
@@ -95,7 +97,7 @@ impl RawEntry {
     }
 }
 
-/// etcdctl writes watch responses as Go names them, and an event's kind as a number that is left out for a put.
+/// etcdctl prints watch responses with Go's field names, and an event's type as a number that is omitted for a put.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Watched {
@@ -113,20 +115,20 @@ struct RawEvent {
     kv: RawEntry,
 }
 
-/// Reads the answer of [`GET`]: the revision that etcd is at, and the entries, sorted by key.
+/// Parses the output of [`GET`]: etcd's current revision, and the entries, sorted by key.
 ///
 /// # Errors
-/// The answer is not etcdctl's.
+/// The output is invalid.
 pub fn entries(stdout: &str) -> Result<(u64, Vec<Entry>), DataError> {
     let got: Got = serde_json::from_str(stdout.trim()).map_err(DataError::Format)?;
     let entries = got.kvs.iter().map(RawEntry::decode).collect::<Result<_, _>>()?;
     Ok((got.header.revision, entries))
 }
 
-/// Reads a line of the answer of [`WATCH`].
+/// Parses a line of the output of [`WATCH`].
 ///
 /// # Errors
-/// The line is not etcdctl's.
+/// The line is invalid.
 pub fn changes(line: &str) -> Result<Changes, DataError> {
     let watched: Watched = serde_json::from_str(line.trim()).map_err(DataError::Format)?;
     let decode = |event: &RawEvent| Ok(Change { deleted: event.kind == 1, entry: event.kv.decode()? });
@@ -150,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_there_is_an_empty_answer() {
+    fn a_missing_key_is_an_empty_answer() {
         assert_eq!(entries(r#"{"header":{"revision":7}}"#).unwrap(), (7, Vec::new()));
     }
 
     #[test]
-    fn puts_and_deletions_are_told_apart() {
+    fn puts_and_deletions_are_distinguished() {
         let line = r#"{"Header":{"revision":9},"Events":[{"kv":{"key":"L2E=","mod_revision":8,"value":"eA=="}},{"type":1,"kv":{"key":"L2I=","mod_revision":9}}],"CompactRevision":0,"Canceled":false,"Created":false}"#;
         let told = changes(line).unwrap();
         let kinds: Vec<_> = told.changes.iter().map(|change| (change.deleted, change.entry.key.clone())).collect();
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compacted_revision_is_told_with_the_oldest_that_is_there() {
+    fn a_compacted_revision_is_reported_with_the_oldest_available() {
         let line = r#"{"Header":{"revision":9},"Events":[],"CompactRevision":8,"Canceled":true,"Created":false}"#;
         assert_eq!(changes(line).unwrap().compacted, Some(8));
     }

@@ -1,4 +1,4 @@
-//! The health of an etcd cluster, as `etcdctl` on a node reports it.
+//! Health of an etcd cluster, as reported by `etcdctl` on a node.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use crate::alarm::{self, Alarm};
 
-/// The script that asks the whole cluster from one node, bounded, with the node's own client certificate
-/// (`machinist-etcdctl` comes with `modules/etcd.nix`). Its status is etcdctl's; the two answers stand on a line each.
+/// Queries the whole cluster from one node, with timeouts and the node's own client certificate (`machinist-etcdctl`
+/// comes with `modules/etcd.nix`). Exits with etcdctl's status; prints the two results on one line each.
 pub const PROBE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 command -v machinist-etcdctl >/dev/null || { echo 'machinist-etcdctl is not installed' >&2; exit 127; }
@@ -23,20 +23,20 @@ machinist-etcdctl --command-timeout=3s --dial-timeout=2s endpoint status --clust
 echo
 ";
 
-/// The script that gives the leadership to another member; it must ask the leader itself. Set before these lines:
-/// endpoint (the leader's URL) and heir (the member's identifier, hexadecimal).
+/// Moves the leadership to another member; must run against the leader itself. Input variables: endpoint (the leader's
+/// URL) and heir (the member's identifier, hexadecimal).
 pub const MOVE_LEADER: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=10s --dial-timeout=2s --endpoints=\"$endpoint\" move-leader \"$heir\"
 ";
 
-/// Returns an identifier as etcdctl wants it.
+/// Returns an identifier in etcdctl's notation.
 #[must_use]
 pub fn hexadecimal(id: u64) -> String {
     format!("{id:x}")
 }
 
-/// Returns the URL at which clients reach the member.
+/// Returns the member's client URL.
 #[must_use]
 pub fn client_url(ip: IpAddr) -> String {
     match ip {
@@ -45,7 +45,7 @@ pub fn client_url(ip: IpAddr) -> String {
     }
 }
 
-/// Returns the URL at which other members reach the member.
+/// Returns the member's peer URL.
 #[must_use]
 pub fn peer_url(ip: IpAddr) -> String {
     match ip {
@@ -54,41 +54,41 @@ pub fn peer_url(ip: IpAddr) -> String {
     }
 }
 
-/// How far a member's applied index may lag behind the leader's and still count as caught up. etcd itself calls a
-/// learner ready at 90 % of the leader's log; a voter in a healthy cluster is a few entries behind.
+/// Maximum lag of a member's applied index behind the leader's, in entries. etcd itself considers a learner ready at 90
+/// % of the leader's log; a voter in a healthy cluster is a few entries behind.
 const MAX_LAG: u64 = 500;
 
-/// What one node sees of the cluster.
+/// State of the cluster, as seen from one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// The voting members that the configuration names, sorted by name.
+    /// The voting members of the configuration, sorted by name.
     pub members: BTreeMap<NodeName, Member>,
-    /// Members that etcd has but the configuration does not.
+    /// Members of the running cluster that are not in the configuration.
     pub unmanaged: Vec<Stranger>,
     /// The leader, if it is one of `members`.
     pub leader: Option<NodeName>,
-    /// Members that raised the quota alarm: names, or identifiers where the name is unknown. They vote all the same.
+    /// Members that raised the quota alarm, by name, or by identifier if the name is unknown. They still vote.
     pub over_quota: BTreeSet<String>,
 }
 
-/// A member that etcd has but the configuration does not.
+/// A member of the running cluster that is not in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stranger {
-    /// Its name. Empty if it has never started.
+    /// Name of the member; empty if it has never started.
     pub name: String,
-    /// Its identifier in the cluster that runs.
+    /// Identifier of the member in the running cluster.
     pub id: u64,
-    /// Where the other members reach it.
+    /// Peer URLs of the member.
     pub peer_urls: Vec<String>,
-    /// Whether it only learns, and does not vote.
+    /// True for a learner, which does not vote.
     pub learner: bool,
-    /// Whether it answered and is well.
+    /// True if it answered without problems.
     pub healthy: bool,
 }
 
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.name.is_empty() { "one that has never started" } else { &self.name };
+        let name = if self.name.is_empty() { "(unstarted)" } else { &self.name };
         write!(f, "{name} ({})", self.peer_urls.join(", "))
     }
 }
@@ -96,32 +96,32 @@ impl fmt::Display for Stranger {
 /// One voting member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Why it does not count as healthy. Empty means healthy.
+    /// Problems as verb phrases, such as `does not answer`; empty if it is healthy.
     pub problems: Vec<String>,
-    /// Whether it has run before: etcd knows its client addresses only from the member itself.
+    /// True if it has started before: etcd only learns client URLs from the member itself.
     pub started: bool,
-    /// Its version, if it answered.
+    /// etcd's version, if it answered.
     pub version: Option<String>,
-    /// The size of its database in bytes, if it answered.
+    /// Size of its database in bytes, if it answered.
     pub database_bytes: Option<u64>,
-    /// How much of that holds data, if it answered; the rest is what a defragmentation gives back.
+    /// Bytes of the database in use, if it answered; the rest is freed by a defragmentation.
     pub used_bytes: Option<u64>,
-    /// Its identifier in the cluster that runs.
+    /// Identifier of the member in the running cluster.
     pub id: Option<u64>,
-    /// Whether it only learns so far, and does not vote.
+    /// True while it is a learner, which does not vote.
     pub learner: bool,
-    /// The last entry that it applied, if it answered.
+    /// Index of the last applied entry, if it answered.
     pub applied: Option<u64>,
 }
 
-/// Why an answer cannot be used.
+/// Error of a probe.
 #[derive(Debug, Error)]
 pub enum ProbeError {
-    /// Nothing answered.
-    #[error("etcd gives no answer: {0}")]
+    /// No member answered.
+    #[error("no response from etcd: {0}")]
     NoAnswer(String),
-    /// The answer is not etcdctl's.
-    #[error("the answer of etcdctl cannot be read")]
+    /// The output is not valid JSON of the expected form.
+    #[error("invalid output of etcdctl")]
     Format(#[source] serde_json::Error),
 }
 
@@ -174,15 +174,15 @@ struct Header {
     member_id: u64,
 }
 
-/// Reads the answers of [`PROBE`]. `expected` maps the voters that the configuration names to their addresses.
+/// Parses the output of [`PROBE`]. `expected` maps the voters of the configuration to their addresses.
 ///
 /// # Errors
-/// There is no answer, or it is not etcdctl's.
+/// No response, or invalid output.
 pub fn assess(stdout: &str, stderr: &str, expected: &BTreeMap<NodeName, IpAddr>) -> Result<Health, ProbeError> {
     let mut lines = stdout.lines().filter(|line| !line.trim().is_empty());
     let Some(list) = lines.next() else { return Err(ProbeError::NoAnswer(last_line(stderr))) };
     let list: MemberList = serde_json::from_str(list).map_err(ProbeError::Format)?;
-    // With no endpoint up there is no second line.
+    // Without a reachable endpoint the second line is missing.
     let statuses: Vec<EndpointStatus> =
         lines.next().map_or(Ok(Vec::new()), serde_json::from_str).map_err(ProbeError::Format)?;
     let statuses: BTreeMap<u64, Status> = statuses.into_iter().map(|s| (s.status.header.member_id, s.status)).collect();
@@ -225,7 +225,8 @@ fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &B
     Health { members, unmanaged, leader, over_quota }
 }
 
-/// Returns the members that raised the quota alarm. Every member reports all alarms, also those of members that are gone.
+/// Returns the members that raised the quota alarm. Every member reports all alarms, including those of removed
+/// members.
 fn over_quota(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>) -> BTreeSet<String> {
     let label = |id: u64| {
         let named = listed.iter().find(|member| member.id == id && !member.name.is_empty());
@@ -239,11 +240,11 @@ fn over_quota(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>) -> BTre
 }
 
 fn problems(found: Option<&ListedMember>, status: Option<&Status>, newest: u64, term: u64) -> Vec<String> {
-    let Some(found) = found else { return vec!["is no member of the cluster that runs".to_owned()] };
+    let Some(found) = found else { return vec!["is not a member of the running cluster".to_owned()] };
     let Some(status) = status else { return vec!["does not answer".to_owned()] };
     let mut problems = Vec::new();
     if found.is_learner {
-        problems.push("is a learner, no voter".to_owned());
+        problems.push("is a learner, not a voter".to_owned());
     }
     if status.leader == 0 {
         problems.push("sees no leader".to_owned());
@@ -260,7 +261,8 @@ fn problems(found: Option<&ListedMember>, status: Option<&Status>, newest: u64, 
     problems
 }
 
-/// Whether the member's peer address is the node's. A member that never started has no name, so names prove nothing.
+/// Returns `true` if the member's peer address is the node's. A member that has never started has no name, so names
+/// prove nothing.
 fn is_at(listed: &ListedMember, ip: IpAddr) -> bool {
     let host = match ip {
         IpAddr::V4(ip) => format!("://{ip}:"),
@@ -274,27 +276,27 @@ fn last_line(text: &str) -> String {
 }
 
 impl Health {
-    /// Leaves out what the configuration names and the running cluster does not have. Servers of k3s come to it by themselves,
-    /// one by one; until then they have no vote.
+    /// Removes members of the configuration that are missing in the running cluster. k3s servers join one by one; until
+    /// then they have no vote.
     #[must_use]
     pub fn without_absent(mut self) -> Self {
         self.members.retain(|_, member| member.id.is_some());
         self
     }
 
-    /// Returns how many voters are healthy.
+    /// Returns the number of healthy voters.
     #[must_use]
     pub fn healthy(&self) -> usize {
         self.members.values().filter(|member| member.problems.is_empty()).count()
     }
 
-    /// Returns whether every voter is healthy and nothing unmanaged is there.
+    /// Returns `true` if every voter is healthy and there are no unmanaged members.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.healthy() == self.members.len() && self.unmanaged.is_empty()
     }
 
-    /// Returns the members that etcd has by their names, but at other addresses than the configuration: each with its peer URLs.
+    /// Returns the members whose addresses differ from the configuration, each with its peer URLs.
     pub fn moved(&self) -> impl Iterator<Item = (&NodeName, String)> {
         let gone = self.members.iter().filter(|(_, member)| member.id.is_none());
         gone.filter_map(|(name, _)| {
@@ -303,15 +305,15 @@ impl Health {
         })
     }
 
-    /// Returns what an operator reads about a quota alarm, or `None` if etcd takes writes.
+    /// Returns the message about a quota alarm, or `None` if etcd accepts writes.
     #[must_use]
     pub fn quota_notice(&self) -> Option<String> {
         alarm::quota_notice(&self.over_quota)
     }
 
-    /// Says why the member must not be taken away now, or `None` if the others hold a quorum without it.
+    /// Returns why the member must not be stopped now, or `None` if the others hold a quorum without it.
     ///
-    /// A lone member may be taken away: there is no other way to change it.
+    /// A single member may be stopped: there is no other way to change it.
     #[must_use]
     pub fn objection(&self, away: &NodeName) -> Option<String> {
         let voters = self.members.len() + self.unmanaged.len();
@@ -329,8 +331,8 @@ impl Health {
         ))
     }
 
-    /// Returns the healthiest follower, with its identifier: the one that has applied most, by name among equals.
-    /// `None` if nobody leads or no other member is healthy.
+    /// Returns the best follower to lead, with its identifier: the healthy one with the highest applied index, by name
+    /// if equal. `None` without a leader or another healthy member.
     #[must_use]
     pub fn heir(&self) -> Option<(&NodeName, u64)> {
         let leader = self.leader.as_ref()?;
@@ -339,7 +341,7 @@ impl Health {
         Some((name, member.id?))
     }
 
-    /// Returns the members that are not healthy, each with its problems in words.
+    /// Returns the unhealthy members, each with its problems as one text.
     pub fn broken(&self) -> impl Iterator<Item = (&NodeName, String)> {
         let broken = self.members.iter().filter(|(_, member)| !member.problems.is_empty());
         broken.map(|(name, member)| (name, member.problems.join(", ")))
@@ -391,7 +393,7 @@ mod tests {
         let health = health(&all());
         assert!(health.is_whole(), "{health:?}");
         let started: Vec<bool> = health.members.values().map(|member| member.started).collect();
-        assert_eq!(started, [true, false, false], "only `a` has told its client addresses");
+        assert_eq!(started, [true, false, false], "only `a` has published its client URLs");
         assert_eq!(health.leader.as_ref().unwrap().as_str(), "b");
         check(&health, "a", None);
     }
@@ -450,8 +452,8 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_alarm_names_who_raised_it_and_costs_no_vote() {
-        // What etcd 3.4.23 answers: every member reports the alarm of the one.
+    fn a_quota_alarm_names_its_members_and_costs_no_vote() {
+        // The response of etcd 3.4.23: every member reports the alarms of all.
         let errors = r#","errors":["memberID:2 alarm:NOSPACE ","memberID:12 alarm:NOSPACE "]"#;
         let full = health(&[status(u64::MAX, 2, 100, errors), status(2, 2, 100, errors), status(3, 2, 100, errors)]);
         assert!(full.is_whole(), "{full:?}");
@@ -496,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_member_may_be_taken_away() {
+    fn a_single_member_may_be_stopped() {
         let stdout = r#"{"members":[{"ID":1,"name":"a","peerURLs":["https://[fd00::1]:2380"]}]}"#;
         let a = NodeName::parse("a").unwrap();
         let health = assess(stdout, "", &[(a.clone(), "fd00::1".parse().unwrap())].into()).unwrap();
@@ -505,9 +507,9 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_told_in_etcdctl_s_words() {
+    fn a_missing_response_is_reported_in_etcdctl_s_words() {
         let error = assess("\n", "x\nError: context deadline exceeded\n", &BTreeMap::new()).unwrap_err();
-        assert_eq!(error.to_string(), "etcd gives no answer: Error: context deadline exceeded");
+        assert_eq!(error.to_string(), "no response from etcd: Error: context deadline exceeded");
         assert!(matches!(assess("{}", "", &BTreeMap::new()), Err(ProbeError::Format(_))));
     }
 
@@ -518,13 +520,13 @@ mod tests {
         assert_eq!(heir(&[a.clone(), b.clone(), c]), Some(("a".to_owned(), u64::MAX)));
         assert_eq!(heir(&[a.clone(), b.clone(), status(3, 2, 101, "")]), Some(("c".to_owned(), 3)));
         assert_eq!(heir(&[status(u64::MAX, 2, 1, ""), b.clone(), status(3, 2, 600, "")]), Some(("c".to_owned(), 3)));
-        assert_eq!(heir(&[b]), None, "nobody else is healthy");
-        assert_eq!(heir(&[status(u64::MAX, 0, 100, "")]), None, "nobody leads");
+        assert_eq!(heir(&[b]), None, "no other member is healthy");
+        assert_eq!(heir(&[status(u64::MAX, 0, 100, "")]), None, "no leader");
     }
 
     proptest::proptest! {
         #[test]
-        fn whoever_may_go_leaves_a_quorum_of_healthy_members(healthy in proptest::collection::vec(proptest::bool::ANY, 2..9), away in 0_usize..9) {
+        fn a_permitted_stop_leaves_a_quorum_of_healthy_members(healthy in proptest::collection::vec(proptest::bool::ANY, 2..9), away in 0_usize..9) {
             let name = |n: usize| NodeName::parse(&format!("n{n}")).unwrap();
             let problems = |well: bool| if well { Vec::new() } else { vec!["does not answer".to_owned()] };
             let member = |(n, well): (usize, &bool)| (name(n), Member { problems: problems(*well), ..Member::default() });

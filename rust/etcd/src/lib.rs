@@ -1,4 +1,5 @@
-//! etcd membership, health, data, permissions and upkeep: what to run on a node and what the answers mean. Pure: nothing is run here.
+//! etcd membership, health, data, permissions and upkeep: scripts to run on a node, and parsers of their output. Pure:
+//! nothing is run here.
 
 pub mod alarm;
 pub mod data;

@@ -1,36 +1,37 @@
-//! Changing who votes in etcd: what to run, and when it must not be run. Pure.
+//! Changes of etcd's voters: the scripts, and the conditions under which they are safe. Pure.
 //!
-//! A member joins as a learner, which counts for no quorum, and is promoted when it has caught up (etcd.io, "Learner").
-//! One that is to be replaced is removed before its successor joins: the other way round the quorum would grow first.
+//! A member joins as a learner, which does not count for the quorum, and is promoted once it has caught up (etcd.io,
+//! "Learner"). A member to be replaced is removed before its successor joins: the reverse order would enlarge the
+//! quorum first.
 
 use machinist_model::{NodeName, quorum::quorum};
 
 use crate::etcd::Health;
 pub use crate::etcd::hexadecimal;
 
-// Each is asked of one member: etcdctl would pick any, and one that is being removed stops before it answers.
+// Each script addresses one member: etcdctl would pick any, and one that is being removed stops before it answers.
 
-/// Adds a learner. Set before these lines: endpoint (a member's URL), name, url (its peer URL).
+/// Adds a learner. Input variables: endpoint (a member's URL), name, url (its peer URL).
 pub const ADD_LEARNER: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member add \"$name\" --learner --peer-urls=\"$url\"
 ";
 
-/// Makes a learner a voter; etcd itself refuses that for one that has not caught up. Set before these lines: endpoint, and id,
-/// hexadecimal.
+/// Promotes a learner to a voter; etcd itself rejects that for one that has not caught up. Input variables: endpoint,
+/// and id, hexadecimal.
 pub const PROMOTE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member promote \"$id\"
 ";
 
-/// Removes a member. Set before these lines: endpoint (another member's URL) and id, hexadecimal.
+/// Removes a member. Input variables: endpoint (another member's URL) and id, hexadecimal.
 pub const REMOVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member remove \"$id\"
 ";
 
-/// Takes a snapshot of one member, verifies it, and writes it to standard output. It lies in a directory of root's alone
-/// meanwhile. Set before these lines: endpoint (the member's URL).
+/// Takes a snapshot of one member, verifies it, and writes it to standard output. Meanwhile it is stored in a directory
+/// that only root can read. Input variables: endpoint (the member's URL).
 pub const SNAPSHOT: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -41,9 +42,9 @@ machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoi
   etcdutl snapshot status \"$directory/etcd.db\" >&2 && cat \"$directory/etcd.db\"
 ";
 
-/// Stops a member that was removed and puts its data aside, so that it can join anew. No data is deleted; a restore that
-/// was requested and not carried out is dropped, or the member would start with old data. Set before these lines: aside, the
-/// new name of the directory.
+/// Stops a removed member and moves its data aside, so that it can join again. No data is deleted; a pending restore is
+/// cancelled, since the member would otherwise start with old data. Input variables: aside, the new path of the
+/// directory.
 pub const PUT_ASIDE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 systemctl stop etcd.service 2>/dev/null
@@ -54,15 +55,15 @@ systemctl reset-failed etcd.service 2>/dev/null
 true
 ";
 
-/// Starts etcd, where the system that runs already is the one that starts it. It does not wait: a learner counts as started
-/// when it has heard from the others.
+/// Starts etcd on a node whose running system has its unit. Does not wait: a learner only counts as started once it has
+/// heard from the others.
 pub const START: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 systemctl reset-failed etcd.service 2>/dev/null
 systemctl start --no-block etcd.service
 ";
 
-/// One member that votes, whether the configuration knows it or not.
+/// A voting member, in the configuration or not.
 struct Voter<'a> {
     label: &'a str,
     id: u64,
@@ -79,8 +80,8 @@ fn voters(health: &Health) -> Vec<Voter<'_>> {
         .collect()
 }
 
-/// Says why the member must not be removed now, or `None`: a quorum of today's voters must agree to it, and those that
-/// stay must be a healthy quorum of their own.
+/// Returns why the member must not be removed now, or `None`: a quorum of the current voters must agree to the removal,
+/// and the remaining ones must have a healthy quorum.
 #[must_use]
 pub fn removal_objection(health: &Health, id: u64) -> Option<String> {
     let voters = voters(health);
@@ -94,7 +95,7 @@ pub fn removal_objection(health: &Health, id: u64) -> Option<String> {
     }
     let stay: Vec<&Voter<'_>> = voters.iter().filter(|voter| voter.id != id).collect();
     if stay.is_empty() {
-        return Some("it is the only voter: without it the data would be gone".to_owned());
+        return Some("it is the only voter; its removal would lose the data".to_owned());
     }
     let well = stay.iter().filter(|voter| voter.healthy).count();
     if well >= quorum(stay.len()) {
@@ -103,18 +104,18 @@ pub fn removal_objection(health: &Health, id: u64) -> Option<String> {
     let ill: Vec<&str> = stay.iter().filter(|voter| !voter.healthy).map(|voter| voter.label).collect();
     let (needs, ill) = (quorum(stay.len()), ill.join(", "));
     Some(format!(
-        "of the {} voters that stay only {well} would be healthy, a quorum needs {needs} (not well: {ill})",
+        "removal would leave {well} of {} voters healthy; quorum needs {needs} (unhealthy: {ill})",
         stay.len()
     ))
 }
 
-/// Says why no learner may be added now, or `None`: every member must be well, because the promotion of the new one makes
-/// the quorum larger, and etcd takes one learner at a time.
+/// Returns why no learner may be added now, or `None`: every member must be healthy, since the later promotion enlarges
+/// the quorum, and etcd accepts one learner at a time.
 #[must_use]
 pub fn join_objection(health: &Health, joining: &NodeName) -> Option<String> {
     let others = health.broken().filter(|(name, _)| *name != joining);
     let mut ill: Vec<String> = others.map(|(name, why)| format!("{name} {why}")).collect();
-    ill.extend(health.unmanaged.iter().map(|stranger| format!("machines.nix does not know the member {stranger}")));
+    ill.extend(health.unmanaged.iter().map(|stranger| format!("etcd member {stranger} is not in machines.nix")));
     (!ill.is_empty()).then(|| ill.join("; "))
 }
 
@@ -159,9 +160,9 @@ mod tests {
 
     #[test]
     fn a_member_may_not_go_when_the_rest_would_have_no_quorum_or_nothing_can_be_agreed() {
-        check("+", 1, Some("it is the only voter: without it the data would be gone"));
+        check("+", 1, Some("it is the only voter; its removal would lose the data"));
         check("+-", 2, Some("only 1 of 2 voters are healthy: etcd cannot change its members"));
-        check("+-+", 1, Some("of the 2 voters that stay only 1 would be healthy, a quorum needs 2 (not well: b)"));
+        check("+-+", 1, Some("removal would leave 1 of 2 voters healthy; quorum needs 2 (unhealthy: b)"));
         check("--+", 1, Some("only 1 of 3 voters are healthy: etcd cannot change its members"));
     }
 
@@ -174,19 +175,19 @@ mod tests {
             removal_objection(&health, 1)
         };
         assert_eq!(with(true), None, "a learner has no vote: b stays alone and is a quorum");
-        let voter = "of the 2 voters that stay only 1 would be healthy, a quorum needs 2 (not well: x)";
+        let voter = "removal would leave 1 of 2 voters healthy; quorum needs 2 (unhealthy: x)";
         assert_eq!(with(false).as_deref(), Some(voter));
     }
 
     #[test]
-    fn one_joins_when_all_others_are_well_and_known() {
+    fn a_learner_joins_when_all_others_are_healthy_and_managed() {
         let joining = NodeName::parse("d").unwrap();
         assert_eq!(join_objection(&health("+++-"), &joining), None);
         assert_eq!(join_objection(&health("+-+-"), &joining).unwrap(), "b does not answer");
         let mut strange = health("+++");
         let urls = vec!["https://10.0.0.9:2380".to_owned()];
         strange.unmanaged.push(Stranger { name: String::new(), id: 9, peer_urls: urls, learner: true, healthy: false });
-        let expect = "machines.nix does not know the member one that has never started (https://10.0.0.9:2380)";
+        let expect = "etcd member (unstarted) (https://10.0.0.9:2380) is not in machines.nix";
         assert_eq!(join_objection(&strange, &joining).unwrap(), expect);
     }
 }

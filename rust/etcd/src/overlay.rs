@@ -1,4 +1,4 @@
-//! What flannel finds in the etcd of a service mesh: the overlay's configuration, and which node has which part.
+//! flannel's keys in the etcd of a service mesh: the overlay's configuration, and the nodes' subnet leases.
 //!
 //! Keys and values are flannel's own (flannel, `pkg/subnet/etcd/registry.go`, `pkg/lease/lease.go`).
 
@@ -9,25 +9,26 @@ use machinist_model::{Cluster, OverlayBackend};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// All keys of flannel begin with this: its own default for `--etcd-prefix`.
+/// Prefix of all keys of flannel: its own default for `--etcd-prefix`.
 pub const PREFIX: &str = "/coreos.com/network/";
 
-/// The overlay's configuration.
+/// Key of the overlay's configuration.
 pub const CONFIG: &str = "/coreos.com/network/config";
 
-/// What flannel says to UDP's way through NAT: WireGuard's own advice (wireguard.com, "NAT and Firewall Traversal Persistence").
+/// Keepalive interval for NAT traversal, as WireGuard recommends (wireguard.com, "NAT and Firewall Traversal
+/// Persistence").
 const KEEPALIVE_SECONDS: u8 = 25;
 
-/// What the mesh's overlay is in etcd.
+/// The desired keys of the mesh's overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
     /// The value of [`CONFIG`].
     pub config: String,
-    /// A node's own address to the key of its part.
+    /// A node's underlay address to the key of its subnet.
     parts: BTreeMap<Ipv4Addr, String>,
 }
 
-/// A lease, as far as it matters here.
+/// The relevant part of a lease.
 #[derive(Deserialize)]
 struct Lease {
     #[serde(rename = "PublicIP")]
@@ -35,7 +36,7 @@ struct Lease {
 }
 
 impl Overlay {
-    /// Returns the overlay of the cluster's mesh. `None`: it has none.
+    /// Returns the overlay of the cluster's mesh, or `None` if it has none.
     #[must_use]
     pub fn of(cluster: &Cluster) -> Option<Self> {
         let network = cluster.mesh_overlay()?;
@@ -47,7 +48,8 @@ impl Overlay {
             parts.insert(ip, key(part.subnet));
         }
         let backend = match cluster.network.overlay.as_ref()?.backend {
-            // No `Mode`: with `ipv4` flannel 0.28 stops at its first peer, where it reads a range of IPv6 that is not there.
+            // No `Mode`: with `ipv4` flannel 0.28 stops at its first peer, where it expects an IPv6 network that is
+            // missing.
             OverlayBackend::Wireguard => {
                 json!({ "PersistentKeepaliveInterval": KEEPALIVE_SECONDS, "Type": "wireguard" })
             }
@@ -58,21 +60,21 @@ impl Overlay {
         Some(Self { config: config.to_string(), parts })
     }
 
-    /// Returns the key that the node with this address may write, and no other.
+    /// Returns the only key that the node with this address may write.
     #[must_use]
     pub fn key_of(&self, node: Ipv4Addr) -> Option<&str> {
         self.parts.get(&node).map(String::as_str)
     }
 
-    /// Whether flannel would read the two configurations the same way.
+    /// Returns `true` if flannel interprets the configuration as the desired one.
     #[must_use]
     pub fn is_config(&self, found: &str) -> bool {
         let read = |text: &str| serde_json::from_str::<Value>(text).ok();
         read(found).is_some_and(|found| read(&self.config) == Some(found))
     }
 
-    /// Whether a lease stands in the way: one of a node that has another part, or of a part that another node has. flannel
-    /// would keep to the one and wait for the other. `gone` are addresses of nodes that were of the mesh and are no longer.
+    /// Returns `true` if a lease conflicts: its node has another subnet, or its subnet belongs to another node. flannel
+    /// would keep the former and wait for the latter. `gone` are addresses of nodes that have left the mesh.
     #[must_use]
     pub fn is_stale(&self, key: &str, value: &str, gone: &[Ipv4Addr]) -> bool {
         holder(key, value).is_some_and(|holder| match self.parts.get(&holder) {
@@ -81,20 +83,20 @@ impl Overlay {
         })
     }
 
-    /// Whether it is the lease of a node of the mesh.
+    /// Returns `true` if the lease belongs to a node of the mesh.
     #[must_use]
     pub fn is_ours(&self, key: &str, value: &str) -> bool {
         holder(key, value).is_some_and(|holder| self.parts.contains_key(&holder))
     }
 }
 
-/// The address of the node that holds the lease. `None`: the key is none of a lease.
+/// The address of the node that holds the lease. `None` if the key is not a lease.
 fn holder(key: &str, value: &str) -> Option<Ipv4Addr> {
     key.strip_prefix(PREFIX)?.strip_prefix("subnets/")?;
     serde_json::from_str::<Lease>(value).ok()?.public_ip
 }
 
-/// flannel writes a part with a hyphen for the slash.
+/// flannel writes a subnet with a hyphen instead of the slash.
 fn key(subnet: Ipv4Net) -> String {
     format!("{PREFIX}subnets/{}-{}", subnet.network(), subnet.prefix_len())
 }
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_configuration_is_flannels() {
-        // The same files are what flannel gets in tests/mesh/wireguard.
+        // tests/mesh/wireguard gives flannel the same files.
         macro_rules! file {
             ($backend:literal) => {
                 ($backend, include_str!(concat!("../../../tests/mesh/guest-cluster/network/", $backend, ".json")))
@@ -140,11 +142,11 @@ mod tests {
     fn each_node_has_the_key_of_its_own_part() {
         let overlay = overlay("vxlan");
         assert_eq!(overlay.key_of("10.13.13.3".parse().unwrap()), Some("/coreos.com/network/subnets/10.10.3.0-24"));
-        assert_eq!(overlay.key_of("10.13.13.2".parse().unwrap()), None, "a member of etcd has none");
+        assert_eq!(overlay.key_of("10.13.13.2".parse().unwrap()), None, "an etcd member has none");
     }
 
     #[test]
-    fn a_lease_that_stands_in_the_way_is_told_from_others() {
+    fn conflicting_leases_are_distinguished_from_others() {
         let overlay = overlay("vxlan");
         let gone = ["10.13.13.9".parse().unwrap()];
         let stale = |subnet: &str, holder: &str| {
@@ -152,9 +154,9 @@ mod tests {
             overlay.is_stale(&key, &format!(r#"{{"PublicIP":"{holder}","BackendType":"vxlan"}}"#), &gone)
         };
         assert!(!stale("10.10.3.0", "10.13.13.3"), "its own");
-        assert!(stale("10.10.7.0", "10.13.13.3"), "another part than its own");
-        assert!(stale("10.10.3.0", "192.0.2.1"), "the part of another node");
-        assert!(stale("10.10.9.0", "10.13.13.9"), "of a node that is gone");
+        assert!(stale("10.10.7.0", "10.13.13.3"), "another subnet than its own");
+        assert!(stale("10.10.3.0", "192.0.2.1"), "the subnet of another node");
+        assert!(stale("10.10.9.0", "10.13.13.9"), "of a removed node");
         assert!(overlay.is_ours("/coreos.com/network/subnets/10.10.3.0-24", r#"{"PublicIP":"10.13.13.3"}"#));
         assert!(!overlay.is_ours("/coreos.com/network/subnets/10.10.3.0-24", r#"{"PublicIP":"192.0.2.1"}"#));
         assert!(!stale("10.10.77.0", "192.0.2.1"), "of a machine that machines.nix does not have yet");

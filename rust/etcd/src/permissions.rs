@@ -1,8 +1,8 @@
-//! Who may do what in the etcd of a service mesh, and the records that the operators keep there.
+//! etcd users and roles of a service mesh, and the records that operators keep there.
 //!
-//! etcd takes the CN of a client's certificate for its user. Operators and the members' own `etcdctl` are root; the agent of
-//! a node reads the mesh's data and writes below its own node's prefix, and nothing else. flannel reads the overlay's data and
-//! writes the one key of its node's part.
+//! etcd uses the CN of a client's certificate as its user. Operators and the members' own `etcdctl` are root; the agent
+//! of a node reads the mesh's data and writes below its own node's prefix only. flannel reads the overlay's data and
+//! writes the key of its node's subnet only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,18 +18,18 @@ use thiserror::Error;
 
 use crate::overlay::{self, Overlay};
 
-/// Users and roles that begin with one of these are ours to delete when their node is gone.
+/// Users and roles with one of these prefixes are deleted with their node.
 const AGENT: &str = "mesh-agent-";
 const FLANNEL: &str = "mesh-flannel-";
 
-/// Says what was applied last: the digest of the rules, and etcd's revision of users and roles afterwards.
+/// The key of the last applied state: the digest of the rules, and etcd's auth revision afterwards.
 const MARK: &str = "/machinist/permissions";
 
-/// The users that may do everything: `root`, which etcd demands, the operators' certificate and the members' own.
+/// The users with all permissions: `root`, which etcd requires, the operators' certificate and the members' own.
 const ROOTS: [&str; 3] = ["root", "etcd-operator", "kube-etcd-healthcheck-client"];
 
-/// Asks a member what there is: five lines of JSON, and one more a user and role unless what was applied last is what is
-/// wanted still. Set before these lines: mark (the key) and wanted (the digest).
+/// Queries a member's current state: five lines of JSON, plus one for each user and role unless the wanted state was
+/// already applied last. Input variables: mark (the key) and wanted (the digest).
 pub const PROBE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 etc() { machinist-etcdctl --command-timeout=10s --dial-timeout=3s \"$@\"; }
@@ -48,7 +48,7 @@ for role in $roles; do
 done
 ";
 
-/// What a role may do with the keys that begin with a prefix.
+/// Permission of a role on a range of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(from = "u8")]
 enum Kind {
@@ -58,7 +58,7 @@ enum Kind {
 }
 
 impl From<u8> for Kind {
-    /// As in etcd's `Permission.Type`.
+    /// Converts etcd's `Permission.Type`.
     fn from(number: u8) -> Self {
         match number {
             0 => Self::Read,
@@ -78,11 +78,11 @@ impl Kind {
     }
 }
 
-/// First key and end of a range, which is not in it; no end: the one key.
+/// First key and exclusive end of a range; an empty end for a single key.
 type Range = (Vec<u8>, Vec<u8>);
 type Role = BTreeMap<Range, Kind>;
 
-/// What shall hold.
+/// The desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     users: BTreeMap<String, String>,
@@ -91,7 +91,7 @@ pub struct Rules {
     overlay: Option<Overlay>,
 }
 
-/// What holds.
+/// The current state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     enabled: bool,
@@ -103,19 +103,19 @@ pub struct Found {
     network: BTreeMap<String, (String, i64)>,
 }
 
-/// Why an answer cannot be used.
+/// Error in etcdctl's output.
 #[derive(Debug, Error)]
 pub enum PermissionsError {
-    /// It is not etcdctl's.
-    #[error("the answer of etcdctl cannot be read")]
+    /// The output is not valid JSON of the expected form.
+    #[error("invalid output of etcdctl")]
     Format(#[source] serde_json::Error),
-    /// Something is missing in it.
-    #[error("the answer of etcdctl ends too early")]
+    /// Lines are missing.
+    #[error("truncated output of etcdctl")]
     Short,
 }
 
 impl Rules {
-    /// Returns what shall hold in the cluster. `None`: it has no mesh.
+    /// Returns the desired state of the cluster, or `None` if it has no mesh.
     #[must_use]
     pub fn of(cluster: &Cluster) -> Option<Self> {
         cluster.mesh_nodes().next()?;
@@ -151,14 +151,14 @@ impl Rules {
         Some(rules)
     }
 
-    /// Returns the variables of [`PROBE`].
+    /// Returns the input variables of [`PROBE`].
     #[must_use]
     pub fn variables(&self) -> [(&'static str, String); 2] {
         [("mark", MARK.to_owned()), ("wanted", self.digest())]
     }
 
-    /// Returns the script that makes them hold, or `None` if they do. It changes what differs and nothing else, so it may be
-    /// cut off anywhere and run again.
+    /// Returns the script that applies the desired state, or `None` if nothing differs. It only changes what differs,
+    /// so it may be interrupted at any point and repeated.
     #[must_use]
     pub fn script(&self, found: &Found) -> Option<String> {
         let records = self.records_to_write(found);
@@ -184,9 +184,9 @@ impl Rules {
         Some(script)
     }
 
-    /// Returns the script for what nodes need before they change, or `None` if they have it: the rights of those that etcd does
-    /// not know yet, and an overlay's configuration where there is none. What is there stays as it is, since nodes still go
-    /// by it; where etcd asks nobody who they are, that stays so too.
+    /// Returns the script that must run before nodes change, or `None` if nothing is missing: permissions of nodes that
+    /// etcd does not know yet, and the overlay's configuration if there is none. Existing entries stay, since nodes
+    /// still use them; if authentication is disabled, it stays disabled.
     #[must_use]
     pub fn welcome(&self, found: &Found) -> Option<String> {
         let mut lines = Vec::new();
@@ -205,7 +205,7 @@ impl Rules {
         (!lines.is_empty() || !records.is_empty()).then(|| script_of(&lines, &records))
     }
 
-    /// Returns the nodes whose agent etcd does not know yet. None where it asks nobody who they are.
+    /// Returns the nodes whose agents have no user in etcd yet. Empty if authentication is disabled.
     #[must_use]
     pub fn newcomers(&self, found: &Found) -> Vec<String> {
         let holds = found.mark == format!("{} {}", self.digest(), found.revision);
@@ -222,10 +222,14 @@ impl Rules {
             }
             let has = has.unwrap_or(&none);
             for ((from, end), kind) in role.iter().filter(|(range, kind)| has.get(*range) != Some(*kind)) {
-                lines.push(format!("etc role grant-permission '{name}' {} {}", kind.as_str(), words(from, end)));
+                lines.push(format!(
+                    "etc role grant-permission '{name}' {} {}",
+                    kind.as_str(),
+                    range_arguments(from, end)
+                ));
             }
             for (from, end) in has.keys().filter(|range| !role.contains_key(*range)) {
-                lines.push(format!("etc role revoke-permission '{name}' {}", words(from, end)));
+                lines.push(format!("etc role revoke-permission '{name}' {}", range_arguments(from, end)));
             }
         }
         for (user, role) in &self.users {
@@ -234,7 +238,7 @@ impl Rules {
                 lines.push(format!("etc user add '{user}' --no-password"));
             }
             if role == "root" && user == "root" && has.is_none() {
-                // etcd makes the role with the user in some versions, and not in others.
+                // Some versions of etcd create the role with the user, others do not.
                 lines.push("etc role add root 2>/dev/null || true".to_owned());
             }
             if !has.is_some_and(|roles| roles.contains(role)) {
@@ -243,7 +247,7 @@ impl Rules {
         }
     }
 
-    /// Takes away what nodes had that are gone.
+    /// Deletes users and roles of removed nodes.
     fn clean(&self, found: &Found, lines: &mut Vec<String>) {
         let is_ours = |name: &&String| [AGENT, FLANNEL].iter().any(|prefix| name.starts_with(prefix));
         for user in found.users.keys().filter(is_ours).filter(|user| !self.users.contains_key(*user)) {
@@ -267,7 +271,7 @@ impl Rules {
         if let Some(overlay) = &self.overlay {
             transactions.extend(self.overlay_to_write(overlay, found));
         }
-        // A record without a version is one of nix-infra's: that cluster may still need it.
+        // A record without a version was written by nix-infra: that cluster may still need it.
         let is_gone = |(key, (value, _)): &(&String, &(String, i64))| {
             !self.records.contains_key(*key) && value.contains("\"version\":")
         };
@@ -276,9 +280,9 @@ impl Rules {
         transactions
     }
 
-    /// The overlay's configuration where it is another, and the leases that stand in the way. A flannel whose lease is taken
-    /// away ends, and its next start takes the right part. flannel reads its configuration when it starts and never again:
-    /// where it is another one, all leases are taken away, so that all nodes change at the same time.
+    /// Writes the overlay's configuration if it differs, and deletes conflicting leases. A flannel whose lease is
+    /// deleted exits, and takes the right subnet at its next start. flannel only reads its configuration at its start:
+    /// if that differs, all leases are deleted, so that all nodes change at the same time.
     fn overlay_to_write(&self, overlay: &Overlay, found: &Found) -> Vec<Transaction> {
         let mut transactions = Vec::new();
         let has = found.network.get(overlay::CONFIG);
@@ -302,7 +306,7 @@ impl Rules {
         transactions
     }
 
-    /// FNV-1a over all that users and roles shall be.
+    /// FNV-1a over all desired users and roles.
     fn digest(&self) -> String {
         let text = format!("{:?}{:?}", self.users, self.roles);
         let hash = text
@@ -312,7 +316,8 @@ impl Rules {
     }
 }
 
-/// The lines, each with etcd's words behind `etc`, then the transactions. The first that fails ends it.
+/// The script: each line contains arguments of etcdctl after `etc`, followed by the transactions. The first failure
+/// ends it.
 fn script_of(lines: &[String], transactions: &[Transaction]) -> String {
     let mut script = String::from(
         "export PATH=/run/current-system/sw/bin:$PATH\n\
@@ -341,8 +346,8 @@ fn one(key: &str) -> Range {
     (key.as_bytes().to_vec(), Vec::new())
 }
 
-/// A range as etcdctl takes it.
-fn words(from: &[u8], end: &[u8]) -> String {
+/// The arguments of etcdctl for a range.
+fn range_arguments(from: &[u8], end: &[u8]) -> String {
     let (from, end) = (String::from_utf8_lossy(from), String::from_utf8_lossy(end));
     if end.is_empty() { quote(&from) } else { format!("{} {}", quote(&from), quote(&end)) }
 }
@@ -397,10 +402,10 @@ struct Permission {
 }
 
 impl Found {
-    /// Reads the answer of [`PROBE`].
+    /// Parses the output of [`PROBE`].
     ///
     /// # Errors
-    /// It is not etcdctl's.
+    /// The output is invalid.
     pub fn read(stdout: &str) -> Result<Self, PermissionsError> {
         let mut lines = stdout.lines().filter(|line| !line.trim().is_empty());
         let mut next = || lines.next().ok_or(PermissionsError::Short);
@@ -433,7 +438,7 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, PermissionsError> {
     serde_json::from_str(line).map_err(PermissionsError::Format)
 }
 
-/// etcdctl prints bytes in base64.
+/// Decodes bytes from etcdctl's output, in base64.
 fn bytes(base64: &str) -> Vec<u8> {
     STANDARD.decode(base64).unwrap_or_default()
 }
@@ -521,17 +526,17 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_is_left_alone_and_what_was_changed_by_hand_is_not() {
+    fn a_matching_state_is_left_alone_and_a_manual_change_is_not() {
         let rules = Rules::of(&cluster()).unwrap();
         let mark = format!("{} 12", rules.digest());
         assert_eq!(rules.script(&answer(true, &mark, "")), None);
-        // Any change of users and roles counts the revision up.
+        // Any change of users and roles increments the revision.
         assert!(rules.script(&answer(true, &mark.replace("12", "11"), "")).is_some());
         assert!(rules.script(&answer(false, &mark, "")).unwrap().contains("\netc auth enable\n"));
     }
 
     #[test]
-    fn a_right_too_many_is_taken_away_and_so_are_nodes_that_are_gone() {
+    fn excess_permissions_and_removed_nodes_are_deleted() {
         let rest = r#"{"user":"root","answer":{"roles":["root"]}}
 {"user":"mesh-agent-gone","answer":{"roles":["mesh-agent-gone"]}}
 {"role":"mesh-agent-casper","answer":{"perm":[{"permType":2,"key":"Lw==","range_end":"MA=="}]}}
@@ -572,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn new_nodes_are_let_in_before_they_change_and_nothing_is_taken_away() {
+    fn new_nodes_get_permissions_before_they_change_and_none_are_revoked() {
         let rules = Rules::of(&with_overlay()).unwrap();
         let configuration = r#"put "/coreos.com/network/config" "{\"Backend\":{\"Type\":\"host-gw\"}"#;
         let first = rules.welcome(&Found::default()).unwrap();
@@ -593,11 +598,11 @@ mod tests {
         assert_eq!(rules.newcomers(&found), ["casper"]);
         found.mark = format!("{} 0", rules.digest());
         assert_eq!((rules.welcome(&found), rules.newcomers(&found)), (None, Vec::new()));
-        assert!(rules.newcomers(&Found::default()).is_empty(), "nobody is asked who they are yet");
+        assert!(rules.newcomers(&Found::default()).is_empty(), "authentication is still disabled");
     }
 
     #[test]
-    fn a_changed_overlay_ends_all_flannels_and_a_lease_of_before_one() {
+    fn a_changed_overlay_restarts_all_flannels_and_a_stale_lease_one() {
         let rules = Rules::of(&with_overlay()).unwrap();
         let right = r#"{"Network":"10.10.0.0/16","SubnetLen":24,"Backend":{"Type":"host-gw"}}"#;
         let lease = |part: &str, holder: &str| {
@@ -615,7 +620,7 @@ mod tests {
                 .collect()
         };
         let own = lease("10.10.4.0", "10.13.13.4");
-        assert!(writes(right, std::slice::from_ref(&own)).is_empty(), "what is right stays");
+        assert!(writes(right, std::slice::from_ref(&own)).is_empty(), "a correct state stays");
         let stale = writes(right, &[own.clone(), lease("10.10.9.0", "10.13.13.4")]);
         assert!(stale.contains(&r#"del "/coreos.com/network/subnets/10.10.9.0-24""#.to_owned()), "{stale:?}");
         assert!(!stale.contains(&r#"del "/coreos.com/network/subnets/10.10.4.0-24""#.to_owned()), "{stale:?}");
@@ -625,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_none_is_an_error() {
+    fn invalid_output_is_an_error() {
         for stdout in ["", "{}", "{\"enabled\":true,\"revision\":1}\n", "etcdctl: not found"] {
             assert!(Found::read(stdout).is_err(), "{stdout:?}");
         }

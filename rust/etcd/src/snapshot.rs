@@ -1,7 +1,7 @@
-//! Whether a file is a whole snapshot of etcd.
+//! Validation of etcd snapshots.
 //!
-//! `etcdctl snapshot save` writes the database, a file of bbolt in pages of at least 512 bytes, and behind it the SHA-256 of that
-//! (etcd's `etcdutl/snapshot`, which looks for it the same way).
+//! `etcdctl snapshot save` writes the database, a bbolt file in pages of at least 512 bytes, followed by its SHA-256
+//! (etcd's `etcdutl/snapshot` detects that in the same way).
 
 use std::io::{self, Read};
 
@@ -11,39 +11,39 @@ use thiserror::Error;
 const DIGEST: usize = 32;
 const PAGE: u64 = 512;
 
-/// A snapshot that is whole.
+/// A valid snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole {
     /// Its size in bytes.
     pub bytes: u64,
-    /// SHA-256 of all of it, hexadecimal.
+    /// SHA-256 of the file, hexadecimal.
     pub digest: String,
 }
 
-/// Why a file is no whole snapshot.
+/// Error of a snapshot.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
-    /// It cannot be read to its end.
-    #[error("the snapshot cannot be read to its end")]
+    /// The file cannot be read to its end.
+    #[error("cannot read the snapshot to its end")]
     Read(#[source] io::Error),
-    /// It is something else, or a copy of the database's file, which may have been taken in the middle of a write.
-    #[error("it is no snapshot of etcd ({bytes} bytes, without etcd's digest at the end)")]
+    /// The file is not a snapshot, or is a copy of the database file, which may have been taken during a write.
+    #[error("not an etcd snapshot ({bytes} bytes, without etcd's digest at the end)")]
     Foreign {
-        /// Its size.
+        /// Size of the file.
         bytes: u64,
     },
-    /// Its content is not what etcd wrote.
-    #[error("the snapshot is damaged: its content does not match the digest that etcd wrote behind it")]
+    /// The content does not match etcd's digest.
+    #[error("the snapshot is damaged: its content does not match its digest")]
     Damaged,
 }
 
-/// Reads a snapshot to its end and checks it.
+/// Reads a snapshot to its end and validates it.
 ///
 /// # Errors
-/// It cannot be read, or is not whole.
+/// It cannot be read, or is invalid.
 pub fn check(mut snapshot: impl Read) -> Result<Whole, SnapshotError> {
     let (mut all, mut database) = (Sha256::new(), Sha256::new());
-    // The last bytes so far: they may be the digest.
+    // The last bytes so far, which may be the digest.
     let mut tail: Vec<u8> = Vec::with_capacity(DIGEST);
     let mut bytes = 0_u64;
     let mut buffer = vec![0; 1 << 18];
@@ -84,7 +84,7 @@ mod tests {
         [database, digest.to_vec()].concat()
     }
 
-    /// Yields a few bytes at a time, so that the digest is cut in two.
+    /// Yields a few bytes at a time, so that the digest is split.
     struct Slow<'a>(&'a [u8]);
 
     impl Read for Slow<'_> {

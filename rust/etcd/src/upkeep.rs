@@ -1,18 +1,18 @@
-//! Keeping etcd in shape, and bringing it back from a snapshot.
+//! Maintenance of etcd, and restore from a snapshot.
 
 use machinist_model::NodeName;
 use serde::Serialize;
 
 use crate::etcd::Health;
 
-/// Gives freed space back to the file system. The member answers nobody meanwhile. Set before these lines: endpoint (its URL).
+/// Returns free space to the file system. The member is unavailable meanwhile. Input variables: endpoint (its URL).
 pub const DEFRAGMENT: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" defrag
 ";
 
-/// Compacts the history of etcd up to a revision and waits until its space is free. A history that is compacted already is a
-/// success. Set before these lines: endpoint and revision.
+/// Compacts etcd's history up to a revision and waits until its space is freed. Already compacted history counts as
+/// success. Input variables: endpoint and revision.
 pub const COMPACT: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 answer=$(machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=\"$endpoint\" compaction --physical \"$revision\" 2>&1) ||
@@ -22,33 +22,34 @@ answer=$(machinist-etcdctl --command-timeout=300s --dial-timeout=3s --endpoints=
   esac
 ";
 
-/// Disarms all alarms. etcdctl cannot choose: a cluster with a `CORRUPT` alarm must not get this. Set before these lines:
-/// endpoint.
+/// Disarms all alarms. etcdctl cannot select them, so this must not run in a cluster with a `CORRUPT` alarm. Input
+/// variables: endpoint.
 pub const DISARM: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" alarm disarm
 ";
 
-/// Writes a key through one member and removes it again: each member checks its own quota. A member that is still over it
-/// raises the alarm again, and this fails. Set before these lines: endpoint.
+/// Writes a key through one member and deletes it again: each member checks its own quota. A member that is still over
+/// it raises the alarm again, and this fails. Input variables: endpoint.
 pub const TRY_WRITE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" put machinist/write-check '' >/dev/null &&
   machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" del machinist/write-check >/dev/null
 ";
 
-/// Lists the snapshots that a member took by itself, newest first: seconds since 1970, bytes, path, with tabs between.
+/// Lists the snapshots that a member took by itself, newest first: seconds since 1970, bytes and path, separated by
+/// tabs.
 pub const LIST_SNAPSHOTS: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 [ -d /var/lib/machinist/snapshots ] || exit 0
 find /var/lib/machinist/snapshots -maxdepth 1 -type f -name '*.age' -printf '%T@\\t%s\\t%p\\n' | sort -rn
 ";
 
-/// Writes a file to standard output. Set before these lines: file.
+/// Writes a file to standard output. Input variables: file.
 pub const READ_FILE: &str = "cat -- \"$file\"\n";
 
-/// Keeps the snapshot that comes on standard input, and takes it only if it is what was sent. Nothing else is changed. Set
-/// before these lines: digest (SHA-256, hexadecimal), and the functions of `durable.sh`.
+/// Stores the snapshot from standard input, after verifying its digest. Nothing else is changed. Input variables:
+/// digest (SHA-256, hexadecimal). Requires the functions of `durable.sh`.
 pub const RECEIVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -65,8 +66,8 @@ fi
 place_durably \"$request/etcd.db.partial\" \"$request/etcd.db\"
 ";
 
-/// Stops etcd and asks for the restore, which the next start of etcd carries out (`modules/etcd-restore.nix`). Set before these
-/// lines: mark, bump (how far revisions jump) and digest, and the functions of `durable.sh`.
+/// Stops etcd and requests the restore, which the next start of etcd performs (`modules/etcd-restore.nix`). Input
+/// variables: mark, bump (the jump of revisions) and digest. Requires the functions of `durable.sh`.
 pub const ASK_FOR_RESTORE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 umask 077
@@ -79,7 +80,7 @@ RESTORE_BUMP=$bump
 RESTORE_SHA256=$digest\"
 ";
 
-/// Starts etcd where the system has it, and says `started` then. It does not wait: a member waits for the others.
+/// Starts etcd if the system has it, and then prints `started`. Does not wait, since a member waits for the others.
 pub const START_RESTORED: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 [ \"$(systemctl show --property=LoadState --value machinist-etcd-restore.service)\" = loaded ] || exit 0
@@ -87,7 +88,7 @@ systemctl reset-failed etcd.service machinist-etcd-restore.service 2>/dev/null
 systemctl start --no-block etcd.service && echo started
 ";
 
-/// Says whether the restore is done (`done`), begun (`begun`) or failed, with the last lines of its log.
+/// Prints the state of the restore: `done`, `begun`, or `failed` with the last lines of its log.
 pub const RESTORE_STATE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 if [ ! -e /var/lib/machinist/etcd-restore/ready ]; then echo done; exit 0; fi
@@ -98,24 +99,24 @@ fi
 echo begun
 ";
 
-/// How far revisions jump in a restore. Whoever watched before must find no revision again that it knows; etcd's own documentation
-/// (etcd.io, "Disaster recovery") names a thousand million.
+/// Jump of revisions in a restore. A client that watched before must not see a known revision again; etcd's own
+/// documentation (etcd.io, "Disaster recovery") suggests 1,000,000,000.
 pub const REVISION_JUMP: u64 = 1_000_000_000;
 
 /// A snapshot on a member's disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// The member.
+    /// Node of the member.
     pub node: NodeName,
-    /// Its path there.
+    /// Path on the node.
     pub path: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// When it was taken, in seconds since 1970.
+    /// Time of the snapshot, in seconds since 1970.
     pub taken: i64,
 }
 
-/// Reads the answer of [`LIST_SNAPSHOTS`]. Lines that are none are left out.
+/// Parses the output of [`LIST_SNAPSHOTS`]. Invalid lines are ignored.
 #[must_use]
 pub fn kept(node: &NodeName, stdout: &str) -> Vec<Kept> {
     let read = |line: &str| {
@@ -127,7 +128,7 @@ pub fn kept(node: &NodeName, stdout: &str) -> Vec<Kept> {
     stdout.lines().filter_map(read).collect()
 }
 
-/// The members in the order in which they are to be busy one after the other: the leader last.
+/// Returns the members in the order of maintenance: the leader last.
 #[must_use]
 pub fn leader_last(health: &Health) -> Vec<NodeName> {
     let leads = |name: &&NodeName| health.leader.as_ref() == Some(*name);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_snapshots_are_read_and_other_lines_left_out() {
+    fn kept_snapshots_are_parsed_and_other_lines_ignored() {
         let answer = "1795260000.5\t4096\t/var/lib/machinist/snapshots/etcd-a b.db.age\nfind: a warning\n";
         let path = "/var/lib/machinist/snapshots/etcd-a b.db.age".to_owned();
         let wanted = Kept { node: name("casper"), path, bytes: 4096, taken: 1_795_260_000 };

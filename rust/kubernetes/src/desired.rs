@@ -140,7 +140,7 @@ impl NodeMarks {
     /// Returns a digest of the marks.
     #[must_use]
     pub fn digest(&self) -> String {
-        // 64 bits suffice to tell two versions of machines.nix apart.
+        // 64 bits suffice to distinguish two versions of machines.nix.
         let marks = json!({
             "format": FORMAT, "labels": self.labels, "taints": self.taints, "removed": [NIXOS_UNSCHEDULABLE],
         });

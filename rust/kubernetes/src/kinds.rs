@@ -31,9 +31,9 @@ pub struct Kinds(BTreeMap<String, BTreeMap<String, Kind>>);
 pub struct UnknownKind {
     /// The manifest or machines.nix entry that declares the object.
     pub origin: Origin,
-    /// Its `apiVersion`.
+    /// The object's `apiVersion`, such as `apps/v2`.
     pub api_version: String,
-    /// Its kind.
+    /// The object's kind, such as `Deploiment`.
     pub kind: String,
     /// The nearest known `apiVersion` or kind.
     pub near: Option<String>,

@@ -23,7 +23,7 @@ pub use self::{directory::read, scalar::resolve as plain};
 pub struct Document {
     /// First line of its content.
     pub place: Place,
-    /// Content.
+    /// Content as JSON.
     pub value: Value,
     /// The line of each key, item and value.
     pub lines: Lines,

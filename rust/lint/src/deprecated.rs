@@ -1,4 +1,4 @@
-//! API versions that are gone or going, and what has taken the place of older fields and annotations (Kubernetes, "Deprecated API
+//! Removed and deprecated API versions, fields and annotations, with their replacements (Kubernetes, "Deprecated API
 //! Migration Guide").
 
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     item::{Item, at, text, texts},
 };
 
-/// `apiVersion`, kind (`*` for all), the minor version that no longer has it, what is written instead.
+/// `apiVersion`, kind (`*` for all), the minor version that removed it, its replacement.
 const GONE: &[(&str, &str, u16, &str)] = &[
     ("extensions/v1beta1", "Ingress", 22, "networking.k8s.io/v1"),
     ("networking.k8s.io/v1beta1", "Ingress", 22, "networking.k8s.io/v1"),
@@ -33,7 +33,7 @@ const GONE: &[(&str, &str, u16, &str)] = &[
     ("flowcontrol.apiserver.k8s.io/v1beta3", "*", 32, "flowcontrol.apiserver.k8s.io/v1"),
 ];
 
-/// Annotation, what is written instead.
+/// Annotation and its replacement.
 const ANNOTATIONS: &[(&str, &str)] = &[
     ("kubernetes.io/ingress.class", "spec.ingressClassName"),
     ("seccomp.security.alpha.kubernetes.io/pod", "spec.securityContext.seccompProfile"),
@@ -42,7 +42,7 @@ const ANNOTATIONS: &[(&str, &str)] = &[
     ("scheduler.alpha.kubernetes.io/critical-pod", "spec.priorityClassName"),
 ];
 
-/// A label of nodes, the one in its place.
+/// Node label and its replacement.
 const NODE_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
     ("beta.kubernetes.io/os", "kubernetes.io/os"),
@@ -85,7 +85,7 @@ pub fn check(item: &Item<'_>, minor: u16, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The row that an object falls into.
+/// Returns the row that applies to the object.
 pub fn gone<'a>(item: &Item<'a>) -> Option<(&'static str, &'a str, u16, &'static str)> {
     let row = GONE
         .iter()

@@ -1,36 +1,36 @@
-//! What is told.
+//! Findings of the linter.
 
 use machinist_kubernetes::manifest::Place;
 use serde::{Serialize, Serializer};
 
-/// Something that is wrong with a manifest.
+/// A problem in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The rule's name, such as `ingress-port`.
     pub rule: &'static str,
-    /// How bad it is.
+    /// Severity of the problem.
     pub severity: Severity,
-    /// Where it is.
+    /// File and line.
     #[serde(serialize_with = "as_text")]
     pub place: Place,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to write instead.
+    /// Suggested fix, in the imperative.
     pub hint: Option<String>,
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// An API server would refuse it, or it cannot work.
+    /// An API server would reject it, or it cannot work.
     Error,
-    /// It works, and will not for long or not always.
+    /// It works now, but not in every situation or not in later versions.
     Warning,
 }
 
 impl Finding {
-    /// Says what to write instead.
+    /// Adds a suggested fix.
     #[must_use]
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }

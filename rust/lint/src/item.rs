@@ -1,4 +1,4 @@
-//! One object of a document, with a way back to its lines.
+//! One object of a document, which can be traced back to its lines.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::{
     finding::{Finding, Severity},
 };
 
-/// An object.
+/// An object of a document.
 pub struct Item<'a> {
     pub document: &'a Document,
-    /// Where it is in the document: empty, or a place in a `List`.
+    /// JSON pointer of the object in the document: empty, or an item of a `List`.
     pub base: String,
     pub value: &'a Value,
     pub api_version: &'a str,
@@ -22,14 +22,14 @@ pub struct Item<'a> {
     pub name: &'a str,
 }
 
-/// A pod, as an object describes it: its own, or the one that it makes others from.
+/// A pod, or the pod template of an object.
 pub struct Pod<'a> {
-    /// Where it is in the object: empty for a Pod, else `/spec/template` and the like.
+    /// JSON pointer in the object: empty for a Pod, else `/spec/template` and the like.
     pub base: &'static str,
     pub value: &'a Value,
 }
 
-/// Returns the objects of a document: itself, or those of a `List`.
+/// Returns the objects of a document: itself, or the items of a `List`.
 pub fn items(document: &Document) -> Vec<Item<'_>> {
     let list = document.value.get("items").and_then(Value::as_array);
     match (text(&document.value, "/kind"), list) {
@@ -41,18 +41,18 @@ pub fn items(document: &Document) -> Vec<Item<'_>> {
     }
 }
 
-/// Returns the text that a pointer leads to.
+/// Returns the string at a pointer.
 pub fn text<'a>(value: &'a Value, at: &str) -> Option<&'a str> {
     value.pointer(at).and_then(Value::as_str)
 }
 
-/// Returns the entries of the list that a pointer leads to, each with its own pointer.
+/// Returns the items of the list at a pointer, each with its own pointer.
 pub fn list<'a>(value: &'a Value, at: &str) -> Vec<(String, &'a Value)> {
     let entries = value.pointer(at).and_then(Value::as_array).into_iter().flatten();
     entries.enumerate().map(|(position, entry)| (format!("{at}/{position}"), entry)).collect()
 }
 
-/// Returns the mapping of texts that a pointer leads to.
+/// Returns the mapping of strings at a pointer.
 pub fn texts(value: &Value, at: &str) -> BTreeMap<String, String> {
     let entries = value.pointer(at).and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
@@ -71,7 +71,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// How people call it: `Service web`.
+    /// Returns kind and name, such as `Service web`.
     pub fn title(&self) -> String {
         format!("{} {}", self.kind, self.name)
     }
@@ -85,14 +85,14 @@ impl<'a> Item<'a> {
         Finding { severity: Severity::Warning, ..self.error(rule, at, message) }
     }
 
-    /// Whether the object says that another one is made elsewhere.
+    /// Returns `true` if the object's annotation declares another one as created elsewhere.
     pub fn declares(&self, kind: &str, name: &str) -> bool {
         let list = texts(self.value, "/metadata/annotations");
         list.get(EXTERNAL)
             .is_some_and(|list| list.split([' ', ',', '\n']).any(|entry| entry == format!("{kind}/{name}")))
     }
 
-    /// The pod that it is or makes.
+    /// Returns the pod or pod template of the object.
     pub fn pod(&self) -> Option<Pod<'a>> {
         let base = match self.kind {
             "Pod" => "",
@@ -111,14 +111,14 @@ impl<'a> Pod<'a> {
         texts(self.value, "/metadata/labels")
     }
 
-    /// Its containers with their pointers in the object, those that run before the others too.
+    /// Returns its containers and init containers, with their pointers in the object.
     pub fn containers(&self) -> Vec<(String, &'a Value)> {
         let of = |at: &str| list(self.value, at).into_iter().map(|(at, value)| (format!("{}{at}", self.base), value));
         of("/spec/initContainers").chain(of("/spec/containers")).collect()
     }
 }
 
-/// The pointer of a key in a mapping.
+/// Returns the pointer of a key in a mapping.
 pub fn at(parent: &str, key: &str) -> String {
     pointer(parent, key)
 }

@@ -1,7 +1,8 @@
-//! What is wrong with manifests, found without an API server: fields and kinds that Kubernetes does not have, chains of ports that
-//! do not meet, secrets that nobody makes, selectors that match nothing. Pure: documents in, findings out.
+//! Linter for manifests that needs no API server: unknown fields and kinds, broken chains of ports, missing secrets,
+//! selectors that match nothing. Pure: documents in, findings out.
 //!
-//! A set of manifests is taken as a whole. What somebody else makes is said where it is used, by the annotation [`EXTERNAL`].
+//! A set of manifests is checked as a unit. Objects created elsewhere are declared where they are used, by the
+//! annotation [`EXTERNAL`].
 
 mod deprecated;
 mod finding;
@@ -17,13 +18,14 @@ use machinist_kubernetes::manifest::Document;
 pub use self::finding::{Finding, Severity};
 use self::item::{Item, items};
 
-/// The annotation that names what is made elsewhere, separated by spaces: `Secret/db-password ConfigMap/settings`.
+/// The annotation that declares objects created elsewhere, separated by spaces: `Secret/db-password
+/// ConfigMap/settings`.
 pub const EXTERNAL: &str = "machinist.dev/external";
 
-/// The minor version of Kubernetes whose fields are known here: 1.36.
+/// The minor version of Kubernetes whose schema is built in: 1.36.
 pub const SCHEMA_MINOR: u16 = 36;
 
-/// Returns what is wrong, sorted by place. `minor` is the minor version of the cluster's Kubernetes.
+/// Returns the findings, sorted by place. `minor` is the minor version of the cluster's Kubernetes.
 #[must_use]
 pub fn lint(documents: &[Document], minor: u16) -> Vec<Finding> {
     let items: Vec<Item<'_>> = documents.iter().flat_map(items).collect();
@@ -63,8 +65,8 @@ impl<'a> Set<'a> {
             let group = item.api_version.split('/').next().filter(|_| item.api_version.contains('/'));
             let id = (group, item.kind, item.namespace, item.name);
             if let Some(first) = seen.insert(id, item) {
-                let message = format!("{} is there twice", item.title());
-                let hint = format!("the other one is at {}; keep one", first.document.place_of(&first.base));
+                let message = format!("duplicate {}", item.title());
+                let hint = format!("also defined at {}; keep one", first.document.place_of(&first.base));
                 findings.push(item.error("duplicate-object", "/metadata/name", message).hint(hint));
             }
         }

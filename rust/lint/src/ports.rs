@@ -1,4 +1,4 @@
-//! The chain of ports: Ingress, Service, container. Each link must name something that the next one has.
+//! Checks of the port chain: Ingress, Service, container. Each link must refer to an existing port of the next one.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ fn ingress(set: &Set<'_>, item: &Item<'_>, findings: &mut Vec<Finding>) {
             continue;
         }
         let Some(service) = set.find("Service", item.namespace, name) else {
-            let message = format!("{} sends traffic to the Service {name}, which is not there", item.title());
+            let message = format!("{} routes to the Service {name}, which does not exist", item.title());
             let finding = item.error("ingress-service", &format!("{backend}/service/name"), message);
             findings.push(finding.hint(missing(set, "Service", item.namespace, name)));
             continue;
@@ -75,7 +75,7 @@ fn service(set: &Set<'_>, item: &Item<'_>, findings: &mut Vec<Finding>) {
                 Value::String(name) => text(found, "/name") == Some(name),
                 number => found.get("containerPort") == Some(number),
             };
-            // A container need not declare its ports; one that declares some, and not this one, listens elsewhere.
+            // A container need not declare its ports; if it declares some, but not this one, it listens elsewhere.
             let says_nothing = ports.is_empty() && target.is_number();
             if says_nothing || ports.iter().any(meets) {
                 continue;
@@ -90,7 +90,7 @@ fn service(set: &Set<'_>, item: &Item<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Probes name ports of their own container.
+/// Checks that probes use named ports of the same container.
 fn probes(item: &Item<'_>, findings: &mut Vec<Finding>) {
     let Some(pod) = item.pod() else { return };
     for (at, container) in pod.containers() {
@@ -99,7 +99,7 @@ fn probes(item: &Item<'_>, findings: &mut Vec<Finding>) {
             for action in ["httpGet", "tcpSocket"] {
                 let Some(name) = text(container, &format!("/{probe}/{action}/port")) else { continue };
                 if !ports.iter().any(|port| text(port, "/name") == Some(name)) {
-                    let message = format!("the {probe} asks the port {name}, which its container does not have");
+                    let message = format!("the {probe} uses the port {name}, which its container does not have");
                     let has: Vec<String> = ports.iter().map(|port| describe(port, "containerPort")).collect();
                     let finding = item.error("probe-port", &format!("{at}/{probe}/{action}/port"), message);
                     findings.push(finding.hint(format!("it has {}", or_none(&has))));
@@ -115,5 +115,5 @@ fn describe(port: &Value, key: &str) -> String {
 }
 
 fn or_none(list: &[String]) -> String {
-    if list.is_empty() { "none that they declare".to_owned() } else { list.join(", ") }
+    if list.is_empty() { "no declared port".to_owned() } else { list.join(", ") }
 }

@@ -1,4 +1,4 @@
-//! Objects that others name: secrets, configuration, claims, accounts, issuers. Somebody must make them.
+//! Checks of references to other objects: secrets, configuration, claims, accounts, issuers. These must exist.
 
 use serde_json::Value;
 
@@ -8,9 +8,9 @@ use crate::{
     missing::missing,
 };
 
-/// The issuers that machinist makes where machines.nix has `kubernetes.acme`.
+/// The issuers that machinist creates if machines.nix has `kubernetes.acme`.
 const OWN_ISSUERS: [&str; 2] = ["letsencrypt-production", "letsencrypt-staging"];
-/// What tells cert-manager to make the secrets of an Ingress.
+/// The annotations that make cert-manager create the secrets of an Ingress.
 const ISSUERS: [&str; 2] = ["cert-manager.io/cluster-issuer", "cert-manager.io/issuer"];
 
 /// Checks all references.
@@ -30,7 +30,7 @@ pub fn check(set: &Set<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// One reference of a pod: kind, where its name stands, where a key of it stands.
+/// One reference of a pod: kind, pointer of its name, pointer of its key.
 struct Reference {
     kind: &'static str,
     name: String,
@@ -85,7 +85,7 @@ fn resolve(set: &Set<'_>, item: &Item<'_>, reference: &Reference, findings: &mut
         return;
     }
     let Some(found) = set.find(kind, item.namespace, name) else {
-        let message = format!("{} needs the {kind} {name}, which is not there", item.title());
+        let message = format!("{} needs the {kind} {name}, which does not exist", item.title());
         let finding = item.error("missing-object", at, message);
         findings.push(finding.hint(missing(set, kind, item.namespace, name)));
         return;
@@ -104,7 +104,7 @@ fn resolve(set: &Set<'_>, item: &Item<'_>, reference: &Reference, findings: &mut
     }
 }
 
-/// A name that stands at a pointer, of an object that must be there.
+/// A reference by name at a pointer.
 fn named(set: &Set<'_>, item: &Item<'_>, kind: &'static str, at: &str, findings: &mut Vec<Finding>) {
     resolve(set, item, &Reference { kind, name: at.to_owned(), key: None }, findings);
 }
@@ -122,7 +122,7 @@ fn of_ingress(set: &Set<'_>, item: &Item<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether a Certificate or an Ingress of cert-manager makes the secret.
+/// Returns `true` if cert-manager creates the secret for a Certificate or an Ingress.
 fn is_made_by_cert_manager(set: &Set<'_>, namespace: &str, name: &str) -> bool {
     set.items.iter().filter(|item| item.namespace == namespace).any(|item| {
         let annotations = texts(item.value, "/metadata/annotations");
@@ -142,7 +142,7 @@ fn issuer(set: &Set<'_>, item: &Item<'_>, at: &str, name: Option<&str>, findings
     let issuers: Vec<&str> =
         set.items.iter().filter(|item| item.kind == "ClusterIssuer").map(|item| item.name).chain(OWN_ISSUERS).collect();
     if !issuers.contains(&name) {
-        let message = format!("{} asks the ClusterIssuer {name}, which is not there", item.title());
+        let message = format!("{} uses the ClusterIssuer {name}, which does not exist", item.title());
         findings.push(item.error("missing-object", at, message).hint(format!("there are {}", issuers.join(", "))));
     }
 }

@@ -1,5 +1,5 @@
-//! Fields, types and kinds that Kubernetes does not have. An object is read into Kubernetes' own types and written again: what is
-//! lost on the way is no field.
+//! Unknown fields, types and kinds. An object is deserialised into Kubernetes' own types and serialised again: a field
+//! that is lost on the way is unknown.
 
 use k8s_openapi_schema::{
     api::{
@@ -17,7 +17,7 @@ use crate::{
     item::{Item, at},
 };
 
-/// Reads and writes a value, or says where it is of another type.
+/// Deserialises and serialises a value, or returns place and reason of a type error.
 type Reader = fn(&Value) -> Result<Value, (String, String)>;
 
 fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Result<Value, (String, String)> {
@@ -44,7 +44,7 @@ macro_rules! kinds {
     };
 }
 
-/// The kinds that are known.
+/// The known kinds.
 const KINDS: &[(&str, &str, Reader)] = kinds! {
     "v1": core::ConfigMap, core::Endpoints, core::LimitRange, core::Namespace, core::Node, core::PersistentVolume,
         core::PersistentVolumeClaim, core::Pod, core::PodTemplate, core::ReplicationController, core::ResourceQuota,
@@ -63,7 +63,7 @@ const KINDS: &[(&str, &str, Reader)] = kinds! {
     "apiextensions.k8s.io/v1": extensions::CustomResourceDefinition;
 };
 
-/// Groups of Kubernetes itself whose kinds are not looked into: nobody writes them into applications.
+/// Groups of Kubernetes itself whose kinds are not checked, since applications do not use them.
 const OTHERS: [&str; 8] = [
     "admissionregistration.k8s.io/",
     "apiregistration.k8s.io/",
@@ -79,7 +79,7 @@ const OTHERS: [&str; 8] = [
 pub fn check(item: &Item<'_>, minor: u16, findings: &mut Vec<Finding>) {
     for (field, found) in [("apiVersion", item.api_version), ("kind", item.kind)] {
         if found.is_empty() {
-            findings.push(item.error("no-object", "", format!("it has no {field}: this is no object of Kubernetes")));
+            findings.push(item.error("no-object", "", format!("missing {field}: not a Kubernetes object")));
             return;
         }
     }
@@ -93,7 +93,7 @@ pub fn check(item: &Item<'_>, minor: u16, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Kinds of one's own are in groups with a dot; Kubernetes' own groups have none, or end in k8s.io.
+/// Custom kinds are in groups with a dot; Kubernetes' own groups have none, or end in k8s.io.
 fn kind(item: &Item<'_>, findings: &mut Vec<Finding>) {
     let group = item.api_version.split_once('/').map(|(group, _)| group);
     let is_own = group.is_none_or(|group| {
@@ -117,7 +117,7 @@ fn kind(item: &Item<'_>, findings: &mut Vec<Finding>) {
 fn fields(item: &Item<'_>, read: Reader, minor: u16, findings: &mut Vec<Finding>) {
     match read(item.value) {
         Err((place, why)) => {
-            findings.push(item.error("wrong-type", &place, format!("{} cannot be read: {why}", item.title())));
+            findings.push(item.error("wrong-type", &place, format!("{}: {why}", item.title())));
         }
         Ok(written) => {
             let mut lost = Vec::new();
@@ -132,24 +132,24 @@ fn fields(item: &Item<'_>, read: Reader, minor: u16, findings: &mut Vec<Finding>
                 findings.push(match near {
                     Some(near) => finding.hint(format!("did you mean {near}?")),
                     None if minor != SCHEMA_MINOR => {
-                        finding.hint(format!("Kubernetes 1.{SCHEMA_MINOR} was asked; the cluster has 1.{minor}"))
+                        finding.hint(format!("checked against Kubernetes 1.{SCHEMA_MINOR}; the cluster has 1.{minor}"))
                     }
                     None => finding
-                        .hint("an API server drops it or refuses the object: take it out, or put it where it belongs"),
+                        .hint("an API server drops it or rejects the object: remove it, or move it to the right place"),
                 });
             }
         }
     }
 }
 
-/// The fields beside the one that was lost. Only those that the object has are known.
+/// The fields beside the lost one, as far as the object has them.
 fn sibling_names(written: &Value, place: &str) -> Vec<String> {
     let parent = place.rfind('/').map_or("", |end| &place[..end]);
     let siblings = written.pointer(parent).and_then(Value::as_object);
     siblings.map(|siblings| siblings.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// Gathers what is in `given` and not in `written`. Absent and empty are the same to Kubernetes.
+/// Collects the places in `given` that are missing in `written`. Kubernetes treats absent and empty alike.
 fn compare(given: &Value, written: &Value, place: &str, lost: &mut Vec<String>) {
     match (given, written) {
         (Value::Object(given), Value::Object(written)) => {

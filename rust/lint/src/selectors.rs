@@ -1,4 +1,4 @@
-//! Selectors that match nothing, and what is scaled and is not there.
+//! Checks of selectors that match nothing, and of autoscalers without a target.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl<'a> Set<'a> {
-    /// The pods of a namespace whose labels fit, with the objects that make them.
+    /// The pods of a namespace with matching labels, each with the object that creates it.
     pub fn of_pods(
         &self,
         namespace: &str,
@@ -22,13 +22,13 @@ impl<'a> Set<'a> {
     }
 }
 
-/// Whether a Service's selector fits labels: a plain mapping.
+/// Returns `true` if a Service's selector, a plain mapping, matches the labels.
 pub fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
     let entries = texts(selector, "");
     !entries.is_empty() && entries.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// Whether a selector with `matchLabels` and `matchExpressions` fits labels. An empty one fits everything.
+/// Returns `true` if a selector with `matchLabels` and `matchExpressions` matches the labels. An empty one matches all.
 fn matches(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
     let fits = |(_, expression): (String, &Value)| {
         let values: Vec<&str> =
@@ -39,7 +39,7 @@ fn matches(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
             Some("NotIn") => found.is_none_or(|found| !values.contains(&found)),
             Some("Exists") => found.is_some(),
             Some("DoesNotExist") => found.is_none(),
-            // Not a selector's operator: the schema says so.
+            // An invalid operator: the schema reports it.
             _ => true,
         }
     };
@@ -95,8 +95,10 @@ fn budget(set: &Set<'_>, item: &Item<'_>, findings: &mut Vec<Finding>) {
     let total: u64 = pods.iter().map(|(owner, _)| replicas(owner)).sum();
     let counted = pods.iter().all(|(owner, _)| matches!(owner.kind, "Deployment" | "StatefulSet" | "ReplicaSet"));
     if !pods.is_empty() && counted && !scaled && least >= total {
-        let message =
-            format!("{} lets no pod go: {least} of {total} must stay, so a node can never be drained", item.title());
+        let message = format!(
+            "{} allows no eviction: {least} of {total} pods must stay, so a node can never be drained",
+            item.title()
+        );
         findings.push(item.warning("budget-blocks", "/spec/minAvailable", message).hint("write maxUnavailable: 1"));
     }
 }
@@ -107,17 +109,17 @@ fn autoscaler(set: &Set<'_>, item: &Item<'_>, findings: &mut Vec<Finding>) {
     let is_there =
         set.items.iter().any(|other| (other.kind, other.namespace, other.name) == (kind, item.namespace, name));
     if !is_there && !item.declares(kind, name) {
-        let message = format!("{} scales the {kind} {name}, which is not there", item.title());
+        let message = format!("{} scales the {kind} {name}, which does not exist", item.title());
         let finding = item.error("autoscaler-target", "/spec/scaleTargetRef/name", message);
         findings.push(finding.hint(missing(set, kind, item.namespace, name)));
     }
 }
 
-/// What an object makes must be what it looks for: an API server refuses it otherwise.
+/// An object's selector must match its own pods: an API server rejects it otherwise.
 fn own_pods(item: &Item<'_>, findings: &mut Vec<Finding>) {
     let (Some(selector), Some(pod)) = (item.value.pointer("/spec/selector"), item.pod()) else { return };
     if !matches(selector, &pod.labels()) {
-        let message = format!("{} makes pods that its own selector does not match", item.title());
+        let message = format!("{} has a selector that does not match its own pods", item.title());
         let labels = shown(&pod.labels());
         let labels = if labels.is_empty() { "none".to_owned() } else { labels };
         findings.push(

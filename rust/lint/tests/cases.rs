@@ -1,4 +1,5 @@
-//! Every file of `cases/` gives exactly the findings beside it. `UPDATE_EXPECT=1` writes them anew: read the difference.
+//! Every file of `cases/` produces exactly the findings beside it. `UPDATE_EXPECT=1` rewrites them: read the
+//! difference.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
@@ -60,7 +61,7 @@ fn what_a_version_removes_later_is_only_a_warning_before() {
 }
 
 #[test]
-fn the_application_of_the_single_machine_is_well() {
+fn the_application_of_the_single_machine_has_no_findings() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/single-k3s");
     let documents = manifest::read(&root, "manifests").unwrap();
     assert!(documents.len() > 5);

@@ -1,9 +1,9 @@
-//! Addresses from etcd: one notation each, and only those that lead from one node to another.
+//! Validation of addresses from etcd: canonical notation, and routable between nodes only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Returns the address in its canonical notation, or `None` where a connection to it would stay on the node or reach no
-/// single node: loopback, unspecified, link-local, multicast and broadcast, also as an IPv4 address within an IPv6 one.
+/// Returns the address in its canonical notation, or `None` if it does not identify one remote node: loopback,
+/// unspecified, link-local, multicast and broadcast, also as an IPv4 address embedded in an IPv6 one.
 pub fn usable(address: IpAddr) -> Option<IpAddr> {
     let canonical = address.to_canonical();
     let leads_elsewhere = match canonical {
@@ -26,8 +26,8 @@ const fn is_usable_v6(address: Ipv6Addr) -> bool {
     !address.is_unspecified() && !address.is_loopback() && !address.is_unicast_link_local() && !address.is_multicast()
 }
 
-/// The IPv4 address in one of the forms that a translator or an old stack sends on as IPv4: IPv4-compatible (`::/96`), NAT64
-/// (`64:ff9b::/96`, RFC 6052) and 6to4 (`2002::/16`).
+/// The IPv4 address in one of the forms that a translator or an old stack forwards as IPv4: IPv4-compatible (`::/96`),
+/// NAT64 (`64:ff9b::/96`, RFC 6052) and 6to4 (`2002::/16`).
 const fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [high, low] = match address.segments() {
         [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => [high, low],

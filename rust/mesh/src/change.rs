@@ -1,48 +1,49 @@
-//! What haproxy must be told so that it routes as it should: the least.
+//! Minimal set of haproxy changes that leads from the current to the desired routing.
 //!
-//! Servers come, go and move by commands, which haproxy obeys without a reload. Only what listens takes a reload.
+//! Servers are added, removed and updated by runtime commands without a reload. Only a change of listeners requires
+//! one.
 
 use std::collections::BTreeMap;
 
 use crate::{Routing, Server, Service, ServiceName};
 
-/// What haproxy must be told.
+/// Action on haproxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing.
+    /// Nothing changed.
     Nothing,
-    /// These changes of servers.
+    /// Runtime commands for these servers.
     Servers(Vec<ServerChange>),
-    /// A new configuration.
+    /// A new configuration and a reload.
     Reload,
 }
 
 /// A change of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerChange {
-    /// The application.
+    /// Group and name of the application.
     pub service: ServiceName,
-    /// The server's name.
+    /// haproxy's name of the server.
     pub server: String,
-    /// What becomes of it.
+    /// The kind of change.
     pub kind: Kind,
 }
 
-/// What becomes of a server.
+/// Kind of a server's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is new.
+    /// The server is new.
     Add(Server),
-    /// It is gone.
+    /// The server is removed.
     Remove,
-    /// It is somewhere else now.
+    /// The server has a new address.
     Address(Server),
-    /// Its share is another now.
+    /// The server has a new weight.
     Weight(Server),
 }
 
-/// Returns the least that makes haproxy route as it should. `applied` is what haproxy routes; afterwards it is `wanted`,
-/// with what [`lingering`] returns.
+/// Returns the minimal action. `applied` is haproxy's current routing; afterwards it is `wanted`, plus the result of
+/// [`lingering`].
 #[must_use]
 pub fn action(applied: &BTreeMap<ServiceName, Service>, wanted: &Routing) -> Action {
     let mut changes = Vec::new();
@@ -61,8 +62,8 @@ pub fn action(applied: &BTreeMap<ServiceName, Service>, wanted: &Routing) -> Act
     if changes.is_empty() { Action::Nothing } else { Action::Servers(changes) }
 }
 
-/// Returns the applications that are gone, and whose ports haproxy listens on until its next reload, without servers. An
-/// application that restarts its only instance thus costs no reload.
+/// Returns the removed applications, on whose ports haproxy keeps listening without servers until its next reload. So
+/// an application that restarts its only instance requires no reload.
 #[must_use]
 pub fn lingering(applied: &BTreeMap<ServiceName, Service>, wanted: &Routing) -> BTreeMap<ServiceName, Service> {
     let gone = applied.iter().filter(|(name, _)| !wanted.services.contains_key(*name));
@@ -72,7 +73,7 @@ pub fn lingering(applied: &BTreeMap<ServiceName, Service>, wanted: &Routing) -> 
     .collect()
 }
 
-/// Returns the changes of the servers of one application, removals last: there is always one that takes connections.
+/// Returns the changes of one application's servers, removals last, so that at least one always accepts connections.
 pub fn servers(
     name: &ServiceName,
     before: &BTreeMap<String, Server>,
@@ -150,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn what_listens_takes_a_reload() {
+    fn a_change_of_listeners_requires_a_reload() {
         let before = routing(&[("db", 80, &[])]);
         check(&before, &routing(&[("db", 80, &[]), ("web", 81, &[])]), &["reload"]);
         check(&before, &routing(&[("db", 81, &[])]), &["reload"]);
     }
 
     #[test]
-    fn an_application_that_is_gone_costs_no_reload_and_may_come_back() {
+    fn a_removed_application_requires_no_reload_and_may_return() {
         let before = routing(&[("db", 80, &[("a", "10.0.0.1:1", 100)])]);
         let gone = routing(&[]);
         check(&before, &gone, &["db/a remove"]);

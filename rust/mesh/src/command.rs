@@ -1,4 +1,4 @@
-//! haproxy's runtime commands, as text, and its answers. Haproxy 2.6 to 3.2 speak alike here.
+//! haproxy's runtime commands as text, and their responses. Haproxy 2.6 to 3.2 agree on these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,32 +7,32 @@ use crate::{
     change::{self, Kind, ServerChange},
 };
 
-/// How haproxy watches a server: seldom while it answers, often as soon as a connection fails. Agents take unhealthy
-/// instances out by themselves; this is for the time without etcd.
+/// haproxy's health check of a server: rarely while it succeeds, often as soon as a connection fails. Agents remove
+/// unhealthy instances themselves; this covers the time when etcd is down.
 pub const SERVER_OPTIONS: &str =
     "check inter 10s fastinter 500ms downinter 1s fall 2 rise 1 observe layer4 error-limit 3 on-error fail-check";
 
-/// Asks for the process that answers and the configuration that it runs.
+/// Queries the process ID and the configuration of the running process.
 pub const SHOW_INFO: &str = "show info";
 
-/// Asks for all servers.
+/// Queries all servers.
 pub const SHOW_SERVERS: &str = "show servers state";
 
-/// What `show info` says.
+/// Contents of `show info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Info {
-    /// The process.
+    /// Process ID.
     pub pid: u32,
-    /// The digest that our configuration has in its description; empty in one that is not ours.
+    /// The digest in our configuration's description; empty for other configurations.
     pub structure: String,
 }
 
-/// A command, and what the answer must say.
+/// A command and its expected response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// The line that is sent.
+    /// The command line to send.
     pub line: String,
-    /// Texts of which the answer must contain one; if there are none, it must be empty.
+    /// Texts of which the response must contain one; if empty, the response must be empty.
     pub accepted: &'static [&'static str],
 }
 
@@ -41,7 +41,7 @@ impl Command {
         Self { line, accepted }
     }
 
-    /// Whether haproxy did it.
+    /// Returns `true` if the response reports success.
     #[must_use]
     pub fn is_done(&self, answer: &str) -> bool {
         let answer = answer.trim();
@@ -53,8 +53,8 @@ impl Command {
     }
 }
 
-/// Returns the commands for a change. `known`: haproxy has a server of this name already, which was taken out and could
-/// not be deleted yet.
+/// Returns the commands for a change. `known`: haproxy already has a server of this name that was taken out of service
+/// and could not be deleted yet.
 #[must_use]
 pub fn commands(change: &ServerChange, known: bool) -> Vec<Command> {
     let target = format!("{}/{}", change.service, change.server);
@@ -79,18 +79,18 @@ pub fn commands(change: &ServerChange, known: bool) -> Vec<Command> {
         }
         Kind::Address(server) => vec![address(server)],
         Kind::Weight(server) => vec![weight(server)],
-        // Connections that stand go on; the server is deleted when they are gone.
+        // Open connections continue; the server is deleted once they are closed.
         Kind::Remove => vec![Command::new(format!("set server {target} state maint"), &[])],
     }
 }
 
-/// Returns the command that deletes a server that was taken out. haproxy refuses while it has connections.
+/// Returns the command that deletes a server out of service. haproxy refuses it while the server has connections.
 #[must_use]
 pub fn delete(service: &ServiceName, server: &str) -> Command {
     Command::new(format!("del server {service}/{server}"), &["Server deleted", "No such server", "not found"])
 }
 
-/// Reads the answer to [`SHOW_INFO`].
+/// Parses the response to [`SHOW_INFO`].
 #[must_use]
 pub fn read_info(answer: &str) -> Option<Info> {
     let field = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -98,19 +98,19 @@ pub fn read_info(answer: &str) -> Option<Info> {
     Some(Info { pid, structure: field("description").unwrap_or_default().trim().to_owned() })
 }
 
-/// The servers that haproxy has.
+/// haproxy's current servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Those that take connections, if they are up.
+    /// Servers in service, which get connections if they are up.
     pub routed: BTreeMap<ServiceName, BTreeMap<String, Server>>,
-    /// Those that were taken out.
+    /// Servers out of service.
     pub out: BTreeSet<(ServiceName, String)>,
 }
 
 /// The bit of `srv_admin_state` that is set by `state maint` (haproxy's management guide, "show servers state").
 const FORCED_MAINTENANCE: u32 = 0x01;
 
-/// Reads the answer to [`SHOW_SERVERS`]. `None` if it is none.
+/// Parses the response to [`SHOW_SERVERS`]. `None` if it is malformed.
 #[must_use]
 pub fn read_servers(answer: &str) -> Option<Found> {
     let mut lines = answer.lines();
@@ -140,7 +140,7 @@ pub fn read_servers(answer: &str) -> Option<Found> {
     Some(found)
 }
 
-/// Returns the changes that bring haproxy from the servers that it has to those that it shall have.
+/// Returns the changes from haproxy's current servers to the desired ones.
 #[must_use]
 pub fn reconcile(found: &Found, wanted: &BTreeMap<ServiceName, Service>) -> Vec<ServerChange> {
     let none = BTreeMap::new();
@@ -150,7 +150,7 @@ pub fn reconcile(found: &Found, wanted: &BTreeMap<ServiceName, Service>) -> Vec<
     wanted.iter().flat_map(of).collect()
 }
 
-/// Reads the name of one of our proxies.
+/// Parses the name of one of our proxies.
 fn service(text: &str) -> Option<ServiceName> {
     let (group, app) = text.split_once('.')?;
     Some(ServiceName { group: Group::parse(group)?, app: Name::parse(app).ok()? })
@@ -166,7 +166,7 @@ mod tests {
     };
 
     #[test]
-    fn a_server_that_was_taken_out_is_put_in_again_where_it_is_now() {
+    fn a_server_out_of_service_returns_with_its_current_address() {
         let server = Server { address: "[fd00::1]:80".parse().unwrap(), weight: 7 };
         let service = service("services.db.v1").unwrap();
         let change = ServerChange { service, server: "w1:a".to_owned(), kind: Kind::Add(server) };
@@ -198,7 +198,7 @@ mod tests {
 ";
 
     #[test]
-    fn haproxy_is_brought_from_what_it_has_to_what_it_shall_have() {
+    fn current_servers_are_changed_to_the_desired_ones() {
         let found = read_servers(SERVERS).unwrap();
         let name = service("services.db").unwrap();
         assert!(found.out.contains(&(name.clone(), "w3".to_owned())));

@@ -1,51 +1,51 @@
-//! A key and its value together.
+//! An entry of the mesh: a key together with its value.
 
 use thiserror::Error;
 
 use crate::{Ingress, Instance, InstanceKey, Key, Metadata, NodeRecord, ValueError};
 
-/// What a key and its value say.
+/// Content of a key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// The version of the data model.
+    /// Version of the data model.
     Schema,
-    /// A node.
+    /// Record of a node.
     Node(NodeRecord),
-    /// What holds for all instances of an application.
+    /// Settings for all instances of an application.
     Metadata(Metadata),
-    /// An instance.
+    /// Record of an instance.
     Instance(Instance),
-    /// What a host name leads to.
+    /// Locations of a host name.
     Ingress(Ingress),
 }
 
-/// Why a key and its value say nothing.
+/// Error of a key or its value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EntryError {
-    /// The key is nearly one of the mesh.
-    #[error("the key is none of the mesh")]
+    /// The key resembles a key of the mesh, but is invalid.
+    #[error("invalid key")]
     Key,
-    /// The value cannot be used.
+    /// The value is invalid.
     #[error(transparent)]
     Value(#[from] ValueError),
-    /// The value says that it belongs to another node than the key.
-    #[error("the key is of the node {key}, the value of {value}")]
+    /// The value names another node than the key.
+    #[error("the key belongs to node {key}, the value to {value}")]
     Node {
-        /// The key's.
+        /// Node in the key.
         key: String,
-        /// The value's.
+        /// Node in the value.
         value: String,
     },
-    /// The value is longer than any of its kind.
-    #[error("the value has {bytes} bytes, it may have {most}")]
+    /// The value exceeds the limit for its kind.
+    #[error("the value has {bytes} bytes, the limit is {most}")]
     Long {
-        /// Its length.
+        /// Size of the value, in bytes.
         bytes: usize,
-        /// Longest that is read.
+        /// Maximum size, in bytes.
         most: usize,
     },
-    /// A host name that is none.
-    #[error("it is no host name")]
+    /// The host name is invalid.
+    #[error("invalid host name")]
     Host,
 }
 
@@ -53,7 +53,7 @@ impl Entry {
     /// Reads the value of a key.
     ///
     /// # Errors
-    /// The value cannot be used, or does not belong to the key.
+    /// The key or the value is invalid, or they do not match.
     pub fn read(key: &Key, value: &[u8]) -> Result<Self, EntryError> {
         Ok(match key {
             Key::Schema => Self::Schema,
@@ -80,7 +80,7 @@ impl Entry {
     }
 }
 
-/// A node may write below its own name only, so what it says there about another one is worth nothing.
+/// A node may only write below its own name, so its statements about other nodes are not trusted.
 fn same_node(key: &str, value: &str) -> Result<(), EntryError> {
     if key == value { Ok(()) } else { Err(EntryError::Node { key: key.to_owned(), value: value.to_owned() }) }
 }
@@ -94,12 +94,12 @@ mod tests {
     fn an_instance_belongs_to_the_node_of_its_key() {
         let key = Key::parse("/cluster/instances/w1/services/db/a").unwrap();
         let error = Entry::read(&key, br#"{"node":"w2","ipv4":"10.0.0.1","port":1}"#).unwrap_err();
-        assert_eq!(error.to_string(), "the key is of the node w1, the value of w2");
+        assert_eq!(error.to_string(), "the key belongs to node w1, the value to w2");
     }
 
     #[test]
     fn a_host_name_has_nothing_but_its_letters() {
         let key = Key::parse("/cluster/ingress/a.example\nfrontend x").unwrap();
-        assert_eq!(Entry::read(&key, b"{}").unwrap_err().to_string(), "it is no host name");
+        assert_eq!(Entry::read(&key, b"{}").unwrap_err().to_string(), "invalid host name");
     }
 }

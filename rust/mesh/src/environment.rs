@@ -1,7 +1,7 @@
-//! The variables by which consumers find an application, from the agent to the environment files of systemd.
+//! Variables through which consumers find an application, from the agent to systemd's environment files.
 //!
-//! The agent may write no file that root reads: it hands the variables over as one JSON text, and root's side makes the files
-//! of what passes the checks of etcd's values once more.
+//! The agent may not write files that root reads: it passes the variables on as one JSON text, and a process of root's
+//! writes the files after validating the values of etcd once more.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub fn write(services: &BTreeMap<ServiceName, Service>) -> String {
 /// Returns the name and text of each environment file, sorted by name.
 ///
 /// # Errors
-/// The text is not an object, or a name or value of it is invalid. There are no files then.
+/// The text is not an object, or one of its names or values is invalid. No file is returned then.
 pub fn files(text: &[u8]) -> Result<Vec<(String, String)>, VariablesError> {
     let variables: BTreeMap<String, Value> = serde_json::from_slice(text).map_err(VariablesError::Json)?;
     variables
@@ -56,7 +56,7 @@ pub fn files(text: &[u8]) -> Result<Vec<(String, String)>, VariablesError> {
         .collect()
 }
 
-/// No value can begin a line of its own: each was checked when it was read.
+/// No value can start a line: each was validated when it was read.
 fn file(value: &Value) -> Result<String, ValueError> {
     let metadata = Metadata::read(value.to_string().as_bytes())?;
     let port = metadata.port.ok_or(ValueError::Missing("publish"))?;

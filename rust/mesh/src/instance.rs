@@ -1,4 +1,4 @@
-//! What a node offers: the files that its NixOS modules write.
+//! Instances offered by this node, from the files of its NixOS modules.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{Env, Group, Instance, InstanceKey, Name};
 
-/// An instance that runs on this node, as `machinist.mesh.instances.<name>` says.
+/// An instance on this node, as declared in `machinist.mesh.instances.<name>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalInstance {
     /// Its name on the node.
@@ -16,45 +16,45 @@ pub struct LocalInstance {
     pub key: InstanceKey,
     /// Its value in etcd.
     pub value: Instance,
-    /// When it is healthy.
+    /// Its health check.
     pub check: Check,
-    /// How long its connections may go on after it was taken out on purpose.
+    /// Maximum time for its connections to finish after a deliberate drain.
     pub drain: Duration,
 }
 
-/// How it is found out whether an instance is healthy.
+/// Health check of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What is asked.
+    /// Kind of request.
     pub kind: CheckKind,
-    /// The time between two checks.
+    /// Interval between two checks.
     pub interval: Duration,
-    /// The time that an answer may take.
+    /// Timeout of a check.
     pub timeout: Duration,
-    /// How many must fail in a row until it is unhealthy.
+    /// Number of consecutive failures after which it is unhealthy.
     pub fall: u32,
-    /// How many must succeed in a row until it is healthy.
+    /// Number of consecutive successes after which it is healthy.
     pub rise: u32,
 }
 
-/// What is asked.
+/// Kind of a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckKind {
-    /// A TCP connection is accepted.
+    /// Succeeds if a TCP connection is accepted.
     Tcp,
-    /// A GET of the path is answered with a status from 200 to 399.
+    /// Succeeds if a GET of the path returns a status from 200 to 399.
     Http(String),
-    /// The program ends with 0.
+    /// Succeeds if the program exits with 0.
     Command(Vec<String>),
 }
 
-/// Why a file says nothing.
+/// Error in an instance's file.
 #[derive(Debug, Error)]
 pub enum LocalInstanceError {
-    /// It is not of the shape.
-    #[error("it is no instance")]
+    /// The file does not parse.
+    #[error("invalid instance definition")]
     Shape(#[source] serde_json::Error),
-    /// A value is not what it must be.
+    /// A value is invalid.
     #[error("{0}")]
     Value(&'static str),
 }
@@ -69,7 +69,7 @@ struct File {
     port: u16,
     publish: FilePublish,
     weight: u16,
-    /// How much of the weight it has for now, in percent: less than all while it must prove itself.
+    /// Percentage of the weight in effect: less than 100 during a canary phase.
     #[serde(default = "whole")]
     share: u16,
     #[serde(default)]
@@ -84,7 +84,7 @@ const fn whole() -> u16 {
     100
 }
 
-/// Returns a share of a weight, in percent. Whoever has a share gets something of it.
+/// Returns a share of a weight, in percent. A share above 0 yields at least 1.
 fn part(weight: u16, share: u16) -> u16 {
     let part = (u32::from(weight) * u32::from(share.min(100)) + 50) / 100;
     let least = u32::from(weight > 0 && share > 0);
@@ -123,10 +123,10 @@ impl Default for FileCheck {
 }
 
 impl LocalInstance {
-    /// Reads a file of the node.
+    /// Parses an instance's file.
     ///
     /// # Errors
-    /// It is not of the shape, or has a value that other nodes would refuse.
+    /// The file does not parse, or has a value that other nodes would reject.
     pub fn read(node: &Name, bytes: &[u8]) -> Result<Self, LocalInstanceError> {
         let file: File = serde_json::from_slice(bytes).map_err(LocalInstanceError::Shape)?;
         if !file.name.is_label() || !file.app.is_label() {
@@ -145,9 +145,9 @@ impl LocalInstance {
             publish: Some(file.publish.port),
             env,
         };
-        // What we would not read, we do not write.
+        // A value that we would not read must not be written.
         if Instance::read(value.write().as_bytes()).as_ref() != Ok(&value) {
-            return Err(LocalInstanceError::Value("other nodes could not read what it says"));
+            return Err(LocalInstanceError::Value("other nodes would reject its values"));
         }
         let kind = match (file.check.http, file.check.command) {
             (Some(path), _) => CheckKind::Http(path),
@@ -188,22 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_must_prove_itself_has_a_part_of_its_weight() {
+    fn a_canary_has_a_share_of_its_weight() {
         for (weight, share, part) in
             [(100, 100, 100), (100, 10, 10), (100, 0, 0), (3, 10, 1), (0, 50, 0), (256, 99, 253), (100, 900, 100)]
         {
             assert_eq!(super::part(weight, share), part, "{share} % of {weight}");
         }
         let text = r#"{"address":"10.0.0.5","app":"web","group":"services","name":"web","port":1,"publish":{"port":80},"weight":100}"#;
-        assert_eq!(read(text).unwrap().value.weight, 100, "without a share it has all");
+        assert_eq!(read(text).unwrap().value.weight, 100, "without a share it has its full weight");
         assert_eq!(read(&text.replace("100}", "100,\"share\":25}")).unwrap().value.weight, 25);
     }
 
     #[test]
-    fn what_other_nodes_could_not_read_is_not_written() {
+    fn values_that_other_nodes_would_reject_are_not_written() {
         let text = r#"{"address":"127.0.0.1","app":"web","group":"frontends","name":"web","port":1,"publish":{"port":80},"weight":1}"#;
-        assert_eq!(read(text).unwrap_err(), "other nodes could not read what it says");
+        assert_eq!(read(text).unwrap_err(), "other nodes would reject its values");
         assert!(read(&text.replace("127.0.0.1", "10.0.0.1")).is_ok());
-        assert_eq!(read("{}").unwrap_err(), "it is no instance");
+        assert_eq!(read("{}").unwrap_err(), "invalid instance definition");
     }
 }

@@ -1,4 +1,4 @@
-//! The keys in etcd.
+//! Keys of the mesh in etcd.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::Name;
 
-/// Everything that a node reads begins with this.
+/// Prefix of everything that a node reads.
 pub const PREFIX: &str = "/cluster/";
 
-/// The instances begin with this. Next comes the node: etcd's permissions are ranges of keys, so only a key that begins
-/// with its node can be the node's own.
+/// Prefix of the instances. The node comes next: etcd's permissions are ranges of keys, so a node can only own keys
+/// that start with its name.
 pub const INSTANCES: &str = "/cluster/instances/";
 
-/// Says which version of the data model wrote the cluster.
+/// Key of the data model's version.
 pub const SCHEMA: &str = "/cluster/schema";
 
-/// Returns what all keys begin with that the node may write.
+/// Returns the prefix of all keys that the node may write.
 #[must_use]
 pub fn node_instances(node: &str) -> String {
     format!("{INSTANCES}{node}/")
 }
 
-/// A group of applications. Nodes choose by group what they reach.
+/// A group of applications. Nodes select the applications that they route by group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
-    /// What frontends use.
+    /// Applications that frontends use.
     Backends,
-    /// What ingress nodes expose.
+    /// Applications that ingress nodes expose.
     Frontends,
-    /// What has state, such as databases.
+    /// Stateful applications, such as databases.
     Services,
 }
 
@@ -38,7 +38,7 @@ impl Group {
     /// All groups, in alphabetical order.
     pub const ALL: [Self; 3] = [Self::Backends, Self::Frontends, Self::Services];
 
-    /// Returns the group's part of a key.
+    /// Returns the group's segment of a key.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Group {
         }
     }
 
-    /// Returns the group of this name.
+    /// Returns the group with this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.as_str() == text)
@@ -61,37 +61,37 @@ impl fmt::Display for Group {
     }
 }
 
-/// What a key is about.
+/// A parsed key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    /// The version of the data model.
+    /// Version of the data model.
     Schema,
-    /// A node.
+    /// Record of a node.
     Node(Name),
-    /// What holds for all instances of an application.
+    /// Settings for all instances of an application.
     Metadata {
-        /// Its group.
+        /// Group of the application.
         group: Group,
-        /// The application.
+        /// Name of the application.
         app: Name,
     },
     /// An instance of an application.
     Instance(InstanceKey),
-    /// What a host name leads to.
+    /// Locations of a host name.
     Ingress {
-        /// The host name.
+        /// The host name, not validated yet.
         host: Box<str>,
     },
 }
 
-/// An instance of an application.
+/// Key of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceKey {
-    /// The group of the application.
+    /// Group of the application.
     pub group: Group,
-    /// The application.
+    /// Name of the application.
     pub app: Name,
-    /// The node that it runs on.
+    /// Node that it runs on.
     pub node: Name,
     /// The instance's name on its node. nix-infra has none: there, a node has at most one instance of an application.
     pub name: Option<Name>,
@@ -102,7 +102,7 @@ impl InstanceKey {
     #[must_use]
     pub fn server(&self) -> String {
         match &self.name {
-            // A name has no colon, so no two of them are one.
+            // Names contain no colon, so the result is unique.
             Some(name) => format!("{}:{name}", self.node),
             None => self.node.to_string(),
         }
@@ -110,7 +110,7 @@ impl InstanceKey {
 }
 
 impl Key {
-    /// Reads a key. `None`: it is not one of the mesh, such as a key that another program keeps below the same prefix.
+    /// Parses a key. Returns `None` for other keys below the same prefix, such as another program's.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix(PREFIX)?.split('/');
@@ -141,7 +141,7 @@ impl Key {
         parts.next().is_none().then_some(key)
     }
 
-    /// Whether the text looks like a key of the mesh, though it is none.
+    /// Returns `true` for a key that resembles one of the mesh, but is invalid.
     #[must_use]
     pub fn is_near(text: &str) -> bool {
         let first = text.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_of_the_mesh_is_none() {
+    fn other_keys_are_not_parsed() {
         for text in [
             "/cluster/nodes",
             "/cluster/nodes/",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_nearly_one_is_told_from_that_of_another_program() {
+    fn an_invalid_key_is_distinguished_from_that_of_another_program() {
         assert!(Key::is_near("/cluster/services/a b/meta_data"));
         assert!(!Key::is_near("/cluster/locks/deploy"));
     }

@@ -1,8 +1,8 @@
-//! The service mesh: its data in etcd, and the routing of a node that follows from it.
+//! Service mesh: its data in etcd, and the routing of a node derived from it.
 //!
-//! The way of the data: a key and its value are an [`Entry`] or the reason why they are none; the entries that are there are
-//! a [`Store`]; [`route`] makes of it what the node routes and what is wrong; [`change`] says the least that haproxy must
-//! be told. Pure: the agent reads, writes and runs.
+//! Data flow: a key and its value parse into an [`Entry`] or an error; the valid entries form a [`Store`]; [`route`]
+//! derives the node's routing and the problems; [`change`] computes the minimal action on haproxy. Pure: the agent does
+//! all I/O.
 
 mod address;
 pub mod change;

@@ -1,20 +1,19 @@
-//! What /proc/net/tcp says: which ports of 127.0.0.1 haproxy cannot have, because another program listens there, and which
-//! connections an instance still has.
+//! Parser of /proc/net/tcp: ports of 127.0.0.1 that other programs occupy, and open connections of an instance.
 
 use std::collections::BTreeSet;
 
-/// The state of a socket that listens, in /proc/net/tcp.
+/// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
 
-/// Reads /proc/net/tcp or /proc/net/tcp6. A program that listens on all addresses has the port of 127.0.0.1 too, and on
-/// Linux one that listens on all of IPv6 usually has all of IPv4.
+/// Parses /proc/net/tcp or /proc/net/tcp6. A program that listens on all addresses occupies the port of 127.0.0.1 too,
+/// and on Linux one that listens on all of IPv6 usually occupies all of IPv4.
 #[must_use]
 pub fn taken(text: &str) -> BTreeSet<u16> {
     let taken = |line: &str| {
         let mut cells = line.split_ascii_whitespace().skip(1);
         let (local, _remote, state) = (cells.next()?, cells.next()?, cells.next()?);
         let (address, port) = local.split_once(':')?;
-        // The kernel prints addresses as numbers of this machine's byte order, four bytes each.
+        // The kernel prints addresses as numbers in host byte order, four bytes each.
         let is_ours = address.bytes().all(|byte| byte == b'0')
             || address == loopback()
             || address == format!("0000000000000000{}{}", mapped(), loopback());
@@ -23,10 +22,10 @@ pub fn taken(text: &str) -> BTreeSet<u16> {
     text.lines().skip(1).filter_map(taken).collect()
 }
 
-/// The state of a connection that stands, in /proc/net/tcp.
+/// The state of an open connection in /proc/net/tcp.
 const ESTABLISHED: &str = "01";
 
-/// Returns how many connections to a port of this machine stand. Reads /proc/net/tcp or /proc/net/tcp6.
+/// Returns the number of open connections to a local port. Parses /proc/net/tcp or /proc/net/tcp6.
 #[must_use]
 pub fn connections(text: &str, port: u16) -> usize {
     let port = format!(":{port:04X}");
@@ -63,14 +62,14 @@ mod tests {
 ";
 
     #[test]
-    fn connections_that_stand_are_counted_by_their_local_port() {
+    fn open_connections_are_counted_by_their_local_port() {
         assert_eq!([8081, 22, 8080].map(|port| connections(TCP, port)), [1, 0, 0]);
     }
 
     #[cfg(target_endian = "little")]
     #[test]
     fn a_port_is_taken_on_127_0_0_1_and_on_all_addresses() {
-        assert_eq!(taken(TCP), [22, 3306].into(), "8080 is another address', 8081 does not listen");
+        assert_eq!(taken(TCP), [22, 3306].into(), "8080 is on another address, 8081 is not listening");
         assert_eq!(taken(TCP6), [80, 82].into());
         assert!(taken("").is_empty());
     }

@@ -1,25 +1,25 @@
-//! Names that may stand in a key of etcd, in haproxy's configuration and in its commands.
+//! Names that are safe in an etcd key, and in haproxy's configuration and commands.
 
 use std::{fmt, ops::Deref};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
-/// A name of a node, an application or an instance: letters, digits, `.`, `_` and `-`, at most 63, first a letter or a
-/// digit. That is what haproxy takes for a name, so no name can end a line or a word there.
+/// A name of a node, an application or an instance: 1 to 63 letters, digits, `.`, `_` and `-`, starting with a letter
+/// or a digit. haproxy accepts these as one word, so no name can end a line or a word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Name(Box<str>);
 
-/// Why a text is no name.
+/// Error for an invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no name: it needs 1 to 63 letters, digits, `.`, `_` or `-`, first a letter or a digit")]
+#[error("invalid name {0:?}: expected 1 to 63 letters, digits, `.`, `_` or `-`, starting with a letter or a digit")]
 pub struct NameError(String);
 
 impl Name {
-    /// Parses a name as it may stand in an existing cluster.
+    /// Parses a name as it may occur in an existing cluster.
     ///
     /// # Errors
-    /// It is too long, or has a character that a name must not have.
+    /// The name is too long, or has an invalid character.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let is_name = (1..=63).contains(&text.len())
@@ -28,7 +28,7 @@ impl Name {
         if is_name { Ok(Self(text.into())) } else { Err(NameError(text.chars().take(80).collect())) }
     }
 
-    /// Whether we would write it ourselves: an RFC 1123 label.
+    /// Returns `true` for an RFC 1123 label, the only form that we write.
     #[must_use]
     pub fn is_label(&self) -> bool {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -1,7 +1,7 @@
-//! What a node routes, and what is wrong in etcd: a function of the keys alone, so that all nodes decide alike.
+//! Routing of a node, and the problems in etcd: a function of the keys alone, so that all nodes decide alike.
 //!
-//! Whatever is bad is left out and named, and the rest goes on. Where two entries want the same, the one that was there
-//! first stays: a mistake must not take away what worked before it.
+//! Invalid entries are ignored and reported, without effect on the others. If two entries conflict, the older one wins:
+//! a mistake must not break what worked before.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -13,61 +13,61 @@ use serde::Serialize;
 
 use crate::{Entry, EntryError, Env, Group, INSTANCES, Instance, InstanceKey, Key, Metadata, Name, Store};
 
-/// What decides besides the keys.
+/// Inputs besides the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The groups that the node reaches.
+    /// The groups that the node routes.
     pub groups: BTreeSet<Group>,
-    /// Ports on which another program of the node listens, so that haproxy cannot.
+    /// Ports on which another local program listens, so that haproxy cannot.
     pub taken: BTreeSet<u16>,
 }
 
-/// What a node routes.
+/// Result of [`route`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
-    /// The applications that it reaches.
+    /// The routed applications.
     pub services: BTreeMap<ServiceName, Service>,
-    /// The ports that they want, also those that another program has.
+    /// The ports of all applications, including those that another program occupies.
     pub wanted_ports: BTreeSet<u16>,
-    /// What is left out, and why.
+    /// The ignored entries, with reasons.
     pub problems: Vec<Problem>,
 }
 
-/// An application in its group. No two of them are called the same in haproxy: a group's name has no dot.
+/// An application in its group. Its name in haproxy is unique, since a group's name contains no dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
-    /// The group.
+    /// Group of the application.
     pub group: Group,
-    /// The application.
+    /// Name of the application.
     pub app: Name,
 }
 
-/// How an application is reached.
+/// A routed application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The port on 127.0.0.1.
     pub port: u16,
     /// Its instances, by their names in haproxy.
     pub servers: BTreeMap<String, Server>,
-    /// How consumers find it.
+    /// Variables of consumers, if it has any.
     pub env: Option<Env>,
 }
 
 /// An instance of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Where it is reached.
+    /// Address and port on its node.
     pub address: SocketAddr,
-    /// Its share of the new connections, 0 to 256.
+    /// Weight for new connections, 0 to 256.
     pub weight: u16,
 }
 
-/// What is left out of the routing, and why.
+/// An ignored entry, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// The key in etcd that is left out, or the application.
+    /// The ignored key in etcd, or the application.
     pub subject: String,
-    /// Why.
+    /// The reason, such as `invalid key`.
     pub why: String,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is said of an application in one group.
+/// All entries of an application in one group.
 #[derive(Default)]
 struct Claim<'a> {
     metadata: Option<(&'a Metadata, i64)>,
@@ -91,13 +91,13 @@ struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    /// The revision since which it is there. Metadata stay while instances come and go.
+    /// The revision of its creation. Metadata persist while instances come and go.
     fn since(&self) -> i64 {
         let oldest = || self.instances.iter().map(|(.., created)| *created).min();
         self.metadata.map(|(_, created)| created).or_else(oldest).unwrap_or(i64::MAX)
     }
 
-    /// The port, and what the oldest instance says where the metadata say nothing.
+    /// The port in the metadata, else that of the oldest instance.
     fn port(&self) -> Option<u16> {
         let oldest = || self.instances.iter().filter(|(_, _, instance, _)| instance.publish.is_some());
         let of_oldest =
@@ -111,10 +111,10 @@ impl Claim<'_> {
     }
 }
 
-/// Most instances of one node that count. Each node may write any number of them.
+/// Maximum number of instances per node that count. Each node can write any number of them.
 const INSTANCES_OF_A_NODE: usize = 500;
 
-/// Returns what the node routes.
+/// Computes the routing of the node.
 #[must_use]
 pub fn route(store: &Store, settings: &Settings) -> Routing {
     let (excess, mut problems) = excess(store);
@@ -129,16 +129,16 @@ pub fn route(store: &Store, settings: &Settings) -> Routing {
         }
         let mut refuse = |why: String| problems.push(Problem { subject: name.to_string(), why });
         let Some(port) = claim.port() else {
-            refuse("neither its metadata nor an instance says on which port it is published".to_owned());
+            refuse("no published port in its metadata or instances".to_owned());
             continue;
         };
         if let Some(first) = ports.get(&port) {
-            refuse(format!("its port {port} is that of {first}, which was there before"));
+            refuse(format!("its port {port} is already used by {first}"));
             continue;
         }
         wanted_ports.insert(port);
         if settings.taken.contains(&port) {
-            refuse(format!("another program of this node listens on its port {port}"));
+            refuse(format!("its port {port} is in use by another program on this node"));
             continue;
         }
         ports.insert(port, name.clone());
@@ -151,8 +151,8 @@ pub fn route(store: &Store, settings: &Settings) -> Routing {
 
 type Claims<'a> = BTreeMap<ServiceName, Claim<'a>>;
 
-/// Returns the keys below a node's own prefix that are more than it may have, whatever they say. Those that were there first
-/// stay. A problem for each node, not for each key: what many keys say would fill the journals of all other nodes.
+/// Returns the keys below a node's prefix that exceed its limit, regardless of their content. The oldest ones are kept.
+/// One problem per node, not per key: many keys would flood the journals of all other nodes.
 fn excess(store: &Store) -> (BTreeSet<&str>, Vec<Problem>) {
     let mut nodes: BTreeMap<&str, Vec<(i64, &str)>> = BTreeMap::new();
     for (text, stored) in store.entries() {
@@ -166,7 +166,7 @@ fn excess(store: &Store) -> (BTreeSet<&str>, Vec<Problem>) {
         if keys.len() > INSTANCES_OF_A_NODE {
             keys.sort_unstable();
             excess.extend(keys[INSTANCES_OF_A_NODE..].iter().map(|(_, text)| *text));
-            let why = format!("it has {} keys, of which the first {INSTANCES_OF_A_NODE} count", keys.len());
+            let why = format!("{} keys exceed the limit; only the first {INSTANCES_OF_A_NODE} count", keys.len());
             problems.push(Problem { subject: printable(&format!("{INSTANCES}{node}/")), why });
         }
     }
@@ -200,7 +200,7 @@ fn printable(key: &str) -> String {
     key.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }
 
-/// Leaves each application in one group only, and returns them in the order in which they came to be.
+/// Keeps each application in one group only, and returns them in the order of their creation.
 fn one_group_each<'a>(claims: Claims<'a>, problems: &mut Vec<Problem>) -> Vec<(ServiceName, Claim<'a>)> {
     let mut sorted: Vec<_> = claims.into_iter().collect();
     sorted.sort_by_key(|(name, claim)| (claim.since(), name.group));
@@ -211,7 +211,7 @@ fn one_group_each<'a>(claims: Claims<'a>, problems: &mut Vec<Problem>) -> Vec<(S
             true
         }
         btree_map::Entry::Occupied(entry) => {
-            let why = format!("{} has an application of this name, which was there before", entry.get());
+            let why = format!("{} already has an application of this name", entry.get());
             problems.push(Problem { subject: name.to_string(), why });
             false
         }
@@ -224,15 +224,15 @@ fn servers(claim: &Claim<'_>, port: u16, problems: &mut Vec<Problem>) -> BTreeMa
     let mut refuse = |key: &str, why: String| problems.push(Problem { subject: key.to_owned(), why });
     let mut servers = BTreeMap::new();
     let mut addresses = BTreeSet::new();
-    // Those with a name first: where a node still writes the keys of nix-infra too, an instance counts once.
+    // Named instances first: if a node still writes nix-infra's keys too, each instance counts once.
     let (own, old): (Vec<_>, Vec<_>) = claim.instances.iter().partition(|(_, key, ..)| key.name.is_some());
     for (text, key, instance, _) in own.into_iter().chain(old) {
         if allowed.is_some_and(|nodes| !nodes.contains(&key.node)) {
-            refuse(text, format!("the metadata of the application do not name {}", key.node));
+            refuse(text, format!("the application's metadata do not list {}", key.node));
             continue;
         }
         if let Some(other) = instance.publish.filter(|other| *other != port) {
-            refuse(text, format!("it publishes port {other}, the application is published on {port}"));
+            refuse(text, format!("it publishes port {other}, but the application's port is {port}"));
             continue;
         }
         let address = SocketAddr::new(instance.address, instance.port);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_say_themselves_where_they_are_published() {
+    fn instances_may_set_the_published_port() {
         let w1 = r#"{"node":"w1","ipv4":"10.0.0.1","port":8001,"publish":{"port":80}}"#;
         let other = r#"{"node":"w1","ipv4":"10.0.0.1","port":8002,"publish":{"port":90}}"#;
         check(
@@ -306,7 +306,7 @@ mod tests {
             &[],
             expect![[r#"
                 frontends.web 80 w1:a=10.0.0.1:8001
-                ! /cluster/instances/w1/frontends/web/b: it publishes port 90, the application is published on 80
+                ! /cluster/instances/w1/frontends/web/b: it publishes port 90, but the application's port is 80
             "#]],
         );
     }
@@ -323,7 +323,7 @@ mod tests {
             &[],
             expect![[r#"
                 services.app 80 w2=10.0.0.2:80
-                ! frontends.app: services has an application of this name, which was there before
+                ! frontends.app: services already has an application of this name
             "#]],
         );
     }
@@ -340,15 +340,15 @@ mod tests {
             &[22],
             expect![[r#"
                 services.b 80
-                ! services.a: its port 80 is that of services.b, which was there before
-                ! services.c: another program of this node listens on its port 22
-                ! services.d: neither its metadata nor an instance says on which port it is published
+                ! services.a: its port 80 is already used by services.b
+                ! services.c: its port 22 is in use by another program on this node
+                ! services.d: no published port in its metadata or instances
             "#]],
         );
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out_and_the_rest_goes_on() {
+    fn invalid_entries_are_ignored_and_the_others_are_routed() {
         check(
             &[
                 ("/cluster/services/db/meta_data", PORT_80),
@@ -361,10 +361,10 @@ mod tests {
             &[],
             expect![[r#"
                 services.db 80 w1=10.0.0.1:80
-                ! /cluster/services/d b/meta_data: the key is none of the mesh
-                ! /cluster/services/db/instances/w2: the value is no JSON object: EOF while parsing an object at line 1 column 1
-                ! /cluster/services/db/instances/w3: the key is of the node w3, the value of w1
-                ! /cluster/services/x?frontend y/meta_data: the key is none of the mesh
+                ! /cluster/services/d b/meta_data: invalid key
+                ! /cluster/services/db/instances/w2: the value is not a JSON object: EOF while parsing an object at line 1 column 1
+                ! /cluster/services/db/instances/w3: the key belongs to node w3, the value to w1
+                ! /cluster/services/x?frontend y/meta_data: invalid key
             "#]],
         );
     }
@@ -380,7 +380,7 @@ mod tests {
             &[],
             expect![[r#"
                 services.db 80 w1=10.0.0.1:80
-                ! /cluster/services/db/instances/w2: the metadata of the application do not name w2
+                ! /cluster/services/db/instances/w2: the application's metadata do not list w2
             "#]],
         );
     }
@@ -402,9 +402,9 @@ mod tests {
         let servers: Vec<usize> = routing.services.values().map(|service| service.servers.len()).collect();
         assert_eq!(servers, [1, 500], "db of w2, and web of w1");
         let ports = routing.services.values().flat_map(|service| service.servers.values());
-        assert_eq!(ports.map(|server| server.address.port()).max(), Some(1499), "those that were there first");
+        assert_eq!(ports.map(|server| server.address.port()).max(), Some(1499), "the oldest ones");
         let problems: Vec<String> = routing.problems.iter().map(ToString::to_string).collect();
-        assert_eq!(problems, ["/cluster/instances/w1/: it has 2400 keys, of which the first 500 count"]);
+        assert_eq!(problems, ["/cluster/instances/w1/: 2400 keys exceed the limit; only the first 500 count"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The keys that a node watches, as they are in etcd.
+//! Local copy of the mesh's keys in etcd.
 
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -6,35 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Entry, EntryError, Key};
 
-/// A key with its value, as etcd gives it.
+/// A key with its value and revisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
-    /// The key.
+    /// The full key, such as `/cluster/nodes/w1`.
     pub key: String,
-    /// The value, a text: JSON is one.
+    /// The value as text, usually JSON.
     pub value: String,
-    /// The revision at which the key was made.
+    /// The revision of the key's creation.
     pub created: i64,
-    /// The revision at which it was written last.
+    /// The revision of its last change.
     pub modified: i64,
 }
 
-/// What happened to a key.
+/// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was written.
+    /// The key was written.
     Put(Pair),
-    /// It is gone, by hand or because its lease is.
+    /// The key was deleted, explicitly or because its lease expired.
     Delete(String),
 }
 
-/// Most bytes of an instance's value. What the agent writes has less than 1,000.
+/// Maximum size of an instance's value, in bytes. The agent writes less than 1,000.
 const LONGEST_INSTANCE: usize = 4096;
 
-/// Most bytes of a key: the longest of the mesh has less than 300.
+/// Maximum size of a key, in bytes. Keys of the mesh have less than 300.
 const LONGEST_KEY: usize = 512;
 
-/// The keys of the mesh, read once each. Nodes write some of them, so what is too long is not kept.
+/// The keys of the mesh, each parsed once. Nodes can write some of them, so oversized ones are not stored.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     entries: BTreeMap<String, Stored>,
@@ -50,7 +50,7 @@ pub(crate) struct Stored {
 }
 
 impl Store {
-    /// Takes what there is at a revision, in the place of all that was known.
+    /// Builds the store from the full content at one revision.
     #[must_use]
     pub fn of(pairs: impl IntoIterator<Item = Pair>) -> Self {
         let mut store = Self::default();
@@ -60,7 +60,7 @@ impl Store {
         store
     }
 
-    /// Takes a change. Returns whether anything is different now.
+    /// Applies a change. Returns whether the store is different now.
     pub fn apply(&mut self, change: Change) -> bool {
         match change {
             Change::Put(pair) => self.put(pair),
@@ -79,7 +79,7 @@ impl Store {
             }
             Some(key) => Entry::read(key, pair.value.as_bytes()),
             None if Key::is_near(&pair.key) => Err(EntryError::Key),
-            // Another program's.
+            // A key of another program.
             None => return false,
         };
         let Pair { key: text, mut value, created, modified } = pair;
@@ -92,13 +92,13 @@ impl Store {
         before.is_none_or(now)
     }
 
-    /// Returns what is known of a key: its value and the revision at which it was written last.
+    /// Returns the value of a key, and the revision of its last change.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<(&str, i64)> {
         self.entries.get(key).map(|stored| (&*stored.value, stored.modified))
     }
 
-    /// Returns all keys as etcd had them, sorted.
+    /// Returns all keys as in etcd, sorted.
     pub fn pairs(&self) -> impl Iterator<Item = Pair> + '_ {
         self.entries.iter().map(|(key, stored)| Pair {
             key: key.clone(),
@@ -108,19 +108,19 @@ impl Store {
         })
     }
 
-    /// Returns the keys that begin with a prefix.
+    /// Returns the keys with a prefix, sorted.
     pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         self.entries.range::<str, _>(from).map(|(key, _)| key.as_str()).take_while(move |key| key.starts_with(prefix))
     }
 
-    /// Returns how many keys there are.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns `true` if the store is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -1,4 +1,4 @@
-//! haproxy's configuration from a template. Everything that comes from etcd has a type that leaves nothing to escape: names,
+//! Rendering of haproxy's configuration from a template. All values from etcd have types that need no escaping: names,
 //! addresses and numbers.
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -9,41 +9,41 @@ use thiserror::Error;
 
 use crate::{Server, Service, ServiceName, command::SERVER_OPTIONS};
 
-/// The template that is used if there is no other.
+/// The built-in template.
 pub const DEFAULT: &str = include_str!("../template/haproxy.cfg");
 
-/// A template that was read.
+/// A parsed template.
 pub struct Template {
     tera: Tera,
     is_own: bool,
 }
 
-/// Values that come from the node and not from etcd.
+/// Values of the node itself, not from etcd.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// The path of haproxy's runtime socket.
     pub socket: String,
-    /// How many connections haproxy takes at once.
+    /// haproxy's limit of concurrent connections.
     pub maxconn: u32,
 }
 
-/// A configuration.
+/// A rendered configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// Its text.
+    /// Text of the configuration.
     pub text: String,
-    /// A digest of everything but the servers: what haproxy takes a reload for.
+    /// A digest of everything but the servers: a change of it requires a reload.
     pub structure: String,
 }
 
-/// Why there is no configuration.
+/// Error of a template.
 #[derive(Debug, Error)]
 pub enum TemplateError {
-    /// The template cannot be read.
-    #[error("the template is not one of Tera")]
+    /// The template does not parse.
+    #[error("the template is not a valid Tera template")]
     Read(#[source] tera::Error),
-    /// The template asks for what there is not.
-    #[error("the template cannot be filled in")]
+    /// The template uses an undefined value.
+    #[error("the template cannot be rendered")]
     Fill(#[source] tera::Error),
 }
 
@@ -81,10 +81,10 @@ impl<'a> ServiceView<'a> {
 const NAME: &str = "haproxy.cfg";
 
 impl Template {
-    /// Reads a template, or takes the one that is used if there is no other.
+    /// Parses a custom template, or the built-in one.
     ///
     /// # Errors
-    /// It is no template.
+    /// The template is invalid.
     pub fn read(own: Option<&str>) -> Result<Self, TemplateError> {
         let mut tera = Tera::default();
         tera.autoescape_on(Vec::new());
@@ -92,16 +92,16 @@ impl Template {
         Ok(Self { tera, is_own: own.is_some() })
     }
 
-    /// Whether it is one that we know, so that commands for single servers do what a reload would do.
+    /// Returns `true` for a known template, with which runtime commands have the same effect as a reload.
     #[must_use]
     pub const fn takes_commands(&self) -> bool {
         !self.is_own
     }
 
-    /// Returns the configuration.
+    /// Renders the configuration.
     ///
     /// # Errors
-    /// The template asks for what there is not.
+    /// The template uses an undefined value.
     pub fn render(&self, services: &BTreeMap<ServiceName, Service>, host: &Host) -> Result<Rendered, TemplateError> {
         let bare = self.fill(services, host, "", false)?;
         let structure = format!("{:016x}", digest(bare.as_bytes()));
@@ -128,7 +128,7 @@ impl Template {
     }
 }
 
-/// FNV-1a: the same on every machine and in every release, which a hash of the standard library need not be.
+/// FNV-1a: stable across machines and releases, unlike the standard library's hash.
 fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -180,12 +180,12 @@ mod tests {
             ("/cluster/services/a/meta_data", METADATA),
             ("/cluster/services/b/meta_data", r#"{"publish":{"port":81}}"#),
         ]);
-        assert_eq!(rendered.structure, bare.structure, "servers are no part of the structure");
+        assert_eq!(rendered.structure, bare.structure, "servers do not belong to the structure");
         assert_ne!(rendered.structure, render(&[("/cluster/services/a/meta_data", METADATA)]).structure);
     }
 
     #[test]
-    fn a_template_of_ones_own_is_refused_when_it_is_none() {
+    fn an_invalid_custom_template_is_refused() {
         assert!(Template::read(Some("{% for x in %}")).is_err());
         let host = Host { socket: String::new(), maxconn: 1 };
         assert!(Template::read(Some("{{ nothing }}")).unwrap().render(&[].into(), &host).is_err());

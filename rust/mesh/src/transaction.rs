@@ -1,15 +1,15 @@
-//! Writes to etcd, as values. Each compares with what its writer knows, so that two writers cannot interleave.
+//! Writes to etcd, as values. Each compares the revisions that its writer knows, so that two writers cannot interleave.
 
 use std::fmt::Write as _;
 
 use crate::{Instance, InstanceKey, Key};
 
-/// What must hold for a write.
+/// Condition of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {
-    /// The key.
+    /// The full key, such as `/cluster/nodes/w1`.
     pub key: String,
-    /// The revision at which it was written last; 0: it is not there.
+    /// The revision of the key's last change; 0 if the key must not exist.
     pub modified: i64,
 }
 
@@ -18,11 +18,11 @@ pub struct Compare {
 pub enum Operation {
     /// Writes a value.
     Put {
-        /// The key.
+        /// The full key.
         key: String,
-        /// The value.
+        /// The value, any text.
         value: String,
-        /// The lease that the key hangs on; 0: none.
+        /// The lease of the key; 0 for none.
         lease: i64,
     },
     /// Deletes a key.
@@ -31,38 +31,38 @@ pub enum Operation {
     Get(String),
 }
 
-/// Writes that happen all or none.
+/// An atomic transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// What must hold.
+    /// Conditions, all of which must hold.
     pub compare: Vec<Compare>,
-    /// What is done then.
+    /// Operations if they hold.
     pub then: Vec<Operation>,
-    /// What is done otherwise: the key is read, so that the writer knows more the next time.
+    /// Operations otherwise: a read of the key, so that the writer learns its current revision.
     pub otherwise: Vec<Operation>,
 }
 
 impl Transaction {
-    /// Writes a key that was last written at a revision, or 0.
+    /// Writes a key whose last revision is known, 0 for a new key.
     #[must_use]
     pub fn put(key: &Key, value: String, known: i64, lease: i64) -> Self {
         Self::write(key.to_string(), value, known, lease)
     }
 
-    /// Writes a key that the mesh itself has no meaning for, in the same way.
+    /// Writes a key outside the mesh's data model, in the same way.
     #[must_use]
     pub fn write(key: String, value: String, known: i64, lease: i64) -> Self {
         let then = Operation::Put { key: key.clone(), value, lease };
         Self::on(key, known, then)
     }
 
-    /// Writes an instance, which is gone when the lease is.
+    /// Writes an instance on a lease.
     #[must_use]
     pub fn register(key: &InstanceKey, instance: &Instance, known: i64, lease: i64) -> Self {
         Self::put(&Key::Instance(key.clone()), instance.write(), known, lease)
     }
 
-    /// Takes an instance out.
+    /// Deletes an instance.
     #[must_use]
     pub fn withdraw(key: String, known: i64) -> Self {
         Self::on(key.clone(), known, Operation::Delete(key))
@@ -73,7 +73,7 @@ impl Transaction {
         Self { compare, then: vec![then], otherwise: vec![Operation::Get(key)] }
     }
 
-    /// Returns the text that `etcdctl txn` reads. A text of JSON is one of Go too.
+    /// Returns the input of `etcdctl txn`. JSON's string escapes are valid in Go too.
     #[must_use]
     pub fn etcdctl(&self) -> String {
         let mut text = String::new();

@@ -1,6 +1,6 @@
-//! The values in etcd: JSON, read leniently and written strictly.
+//! Values in etcd: JSON, parsed leniently and written strictly.
 //!
-//! What nix-infra wrote is read too: there, numbers are texts now and then, addresses are called `ipv4`, and nothing has a
+//! nix-infra's values are read too: some of its numbers are strings, addresses are called `ipv4`, and there is no
 //! version.
 
 use std::{
@@ -13,116 +13,116 @@ use thiserror::Error;
 
 use crate::{Group, Name, address};
 
-/// The version of the data model that we write. A value of a later one is left out: it may mean something else.
+/// The version of the data model that we write. A value of a later version is ignored, since its meaning may differ.
 pub const VERSION: u64 = 1;
 
-/// Why a value cannot be used.
+/// Error of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ValueError {
-    /// It is no JSON object.
-    #[error("the value is no JSON object: {0}")]
+    /// The value is not a JSON object.
+    #[error("the value is not a JSON object: {0}")]
     Json(String),
     /// A field is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A field is not what it must be.
-    #[error("{field} is {found}, it must be {wanted}")]
+    /// A field is invalid.
+    #[error("{field}: expected {wanted}, found {found}")]
     Field {
-        /// Which one.
+        /// Name of the field.
         field: &'static str,
-        /// What it is, shortened.
+        /// The field's value, shortened.
         found: String,
-        /// What it must be.
+        /// The expected value, as a noun phrase.
         wanted: &'static str,
     },
-    /// It was written by a later version of machinist.
-    #[error("it is of version {0} of the data model, this is {VERSION}")]
+    /// The value was written by a later version of machinist.
+    #[error("unsupported version {0} of the data model; expected {VERSION} or earlier")]
     Version(u64),
 }
 
-/// A node.
+/// Record of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
-    /// Its name.
+    /// Name of the node.
     pub name: Name,
-    /// Its address.
+    /// Address of the node.
     pub address: IpAddr,
-    /// The groups that it reaches.
+    /// The groups that it routes.
     pub groups: BTreeSet<Group>,
 }
 
-/// What holds for all instances of an application. Only operators may write it.
+/// Settings for all instances of an application. Only operators may write them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The port on 127.0.0.1 of the nodes that reach it, instead of what the instances say.
+    /// The published port on 127.0.0.1, which overrides that of the instances.
     pub port: Option<u16>,
-    /// How consumers find it.
+    /// Variables of consumers.
     pub env: Option<Env>,
-    /// The nodes whose instances count; all if not said.
+    /// The nodes whose instances count; all if absent.
     pub nodes: Option<BTreeSet<Name>>,
 }
 
-/// How consumers find an application: the prefix of their variables, and what these say besides host and port.
+/// Variables of an application's consumers: their prefix, and their values besides host and port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Env {
-    /// Such as `DB` for `DB_HOST`.
+    /// Prefix, such as `DB` for `DB_HOST`.
     pub prefix: Box<str>,
-    /// Such as `http`.
+    /// Protocol, such as `http`.
     pub protocol: Box<str>,
-    /// Such as `/api`, or nothing.
+    /// Path, such as `/api`; may be empty.
     pub path: Box<str>,
 }
 
 /// An instance of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// The node that it says it runs on.
+    /// Node that it claims to run on.
     pub node: Name,
-    /// Where the other nodes reach it.
+    /// Address for connections from other nodes.
     pub address: IpAddr,
-    /// Its port.
+    /// Port at this address.
     pub port: u16,
-    /// Its share of new connections, 0 to 256.
+    /// Weight for new connections, 0 to 256.
     pub weight: u16,
-    /// The port on 127.0.0.1 of the nodes that reach it, if it says so.
+    /// The published port on 127.0.0.1 of other nodes, if it sets one.
     pub publish: Option<u16>,
-    /// How consumers find it.
+    /// Variables of consumers.
     pub env: Option<Env>,
 }
 
-/// What a host name leads to.
+/// Locations of a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingress {
     /// Path to application.
     pub locations: BTreeMap<Box<str>, Location>,
 }
 
-/// An application, by its group.
+/// Target of a location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// The group.
+    /// Group of the application.
     pub group: Group,
-    /// The application.
+    /// Name of the application.
     pub app: Name,
 }
 
-/// Prefixes whose `<prefix>_PATH` is where a loader or an interpreter looks for code.
+/// Prefixes whose `<prefix>_PATH` is a search path of a loader or an interpreter.
 const LOADERS: [&str; 9] =
     ["BASH_LOADABLES", "GCONV", "GEM", "GIT_EXEC", "LD_LIBRARY", "LUA", "NIX", "NODE", "SYSTEMD_UNIT"];
 
-/// Weight of an instance that does not say its own.
+/// Default weight of an instance.
 const WEIGHT: u16 = 100;
 
 impl NodeRecord {
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
-    /// It is no record of a node.
+    /// The value is not a valid record of a node.
     pub fn read(bytes: &[u8]) -> Result<Self, ValueError> {
         let fields = Fields::read(bytes)?;
         let mut groups = BTreeSet::new();
         for group in fields.list("services")? {
-            // nix-infra writes one empty text for a node without groups.
+            // nix-infra writes one empty string for a node without groups.
             if group.is_empty() {
                 continue;
             }
@@ -131,7 +131,7 @@ impl NodeRecord {
         Ok(Self { name: fields.name("name")?, address: fields.address()?, groups })
     }
 
-    /// Writes the value.
+    /// Renders the value.
     #[must_use]
     pub fn write(&self) -> String {
         let services: Vec<&str> = self.groups.iter().map(|group| group.as_str()).collect();
@@ -142,10 +142,10 @@ impl NodeRecord {
 }
 
 impl Metadata {
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
-    /// It is no metadata of an application.
+    /// The value is not valid metadata.
     pub fn read(bytes: &[u8]) -> Result<Self, ValueError> {
         let fields = Fields::read(bytes)?;
         let nodes = match fields.0.get("nodes") {
@@ -159,7 +159,7 @@ impl Metadata {
         Ok(Self { port: fields.publish()?, env: fields.env()?, nodes })
     }
 
-    /// Writes the value, with the fields that nix-infra's consumers know.
+    /// Renders the value, including the fields that nix-infra's consumers read.
     #[must_use]
     pub fn write(&self) -> String {
         let mut value = json!({ "version": VERSION });
@@ -177,10 +177,10 @@ impl Metadata {
 }
 
 impl Instance {
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
-    /// It is no instance.
+    /// The value is not a valid instance.
     pub fn read(bytes: &[u8]) -> Result<Self, ValueError> {
         let fields = Fields::read(bytes)?;
         let weight = fields.number("weight", 256)?.unwrap_or(u64::from(WEIGHT));
@@ -194,7 +194,7 @@ impl Instance {
         })
     }
 
-    /// Writes the value, with the fields that nix-infra's consumers know.
+    /// Renders the value, including the fields that nix-infra's consumers read.
     #[must_use]
     pub fn write(&self) -> String {
         let mut value = json!({ "node": self.node, "port": self.port, "weight": self.weight, "version": VERSION });
@@ -210,10 +210,10 @@ impl Instance {
 }
 
 impl Ingress {
-    /// Reads a value.
+    /// Parses a value.
     ///
     /// # Errors
-    /// It is no host of the ingress.
+    /// The value is not a valid ingress host.
     pub fn read(bytes: &[u8]) -> Result<Self, ValueError> {
         let fields = Fields::read(bytes)?;
         let Some(Value::Object(found)) = fields.0.get("locations") else {
@@ -234,7 +234,7 @@ impl Ingress {
         Ok(Self { locations })
     }
 
-    /// Writes the value.
+    /// Renders the value.
     #[must_use]
     pub fn write(&self) -> String {
         let target = |location: &Location| json!({ "group": location.group.as_str(), "app": location.app });
@@ -275,7 +275,7 @@ impl Fields {
         match self.0.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(wrong(field, &other.to_string(), "a text")),
+            Some(other) => Err(wrong(field, &other.to_string(), "a string")),
         }
     }
 
@@ -284,10 +284,10 @@ impl Fields {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(items)) => {
                 let text =
-                    |item: &'a Value| item.as_str().ok_or_else(|| wrong(field, &item.to_string(), "a list of texts"));
+                    |item: &'a Value| item.as_str().ok_or_else(|| wrong(field, &item.to_string(), "a list of strings"));
                 items.iter().map(text).collect()
             }
-            Some(other) => Err(wrong(field, &other.to_string(), "a list of texts")),
+            Some(other) => Err(wrong(field, &other.to_string(), "a list of strings")),
         }
     }
 
@@ -296,7 +296,7 @@ impl Fields {
         Name::parse(text).map_err(|_| wrong(field, text, "a name"))
     }
 
-    /// A number, which may also be written as a text.
+    /// A number, possibly written as a string.
     fn number(&self, field: &'static str, most: u64) -> Result<Option<u64>, ValueError> {
         let number = match self.0.get(field) {
             None | Some(Value::Null) => return Ok(None),
@@ -321,7 +321,7 @@ impl Fields {
         }
     }
 
-    /// The address, which a connection can be made to.
+    /// The address, which must be one that other nodes can connect to.
     fn address(&self) -> Result<IpAddr, ValueError> {
         let (field, text) = match (self.text("ipv4")?, self.text("ipv6")?) {
             (Some(text), _) => ("ipv4", text),
@@ -365,7 +365,7 @@ impl Fields {
     }
 }
 
-/// Whether it is a path of a URL without anything that a shell or a configuration reads.
+/// True for a URL path without characters that are special in a shell or a configuration.
 fn is_path(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'~' | b'-');
     text.len() <= 256 && text.bytes().all(allowed)
@@ -414,31 +414,31 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_the_field() {
+    fn invalid_values_are_refused_with_the_field() {
         refused(r#"{"node":"a","ipv4":"10.0.0.1"}"#, "port is missing");
-        refused(r#"{"node":"a","ipv4":"10.0.0.1","port":0}"#, "port is \"0\", it must be a port");
+        refused(r#"{"node":"a","ipv4":"10.0.0.1","port":0}"#, "port: expected a port, found \"0\"");
         refused(
             r#"{"node":"a","ipv4":"10.0.0.1","port":99999}"#,
-            "port is \"99999\", it must be a number in its range",
+            "port: expected a number in its range, found \"99999\"",
         );
         refused(r#"{"ipv4":"10.0.0.1","port":1}"#, "node is missing");
         for address in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "x", "10.0.0.1:80"] {
             let value = format!(r#"{{"node":"a","ipv4":"{address}","port":1}}"#);
-            let why = format!("ipv4 is {address:?}, it must be an address that other nodes can connect to");
+            let why = format!("ipv4: expected an address that other nodes can connect to, found {address:?}");
             refused(&value, &why);
         }
         refused(
             r#"{"node":"a","ipv4":"10.0.0.1","port":1,"env_prefix":"A\nB=","env":{}}"#,
-            r#"env_prefix is "A\nB=", it must be upper-case letters, digits and `_`"#,
+            r#"env_prefix: expected upper-case letters, digits and `_`, found "A\nB=""#,
         );
         refused(
             r#"{"node":"a","ipv4":"10.0.0.1","port":1,"env_prefix":"A","env":{"PATH":"/$(x)"}}"#,
-            "env.PATH is \"/$(x)\", it must be a path",
+            "env.PATH: expected a path, found \"/$(x)\"",
         );
     }
 
     #[test]
-    fn a_value_of_a_later_version_is_left_alone() {
+    fn a_value_of_a_later_version_is_ignored() {
         let value = br#"{"node":"a","ipv4":"10.0.0.1","port":1,"version":2}"#;
         assert_eq!(Instance::read(value), Err(ValueError::Version(2)));
         assert!(matches!(Instance::read(b"[]"), Err(ValueError::Json(_))));

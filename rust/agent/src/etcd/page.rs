@@ -1,10 +1,10 @@
-//! Size of the pages in which a list of keys is read. etcd counts keys, a message is bounded in bytes: 4 MiB, where a single
-//! value may have 1.5 MiB.
+//! Page sizes for listing keys. etcd limits pages by keys, but messages by bytes: 4 MiB, where a single value may have
+//! 1.5 MiB.
 
-/// Bytes that a page aims at.
+/// Target size of a page, in bytes.
 const TARGET: usize = 1 << 20;
 
-/// Most keys in a page.
+/// Maximum number of keys in a page.
 const MOST: usize = 1000;
 
 /// Number of keys to request at once.
@@ -12,7 +12,7 @@ const MOST: usize = 1000;
 pub struct Page(usize);
 
 impl Page {
-    /// Page of a list of which nothing is known yet.
+    /// First page of a list of unknown size.
     pub const fn first() -> Self {
         Self(100)
     }
@@ -22,13 +22,13 @@ impl Page {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    /// Page after one that had so many keys with so many bytes: as many keys as have [`TARGET`] bytes if they are as long.
+    /// Page after one with this many keys and bytes: as many keys as fit [`TARGET`] at the same average size.
     pub fn after(self, keys: usize, bytes: usize) -> Self {
         let fitting = TARGET.saturating_mul(keys.max(1)) / bytes.max(1);
         Self(fitting.clamp(1, MOST))
     }
 
-    /// Page in the place of one that was too long for a message. `None` if that was a single key.
+    /// Smaller page after one that exceeded the message size. `None` if that was a single key.
     pub const fn shorter(self) -> Option<Self> {
         if self.0 > 1 { Some(Self(self.0.div_ceil(8))) } else { None }
     }
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn a_list_of_long_values_is_read_in_short_pages() {
         assert_eq!(Page::first().after(100, 20_000), Page(MOST), "short values");
-        assert_eq!(Page::first().after(0, 0), Page(MOST), "nothing is there");
+        assert_eq!(Page::first().after(0, 0), Page(MOST), "no keys");
         assert_eq!(Page(MOST).after(2, 3 << 20), Page(1), "values that do not fit twice");
         assert_eq!(Page(1).after(1, 100_000), Page(TARGET / 100_000), "it grows again");
     }

@@ -1,32 +1,32 @@
-//! Which of an application's two slots shall run, and what becomes of the other. Pure.
+//! Decision which of an application's two slots runs next, and what happens to the other. Pure.
 
-/// How many slots an application has.
+/// Number of slots of an application.
 pub const SLOTS: usize = 2;
 
-/// What is known of a slot before anything is done.
+/// State of a slot before the roll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
-    /// Whether its unit runs, or systemd is about to start it again.
+    /// True if its unit runs, or systemd is about to restart it.
     pub runs: bool,
-    /// Whether that is what shall run now. Of a unit that started by itself since it was recorded, nobody knows: then not.
+    /// True if it runs the current definition. False for a unit that restarted by itself since it was recorded.
     pub current: bool,
 }
 
-/// What to do.
+/// Steps of the roll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The slot that shall run in the end.
+    /// The slot that runs in the end.
     pub slot: usize,
-    /// Whether it must be started.
+    /// True if its unit must be started.
     pub starts: bool,
-    /// Whether what runs in it must be stopped before, because both run and neither is current.
+    /// True if its unit must be stopped first, because both run and neither is current.
     pub clears: bool,
-    /// Whether the other one runs meanwhile, and is stopped when this one is in the mesh.
+    /// True if the other slot runs meanwhile, and is stopped once this one is in the mesh.
     pub replaces: bool,
 }
 
-/// Returns what to do. `active` is the slot that was chosen last. What is there already is kept; what runs is replaced only by
-/// what is healthy; and where nothing runs, as after a boot, the slot that was active is it again.
+/// Returns the steps. `active` is the last active slot. A current instance is kept; a running one is only replaced by a
+/// healthy one; and if nothing runs, as after a boot, the active slot is started again.
 pub fn plan(slots: [Slot; SLOTS], active: usize) -> Plan {
     let active = active % SLOTS;
     let other = 1 - active;
@@ -60,14 +60,14 @@ mod tests {
     fn what_is_old_is_replaced_by_the_other_slot() {
         assert_eq!(of([OLD, FREE], 0), "start replace 1");
         assert_eq!(of([FREE, OLD], 1), "start replace 0");
-        assert_eq!(of([FREE, OLD], 0), "start replace 0", "even where the record is of another one");
+        assert_eq!(of([FREE, OLD], 0), "start replace 0", "even if the record names the other slot");
     }
 
     #[test]
     fn where_nothing_runs_the_slot_that_was_active_is_started_and_nothing_replaced() {
         assert_eq!(of([FREE, FREE], 0), "start 0");
         assert_eq!(of([FREE, FREE], 1), "start 1");
-        assert_eq!(of([FREE, FREE], 7), "start 1", "whatever a record says");
+        assert_eq!(of([FREE, FREE], 7), "start 1", "an invalid record");
     }
 
     #[test]

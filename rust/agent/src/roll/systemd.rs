@@ -1,43 +1,43 @@
-//! What systemd says of a unit, and does with it.
+//! Queries and commands for systemd units.
 
 use std::{io, process::Stdio};
 
 use thiserror::Error;
 use tokio::process::Command;
 
-/// Why systemd could not be asked.
+/// Error of a request to systemd.
 #[derive(Debug, Error)]
 pub enum SystemdError {
     /// The program cannot be run.
     #[error("cannot run systemctl")]
     Run(#[source] io::Error),
-    /// It says no.
+    /// systemctl failed.
     #[error("`systemctl {verb} {unit}` failed: {why}")]
     Refused {
-        /// What it was to do.
+        /// The verb of systemctl.
         verb: &'static str,
-        /// With what.
+        /// Name of the unit.
         unit: String,
-        /// What it said.
+        /// The last line of systemctl's output.
         why: String,
     },
 }
 
-/// A unit as it is now.
+/// State of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
-    /// Whether it runs, or systemd is about to start it again or to stop it.
+    /// True if it runs, or systemd is about to restart or stop it.
     pub runs: bool,
-    /// The identifier of this start of it; empty if it does not run.
+    /// Invocation ID; empty if it does not run.
     pub invocation: String,
-    /// How it ended, in systemd's words.
+    /// Its `Result`, in systemd's words.
     pub result: String,
-    /// The directories of its data, relative to /var/lib.
+    /// Its state directories, relative to /var/lib.
     pub data: Vec<String>,
 }
 
 impl UnitState {
-    /// Reads what `systemctl show` prints.
+    /// Parses the output of `systemctl show`.
     fn parse(text: &str) -> Self {
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
@@ -48,27 +48,27 @@ impl UnitState {
     }
 }
 
-/// Returns how a unit is.
+/// Returns the state of a unit.
 pub async fn show(unit: &str) -> Result<UnitState, SystemdError> {
     let properties = "--property=ActiveState,InvocationID,Result,StateDirectory";
     let text = systemctl("show", &[properties, "--", unit], unit).await?;
     Ok(UnitState::parse(&text))
 }
 
-/// Begins to start a unit, which may take its time.
+/// Starts a unit without waiting for it.
 pub async fn start(unit: &str) -> Result<(), SystemdError> {
     systemctl("start", &["--no-block", "--", unit], unit).await.map(drop)
 }
 
-/// Stops a unit, and waits for its end.
+/// Stops a unit, and waits until it has stopped.
 pub async fn stop(unit: &str) -> Result<(), SystemdError> {
     systemctl("stop", &["--", unit], unit).await?;
-    // What did not get healthy may have failed too: the next start begins anew.
+    // A unit that did not become healthy may have failed as well: the next start begins with a clean state.
     let _ = systemctl("reset-failed", &["--", unit], unit).await;
     Ok(())
 }
 
-/// Returns the last lines that a unit wrote.
+/// Returns the last log lines of a unit.
 pub async fn last_lines(unit: &str) -> String {
     let mut command = Command::new("journalctl");
     command.args(["--quiet", "--no-pager", "--output=cat", "--lines=10", "--unit", unit]);

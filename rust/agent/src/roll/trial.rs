@@ -1,6 +1,6 @@
-//! The time in which a new instance proves itself, with a share of the connections, before the old one is stopped.
+//! Canary phase of a new instance: it gets a share of the connections before the old one is stopped.
 //!
-//! The node's share of the connections stays what it is: what the new instance gets, the old one gives.
+//! The node's total share stays constant: the new instance's share is taken from the old one.
 
 use std::{
     fs, io,
@@ -18,39 +18,39 @@ use tokio::{
 use super::{Application, Failed, Offer, PAUSE, Place, RollError, write};
 use crate::config::chain;
 
-/// All of an instance's weight, in percent.
+/// The full weight of an instance, in percent.
 pub const WHOLE: u16 = 100;
 
-/// How long the application's own command may take, and the time between two runs of it.
+/// Timeout of the application's canary command, and the pause between two runs.
 const COMMAND: Duration = Duration::from_secs(30);
 const BETWEEN_COMMANDS: Duration = Duration::from_secs(1);
 
-/// How an instance proves itself.
+/// Canary settings of an application.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Canary {
-    /// The share of the node's connections that it gets meanwhile, in percent. None: only the command uses it.
+    /// The new instance's share of the node's connections meanwhile, in percent. 0: only the command uses it.
     pub weight: u16,
-    /// How long, in seconds.
+    /// Duration, in seconds.
     seconds: u64,
-    /// A program that must end with 0 each time.
+    /// A command that must exit with 0 each time; empty for none.
     #[serde(default)]
     command: Vec<String>,
 }
 
 impl Application {
-    /// Lets the new instance take its share until it has proved itself; then it has all of its weight. The old one has what
-    /// is left until then, and until somebody says otherwise.
+    /// Gives the new instance its share for the canary phase, then its full weight. The old one keeps the rest from
+    /// then on, until its share is set again.
     pub(super) async fn prove(&self, canary: &Canary, place: &Place, other: &Place) -> Result<(), Failed> {
         let Canary { weight, seconds, .. } = canary;
-        eprintln!("{}: {} gets {weight} % for {seconds} s", self.app, place.unit);
+        eprintln!("{}: {} canary with {weight} % for {seconds} s", self.app, place.unit);
         if let Err(error) = self.share(other, WHOLE.saturating_sub(*weight)).await {
             return Err(self.failed(place, chain(&error)).await);
         }
         let begun = Instant::now();
         let mut due = begun;
         while begun.elapsed() < Duration::from_secs(*seconds) {
-            // Not whether etcd has it: an election in between is none of its mistakes.
+            // Registration in etcd is not checked: an election meanwhile is not the instance's fault.
             let why = match self.objection(place, false).await {
                 Ok(None) if Instant::now() >= due => {
                     let said = canary.command(place).await;
@@ -62,22 +62,22 @@ impl Application {
             };
             if let Some(why) = why {
                 let after = begun.elapsed().as_secs();
-                return Err(self.failed(place, format!("after {after} s with {weight} % {why}")).await);
+                return Err(self.failed(place, format!("after {after} s with {weight} %, {why}")).await);
             }
             sleep(PAUSE).await;
         }
         if let Err(error) = self.offer(place, WHOLE).await {
             return Err(self.failed(place, chain(&error)).await);
         }
-        // The old one is stopped next: the others must be able to hear of it.
+        // The old one is stopped next, so the other nodes must be able to learn that.
         self.wait(place, true).await
     }
 
-    /// Gives a slot that runs a share of its weight. Whatever else it offers stays as it was when it was started.
+    /// Sets a running slot's share of its weight. The rest of its offer stays as it was at its start.
     pub(super) async fn share(&self, place: &Place, share: u16) -> Result<(), RollError> {
         let Some(Offer { path, .. }) = &place.offer else { return Ok(()) };
         let text = match fs::read_to_string(path) {
-            // It offers nothing: there is nothing to share.
+            // A slot without an offer has no share.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             text => text.and_then(|text| with_share(&text, share)),
         };
@@ -88,7 +88,7 @@ impl Application {
 }
 
 impl Canary {
-    /// Runs the application's own command. An error is why it does not hold.
+    /// Runs the application's canary command. The error is the reason for its failure.
     async fn command(&self, place: &Place) -> Result<(), String> {
         let Some((program, arguments)) = self.command.split_first() else { return Ok(()) };
         let mut command = Command::new(program);
@@ -105,15 +105,15 @@ impl Canary {
             Ok(Ok(output)) => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 let last = said.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
-                Err(format!("canary.command says no ({}{last})", output.status))
+                Err(format!("canary.command failed ({}{last})", output.status))
             }
-            Ok(Err(error)) => Err(format!("canary.command cannot be run: {program}: {error}")),
-            Err(_) => Err(format!("canary.command did not end in {} s", COMMAND.as_secs())),
+            Ok(Err(error)) => Err(format!("cannot run canary.command {program}: {error}")),
+            Err(_) => Err(format!("canary.command timed out after {} s", COMMAND.as_secs())),
         }
     }
 }
 
-/// Returns what an instance offers, with this share of its weight in percent.
+/// Returns the offer with this share of its weight in percent.
 pub fn with_share(text: &str, share: u16) -> io::Result<String> {
     let mut offer: serde_json::Map<String, Value> = serde_json::from_str(text)?;
     if share == WHOLE {
@@ -131,7 +131,7 @@ mod tests {
     use crate::roll::{Offer, Place};
 
     #[test]
-    fn a_share_is_said_beside_the_weight_and_taken_back_without_a_trace() {
+    fn a_share_is_added_beside_the_weight_and_removed_without_a_trace() {
         let whole = r#"{"name":"web-a","weight":100}"#;
         let part = with_share(whole, 10).unwrap();
         assert_eq!(part, r#"{"name":"web-a","share":10,"weight":100}"#);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_command_is_told_where_the_new_instance_is_and_its_last_words_are_the_reason() {
+    async fn the_command_gets_the_new_instances_address_and_its_last_line_is_the_reason() {
         let text = r#"{"address":"10.0.0.5","port":8081}"#.to_owned();
         let offer = Some(Offer { path: "/nonexistent".into(), text });
         let place = Place {
@@ -156,7 +156,7 @@ mod tests {
         };
         assert_eq!(says(r#"test "$ADDRESS:$PORT" = 10.0.0.5:8081"#).await, Ok(()));
         let refused = says("echo too slow >&2; exit 3").await.unwrap_err();
-        assert_eq!(refused, "canary.command says no (exit status: 3: too slow)");
+        assert_eq!(refused, "canary.command failed (exit status: 3: too slow)");
         assert!(Canary { weight: 0, seconds: 1, command: Vec::new() }.command(&place).await.is_ok());
     }
 }

@@ -1,21 +1,20 @@
-//! How soon haproxy may be reloaded again.
+//! Rate limit of haproxy reloads.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// How many reloads there may be within a time: more of them would only pile up old processes. A few that come one after the
-/// other need not wait.
+/// Maximum number of reloads in the window: more would only accumulate old processes. A few in a row need not wait.
 const RELOADS: usize = 4;
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// When the last [`RELOADS`] were, the first of them first.
+/// Times of the last [`RELOADS`], oldest first.
 #[derive(Debug, Default)]
 pub struct Pace(VecDeque<Instant>);
 
 impl Pace {
-    /// Takes note of a reload.
+    /// Records a reload.
     pub fn reloaded(&mut self, now: Instant) {
         self.0.push_back(now);
         if self.0.len() > RELOADS {
@@ -23,7 +22,7 @@ impl Pace {
         }
     }
 
-    /// How long the next one must wait.
+    /// Returns the time until the next reload is allowed.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let first = self.0.front().filter(|_| self.0.len() >= RELOADS)?;
         WITHIN.checked_sub(now.saturating_duration_since(*first)).filter(|wait| !wait.is_zero())

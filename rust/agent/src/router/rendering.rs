@@ -1,6 +1,6 @@
-//! Files of other programs with the routing, from templates of the node's: an nginx that balances by itself, a list of targets
-//! for a monitor. Each that says something else is laid out for a unit of NixOS' that takes it away, has it looked at and brings it
-//! to its reader (modules/mesh/files.nix): the agent may reload nothing.
+//! Further files with the routing, rendered from the node's templates: for an nginx that balances by itself, or a
+//! monitor's list of targets. A changed file is staged for a NixOS unit, which validates it, installs it and reloads
+//! its reader (modules/mesh/files.nix): the agent itself may reload nothing.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +16,13 @@ use machinist_mesh::{
 use crate::{config::chain, files};
 
 struct File {
-    /// One that cannot be read is kept as the reason why.
+    /// The template, or the error reading it.
     template: Result<Template, String>,
-    /// What was laid out last. It is not there any more once it was taken.
-    laid_out: Option<String>,
+    /// Text as last staged. The staged file is gone once the unit has taken it.
+    staged: Option<String>,
 }
 
-/// The files, by name.
+/// The files by name.
 pub struct Files(BTreeMap<String, File>);
 
 impl Files {
@@ -32,13 +32,13 @@ impl Files {
             let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
             Template::read(Some(&text)).map_err(|error| chain(&error))
         };
-        let file = |(name, path): (&String, &PathBuf)| (name.clone(), File { template: read(path), laid_out: None });
+        let file = |(name, path): (&String, &PathBuf)| (name.clone(), File { template: read(path), staged: None });
         Self(templates.iter().map(file).collect())
     }
 
-    /// Lays out those that say something else now. One whose template cannot be filled in stays as it is. Returns what is wrong,
-    /// if anything is.
-    pub fn lay_out(
+    /// Stages the changed files. A file whose template fails stays unchanged. Returns the errors in one text, if there
+    /// are any.
+    pub fn stage(
         &mut self,
         directory: &Path,
         services: &BTreeMap<ServiceName, Service>,
@@ -48,8 +48,8 @@ impl Files {
             .0
             .iter_mut()
             .filter_map(|(name, file)| {
-                let why = file.lay_out(&directory.join(name), services, host).err()?;
-                Some(format!("{name} stays as it is: {why}"))
+                let why = file.stage(&directory.join(name), services, host).err()?;
+                Some(format!("{name} unchanged: {why}"))
             })
             .collect();
         (!wrong.is_empty()).then(|| wrong.join("; "))
@@ -57,14 +57,14 @@ impl Files {
 }
 
 impl File {
-    fn lay_out(&mut self, path: &Path, services: &BTreeMap<ServiceName, Service>, host: &Host) -> Result<(), String> {
+    fn stage(&mut self, path: &Path, services: &BTreeMap<ServiceName, Service>, host: &Host) -> Result<(), String> {
         let template = self.template.as_ref().map_err(Clone::clone)?;
         let text = template.render(services, host).map_err(|error| chain(&error))?.text;
-        if self.laid_out.as_ref() == Some(&text) {
+        if self.staged.as_ref() == Some(&text) {
             return Ok(());
         }
         put(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
-        self.laid_out = Some(text);
+        self.staged = Some(text);
         Ok(())
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_is_wrong_leaves_its_file_as_it_was_and_the_others_go_on() {
+    fn an_invalid_template_leaves_its_file_unchanged_and_the_others_continue() {
         let directory = tempfile::tempdir().unwrap();
         let (at, out) = (|name: &str| directory.path().join(name), directory.path().join("out"));
         let texts = [("good", "{{ services | length }}"), ("asks", "{{ nothing }}"), ("broken", "{% for")];
@@ -101,9 +101,9 @@ mod tests {
         }
         let mut templates: BTreeMap<_, _> = texts.map(|(name, _)| (name.to_owned(), at(name))).into();
         templates.insert("missing".to_owned(), at("missing"));
-        let why = Files::read(&templates).lay_out(&out, &BTreeMap::new(), &host(1)).unwrap();
+        let why = Files::read(&templates).stage(&out, &BTreeMap::new(), &host(1)).unwrap();
         for name in ["asks", "broken", "missing"] {
-            assert!(why.contains(&format!("{name} stays as it is")), "{why}");
+            assert!(why.contains(&format!("{name} unchanged")), "{why}");
             assert_eq!(text(&out, name), None);
         }
         assert_eq!(text(&out, "good").as_deref(), Some("0"));
@@ -111,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_laid_out_again_when_it_says_something_else_and_not_before() {
+    fn a_taken_file_is_staged_again_only_after_a_change() {
         let directory = tempfile::tempdir().unwrap();
         let (template, out) = (directory.path().join("template"), directory.path().join("out"));
         fs::write(&template, "{{ maxconn }}").unwrap();
         let mut files = Files::read(&[("file".to_owned(), template)].into());
-        assert_eq!(files.lay_out(&out, &BTreeMap::new(), &host(1)), None);
+        assert_eq!(files.stage(&out, &BTreeMap::new(), &host(1)), None);
         fs::remove_file(out.join("file")).unwrap();
-        assert_eq!(files.lay_out(&out, &BTreeMap::new(), &host(1)), None);
+        assert_eq!(files.stage(&out, &BTreeMap::new(), &host(1)), None);
         assert_eq!(text(&out, "file"), None);
-        assert_eq!(files.lay_out(&out, &BTreeMap::new(), &host(2)), None);
+        assert_eq!(files.stage(&out, &BTreeMap::new(), &host(2)), None);
         assert_eq!(text(&out, "file").as_deref(), Some("2"));
     }
 }

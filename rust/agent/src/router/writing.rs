@@ -1,4 +1,4 @@
-//! What the routing loop keeps in files: haproxy's configuration, the state of the last time, and the consumers' variables.
+//! Files of the routing loop: haproxy's configuration, the saved state, and the consumers' variables.
 
 use std::{
     collections::BTreeMap,
@@ -15,18 +15,18 @@ use tokio::{
 use super::{Router, RouterError};
 use crate::{config::chain, files};
 
-/// How long after the last change the files are written, and at most after the first.
-const SETTLED: Duration = Duration::from_millis(300);
-const UNSETTLED: Duration = Duration::from_secs(3);
+/// Delay of writes after the last change, and maximum delay after the first.
+const DELAY: Duration = Duration::from_millis(300);
+const LATEST: Duration = Duration::from_secs(3);
 
 impl Router {
-    pub(super) fn unsettle(&mut self) {
+    pub(super) fn schedule_write(&mut self) {
         let since = self.unwritten.map_or_else(Instant::now, |(since, _)| since);
-        let left = UNSETTLED.saturating_sub(since.elapsed());
-        self.unwritten = Some((since, Moment::now() + SETTLED.min(left)));
+        let left = LATEST.saturating_sub(since.elapsed());
+        self.unwritten = Some((since, Moment::now() + DELAY.min(left)));
     }
 
-    /// Writes what haproxy routes and what etcd said, for the next start of both.
+    /// Starts writing haproxy's routing and etcd's content, for the next start of haproxy and of the agent.
     pub(super) async fn begin_to_write(&mut self) {
         self.unwritten = None;
         if let Err(error) = self.write_configuration().await {
@@ -51,7 +51,7 @@ impl Router {
     }
 
     fn not_written(&mut self, error: &RouterError) {
-        self.unwritten.get_or_insert_with(|| (Instant::now(), Moment::now() + UNSETTLED));
+        self.unwritten.get_or_insert_with(|| (Instant::now(), Moment::now() + LATEST));
         self.status.trouble("files", Some(chain(error)));
     }
 
@@ -61,16 +61,16 @@ impl Router {
         if !self.template.takes_commands() || rendered.structure != running.structure {
             return self.put(&rendered).await;
         }
-        // haproxy has looked at this structure, and runs these servers: a look more would only hold changes up.
+        // haproxy has validated this structure and runs these servers: another check would only delay changes.
         let prepared = files::prepare(&self.config.haproxy_file(), rendered.text.as_bytes());
         let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
         prepared.and_then(|prepared| prepared.put()).map_err(failed)
     }
 
-    /// Writes what others on this node go by: the consumers' variables, and the files of other programs.
-    pub(super) fn tell_consumers(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+    /// Writes the files of other programs on this node: the consumers' variables, and the rendered templates.
+    pub(super) fn write_for_consumers(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
         let host = self.host();
-        let why = self.files.lay_out(&self.config.files_directory(), services, &host);
+        let why = self.files.stage(&self.config.files_directory(), services, &host);
         self.status.trouble("files from templates", why);
         let variables = environment::write(services);
         if self.consumers.as_ref() == Some(&variables) {
@@ -84,8 +84,8 @@ impl Router {
         Ok(())
     }
 
-    /// Puts a configuration in its place, after haproxy has looked at it. The disk has it when it is written for the next
-    /// start; after a power cut before that, an agent with the state of the last time writes it anew.
+    /// Installs a configuration after haproxy has validated it. It is synced to disk later, with the saved state; after
+    /// a power failure before that, the agent writes it again from the saved state.
     pub(super) async fn put(&self, rendered: &Rendered) -> Result<(), RouterError> {
         let failed = |error| RouterError::File(self.config.state_directory.display().to_string(), error);
         let path = self.config.haproxy_file();
@@ -107,8 +107,8 @@ impl Router {
     }
 }
 
-/// Ends with the task, if there is one.
-pub(super) async fn ended(task: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+/// Completes with the task; pending without one.
+pub(super) async fn finished(task: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     match task {
         Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
         None => std::future::pending().await,

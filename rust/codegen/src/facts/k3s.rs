@@ -1,4 +1,4 @@
-//! What a node of k3s is told. What must be the same on all servers comes from the cluster, never from the node.
+//! Facts of k3s nodes. Settings that must agree on all servers are derived from the cluster, never from the node.
 
 use machinist_model::{Cluster, Node, OverlayBackend, RecordedState, Role, defaults};
 
@@ -46,7 +46,7 @@ pub(super) fn facts(cluster: &Cluster, state: &RecordedState, node: &Node) -> At
     facts
 }
 
-/// WireGuard unless another is said: what runs over k3s' own default can be read on the way.
+/// WireGuard by default: k3s' own default sends traffic unencrypted.
 const fn backend(backend: Option<OverlayBackend>) -> &'static str {
     match backend {
         None | Some(OverlayBackend::Wireguard) => "wireguard",
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_knows_the_servers_and_who_founds_the_cluster() {
+    fn a_server_knows_the_servers_and_the_bootstrap_node() {
         check(
             &fixtures::ha_k3s(),
             &RecordedState::default(),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_told_nothing_of_the_founding() {
+    fn an_agent_knows_nothing_of_the_bootstrap() {
         check(
             &fixtures::ha_k3s(),
             &founded(),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_outlives_the_founding() {
+    fn recorded_state_outlives_the_bootstrap() {
         let cluster = fixtures::single_k3s();
         let solo = &cluster.nodes["solo"];
         assert_eq!(facts(&cluster, &RecordedState::default(), solo)["founded"], false.into());

@@ -1,4 +1,4 @@
-//! What a node of Kubernetes is told.
+//! Facts of Kubernetes nodes.
 
 use machinist_model::{Cluster, Node, OverlayBackend, Role, Vip, defaults};
 
@@ -37,7 +37,7 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
     facts
 }
 
-/// Where the API is reached from outside; control planes are told how the address gets there too.
+/// The external endpoint of the API; control planes also get the settings that announce its address.
 pub(super) fn endpoint(cluster: &Cluster, node: &Node) -> Option<Attributes> {
     let endpoint = cluster.kube_master.as_ref()?;
     let mut text = set([

@@ -1,13 +1,13 @@
-//! What a node of the service mesh is told, and what all of them are told of the overlay.
+//! Facts of service mesh nodes, and of the overlay.
 
 use machinist_model::{Cluster, Node, OverlayBackend, Role};
 
 use crate::nix::{Attributes, RelativePath, Value, WriteError, set};
 
-/// The file in `generated/` that says which node has which part of the overlay. A machine's name has no underscore.
+/// The file in `generated/` with each node's subnet of the overlay. Names of machines contain no underscore.
 pub const OVERLAY_FILE: &str = "_overlay.nix";
 
-/// Returns the facts of the mesh for the node.
+/// Returns `machinist.mesh` of the node.
 pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
     let members = cluster.etcd_members().map(|member| member.ip.to_string());
     let mut facts = set([
@@ -24,7 +24,7 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
     facts
 }
 
-/// Returns the facts of the overlay for the node, or `None` if it has no part in one.
+/// Returns `machinist.overlay` of the node, or `None` if it is not part of one.
 pub(super) fn overlay(cluster: &Cluster, node: &Node) -> Result<Option<Attributes>, WriteError> {
     let (Some(range), Some(overlay), Some(part)) =
         (cluster.mesh_overlay(), &cluster.network.overlay, cluster.overlay_part(node))
@@ -45,8 +45,8 @@ pub(super) fn overlay(cluster: &Cluster, node: &Node) -> Result<Option<Attribute
     ])))
 }
 
-/// Returns each node's part of the overlay, or `None` if there is none. It is one file and no node's own: else a cluster's facts
-/// would grow with the square of its nodes.
+/// Returns each node's subnet of the overlay, or `None` if there is none. One file for all nodes: otherwise a cluster's
+/// facts would grow with the square of its nodes.
 pub(super) fn overlay_nodes(cluster: &Cluster) -> Option<Attributes> {
     cluster.mesh_overlay()?;
     let part = |node: &Node| {
@@ -71,7 +71,7 @@ mod tests {
     };
 
     #[test]
-    fn what_a_client_sends_to_etcd_is_limited_in_a_mesh_alone() {
+    fn the_rate_of_clients_of_etcd_is_only_limited_in_a_mesh() {
         let state = RecordedState::default();
         let certificates = Certificates::default();
         let mut cluster = fixtures::three_member_etcd();

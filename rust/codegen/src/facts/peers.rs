@@ -1,4 +1,4 @@
-//! The other ends of a tunnel that has no authentication: whose packets a node's firewall takes for the overlay's.
+//! Peers of an unauthenticated tunnel: the addresses whose packets a node's firewall accepts for the overlay.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -6,10 +6,11 @@ use machinist_model::{Cluster, OverlayBackend};
 
 use crate::nix::{RelativePath, Value, WriteError};
 
-/// The file in `generated/` with the addresses. One for all: else a cluster's facts would grow with the square of its nodes.
+/// The file in `generated/` with the addresses. One for all nodes: otherwise a cluster's facts would grow with the
+/// square of its nodes.
 pub const PEERS_FILE: &str = "_peers.nix";
 
-/// Returns the addresses of all nodes with a part in an overlay by VXLAN, sorted; `None` without such an overlay.
+/// Returns the addresses of all nodes in a VXLAN overlay, sorted; `None` without such an overlay.
 pub(super) fn peers(cluster: &Cluster) -> Option<BTreeSet<IpAddr>> {
     let overlay = cluster.network.overlay.as_ref()?;
     let nodes = cluster
@@ -19,7 +20,7 @@ pub(super) fn peers(cluster: &Cluster) -> Option<BTreeSet<IpAddr>> {
     (overlay.backend == OverlayBackend::Vxlan && !addresses.is_empty()).then_some(addresses)
 }
 
-/// Returns the path of the file from a node's own.
+/// Returns the path of the file, relative to a node's own.
 pub(super) fn path() -> Result<Value, WriteError> {
     RelativePath::parse(&format!("./{PEERS_FILE}")).map(Value::Path)
 }
@@ -42,7 +43,7 @@ mod tests {
             let peers = peers(&fixtures::cluster(&json));
             peers.map(|peers| peers.iter().map(ToString::to_string).collect::<Vec<String>>().join(" "))
         };
-        assert_eq!(of("mesh", "vxlan").as_deref(), Some("10.13.13.3 10.13.13.4"), "members of etcd have no part in it");
+        assert_eq!(of("mesh", "vxlan").as_deref(), Some("10.13.13.3 10.13.13.4"), "etcd members are not part of it");
         assert_eq!(of("mesh", "wireguard"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What a Router is told that machinist deploys.
+//! Facts of a Router that machinist deploys.
 
 use machinist_model::{Cluster, Node, Vip};
 
@@ -36,9 +36,9 @@ mod tests {
     use crate::nix;
 
     #[test]
-    fn a_router_of_ours_knows_who_may_announce_the_address() {
+    fn a_managed_router_knows_the_nodes_that_may_announce_the_address() {
         let mut cluster = fixtures::ha_kubernetes();
-        assert_eq!(facts(&cluster, &cluster.nodes["router"]), None, "one of others is told nothing");
+        assert_eq!(facts(&cluster, &cluster.nodes["router"]), None, "an external one has no facts");
         cluster.nodes.get_mut("router").unwrap().nixos = true;
         assert_eq!(facts(&cluster, &cluster.nodes["cp1"]), None);
         let facts = facts(&cluster, &cluster.nodes["router"]).unwrap();

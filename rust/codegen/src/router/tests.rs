@@ -1,4 +1,4 @@
-//! What each language says.
+//! Configurations in each language.
 
 #![allow(clippy::unwrap_used)]
 use expect_test::{Expect, expect, expect_file};
@@ -51,7 +51,8 @@ fn frr_takes_the_address_from_every_control_plane() {
     );
 }
 
-/// `modules/router.nix` writes the same for a Router of ours: `tests/modules/cases/router.sh` compares it with this file.
+/// `modules/router.nix` generates the same for a managed Router: `tests/modules/cases/router.sh` compares it with this
+/// file.
 #[test]
 fn bird_takes_the_address_from_every_control_plane() {
     let text = config(&fixtures::ha_kubernetes(), Format::Bird, Password::LeftOut).unwrap();
@@ -109,13 +110,13 @@ fn an_address_of_another_family_is_refused() {
 }
 
 #[test]
-fn the_password_is_only_shown_to_who_asks_for_it() {
+fn the_password_is_only_shown_on_request() {
     let mut cluster = fixtures::ha_kubernetes();
     let line = |cluster: &Cluster, format, password| {
         let text = config(cluster, format, password).unwrap();
         text.lines().find(|line| line.contains("password")).map(|line| line.trim().to_owned())
     };
-    assert_eq!(line(&cluster, Format::Frr, Password::Shown("f00d")), None, "there is none");
+    assert_eq!(line(&cluster, Format::Frr, Password::Shown("f00d")), None, "without a password");
     if let Vip::Bgp { password, .. } = &mut cluster.kube_master.as_mut().unwrap().vip {
         *password = true;
     }

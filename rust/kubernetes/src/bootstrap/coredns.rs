@@ -169,7 +169,7 @@ fn pod(cluster: &Cluster, coredns: &CoreDns) -> PodSpec {
     }
 }
 
-/// Whether both replicas must run on different nodes. Two on the first node that comes up would stay there, and DNS
+/// True if both replicas must run on different nodes. Two on the first node that comes up would stay there, and DNS
 /// would fail with that node. But nodes that reject them count for the spread too, and a replica would stay pending for
 /// ever.
 fn runs_everywhere(cluster: &Cluster) -> bool {

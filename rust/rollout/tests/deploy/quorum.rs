@@ -85,7 +85,7 @@ fn a_member_whose_etcd_does_not_start_goes_back_and_ends_the_run() {
     let ran = environment.deploy("a b c w1");
     ran.check(&expect![[r#"
         a not started: a wave before it failed
-        b failed, Reverted: reverted to the system that ran before: gate closed: etcd gives no answer: Error: context deadline exceeded
+        b failed, Reverted: reverted to the system that ran before: gate closed: no response from etcd: Error: context deadline exceeded
         c not started: a wave before it failed
         w1 not started: a wave before it failed
         etcd 3 of 3

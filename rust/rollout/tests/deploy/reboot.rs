@@ -61,7 +61,7 @@ fn a_member_whose_etcd_does_not_start_after_the_reboot_ends_the_run() {
     let ran = environment.deploy("a b w1");
     ran.check(&expect![[r#"
         a not started: a wave before it failed
-        b failed, Confirmed: rebooted, and not well: gate closed: etcd gives no answer: Error: context deadline exceeded
+        b failed, Confirmed: rebooted, and not well: gate closed: no response from etcd: Error: context deadline exceeded
         w1 not started: a wave before it failed
         etcd 2 of 3
     "#]]);
