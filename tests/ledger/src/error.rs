@@ -4,24 +4,20 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error as ThisError;
 
-/// An error that prevents a verdict.
+/// Reason why the ledger could not give a verdict.
+#[allow(missing_docs, reason = "`path` is the file, `source` the system's error")]
 #[derive(Debug, ThisError)]
 pub enum LedgerError {
-    /// A file operation failed.
+    /// A file could not be read or written.
     #[error("cannot use {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// Installing the signal handlers failed.
-    #[error("cannot install the signal handlers: {0}")]
+    File { path: PathBuf, source: io::Error },
+    /// The signal handlers cannot be installed.
+    #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
     /// The writer or the reader panicked.
-    #[error("the {0} ended unexpectedly")]
+    #[error("the {0} panicked")]
     Task(&'static str),
-    /// Reading etcd at the end failed.
-    #[error("cannot read etcd at the end: {0}")]
+    /// The final read of etcd failed.
+    #[error("etcd could not be read at the end: {0}")]
     Unreadable(String),
 }

@@ -1,6 +1,6 @@
-//! The ledger: writes to etcd and reads from it through all members during fault injection, and reports at the end
-//! whether an acknowledged write was lost, whether a read ever went back, and the longest time without a successful
-//! write.
+//! Ledger of etcd: writes and reads through all members while the fault tests disturb the cluster. At the end it
+//! reports whether any acknowledged write was lost, whether a read ever went back, and the longest time without a
+//! successful write.
 
 mod book;
 mod error;
@@ -27,36 +27,36 @@ use crate::{
     member::{Answer, Members},
 };
 
-/// Writes to and reads from etcd until SIGTERM or Ctrl-C, then checks its content. Exit code 1: a write is lost or a
-/// read is wrong.
+/// Write to and read from etcd until SIGTERM or Ctrl-C, then verify its content. Exit code 1: a write is lost, or a
+/// read went back
 #[derive(Debug, Parser)]
 #[command(name = "ledger")]
 struct Arguments {
-    /// Client URL of a member; repeat for each member
+    /// Client URL of a member; repeat it for each member
     #[arg(long = "endpoint", required = true)]
     endpoints: Vec<String>,
 
-    /// The authority's certificate, PEM
+    /// CA certificate, PEM
     #[arg(long)]
     ca: PathBuf,
 
-    /// The client's certificate, PEM
+    /// Client certificate, PEM
     #[arg(long)]
     certificate: PathBuf,
 
-    /// The client's private key, PEM
+    /// Client key, PEM
     #[arg(long)]
     key: PathBuf,
 
-    /// Prefix of the keys, unique per run
+    /// Prefix of all keys; unique for each run
     #[arg(long, default_value = "ledger")]
     prefix: String,
 
-    /// File to append each acknowledged write to: its number and revision
+    /// File to which the number and revision of each acknowledged write are appended
     #[arg(long)]
     acknowledged: PathBuf,
 
-    /// Milliseconds between two writes, and between two reads
+    /// Pause between two writes, and between two reads, in milliseconds
     #[arg(long, default_value_t = 20)]
     pause: u64,
 }
@@ -83,7 +83,7 @@ async fn run(arguments: Arguments) -> Result<bool, LedgerError> {
     let writer = tokio::spawn(write(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped.clone()));
     let reader = tokio::spawn(look(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped));
     ended().await?;
-    // The verdict is wanted in any case: if the channel is closed, the tasks have ended already.
+    // The verdict is still needed: a closed channel means that there are no receivers left, which is as good.
     let _ = stop.send(true);
     writer.await.map_err(|_| LedgerError::Task("writer"))??;
     reader.await.map_err(|_| LedgerError::Task("reader"))?;
@@ -115,7 +115,7 @@ async fn write(
     Ok(())
 }
 
-/// Reads the last write continuously, each time through the next member, until it is stopped.
+/// Reads the last write repeatedly, each time through the next member, until it is stopped.
 async fn look(
     mut members: Members,
     book: Arc<Mutex<Book>>,
@@ -140,7 +140,7 @@ async fn ended() -> Result<(), LedgerError> {
     }
 }
 
-/// A thread that panicked while holding the book left only complete entries in it.
+/// A thread that panicked while it held the book left only complete entries in it.
 fn locked(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }
