@@ -56,11 +56,7 @@ let
 
   # A default or an example as Nix text.
   nix =
-    given:
-    if lib.isAttrs given && given ? _type then
-      given.text
-    else
-      lib.generators.toPretty { } given;
+    given: if lib.isAttrs given && given ? _type then given.text else lib.generators.toPretty { } given;
 
   # A line in a list, or a block if it has more lines.
   line =
@@ -86,7 +82,9 @@ let
 
   entry =
     option:
-    "\n### `${lib.showOption option.loc}`\n\n${describe (plain (option.description or ""))}\n\n- Type: ${type option.type.description}\n"
+    "\n### `${lib.showOption option.loc}`\n\n${
+      describe (plain (option.description or ""))
+    }\n\n- Type: ${type option.type.description}\n"
     + lib.optionalString (option ? default || option ? defaultText) (
       line "Default" (option.defaultText or option.default)
     )
@@ -98,7 +96,8 @@ let
   groups = lib.groupBy group options;
   section =
     name: members:
-    "\n## `${name}`\n" + lib.concatMapStrings entry (lib.sort (a: b: lib.showOption a.loc < lib.showOption b.loc) members);
+    "\n## `${name}`\n"
+    + lib.concatMapStrings entry (lib.sort (a: b: lib.showOption a.loc < lib.showOption b.loc) members);
 in
 ''
   # NixOS options

@@ -9,7 +9,7 @@
 let
   cfg = config.machinist.gates;
 
-  http = name: gate: ''
+  http = gate: ''
     status=$(${pkgs.curl}/bin/curl --silent --show-error --noproxy '*' --max-time 10 --output /dev/null \
       --write-out '%{http_code}' ${lib.escapeShellArg gate.http}) || exit
     if [ "$status" != ${toString gate.status} ]; then
@@ -17,12 +17,12 @@ let
       exit 1
     fi
   '';
-  command = name: gate: ''
+  command = gate: ''
     exec ${lib.escapeShellArgs gate.command}
   '';
   script =
     name: gate:
-    pkgs.writeShellScript "gate-${name}" ((if gate.http == null then command else http) name gate);
+    pkgs.writeShellScript "gate-${name}" ((if gate.http == null then command else http) gate);
 in
 {
   options.machinist.gates = lib.mkOption {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-pub use machinist_operations::failure::{Failure, Kind, OrFail, words};
+pub use machinist_operations::failure::{Failure, Kind, OrFail};
 
 /// Result of a command: its exit code.
 pub type Outcome = Result<ExitCode, Failure>;

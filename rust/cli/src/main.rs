@@ -10,7 +10,6 @@ mod duration;
 mod failure;
 mod memory;
 mod objects;
-mod output;
 mod progress;
 mod prompt;
 mod report;

@@ -2,27 +2,23 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Instant};
 
-use machinist_model::{Cluster, NodeName, RecordedState};
-use machinist_rollout::{
-    deploy::{EtcdEnd, Report},
-    journal::Record,
-    plan::PlanFile,
-};
+use machinist_model::{Cluster, NodeName};
+use machinist_rollout::{deploy::Report, journal::Record, plan::PlanFile};
 
 use crate::{
     connect,
     context::Context,
-    failure::Failure,
-    kubernetes::objects,
-    locks::{self, Locks},
-    mesh,
+    failure::{Failure, Kind},
+    locks::Locks,
     rollout::{
+        end::End,
         membership::{refuse_changed_membership, refuse_unrecorded_move},
         options::Options,
         planned,
         run::Run,
         runs,
         target::voters,
+        verdict::verdict,
     },
     run_id::run_id,
     systems::{BuildOn, Building},
@@ -78,6 +74,19 @@ pub enum Deployed {
     },
 }
 
+impl Deployed {
+    /// Returns what kind of failure the end is; `None` if all is well.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Kind> {
+        match self {
+            Self::NothingToResume => None,
+            Self::Ended { report, objects_applied } => {
+                verdict(report).or_else(|| (!objects_applied).then_some(Kind::Failed))
+            }
+        }
+    }
+}
+
 /// Deploys.
 ///
 /// # Errors
@@ -91,8 +100,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     };
     project.refuse_conflicts(&cluster)?;
     context.require_certificates(&cluster, &nodes)?;
-    // Before anything is changed anywhere: a manifest that cannot be read is found now.
-    let desired = if request.objects { objects::desired(project, &cluster)? } else { None };
+    let end = End::of(project, &cluster, request.objects)?;
     let connector = connect::connector_to(&nodes, context, &cluster, request.options.accept_host_key)?;
     let voters = voters(&cluster);
     let state = project.state()?;
@@ -111,17 +119,8 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
         connector,
         locks: &locks,
     };
-    let mut report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
-    if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
-        report = run.settle(report)?;
-    } else if state.etcd.bootstrapped {
-        run.record_servers(&report)?;
-    }
-    run.record_running(&report)?;
-    locks::record_machines(project, &locks, &report)?;
-    let objects_applied = desired.is_none_or(|desired| run.bring_objects(&report, &desired));
-    run.report(&report, begun.elapsed());
-    permit(&run, &state, &report)?;
+    let report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
+    let (report, objects_applied) = end.finish(&run, &state, report, begun)?;
     Ok(Deployed::Ended { report: Box::new(report), objects_applied })
 }
 
@@ -148,25 +147,4 @@ fn wanted(context: &Context, what: &What, cluster: &Cluster) -> Result<Option<Wa
             Some(Wanted { nodes, resumed: None, planned: Some(plan) })
         }
     })
-}
-
-/// Applies the rules of a mesh to etcd, now that no node goes by what they take away.
-fn permit(run: &Run<'_>, state: &RecordedState, report: &Report) -> Result<(), Failure> {
-    if report.lost.is_some() {
-        return Ok(());
-    }
-    let events = &run.context.events;
-    let permitted = || mesh::permit(&run.connector, run.cluster, &run.voters, events);
-    match &report.etcd {
-        Some(end) if end.has_quorum() => permitted(),
-        Some(_) => Ok(()),
-        // No member was among the targets, and none was asked. A new node has no rights until one is.
-        None if state.etcd.bootstrapped => {
-            if let Err(failure) = permitted() {
-                events.warn(format!("who may do what in etcd was not looked at: {}", failure.message));
-            }
-            Ok(())
-        }
-        None => Ok(()),
-    }
 }

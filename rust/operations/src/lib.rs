@@ -8,6 +8,7 @@
 //! [`Event`]: event::Event
 //! [`Failure`]: failure::Failure
 
+pub mod app;
 pub mod apps;
 pub mod certs;
 pub mod check;
@@ -31,6 +32,7 @@ pub mod locks;
 pub mod mesh;
 pub mod node;
 pub mod objects;
+pub mod output;
 pub mod plan;
 pub mod project;
 pub mod query;

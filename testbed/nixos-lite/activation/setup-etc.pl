@@ -1,7 +1,8 @@
 #!/usr/bin/perl
-# Makes /etc what a system's etc tree says: links through /etc/static, copies where a mode is given.
-# Usage: setup-etc TREE. What it made before and is no longer there goes. Interrupted at any point, the next
-# run finishes: the record of what is ours is written before anything is made, and links are replaced by rename.
+# Updates /etc to a system's etc tree: links through /etc/static, copies where a mode is set.
+# Usage: setup-etc TREE. Files that an earlier run created and that are no longer in the tree are removed. If
+# it is interrupted at any point, the next run completes the work: the record of created files is written
+# before any of them, and links are replaced by rename.
 use strict;
 use warnings;
 use Fcntl qw(:mode);
@@ -93,7 +94,7 @@ sub copy_file {
     rename($tmp, $path) or do { warn "warning: cannot make $path: $!\n"; $status = 1; };
 }
 
-# The new tree: every file and link in it, folders are only the way there.
+# The new tree: all its files and links; folders only lead to them.
 my @new;
 find({ no_chdir => 1, wanted => sub {
     my $path = $File::Find::name;
@@ -107,7 +108,7 @@ my %new = map { $_ => 1 } @new;
 my @old = slurp_lines($manifest);
 my %masked = map { $_ => 1 } slurp_lines($masks);
 
-# From here on all of both belongs to us.
+# From here on, the files of both trees are ours.
 my %all = map { $_ => 1 } (@old, @new);
 for my $name (@new) {
     my $path = "$etc/$name";
@@ -131,14 +132,14 @@ for my $name (@new) {
             copy_file("$tree/$name", $path, $mode, $uid, $gid);
         }
     } else {
-        # Links within the tree (a unit's other name, a .wants link) and to the machine's own files are made
-        # as they are: systemd takes a link through another folder for a unit of that name, not for an alias.
+        # Links within the tree (a unit's alias, a .wants link) and to the machine's own files are created
+        # verbatim: systemd treats a link through another folder as a unit of that name, not as an alias.
         my $target = readlink("$tree/$name");
         atomic_link(defined $target && $target !~ m{^/nix/store/} ? $target : "/etc/static/$name", $path);
     }
 }
 
-# What is gone, and the folders that are empty by that. A unit that was masked before is masked again.
+# Removed files, and folders that this empties. A unit that was masked before is masked again.
 for my $name (sort { $b cmp $a } @old) {
     next if $new{$name};
     my $path = "$etc/$name";

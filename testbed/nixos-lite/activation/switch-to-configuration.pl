@@ -1,14 +1,14 @@
 #!/usr/bin/perl
-# switch-to-configuration ACTION: brings the running machine to this system, as NixOS's program of the same
-# name does. Which units are stopped, restarted, reloaded or started is decided by comparing the unit files
-# of the current system with those of this one. Exit status: 0, 1 wrong use, 2 activation failed, 4 units failed.
+# switch-to-configuration ACTION: switches the running machine to this system, as NixOS's program of the same
+# name does. Units are stopped, restarted, reloaded or started depending on the differences between the unit
+# files of the current system and this one. Exit status: 0, 1 wrong use, 2 activation failed, 4 units failed.
 use strict;
 use warnings;
 use Fcntl qw(:flock);
 use File::Path qw(make_path);
 
 my $toplevel = '@out@';
-# Tests give another root; then nothing of the machine is looked at but by the systemctl in PATH.
+# Tests set another root; then the machine is accessed only by the systemctl in PATH.
 my $root = $ENV{NIXOS_LITE_ROOT} // '';
 my $action = shift @ARGV // '';
 my $new_dir = "$toplevel/etc/systemd/system";
@@ -31,7 +31,7 @@ EOF
 }
 if ($root eq '') {
     if ($> != 0) { print STDERR "switch-to-configuration must be run as the root user\n"; exit 1; }
-    # nixos-lite is for throw-away machines: it would overwrite the accounts and /etc of a real one.
+    # nixos-lite is only for disposable machines: it would overwrite the accounts and /etc of a real one.
     if (!-e '/run/systemd/container' && !-e '/etc/nixos-lite' && !$ENV{container}) {
         print STDERR "This is not a NixOS installation of nixos-lite: systems of this test double are activated in a container only (or where /etc/nixos-lite exists).\n";
         exit 1;
@@ -92,14 +92,14 @@ sub base_of {
 
 sub is_masked { my ($path) = @_; return -l $path && (readlink($path) // '') eq '/dev/null'; }
 
-# Whether a tree of units says something of a unit: the unit itself or what extends it.
+# True if a tree of units defines or extends a unit.
 sub in_tree {
     my ($dir, $unit) = @_;
     return 0 if is_masked("$dir/$unit");
     return -e "$dir/$unit" || scalar drop_ins("$dir/$unit");
 }
 
-# A unit as a tree has it. One that is only extended there starts from the machine's own file.
+# A unit as defined by a tree. If the tree only extends it, the machine's own file is the base.
 sub parse_unit {
     my ($dir, $unit, $machine_file) = @_;
     my %info;
@@ -118,18 +118,19 @@ sub bool {
     return $values->[-1] =~ /^(?:1|yes|true|on)$/ ? 1 : 0;
 }
 
-# Keys whose change needs no restart.
+# Keys whose change requires no restart.
 my %ignored = map { $_ => 1 } qw(X-Reload-Triggers Description Documentation OnFailure OnSuccess OnFailureJobMode
     IgnoreOnIsolate StopWhenUnneeded RefuseManualStart RefuseManualStop AllowIsolate CollectMode SourcePath);
 
-# 'equal', 'restart' or 'reload'.
+# Returns 'equal', 'restart' or 'reload'.
 sub compare_units {
     my ($old, $new) = @_;
     my $result = 'equal';
     my %sections = map { $_ => 1 } (keys %$old, keys %$new);
     for my $section (sort keys %sections) {
         my ($o, $n) = ($old->{$section} // {}, $new->{$section} // {});
-        # A section that comes or goes counts, but for [Unit] and for a [Service] of nothing but ExecReload.
+        # An added or removed section counts, except for [Unit] and for a [Service] with nothing but
+        # ExecReload.
         for my $pair ([ $old, $n ], [ $new, $o ]) {
             my ($without, $with) = @$pair;
             next if $without->{$section} || $section eq 'Unit';
@@ -150,7 +151,7 @@ sub compare_units {
     return $result;
 }
 
-# What systemd runs.
+# Active units of systemd.
 
 # Unit to { state, substate, fragment }, of all units that are not inactive.
 sub active_units {
@@ -179,7 +180,7 @@ sub active_units {
     return \%units;
 }
 
-# The plan. What an interrupted run still had to do is part of it.
+# The plan, including the unfinished work of an interrupted run.
 
 sub read_list {
     my ($path) = @_;
@@ -206,12 +207,12 @@ my $active = active_units();
 sub handle_modified {
     my ($unit, $info) = @_;
     if ($unit =~ /^(?:sysinit|basic|multi-user|graphical)\.target$/ || $unit =~ /\.(?:path|slice)$/) {
-        # These are not restarted: a reload of systemd is enough.
+        # Not restarted: a daemon reload is enough.
     } elsif ($unit =~ /\.mount$/) {
         if ($unit eq '-.mount' || $unit eq 'nix.mount') { plan_reload($unit); }
         else { plan_restart($unit); }
     } elsif ($unit =~ /\.socket$/) {
-        # With its service.
+        # Restarted with its service.
     } elsif (bool($info, 'Service', 'X-ReloadIfChanged', 0) && !$restart->{$unit} && !$stop{$unit}) {
         plan_reload($unit);
     } elsif (!bool($info, 'Service', 'X-RestartIfChanged', 1)
@@ -222,7 +223,7 @@ sub handle_modified {
         plan_restart($unit);
         delete $reload->{$unit};
     } else {
-        # Where sockets start the service, they are what is stopped and started.
+        # If sockets start the service, they are stopped and started instead.
         my $by_socket = 0;
         my @sockets = split(' ', join(' ', @{ $info->{Service}{Sockets} // [] }));
         (my $stem = base_of($unit)) =~ s/@?\.service$//;
@@ -252,8 +253,8 @@ for my $unit (sort keys %$active) {
     my $is_ours = in_tree($new_dir, $base) || ($base ne $unit && in_tree($new_dir, $unit));
 
     if ($unit =~ /\.target$/) {
-        # Active targets are started again, which starts what is new in them. Targets of the machine itself
-        # count as soon as this system has units for them.
+        # Active targets are started again, which starts their new units. The machine's own targets count as
+        # soon as this system has units for them.
         if ($is_ours || -d "$new_dir/$unit.wants" || -d "$new_dir/$unit.requires" || -d "$new_dir/$unit.upholds") {
             my $info = parse_unit($new_dir, $unit, "$root$fragment");
             if ($unit !~ /^(?:suspend|hibernate|hybrid-sleep)\.target$/
@@ -268,7 +269,7 @@ for my $unit (sort keys %$active) {
     }
     next unless $was_ours || $is_ours;
 
-    # The file of the machine's packages under the unit, where there is one.
+    # The machine's own file of the unit, if it has one.
     my $machine_file;
     if ($fragment ne '' && $fragment !~ m{^/etc/systemd/system/}) { $machine_file = "$root$fragment"; }
     elsif (!-e "$current_dir/$base") { $machine_file = "$root/etc/systemd/system/$unit"; }
@@ -285,7 +286,7 @@ for my $unit (sort keys %$active) {
     elsif ($change eq 'reload' && !$restart->{$unit}) { plan_reload($unit); }
 }
 
-# Does systemd's own configuration change?
+# Checks whether systemd's own configuration changes.
 sub text_of { my ($path) = @_; local $/; open(my $fh, '<', $path) or return ''; return <$fh> // ''; }
 my $manager = 'etc/systemd/system.conf';
 my $reexec = -e "$root/run/current-system/$manager" && text_of("$root/run/current-system/$manager") ne text_of("$toplevel/$manager");
@@ -313,7 +314,7 @@ if ($dry) {
     exit 0;
 }
 
-# The work.
+# Execution of the plan.
 
 sub systemctl { return system('systemctl', @_) == 0; }
 my $exit = 0;
@@ -338,14 +339,14 @@ systemctl('daemon-reload') or $exit = 4;
 print STDERR "restarting sysinit-reactivation.target\n";
 systemctl('restart', 'sysinit-reactivation.target') or $exit = 4;
 
-# A unit that stopped because something it needs was stopped is started rather than reloaded.
+# A unit that was stopped together with one of its requirements is started rather than reloaded.
 for my $unit (sort keys %$reload) {
     next if system('systemctl', 'is-active', '--quiet', $unit) == 0;
     delete $reload->{$unit};
     plan_start($unit) if -e "$new_dir/" . base_of($unit);
 }
 
-# Each job by itself has its result in systemd; a failure of one does not keep the others from running.
+# systemd has the result of each job; the failure of one does not prevent the others.
 sub work {
     my ($verb, $words, $set, $hidden) = @_;
     my @units = sort { lc $a cmp lc $b } keys %$set;
@@ -359,7 +360,7 @@ work('reload', 'reloading', $reload);
 work('restart', 'restarting', $restart);
 work('start', 'starting', $start, \%filter);
 
-# What came of it. A service that ends right after its start needs a moment to be seen.
+# The result. A service that exits right after its start needs a moment to be visible as failed.
 select(undef, undef, undef, 0.25) if %$restart || %$start;
 my (@failed, @new);
 my $after = active_units();

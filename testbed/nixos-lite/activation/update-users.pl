@@ -1,9 +1,9 @@
 #!/usr/bin/perl
-# Makes the accounts of a system: users, groups, passwords, homes. Usage: update-users SPEC
-# SPEC has a line for each account, fields separated by tabs: `-` is null, `=text` a text, 0 and 1 a boolean.
-# As NixOS does: accounts that a former system declared and this one does not are removed, and an account that
-# comes back gets the id that it had, since its files have it. Other than NixOS, accounts that were there before
-# any system declared them are never removed: they belong to the packages of the machine.
+# Creates the accounts of a system: users, groups, passwords, homes. Usage: update-users SPEC
+# SPEC has a line per account, with tab-separated fields: `-` is null, `=text` a text, 0 and 1 a boolean.
+# As in NixOS, accounts that an earlier system declared and this one does not are removed, and an account that
+# returns gets its former id, since its files have it. Unlike in NixOS, accounts that existed before any
+# system declared them are never removed: they belong to the machine's packages.
 use strict;
 use warnings;
 use File::Path qw(make_path);
@@ -70,12 +70,12 @@ sub read_names {
     return grep { $_ ne '' } @lines;
 }
 
-# Ids that accounts have had: name to id.
+# Ids of current and former accounts: name to id.
 sub read_ids { return map { my ($name, $id) = split(/\t/); ($name => $id) } read_names($_[0]); }
 sub write_ids { my ($path, $ids) = @_; write_file($path, 0600, join('', map { "$_\t$ids->{$_}\n" } sort keys %$ids)); }
 
-# A free id: downwards from 999 for the system, upwards from 1000 for people.
-# An id that another account has had is not free: files may have it.
+# A free id: downwards from 999 for the system, upwards from 1000 for users. The id of a former account is not
+# free, since files may have it.
 sub free_id {
     my ($used, $map, $system) = @_;
     my %had = map { $_ => 1 } values %$map;
@@ -131,7 +131,7 @@ for my $g (@groups) {
         if (defined $g->{gid} && $g->{gid} != $row->[2]) {
             warn "warning: not applying GID change of group '$name' ($row->[2] -> $g->{gid}) in /etc/group\n" if $was_group{$name};
         }
-        # Members that packages of the machine added stay where the group was theirs.
+        # Members that packages of the machine added are kept if the group was theirs.
         my %seen = map { $_ => 1 } @members;
         push @members, grep { $_ ne '' && !$seen{$_} } split(/,/, $row->[3] // '') if $mutable && !$was_group{$name};
         $row->[3] = join(',', @members);
@@ -179,7 +179,7 @@ for my $u (@users) {
     $user_rows->{$name} = [ $name, 'x', $uid, $gid, $u->{description}, $u->{home}, $shell ];
     push @$user_order, $name unless grep { $_ eq $name } @$user_order;
 
-    # The password: what the system says always, or only for a new account where accounts may be changed.
+    # The password: always that of the system, or only for a new account if accounts are mutable.
     my $hash;
     if (defined $u->{hashedPasswordFile} && -e "$root$u->{hashedPasswordFile}") {
         if (open(my $file, '<', "$root$u->{hashedPasswordFile}")) {
@@ -207,7 +207,7 @@ for my $u (@users) {
     push @homes, [ $u->{home}, $uid, $gid, $u->{homeMode} ] if $u->{createHome};
 }
 
-# Days since 1970 of a date (no module for it is needed).
+# Converts a date to days since 1970, without a module.
 sub days {
     my ($y, $m, $d) = @_;
     $y-- if $m <= 2;
@@ -218,10 +218,10 @@ sub days {
     return $era * 146097 + $doe - 719468;
 }
 
-# Which accounts are the machine's is known before any of them is ours,
+# The machine's own accounts are recorded before any of them is ours,
 write_file("$state/machine-users", 0600, join('', map { "$_\n" } sort keys %machine_user));
 write_file("$state/machine-groups", 0600, join('', map { "$_\n" } sort keys %machine_group));
-# and all that were or are declared are ours, whatever happens from here on.
+# and all that were or are declared are recorded as ours, whatever happens from here on.
 write_file("$state/declarative-users", 0600, join('', map { "$_\n" } sort keys %{ { %was_user, %declared_user } }));
 write_file("$state/declarative-groups", 0600, join('', map { "$_\n" } sort keys %{ { %was_group, %declared_group } }));
 write_ids("$state/uid-map", \%uid_map);
@@ -248,6 +248,6 @@ for my $home (@homes) {
     chmod(oct($mode), "$root$path");
 }
 
-# What was declared only by a former system is gone now.
+# Removes accounts that only an earlier system declared.
 write_file("$state/declarative-users", 0600, join('', map { "$_->{name}\n" } @users));
 write_file("$state/declarative-groups", 0600, join('', map { "$_->{name}\n" } @groups));

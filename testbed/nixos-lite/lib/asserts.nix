@@ -9,7 +9,7 @@ lib: {
     name: vals: xs:
     lib.assertMsg (lib.all (val: builtins.elem val xs) vals)
       "each element in ${name} must be one of ${lib.generators.toPretty { } xs}, but is: ${lib.generators.toPretty { } vals}";
-  # Gives `val` when every assertion of the list holds, as `config.assertions` has them.
+  # Returns `val` if every assertion of the list holds, in the form of `config.assertions`.
   checkAssertWarn =
     assertions: warnings: val:
     let

@@ -1,6 +1,6 @@
 # callPackage and overriding.
 lib: rec {
-  # The result of `f args` with `override` to call it again with other arguments.
+  # Calls `f args` and adds `override` to the result, which calls it again with other arguments.
   makeOverridable =
     f:
     lib.mirrorFunctionArgs f (

@@ -1,7 +1,8 @@
-# The library of nixos-lite: the names of nixpkgs' `lib` that modules use, with the same meaning.
-# One file a concern; every file is a function of the finished library and gives an attribute set.
+# The library of nixos-lite: the functions of nixpkgs' `lib` that modules use, with the same
+# meaning. One file per concern; every file is a function from the finished library to an attribute
+# set.
 let
-  # Sub-libraries that nixpkgs also shows by name (`lib.strings.hasPrefix`).
+  # Sub-libraries that nixpkgs also exposes by name (`lib.strings.hasPrefix`).
   named = lib: {
     trivial = import ./trivial.nix lib;
     lists = import ./lists.nix lib;
@@ -115,9 +116,9 @@ let
         setType
         ;
       meta = parts.derivations;
-      # nixpkgs' own isFunction and functionArgs know functors.
+      # nixpkgs' own isFunction and functionArgs support functors.
       inherit (parts.trivial) isFunction functionArgs;
-      # Of two functions of one name, the list's is the one at the top level.
+      # If two functions have the same name, the list's is at the top level.
       inherit (parts.lists) replicate;
     };
 
@@ -125,8 +126,8 @@ let
     inherit public;
   };
 
-  # nixpkgs shows these in a sub-library only (`lib.strings.escapeNixString`), or not at all: a module that
-  # used them here would not evaluate there.
+  # nixpkgs exposes these in a sub-library only (`lib.strings.escapeNixString`), or not at all: a
+  # module that used them here would not evaluate there.
   public = builtins.removeAttrs lib [
     "allEqual"
     "asciiTable"

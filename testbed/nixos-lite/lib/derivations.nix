@@ -1,4 +1,4 @@
-# What a package says of itself.
+# Functions on the metadata of packages.
 lib: {
   # The path of a package's main program.
   getExe =

@@ -81,7 +81,7 @@ rec {
   toJSON = { }: builtins.toJSON;
   toYAML = toJSON;
 
-  # Cuts a value off below a depth, so that printing it ends.
+  # Truncates a value below a depth, so that printing it terminates.
   withRecursion =
     {
       depthLimit,

@@ -142,7 +142,7 @@ rec {
   renderOptionValue =
     v: if v ? _type && v ? text then v else literalExpression (lib.generators.toPretty { } v);
 
-  # A path of attribute names as one would write it; `<name>` and `*` stay as they are.
+  # A path of attribute names in Nix syntax; `<name>` and `*` stay as they are.
   showOption =
     parts:
     let

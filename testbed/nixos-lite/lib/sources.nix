@@ -1,4 +1,4 @@
-# Source trees without what does not belong to them.
+# Filters of source trees.
 lib: rec {
   cleanSourceFilter =
     name: type:

@@ -1,6 +1,6 @@
 # Named pieces of text in dependency order: activation scripts.
 lib: rec {
-  # The pieces of the names `wanted` and all they depend on, each once and after its dependencies.
+  # The pieces in `wanted` and all their dependencies, each once and after its dependencies.
   textClosureList =
     predefined: wanted:
     let

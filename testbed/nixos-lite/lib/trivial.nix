@@ -75,7 +75,7 @@ lib: {
     lib.throwIfNot (unexpected == [ ])
       "${msg}: ${lib.concatStringsSep ", " (map toString unexpected)} unexpected; valid ones: ${lib.concatStringsSep ", " (map toString valid)}";
 
-  # The release whose options are doubled.
+  # The release whose options nixos-lite doubles.
   release = "26.05";
   oldestSupportedRelease = 2511;
   isInOldestRelease = release: lib.oldestSupportedRelease <= release;

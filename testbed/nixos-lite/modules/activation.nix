@@ -22,7 +22,7 @@ let
         supportsDryActivation = mkOption {
           type = types.bool;
           default = false;
-          description = "Whether it also runs, with `NIXOS_ACTION=dry-activate`, when nothing may change.";
+          description = "Also runs it, with `NIXOS_ACTION=dry-activate`, when nothing may change.";
         };
       };
     }
@@ -89,7 +89,7 @@ in
       readOnly = true;
       default = script true (builtins.removeAttrs config.system.activationScripts [ "script" ]);
       defaultText = lib.literalMD "the generated script";
-      description = "What dry-activate runs.";
+      description = "Script of dry-activate.";
     };
     preSwitchChecks = mkOption {
       type = types.attrsOf types.str;

@@ -23,7 +23,7 @@
       type = lib.types.attrsOf lib.types.unspecified;
       internal = true;
       default = { };
-      description = "What a module says of itself (maintainers, documentation); without effect here.";
+      description = "Metadata of a module (maintainers, documentation); without effect here.";
     };
     lib = lib.mkOption {
       type = lib.types.attrsOf lib.types.attrs;

@@ -1,4 +1,5 @@
-# BIRD. The configuration is not checked when it is built: another bird than the machine's would judge it.
+# BIRD. The configuration is not checked at build time: the check would use another version than the
+# machine's.
 {
   config,
   lib,
@@ -26,7 +27,7 @@ in
     autoReload = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether another configuration is a reload.";
+      description = "Reloads BIRD when the configuration changes.";
     };
     checkConfig = mkOption {
       type = types.bool;

@@ -1,4 +1,4 @@
-# boot.*: declared and checked; a nixos-lite machine is a container and boots by its provider.
+# boot.*: declared and checked; a nixos-lite machine is a container that its provider boots.
 {
   config,
   lib,
@@ -19,7 +19,7 @@ let
       type = types.str;
       inherit default description;
     };
-  # Names, as a list or as a set of booleans; read as a list.
+  # Names, as a list or as a set of booleans; returned as a list.
   names =
     description:
     mkOption {
@@ -91,7 +91,7 @@ in
       timeout = mkOption {
         type = types.nullOr types.int;
         default = 5;
-        description = "How long the boot menu waits, in seconds.";
+        description = "Timeout of the boot menu, in seconds.";
       };
       efi = {
         canTouchEfiVariables = flag false "Whether EFI variables may be changed.";
@@ -102,7 +102,7 @@ in
         configurationLimit = mkOption {
           type = types.nullOr types.int;
           default = null;
-          description = "How many generations are in the menu.";
+          description = "Number of generations in the menu.";
         };
         editor = flag true "Whether the kernel's command line can be edited.";
       };
@@ -111,7 +111,7 @@ in
           type = types.bool;
           default = !config.boot.isContainer;
           defaultText = lib.literalExpression "!config.boot.isContainer";
-          description = "Whether GRUB is used.";
+          description = "Enables GRUB.";
         };
         device = text "" "The disk to install GRUB on.";
         devices = mkOption {
@@ -124,7 +124,7 @@ in
         configurationLimit = mkOption {
           type = types.int;
           default = 100;
-          description = "How many generations are in the menu.";
+          description = "Number of generations in the menu.";
         };
         configurationName = text "" "The name in the menu.";
         useOSProber = flag false "Whether other systems are looked for.";
@@ -144,7 +144,7 @@ in
       tmpfsHugeMemoryPages = mkOption {
         type = types.enum [ "never" "always" "within_size" "advise" ];
         default = "never";
-        description = "Whether /tmp in memory uses huge pages.";
+        description = "Huge pages of /tmp in memory.";
       };
     };
   };

@@ -32,7 +32,7 @@ in
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ pkgs.containerd ];
     virtualisation.containerd = {
-      # Not checked when it is built: that needs the machine's own containerd.
+      # Not checked at build time: that needs the machine's own containerd.
       args.config = toString (
         if cfg.configFile == null then toml.generate "containerd.toml" cfg.settings else cfg.configFile
       );

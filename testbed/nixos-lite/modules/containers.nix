@@ -1,4 +1,4 @@
-# virtualisation.containers: what podman and skopeo read in /etc/containers.
+# virtualisation.containers: configuration of podman and skopeo in /etc/containers.
 {
   config,
   lib,
@@ -15,7 +15,7 @@ let
       type = types.listOf types.str;
       inherit default description;
     };
-  # That of skopeo, which NixOS takes too.
+  # The type of skopeo's policy, which NixOS uses as well.
   anything = {
     default = [ { type = "insecureAcceptAnything"; } ];
     transports.docker-daemon."" = [ { type = "insecureAcceptAnything"; } ];
@@ -26,7 +26,7 @@ in
     enable = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether the files are there.";
+      description = "Creates the files.";
     };
     containersConf.settings = mkOption {
       inherit (toml) type;

@@ -19,7 +19,7 @@ let
         enable = mkOption {
           type = types.bool;
           default = true;
-          description = "Whether this file is made.";
+          description = "Creates this file.";
         };
         target = mkOption {
           type = types.str;

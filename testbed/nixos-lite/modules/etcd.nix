@@ -80,7 +80,7 @@ in
         "existing"
       ];
       default = "new";
-      description = "Whether this member bootstraps a cluster or joins one.";
+      description = "State of the cluster at the first start: `new` bootstraps it, `existing` joins it.";
     };
     initialClusterToken = text "etcd-cluster" "Token of the bootstrap.";
     discovery = text "" "Discovery URL.";

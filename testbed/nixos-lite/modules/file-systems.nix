@@ -1,4 +1,5 @@
-# fileSystems and swapDevices: declared and checked. The machine's provider mounts; /etc/fstab is left alone.
+# fileSystems and swapDevices: declared and checked. The machine's provider mounts; /etc/fstab is
+# not written.
 {
   config,
   lib,

@@ -177,7 +177,7 @@ in
       ];
       default = if config.networking.nftables.enable then "nftables" else "iptables";
       defaultText = lib.literalMD "nftables if `networking.nftables.enable`, else iptables";
-      description = "What the firewall is made of.";
+      description = "Implementation of the firewall.";
     };
     package = mkOption {
       type = types.package;
@@ -204,7 +204,7 @@ in
         ]
       );
       default = true;
-      description = "Whether packets whose answer would leave by another interface are dropped.";
+      description = "Drops packets whose answer would leave by another interface.";
     };
     connectionTrackingModules = mkOption {
       type = types.listOf types.str;

@@ -1,4 +1,5 @@
-# services.k3s: what k3s' unit and its files need. Charts, which are fetched when they are built, are left out.
+# services.k3s: the options of k3s' unit and its files. Charts, which are fetched at build time, are
+# left out.
 {
   config,
   lib,

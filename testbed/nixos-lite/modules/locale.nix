@@ -19,7 +19,7 @@ in
     time.hardwareClockInLocalTime = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether the hardware clock keeps local time.";
+      description = "Keeps local time in the hardware clock.";
     };
     i18n = {
       defaultLocale = mkOption {
@@ -48,7 +48,7 @@ in
       enable = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether there is a virtual console.";
+        description = "Enables virtual consoles.";
       };
       keyMap = mkOption {
         type = types.either types.str types.path;

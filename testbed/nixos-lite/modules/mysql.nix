@@ -33,7 +33,7 @@ in
     enable = lib.mkEnableOption "MySQL server";
     package = mkOption {
       type = types.package;
-      description = "Which server.";
+      description = "Package of the server.";
     };
     configFile = mkOption {
       type = types.path;
@@ -43,19 +43,19 @@ in
     dataDir = mkOption {
       type = types.path;
       default = "/var/lib/mysql";
-      description = "Where its data is.";
+      description = "Data directory.";
     };
     user = text "mysql" "User that it runs as.";
     group = text "mysql" "Group that it runs as.";
     ensureDatabases = mkOption {
       type = types.listOf types.str;
       default = [ ];
-      description = "Databases that shall exist.";
+      description = "Databases that are created.";
     };
     ensureUsers = mkOption {
       type = types.listOf (types.submodule user);
       default = [ ];
-      description = "Users that shall exist.";
+      description = "Users that are created.";
     };
     settings = mkOption {
       inherit (format) type;
@@ -88,7 +88,7 @@ in
       script = ''
         exec ${cfg.package}/bin/mariadbd --defaults-file=/etc/my.cnf ${arguments} $_WSREP_NEW_CLUSTER $_WSREP_START_POSITION
       '';
-      # A database that joins others has its own only when it has caught up.
+      # A database that joins others has its own users only when it has caught up.
       postStart = ''
         if ${client} -e "SHOW VARIABLES LIKE 'wsrep_on'" 2>/dev/null | ${pkgs.gnugrep}/bin/grep -q ON; then
           until [ "$(${client} -e "SHOW STATUS LIKE 'wsrep_local_state_comment'" | ${pkgs.gawk}/bin/awk '{ print $2 }')" = Synced ]; do

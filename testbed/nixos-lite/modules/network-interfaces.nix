@@ -96,7 +96,7 @@ let
           type = tempAddresses;
           default = cfg.tempAddresses;
           defaultText = lib.literalExpression "config.networking.tempAddresses";
-          description = "Whether temporary IPv6 addresses are used.";
+          description = "Use of temporary IPv6 addresses.";
         };
         virtual = flag "Whether the interface is made here; nixos-lite does not.";
         virtualOwner = mkOption {
@@ -115,7 +115,7 @@ let
           policy = mkOption {
             type = types.listOf (types.enum [ "phy" "unicast" "multicast" "broadcast" "arp" "magic" "secureon" ]);
             default = [ "magic" ];
-            description = "What wakes the machine.";
+            description = "Events that wake the machine.";
           };
         };
       };
@@ -124,7 +124,7 @@ let
 
   words = attrs: lib.concatStringsSep " " (lib.mapAttrsToList (n: v: "${n} ${toString v}") (lib.filterAttrs (_: v: v != null) attrs));
 
-  # The interface of a gateway: the one it names, or, where it names none, one whose IPv4 network holds it.
+  # The interface of a gateway: the one it names, or otherwise one whose IPv4 network contains it.
   ofGateway =
     family: gateway: i:
     gateway != null
@@ -208,8 +208,9 @@ let
       gateway6 = ofGateway "ipv6" cfg.defaultGateway6 i;
       addresses = map (ip: "${ip.address}/${toString ip.prefixLength}") (i.ipv4.addresses ++ lib.optionals cfg.enableIPv6 i.ipv6.addresses);
       networks = map (r: "${r.address}/${toString r.prefixLength}") (i.ipv4.routes ++ i.ipv6.routes);
-      # NixOS removes all that the unit had added. Here what the configuration still wants stays, so that
-      # neither a restart nor a stop cuts the link over which a switch runs.
+      # NixOS removes all that the unit had added. Here, addresses and routes that are still in the
+      # configuration are kept, so that neither a restart nor a stop cuts the link over which a
+      # switch runs.
       forget = what: singular: wanted: command: ''
         state="/run/nixos/network/${what}/${i.name}"
         if [ -e "$state" ]; then
@@ -228,7 +229,7 @@ let
       after = [ "network-pre.target" ];
       partOf = [ "networking-scripted.target" ];
       path = [ pkgs.iproute2 ];
-      # A restart rather than a stop and a start, so that the network does not go during a switch.
+      # A restart rather than a stop and a start, so that the network is never down during a switch.
       stopIfChanged = false;
       serviceConfig = {
         Type = "oneshot";
@@ -269,7 +270,7 @@ in
       type = tempAddresses;
       default = if cfg.enableIPv6 then "default" else "disabled";
       defaultText = lib.literalExpression ''if ''${config.networking.enableIPv6} then "default" else "disabled"'';
-      description = "Whether temporary IPv6 addresses are used.";
+      description = "Use of temporary IPv6 addresses.";
     };
   };
 

@@ -95,17 +95,17 @@ in
     enableIPv6 = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether IPv6 is used.";
+      description = "Enables IPv6.";
     };
     useDHCP = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether interfaces without addresses use DHCP; nixos-lite runs no DHCP client.";
+      description = "Uses DHCP on interfaces without addresses; nixos-lite runs no DHCP client.";
     };
     useNetworkd = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether systemd-networkd configures interfaces rather than scripts.";
+      description = "Configures interfaces with systemd-networkd instead of scripts.";
     };
     nameservers = strings "Name servers.";
     search = strings "Search domains.";
@@ -138,7 +138,7 @@ in
     dhcpcd.enable = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether dhcpcd is used for DHCP; nixos-lite runs no DHCP client.";
+      description = "Uses dhcpcd for DHCP; nixos-lite runs no DHCP client.";
     };
   };
 

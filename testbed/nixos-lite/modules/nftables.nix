@@ -33,7 +33,7 @@ let
         };
         content = mkOption {
           type = types.lines;
-          description = "What is in the table.";
+          description = "Content of the table.";
         };
         family = mkOption {
           type = types.enum [
@@ -96,8 +96,8 @@ let
           ''
       }
     '';
-    # nixpkgs checks with a user-mode kernel; here the builder's own kernel does it in an empty network
-    # namespace, where it can make one.
+    # nixpkgs checks with a user-mode kernel; here the builder's own kernel checks in an empty
+    # network namespace, if it can create one.
     checkPhase = lib.optionalString cfg.checkRuleset ''
       if command -v nft > /dev/null && unshare --net true 2> /dev/null; then
         sed 's|include "${saved}"||' "$out" > ruleset.conf

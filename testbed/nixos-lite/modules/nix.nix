@@ -130,7 +130,7 @@ in
               };
               to = mkOption {
                 type = reference;
-                description = "What it is rewritten to.";
+                description = "Target of the rewrite.";
               };
               flake = mkOption {
                 type = types.nullOr types.attrs;
@@ -172,18 +172,18 @@ in
           max-jobs = mkOption {
             type = types.either types.int (types.enum [ "auto" ]);
             default = "auto";
-            description = "How many builds run at once.";
+            description = "Number of simultaneous builds.";
           };
           auto-optimise-store = flag false "Whether equal files are linked.";
           cores = mkOption {
             type = types.int;
             default = 0;
-            description = "How many cores a build uses, 0 for all.";
+            description = "Number of cores per build, 0 for all.";
           };
           sandbox = mkOption {
             type = types.either types.bool (types.enum [ "relaxed" ]);
             default = true;
-            description = "Whether builds are isolated.";
+            description = "Isolates builds.";
           };
           extra-sandbox-paths = strings [ ] "Paths that isolated builds see.";
           substituters = strings [ ] "Binary caches.";
@@ -216,8 +216,8 @@ in
         flakes = lib.mapAttrsToList (_: v: { inherit (v) from to exact; }) cfg.registry;
       };
     };
-    # A nixos-lite machine has no network, no build users and no signing key of the operator: only the
-    # default values differ from nixpkgs, so a configuration that sets them is obeyed.
+    # A nixos-lite machine has no network, no build users and no signing key of the operator: only
+    # the default values differ from nixpkgs, so a configuration that sets them takes effect.
     nix.settings = {
       sandbox = lib.mkDefault false;
       require-sigs = lib.mkDefault false;

@@ -114,12 +114,12 @@ in
       startWhenNeeded = mkOption {
         type = types.bool;
         default = false;
-        description = "Whether a socket starts sshd for each connection; nixos-lite refuses it.";
+        description = "Starts sshd by a socket for each connection; nixos-lite refuses it.";
       };
       allowSFTP = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether SFTP is served.";
+        description = "Enables SFTP.";
       };
       sftpServerExecutable = mkOption {
         type = types.str;
@@ -138,7 +138,7 @@ in
       openFirewall = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether the firewall lets these ports in.";
+        description = "Opens these ports in the firewall.";
       };
       listenAddresses = mkOption {
         type = types.listOf (
@@ -171,17 +171,17 @@ in
         type = types.bool;
         default = cfg.enable;
         defaultText = literalExpression "services.openssh.enable";
-        description = "Whether missing host keys are made.";
+        description = "Generates missing host keys.";
       };
       enableRecommendedAlgorithms = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether the algorithms are NixOS's choice rather than OpenSSH's.";
+        description = "Uses NixOS's choice of algorithms instead of OpenSSH's.";
       };
       authorizedKeysInHomedir = mkOption {
         type = types.bool;
         default = true;
-        description = "Whether ~/.ssh/authorized_keys counts.";
+        description = "Accepts keys in ~/.ssh/authorized_keys.";
       };
       authorizedKeysFiles = mkOption {
         type = names;

@@ -1,4 +1,5 @@
-# services.postgresql as far as it can be evaluated: what is set is checked, and the unit runs the machine's own postgres.
+# services.postgresql as far as it can be evaluated: settings are checked, and the unit runs the
+# machine's own postgres.
 {
   config,
   lib,
@@ -38,17 +39,17 @@ in
     dataDir = mkOption {
       type = types.path;
       default = "/var/lib/postgresql/17";
-      description = "Where its data is.";
+      description = "Data directory.";
     };
     enableTCPIP = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether it listens on all addresses.";
+      description = "Listens on all addresses.";
     };
     ensureDatabases = mkOption {
       type = types.listOf types.str;
       default = [ ];
-      description = "Databases that shall exist; nobody makes them here.";
+      description = "Databases that NixOS creates; without effect here.";
     };
     settings = mkOption {
       type = types.submodule {
@@ -62,7 +63,7 @@ in
           log_line_prefix = mkOption {
             type = types.str;
             default = "[%p] ";
-            description = "What a line of the log begins with.";
+            description = "Prefix of log lines.";
           };
           port = mkOption {
             type = types.port;

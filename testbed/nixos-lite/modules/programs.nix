@@ -97,7 +97,8 @@ in
       assertion = (h.publicKey == null) != (h.publicKeyFile == null);
       message = "knownHost ${name} must contain either a publicKey or publicKeyFile";
     }) cfg.knownHosts;
-    # In nixpkgs this is bashInteractive; a path of the machine still lets root in when there is no profile.
+    # In nixpkgs this is bashInteractive; with a path of the machine, root can log in without a
+    # profile.
     users.defaultUserShell = lib.mkDefault "/bin/bash";
     environment = {
       shellAliases = config.programs.bash.shellAliases;

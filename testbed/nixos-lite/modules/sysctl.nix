@@ -11,7 +11,7 @@ let
     check = x: isValue x || (x._type or "" == "override" && isValue x.content);
     merge = lib.mergeOneOption;
   };
-  # The largest of all values that are asked for.
+  # The largest of all defined values.
   largest = types.ints.unsigned // {
     merge = _: defs: lib.foldl' (n: def: lib.max n def.value) 0 defs;
   };

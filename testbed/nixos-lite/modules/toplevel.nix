@@ -26,7 +26,7 @@ let
 
   checks = map toString config.system.checks;
 
-  # One derivation for the whole system: a real build costs more than what it does here.
+  # One derivation for the complete system: the overhead of separate builds exceeds their work here.
   toplevel = pkgs.runCommand "nixos-system-${config.system.name}-${config.system.nixos.label}" {
     inherit checks;
     activate = config.system.activationScripts.script;

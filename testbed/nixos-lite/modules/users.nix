@@ -43,7 +43,7 @@ let
       count = mkOption {
         type = types.int;
         default = 1;
-        description = "How many ids.";
+        description = "Number of ids.";
       };
     };
   };
@@ -180,7 +180,7 @@ let
   groupNames = lib.mapAttrsToList (_: g: g.name) cfg.groups;
   groupless = lib.filterAttrs (_: u: u.group != "" && !lib.elem u.group groupNames) cfg.users;
 
-  # Can somebody who is allowed to change the system still log in?
+  # True if an account that may change the system can log in.
   allowsLogin = hash: hash == "" || !(lib.elem hash [ null "!" "!!" "*" ]);
   canLogIn =
     name: u:
@@ -193,7 +193,8 @@ let
       || u.openssh.authorizedKeys.keyFiles != [ ]
     );
 
-  # One line of tab-separated fields for each account, for libexec/update-users (its machines have no JSON in Perl).
+  # One line of tab-separated fields per account, for libexec/update-users (the machines have no
+  # JSON module for Perl).
   field =
     v:
     if v == null then
@@ -269,7 +270,7 @@ in
     defaultUserHome = mkOption {
       type = types.str;
       default = "/home";
-      description = "Where homes of normal users are.";
+      description = "Directory of normal users' homes.";
     };
     motd = mkOption {
       type = types.lines;
@@ -323,7 +324,7 @@ in
     environment.etc = lib.optionalAttrs (cfg.motd != "") { motd.text = cfg.motd; };
 
     system.activationScripts.users = {
-      # /etc first: nothing of it needs accounts but files with an owner, which wait for a second run.
+      # /etc first: only files with an owner need accounts, and they wait for a second run.
       deps = [ ];
       text = ''
         /usr/bin/perl "$systemConfig/libexec/update-users" ${spec}

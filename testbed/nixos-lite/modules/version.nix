@@ -37,7 +37,7 @@ in
         type = types.str;
         internal = true;
         default = lib.trivial.versionSuffix;
-        description = "What follows the release in the version.";
+        description = "Suffix of the release in the version.";
       };
       version = mkOption {
         type = types.str;

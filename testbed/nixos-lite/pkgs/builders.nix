@@ -1,11 +1,12 @@
-# Builders: every one is a derivation that the machine's own shell runs (no standard environment, no sandbox).
+# Builders: each is a derivation that the machine's own shell runs (no standard environment, no
+# sandbox).
 {
   lib,
   pkgs,
   system,
 }:
 let
-  # Attributes that describe a package and are not seen by its builder.
+  # Attributes that describe a package and are not passed to its builder.
   described = [
     "meta"
     "passthru"
@@ -72,7 +73,8 @@ let
     drv // extra;
 in
 rec {
-  # Phases of a small mkDerivation: unpack, patch, build, install; `buildCommand` stands for all of them.
+  # Phases of a small mkDerivation: unpack, patch, build, install; `buildCommand` replaces all of
+  # them.
   mkDerivation =
     fnOrAttrs:
     let
@@ -120,7 +122,8 @@ rec {
   runCommandCC = runCommand;
   runCommandNoCC = runCommand;
 
-  # One tree of links to all files of several packages; the first package that has a file gives it.
+  # One tree of links to all files of several packages; of a file in several packages, the first is
+  # used.
   symlinkJoin =
     {
       name ? "${args.pname}-${args.version}",
@@ -181,7 +184,7 @@ rec {
     );
   linkFarmFromDrvs = name: drvs: linkFarm name (map (drv: { inherit (drv) name; path = drv; }) drvs);
 
-  # A shell for `nix develop`: its builder is bash itself, as that command wants.
+  # A shell for `nix develop`: its builder is bash itself, as that command requires.
   mkShell =
     {
       name ? "nix-shell",
@@ -206,7 +209,7 @@ rec {
         // {
           inherit name system shellHook;
           builder = "/bin/bash";
-          # `nix develop` writes the environment to the outputs that this names.
+          # `nix develop` writes the environment to these outputs.
           outputs = [ "out" ];
           args = [
             "-c"
@@ -219,7 +222,7 @@ rec {
     drv // { meta = attrs.meta or { }; nativeBuildInputs = inputs; };
   mkShellNoCC = mkShell;
 
-  # What would need the network.
+  # Functions that would need the network.
   fetchurl = _: throw "nixos-lite cannot fetch: it is a test double of nixpkgs for machines without network access";
   fetchzip = fetchurl;
   fetchgit = fetchurl;

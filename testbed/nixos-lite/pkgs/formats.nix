@@ -36,7 +36,7 @@ in
       type = types.serializableValueWith { typeName = "YAML 1.1"; };
       generate = name: value: pkgs.writeText name (builtins.toJSON value);
     };
-  # Tables are inline: that is TOML too, and says the same.
+  # Tables are written inline, which is equivalent TOML.
   toml =
     { }:
     let

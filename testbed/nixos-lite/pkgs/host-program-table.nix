@@ -1,5 +1,6 @@
-# Package name to what it has. `version` is nominal (the machine's own program decides), `main` the main
-# program where it is not named like the package, `search` more folders to look in, `files` what it has besides programs.
+# Contents of packages by name. `version` is nominal (the machine's own program decides), `main` the
+# main program if it is not named like the package, `search` additional directories to search,
+# `files` its contents besides programs.
 let
   one = version: { inherit version; };
 in
@@ -89,7 +90,7 @@ in
     main = "find";
     programs = [ "find" "xargs" ];
   };
-  # The name that NixOS' unit starts it by.
+  # The name in the ExecStart of NixOS' unit.
   flannel = one "0.28";
   frr = {
     version = "10.2";

@@ -1,5 +1,5 @@
-# Packages that run the machine's own programs. A package is built whether the machine has the program or
-# not: it is looked for when it runs, and where there is none the wrapper says so.
+# Packages that run the machine's own programs. A package is built whether or not the machine has
+# the program: the wrapper searches for it when it runs, and reports if it is missing.
 {
   lib,
   pkgs,
@@ -8,7 +8,8 @@
 let
   programs = import ./host-program-table.nix;
 
-  # Looks in the usual places first, so that a wrapper never finds itself, then in the caller's PATH outside the store.
+  # Searches the usual directories first, so that a wrapper never finds itself, then the caller's
+  # PATH outside the store.
   run = ''
     #!/bin/sh
     # nixos-lite: runs the machine's own program of the name this was called by.
@@ -73,16 +74,16 @@ packages
   shadow = packages.shadow // {
     shellPath = "/bin/nologin";
   };
-  # The machine's python3 has what is installed beside it.
+  # The machine's python3 with the modules installed for it.
   python3 = packages.python3 // {
     withPackages = _: packages.python3;
   };
-  # A library that a server of the machine's loads.
+  # A library that the machine's server loads.
   mariadb-galera = pkgs.runCommand "mariadb-galera-host" { } ''
     mkdir -p "$out/lib/galera"
     ln -s /usr/lib/galera/libgalera_smm.so "$out/lib/galera/"
   '';
-  # Certificates of the machine.
+  # The machine's certificates.
   cacert = pkgs.runCommand "nss-cacert-host" { } ''
     mkdir -p "$out/etc/ssl/certs"
     ln -s /etc/ssl/certs/ca-certificates.crt "$out/etc/ssl/certs/ca-bundle.crt"

@@ -1,6 +1,6 @@
-# rustPlatform: nixos-lite cannot build Rust. What stands in for a Rust package is the file of its program's name in
-# ../prebuilt, where a test has put a development build that machines shall have; else it runs the program of its name that
-# the caller has in PATH, and says so where there is none.
+# rustPlatform: nixos-lite cannot build Rust. A Rust package is replaced by the file of its
+# program's name in ../prebuilt, where a test has placed a development build for machines; otherwise
+# it runs the program of its name in the caller's PATH, and reports if that is missing.
 {
   lib,
   pkgs,

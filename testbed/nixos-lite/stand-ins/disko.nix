@@ -1,5 +1,5 @@
-# Stands in for disko's NixOS module: the options are declared and checked roughly, nothing is formatted. File systems and
-# GRUB's disks follow from partitions only.
+# Stand-in for disko's NixOS module: the options are declared and roughly checked, nothing is
+# formatted. File systems and GRUB's disks are derived from partitions only.
 {
   config,
   lib,
@@ -35,19 +35,19 @@ in
       default = { };
       description = "The devices to set up.";
     };
-    enableConfig = flag true "Whether fileSystems follow from the devices.";
+    enableConfig = flag true "Derives fileSystems from the devices.";
     rootMountPoint = mkOption {
       type = types.str;
       default = "/mnt";
-      description = "Where the new root is mounted.";
+      description = "Mount point of the new root.";
     };
-    checkScripts = flag false "Whether the scripts are checked.";
+    checkScripts = flag false "Checks the scripts.";
     memSize = mkOption {
       type = types.int;
       default = 1024;
-      description = "Memory of the machine that makes images, in MiB.";
+      description = "Memory of the machine that builds images, in MiB.";
     };
-    testMode = flag false "Whether devices are named as in disko's tests.";
+    testMode = flag false "Names devices as in disko's tests.";
   };
 
   config = {

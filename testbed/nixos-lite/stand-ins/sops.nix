@@ -1,4 +1,5 @@
-# Stands in for sops-nix's NixOS module: the options are declared; a machine that uses secrets does not build.
+# Stand-in for sops-nix's NixOS module: the options are declared; a machine with secrets does not
+# build.
 {
   config,
   lib,
@@ -47,7 +48,7 @@ let
         path = mkOption {
           type = types.str;
           default = if config.neededForUsers then "/run/secrets-for-users/${config.name}" else "/run/secrets/${config.name}";
-          description = "Where the secret is put.";
+          description = "Path of the secret.";
         };
         format = mkOption {
           type = formats;
@@ -71,7 +72,7 @@ let
         };
         restartUnits = unitNames "Units to restart when the secret has changed.";
         reloadUnits = unitNames "Units to reload when the secret has changed.";
-        neededForUsers = flag false "Whether the secret is put in place before users are made.";
+        neededForUsers = flag false "Installs the secret before users are created.";
       };
     };
 in
@@ -80,28 +81,28 @@ in
     secrets = mkOption {
       type = types.attrsOf (types.submodule secret);
       default = { };
-      description = "Secrets to put in place.";
+      description = "Secrets to install.";
     };
     defaultSopsFile = mkOption {
       type = types.path;
-      description = "The sops file of secrets that name none.";
+      description = "Default sops file of secrets.";
     };
     defaultSopsFormat = mkOption {
       type = types.str;
       default = "yaml";
       description = "The format of sops files.";
     };
-    defaultSopsKey = nullable types.str null "The key of secrets that name none.";
-    validateSopsFiles = flag true "Whether sops files are checked when they are built.";
+    defaultSopsKey = nullable types.str null "Default key of secrets.";
+    validateSopsFiles = flag true "Checks sops files at build time.";
     keepGenerations = mkOption {
       type = types.ints.unsigned;
       default = 1;
-      description = "How many generations of secrets are kept.";
+      description = "Number of generations of secrets to keep.";
     };
     log = mkOption {
       type = types.listOf (types.enum [ "keyImport" "secretChanges" ]);
       default = [ "keyImport" "secretChanges" ];
-      description = "What is logged.";
+      description = "Log messages.";
     };
     environment = mkOption {
       type = types.attrsOf (types.either types.str types.path);
@@ -110,7 +111,7 @@ in
     };
     age = {
       keyFile = nullable (types.externalPath // { description = "path not in the Nix store"; }) null "The file with the age key.";
-      generateKey = flag false "Whether the age key is made if it does not exist.";
+      generateKey = flag false "Generates the age key if it does not exist.";
       plugins = mkOption {
         type = types.listOf types.package;
         default = [ ];
@@ -132,13 +133,13 @@ in
         description = "SSH keys used as GnuPG keys.";
       };
     };
-    useTmpfs = flag false "Whether secrets are on a tmpfs.";
+    useTmpfs = flag false "Stores secrets on a tmpfs.";
   };
 
   config.assertions = [
     {
       assertion = cfg.secrets == { };
-      message = "sops.secrets needs the real sops-nix: nixos-lite, a test double of nixpkgs, puts no secrets in place (${toString (lib.attrNames cfg.secrets)}).";
+      message = "sops.secrets needs the real sops-nix: nixos-lite, a test double of nixpkgs, installs no secrets (${toString (lib.attrNames cfg.secrets)}).";
     }
   ];
 }

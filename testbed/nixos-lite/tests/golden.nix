@@ -1,4 +1,4 @@
-# Texts that are compared with golden/: file name to text.
+# Texts that are compared with golden/, by file name.
 let
   inherit (import ./sample.nix { }) config;
   unit = name: config.systemd.units.${name}.text;

@@ -1,5 +1,5 @@
-# Expressions whose values nixpkgs' lib gives, too: name to a function of a library. The values that are
-# expected are in expected/lib.json.
+# Expressions that nixpkgs' lib evaluates to the same values: name to a function of a library. The values that
+# are expected are in expected/lib.json.
 let
   opt = lib: type: lib.mkOption { inherit type; };
   config = lib: modules: builtins.removeAttrs (lib.evalModules { inherit modules; }).config [ "_module" ];

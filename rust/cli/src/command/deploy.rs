@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use machinist_operations::{
     deploy::{self, Deployed, Request, What},
-    rollout::verdict::verdict,
     systems::BuildOn,
 };
 
 use crate::{
     args::{BuildArgs, Global, RolloutArgs},
     context,
-    failure::{Kind, Outcome, exit_code},
+    failure::{Outcome, exit_code},
     ui::Ui,
 };
 
@@ -72,24 +71,12 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
         build_on: args.build_on.clone(),
         objects: !args.no_objects,
     };
-    of(&request, global, ui)
-}
-
-/// Deploys, and reports the end.
-pub fn of(request: &Request, global: &Global, ui: Ui) -> Outcome {
     let context = context::of_rollout("deploy", request.options.reboots, global, ui)?;
-    match deploy::run(&context, request)? {
-        Deployed::Ended { report, objects_applied } => {
-            let failed = (!objects_applied).then_some(Kind::Failed);
-            Ok(exit_code(verdict(&report).or(failed)))
-        }
-        Deployed::NothingToResume if ui.json => {
-            ui.result_json(&serde_json::json!({ "resumed": null }));
-            Ok(exit_code(None))
-        }
-        Deployed::NothingToResume => {
-            ui.result("the last run came to its end: there is nothing to resume");
-            Ok(exit_code(None))
-        }
+    let deployed = deploy::run(&context, &request)?;
+    match &deployed {
+        Deployed::Ended { .. } => {}
+        Deployed::NothingToResume if ui.json => ui.result_json(&serde_json::json!({ "resumed": null })),
+        Deployed::NothingToResume => ui.result("the last run came to its end: there is nothing to resume"),
     }
+    Ok(exit_code(deployed.verdict()))
 }

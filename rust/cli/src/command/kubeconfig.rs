@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use machinist_operations::kubeconfig::{self, Kubeconfig, Request};
+use machinist_operations::{
+    kubeconfig::{self, Kubeconfig, Request},
+    output,
+};
 use serde_json::json;
 use time::Duration;
 
@@ -12,7 +15,6 @@ use crate::{
     context,
     duration::life,
     failure::{OrFail as _, Outcome, exit_code},
-    output,
     ui::Ui,
 };
 

@@ -5,13 +5,15 @@ mod render;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use machinist_operations::plan::{self, Report, Request};
+use machinist_operations::{
+    output,
+    plan::{self, Report, Request},
+};
 
 use crate::{
     args::{BuildArgs, Global, SpreadArgs},
     context,
     failure::{Kind, OrFail as _, Outcome, SOMETHING_TO_DO},
-    output,
     ui::Ui,
 };
 

@@ -1,5 +1,6 @@
 //! Systems on their way to machines: what all operations that change machines share.
 
+pub(crate) mod end;
 pub(crate) mod membership;
 pub mod options;
 pub(crate) mod planned;

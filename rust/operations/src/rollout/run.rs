@@ -10,12 +10,10 @@ use std::{
 };
 
 use machinist_etcd::permissions::Rules;
-use machinist_kubernetes::desired::Desired;
-use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_model::{Cluster, NodeName, RecordedState};
 use machinist_rollout::{
     deploy::{
-        Context as DeployContext, Datastore, Deploy, DeployError, EtcdEnd, Outcome as NodeOutcome, Policy, Report,
-        Request, Resume, Target, Topology,
+        Context as DeployContext, Datastore, Deploy, DeployError, Policy, Report, Request, Resume, Target, Topology,
     },
     journal::{Journal, Record},
     plan::PlanFile,
@@ -28,14 +26,12 @@ use super::{
     planned::{PLAN_AGAIN, refuse_other_systems},
     runs,
     target::{targets, traits},
-    verdict::verdict,
 };
 use crate::{
     certs,
     context::Context,
     event::Event,
     failure::{Failure, Kind, OrFail as _},
-    kubernetes::objects,
     locks::{self, Locks},
     run_id::run_id,
     systems::{self, BuildOn, Building},
@@ -222,80 +218,6 @@ impl Run<'_> {
             let moved = matches!(error, DeployError::Moved(_)).then(|| PLAN_AGAIN.to_owned());
             Failure::from_error(kind, &error).maybe_hint(moved)
         })
-    }
-
-    /// After the first quorum: records it, so that no node is ever again told to form a new cluster, and brings that
-    /// to the nodes. It changes a file in /etc and restarts nothing.
-    pub fn settle(&self, first: Report) -> Result<Report, Failure> {
-        let mut state = self.context.project.state()?;
-        let is_k3s = self.cluster.orchestrator == Some(Orchestrator::K3s);
-        state.etcd.bootstrapped = true;
-        state.etcd.members = self.cluster.voters().map(|node| node.name.clone()).collect();
-        if let (true, Some(etcd)) = (is_k3s, &first.etcd) {
-            state.etcd.members = etcd.known.clone();
-        }
-        state.record_running(self.cluster, &state.etcd.members.clone());
-        self.context.project.record(&state)?;
-        // Servers of k3s come one by one: if one failed, the rest is for the next deploy.
-        if first.interrupted || first.lost.is_some() || (is_k3s && verdict(&first).is_some()) {
-            return Ok(first);
-        }
-        if self.building.is_given() {
-            let now = "etcd has formed its quorum; recorded in state/cluster.json. The systems that were given still say \
-                       that the cluster is new: build them again from the directory as it is now, and deploy those";
-            self.context.events.warn(now);
-            return Ok(first);
-        }
-        self.context
-            .events
-            .progress("etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members");
-        let mut report = self.pass(&state, None, None, first.rebooted.clone())?;
-        report.rebooted.extend(first.rebooted);
-        for (node, outcome) in first.nodes {
-            let now = report.nodes.entry(node).or_insert_with(|| outcome.clone());
-            if *now == NodeOutcome::Unchanged {
-                *now = outcome;
-            }
-        }
-        Ok(report)
-    }
-
-    /// Records the servers of k3s that have come since.
-    pub fn record_servers(&self, report: &Report) -> Result<(), Failure> {
-        let (Some(Orchestrator::K3s), Some(etcd)) = (self.cluster.orchestrator, &report.etcd) else { return Ok(()) };
-        let mut state = self.context.project.state()?;
-        let before = state.etcd.members.len();
-        state.etcd.members.extend(etcd.known.iter().cloned());
-        if state.etcd.members.len() > before { self.context.project.record(&state) } else { Ok(()) }
-    }
-
-    /// After a run that went well: records what the cluster runs with, by what etcd itself says of its members. State files from
-    /// before that was recorded are filled in.
-    pub fn record_running(&self, report: &Report) -> Result<(), Failure> {
-        match &report.etcd {
-            Some(etcd) if verdict(report).is_none() => self.context.project.record_running(self.cluster, &etcd.known),
-            _ => Ok(()),
-        }
-    }
-
-    /// Brings the objects to a cluster that came out of the run well. Returns whether there is nothing to complain about.
-    pub fn bring_objects(&self, report: &Report, desired: &Desired) -> bool {
-        let went_wrong =
-            |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Failed { .. } | NodeOutcome::Reverted { .. });
-        let has_quorum = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
-        let is_founded = self.context.project.state().is_ok_and(|state| state.etcd.bootstrapped);
-        if report.interrupted
-            || report.lost.is_some()
-            || !has_quorum
-            || !is_founded
-            || report.nodes.values().any(went_wrong)
-        {
-            self.context
-                .events
-                .progress("the objects in Kubernetes were left as they are: first the machines must be well");
-            return true;
-        }
-        objects::after_deploy(self.context, self.cluster, &self.connector, desired)
     }
 
     /// Reports the end of the rollout.

@@ -1,11 +1,11 @@
-# Finds the modules that a list of modules leads to, and brings each in one shape.
+# Collects all modules that a list of modules imports, each normalised to one shape.
 lib:
 let
   inherit (builtins) addErrorContext attrNames concatMap elem filter head isAttrs isString length mapAttrs removeAttrs;
   inherit (lib.options) unknownModule;
 in
 rec {
-  # Modules as written to modules in one shape.
+  # Normalises modules as written.
   normalise =
     file: key: m:
     let
@@ -48,7 +48,8 @@ rec {
         config = extra (removeAttrs m (reserved ++ [ "require" ]));
       };
 
-  # A function module is called with what it names; other arguments come from `_module.args`.
+  # A function module is called with its named arguments, which are taken from `_module.args` if the
+  # caller does not pass them.
   callModule =
     key: f: args:
     f (
@@ -79,7 +80,7 @@ rec {
       in
       normalise path path (if lib.isFunction loaded then callModule path loaded args else loaded);
 
-  # All modules that `initial` leads to, each once, without the disabled ones.
+  # All modules that `initial` imports, each once, without the disabled ones.
   collect =
     modulesPath: initial: args:
     let

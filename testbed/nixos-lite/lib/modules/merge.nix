@@ -1,4 +1,4 @@
-# One option's declarations to one declaration, its definitions to one value.
+# Merges one option's declarations to one declaration, and its definitions to one value.
 lib:
 let
   inherit (builtins) addErrorContext all any concatMap filter foldl' head length;
@@ -6,7 +6,7 @@ let
   inherit (import ./properties.nix lib) defaultOverridePriority discharge filterOverrides' sortByOrder;
 in
 rec {
-  # One value from all definitions of an option (or of an element of one).
+  # Merges all definitions of an option (or of an element of one) to one value.
   mergeDefinitions =
     loc: type: defs:
     let
@@ -78,7 +78,7 @@ rec {
       __toString = _: showOption loc;
     };
 
-  # Declarations of one option in several modules as one.
+  # Merges the declarations of one option in several modules.
   mergeOptionDecls =
     loc: decls:
     foldl'
@@ -113,7 +113,7 @@ rec {
       }
       decls;
 
-  # Puts the modules of all declarations into an option's submodule type.
+  # Adds the modules of all declarations to an option's submodule type.
   fixupOptionType =
     loc: opt:
     if opt.type.getSubModules or null == null then

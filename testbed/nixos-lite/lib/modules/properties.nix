@@ -9,7 +9,8 @@ in
 rec {
   inherit defaultOverridePriority defaultOrderPriority;
 
-  # The plain sets that a definition of several options stands for, its conditions moved to each option.
+  # Splits a definition of several options into plain sets, with its conditions moved to each
+  # option.
   pushDown =
     value:
     let
@@ -27,7 +28,7 @@ rec {
     else
       [ value ];
 
-  # The values that hold, their conditions decided.
+  # The values whose conditions hold.
   discharge =
     def:
     let
@@ -47,7 +48,7 @@ rec {
 
   priorityOf = def: if def.value._type or null == "override" then def.value.priority else defaultOverridePriority;
 
-  # Definitions of the best priority only, the wrapper taken off.
+  # Only the definitions of the strongest priority, without their wrappers.
   filterOverrides' =
     defs:
     let
@@ -111,7 +112,7 @@ rec {
   mkAfter = lib.mkOrder 1500;
   mkDefinition = args@{ file, value, ... }: args // { _type = "definition"; };
 
-  # A definition by the same properties as another option's, its values through `f`.
+  # A definition with the properties of another option's, and its values mapped by `f`.
   mkAliasDefinitions = lib.mkAliasAndWrapDefinitions lib.id;
   mkAliasAndWrapDefinitions =
     wrap: option: lib.mkIf (option.isDefined or false) (wrap (lib.mkMerge option.definitions));

@@ -37,7 +37,8 @@ rec {
         map (def: mapAttrs (_: value: { inherit (def) file; inherit value; }) def.config) checkedDefs
       );
 
-      # A group of options, declared beside a submodule option of the same name, as a submodule.
+      # A group of options that is declared beside a submodule option of the same name, as a
+      # submodule.
       asOption =
         decl:
         if isOption decl.options then

@@ -1,4 +1,4 @@
-# What a type is made of: mkOptionType, and how two declarations of an option agree on one.
+# Basics of types: mkOptionType, and the merge of two declarations' types.
 lib:
 let
   inherit (lib.options) mergeDefaultOption;
@@ -14,7 +14,7 @@ rec {
     payload = null;
     binOp = _: _: null;
   };
-  # Two declarations' types as one, or null when they cannot be one.
+  # Merges two declarations' types; null if they are incompatible.
   defaultTypeMerge =
     f: f':
     if f.name != f'.name then
@@ -64,6 +64,6 @@ rec {
 
   optionDescriptionPhrase = unparenthesize: t: if unparenthesize (t.descriptionClass or null) then t.description else "(${t.description})";
 
-  # A type like `base` whose values also satisfy `check`.
+  # A type like `base` whose values must also satisfy `check`.
   addCheck = base: check: base // { check = x: base.check x && check x; };
 }

@@ -1,4 +1,4 @@
-# Option types: a check, a merge, and a description each.
+# Option types, each with a check, a merge and a description.
 lib:
 builtins.foldl' (all: part: all // import part lib) { types = lib.types; } [
   ./base.nix

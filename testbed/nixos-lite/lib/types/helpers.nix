@@ -1,4 +1,4 @@
-# Helpers of the types' own definitions; no part of the library.
+# Helpers of the types' own definitions, which are not part of the library.
 lib:
 let
   inherit (builtins) elem;
@@ -20,7 +20,7 @@ rec {
       if merged == null then null else { elemType = merged; };
   };
 
-  # What a type passes on of the submodules within the type it wraps.
+  # The attributes that a type forwards from submodules of the type it wraps.
   nested = elemType: make: {
     inherit (elemType) getSubModules;
     substSubModules = m: make (elemType.substSubModules m);

@@ -89,7 +89,7 @@ rec {
         binOp =
           a: b:
           let
-            # The value that one side states, where the other says nothing.
+            # The value that one side sets, if the other sets none.
             same =
               field:
               if a.${field} == null then

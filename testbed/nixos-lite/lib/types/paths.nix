@@ -24,7 +24,8 @@ rec {
         x:
         let
           text = toString x;
-          # As nixpkgs: a real path value could be copied to the store later, so `inStore = false` refuses it.
+          # As in nixpkgs: a real path value could be copied to the store later, so `inStore =
+          # false` refuses it.
           fits = if inStore == false then isString x else lib.isStringLike x;
         in
         fits

@@ -1,5 +1,6 @@
-# security.acme: certificates that lego orders from an ACME authority, and the ones of the machine's own making that services
-# begin with. Units, users, directories, files and exit statuses are those of NixOS' module.
+# security.acme: certificates that lego orders from an ACME authority, and the self-signed ones that
+# services start with. Units, users, directories, files and exit statuses are those of NixOS'
+# module.
 {
   config,
   lib,
@@ -20,7 +21,7 @@ in
     acceptTerms = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether the authority's terms of service are accepted.";
+      description = "Accepts the authority's terms of service.";
     };
     certs = mkOption {
       type = types.attrsOf (
@@ -35,17 +36,17 @@ in
     defaults = mkOption {
       type = types.submodule (inheritable null);
       default = { };
-      description = "What holds for all certificates that do not say otherwise.";
+      description = "Defaults of all certificates.";
     };
     maxConcurrentRenewals = mkOption {
       type = types.int;
       default = 5;
-      description = "How many certificates are made or ordered at the same time; 0 is any number.";
+      description = "Number of certificates that are created or ordered simultaneously; 0: unlimited.";
     };
     useRoot = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether lego runs as root.";
+      description = "Runs lego as root.";
     };
   };
 

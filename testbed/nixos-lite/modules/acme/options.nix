@@ -1,4 +1,4 @@
-# What can be said of a certificate.
+# Options of a certificate.
 { lib }:
 let
   inherit (lib) mkOption types;
@@ -7,7 +7,7 @@ let
   list = types.listOf text;
   of = type: default: description: { inherit type default description; };
 
-  # These can be said once for all certificates, in `security.acme.defaults`.
+  # Options with defaults for all certificates, in `security.acme.defaults`.
   shared = {
     credentialFiles = of (types.attrsOf types.path) { } "Files with the provider's credentials, by lego's variable.";
     dnsPropagationCheck = of types.bool true "Whether lego waits until the record of DNS-01 is seen.";
@@ -34,7 +34,8 @@ let
   };
 in
 {
-  # inheritable NULL: the defaults themselves. inheritable DEFAULTS: a certificate, which may take them.
+  # inheritable NULL: the defaults themselves. inheritable DEFAULTS: a certificate, which inherits
+  # them.
   inheritable =
     defaults:
     { config, ... }:

@@ -1,5 +1,6 @@
-# The script that orders a certificate, or renews the one that is there. It runs in a /tmp of its own with three directories: out is
-# /var/lib/acme/<name>, certificates and accounts are lego's. Exit status 10: nothing could be ordered, 11: nothing renewed and time is up.
+# The script that orders a certificate, or renews an existing one. It runs in a private /tmp with
+# three directories: out is /var/lib/acme/<name>, certificates and accounts are lego's. Exit status
+# 10: nothing could be ordered, 11: nothing renewed and time is up.
 {
   lib,
   mail,
@@ -20,7 +21,7 @@ let
         "--dns"
         data.dnsProvider
       ]
-      # `--dns.propagation-disable-ans` of newer ones.
+      # `--dns.propagation-disable-ans` in newer versions.
       ++ lib.optional (!data.dnsPropagationCheck) "--dns.disable-cp"
       ++ lib.optionals (data.dnsResolver != null) [ "--dns.resolvers" data.dnsResolver ]
     else if data.s3Bucket != null then
@@ -30,7 +31,7 @@ let
     else
       [ "--http" "--http.webroot" data.webroot ];
   common =
-    # Newer ones take this address themselves where none is said.
+    # Newer versions use this address by default.
     [ "--accept-tos" "--path" "." "--email" (mail data) ]
     ++ way
     ++ lib.optionals (data.server != null) [ "--server" data.server ]
@@ -53,7 +54,8 @@ locked ''
 
   # moment FILE startdate|enddate: in seconds.
   moment() { date --date "$(openssl x509 -in "$1" -noout "-$2" | cut -d= -f2)" +%s; }
-  # The days before its end at which a certificate is renewed: `lego renew --dynamic` of newer ones, in whole days.
+  # The days before expiry at which a certificate is renewed: `lego renew --dynamic` of newer versions, in
+  # whole days.
   days() {
     ${
       if data.validMinDays != null then
@@ -65,7 +67,7 @@ locked ''
           echo $((lifetime / part / 86400))''
     }
   }
-  # Whether it is too early anyway: then a renewal that failed does not matter.
+  # early FILE: succeeds if the certificate is not due yet, in which case a failed renewal does not matter.
   early() {
     [ -e "$1" ] && [ $((($(moment "$1" enddate) - $(date +%s)) / 86400)) -gt "$(days "$1")" ]
   }

@@ -1,5 +1,6 @@
-# The units: one sets up directories, one a certificate makes the first one, one a certificate orders and renews, and a timer for that.
-# The machine's lego is Debian's, older than NixOS': what it lacks is said where it is missing.
+# The units: one sets up directories, one per certificate creates the self-signed one, one per
+# certificate orders and renews, with a timer. The machine's lego is Debian's, older than NixOS':
+# its missing options are documented where they would be used.
 {
   lib,
   pkgs,
@@ -59,7 +60,7 @@ let
     WorkingDirectory = "/tmp";
   };
 
-  # At most so many at the same time: the first free one of as many locks.
+  # Limits how many run at the same time: the first free one of as many locks.
   locked =
     script:
     lib.optionalString (cfg.maxConcurrentRenewals > 0) ''
@@ -215,7 +216,7 @@ in
           ];
           Environment = lib.mapAttrsToList (variable: _: ''"${variable}=%d/${variable}"'') data.credentialFiles;
           EnvironmentFile = lib.mkIf (data.environmentFile != null) data.environmentFile;
-          # As root, and only for a certificate that is another one than before.
+          # As root, and only for a changed certificate.
           ExecStartPost =
             "+"
             + pkgs.writeShellScript "acme-postrun" ''
@@ -229,7 +230,7 @@ in
             '';
           Group = data.group;
           LoadCredential = lib.mapAttrsToList (variable: file: "${variable}:${file}") data.credentialFiles;
-          # Let's Encrypt allows five failures an hour for an account and a name.
+          # Let's Encrypt allows five failures per hour, account and name.
           RestartSec = 15 * 60;
           StateDirectory = [
             "acme/${name}"
@@ -244,7 +245,7 @@ in
         };
     };
 
-  # Orders with the same account: one makes it, the others come after that one and need it.
+  # Orders with the same account: one creates it, the others depend on that one.
   accounts = lib.mapAttrs' (
     hash: members:
     let

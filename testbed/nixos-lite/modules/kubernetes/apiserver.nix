@@ -33,7 +33,7 @@ in
       "NodeRestriction"
     ] "Admission plugins to use.";
     etcd = {
-      # The authority of Kubernetes, as NixOS has it: not that of etcd.
+      # Kubernetes' authority, as in NixOS: not that of etcd.
       caFile = k8s.caFile "Authority of etcd.";
       certFile = k8s.file "Client certificate for etcd.";
       keyFile = k8s.file "Client key for etcd.";

@@ -1,5 +1,5 @@
-# services.kubernetes: the options that all components share. `roles` and `easyCerts` are declared, so that a module can
-# say that it does not want them; they do nothing here.
+# services.kubernetes: the options that all components share. `roles` and `easyCerts` are declared,
+# so that a module can disable them; they have no effect here.
 {
   config,
   lib,
@@ -50,7 +50,7 @@ in
       type = types.path;
       default = cfg.dataDir + "/secrets";
       defaultText = lib.literalExpression "config.services.kubernetes.dataDir + \"/secrets\"";
-      description = "Where NixOS' own certificates are.";
+      description = "Directory of NixOS' own certificates.";
     };
     addonManager.enable = k8s.flag false "Whether the addon manager runs; not here.";
     addons.dns = {
@@ -58,7 +58,7 @@ in
       clusterDomain = k8s.text "cluster.local" "Domain of the services.";
       clusterIp = mkOption {
         type = types.str;
-        # As NixOS has it: three numbers of the range, and .254.
+        # As in NixOS: three numbers of the range, and .254.
         default =
           lib.concatStringsSep "." (lib.take 3 (lib.splitString "." cfg.apiserver.serviceClusterIpRange))
           + ".254";
@@ -73,7 +73,7 @@ in
   };
 
   config = lib.mkMerge [
-    # As NixOS has it: true of no roles, too.
+    # As in NixOS: also true without roles.
     (lib.mkIf (lib.all (role: role == "master") cfg.roles) {
       services.kubernetes.kubelet.unschedulable = lib.mkDefault true;
     })
@@ -103,7 +103,7 @@ in
     })
     (lib.mkIf (lib.any (on: on) components) {
       services.kubernetes.addons.dns.enable = lib.mkDefault true;
-      # Without the port where an address is advertised, as NixOS has it.
+      # As in NixOS: without the port if an address is advertised.
       services.kubernetes.apiserverAddress = lib.mkDefault "https://${
         if cfg.apiserver.advertiseAddress != null then
           cfg.apiserver.advertiseAddress

@@ -1,4 +1,5 @@
-# services.kubernetes.kubelet, with the flags and the configuration file of NixOS. No image is imported: there is none.
+# services.kubernetes.kubelet, with the flags and the configuration file of NixOS. Images are not
+# imported.
 {
   config,
   lib,

@@ -1,4 +1,5 @@
-# What the modules of services.kubernetes share: short forms of options, and command lines as lists of flags.
+# Shared by the modules of services.kubernetes: short forms of options, and command lines as lists
+# of flags.
 {
   lib,
   pkgs,
@@ -83,7 +84,7 @@ rec {
       }
     );
 
-  # What all units have.
+  # Settings of all units.
   unit = {
     wantedBy = [ "kubernetes.target" ];
     unitConfig.StartLimitIntervalSec = 0;

@@ -48,7 +48,7 @@ in
         storage = mkOption {
           type = types.enum [ "persistent" "volatile" "auto" "none" ];
           default = "persistent";
-          description = "Where the journal is kept.";
+          description = "Storage of the journal.";
         };
         rateLimitInterval = mkOption {
           type = types.str;
@@ -58,7 +58,7 @@ in
         rateLimitBurst = mkOption {
           type = types.int;
           default = 10000;
-          description = "How many messages are let through in an interval.";
+          description = "Number of messages accepted per interval.";
         };
         extraConfig = lines "More lines of journald.conf.";
       };
@@ -72,7 +72,7 @@ in
           type = types.bool;
           default = !config.boot.isContainer;
           defaultText = lib.literalExpression "!config.boot.isContainer";
-          description = "Whether systemd-timesyncd keeps the clock.";
+          description = "Synchronises the clock with systemd-timesyncd.";
         };
         servers = servers null (lib.literalMD "null") "NTP servers.";
         fallbackServers = servers config.networking.timeServers (lib.literalExpression "config.networking.timeServers") "NTP servers where no other is known.";
@@ -85,12 +85,12 @@ in
       memoryPercent = mkOption {
         type = types.ints.positive;
         default = 50;
-        description = "How much of the memory it takes, in percent.";
+        description = "Size in percent of the memory.";
       };
       algorithm = mkOption {
         type = types.either (types.enum [ "842" "lzo" "lzo-rle" "lz4" "lz4hc" "zstd" ]) types.str;
         default = "zstd";
-        description = "How it is compressed.";
+        description = "Compression algorithm.";
       };
     };
   };

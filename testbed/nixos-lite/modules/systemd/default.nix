@@ -87,7 +87,7 @@ let
     + links "requires" unit.requiredBy
     + links "upholds" unit.upheldBy;
 
-  # "after network-online.target without wanting it" and the like, as NixOS warns of them.
+  # NixOS' warnings, such as "after network-online.target without wanting it".
   serviceWarnings =
     name: service:
     let
@@ -136,7 +136,7 @@ in
     packages = mkOption {
       type = types.listOf types.package;
       default = [ ];
-      description = "Packages that bring units; nixos-lite takes none from packages.";
+      description = "Packages with units; nixos-lite uses no units of packages.";
     };
     defaultUnit = mkOption {
       type = types.str;
@@ -156,12 +156,12 @@ in
     enableStrictShellChecks = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether nixpkgs runs shellcheck over the scripts of units; without effect here.";
+      description = "Runs shellcheck over the scripts of units in nixpkgs; without effect here.";
     };
     enableEmergencyMode = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether a failure at boot leads to emergency mode; without effect here.";
+      description = "Enters emergency mode after a failure at boot; without effect here.";
     };
     additionalUpstreamSystemUnits = mkOption {
       type = types.listOf types.str;
@@ -181,7 +181,7 @@ in
     coredump.enable = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether systemd-coredump takes core dumps; without effect here.";
+      description = "Handles core dumps with systemd-coredump; without effect here.";
     };
   };
 

@@ -1,4 +1,4 @@
-# systemd.network: the networks and devices of systemd-networkd, written as they are given.
+# systemd.network: the networks and devices of systemd-networkd, written verbatim.
 {
   config,
   lib,
@@ -39,7 +39,7 @@ let
         enable = mkOption {
           type = types.bool;
           default = true;
-          description = "Whether the file is written.";
+          description = "Writes the file.";
         };
         name = mkOption {
           type = types.nullOr types.str;
@@ -49,7 +49,7 @@ let
         DHCP = mkOption {
           type = types.nullOr types.str;
           default = null;
-          description = "Whether DHCP is used.";
+          description = "Use of DHCP.";
         };
         address = strings "Addresses.";
         gateway = strings "Gateways.";
@@ -85,7 +85,7 @@ in
     enable = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether systemd-networkd configures interfaces.";
+      description = "Configures interfaces with systemd-networkd.";
     };
     networks = mkOption {
       type = types.attrsOf (types.submodule network);
@@ -95,7 +95,7 @@ in
     wait-online.enable = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether network-online.target waits for it.";
+      description = "Makes network-online.target wait for it.";
     };
   };
 

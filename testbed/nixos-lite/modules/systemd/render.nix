@@ -22,7 +22,7 @@ let
         name: v: lib.optionalString (v != null) "Environment=${builtins.toJSON "${name}=${v}"}\n"
       ) (globalEnvironment // def.environment)
     );
-  # What switch-to-configuration does when the service has changed.
+  # The action of switch-to-configuration for a changed service.
   onChange =
     def:
     (

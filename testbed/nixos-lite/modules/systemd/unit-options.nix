@@ -1,4 +1,4 @@
-# Option sets of each kind of unit, as submodule modules: what can be set, and what follows from it.
+# Option sets of each kind of unit, as submodule modules, with the sections derived from them.
 {
   lib,
   pkgs,
@@ -78,7 +78,7 @@ let
     enable = mkOption {
       type = types.bool;
       default = true;
-      description = "Whether the unit exists; a link to /dev/null if not.";
+      description = "Enables the unit; otherwise it is a link to /dev/null.";
     };
     overrideStrategy = mkOption {
       type = types.enum [
@@ -86,7 +86,7 @@ let
         "asDropin"
       ];
       default = "asDropinIfExists";
-      description = "Whether the unit is a drop-in file: if systemd has a unit of that name, or always.";
+      description = "Form of the unit: a drop-in file if systemd has a unit of that name, or always.";
     };
     requiredBy = units "Units that require this one: `.requires` links.";
     upheldBy = units "Units that keep this one running: `.upholds` links.";
@@ -124,7 +124,7 @@ let
       unitConfig = unitConfigOption "The [Unit] section.";
       startLimitBurst = mkOption {
         type = types.int;
-        description = "How many starts are allowed in the interval.";
+        description = "Number of starts allowed per interval.";
       };
       startLimitIntervalSec = mkOption {
         type = types.int;
@@ -143,7 +143,7 @@ let
     };
   };
 
-  # The [Unit] section that the options above stand for.
+  # The [Unit] section derived from the options above.
   unitSection =
     {
       config,
@@ -229,13 +229,13 @@ let
         enableDefaultPath = mkOption {
           type = types.bool;
           default = true;
-          description = "Whether coreutils, findutils, grep, sed and systemd are in PATH.";
+          description = "Adds coreutils, findutils, grep, sed and systemd to PATH.";
         };
         enableStrictShellChecks = mkOption {
           type = types.bool;
           default = systemdConfig.enableStrictShellChecks;
           defaultText = literalExpression "config.systemd.enableStrictShellChecks";
-          description = "Whether nixpkgs runs shellcheck over the scripts; without effect here.";
+          description = "Runs shellcheck over the scripts in nixpkgs; without effect here.";
         };
         serviceConfig = mkOption {
           type = section {
@@ -259,22 +259,22 @@ let
         restartIfChanged = mkOption {
           type = types.bool;
           default = true;
-          description = "Whether a switch restarts the service when it has changed.";
+          description = "Restarts the service at a switch if it has changed.";
         };
         reloadIfChanged = mkOption {
           type = types.bool;
           default = false;
-          description = "Whether a switch reloads the service when it has changed.";
+          description = "Reloads the service at a switch if it has changed.";
         };
         stopIfChanged = mkOption {
           type = types.bool;
           default = true;
-          description = "Whether a change is a stop with the old configuration and a start with the new one, or a restart.";
+          description = "Applies a change as a stop with the old configuration and a start with the new one, instead of a restart.";
         };
         notSocketActivated = mkOption {
           type = types.bool;
           default = false;
-          description = "Whether the service is restarted although it has a socket unit.";
+          description = "Restarts the service although it has a socket unit.";
         };
         startAt = mkOption {
           type = with types; either str (listOf str);

@@ -1,4 +1,4 @@
-# Units that systemd itself brings and that NixOS takes over: an option set for one of these extends it.
+# Units of systemd's own that NixOS uses: an option set for one of these extends it.
 [
   "basic.target" "bluetooth.target" "boot-complete.target" "dbus.service" "dbus.socket" "debug-shell.service" "dev-hugepages.mount"
   "dev-mqueue.mount" "emergency.service" "emergency.target" "exit.target" "final.target" "first-boot-complete.target"

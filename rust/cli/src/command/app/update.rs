@@ -1,18 +1,16 @@
-//! `machinist app update`: a deploy of exactly the machines that run an application, one after the other.
+//! `machinist app update`.
 
 use clap::Args;
-use machinist_model::NodeName;
 use machinist_operations::{
-    apps::{app_name, machines, require},
-    deploy::Request,
+    app::update::{self, Request},
+    apps::app_name,
     systems::BuildOn,
 };
 
 use crate::{
     args::{BuildArgs, Global, RolloutArgs},
-    command::deploy,
     context,
-    failure::{Failure, Kind, Outcome},
+    failure::{Outcome, exit_code},
     ui::Ui,
 };
 
@@ -37,17 +35,14 @@ pub struct UpdateArgs {
     build_on: BuildOn,
 }
 
-/// Runs the command. What else has changed on these machines comes with it: a machine runs one system, not a set of parts.
+/// Runs the command.
 pub fn run(args: &UpdateArgs, global: &Global, ui: Ui) -> Outcome {
-    let context = context::open(global, ui)?;
-    let project = &context.project;
-    let cluster = project.load()?.cluster;
-    require(project, &cluster, &args.app)?;
-    let targets: Vec<String> = machines(&cluster, &args.app).into_iter().map(NodeName::to_string).collect();
-    if targets.is_empty() {
-        let failure = Failure::new(Kind::Input, format!("no machine of machines.nix has {} in `apps`", args.app));
-        return Err(failure.hint(format!("add it: `machines.NAME.apps = [ \"{}\" ];`", args.app)));
-    }
-    let deploy = Request::one_by_one(targets, args.rollout.options(), args.building.building(), args.build_on.clone());
-    deploy::of(&deploy, global, ui)
+    let request = Request {
+        app: args.app.clone(),
+        options: args.rollout.options(),
+        building: args.building.building(),
+        build_on: args.build_on.clone(),
+    };
+    let context = context::of_rollout("deploy", request.options.reboots, global, ui)?;
+    Ok(exit_code(update::run(&context, &request)?.verdict()))
 }

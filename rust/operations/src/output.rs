@@ -1,7 +1,7 @@
 //! Files that a person names for a result, such as `--output FILE`. A plain file is replaced as a whole, behind its links;
 //! anything else (a device, a pipe, `/dev/stdout`, `>(command)`) is opened and written to.
 
-use machinist_operations::files::FileError;
+use crate::files::FileError;
 
 use std::{
     fs::{self, OpenOptions, Permissions},

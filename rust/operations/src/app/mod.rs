@@ -1,0 +1,6 @@
+//! Operations on applications.
+
+pub mod place;
+pub mod remove;
+pub mod show;
+pub mod update;

@@ -1,0 +1,43 @@
+//! Update of an application: a deploy of exactly the machines that run it, one after the other.
+
+use machinist_model::NodeName;
+
+use crate::{
+    apps::{machines, require},
+    context::Context,
+    deploy::{self, Deployed},
+    failure::{Failure, Kind},
+    rollout::options::Options,
+    systems::{BuildOn, Building},
+};
+
+/// An update.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The application.
+    pub app: String,
+    /// How systems are brought to machines.
+    pub options: Options,
+    /// How systems are evaluated and built.
+    pub building: Building,
+    /// Who builds.
+    pub build_on: BuildOn,
+}
+
+/// Deploys the machines. What else has changed on them comes with it: a machine runs one system, not a set of parts.
+///
+/// # Errors
+/// There is no such application, or what a deploy refuses.
+pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
+    let Request { app, options, building, build_on } = request;
+    let project = &context.project;
+    let cluster = project.load()?.cluster;
+    require(project, &cluster, app)?;
+    let targets: Vec<String> = machines(&cluster, app).into_iter().map(NodeName::to_string).collect();
+    if targets.is_empty() {
+        let failure = Failure::new(Kind::Input, format!("no machine of machines.nix has {app} in `apps`"));
+        return Err(failure.hint(format!("add it: `machines.NAME.apps = [ \"{app}\" ];`")));
+    }
+    let deploy = deploy::Request::one_by_one(targets, options.clone(), building.clone(), build_on.clone());
+    deploy::run(context, &deploy)
+}
