@@ -1,6 +1,6 @@
 //! Who runs this command, and what stops it.
 
-use std::{sync::mpsc, thread};
+use std::{fs, path::PathBuf, sync::mpsc, thread};
 
 use machinist_rollout::Interrupt;
 use machinist_text::{bounded, one_line};
@@ -42,7 +42,7 @@ const fn ending() -> [SignalKind; 3] {
 }
 
 /// Waits for the first of them, and returns the exit status with which a shell reports it. To be called within a runtime.
-pub async fn ended() -> i32 {
+async fn ended() -> i32 {
     let mut tasks = tokio::task::JoinSet::new();
     for kind in ending() {
         tasks.spawn(async move {
@@ -58,6 +58,16 @@ pub async fn ended() -> i32 {
         Some(Ok(code)) => code,
         _ => std::future::pending().await,
     }
+}
+
+/// Keys in the clear must not outlive a Ctrl-C, a termination or a closed terminal.
+pub fn remove_when_interrupted(directory: PathBuf) {
+    thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let code = runtime.block_on(ended());
+        let _gone = fs::remove_dir_all(directory);
+        std::process::exit(code);
+    });
 }
 
 /// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. They are listened for when

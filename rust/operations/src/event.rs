@@ -1,6 +1,6 @@
 //! Events of an operation: all that a progress view shows, as data.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use machinist_kubernetes::apply;
 use machinist_model::{Diagnostic, NodeName};
@@ -61,6 +61,18 @@ pub enum Event {
         builder: NodeName,
         /// One line.
         text: String,
+    },
+    /// A program is started.
+    Command {
+        /// What it does, such as `install`.
+        what: String,
+        /// Its command line.
+        line: String,
+    },
+    /// Private keys in clear text lie in a directory until the operation ends. A caller that can be killed removes it then.
+    SecretsWritten {
+        /// The directory.
+        directory: PathBuf,
     },
     /// Systems are built, or known from an earlier build.
     SystemsBuilt {
@@ -202,4 +214,76 @@ fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
 /// Hosts' words are in most texts: no terminal and no log acts on one.
 fn clean(text: String) -> String {
     bounded(&visible(&text), LONGEST).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use expect_test::expect;
+    use machinist_model::NodeName;
+    use machinist_rollout::{EventKind, deploy::Report};
+
+    use super::{Event, Events, LONGEST};
+    use crate::failure::{Failure, Kind};
+
+    /// Sends events and returns them as JSON lines.
+    fn lines(send: impl FnOnce(&Events)) -> String {
+        let heard = Arc::new(Mutex::new(String::new()));
+        let sink = Arc::clone(&heard);
+        let events = Events::new(move |event: Event| {
+            let mut heard = sink.lock().unwrap();
+            heard.push_str(&serde_json::to_string(&event).unwrap());
+            heard.push('\n');
+        });
+        send(&events);
+        let heard = heard.lock().unwrap();
+        heard.clone()
+    }
+
+    #[test]
+    fn events_are_json_lines_with_their_kind() {
+        let node = NodeName::parse("c1").unwrap();
+        let heard = lines(|events| {
+            events.note(&node, "waits for its lock");
+            events.note_all("etcd is stopped");
+            events.of_rollout().node(&node, EventKind::Done { text: "changed".to_owned() });
+            events.of_rollout().run(EventKind::Note { text: "one host is slow".to_owned() });
+            events.send(Event::SystemsBuilt { built: 1, unchanged: 2, took: Duration::from_millis(1500) });
+            events.send(Event::RolloutStarted { run: "r1".to_owned(), nodes: vec![node.clone()] });
+            events.send(Event::RolloutEnded);
+            events.sandbox(&machinist_sandbox::Event::Removed { machine: "c1".to_owned() });
+            events.problem(Failure::new(Kind::Failed, "no API server is ready").hint("wait"));
+            events.send(Event::Report { report: Box::default(), took: Duration::ZERO });
+        });
+        let empty = serde_json::to_string(&Report::default()).unwrap();
+        expect![[r#"
+            {"event":"note","node":"c1","text":"waits for its lock"}
+            {"event":"note","text":"etcd is stopped"}
+            {"node":"c1","event":"done","text":"changed"}
+            {"event":"note","text":"one host is slow"}
+            {"event":"systems-built","built":1,"unchanged":2,"took":1.5}
+            {"event":"rollout-started","run":"r1","nodes":["c1"]}
+            {"event":"rollout-ended"}
+            {"event":"sandbox","machine":"c1","text":"removed"}
+            {"event":"problem","failure":{"error":"no API server is ready","causes":[],"hints":["wait"]}}
+            {"event":"report","report":REPORT}
+        "#]]
+        .assert_eq(&heard.replace(&empty, "REPORT"));
+    }
+
+    #[test]
+    fn what_a_host_says_is_cleaned_before_anyone_receives_it() {
+        let node = NodeName::parse("c1").unwrap();
+        let heard = lines(|events| {
+            events.note(&node, "\u{1b}[2J\u{202e}");
+            events.note_all("x".repeat(LONGEST + 1));
+        });
+        assert!(!heard.contains(machinist_text::is_active), "{heard:?}");
+        assert!(heard.len() < LONGEST + 300, "{}", heard.len());
+    }
 }

@@ -23,6 +23,7 @@ pub mod failure;
 pub mod files;
 pub mod generate;
 pub mod history;
+pub mod install;
 pub mod keyring;
 pub mod kubeconfig;
 pub mod kubernetes;
