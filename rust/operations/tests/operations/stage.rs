@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// Returns a context at this time, with these connections. Nothing gets consent.
-    pub fn context(&self, now: OffsetDateTime, hosts: impl Connect + Send + Sync + 'static) -> Context {
+    pub fn context(&self, now: OffsetDateTime, hosts: impl Connect + 'static) -> Context {
         let heard = Arc::clone(&self.heard);
         let events = Events::new(move |event| heard.lock().unwrap().push(event));
         let connector: Connector = Arc::new(hosts);
