@@ -1,14 +1,15 @@
-# The options and the node's side of an API that k3s and Kubernetes have in common: the endpoint and its virtual address, the
-# ranges of pods and services, and how packets of pods travel. A function, because each of the two has them under its own name.
+# Options and node configuration that the APIs of k3s and Kubernetes share: the endpoint with its
+# virtual address, the ranges of pods and services, and the pods' overlay. A function, because each
+# of the two has these options under its own name.
 {
   # `k3s` or `kubernetes`: the options are below machinist.<name>.
   name,
-  # Whether the node serves the API, by these options.
+  # Function of these options: true if the node serves the API.
   servesApi,
-  # What the machines are called that serve it.
+  # Plural noun for the machines that serve it, for descriptions.
   servers,
   defaultOverlay,
-  # Sources that may reach the kubelet, by these options and the nodes' ranges.
+  # Function of these options and the nodes' ranges: sources that may reach the kubelet.
   kubeletSources,
 }:
 { config, lib, ... }:
@@ -74,7 +75,7 @@ let
   };
 in
 {
-  # The errors of the module system name this file, although the module is what a function returns.
+  # Errors of the module system name this file, although the module is the result of a function.
   _file = ./api-endpoint.nix;
 
   options.machinist.${name} = {
@@ -138,13 +139,13 @@ in
       };
       udp = lib.mapAttrs (_: port: {
         inherit port;
-        # WireGuard knows its peers by their keys; what comes by VXLAN comes out of an interface that is trusted.
+        # WireGuard knows its peers by their keys; VXLAN packets arrive on a trusted interface.
         sources = if cfg.overlay == "vxlan" then network.peers else nodes;
       }) overlay.ports;
     };
 
     networking.firewall = {
-      # People and nodes reach the API from anywhere; a certificate or a token is needed.
+      # Users and nodes reach the API from anywhere; it requires a certificate or a token.
       allowedTCPPorts =
         lib.optional (servesApi cfg) cfg.port
         ++ lib.optionals isIngress [
@@ -152,26 +153,27 @@ in
           443
         ];
       allowedUDPPorts = lib.optional isIngress 443;
-      # Pods reach their node, its API server and the cluster's DNS through these.
+      # Pods reach their node, its API server and the cluster's DNS through these interfaces.
       trustedInterfaces = [ "cni0" ] ++ overlay.interfaces;
-      # Packets for a virtual address or a pod may come in where the answer would not go out.
+      # Packets for a virtual address or a pod may arrive on another interface than that of the
+      # answer.
       checkReversePath = lib.mkDefault "loose";
     };
 
     boot = {
       inherit (overlay) kernelModules;
 
-      # Between NixOS' own defaults (1000) and what a person sets (100): two definitions of one priority conflict, even if they
-      # are equal.
+      # Between NixOS' own defaults (1000) and the user's settings (100): two definitions of one
+      # priority conflict, even if they are equal.
       kernel.sysctl = lib.mapAttrs (_: lib.mkOverride 900) (
         {
-          # What the kubelet sets or demands (protectKernelDefaults).
+          # Values that the kubelet sets or requires (protectKernelDefaults).
           "vm.overcommit_memory" = 1;
           "kernel.panic" = 10;
           "kernel.panic_on_oops" = 1;
         }
         // lib.optionalAttrs (network.nodes6 != null) { "net.ipv6.conf.all.forwarding" = 1; }
-        # An announced address lies on `lo`: no node may answer ARP for it.
+        # An announced address is on `lo`: no node may answer ARP requests for it.
         // lib.optionalAttrs (servesApi cfg && announcesByBgp) {
           "net.ipv4.conf.all.arp_ignore" = 1;
           "net.ipv4.conf.all.arp_announce" = 2;

@@ -1,10 +1,10 @@
-# Defaults that every node of a cluster wants, whatever it does.
+# Defaults for every node of a cluster, independent of its roles.
 { config, lib, ... }:
 {
   nix = {
     channel.enable = lib.mkDefault false;
 
-    # A node keeps a month of generations to go back to; the running one is never collected.
+    # A node keeps a month of generations for rollbacks; the running one is never collected.
     gc = {
       automatic = lib.mkDefault true;
       dates = lib.mkDefault "weekly";
@@ -18,13 +18,15 @@
     ];
   };
 
-  # A drop-in, since a member of etcd that elects in a loop fills a disk with its log.
+  # Limits the journal, since an etcd member in an election loop fills a disk with its log. A
+  # drop-in, so that other settings of journald can be added.
   environment.etc."systemd/journald.conf.d/50-machinist.conf".text = lib.mkDefault ''
     [Journal]
     SystemMaxUse=1G
     MaxRetentionSec=1month
   '';
 
-  # Leases, certificates and log order all need clocks that agree. A container has its host's clock.
+  # Leases, certificates and the order of log entries depend on synchronised clocks. A container
+  # uses its host's clock.
   services.timesyncd.enable = lib.mkDefault (!config.boot.isContainer);
 }

@@ -1,5 +1,6 @@
-# The password of BGP as kube-vip reads it: a file that names its peer, made on the node from what machinist delivers. Besides that it
-# takes one by environment or argument only, which are in the pod's text, and so in the store.
+# The BGP password in the format of kube-vip: a configuration file with its peer, written on the
+# node from the delivered password. kube-vip's alternatives are the environment and arguments, which
+# are part of the pod's text, and so of the store.
 { config, lib, ... }:
 let
   cfg = config.machinist.bgpPassword;
@@ -12,12 +13,13 @@ let
     AS = cfg.peer.as;
     Password = "%s";
   };
-  # What the file leaves out of kube-vip's own defaults would count as empty: without this one, its watches fail.
+  # kube-vip's defaults that are missing in the file count as empty: without this one, its watches
+  # fail.
   template = builtins.toJSON {
     DebounceTime = "0s";
     BGPConfig.Peers = [ peer ];
   };
-  # Another name for another content, so that a pod that mounts it is made anew.
+  # The name changes with the content, so that a pod that mounts the file is recreated.
   digest = lib.substring 0 16 (builtins.hashString "sha256" "${template} ${pki.key "bgp-password"}");
 in
 {
@@ -61,11 +63,11 @@ in
         RuntimeDirectoryMode = "0700";
         UMask = "0377";
       };
-      # printf is a builtin of the shell: the password is in no process's arguments.
+      # printf is a builtin of the shell: the password never appears in the arguments of a process.
       script = ''
         password=$(<${key})
         if [[ ! $password =~ ^[0-9a-f]{64}$ ]]; then
-          echo "what machinist delivered is no BGP password: deploy again" >&2
+          echo "the delivered BGP password is invalid: deploy again" >&2
           exit 1
         fi
         printf ${lib.escapeShellArg "${template}\\n"} "$password" >${cfg.file}

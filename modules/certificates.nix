@@ -1,5 +1,6 @@
-# Expiry of this node's certificates: a timer checks them, warns in the journal, and writes a metric file for the textfile
-# collector of node_exporter. `machinist status` and `machinist drift` read the same file.
+# Expiry of this node's certificates: a timer checks them, logs warnings to the journal, and writes
+# a metric file for the textfile collector of node_exporter. `machinist status` and `machinist
+# drift` read the same file.
 {
   config,
   lib,
@@ -17,7 +18,7 @@ let
     lib.mapAttrsToList (
       name: path: "check ${lib.escapeShellArg name} ${lib.escapeShellArg path}"
     ) (issued // trusted)
-    # Patterns: the shell expands them.
+    # Patterns, which the shell expands.
     ++ map (pattern: "for path in ${pattern}; do if [ -f \"$path\" ]; then check \"$path\" \"$path\"; fi; done") cfg.files
   );
 in
@@ -56,8 +57,9 @@ in
     ];
 
     systemd.services.machinist-certificates = {
-      description = "Check of the expiry of certificates";
-      # At each boot and activation too: what a deploy renewed is no longer reported.
+      description = "Check of certificate expiry";
+      # Also at each boot and activation, so that a certificate renewed by a deploy is no longer
+      # reported.
       wantedBy = [ "multi-user.target" ];
       path = [
         pkgs.coreutils
@@ -67,7 +69,8 @@ in
         Type = "oneshot";
         Nice = 10;
       };
-      # It never fails: a certificate that expires is a warning, and must not revert the deploy that renews another one.
+      # Always succeeds: an expiring certificate is a warning, and must not revert the deploy that
+      # renews another one.
       script = ''
         set -u
         mkdir -p ${cfg.metricsDirectory}
@@ -77,14 +80,15 @@ in
         now=$(date +%s)
         unreadable=0
 
-        # first_end FILE: sets `end` to the end of the certificate of the file that ends first, in seconds since 1970.
+        # first_end FILE: sets `end` to the earliest expiry of the file's certificates, in seconds
+        # since 1970.
         first_end() {
           local line date one block=
           end=
           while IFS= read -r line || [ -n "$line" ]; do
             block+=$line$'\n'
             if [ "$line" = "-----END CERTIFICATE-----" ]; then
-              # date takes an empty text for today.
+              # For an empty text, date prints the start of today.
               date=$(openssl x509 -noout -enddate <<<"$block" 2>/dev/null) && one=$(date --date="''${date#notAfter=}" +%s) || return
               if [ -z "$end" ] || [ "$one" -lt "$end" ]; then end=$one; fi
               block=

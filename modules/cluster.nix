@@ -1,4 +1,4 @@
-# The facts that are the same on every node of the cluster.
+# Facts that are the same on every node of the cluster.
 { config, lib, ... }:
 let
   inherit (config.lib.machinist.types) ipAddress;

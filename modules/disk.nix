@@ -5,7 +5,7 @@ let
   inherit (config.machinist) node;
   uefi = cfg.firmware == "uefi";
 
-  # Where systemd finds the root by the type of its partition, NixOS has no file system for it.
+  # NixOS has no file system for a root that systemd finds by its partition type.
   byPartitionType = config.boot.initrd.systemd.root or "fstab" != "fstab";
   isRoot = fileSystem: fileSystem.mountPoint == "/";
   hasRoot = byPartitionType || lib.any isRoot (lib.attrValues config.fileSystems);
@@ -98,7 +98,7 @@ in
         grub.enable = lib.mkDefault (!uefi);
         systemd-boot = {
           enable = lib.mkDefault uefi;
-          # Each generation has its kernel on the 512 MiB boot partition.
+          # The kernels of all generations are on the 512 MiB boot partition.
           configurationLimit = lib.mkDefault 10;
         };
       };

@@ -1,6 +1,7 @@
-# Puts a snapshot in the place of etcd's data, once, before etcd starts. `machinist etcd restore` brings the snapshot and the
-# request; who stops in between leaves either the request, which the next start of etcd carries out, or nothing. The data
-# itself records which request it came from: the removal of a request may be lost, since etcd's disk may be another one.
+# Replaces etcd's data with a snapshot, once, before etcd starts. `machinist etcd restore` delivers
+# the snapshot and the request; if it is interrupted, it leaves either the request, which the next
+# start of etcd carries out, or nothing. The data records the request that it was restored by: the
+# removal of a request may be lost, since etcd's data may be on another disk.
 {
   config,
   lib,
@@ -23,7 +24,7 @@ in
     systemd.services.machinist-etcd-restore = {
       description = "Restore of etcd from a snapshot";
       unitConfig.ConditionPathExists = "${request}/ready";
-      # It runs when etcd starts, never because it changed.
+      # Runs when etcd starts, never because its definition changed.
       restartIfChanged = false;
       path = [
         pkgs.coreutils
@@ -32,8 +33,8 @@ in
       serviceConfig = {
         Type = "oneshot";
         UMask = "0077";
-        # In the data directory, everything is done with the rights of etcd's user: root would follow what that user puts
-        # there. Root hands the request over before, and removes it after a success.
+        # In the data directory, all commands run as etcd's user: root would follow links that this
+        # user places there. Root hands over the request beforehand, and removes it after success.
         User = "etcd";
         Group = "etcd";
         EnvironmentFile = [
@@ -44,7 +45,7 @@ in
         ExecStartPre = [
           (root "chgrp" "etcd ${request}")
           (root "chmod" "0710 ${request}")
-          # Where only the removal of the request was lost, the snapshot is gone.
+          # If only the removal of the request was lost, the snapshot no longer exists.
           "-${root "chgrp" "etcd ${request}/etcd.db"}"
           "-${root "chmod" "0640 ${request}/etcd.db"}"
         ];
@@ -53,21 +54,23 @@ in
           (root "sync" request)
         ];
       };
-      # RESTORE_MARK, RESTORE_BUMP and RESTORE_SHA256 come with the request. The token is a new one, so members with the
-      # data from before cannot join. Revisions jump, so nobody who watches takes an old one for a new one.
+      # RESTORE_MARK, RESTORE_BUMP and RESTORE_SHA256 are in the request. The token is a new one, so
+      # members with older data cannot join. Revisions are raised, so that a watching client never
+      # mistakes an old one for a new one.
       script = ''
         set -euo pipefail
         cd ${lib.escapeShellArg cfg.dataDir}
-        # A restore of an earlier release ran as root, and what it left may not be removable here.
+        # A restore of an earlier release ran as root, and its files may not be removable by etcd's
+        # user.
         rm -rf restoring 2>/dev/null || mv restoring "restoring.before-$RESTORE_MARK"
         record=member/machinist-restore
         if [ -f "$record" ] && [ "$(cat "$record")" = "$RESTORE_MARK" ]; then
-          echo "this data came from the requested restore already: only the request is removed" >&2
+          echo "the data is already that of the requested restore: removing the request only" >&2
           exit 0
         fi
         found=$(sha256sum ${request}/etcd.db | cut --delimiter=' ' --fields=1)
         if [ "$found" != "$RESTORE_SHA256" ]; then
-          echo "${request}/etcd.db is not what was sent: run \`machinist etcd restore\` again" >&2
+          echo "${request}/etcd.db has the wrong checksum: run \`machinist etcd restore\` again" >&2
           exit 1
         fi
         etcdutl snapshot restore ${request}/etcd.db \
@@ -77,11 +80,11 @@ in
           --initial-advertise-peer-urls ${lib.escapeShellArg (lib.concatStringsSep "," cfg.initialAdvertisePeerUrls)} \
           --data-dir restoring \
           --bump-revision "$RESTORE_BUMP" --mark-compacted
-        # The record comes and goes with the data that it is about.
+        # The record is created and removed together with the data it describes.
         echo "$RESTORE_MARK" >restoring/$record
         sync -f restoring
         if [ -d member ]; then
-          # Nothing is overwritten: an earlier try may have put data aside.
+          # Nothing is overwritten: an earlier attempt may have moved data aside.
           before=member.before-$RESTORE_MARK
           while [ -e "$before" ]; do before=$before-again; done
           mv member "$before"

@@ -9,7 +9,7 @@ let
   cfg = config.machinist.etcd.snapshots;
   inherit (config.machinist) etcd;
   etcdPackage = config.services.etcd.package;
-  # Whatever etcd's user puts into its directory, root opens none of it.
+  # Root never opens files in a directory that etcd's user controls.
   asEtcd = "${pkgs.util-linux}/bin/setpriv --reuid=etcd --regid=etcd --clear-groups --inh-caps=-all --no-new-privs";
   recipients = pkgs.writeText "etcd-snapshot-recipients" (lib.concatStringsSep "\n" cfg.recipients + "\n");
 in
@@ -66,7 +66,7 @@ in
     systemd.services.machinist-etcd-snapshot = {
       description = "Encrypted snapshot of etcd";
       after = [ "etcd.service" ];
-      # A deploy must not take one, nor wait for one.
+      # A deploy must neither take a snapshot nor wait for one.
       restartIfChanged = false;
       path = [
         pkgs.age
@@ -86,22 +86,23 @@ in
         new=$(mktemp -d .new-XXXXXX)
         trap 'rm -rf "$new"' EXIT
 
-        # etcd writes a copy, and the encrypted one stands beside it for a moment: a full disk would stop etcd itself.
+        # etcd writes a copy, and for a moment the encrypted one exists beside it: a full disk would
+        # stop etcd itself.
         size=$(${asEtcd} du --summarize --block-size=1 ${lib.escapeShellArg config.services.etcd.dataDir}/member/snap | cut -f1)
         free=$(df --output=avail --block-size=1 . | tail -n 1)
         if [ "$free" -lt $((3 * size + (256 << 20))) ]; then
-          echo "there is too little room for a snapshot: $free bytes free, the database has $size" >&2
+          echo "not enough free space for a snapshot: $free bytes free, the database has $size" >&2
           exit 1
         fi
 
         ${config.machinist.etcd.ctl}/bin/machinist-etcdctl --command-timeout=600s --dial-timeout=3s \
           --endpoints=${config.machinist.etcd.ownUrl} snapshot save "$new/etcd.db" >&2
-        # etcd writes the digest of the data behind it. What does not match it cannot be restored.
+        # etcd appends the digest of the data. A snapshot that does not match it cannot be restored.
         bytes=$(stat --format=%s "$new/etcd.db")
         wanted=$(tail --bytes=32 "$new/etcd.db" | od --address-radix=n --format=x1 | tr --delete ' \n')
         found=$(head --bytes=$((bytes - 32)) "$new/etcd.db" | sha256sum | cut --delimiter=' ' --fields=1)
         if [ $((bytes % 512)) -ne 32 ] || [ "$wanted" != "$found" ]; then
-          echo "the snapshot does not match its own digest: it is thrown away" >&2
+          echo "the snapshot does not match its digest: discarded" >&2
           exit 1
         fi
         etcdutl snapshot status "$new/etcd.db" >&2
@@ -129,7 +130,7 @@ in
       {
         assertion = cfg.recipients != [ ];
         message =
-          "machinist.etcd.snapshots.recipients is empty on ${config.machinist.node.name}: nobody could open a snapshot. "
+          "machinist.etcd.snapshots.recipients is empty on ${config.machinist.node.name}: no one could decrypt a snapshot. "
           + "Give cluster.operators in machines.nix their public keys and run `machinist generate`, or switch "
           + "machinist.etcd.snapshots.enable off.";
       }

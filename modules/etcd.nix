@@ -1,4 +1,5 @@
-# A voting member of etcd: services.etcd with mutual TLS for clients and peers, from the facts of the cluster.
+# A voting etcd member: services.etcd with mutual TLS for clients and peers, configured from the
+# facts of the cluster.
 {
   config,
   lib,
@@ -18,7 +19,7 @@ let
   url = port: address: "https://${urlHost address}:${toString port}";
   memberAddresses = lib.attrValues cfg.members;
 
-  # The clients of a family, and what each has sent lately.
+  # Sets of one address family: the clients, and the bytes that each has recently sent.
   limited = family: addresses: ''
     set clients${family} {
       type ipv${family}_addr
@@ -36,12 +37,12 @@ let
     "${protocol} saddr @clients${family} tcp dport ${toString clientPort} update @sent${family} { ${protocol} saddr limit rate over "
     + "${toString cfg.clientBytesPerSecond} bytes/second burst 8 mbytes } drop comment \"etcd-clients\"";
 
-  # What etcd itself must find when a member without data joins: those that vote, and itself.
+  # Initial cluster of a member that joins without data: the voting members, and itself.
   initialMembers = removeAttrs cfg.members (lib.remove node.name cfg.joining);
   peers = lib.mapAttrsToList (name: address: "${name}=${url peerPort address}");
 
-  # etcdctl refuses a flag that is also set by its environment, so only flags are used, and the endpoints only when
-  # the caller names none.
+  # etcdctl refuses a flag that its environment sets as well, so only flags are used, and the
+  # endpoints only if the caller specifies none.
   etcdctl = pkgs.writeShellScriptBin "machinist-etcdctl" ''
     if [ "$EUID" -ne 0 ]; then
       echo "machinist-etcdctl: only root may read the client key of this node" >&2
@@ -117,7 +118,7 @@ in
       type = lib.types.str;
       readOnly = true;
       internal = true;
-      description = "Where clients reach this member.";
+      description = "URL of this member for clients.";
     };
 
     initialClusterState = lib.mkOption {
@@ -149,8 +150,8 @@ in
       listenPeerUrls = [ (url peerPort network.address) ];
       initialAdvertisePeerUrls = [ (url peerPort network.address) ];
 
-      # Constants, overruled by /etc/machinist/etcd.env: neither recording the bootstrap nor a change of the members,
-      # which only one without data reads, must restart a member.
+      # Constants, overridden by /etc/machinist/etcd.env: neither recording the bootstrap nor a
+      # change of the members, which only a member without data reads, must restart a member.
       initialCluster = peers { ${node.name} = network.address; };
       initialClusterToken = cfg.token;
       initialClusterState = "existing";
@@ -165,15 +166,17 @@ in
       peerTrustedCaFile = files.authorities.etcd;
 
       extraConf = {
-        # etcd's authority signs clients too: without this, any of their certificates is one of a peer. All peers have this name
-        # (rust/pki/src/table/etcd.rs), and have had it since the first release, so a cluster takes the flag member by member.
+        # etcd's authority also signs client certificates: without this, each of them would be valid
+        # for a peer. All peers have this name (rust/pki/src/table/etcd.rs) since the first release,
+        # so the flag can be introduced member by member.
         PEER_CERT_ALLOWED_CN = lib.mkDefault "kube-etcd-peer";
-        # Plain HTTP, for the node's own monitoring.
+        # Plain HTTP, for monitoring on the node itself.
         LISTEN_METRICS_URLS = "http://127.0.0.1:${toString metricsPort}";
-        # Old revisions are dropped after an hour, or the database grows until etcd refuses writes.
+        # Old revisions are removed after an hour; otherwise the database grows until etcd refuses
+        # writes.
         AUTO_COMPACTION_MODE = lib.mkDefault "periodic";
         AUTO_COMPACTION_RETENTION = lib.mkDefault "1h";
-        # 8 GiB, the most that etcd's documentation recommends (etcd.io, "System limits").
+        # 8 GiB, the maximum that etcd's documentation recommends (etcd.io, "System limits").
         QUOTA_BACKEND_BYTES = lib.mkDefault "8589934592";
       };
     };
@@ -191,9 +194,10 @@ in
       ETCD_INITIAL_CLUSTER=${lib.concatStringsSep "," (peers initialMembers)}
       ETCD_INITIAL_CLUSTER_STATE=${cfg.initialClusterState}
     '';
-    # Without `-`: a member that cannot read the recorded state must not guess it.
+    # Without `-`: a member that cannot read the recorded state must not start with a guess.
     systemd.services.etcd.serviceConfig.EnvironmentFile = "/etc/machinist/etcd.env";
-    # Over the 30 s of NixOS' services.etcd, during which a member that crashed would be missing from the quorum.
+    # Overrides the 30 s of NixOS' services.etcd, during which a crashed member would be missing
+    # from the quorum.
     systemd.services.etcd.serviceConfig.RestartSec = lib.mkOverride 90 "5s";
 
     environment.systemPackages = [ etcdctl ];
@@ -209,7 +213,7 @@ in
       };
     };
 
-    # A table of its own: what it drops, the firewall's rules do not see.
+    # A separate table: packets dropped here never reach the firewall's rules.
     networking.nftables.tables.machinist-etcd-clients = lib.mkIf (cfg.clientBytesPerSecond != null && cfg.clients != [ ]) {
       family = "inet";
       content = ''
@@ -227,7 +231,7 @@ in
       {
         assertion = cfg.members.${node.name} or null == network.address;
         message =
-          "machinist.etcd.members of ${node.name} does not hold the node itself at ${network.address}: give the "
+          "machinist.etcd.members of ${node.name} does not contain the node itself at ${network.address}: give the "
           + "machine the role \"etcd\" in machines.nix and run `machinist generate`.";
       }
       {

@@ -1,9 +1,9 @@
-# Lets the cluster's nodes fetch store paths from each other while a deploy copies: the port for it. What listens there is
-# started by the deploy, for its own time, on some nodes.
+# Firewall port for nodes that serve store paths to each other during a deploy. The server itself is
+# started by the deploy, on some nodes, and ends with it.
 { config, lib, ... }:
 let
   inherit (config.machinist) network;
-  # The port that `machinist deploy` uses (rust/rollout/src/fan_out/peers.rs).
+  # Port used by `machinist deploy` (rust/rollout/src/fan_out/peers.rs).
   port = 7080;
 in
 {

@@ -1,4 +1,4 @@
-# Source rules of the firewall: a port of the cluster is open to the addresses that need it, and to no others.
+# Source rules of the firewall: each port of the cluster is open only to the addresses that need it.
 { config, lib, ... }:
 let
   cfg = config.machinist.firewall;
@@ -72,7 +72,8 @@ in
       extraInputRules = lib.mkIf (names != [ ]) (lib.concatStringsSep "\n" rules);
     };
 
-    # extraInputRules is silently ignored by the iptables backend: the ports would stay closed and etcd split.
+    # The iptables backend silently ignores extraInputRules: the ports would stay closed and etcd
+    # would lose its quorum.
     assertions = [
       {
         assertion = config.networking.firewall.enable && names != [ ] -> config.networking.nftables.enable;

@@ -1,5 +1,6 @@
-# What must hold on this node before a new system is kept. The scripts are in the system's own closure, so a system that is
-# gone back to is asked by its own gates, and nothing of machinist has to be on the node.
+# Checks that a new system must pass on this node before it is confirmed. The scripts are part of
+# the system's closure, so a system is checked by its own gates after a rollback, and the node needs
+# no program of machinist.
 {
   config,
   lib,
@@ -13,7 +14,7 @@ let
     status=$(${pkgs.curl}/bin/curl --silent --show-error --noproxy '*' --max-time 10 --output /dev/null \
       --write-out '%{http_code}' ${lib.escapeShellArg gate.http}) || exit
     if [ "$status" != ${toString gate.status} ]; then
-      echo ${lib.escapeShellArg "${gate.http} answers"} "$status, not ${toString gate.status}"
+      echo ${lib.escapeShellArg "${gate.http} returned"} "$status, not ${toString gate.status}"
       exit 1
     fi
   '';
@@ -71,7 +72,7 @@ in
   };
 
   config = lib.mkIf (cfg != { }) {
-    # A line each: name, seconds, script.
+    # One line per gate: name, timeout in seconds, script.
     environment.etc."machinist/gates".text = lib.concatStrings (
       lib.mapAttrsToList (name: gate: "${name} ${toString gate.timeout} ${script name gate}\n") cfg
     );

@@ -1,4 +1,4 @@
-# Names that must resolve without any DNS server: members of etcd, control planes, the node itself.
+# Names that must resolve without a DNS server: etcd members, control planes, the node itself.
 { config, lib, ... }:
 let
   inherit (config.lib.machinist.types) ipAddress;
@@ -23,7 +23,7 @@ in
       {
         assertion = lib.all ipAddress.check (lib.attrNames config.machinist.hosts);
         message =
-          "machinist.hosts of ${config.machinist.node.name} has a key that is no IP address: "
+          "machinist.hosts of ${config.machinist.node.name} has a key that is not an IP address: "
           + "run `machinist generate` again.";
       }
     ];

@@ -1,5 +1,6 @@
-# Delivery of private keys to services. The deployer puts them into one directory that only root reads; a service gets
-# those that it names as systemd credentials, so no key ever belongs to a service's user.
+# Delivery of private keys to services. The deployer stores them in one directory that only root can
+# read; a service gets the keys that it names as systemd credentials, so no key ever belongs to a
+# service's user.
 { config, lib, ... }:
 let
   cfg = config.machinist.keys;
@@ -97,8 +98,8 @@ in
 
     systemd.services = lib.mkMerge [
       (lib.mapAttrs (_: unit: {
-        # Not `requires`: a key that changes must restart its consumer only, and a missing one stops it anyway, since
-        # systemd does not start a service whose credential cannot be loaded.
+        # Not `requires`: a changed key must restart its consumer only, and a missing one stops it
+        # anyway, since systemd does not start a service whose credential cannot be loaded.
         wants = [ "machinist-keys.service" ];
         after = [ "machinist-keys.service" ];
         serviceConfig.LoadCredential = map (leaf: "${leaf}.key:${files.key leaf}") (
@@ -107,7 +108,7 @@ in
       }) cfg.units)
       {
         machinist-keys = {
-          description = "Check of the private keys that machinist delivers";
+          description = "Check of the delivered private keys";
           wantedBy = [ "multi-user.target" ];
           serviceConfig = {
             Type = "oneshot";
@@ -117,10 +118,10 @@ in
             failed=0
             check() {
               if [ ! -f "$2" ]; then
-                echo "the private key of $1 is missing: $2 (\`machinist deploy ${node}\` delivers it)" >&2
+                echo "the private key of $1 is missing: $2 (deliver it with \`machinist deploy ${node}\`)" >&2
                 failed=1
               elif [ "$(stat --format=%u:%a "$2")" != 0:400 ]; then
-                echo "the private key of $1 is not root's own with mode 0400: $2" >&2
+                echo "the private key of $1 is not owned by root with mode 0400: $2" >&2
                 failed=1
               fi
             }
@@ -138,7 +139,7 @@ in
     ];
 
     warnings = lib.optional (missing ++ missingAuthorities != [ ]) (
-      "machinist.pki of ${node} lacks "
+      "machinist.pki of ${node} is missing "
       + lib.concatStringsSep ", " (missing ++ map (name: "${name}-ca") missingAuthorities)
       + ": the services that need it will not start. Run `machinist certs gen` and `machinist generate`."
     );

@@ -1,4 +1,4 @@
-# kube-vip's environment, as far as it is the same for k3s and Kubernetes: a function of the endpoint of the API.
+# The environment of kube-vip that k3s and Kubernetes share, as a function of the API's endpoint.
 { config, lib }:
 let
   inherit (config.lib.machinist.types) isIPv6 urlHost;
@@ -17,17 +17,19 @@ endpoint: {
   };
 
   modes = {
-    # No election: every control plane announces, and the Router spreads over them. Nothing listens for BGP: kube-vip dials.
+    # No election: every control plane announces the address, and the Router balances between them.
+    # kube-vip opens the BGP sessions, so no port listens.
     bgp = {
       vip_arp = "false";
       bgp_enable = "true";
       vip_interface = "lo";
       bgp_as = toString endpoint.vip.nodeAs;
-      # The Router notices after four seconds that a node vanished.
+      # The Router detects a vanished node after four seconds.
       bgp_keepalive_interval = "1";
       bgp_hold_time = "4";
     }
-    # With a password the peer is in the file that holds it. A peer in the environment would take precedence over that file.
+    # With a password, the peer is in the file that contains it. A peer in the environment would
+    # take precedence over that file.
     // lib.optionalAttrs (!(endpoint.vip.password or false)) {
       bgp_peers = "${urlHost endpoint.vip.router}:${toString endpoint.vip.routerAs}::false";
     };

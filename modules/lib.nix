@@ -1,5 +1,6 @@
-# What modules share, as `config.lib.machinist`: those of this folder, of app_modules/ and of a cluster's own directory.
-# Not a module argument: many a flake passes all of its inputs as arguments, one of which is called machinist.
+# Library shared by modules, as `config.lib.machinist`: by those of this folder, of app_modules/ and
+# of a cluster's own directory. Not a module argument: many flakes pass all of their inputs as
+# arguments, one of which is called machinist.
 {
   config,
   lib,
@@ -11,9 +12,9 @@
     types = import ./types.nix { inherit lib; };
     pki = import ./pki-files.nix { inherit config; };
     kubeVip = import ./kube-vip.nix { inherit config lib; };
-    # The options that an instance of the mesh and an application have in common.
+    # Options that mesh instances and applications share.
     instance = import ./mesh/instance.nix { inherit lib; };
-    # For applications that declare an option each, as all did once.
+    # For applications that each declare an option, as all did in earlier releases.
     app = import ./apps/app.nix { inherit config lib; };
     packages.agent = import ../nix/agent.nix { inherit pkgs; };
   };

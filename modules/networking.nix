@@ -1,4 +1,4 @@
-# The node's address in the cluster's network.
+# The node's addresses in the cluster's network.
 { config, lib, ... }:
 let
   cfg = config.machinist.network;

@@ -1,4 +1,4 @@
-# What this node is: its name, roles and hardware platform.
+# Identity of this node: its name, roles and hardware platform.
 { config, lib, ... }:
 let
   cfg = config.machinist.node;
@@ -77,7 +77,8 @@ in
     networking.hostName = cfg.name;
     networking.domain = lib.mkDefault config.machinist.cluster.domain;
 
-    # Above the mkDefault of a hardware-configuration.nix: the closure was planned for this platform.
+    # Stronger than the mkDefault of a hardware-configuration.nix: the closure is planned for this
+    # platform.
     nixpkgs.hostPlatform = cfg.system;
 
     system.stateVersion = lib.mkDefault config.machinist.cluster.release;

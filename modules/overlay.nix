@@ -1,6 +1,7 @@
-# The overlay of a service mesh: an address of this node in it, which is there before anything runs, and flannel, which
-# brings packets to the other nodes. Its configuration and the rights in etcd are the operators' (docs/guides/overlay.md): NixOS' own
-# start of flannel would let each node write the configuration for all.
+# The overlay of a service mesh: this node's address in it, which exists before any service starts,
+# and flannel, which forwards packets to the other nodes. Its configuration and the permissions in
+# etcd belong to the operators (docs/guides/overlay.md): the preStart of NixOS' flannel would let
+# each node write the configuration of all.
 {
   config,
   lib,
@@ -23,18 +24,20 @@ let
   prefixLength = lib.toInt (lib.last (lib.splitString "/" cfg.subnet));
   expected = "FLANNEL_SUBNET=${cfg.address}/${toString prefixLength}";
 
-  # Below every route of flannel's, so that what is meant for the overlay never leaves by another way, in the clear.
+  # A higher metric than that of flannel's routes, so packets for the overlay never leave by another
+  # route, in the clear.
   unreachable = "unreachable ${cfg.network} metric 4096";
 
-  # flannel's devices. A backend may change while the cluster runs, so both of them count.
+  # flannel's devices. A backend may change while the cluster runs, so both are listed.
   devices = [
     "flannel-wg"
     "flannel.1"
   ];
 
-  # flannel leaves what another backend has made, and a route to one node's part goes before that of the whole network: after a
-  # change from `vxlan` to `wireguard` packets would still travel in the clear. What its own backend has made stays while it is
-  # started anew.
+  # flannel does not remove the devices and routes of another backend, and a route to a node's
+  # subnet takes precedence over that to the overlay: after a change from `vxlan` to `wireguard`
+  # packets would still be sent in the clear. Those of the current backend are kept while it
+  # restarts.
   leftovers = {
     wireguard = [
       "link delete flannel.1"
@@ -44,7 +47,7 @@ let
     host-gw = map (device: "link delete ${device}") devices;
   };
 
-  # flannel writes the MTU when it has its part and its way to the others.
+  # flannel writes the MTU when it has a lease for its subnet and routes to the other nodes.
   wasUp = "/var/lib/machinist-overlay/was-up";
   remember = pkgs.writeShellScript "machinist-overlay-remember" ''
     ${pkgs.gnugrep}/bin/grep -qs '^FLANNEL_MTU=' ${subnetFile} && ${pkgs.coreutils}/bin/touch ${wasUp}
@@ -52,9 +55,9 @@ let
   '';
   isUp = pkgs.writeShellScript "machinist-overlay-is-up" ''
     ${pkgs.gnugrep}/bin/grep -qs '^FLANNEL_MTU=' ${subnetFile} && exit 0
-    # Before the first deploy of an overlay has ended, there is no configuration that flannel could take.
+    # Until the first deploy of an overlay is complete, etcd has no configuration for flannel.
     [ -e ${wasUp} ] || exit 0
-    echo "flannel does not get ${cfg.subnet}, this node's part of the overlay (journalctl -u flannel); a lease of before ends with this deploy: try again"
+    echo "flannel has no lease for ${cfg.subnet}, this node's subnet of the overlay (journalctl -u flannel); a stale lease ends with this deploy: try again"
     exit 1
   '';
 in
@@ -94,7 +97,7 @@ in
       type = lib.types.nullOr lib.types.path;
       default = null;
       internal = true;
-      description = "File with the parts of all nodes.";
+      description = "File with the subnets of all nodes.";
     };
 
     nodes = lib.mkOption {
@@ -157,7 +160,7 @@ in
     services.flannel = {
       enable = true;
       storageBackend = "etcd";
-      # By address: the default is the interface of the default route, which is another one on many machines.
+      # By address: the default is the interface of the default route, which is often another one.
       iface = network.address;
       publicIp = network.address;
       inherit (cfg) network;
@@ -177,21 +180,23 @@ in
         "machinist-overlay.service"
         "network-online.target"
       ];
-      # flannel takes the subnet that it had last, if no other node has it: so this is the one that it takes. In the place of the
-      # preStart of NixOS' services.flannel, which puts the overlay's configuration into etcd: a node may not.
+      # flannel reuses its last subnet if no other node has it, so this is the one it gets. Replaces
+      # the preStart of NixOS' services.flannel, which writes the overlay's configuration to etcd: a
+      # node must not.
       preStart = lib.mkOverride 90 ''
         ${pkgs.coreutils}/bin/printf '%s\n' 'FLANNEL_NETWORK=${cfg.network}' '${expected}' >${subnetFile}
       '';
       environment = {
-        # Whether packets are forwarded is the firewall's business.
+        # The firewall decides which packets are forwarded.
         FLANNELD_IPTABLES_FORWARD_RULES = "false";
-        # The default is in /run: then each start would be another node to the others. The key never leaves the node.
+        # The default is in /run, and with a new key at each start, the node would be a different
+        # peer. The key never leaves the node.
         WIREGUARD_KEY_FILE = "/var/lib/machinist-overlay/wireguard.key";
       };
       startLimitIntervalSec = 0;
       serviceConfig = {
-        # Over the 10 s of NixOS' services.flannel: a changed configuration ends it on all nodes at the same time, and their
-        # traffic waits for this.
+        # Overrides the 10 s of NixOS' services.flannel: a changed configuration ends it on all
+        # nodes at once, and their traffic waits for the restart.
         RestartSec = lib.mkOverride 90 "2s";
         ExecStopPost = [ "${remember}" ] ++ map (what: "-${iproute} ${what}") leftovers.${cfg.backend};
         TimeoutStopSec = "10s";
@@ -200,10 +205,11 @@ in
       };
     };
 
-    # flannel 0.28 takes WireGuard's device away and then may wait for ever, where its lease is taken away together with another's:
-    # so it is when the backend changes, and by then this system is already one of the next backend.
+    # flannel 0.28 removes its WireGuard device and may then hang forever if its lease is removed
+    # together with another one, which happens when the backend changes; by then the new system
+    # already uses the next backend.
     systemd.services.machinist-overlay-watch = {
-      description = "End of a flannel that has no device any more and does not end";
+      description = "Restart of flannel when its WireGuard device disappears";
       wantedBy = [ "multi-user.target" ];
       script = ''
         main() { ${pkgs.systemd}/bin/systemctl show --property=MainPID --value flannel.service; }
@@ -212,7 +218,7 @@ in
           process=$(main)
           ${pkgs.coreutils}/bin/sleep 3
           [ ! -e /sys/class/net/flannel-wg ] && [ "$process" != 0 ] && [ "$(main)" = "$process" ] || continue
-          echo "flannel has no device and does not end: it is started anew"
+          echo "flannel hangs without its device: restarting it"
           kill -KILL "$process"
         done
       '';
@@ -231,7 +237,7 @@ in
     }.${cfg.backend};
 
     machinist.firewall.udp = {
-      # Both, so that the backend can change while packets still travel by the other one.
+      # Both, so that the backend can change while packets are still sent by the other one.
       overlay-vxlan = {
         port = 8472;
         sources = lib.filter (peer: !isIPv6 peer) network.peers;
@@ -242,8 +248,9 @@ in
       };
     };
 
-    # The node's address in the overlay is for packets of the overlay: on the nodes' own network anyone could send to it. A table of
-    # its own, as the firewall's lets in a ping and SSH before its rules of ours, and nothing that is dropped here comes to it.
+    # The node's address in the overlay is only for packets of the overlay: in the nodes' own
+    # network anyone could send to it. A separate table, since the firewall's accepts ping and SSH
+    # before our rules, and packets dropped here never reach it.
     networking.nftables.tables.machinist-overlay = lib.mkIf (cfg.backend != "host-gw") {
       family = "inet";
       content = ''

@@ -1,5 +1,5 @@
-# Where the files of a certificate are on this node. A certificate that does not exist yet has paths too, to nothing:
-# its consumer then fails to start, instead of starting without TLS.
+# Paths of a certificate's files on this node. A certificate that does not exist yet also has paths,
+# to missing files: its consumer then fails to start, instead of starting without TLS.
 { config }:
 let
   cfg = config.machinist.pki;

@@ -1,10 +1,12 @@
-# The certificates of this node: public parts from the repository, private keys by their path on the node.
+# The certificates of this node: public parts from the repository, private keys by their path on the
+# node.
 { config, lib, ... }:
 let
   cfg = config.machinist.pki;
   inherit (config.lib.machinist.types) secretPath;
 
-  # A file of its own in the store, so that a unit changes when its certificate does and not with every commit.
+  # Each file is copied to the store by itself, so that a unit changes with its certificate and not
+  # with every commit.
   storeFile = name: path: if lib.isPath path then builtins.path { inherit name path; } else path;
 in
 {
@@ -90,7 +92,7 @@ in
     };
   };
 
-  # For people and tools that look at a node; the services use the store paths.
+  # For users and tools that inspect a node; the services use the store paths.
   config.environment.etc =
     let
       link = name: source: lib.nameValuePair "machinist/pki/${name}.pem" { inherit source; };

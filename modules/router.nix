@@ -1,5 +1,6 @@
-# The Router, where it is a machine of ours: by BIRD it takes the API's virtual address from the control planes, and nothing else, and
-# sends what comes for it to all of them. For any other Router `machinist router-config` prints the same sessions.
+# The Router, if it is a NixOS machine of the cluster: BIRD accepts the API's virtual address from
+# the control planes, and nothing else, and balances its traffic over all of them. For any other
+# Router, `machinist router-config` prints the same sessions.
 {
   config,
   lib,
@@ -11,10 +12,10 @@ let
   inherit (config.machinist) network;
   inherit (config.lib.machinist.types) ipAddress isIPv6 urlHost;
   channel = if isIPv6 cfg.prefix then "ipv6" else "ipv4";
-  # A symbol of BIRD has no hyphen, and a node's name no underscore.
+  # Symbols of BIRD allow no hyphens, and names of nodes no underscores.
   symbol = name: "machinist_${lib.replaceStrings [ "-" ] [ "_" ] name}";
 
-  # The same timers as kube-vip's.
+  # With kube-vip's timers.
   sessions = ''
     filter machinist_vip {
       if net = ${cfg.prefix} then accept;
@@ -46,7 +47,8 @@ let
     protocol device {
     }
 
-    # All ways at once. BIRD 3.1 tells the kernel of one that is not the best only when it looks (each minute by itself).
+    # All routes at once. BIRD 3.1 exports a route that is not the best only when it scans the
+    # kernel's table (each minute by default).
     protocol kernel {
       merge paths on;
       scan time 1;
@@ -57,7 +59,8 @@ let
     }
   '';
 
-  # A control plane whose API server is down announces nothing, and may stay down while the Router changes.
+  # A control plane without a running API server announces nothing, and may stay down while the
+  # Router changes.
   gate = pkgs.writeShellScript "router-sessions" ''
     missing=
     check() {
@@ -76,7 +79,7 @@ let
       echo "BIRD does not answer"
       exit 1
     elif [ -n "$missing" ]; then
-      echo "no BGP session with$missing, whose API server answers: \`birdc show protocols all\` says more"
+      echo "no BGP session with$missing, whose API server answers; see \`birdc show protocols all\`"
       exit 1
     fi
   '';
@@ -129,14 +132,14 @@ in
     services.bird = {
       enable = true;
       config = "${surroundings}\n${sessions}";
-      # While it is built there is no password.
+      # The build has no password.
       preCheckConfig = lib.mkIf cfg.password ''
         echo 'password "none";' >password.conf
       '';
     };
 
     machinist.keys.units.bird = lib.mkIf cfg.password { keyPairs = [ "bgp-password" ]; };
-    # printf is a builtin of the shell: the password is in no process's arguments.
+    # printf is a builtin of the shell: the password never appears in the arguments of a process.
     systemd.services.bird.preStart = lib.mkIf cfg.password ''
       umask 0377
       rm -f /run/bird/password.conf
@@ -151,18 +154,19 @@ in
 
     machinist.gates.router = {
       command = [ "${gate}" ];
-      # kube-vip tries again each ten seconds.
+      # kube-vip reconnects every ten seconds.
       timeout = 60;
     };
 
     networking.firewall.checkReversePath = lib.mkDefault "loose";
     boot.kernel.sysctl = {
-      # Over what NixOS has by itself, under what a person writes.
+      # Stronger than NixOS' defaults, weaker than the user's settings.
       "net.ipv4.conf.all.forwarding" = lib.mkIf (channel == "ipv4") (lib.mkOverride 900 true);
       "net.ipv6.conf.all.forwarding" = lib.mkIf (channel == "ipv6") (lib.mkOverride 900 true);
-      # Each connection has its way, not each client.
+      # Balances per connection, not per client.
       "net.${channel}.fib_multipath_hash_policy" = lib.mkOverride 900 1;
-      # Who sits on the nodes' link must not be told to go to one control plane, where it would stay when that one fails.
+      # Hosts on the nodes' link must not be redirected to one control plane, which they would keep
+      # using after it fails.
       "net.ipv4.conf.*.send_redirects" = lib.mkIf (channel == "ipv4") (lib.mkOverride 900 0);
     };
 
@@ -171,7 +175,7 @@ in
         assertion = isIPv6 cfg.prefix == isIPv6 network.address;
         message =
           "the virtual address ${cfg.prefix} and the address ${network.address} of ${config.machinist.node.name} are of "
-          + "different families, between which there is no way: write kubeMaster.ip of the family of network.nodes.";
+          + "different families, so no route is possible: use an address of network.nodes' family as kubeMaster.ip.";
       }
     ];
   };

@@ -1,4 +1,4 @@
-# sshd for operators and deployments: keys only, one host key, the port that machines.nix says.
+# sshd for operators and deploys: keys only, one host key, the port of machines.nix.
 { config, lib, ... }:
 let
   inherit (config.machinist) network operators;
@@ -9,7 +9,7 @@ in
     ports = lib.mkDefault [ network.sshPort ];
     openFirewall = lib.mkDefault true;
 
-    # The key that the operator's side has pinned. A second one would be a second thing to pin.
+    # The host key that operators have pinned. A second one would have to be pinned as well.
     hostKeys = lib.mkDefault [
       {
         path = "/etc/ssh/ssh_host_ed25519_key";
@@ -17,7 +17,8 @@ in
       }
     ];
 
-    # machines.nix lists everyone who may log in, so that removing an operator there really removes the access.
+    # machines.nix lists everyone who may log in, so that removing an operator there revokes the
+    # access.
     authorizedKeysInHomedir = lib.mkDefault (operators == { });
 
     settings = {
@@ -32,7 +33,7 @@ in
     {
       assertion = lib.elem network.sshPort config.services.openssh.ports;
       message =
-        "services.openssh.ports of ${config.machinist.node.name} lacks ${toString network.sshPort}, the port that "
+        "services.openssh.ports of ${config.machinist.node.name} does not contain ${toString network.sshPort}, the port that "
         + "machinist connects to: add it, or change ssh.port of the machine in machines.nix.";
     }
   ];

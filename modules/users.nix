@@ -1,4 +1,4 @@
-# Who may log in: the operators of machines.nix, as root.
+# Users who may log in: the operators of machines.nix, as root.
 { config, lib, ... }:
 let
   cfg = config.machinist.operators;
@@ -17,7 +17,7 @@ in
   config = {
     users.users.root.openssh.authorizedKeys.keys = keys;
 
-    # Without an operator, what was set by hand on the machine is the only way in: keep it.
+    # Without operators, accounts set up by hand are the only access: keep them.
     users.mutableUsers = lib.mkDefault (keys == [ ]);
 
     warnings = lib.optional (keys == [ ]) (

@@ -1,4 +1,5 @@
-# MariaDB, replicated by Galera among the machines that name it. Which of them founds the database is for members.sh to say.
+# MariaDB, replicated by Galera among the machines that name it. members.sh elects the member that
+# bootstraps it.
 {
   config,
   lib,
@@ -10,12 +11,13 @@ let
   inherit (config.machinist) network node overlay;
   inherit (config.lib.machinist.types) secretPath urlHost;
   directory = "/run/mariadb-members";
-  # Members reach each other at these addresses, clients come to that of the mesh.
+  # Members reach each other at these addresses, clients use that of the mesh.
   addressOf =
     name: address: if cfg.replicatesOver == "overlay" then overlay.nodes.${name}.ip or address else address;
   addresses = lib.mapAttrs addressOf cfg.members;
   host = urlHost (addresses.${node.name} or network.address);
-  # What comes by the overlay has an address of its node's part that the backend chooses, or the node's own.
+  # Packets from the overlay have an address of the node's subnet that the backend selects, or the
+  # node's own.
   sourcesOf =
     name: address:
     [ address ] ++ lib.optional (cfg.replicatesOver == "overlay" && overlay.nodes ? ${name}) overlay.nodes.${name}.subnet;
@@ -27,7 +29,8 @@ let
     transfer = cfg.ports.transfer;
   };
 
-  # Not by its path in the store where a unit names it: members.sh of a new version would else restart the database.
+  # Not by its path in the store where a unit names it: otherwise a new version of members.sh would
+  # restart the database.
   members = "/run/current-system/sw/bin/mariadb-members";
   program = pkgs.writeShellScriptBin "mariadb-members" ''
     export PATH=${
@@ -117,7 +120,7 @@ in
       group = lib.mkDefault "services";
       port = lib.mkDefault 3306;
       unit = "mysql";
-      # The agent's user comes in by the socket, as whom the system knows it, and may do nothing.
+      # The agent's user connects by the socket, authenticated by the system, and has no privileges.
       check.command = [ "${healthy}" ];
       check.intervalMs = lib.mkDefault 1000;
       check.timeoutMs = lib.mkDefault 2000;
@@ -131,7 +134,8 @@ in
       enable = true;
       package = lib.mkDefault pkgs.mariadb;
       ensureUsers = [ { name = "machinist-agent"; } ];
-      # Not by galeraCluster: it opens the ports to everyone, and keeps the password of transfers in the store.
+      # Not by galeraCluster: it opens the ports to everyone, and keeps the password of transfers in
+      # the store.
       settings.mysqld = {
         inherit (cfg) port;
         # The port on 127.0.0.1 is haproxy's.
@@ -140,33 +144,35 @@ in
         binlog_format = "ROW";
         default_storage_engine = "InnoDB";
         innodb_autoinc_lock_mode = 2;
-        # A second database would be one that nobody else has.
+        # Without replication, writes would exist on this member only.
         wsrep_on = true;
         wsrep_mode = "STRICT_REPLICATION";
         wsrep_provider = "${pkgs.mariadb-galera}/lib/galera/libgalera_smm.so";
         wsrep_provider_options = lib.concatStringsSep ";" [
           "gmcast.listen_addr=tcp://${host}:${toString ports.replication}"
           "ist.recv_addr=${host}:${toString ports.increment}"
-          # Who begins is decided before the start.
+          # members.sh decides before the start which member bootstraps.
           "pc.recovery=no"
         ];
-        # Those of the others are an argument of its start. By this one alone it joins nobody and founds nothing.
+        # The others' addresses are an argument at its start. With this one alone it neither joins
+        # nor bootstraps.
         wsrep_cluster_address = "gcomm://${host}:${toString ports.replication}";
         wsrep_cluster_name = config.machinist.cluster.name;
         wsrep_node_name = node.name;
         wsrep_node_address = "${host}:${toString ports.replication}";
         wsrep_sst_method = "mariabackup";
         wsrep_sst_receive_address = "${host}:${toString ports.transfer}";
-        # The database's own user, which the system vouches for: there is no password.
+        # The database's own user, authenticated by the system: no password is needed.
         wsrep_sst_auth = "mysql:";
-        # What was written by one member is read from any: connections through the mesh meet another one each time.
+        # A write to one member is visible on all: connections through the mesh reach a different
+        # one each time.
         wsrep_sync_wait = lib.mkDefault 1;
       };
       settings.sst.sockopt = ",bind=${host}";
     };
 
     environment.systemPackages = lib.mkIf cfg.enable [ program ];
-    # Read when it starts: a new member restarts nobody.
+    # Read at its start: a new member restarts no other.
     environment.etc."machinist/mariadb/members" = lib.mkIf cfg.enable {
       text = lib.concatStrings (lib.mapAttrsToList (name: address: "${name} ${address}\n") addresses);
     };
@@ -177,7 +183,7 @@ in
       services.mysql = {
         wants = [ "mariadb-members.socket" ];
         after = [ "mariadb-members.socket" ];
-        # Stopped and started in one go.
+        # Stopped and started as one restart.
         stopIfChanged = false;
         startLimitIntervalSec = 0;
         path = [
@@ -194,26 +200,28 @@ in
           pkgs.which
         ];
         preStart = lib.mkBefore "${members} start";
-        # In the variable that NixOS leaves for that. Its own user reads them: as an EnvironmentFile systemd would, as root, and give them
-        # to commands of root too.
+        # In the variable that NixOS reserves for it. The database's user reads the arguments: as an
+        # EnvironmentFile, systemd would read them as root, and pass them to commands of root as
+        # well.
         script = lib.mkBefore "_WSREP_NEW_CLUSTER=$(<${directory}/arguments)";
         serviceConfig = {
           ReadWritePaths = [ directory ];
           ExecStop = lib.mkBefore [ "-${members} turn" ];
           ExecStopPost = "-${pkgs.coreutils}/bin/rm -f ${directory}/stopping";
-          # Over "on-abnormal" and 5 s of NixOS' services.mysql.
+          # Overrides "on-abnormal" and 5 s of NixOS' services.mysql.
           Restart = lib.mkOverride 90 "always";
           RestartSec = lib.mkOverride 90 "1s";
           LimitNOFILE = lib.mkDefault 65536;
-          # All data may have to come over the network first.
+          # All data may have to be transferred over the network first.
           TimeoutStartSec = "infinity";
-          # Over that of modules/apps/unit.nix, which knows nothing of members that wait for each other.
+          # Overrides that of modules/apps/unit.nix, which does not account for members that wait
+          # for each other.
           TimeoutStopSec = lib.mkOverride 80 (3 * cfg.patienceSeconds + cfg.drainSeconds + 900);
         };
       };
 
       sockets.mariadb-members = {
-        description = "What this member of the database has, for the others";
+        description = "Replication state of the database's member";
         wantedBy = [ "sockets.target" ];
         listenStreams = [ "${host}:${toString ports.members}" ];
         socketConfig = {
@@ -223,7 +231,7 @@ in
         };
       };
       services."mariadb-members@" = {
-        description = "Says what this member of the database has";
+        description = "Report of the replication state to a member";
         serviceConfig = {
           ExecStart = "-${members} state";
           StandardOutput = "socket";
@@ -235,7 +243,7 @@ in
         };
       };
       services.mariadb-watch = {
-        description = "Begins again when no member of the database is in a majority";
+        description = "Bootstrap of the database after the loss of its majority";
         wantedBy = [ "multi-user.target" ];
         after = [ "mysql.service" ];
         restartTriggers = [ program ];
@@ -286,19 +294,19 @@ in
       {
         assertion = cfg.members ? ${node.name};
         message =
-          "machinist.apps.mariadb runs on ${node.name}, which is none of its members: name it in apps of the machine in "
+          "machinist.apps.mariadb runs on ${node.name}, which is not one of its members: name it in apps of the machine in "
           + "machines.nix and run `machinist generate`.";
       }
       {
         assertion =
           cfg.replicatesOver == "nodes" || lib.all (name: overlay.nodes ? ${name}) (lib.attrNames cfg.members);
         message =
-          "machinist.apps.mariadb.replicatesOver on ${node.name} is overlay, but not every member has a part in one: set "
+          "machinist.apps.mariadb.replicatesOver on ${node.name} is overlay, but not every member is in one: set "
           + "network.overlay in machines.nix.";
       }
     ];
     warnings = lib.mkIf (cfg.enable && lib.length (lib.attrNames cfg.members) == 2) [
-      "mariadb has two members: when one crashes, the other one is no majority and stops serving too. Place it on three machines."
+      "mariadb has two members: when one crashes, the other one has no majority and stops serving too. Place it on three machines."
     ];
   };
 }

@@ -1,16 +1,16 @@
-# Which member of the replicated database may found it, and when: only the one with the newest data, and only when every member
-# has said what it has. So it is founded once, a member that lost its disk founds no second one beside the first, and after
-# a power loss the newest data win. README.md says what a person does with it.
+# Decides which member bootstraps the replicated database, and when: only the one with the newest data, and only when every
+# member has reported its own. So it is founded once, a member that lost its disk never founds a second one, and after a power
+# loss the newest data win. README.md describes its use.
 #
-#   state              what this member has, for the others: NAME STATE UUID SEQNO
-#   decide SELF        what SELF shall do by the states on standard input: join, found, or `wait WHY`
-#   start              before the database starts: waits until it may, and says how
-#   turn               before it is stopped: waits while another member is on its way
-#   watch              lets this member begin again where it runs and nobody is in a majority
-#   without NAME...    do not wait for these any more: they are gone for ever
-#   (nothing)          what all members say
+#   state              this member's state, for the others: NAME STATE UUID SEQNO
+#   decide SELF        SELF's action by the states on standard input: join, found, or `wait REASON`
+#   start              before the database starts: waits until it may, and writes its arguments
+#   turn               before the database is stopped: waits while another member is starting
+#   watch              lets this member bootstrap again if it runs and no member is in a majority
+#   without NAME...    stops waiting for these members, which are permanently lost
+#   (none)             the states of all members
 #
-# The module sets DIRECTORY (what it keeps until the next boot), MEMBERS (lines `name address`), SELF, PORT and PATIENCE.
+# The module sets DIRECTORY (state until the next boot), MEMBERS (lines `name address`), SELF, PORT and PATIENCE.
 set -euo pipefail
 
 data=/var/lib/mysql
@@ -21,7 +21,7 @@ query() {
   mariadb --no-defaults --socket="$socket" --connect-timeout=2 --batch --skip-column-names --execute "$1"
 }
 
-# What is on the disk, as `UUID SEQNO`. A transfer that was broken off leaves nothing that counts.
+# Prints the position on the disk, as `UUID SEQNO`. An interrupted transfer counts as empty.
 saved() {
   local uuid seqno
   if [ -e "$data/sst_in_progress" ]; then
@@ -44,7 +44,7 @@ saved() {
   fi
 }
 
-# What a running database says of itself.
+# Prints the state of the running database.
 running() {
   local all
   all=$(query "SHOW GLOBAL STATUS WHERE Variable_name IN
@@ -63,14 +63,14 @@ state() {
   case $active/$sub in
     deactivating/*)
       now="stopping - -1"
-      # Until it is its turn it still serves, and who is on its way may join it.
+      # Until its turn it still serves, and a starting member may join it.
       if ! [ -e "$DIRECTORY/stopping" ] && [[ "$(running)" =~ ^(synced|joined)\ (.*) ]]; then now="leaving ${BASH_REMATCH[2]}"; fi
       ;;
     activating/start-pre | activating/auto-restart*) now="waiting $(saved)" ;;
     inactive/* | failed/*) now="stopped $(saved)" ;;
     *) now=$(running) || now="starting - -1" ;;
   esac
-  # After a crash only the database itself can tell how far it came; it is asked when it is started.
+  # After a crash only the database can determine its position, which happens when it is started.
   case $now in
     waiting*-*-*" -1" | stopped*-*-*" -1") now="unknown - -1" ;;
   esac
@@ -81,7 +81,7 @@ is_gone() {
   [ -e "$DIRECTORY/without" ] && grep -qxF -- "$1" "$DIRECTORY/without"
 }
 
-# What all members say, a line each, this one by itself.
+# Prints the states of all members, one per line, its own included.
 states() {
   local name address answer
   while read -r name address <&4; do
@@ -92,7 +92,7 @@ states() {
       answer=$(socat -u -T 3 "TCP:$address:$PORT,connect-timeout=2" - 2>/dev/null </dev/null | head -c 200) || answer=
       case $answer in
         "$name "*)
-          # Who answers is not gone, and counts from now on.
+          # A member that responds is not lost, and counts from now on.
           if is_gone "$name"; then rm -f "$DIRECTORY/without"; fi
           echo "$answer"
           ;;
@@ -102,8 +102,9 @@ states() {
   done 4<"$MEMBERS"
 }
 
-# One who is in a majority is joined. Otherwise, all must have said what they have; the newest data win, then who runs, then who
-# comes first. Whoever has data of another history is stopped, because joining would delete them.
+# A member in a majority is joined. Otherwise, all must have reported; the newest data win, then a
+# running member, then the first by name. A member with data of another history is stopped, because
+# joining would delete them.
 decide() {
   awk -v self="$1" '
     function better(class, seqno, alone) {
@@ -126,22 +127,22 @@ decide() {
     }
     END {
       if (primary == self) print "join"
-      else if (primary != "" && mine == "own") print "wait this machine has a database of its own, which joining " primary " would delete"
+      else if (primary != "" && mine == "own") print "wait this machine has a separate database, which joining " primary " would delete"
       else if (primary != "" && mine != "empty" && mine != theirs) print "wait this machine has data of another database than " primary ", which joining would delete"
       else if (primary != "") print "join"
-      else if (missing != "") print "wait nobody may begin before these have said what they have:" missing
-      else if (histories) print "wait members have data of different databases: " history " is one"
+      else if (missing != "") print "wait no member may bootstrap before these have reported:" missing
+      else if (histories) print "wait members have data of different databases, one of them " history
       else if (best == self) print "found"
-      else print "wait " best " has the newest data and must begin"
+      else print "wait " best " has the newest data and must bootstrap"
     }'
 }
 
-# Asks the database on the disk how far it came, where it was not shut down in order.
+# Recovers the position of a database that was not shut down cleanly.
 recover() {
   local log
   rm -f "$DIRECTORY/recovered"
   [[ "$(saved)" == *-*-*" -1" ]] || return 0
-  echo "it was not shut down in order: looking how far it came"
+  echo "not shut down cleanly: recovering the position"
   log=$DIRECTORY/recover.log
   rm -f "$log"
   mariadbd --defaults-file=/etc/my.cnf --datadir="$data" --skip-networking --socket="$DIRECTORY/recover.sock" \
@@ -149,16 +150,16 @@ recover() {
   sed -nE 's/.*WSREP: Recovered position:? *([0-9a-f-]{36}):(-?[0-9]+).*/\1 \2/p' "$log" | tail -n 1 >"$DIRECTORY/recovered.new"
   if grep -q ' [0-9]*$' "$DIRECTORY/recovered.new"; then
     mv "$DIRECTORY/recovered.new" "$DIRECTORY/recovered"
-    echo "it came to $(tr ' ' : <"$DIRECTORY/recovered")"
+    echo "recovered position $(tr ' ' : <"$DIRECTORY/recovered")"
   else
     tail -n 20 "$log"
-    # It takes all data from another member.
+    # It receives all data from another member.
     echo "empty -1" >"$DIRECTORY/recovered"
   fi
   rm -f "$log" "$DIRECTORY/recovered.new"
 }
 
-# The arguments that it starts with, for the unit's script.
+# Writes the arguments of its start, for the unit's script.
 arguments() {
   local addresses position
   addresses=$(awk '{ print $2 ~ /:/ ? "[" $2 "]" : $2 }' "$MEMBERS" | paste -sd ,)
@@ -173,7 +174,8 @@ arguments() {
 start() {
   local answer said=
   rm -f "$DIRECTORY/stopping"
-  # NixOS makes a database next, and says so only when it is made: one that was broken off is none of this machine's own.
+  # NixOS initialises a database next, and marks it only when that is complete: an interrupted one
+  # does not count as this machine's own.
   [ -e "$data/mysql" ] || touch "$data/mysql_init"
   recover
   while :; do
@@ -185,7 +187,7 @@ start() {
         return
         ;;
       found)
-        echo "begins: all members have said what they have, and nobody has more"
+        echo "bootstraps: all members have reported, and none has newer data"
         [ ! -e "$data/grastate.dat" ] || sed -i 's/^safe_to_bootstrap:.*/safe_to_bootstrap: 1/' "$data/grastate.dat"
         arguments --wsrep-new-cluster
         return
@@ -194,16 +196,17 @@ start() {
     [ "$answer" = "$said" ] || echo "waits: ${answer#wait }"
     said=$answer
     if [ $SECONDS -ge "$PATIENCE" ]; then
-      echo "gives up for now: ${answer#wait }" >&2
+      echo "timed out: ${answer#wait }" >&2
       exit 1
     fi
     sleep 1
   done
 }
 
-# Members that shall stop at the same time take turns, so that one deploy of all takes them one by one: whoever is about to stop says
-# so, and goes when it looked around and nobody else does or is on its way. Who comes first in the list goes first. One that is not
-# running, and shall not be, is not waited for; nor is anybody when the machine itself goes down.
+# Members that should stop at the same time take turns, so that one deploy of all restarts them one
+# by one: each announces its stop, and continues when no other has announced one or is starting. The
+# first in the list goes first. A member that is stopped for good is not waited for; nor is any
+# member when the machine itself shuts down.
 turn() {
   local others marked= said=
   rm -f "$DIRECTORY/stopping"
@@ -213,7 +216,7 @@ turn() {
       $2 == "stopping" && after { $2 = "stepping-back" }
       $2 ~ /^(waiting|unknown|starting|joined|stopping|stepping-back)$/ || ($2 == "leaving" && !after) { print $1, $2 }')
     if [ -z "$others" ]; then
-      # Another look once it is said: who looked at the same time sees it now.
+      # Checks once more after the announcement: a member that checked at the same time sees it now.
       [ -z "$marked" ] || return 0
       marked=1
       touch "$DIRECTORY/stopping"
@@ -221,23 +224,23 @@ turn() {
       marked=
       rm -f "$DIRECTORY/stopping"
     fi
-    [ -z "$others" ] || [ "$others" = "$said" ] || echo "before it stops, it waits for ${others//$'\n'/, }"
+    [ -z "$others" ] || [ "$others" = "$said" ] || echo "stop delayed: waiting for ${others//$'\n'/, }"
     said=$others
     sleep 0.5
   done
   touch "$DIRECTORY/stopping"
 }
 
-# So many went at once that who stayed is no majority: no member in a majority is left to join. Who stayed stops, and what shall
-# become of all is decided as after a power loss.
+# So many members stopped at once that the remaining ones have no majority, and none is left to
+# join. The remaining ones stop, and the next bootstrap is decided as after a power loss.
 watch() {
   local now
   while sleep 5; do
     now=$(running) || continue
-    # It was said for this beginning only: the next one waits for all again.
+    # The exclusion was for this bootstrap only: the next one waits for all again.
     if [[ "$now" == "synced "* ]]; then rm -f "$DIRECTORY/without"; fi
     if [[ "$now" == "alone "* ]] && [ "$(states | decide "$SELF")" = found ]; then
-      echo "begins again: all members have said what they have, and nobody has more"
+      echo "bootstraps again: all members have reported, and none has newer data"
       kill "$(systemctl show --property=MainPID --value mysql.service)" || true
     fi
   done
@@ -247,8 +250,8 @@ without() {
   local name all
   all=$(states)
   for name; do
-    grep -q "^$name " "$MEMBERS" || { echo "$name is no member: $(cut -d' ' -f1 "$MEMBERS" | paste -sd ' ')" >&2; exit 2; }
-    grep -qE "^$name (silent|gone) " <<<"$all" || { echo "$name answers: it is not gone" >&2; exit 3; }
+    grep -q "^$name " "$MEMBERS" || { echo "$name is not a member; members: $(cut -d' ' -f1 "$MEMBERS" | paste -sd ' ')" >&2; exit 2; }
+    grep -qE "^$name (silent|gone) " <<<"$all" || { echo "$name responds, so it is not lost" >&2; exit 3; }
   done
   printf '%s\n' "$@" >"$DIRECTORY/without"
   echo "until the database runs, $SELF does not wait for: $*"

@@ -1,4 +1,4 @@
-# nginx: serves files or passes requests on, by what `server` says.
+# nginx: serves files or forwards requests, as configured in `server`.
 {
   config,
   lib,
@@ -28,7 +28,7 @@ let
         include ${cfg.package}/conf/mime.types;
         access_log off;
         server_tokens off;
-        # What it writes while it works goes away with it.
+        # Temporary files, which are removed with its runtime directory.
         client_body_temp_path /run/${slot.unit}/body;
         proxy_temp_path /run/${slot.unit}/proxy;
         fastcgi_temp_path /run/${slot.unit}/fastcgi;
@@ -78,7 +78,7 @@ in
     check.http = lib.mkDefault "/nginx-health";
     env.prefix = "NGINX";
     env.protocol = "http";
-    # It ends when all connections have; each with the next answer.
+    # It exits when all connections have ended, each after its next response.
     drainSignal = "QUIT";
 
     configCheck = [

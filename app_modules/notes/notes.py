@@ -1,4 +1,4 @@
-"""Notes in a replicated database: GET / lists them, POST / adds the body as one, GET /ping says that the program runs.
+"""Notes in a replicated database: GET / lists them, POST / adds the body as one, GET /ping is the health check.
 
 The database is a cluster behind one port: the member that a connection leads to may be stopped at any moment, and two members may
 refuse each other's transaction. So each request opens a connection of its own and is tried again, and a note has an identifier
@@ -25,7 +25,7 @@ def password():
 
 
 def run(statement, values=()):
-    """Runs one statement as a transaction of its own, until it succeeds. Returns the rows and who answered."""
+    """Runs one statement as its own transaction, retrying until it succeeds. Returns the rows and the member's name."""
     begun = time.monotonic()
     while True:
         try:
@@ -38,7 +38,7 @@ def run(statement, values=()):
                 cursor.execute("SELECT @@wsrep_node_name")
                 return rows, cursor.fetchone()[0]
         except pymysql.err.ProgrammingError:
-            # There is no such table yet: whoever comes first makes it.
+            # The table does not exist yet: the first request creates it.
             if time.monotonic() - begun > PATIENCE:
                 raise
             run(TABLE)
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        # A program that shall end does not wait for the next request.
+        # Ends kept connections, so that a stopping program does not wait for their next request.
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.answer(*work())
         except pymysql.err.Error as error:
-            self.answer(503, {"error": f"the database does not do it: {error}"})
+            self.answer(503, {"error": f"the database failed: {error}"})
 
     def do_GET(self):
         if self.path == "/ping":
@@ -97,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
 def main():
     address = os.environ["ADDRESS"]
     ThreadingHTTPServer.address_family = 10 if ":" in address else 2
-    # Requests that run keep the program until they are answered.
+    # The program exits only when the requests in progress are answered.
     ThreadingHTTPServer.daemon_threads = False
     server = ThreadingHTTPServer((address, int(os.environ["PORT"])), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

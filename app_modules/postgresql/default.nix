@@ -31,10 +31,11 @@ in
       enable = true;
       settings = {
         inherit (cfg) port;
-        # Over "localhost" or "*" of NixOS' services.postgresql.enableTCPIP; the port on 127.0.0.1 is haproxy's.
+        # Overrides "localhost" or "*" of NixOS' services.postgresql.enableTCPIP; the port on
+        # 127.0.0.1 is haproxy's.
         listen_addresses = lib.mkOverride 90 cfg.address;
       };
-      # Those come from haproxy of their node, with a password.
+      # Clients connect through their node's haproxy, with a password.
       authentication = lib.concatMapStrings (range: "host all all ${range} scram-sha-256\n") (
         [ network.nodes ]
         ++ lib.optional (network.nodes6 != null) network.nodes6

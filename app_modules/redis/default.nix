@@ -1,4 +1,5 @@
-# Redis: one instance with its data on disk. What must survive its machine needs a replica elsewhere, which this does not set up.
+# Redis: one instance with its data on disk. Data that must survive the loss of its machine need a
+# replica elsewhere, which this module does not set up.
 {
   config,
   lib,
@@ -25,7 +26,7 @@ in
   config.machinist.apps.redis = {
     group = lib.mkDefault "services";
     port = lib.mkDefault 6379;
-    # Two of them would be two sets of data.
+    # Two instances would be two sets of data.
     strategy = "recreate";
     env.prefix = "REDIS";
     env.protocol = "redis";

@@ -1,5 +1,6 @@
-# A registry of images for the cluster's containers (CNCF distribution), by NixOS's own module. Each node finds it at 127.0.0.1, so
-# an image has the same name everywhere: localhost:5000/web@sha256:….
+# An image registry for the cluster's containers (CNCF distribution), by NixOS's own module. Each
+# node reaches it at 127.0.0.1, so an image has the same name everywhere:
+# localhost:5000/web@sha256:….
 {
   config,
   lib,
@@ -17,11 +18,11 @@ in
       group = lib.mkDefault "services";
       port = lib.mkDefault 5000;
       unit = "docker-registry";
-      # Answered with and without a password.
+      # Served with and without a password.
       check.http = lib.mkDefault "/";
       env.prefix = "REGISTRY";
       env.protocol = "http";
-      # Who fetches an image when it changes tries again.
+      # A node that fetches an image during a restart retries.
       drainSeconds = lib.mkDefault 10;
     };
 
@@ -38,7 +39,7 @@ in
       };
     };
 
-    # Up to haproxy of its own node it is plain HTTP. What was fetched is held against the digest.
+    # Plain HTTP up to the node's own haproxy. Fetched data are verified by their digest.
     virtualisation.containers = lib.mkIf (lib.any fetches (lib.attrValues config.machinist.apps)) {
       registries.insecure = [ host ];
     };

@@ -1,4 +1,4 @@
-# An example of an application: a web server that says on which node it runs, and what it was told to say.
+# An example of an application: a web server that returns its node's name and a configured text.
 {
   config,
   lib,
@@ -31,7 +31,7 @@ in
         host = if lib.hasInfix ":" slot.address then "[${slot.address}]" else slot.address;
         server = pkgs.writeText "web.cfg" ''
           global
-            # A connection that is kept ends with the next answer after USR1.
+            # After USR1, a kept connection ends with its next response.
             hard-stop-after ${toString cfg.drainSeconds}s
           defaults
             mode http

@@ -1,4 +1,4 @@
-# An example of an application that is a container: any image that answers HTTP.
+# An example of an application in a container: any image that serves HTTP.
 { lib, ... }:
 {
   config.machinist.apps.whoami = {
@@ -7,7 +7,7 @@
     check.http = lib.mkDefault "/";
     env.prefix = "WHOAMI";
     env.protocol = "http";
-    # Where the program listens inside. Which image it is, the cluster says: container.image.
+    # Port of the program in the container. The cluster sets the image: container.image.
     container.port = lib.mkDefault 80;
   };
 }

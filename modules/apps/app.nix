@@ -1,4 +1,4 @@
-# The option of one application, as modules declared it before `machinist.apps` was open:
+# The option of one application, in the form that modules used before `machinist.apps` was open:
 #
 #   options.machinist.apps.web = app.option "web" { greeting = lib.mkOption { … }; };
 #

@@ -1,4 +1,4 @@
-# What an application must be: said where machines.nix names it, before anything is built.
+# Requirements on applications, reported before anything is built.
 { config, lib, ... }:
 let
   inherit (config.machinist) enabledApps mesh node;
@@ -11,7 +11,7 @@ in
       {
         assertion = mesh.enable;
         message =
-          "${node.name} has applications (${toString (lib.attrNames enabledApps)}), but no part in a service mesh: set "
+          "${node.name} has applications (${toString (lib.attrNames enabledApps)}), but is not in a service mesh: set "
           + "orchestrator = \"mesh\" in machines.nix, and give the machine the role worker, service or ingress.";
       }
     ]
@@ -19,13 +19,13 @@ in
       assertion = config.machinist.apps ? ${name};
       message =
         "apps of ${node.name} in machines.nix names ${name}, but no module defines "
-        + "machinist.apps.${name}: app_modules/${name}/default.nix is the place for it.";
+        + "machinist.apps.${name}: define it in app_modules/${name}/default.nix.";
     }) node.apps
     ++ lib.mapAttrsToList (port: users: {
       assertion = lib.length users == 1;
       message =
         "two applications of ${node.name} listen on port ${port}: set machinist.apps.<name>.port or alternatePort of "
-        + "one of them (slot b has port + 1 if it is not said).";
+        + "one of them (the default for slot b is port + 1).";
     }) taken
     ++ lib.concatLists (
       lib.mapAttrsToList (name: app: [
@@ -40,7 +40,7 @@ in
         }
         {
           assertion = app.unit == null || app.strategy == "recreate";
-          message = "machinist.apps.${name}.unit is one unit, which cannot have two slots: its strategy is recreate.";
+          message = "machinist.apps.${name}.unit is one unit, which cannot have two slots: set its strategy to recreate.";
         }
         {
           assertion = app.canary == null || app.strategy == "surge";

@@ -1,4 +1,4 @@
-# Applications that are containers, which podman runs.
+# Applications in containers, run by podman.
 { config, lib, ... }:
 let
   inherit (config.machinist) enabledApps mesh;

@@ -1,5 +1,6 @@
-# Applications as units, instances in the mesh, and the unit that starts a changed one (docs/guides/applications.md). The modules of
-# app_modules/ and those of a cluster's own define them.
+# Applications as units and mesh instances, with a unit each that rolls out changes
+# (docs/guides/applications.md). They are defined by the modules of app_modules/ and of the cluster
+# itself.
 { config, lib, ... }:
 let
   inherit (config.machinist) node;
@@ -29,7 +30,8 @@ in
   ];
 
   options.machinist = {
-    # Open, so that `options.machinist.apps.<name>.<own>` of an application's module is one more option of that application alone.
+    # An open submodule: `options.machinist.apps.<name>.<own>` of an application's module adds an
+    # option to that application alone.
     apps = lib.mkOption {
       type = lib.types.submodule {
         freeformType = lib.types.attrsOf (lib.types.submodule (import ./shape.nix { inherit config lib; }));

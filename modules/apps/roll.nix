@@ -1,5 +1,5 @@
-# The unit that brings in an application as it is defined now, and the gate that keeps a deploy from passing over its failure. The
-# program is the agent's: rust/agent/src/roll.rs.
+# The unit that rolls out an application's current definition, and the gate that fails a deploy if
+# that failed. The program is the agent's: rust/agent/src/roll.rs.
 {
   config,
   lib,
@@ -26,13 +26,13 @@ let
       {
         instance = slot.name;
         unit = "${slot.unit}.service";
-        # Whatever changes the unit or what it offers is another definition.
+        # Any change of the unit, or of its instance in the mesh, changes the definition.
         definition = builtins.hashString "sha256" (
           config.systemd.units."${slot.unit}.service".text + text
         );
       }
       // lib.optionalAttrs (app.strategy == "surge") {
-        # What runs is offered as it was started, until it is replaced.
+        # A running instance is offered as it was started, until it is replaced.
         offer = {
           path = "/run/machinist-apps/${slot.name}.json";
           inherit text;
@@ -42,7 +42,8 @@ let
   }
   // lib.optionalAttrs (app.canary != null) { inherit (app) canary; };
 
-  # The last run of its command may take 30 s, and then the others must hear of all its weight.
+  # The last run of the canary's command may take 30 s, and then the other nodes must learn its full
+  # weight.
   trialSeconds =
     app:
     if app.canary == null then
@@ -53,14 +54,15 @@ let
   roll =
     name: app:
     let
-      # A switch asks systemd for one unit after the other. Wanted, the unit has its job when this one's order is looked at; else
-      # this might look for it before it is started.
+      # A switch requests one unit after the other from systemd. Because of `wants`, the unit's job
+      # exists when the ordering of this one is evaluated; otherwise this one might check it before
+      # it is started.
       before = lib.optionals (app.strategy == "recreate") (
         map (slot: "${slot.unit}.service") (slots.of name app)
       );
     in
     {
-      description = "Brings in ${name} as it is defined now";
+      description = "Rollout of the application ${name}";
       wantedBy = [ "multi-user.target" ];
       wants = [
         "machinist-agent.service"
@@ -86,7 +88,8 @@ let
       };
     };
 
-  # A roll that had failed before is no newly failed unit: only this keeps a deploy from passing over it.
+  # A rollout that had failed before is not a newly failed unit: without this gate a deploy would
+  # ignore it.
   gate = name: _: {
     command = [
       (toString (

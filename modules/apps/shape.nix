@@ -1,4 +1,4 @@
-# The options that every application has: a submodule of machinist.apps, for the application of its name.
+# Options of every application: a submodule of machinist.apps, for the application of that name.
 { config, lib }:
 let
   inherit (config.machinist)

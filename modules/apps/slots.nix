@@ -1,4 +1,4 @@
-# The slots of an application, and what a slot is called: two units that take turns, or one.
+# The slots of an application: two units that take turns, or one.
 { lib }:
 rec {
   of =
@@ -26,9 +26,9 @@ rec {
         }
       ];
 
-  # The values of a function of name, application and slot, for all slots of these applications.
+  # Applies a function of name, application and slot to all slots of these applications; a list.
   map = apps: f: lib.concatLists (lib.mapAttrsToList (name: app: builtins.map (f name app) (of name app)) apps);
 
-  # Whether the application is a container with a network of its own.
+  # True if the application is a container with a separate network.
   isBridged = app: app.container != null && app.container.network == "bridge";
 }

@@ -1,4 +1,4 @@
-# The unit of each slot of an application: what holds for all, and what the application says of its own.
+# The unit of each slot of an application: common settings, and the application's own.
 {
   config,
   lib,
@@ -9,10 +9,12 @@ let
   inherit (config.machinist) enabledApps mesh;
   slots = import ./slots.nix { inherit lib; };
 
-  # Not by its path in the store: a new agent would else be a new definition of every application.
+  # Not by its path in the store: a new agent would otherwise change the definition of every
+  # application.
   agent = "/run/current-system/sw/bin/machinist-agent";
 
-  # Out of the mesh; then the program is told to finish; then its connections may end.
+  # Removes the instance from the mesh, then signals the program to finish, then waits for its
+  # connections.
   drain =
     app: slot:
     let
@@ -23,14 +25,14 @@ let
           signal
         ]
         ++ [ wait ];
-      # Connections to a container with a network of its own are seen only there.
+      # Connections to a container with a separate network are visible only there.
       inside =
         "${agent} drain ${slot.name} --port ${toString app.container.port} --process "
         + "\"$(podman container inspect --format '{{.State.Pid}}' ${slot.unit})\"";
     in
     if app.container == null then
       {
-        # Root does it, whoever runs the program.
+        # Root runs it, independent of the program's user.
         serviceConfig.ExecStop = map (command: "+-${command}") (
           commands "${pkgs.coreutils}/bin/kill -${app.drainSignal} $MAINPID" "${agent} drain ${slot.name}"
         );
@@ -46,7 +48,7 @@ let
         );
       };
 
-  # What holds for the unit of every application, and what the application says of its own.
+  # Settings of every application's unit, merged with the application's own.
   unit =
     app: slot:
     lib.mkMerge [
@@ -59,24 +61,26 @@ let
         ];
         wants = [ "network-online.target" ];
         serviceConfig = {
-          # It may have been taken out to be stopped, and be back before any check has missed it.
+          # The instance may have been drained for a stop, and be back before any check noticed.
           ExecStartPre = [ "+-${agent} start ${slot.name}" ];
           LoadCredential = lib.mkIf (app.secrets != { }) (
             lib.mapAttrsToList (secret: path: "${secret}:${path}") app.secrets
           );
-          # Over the 120 s of NixOS' virtualisation.oci-containers, and over what the module of a unit of NixOS says.
+          # Overrides the 120 s of NixOS' virtualisation.oci-containers, and the value of a NixOS
+          # module that defines the unit.
           TimeoutStopSec = lib.mkOverride 90 (app.drainSeconds + 30);
         };
       }
-      # A unit of another module's is that module's.
+      # A unit that another module defines keeps that module's settings.
       (lib.mkIf (app.unit == null) {
         wantedBy = lib.mkIf (app.strategy == "recreate") [ "multi-user.target" ];
-        # With slots, a change is brought in by the unit below and not by the switch to the new system.
+        # With slots, a change is rolled out by the unit of ./roll.nix and not by the switch to the
+        # new system.
         restartIfChanged = app.strategy == "recreate";
-        # It may have to wait for what it consumes.
+        # It may have to wait for the applications that it consumes.
         startLimitIntervalSec = 0;
         serviceConfig = {
-          # Over the "on-failure" of NixOS' virtualisation.oci-containers.
+          # Overrides the "on-failure" of NixOS' virtualisation.oci-containers.
           Restart = lib.mkOverride 90 "always";
           RestartSec = lib.mkDefault "1s";
         };

@@ -1,4 +1,5 @@
-# An agent of k3s. It needs one server to begin with; later it knows all of them and spreads over them itself.
+# k3s as an agent. It needs one server to start; then it learns of all of them and balances between
+# them itself.
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s;

@@ -1,5 +1,6 @@
-# cert-manager by k3s' own Helm controller, and two issuers beside each other: certificates of `letsencrypt-staging` are for trying
-# out, since those of `letsencrypt-production` are limited in number (50 a week for a domain).
+# cert-manager, installed by k3s' own Helm controller, with two issuers: use `letsencrypt-staging`
+# for tests, since certificates of `letsencrypt-production` are limited in number (50 a week per
+# domain).
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s.certManager;
@@ -18,11 +19,12 @@ let
       inherit (cfg) version;
       targetNamespace = "cert-manager";
       createNamespace = true;
-      # YAML has JSON in it.
+      # YAML is a superset of JSON.
       valuesContent = builtins.toJSON { crds.enabled = true; };
     };
   };
-  # An account of its own each: with one secret for both, the second would be refused with the first one's key.
+  # A separate account per issuer: with one secret for both, the second authority would refuse the
+  # first one's key.
   issuer = name: server: {
     apiVersion = "cert-manager.io/v1";
     kind = "ClusterIssuer";
@@ -61,7 +63,7 @@ in
   config = lib.mkIf (isServer && cfg.enable) {
     services.k3s.manifests = {
       cert-manager.content = chart;
-      # A file of its own: k3s tries it again until the kind ClusterIssuer is there.
+      # A separate file, which k3s retries until the kind ClusterIssuer exists.
       cluster-issuers.content = [
         (issuer "staging" "https://acme-staging-v02.api.letsencrypt.org/directory")
         (issuer "production" "https://acme-v02.api.letsencrypt.org/directory")

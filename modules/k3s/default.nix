@@ -1,5 +1,5 @@
-# k3s by NixOS' own services.k3s: one machine, or several servers with the etcd that is inside of k3s. What must be the same on all
-# servers follows from facts that are the same on all servers.
+# k3s by NixOS' own services.k3s: one machine, or several servers with k3s' embedded etcd. Settings
+# that must be the same on all servers are derived from facts that are the same on all of them.
 {
   imports = [
     (import ../api-endpoint.nix {
@@ -7,7 +7,7 @@
       servesApi = cfg: cfg.role == "server";
       servers = "servers";
       defaultOverlay = "wireguard";
-      # The API servers, and the metrics server from whatever node it runs on.
+      # The API servers, and the metrics server, which may run on any node.
       kubeletSources = _: nodes: nodes;
     })
     ./agent.nix

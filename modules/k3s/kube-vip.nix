@@ -1,5 +1,6 @@
-# kube-vip as a DaemonSet on the servers: it brings the API's virtual address to a server whose API answers, by BGP from each of
-# them or by ARP from an elected one. k3s applies it from every server's manifests, which are the same on all of them.
+# kube-vip as a DaemonSet on the servers: it assigns the API's virtual address to a server whose API
+# answers, by BGP from each of them or by ARP from an elected one. k3s applies it from every
+# server's manifests, which are the same on all of them.
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s;
@@ -11,7 +12,7 @@ let
   plain = lib.mapAttrsToList (name: value: { inherit name value; }) (
     common // modes.${endpoint.vip.mode} // { svc_enable = lib.boolToString hasServices; }
   );
-  # One text for all servers: what differs is asked of the node that the pod runs on.
+  # One manifest for all servers: differences are read from the pod's node.
   ofNode = name: fieldPath: {
     inherit name;
     valueFrom.fieldRef = { inherit fieldPath; };
@@ -84,7 +85,8 @@ let
                 name = "kube-vip";
                 image = cfg.kubeVip.image;
                 imagePullPolicy = "IfNotPresent";
-                # Its variable `config_file` is read too late to have an effect (1.2.2).
+                # kube-vip reads its variable `config_file` too late for it to have an effect
+                # (1.2.2).
                 args = [ "manager" ] ++ lib.optional hasPassword "--config-file=/etc/kube-vip/bgp.json";
                 inherit env;
                 securityContext.capabilities = {
@@ -166,7 +168,7 @@ in
       {
         assertion = hasServices -> endpoint != null;
         message =
-          "machinist.k3s.serviceLoadBalancer is \"kube-vip\" on ${config.machinist.node.name}, but there is no kube-vip "
+          "machinist.k3s.serviceLoadBalancer is \"kube-vip\" on ${config.machinist.node.name}, but kube-vip is not set up "
           + "without a virtual address: write kubeMaster in machines.nix, or choose \"servicelb\".";
       }
     ];

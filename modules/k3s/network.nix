@@ -21,7 +21,7 @@ in
       "br_netfilter"
       "overlay"
     ];
-    # Between NixOS' own defaults and what a person sets, as in ../api-endpoint.nix.
+    # Between NixOS' own defaults and the user's settings, as in ../api-endpoint.nix.
     boot.kernel.sysctl."net.ipv4.ip_forward" = lib.mkOverride 900 1;
   };
 }

@@ -1,5 +1,6 @@
-# What servers and agents of k3s have in common: the node's name, addresses, labels and taints, and the token, which is a file.
-# Flags in the place of NixOS' newer options (nodeName, nodeIP, disable ...), which earlier releases do not have.
+# Settings that servers and agents of k3s share: the node's name, addresses, labels and taints, and
+# the token, which is a file. Flags instead of NixOS' newer options (nodeName, nodeIP, disable ...),
+# which earlier releases do not have.
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s;
@@ -18,13 +19,14 @@ in
         "--node-name=${node.name}"
         "--node-ip=${lib.concatStringsSep "," addresses}"
       ]
-      # By name where it is known: else k3s takes the interface that has the node's address.
+      # By name if it is known; otherwise k3s uses the interface with the node's address.
       ++ lib.optional (network.interface != null) "--flannel-iface=${network.interface}"
       ++ lib.mapAttrsToList (key: value: "--node-label=${key}=${value}") node.labels
       ++ map (taint: "--node-taint=${taint}") cfg.taints;
     };
 
-    # k3s makes its own certificates, which live for a year, and renews them only when it starts (docs.k3s.io, "k3s certificate").
+    # k3s issues its own certificates with a lifetime of a year, and renews them only when it starts
+    # (docs.k3s.io, "k3s certificate").
     machinist.certificates.files = [
       "/var/lib/rancher/k3s/agent/*.crt"
       "/var/lib/rancher/k3s/server/tls/*.crt"
@@ -48,7 +50,7 @@ in
       }
       {
         assertion = config.swapDevices == [ ];
-        message = "swapDevices is set on ${node.name}, and the kubelet inside of k3s does not start with swap: remove it.";
+        message = "swapDevices is set on ${node.name}, and k3s' embedded kubelet does not start with swap: remove it.";
       }
     ];
   };

@@ -1,5 +1,5 @@
-# The facts of k3s beyond ../api-endpoint.nix, and what a person may choose. A choice that must be the same on all servers
-# belongs in a module that all of them import.
+# Facts of k3s beyond ../api-endpoint.nix, and the user's choices. A choice that must be the same on
+# all servers belongs in a module that all of them import.
 { config, lib, ... }:
 let
   cfg = config.machinist.k3s;

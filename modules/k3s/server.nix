@@ -1,4 +1,5 @@
-# A server of k3s: which one founds the cluster and which join is said by a file in /etc, since recording it must restart nothing.
+# k3s as a server. A file in /etc says which server founds the cluster and which ones join, since
+# recording it must not restart anything.
 {
   config,
   lib,
@@ -12,8 +13,9 @@ let
   addresses = lib.attrValues cfg.servers;
   isServer = cfg.enable && cfg.role == "server";
 
-  # Another server to join at: the founder until the cluster is recorded, then the next by name. k3s asks it only for a server
-  # without data; with data it starts without it too, so that servers which were all down come up together.
+  # The server to join: the founder until the cluster is recorded, then the next by name. k3s
+  # contacts it only if it has no data; otherwise it starts without it, so that servers which were
+  # all down come up together.
   others = lib.remove node.name names;
   later = lib.filter (name: name > node.name) others;
   next = lib.head (later ++ others);
@@ -23,20 +25,21 @@ let
     if isFounder then
       "K3S_CLUSTER_INIT=true\n"
     else if others == [ ] then
-      "# The only server: it has founded the cluster.\n"
+      "# The only server, which founded the cluster.\n"
     else
       "K3S_URL=${cfg.url cfg.servers.${joins}}\n";
 
   data = "/var/lib/rancher/k3s/server";
   tls = "${data}/tls";
 
-  # k3s without data, without --cluster-init and without a server to join begins a new, empty cluster with sqlite.
+  # Without data, --cluster-init and a server to join, k3s would start a new, empty cluster on
+  # sqlite.
   guard = pkgs.writeShellScript "k3s-guard" ''
     if [ -d ${data}/db/etcd/member ] || grep -Eq '^K3S_(CLUSTER_INIT|URL)=' /etc/machinist/k3s.env; then
       exit 0
     fi
-    echo "${node.name} is the only server of a cluster that was founded, and its data is gone: k3s would begin a new, empty" \
-      "cluster. Restore a snapshot (k3s server --cluster-reset --cluster-reset-restore-path=FILE), or, to begin anew, set" \
+    echo "${node.name} is the only server of a cluster that already exists, and its data is gone: k3s would start a new, empty" \
+      "cluster. Restore a snapshot (k3s server --cluster-reset --cluster-reset-restore-path=FILE), or, to start from scratch, set" \
       "\"bootstrapped\" to false in state/cluster.json and deploy" >&2
     exit 1
   '';
@@ -68,7 +71,8 @@ let
       cfg.endpoint.name
     ];
 
-  # The same words on every server: k3s refuses a server that differs in most of them, and the others must not differ either.
+  # The same flags on every server: k3s refuses a server that differs in most of them, and the
+  # others must not differ either.
   common = [
     "--cluster-cidr=${lib.concatStringsSep "," cfg.pods}"
     "--service-cidr=${lib.concatStringsSep "," cfg.services}"
@@ -96,7 +100,7 @@ in
     systemd.services.k3s.serviceConfig.ExecStartPre = [ "${guard}" ];
     environment.systemPackages = [ etcdctl ];
 
-    # k3s' API server answers nobody without a certificate, not even about this.
+    # k3s' API server answers no request without a certificate, not even /readyz.
     machinist.gates.k3s = {
       command = [
         "${pkgs.curl}/bin/curl"
@@ -123,18 +127,18 @@ in
         assertion = !config.services.k3s.clusterInit && config.services.k3s.serverAddr == "";
         message =
           "services.k3s.clusterInit or serverAddr is set on ${node.name}: a server that is installed anew would found a "
-          + "second cluster. Remove it; /etc/machinist/k3s.env says who founds the cluster and who joins, as recorded.";
+          + "second cluster. Remove it; /etc/machinist/k3s.env has the recorded founder and server to join.";
       }
       {
         assertion = cfg.servers.${node.name} or null == config.machinist.network.address;
         message =
-          "machinist.k3s.servers of ${node.name} does not hold the node itself: give the machine the role "
+          "machinist.k3s.servers of ${node.name} does not contain the node itself: give the machine the role "
           + "\"control-plane\" in machines.nix and run `machinist generate`.";
       }
       {
         assertion = cfg.founded || cfg.servers ? ${cfg.founder};
         message =
-          "machinist.k3s.founder of ${node.name} is no server of the cluster: run `machinist generate`.";
+          "machinist.k3s.founder of ${node.name} is not a server of the cluster: run `machinist generate`.";
       }
     ];
   };

@@ -1,5 +1,6 @@
-# The API server of a control plane: it talks to etcd with a certificate of its own, advertises the node's address, and
-# believes the front proxy's authority about users of extension API servers. Secrets are encrypted before etcd gets them.
+# The API server of a control plane: it connects to etcd with its own certificate, advertises the
+# node's address, and trusts the front proxy's authority for users of extension API servers. Secrets
+# are encrypted before they are stored in etcd.
 {
   config,
   lib,
@@ -15,7 +16,7 @@ let
 
   url = address: "https://${urlHost address}:2379";
   isMember = config.machinist.etcd.enable;
-  # A cluster from before this key existed has none until `machinist certs rotate-encryption` makes it.
+  # A cluster older than this key has none until `machinist certs rotate-encryption` creates it.
   isEncrypted = config.machinist.pki.keyPairs ? secrets-encryption;
   others = lib.filter (address: address != network.address) cfg.etcdMembers;
 in
@@ -23,7 +24,7 @@ in
   config = lib.mkIf (cfg.enable && cfg.controlPlane) {
     services.kubernetes.apiserver = {
       enable = true;
-      # The virtual address here would make one endpoint of all API servers.
+      # With the virtual address, all API servers would register as one endpoint.
       advertiseAddress = network.address;
       bindAddress = if isIPv6 network.address then "::" else "0.0.0.0";
       securePort = cfg.port;
@@ -45,14 +46,14 @@ in
       tlsKeyFile = files.kube-apiserver.key;
       kubeletClientCertFile = files.kube-apiserver-kubelet-client.certificate;
       kubeletClientKeyFile = files.kube-apiserver-kubelet-client.key;
-      # Names of nodes are in /etc/hosts of few.
+      # Few nodes' names are in /etc/hosts.
       preferredAddressTypes = "InternalIP,Hostname,InternalDNS,ExternalIP,ExternalDNS";
       proxyClientCertFile = files.front-proxy-client.certificate;
       proxyClientKeyFile = files.front-proxy-client.key;
 
       serviceAccountKeyFile = files.service-account.public;
       serviceAccountSigningKeyFile = files.service-account.key;
-      # NixOS' default switches an API group on that no longer exists.
+      # NixOS' default enables an API group that no longer exists.
       runtimeConfig = "";
 
       # NixOS has no options for these.
@@ -80,7 +81,7 @@ in
       ];
     };
 
-    # Everyone may ask /readyz: Kubernetes' own roles allow it without a certificate.
+    # /readyz needs no certificate: Kubernetes' default roles allow anonymous requests to it.
     machinist.gates.kube-apiserver = {
       command = [
         "${pkgs.curl}/bin/curl"

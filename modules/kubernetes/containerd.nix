@@ -5,7 +5,8 @@ let
 in
 {
   config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
-    # /etc/cni/net.d is a link into the store: containerd does not notice that it points elsewhere.
+    # /etc/cni/net.d is a link into the store, and containerd does not notice when its target
+    # changes.
     systemd.services.containerd.restartTriggers = [ config.environment.etc."cni/net.d".source ];
   };
 }

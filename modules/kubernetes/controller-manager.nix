@@ -1,4 +1,4 @@
-# The controller manager of a control plane, at the API server beside it.
+# The controller manager of a control plane, which uses the node's own API server.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
@@ -8,7 +8,7 @@ in
   config = lib.mkIf (cfg.enable && cfg.controlPlane) {
     services.kubernetes.controllerManager = {
       enable = true;
-      # Kubernetes' own port: NixOS still has that of the server without TLS, which is gone.
+      # Kubernetes' default port: NixOS still has that of the removed insecure server.
       securePort = 10257;
       allocateNodeCIDRs = true;
       kubeconfig = {
@@ -19,7 +19,7 @@ in
       tlsCertFile = files.kube-controller-manager.certificate;
       tlsKeyFile = files.kube-controller-manager.key;
       serviceAccountKeyFile = files.service-account.key;
-      # A node's part of the pods' range must not be taken from the services'.
+      # The pod CIDR of a node must not be allocated from the services' range.
       extraOpts = "--service-cluster-ip-range=${lib.concatStringsSep "," cfg.services}";
     };
 

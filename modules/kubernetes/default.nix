@@ -1,5 +1,5 @@
-# Kubernetes from NixOS' own components, each switched on by itself. NixOS' `roles`, `easyCerts` and addon manager are left
-# alone: they are for one control plane that makes its own certificates.
+# Kubernetes from NixOS' own components, each enabled individually. NixOS' `roles`, `easyCerts` and
+# addon manager are not used: they support a single control plane that issues its own certificates.
 { lib, ... }:
 {
   imports = [

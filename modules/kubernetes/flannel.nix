@@ -1,5 +1,5 @@
-# flannel of every node, with Kubernetes as its store, and the CNI configuration that pods are attached by. NixOS' own
-# services.kubernetes.flannel would open its ports to everyone and knows no hostPort.
+# flannel on every node, with Kubernetes as its store, and the CNI configuration of pods. NixOS' own
+# services.kubernetes.flannel would open its ports to everyone, and does not support hostPort.
 {
   config,
   lib,
@@ -28,7 +28,7 @@ in
       enable = true;
       storageBackend = "kubernetes";
       nodeName = node.name;
-      # By address: the default is the interface of the default route, which is another one on many machines.
+      # By address: the default is the interface of the default route, which is often another one.
       iface = network.address;
       publicIp = network.address;
       network = if podRanges.wrong == [ ] then "0.0.0.0/0" else lib.head podRanges.wrong;
@@ -60,7 +60,7 @@ in
             };
           }
           {
-            # Without it, hostPort of a pod does nothing.
+            # Implements the hostPort of pods.
             type = "portmap";
             capabilities.portMappings = true;
           }

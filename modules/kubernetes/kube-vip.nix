@@ -1,5 +1,6 @@
-# kube-vip as a static pod of every control plane: it brings the API's virtual address to a control plane whose API server is
-# well, by BGP from each of them or by ARP from an elected one. The kubelet starts it without an API server.
+# kube-vip as a static pod of every control plane: it assigns the API's virtual address to a control
+# plane with a healthy API server, by BGP from each of them or by ARP from an elected one. The
+# kubelet starts it without an API server.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes.kubeVip;
@@ -9,14 +10,14 @@ let
   inherit (config.lib.machinist) pki;
   inherit (config.lib.machinist.kubeVip endpoint) common hasPassword modes;
 
-  # The container's own paths: it sees these files of the node and nothing else.
+  # Paths in the container, which sees no other files of the node.
   inside = "/etc/kube-vip";
   files = {
     "ca.pem" = pki.authority "kubernetes";
     "client.pem" = pki.certificate "kube-vip-client";
     "client.key" = pki.key "kube-vip-client";
     "kubeconfig" = config.services.kubernetes.lib.mkKubeConfig "kube-vip" {
-      # localhost, not the virtual address that it is there to bring up.
+      # localhost, not the virtual address, which exists only once kube-vip runs.
       server = kubernetes.localServer;
       caFile = "${inside}/ca.pem";
       certFile = "${inside}/client.pem";
@@ -32,7 +33,7 @@ let
   };
   ownOfMode = {
     bgp = {
-      # Each node its own: two with one identifier cannot both be the Router's neighbors.
+      # Unique per node: the Router cannot have two neighbors with the same identifier.
       bgp_routerid = network.address;
       # An API server that is unhealthy for three seconds is withdrawn.
       control_plane_health_check_address = "https://localhost:${toString endpoint.port}/livez";
@@ -59,7 +60,8 @@ in
 
     image = lib.mkOption {
       type = lib.types.str;
-      # The first that takes a kubeconfig of another place, and that announces nothing before the API server is well.
+      # The first version that accepts a kubeconfig at another path, and that announces nothing
+      # before the API server is healthy.
       default = "ghcr.io/kube-vip/kube-vip:v1.2.2";
       description = ''
         Image of kube-vip. If nodes reach no registry, add an image of this name to
@@ -69,7 +71,7 @@ in
   };
 
   config = lib.mkIf (kubernetes.enable && kubernetes.controlPlane && cfg.enable) {
-    # A deploy asks where the address is: its holder changes last.
+    # A deploy reads the address to find its holder, which changes last.
     environment.etc."machinist/virtual-address".text = "${endpoint.address}\n";
 
     services.kubernetes.kubelet.manifests.kube-vip = {
@@ -87,7 +89,7 @@ in
             name = "kube-vip";
             inherit (cfg) image;
             imagePullPolicy = "IfNotPresent";
-            # Its variable `config_file` is read too late to have an effect (1.2.2).
+            # kube-vip reads its variable `config_file` too late for it to have an effect (1.2.2).
             args = [ "manager" ] ++ lib.optional hasPassword "--config-file=${inside}/bgp.json";
             env = env ++ [
               {
@@ -109,7 +111,8 @@ in
             }) files;
           }
         ];
-        # With the type, a file that is missing is an error. Without, it becomes an empty directory.
+        # With the type, a missing file is an error. Without it, an empty directory would be
+        # created.
         volumes = lib.mapAttrsToList (name: path: {
           name = volume name;
           hostPath = {
@@ -139,7 +142,7 @@ in
       {
         assertion = endpoint != null && endpoint.vip != null;
         message =
-          "machinist.kubernetes.kubeVip.enable is true on ${node.name}, but there is no virtual address: write "
+          "machinist.kubernetes.kubeVip.enable is true on ${node.name}, but the cluster has no virtual address: write "
           + "kubeMaster in machines.nix and run `machinist generate`, or remove it.";
       }
     ];

@@ -1,4 +1,5 @@
-# The kubelet of every node, known by the node's name and no other: the Node authorizer gives rights by that name.
+# The kubelet of every node, identified by the node's name and no other: the Node authorizer grants
+# permissions by that name.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
@@ -13,7 +14,7 @@ let
       effect = lib.elemAt parts 3;
       key = lib.head parts;
     in
-    # A key may be there once an effect.
+    # A key may occur once per effect.
     lib.nameValuePair "${key}:${effect}" {
       inherit key effect;
       value = if value == null then "" else value;
@@ -23,7 +24,7 @@ in
   config = lib.mkIf (cfg.enable && cfg.nodeComponents) {
     services.kubernetes.kubelet = {
       enable = true;
-      # NixOS takes the name with its domain here, and the short one for kube-proxy.
+      # NixOS' default includes the domain here, but not for kube-proxy.
       hostname = node.name;
       nodeIp = network.address;
       clusterDns = [ cfg.dns ];
@@ -33,21 +34,24 @@ in
         certFile = pki.certificate "kubelet-client";
         keyFile = pki.key "kubelet-client";
       };
-      # Without them the kubelet signs for itself, and the API server refuses it: no logs, no exec.
+      # Without them the kubelet signs its own certificate, which the API server refuses: no logs,
+      # no exec.
       tlsCertFile = pki.certificate "kubelet";
       tlsKeyFile = pki.key "kubelet";
       taints = lib.listToAttrs (map taint cfg.taints);
-      # NixOS' default is true on every node without `roles`, and its taint then keeps CoreDNS and every other pod away.
+      # NixOS' default is true on every node without `roles`, and its taint would keep CoreDNS and
+      # all other pods away.
       unschedulable = false;
     };
 
-    # Over the true of NixOS' services.kubernetes, which gives the kubelet's directory to the user of the API server: he could then
-    # put into it what root mounts and executes.
+    # Overrides the true of NixOS' services.kubernetes, which makes the API server's user the owner
+    # of the kubelet's directory: that user could then place files there that root mounts and
+    # executes.
     users.users.kubernetes.createHome = lib.mkOverride 90 false;
     systemd.tmpfiles.rules = [ "z ${config.services.kubernetes.dataDir} 0755 root root -" ];
 
-    # Read in place: a unit with credentials may get a mount namespace of its own, and the kubelet's mounts must be seen by
-    # the container runtime.
+    # Read directly: a unit with credentials may get its own mount namespace, and the container
+    # runtime must see the kubelet's mounts.
     machinist.keys.root = [
       "kubelet"
       "kubelet-client"

@@ -1,4 +1,5 @@
-# The facts of Kubernetes beyond ../api-endpoint.nix, and what NixOS' modules of all components share.
+# Facts of Kubernetes beyond ../api-endpoint.nix, and settings that NixOS' modules of all components
+# share.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
@@ -57,7 +58,7 @@ in
           first = lib.head (lib.attrValues cfg.controlPlanes);
           address = if cfg.endpoint == null then first else cfg.endpoint.address;
         in
-        # Nothing on a control plane depends on the virtual address: it comes up after them.
+        # Nothing on a control plane depends on the virtual address, which comes up later.
         if cfg.controlPlane then cfg.localServer else "https://${urlHost address}:${toString cfg.port}";
       defaultText = lib.literalExpression "the node's own API server on control planes, else the endpoint";
       description = "API server for this node's components.";
@@ -66,22 +67,23 @@ in
 
   config = lib.mkIf cfg.enable {
     services.kubernetes = {
-      # Any value of `roles` switches easyCerts and a single etcd on; false is said for a person who looks for it.
+      # Any value of `roles` enables easyCerts and a single etcd; false is set explicitly for
+      # readers who look for it.
       easyCerts = false;
       caFile = pki.authority "kubernetes";
-      # Never the node's own: with the port, which NixOS' default leaves out where an address is advertised.
+      # Never the node's own: with the port, which NixOS' default omits if an address is advertised.
       apiserverAddress =
         let
           address = if cfg.endpoint == null then lib.head (lib.attrValues cfg.controlPlanes) else cfg.endpoint.address;
         in
         "https://${urlHost address}:${toString cfg.port}";
-      # No default in NixOS, and read by what makes defaults for etcd.
+      # Has no default in NixOS, and is used in the defaults for etcd.
       masterAddress = network.address;
       clusterCidr = lib.concatStringsSep "," cfg.pods;
       # On every node: NixOS derives the pods' name server from it.
       apiserver.serviceClusterIpRange = lib.concatStringsSep "," cfg.services;
       addons.dns = {
-        # Its objects would be for the addon manager.
+        # Its objects would need the addon manager.
         enable = false;
         clusterDomain = cfg.clusterDomain;
         clusterIp = cfg.dns;

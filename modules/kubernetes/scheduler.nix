@@ -1,4 +1,4 @@
-# The scheduler of a control plane, at the API server beside it.
+# The scheduler of a control plane, which uses the node's own API server.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
@@ -8,7 +8,7 @@ in
   config = lib.mkIf (cfg.enable && cfg.controlPlane) {
     services.kubernetes.scheduler = {
       enable = true;
-      # Kubernetes' own port: NixOS still has that of the server without TLS, which is gone.
+      # Kubernetes' default port: NixOS still has that of the removed insecure server.
       port = 10259;
       kubeconfig = {
         server = cfg.localServer;

@@ -1,4 +1,4 @@
-# Options of NixOS that would take Kubernetes over, refused with the reason.
+# NixOS options that conflict with machinist's Kubernetes, refused with the reason.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
@@ -13,15 +13,15 @@ in
   config = lib.mkIf cfg.enable {
     assertions = [
       (refuse "roles" (kubernetes.roles != [ ]) (
-        "any role makes NixOS set up one control plane with certificates and an etcd of its own"
+        "any role makes NixOS set up a single control plane with its own certificates and etcd"
       ))
-      (refuse "easyCerts" kubernetes.easyCerts "NixOS would make certificates beside those of machinist")
+      (refuse "easyCerts" kubernetes.easyCerts "NixOS would issue certificates in addition to machinist's")
       (refuse "addonManager.enable" kubernetes.addonManager.enable (
         "it runs on every control plane at once and has no kubeconfig without easyCerts"
       ))
       (refuse "addons.dns.enable" kubernetes.addons.dns.enable "its objects are for the addon manager")
       (refuse "kubelet.unschedulable" (kubernetes.kubelet.enable && kubernetes.kubelet.unschedulable) (
-        "`machinist objects` takes its taint away from nodes; `taints` of the machine in machines.nix keeps pods off, and this"
+        "`machinist objects` removes its taint from nodes; `taints` of the machine in machines.nix keeps pods off, and this"
       ))
       (refuse "flannel.enable" kubernetes.flannel.enable "flannel is set up by machinist, with its ports closed to others")
       {

@@ -1,4 +1,5 @@
-# Which version of Kubernetes this is: said to whoever asks the node, and refused where the NixOS release cannot start it.
+# The Kubernetes version of the node: published in /etc, and refused if the NixOS release cannot
+# start it.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes;
@@ -16,7 +17,8 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    # A deploy reads it from the new system and from the one that runs, to keep to the version skew policy.
+    # A deploy compares the new system's with the running one's, to comply with the version skew
+    # policy.
     environment.etc."machinist/kubernetes-version".text = "${version}\n";
 
     assertions = [
@@ -24,7 +26,7 @@ in
         assertion = cfg.versions == [ ] || lib.elem (lib.versions.majorMinor version) cfg.versions;
         message =
           "services.kubernetes.package of ${config.machinist.node.name} is Kubernetes ${version}, and NixOS "
-          + "${config.machinist.cluster.release} is known to start ${lib.concatStringsSep ", " cfg.versions}: take a package of "
+          + "${config.machinist.cluster.release} is known to start ${lib.concatStringsSep ", " cfg.versions}: use a package of "
           + "these, or add the version to machinist.kubernetes.versions if you know that it starts.";
       }
     ];

@@ -1,5 +1,6 @@
-# The node agent: keeps this node's instances in etcd and gives haproxy its routing. It has a user of its own; besides its
-# key it can read nothing that others cannot, and write nothing but its two directories. Root opens nothing in these (./take.nix).
+# The node agent: registers this node's instances in etcd and configures haproxy's routing. It runs
+# as its own user, which can read no private file but its key, and write only to its two
+# directories. Root opens no file in these (./take.nix).
 {
   config,
   lib,
@@ -95,7 +96,7 @@ in
         "machinist-haproxy.service"
         "network-online.target"
       ];
-      # Never none: a unit that loses its last trigger is not reloaded.
+      # Never empty: a unit that loses its last trigger is not reloaded.
       reloadTriggers = [ "instances" ] ++ lib.mapAttrsToList (_: file: file.source) (
         lib.filterAttrs (
           name: _: lib.hasPrefix "machinist/mesh/instances/" name || lib.hasPrefix "machinist/apps/" name
@@ -111,13 +112,13 @@ in
         RestartSec = "1s";
         User = "machinist-agent";
         Group = "machinist-mesh";
-        # haproxy, of the same group, reads its configuration, and lays nothing out in the agent's place.
+        # haproxy, of the same group, may read the agent's files, but not create any in its place.
         UMask = "0027";
         StateDirectory = "machinist-mesh";
         StateDirectoryMode = "0750";
         RuntimeDirectory = "machinist-agent";
         RuntimeDirectoryMode = "0750";
-        # What it laid out and nobody has taken yet is taken all the same.
+        # Files that were written and not yet taken are kept over a restart.
         RuntimeDirectoryPreserve = "restart";
         NoNewPrivileges = true;
         PrivateTmp = true;
@@ -137,7 +138,8 @@ in
       };
     };
 
-    # For units that take their instance out before they stop: ExecStop = "machinist-agent drain <instance>".
+    # For units that drain their instance before they stop: ExecStop = "machinist-agent drain
+    # <instance>".
     environment.systemPackages = [ cfg.package ];
 
     assertions = [

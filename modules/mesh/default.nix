@@ -1,5 +1,6 @@
-# The service mesh: what this node offers to the others, and to which groups of applications it has a way. The node agent
-# registers the instances in etcd while they are healthy, and gives haproxy its routing.
+# The service mesh: the instances that this node offers to the others, and the groups of
+# applications that it reaches. The node agent registers the instances in etcd while they are
+# healthy, and configures haproxy's routing.
 { config, lib, ... }:
 let
   cfg = config.machinist.mesh;
@@ -46,7 +47,7 @@ let
           type = lib.types.bool;
           default = true;
           internal = true;
-          description = "Whether this is what is offered for as long as this system runs; else whoever starts it says so.";
+          description = "Offers the instance while this system runs; otherwise the program that starts it registers it.";
         };
       };
     };
@@ -105,7 +106,7 @@ in
   config = lib.mkIf cfg.enable {
     environment.etc = lib.mapAttrs' file static;
 
-    # Every node's haproxy connects to the instance itself.
+    # Every node's haproxy connects to the instance directly.
     machinist.firewall.tcp = lib.mapAttrs' (
       name: instance:
       lib.nameValuePair "mesh-${name}" {
@@ -123,7 +124,7 @@ in
         {
           assertion = builtins.match "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?" name != null;
           message =
-            "machinist.mesh.instances.\"${name}\" on ${node.name} is no name for an instance: use lower-case letters, "
+            "machinist.mesh.instances.\"${name}\" on ${node.name} is not a valid name of an instance: use lower-case letters, "
             + "digits and hyphens, at most 63.";
         }
         {
@@ -136,7 +137,7 @@ in
             instance.check.command == [ ] || lib.hasPrefix "/" (lib.head instance.check.command);
           message =
             "machinist.mesh.instances.${name}.check.command on ${node.name} does not begin with an absolute path: "
-            + "the agent looks nowhere else for the program.";
+            + "the agent has no search path.";
         }
       ]) cfg.instances
     );

@@ -1,5 +1,6 @@
-# Environment files by which consumers find an application. systemd reads them as root, so they lie in a directory of root's: a unit of
-# root makes them of what the agent laid out, after a check that leaves nothing but the variables.
+# Environment files with which consumers find an application. systemd reads them as root, so they
+# are in a directory that only root can write to: a unit of root's generates them from the agent's
+# output, and lets only variable assignments through.
 {
   config,
   lib,
@@ -11,7 +12,7 @@ let
   laid = "/run/machinist-agent/environment.json";
   take = import ./take.nix { inherit pkgs; };
 
-  # Where the files were when the agent wrote them itself.
+  # Directory of the files in releases where the agent wrote them directly.
   former = "/run/machinist-mesh/env/";
   environmentFiles = unit: lib.toList (unit.serviceConfig.EnvironmentFile or [ ]);
   outdated = lib.attrNames (
@@ -54,7 +55,7 @@ in
       '';
       serviceConfig = {
         Type = "oneshot";
-        # The agent's side of the pipe may stay open.
+        # The agent may keep its end of the pipe open.
         TimeoutStartSec = "30s";
         ProtectHome = true;
         ProtectSystem = "strict";
@@ -71,7 +72,7 @@ in
         assertion = outdated == [ ];
         message =
           "EnvironmentFile of ${lib.concatStringsSep ", " outdated} on ${config.machinist.node.name} is in ${former}, which the mesh's "
-          + "service user could write to: take \${config.machinist.mesh.environmentDirectory}/<app>.env.";
+          + "service user could write to: use \${config.machinist.mesh.environmentDirectory}/<app>.env.";
       }
     ];
   };

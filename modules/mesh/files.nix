@@ -1,5 +1,6 @@
-# Files of other programs with the mesh's routing, from templates: the agent writes each anew when the routing changes, and a unit
-# of root's brings it to its reader, who looks at it first. The agent itself may reload nothing, and write nothing that root opens.
+# Files with the mesh's routing for other programs, from templates: the agent renders each of them
+# when the routing changes, and a unit of root's installs it for its reader, which checks it first.
+# The agent itself can reload nothing, and write nothing that root opens.
 {
   config,
   lib,
@@ -11,7 +12,7 @@ let
   directory = "/var/lib/machinist-mesh-files";
   laid = name: "/run/machinist-agent/files/${name}";
   take = import ./take.nix { inherit pkgs; };
-  # A routing with 10,000 instances has 2 MB in most formats.
+  # A routing table with 10,000 instances has 2 MB in most formats.
   longest = 64 * 1024 * 1024;
 
   file =
@@ -59,7 +60,7 @@ let
       set +e -uo pipefail
       umask 022
       file=${file.path}
-      # One that was being looked at when the power went.
+      # Restores the file if power failed during the check.
       if [ -e "$file.before" ]; then mv "$file.before" "$file"; fi
       [ -e ${laid name} ] || exit 0
       ${
@@ -69,7 +70,7 @@ let
         }
       } >"$file.new" || exit 1
       if [ "$(stat --format=%s "$file.new")" -gt ${toString longest} ]; then
-        echo "what the agent laid out has more than ${toString longest} bytes: the file before stays" >&2
+        echo "the agent's file has more than ${toString longest} bytes: keeping the previous file" >&2
         exit 1
       fi
       cmp --quiet "$file.new" "$file" && exit 0
@@ -77,7 +78,7 @@ let
       ${lib.optionalString (file.check != [ ]) ''
         if ! ${lib.escapeShellArgs file.check}; then
           mv "$file.before" "$file"
-          echo "what the routing is now is refused: the file before stays" >&2
+          echo "the check refused the new routing: keeping the previous file" >&2
           exit 1
         fi
       ''}
@@ -105,7 +106,7 @@ in
     systemd.paths = lib.mapAttrs' (
       name: _:
       lib.nameValuePair (unit name) {
-        description = "Follows the mesh's routing for ${name}";
+        description = "Trigger for mesh routing file ${name}";
         wantedBy = [ "multi-user.target" ];
         pathConfig.PathExists = laid name;
       }
@@ -114,7 +115,7 @@ in
     systemd.services = lib.mapAttrs' (
       name: file:
       lib.nameValuePair (unit name) {
-        description = "Brings the mesh's routing to ${name}";
+        description = "Mesh routing file ${name}";
         after = file.reload;
         # The routing may change often.
         startLimitIntervalSec = 0;
@@ -126,7 +127,7 @@ in
         script = bring name file;
         serviceConfig = {
           Type = "oneshot";
-          # The agent's side of the pipe may stay open, and a check takes its time.
+          # The agent may keep its end of the pipe open, and a check takes time.
           TimeoutStartSec = "2min";
         };
       }
@@ -137,8 +138,8 @@ in
         isName name
         && (file.check == [ ] || lib.hasPrefix "/" (lib.head file.check));
       message =
-        "machinist.mesh.files.\"${name}\" on ${config.machinist.node.name}: the name is that of a file (letters, digits and . _ -), and "
-        + "its check begins with an absolute path.";
+        "machinist.mesh.files.\"${name}\" on ${config.machinist.node.name}: the name must be a file name (letters, digits and . _ -), and "
+        + "its check must begin with an absolute path.";
     }) cfg.files;
   };
 }

@@ -1,13 +1,13 @@
-# A haproxy of ours as a systemd service: the master process is told to reload and never restarted by a deploy, so no
+# haproxy as a systemd service: deploys reload the master process and never restart it, so no
 # connection is dropped when its configuration or its package changes.
 {
   lib,
   pkgs,
   package,
-  # Path of the configuration on the node, and more arguments.
+  # Path of the configuration on the node, and additional arguments.
   configuration,
   arguments ? [ ],
-  # Name of the directory below /run, and who runs it.
+  # Name of the directory below /run, and the service's user.
   directory,
   user,
   group,
@@ -15,7 +15,7 @@
 }:
 let
   program = "/run/${directory}/haproxy";
-  # A reload executes this link again: so a new package is taken over without a connection being dropped.
+  # A reload executes this link again: so a new package takes over without dropping a connection.
   link = "${pkgs.coreutils}/bin/ln -sf ${lib.getExe package} ${program}";
 in
 {
@@ -42,13 +42,13 @@ in
     KillMode = "mixed";
     SuccessExitStatus = "143";
     Restart = "always";
-    # The node's way to all applications: each moment without it is one in which their requests fail.
+    # The node's access to all applications: without it, their requests fail.
     RestartSec = "100ms";
     User = user;
     Group = group;
     UMask = "0007";
     RuntimeDirectory = directory;
-    # Two file descriptors a connection, and one a server that is being checked.
+    # Two file descriptors per connection, and one per server that is being checked.
     LimitNOFILE = toString (2 * maxconn + 70000);
     AmbientCapabilities = "CAP_NET_BIND_SERVICE";
     NoNewPrivileges = true;

@@ -1,5 +1,5 @@
-# haproxy of the mesh. Its configuration has one owner, the agent: NixOS only gives the first one, so no deploy ever empties
-# the mesh. services.haproxy stays free for other uses.
+# haproxy of the mesh. Its configuration has one owner, the agent: NixOS provides only the initial
+# one, so no deploy ever empties the mesh. services.haproxy remains free for other uses.
 {
   config,
   lib,
@@ -10,7 +10,7 @@ let
   cfg = config.machinist.mesh;
   configuration = "/var/lib/machinist-mesh/haproxy.cfg";
   first = pkgs.writeText "haproxy-first.cfg" ''
-    # Until the agent has heard from etcd for the first time.
+    # Used until the agent has received the routing from etcd for the first time.
     global
       stats socket /run/machinist-mesh/haproxy.sock mode 660 level admin expose-fd listeners
       maxconn 1000
@@ -43,8 +43,8 @@ in
       group = "machinist-mesh";
     };
 
-    # Its sockets, which the agent connects to. A haproxy that runs keeps its master socket where it is: it ends when a reload
-    # finds that it may not write there.
+    # Contains its sockets, which the agent connects to. A running haproxy keeps its master socket
+    # where it is: it would exit if a reload could not write there.
     systemd.tmpfiles.rules = [ "d /run/machinist-mesh 0750 machinist-haproxy machinist-mesh -" ];
 
     systemd.services.machinist-haproxy-configuration = {

@@ -1,20 +1,23 @@
-# The text of the ingress' configuration for haproxy (2.6 and later). Names, paths and ports have been checked before.
+# The ingress's haproxy configuration (2.6 and later). Names, paths and ports have been validated
+# before.
 { lib }:
 let
-  # The first part that matches is taken: longer paths first.
+  # The first match wins: longer paths first.
   byLength =
     locations:
     lib.sort (a: b: builtins.stringLength a > builtins.stringLength b || (builtins.stringLength a == builtins.stringLength b && a < b)) (
       lib.attrNames locations
     );
 
-  # The whole header, which hdr() would take apart at commas. Names come with a port where a client says one, and in any case.
+  # The complete header, which hdr() would split at commas. Clients may add a port, and use any
+  # case.
   isHost = name: host: "{ req.fhdr(host),host_only -i ${lib.concatStringsSep " " ([ name ] ++ host.aliases)} }";
 
-  # One host, as a name or an address with or without a port: applications and caches may read another one than was routed by.
+  # Exactly one host, as a name or an address with or without a port: applications and caches may
+  # read another one than the routing.
   hasOneHost = "{ req.fhdr_cnt(host) eq 1 } { req.fhdr(host) -m reg ^([A-Za-z0-9.-]+|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?$ }";
 
-  # Headers by which proxies say where a request came from and was meant for.
+  # Headers in which proxies report a request's origin and original target.
   forwarding = "^(${
     lib.concatStringsSep "|" [
       "(true-|x-cluster-|x-)?client-ip"
@@ -57,7 +60,7 @@ let
   block = title: lines: "${title}\n" + lib.concatMapStrings (line: "  ${line}\n") lines;
 in
 {
-  # A line a certificate, with the names that it is for.
+  # One line per certificate, with its names.
   certificates =
     hosts:
     lib.concatStrings (
@@ -82,7 +85,7 @@ in
       speaksIPv6,
     }:
     let
-      # One for each family: through one for both, applications would see clients as ::ffff:192.0.2.1.
+      # One per family: with one for both, applications would see clients as ::ffff:192.0.2.1.
       bind =
         port: options:
         [ "bind :${port}${options}" ] ++ lib.optional speaksIPv6 "bind [::]:${port} v6only${options}";
@@ -90,13 +93,14 @@ in
       plain = lib.filterAttrs (_: host: !host.https) hosts;
       local = "server here 127.0.0.1:${toString challenge.local}";
       others = lib.imap1 (number: peer: "server peer${toString number} ${peer}:${toString challenge.peers}") peers;
-      # What a client says of itself is not passed on: applications believe these headers. CGI and its heirs read X_Forwarded_For as
-      # X-Forwarded-For. An instance may have the address of an ingress: its requests would go round until no connection is left.
+      # A client's own values are not passed on: applications trust these headers. CGI and its
+      # successors read X_Forwarded_For as X-Forwarded-For. An instance may have the address of an
+      # ingress: its requests would loop until all connections are in use.
       headers =
         protocol:
         [
           "http-request deny deny_status 400 unless ${hasOneHost}"
-          "http-request return status 508 content-type text/plain string \"the ingress meets its own request\" if { req.fhdr(x-machinist-ingress) -m str ${cluster} }"
+          "http-request return status 508 content-type text/plain string \"loop: the ingress received its own request\" if { req.fhdr(x-machinist-ingress) -m str ${cluster} }"
           "http-request del-header [^A-Za-z0-9-] -m reg"
           "http-request del-header ${forwarding} -m reg"
           "http-request set-header X-Machinist-Ingress ${cluster}"
@@ -111,7 +115,7 @@ in
           "log stderr format raw local0 notice"
           "maxconn ${toString maxconn}"
           "no strict-limits"
-          # Connections that a reload leaves to the process before it.
+          # Ends the connections that a reload leaves to the previous process.
           "hard-stop-after 1h"
           # Mozilla's intermediate recommendation.
           "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets"
@@ -129,13 +133,14 @@ in
           "timeout connect 2s"
           "timeout client 2m"
           "timeout server 2m"
-          # Websockets, once they are ones.
+          # For upgraded websockets.
           "timeout tunnel 1h"
           "option redispatch 1"
           "option dontlognull"
-          # A reload lets a connection that is kept alive answer once more, and closes it then: no request meets a closed one.
+          # After a reload, a kept-alive connection gets one more response and is then closed: no
+          # request meets a closed connection.
           "option idle-close-on-response"
-          # Only what no application has seen is sent again.
+          # Only requests that no application has received are retried.
           "retry-on conn-failure"
           "retries 3"
         ])
@@ -161,7 +166,7 @@ in
         )
       )
       ++ lib.optionals answersChallenges [
-        # Only the node that asked for a certificate listens, and only it knows the answer.
+        # Only the node that ordered a certificate listens, and only it has the response.
         (block "backend acme" (
           [
             "balance roundrobin"
@@ -182,7 +187,8 @@ in
       ]
       ++ lib.mapAttrsToList (
         name: location: block "backend ${name}" [
-          # The mesh chooses an instance for each connection: clients that shared one would all be that instance's.
+          # The mesh selects an instance for each connection: clients that share one would all use
+          # the same instance.
           "http-reuse never"
           "server mesh 127.0.0.1:${toString location.port}"
         ]

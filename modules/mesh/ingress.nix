@@ -1,5 +1,6 @@
-# The way into the mesh from outside: a haproxy of its own ends TLS and hands requests by host and path to applications, each
-# at its port on 127.0.0.1. It reads nothing from etcd, and the mesh's haproxy reads no private key.
+# The ingress of the mesh: a separate haproxy terminates TLS and forwards requests by host and path
+# to applications, each at its port on 127.0.0.1. It reads nothing from etcd, and the mesh's haproxy
+# reads no private key.
 {
   config,
   lib,
@@ -92,12 +93,14 @@ let
   certificateUnits = map (name: "acme-${name}.service") (lib.attrNames acmeHosts);
   order = name: "acme-order-renew-${name}";
   byHttp01 = name: topConfig.security.acme.certs.${name}.dnsProvider == null;
-  # It listens at the same port for each host: one waits for the other. The directory is that of NixOS' own locks.
+  # It uses the same port for each host, so one order waits for the other. The directory is that of
+  # NixOS' own locks.
   oneLego = pkgs.writeShellScriptBin "lego" ''
     exec ${pkgs.util-linux}/bin/flock /run/acme/machinist-ingress.lock ${lib.getExe pkgs.lego} "$@"
   '';
   usesHttp01 = acmeHosts != { } && cfg.acme.dnsProvider == null;
-  # lego listens there while it proves that the host is ours; the other ingress nodes ask at the second port.
+  # lego listens on the first port while it proves control of the host; the other ingress nodes use
+  # the second.
   challenge = {
     local = 9481;
     peers = 9482;
@@ -209,10 +212,10 @@ in
         })
         {
           description = "Ingress of the service mesh";
-          # Each begins with a certificate of its own making, until the authority has issued one.
+          # The ingress starts with self-signed certificates, until the authority has issued them.
           wants = certificateUnits;
           after = [ "machinist-haproxy.service" ] ++ certificateUnits;
-          # With reloadIfChanged these reload.
+          # With reloadIfChanged, these cause a reload.
           restartTriggers = map (name: config.environment.etc."machinist/ingress/${name}".source) [
             "certificates.txt"
             "haproxy.cfg"
@@ -220,9 +223,10 @@ in
         }
       ];
     }
-    # NixOS lets the first host's order make the account, and those of all others need it: they would never be ordered while
-    # the first one's name leads nowhere. And a failed unit would take a deploy back only because of that. So these two ends of
-    # an order, nothing ordered and nothing renewed, are none of a failed unit; it is tried again all the same.
+    # In NixOS, the first host's order creates the account, which those of all others need: they
+    # would never be ordered while the first host's name does not resolve to an ingress. And a
+    # failed unit would revert a deploy only because of that. So these two results of an order,
+    # nothing ordered and nothing renewed, do not fail the unit; it is retried all the same.
     // lib.mapAttrs' (
       name: _:
       lib.nameValuePair (order name) {
@@ -235,7 +239,7 @@ in
     ) acmeHosts
     // lib.optionalAttrs (acmeHosts != { }) {
       machinist-ingress-orders = {
-        description = "Certificates that could not be had are ordered again";
+        description = "Retry of failed certificate orders";
         serviceConfig.Type = "oneshot";
         script = ''
           for order in ${lib.concatMapStringsSep " " order (lib.attrNames acmeHosts)}; do
@@ -246,7 +250,8 @@ in
         '';
       };
     };
-    # Let's Encrypt minds five failures an hour for a name; NixOS' module alone waits for the next day.
+    # Let's Encrypt allows five failures per hour and name; NixOS' module alone waits for the next
+    # day.
     systemd.timers.machinist-ingress-orders = lib.mkIf (acmeHosts != { }) {
       wantedBy = [ "timers.target" ];
       timerConfig = {
@@ -280,7 +285,7 @@ in
         {
           assertion = bad == [ ];
           message =
-            "machinist.mesh.ingress.hosts on ${node.name}: ${lib.concatStringsSep ", " bad} is no name of a host: write it in "
+            "machinist.mesh.ingress.hosts on ${node.name}: ${lib.concatStringsSep ", " bad} is not a valid host name: write it in "
             + "lower case and in full, as www.example.org.";
         }
         {
@@ -290,19 +295,19 @@ in
         {
           assertion = acmeHosts == { } || cfg.acme.email != null;
           message =
-            "machinist.mesh.ingress.acme.email on ${node.name} is null: the ACME authority wants an address for the account. "
+            "machinist.mesh.ingress.acme.email on ${node.name} is null: the ACME authority requires an address for the account. "
             + "Set it, or the host's `certificate`, or `https = false`.";
         }
       ]
       ++ lib.concatMap (entry: [
         {
           assertion = lib.hasPrefix "/" entry.path && builtins.match "/[A-Za-z0-9._~/-]*" entry.path != null;
-          message = "${where entry} is no path: it begins with / and has letters, digits and . _ ~ - / only.";
+        message = "${where entry} is not a valid path: it begins with / and has letters, digits and . _ ~ - / only.";
         }
         {
           assertion = entry.location.port != null;
           message =
-            "${where entry} has no port, and no application module here says where ${entry.location.app} is published: set "
+            "${where entry} has no port, and no application module of this node publishes ${entry.location.app}: set "
             + "`port` to the `publish.port` of its instances.";
         }
       ]) each
@@ -310,7 +315,7 @@ in
         assertion = host.certificate == null || !lib.hasPrefix builtins.storeDir host.certificate;
         message =
           "machinist.mesh.ingress.hosts.\"${name}\".certificate on ${node.name} is in the store, which everyone can read: "
-          + "bring the file to the node as a secret.";
+          + "deliver the file to the node as a secret.";
       }) cfg.hosts;
   };
 }

@@ -1,4 +1,4 @@
-# Options that an instance in the mesh and an application share.
+# Options that mesh instances and applications share.
 { lib }:
 let
   groups = [

@@ -1,10 +1,11 @@
-# A shell command that prints what the agent laid out at a path, for units of root. The agent may replace the path by a link to any file,
-# so it is opened with the agent's own rights; and it may write into what it holds open, so root gets the bytes through a pipe. The
-# file is moved aside first: what the agent lays out from then on starts the unit again.
+# A shell command that prints a file of the agent, for units of root. The agent may replace the path
+# by a link to any file, so it is opened with the agent's own permissions; and it may write to files
+# it holds open, so root gets the bytes through a pipe. The file is renamed first: the agent's next
+# file triggers the unit again.
 { pkgs }:
 {
   path,
-  # Longer ones are refused, in bytes.
+  # Maximum size in bytes; longer files are refused.
   longest,
 }:
 let

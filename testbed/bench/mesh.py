@@ -1,5 +1,5 @@
-"""Measures from a change in etcd to the first request that it serves, and what 10,000 instances cost: the mesh's agent, then
-confd with a template that does the same, each with a haproxy of its own. Arguments: agent, working directory, confd."""
+"""Measures the time from a change in etcd to the first request that it serves, and the cost of 10,000 instances: the mesh's
+agent, then confd with an equivalent template, each with its own haproxy. Arguments: agent, working directory, confd."""
 
 import base64
 import http.client
@@ -96,7 +96,7 @@ def text(value):
 
 
 def until(condition, seconds, pause=0.002):
-    """Returns how long it took."""
+    """Returns the duration in seconds."""
     begun = time.perf_counter()
     while not condition():
         if time.perf_counter() - begun > seconds:
@@ -131,7 +131,7 @@ def haproxy(name, configuration):
     os.makedirs(path, exist_ok=True)
     with open(f"{path}/haproxy.cfg", "w") as file:
         file.write(configuration)
-    # Not by its name in PATH: it executes its own path again at each reload.
+    # By its full path, which it executes again at each reload.
     program = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
     pid = f"{path}/pid"
     master = start(name, program, "-Ws", "-f", f"{path}/haproxy.cfg", "-S", f"{path}/haproxy-master.sock", "-p", pid)
@@ -195,7 +195,7 @@ def instance(node, port=7000):
 
 
 def latencies(etcd, rounds, act, port, undo):
-    """Seconds from before the put to the first answer."""
+    """Seconds from before the put to the first response."""
     found = []
     for number in range(rounds):
         begun = time.perf_counter()
@@ -219,7 +219,7 @@ def shown(found):
 
 
 def cost(process, seconds=20):
-    """Megabytes, and the share of a core that it takes while nothing happens."""
+    """Memory in megabytes, and the share of a core that it uses when idle."""
 
     def ticks():
         with open(f"/proc/{process.pid}/stat") as file:

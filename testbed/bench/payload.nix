@@ -1,5 +1,4 @@
-# What the closures of the measurement weigh beside the system: about 50 MB, compressible as programs are, and 200 small
-# paths.
+# The weight of the measured closures beside the system: about 50 MB, compressible like programs, and 200 small paths.
 { pkgs, ... }:
 let
   build =

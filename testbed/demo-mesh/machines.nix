@@ -1,6 +1,6 @@
-# A service mesh on this computer: three members of etcd, two applications on two workers, a replicated database behind one of them,
-# and the way in. Between nodes packets travel by an overlay: `wireguard` encrypts them, where the kernel has it; this one goes
-# anywhere.
+# A service mesh on this computer: three etcd members, two applications on two workers, a replicated database behind one
+# of them, and an ingress. Packets between nodes use an overlay: `wireguard` encrypts them, if the kernel supports it;
+# this backend works everywhere.
 {
   cluster = {
     name = "demo-mesh";

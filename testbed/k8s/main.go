@@ -1,5 +1,5 @@
-// Kubernetes' programs in one binary, chosen by the name it is started with: they share nearly all of their code, so
-// one link takes the place of six.
+// Kubernetes' programs in one binary, selected by the name it is started with: they share nearly all of their code, so
+// one link replaces six.
 package main
 
 import (

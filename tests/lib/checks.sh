@@ -10,20 +10,20 @@
 #   skip NAME REASON                           a check that cannot run here; ./test lists it at its end
 #   print_counts                               the last line of a script; fails if a check failed
 #
-# A check that something is absent needs a positive control, a thing that its probe has to find: a probe that fails, or finds
+# A check that something is absent needs a positive control, which its probe must find: a probe that fails, or finds
 # nothing at all, fails the check.
 #
 #   without NAME CONTROL PATTERN COMMAND...    it exits 0, prints a line that matches CONTROL, and none that matches PATTERN
 #   changed NAME BEFORE COMMAND...             it exits 0 and prints something other than BEFORE
 #
-# Seconds are those of a computer without other work, see `patience`.
+# Seconds are those of an idle computer, see `patience`.
 #
 # The standard input of a command is closed: one that asks a question fails, and does not wait for an answer.
 
 passed=0
 failed=0
 skipped=0
-# What the last command of check, check_exit and must printed.
+# Output of the last command of check, check_exit and must.
 output=
 
 pass() {
@@ -47,7 +47,7 @@ print_counts() {
   [ "$failed" = 0 ]
 }
 
-# The command may be a function that reads a global variable, so that local names here must not hide one.
+# The command may be a function that reads a global variable, so local names here must not hide one.
 check() {
   local _name=$1
   shift
@@ -103,8 +103,8 @@ changed() {
   fi
 }
 
-# patience SECONDS: as many seconds as these are on this computer now. What takes a second by itself takes as many as there are
-# processes to a core; four times as long is enough for what works.
+# patience SECONDS: prints the seconds scaled by this computer's load. One second of work takes as many as there are processes
+# per core; a factor of four is enough for anything that works.
 patience() {
   awk -v seconds="$1" -v cores="$(nproc)" '{
     slow = $1 / cores
@@ -120,12 +120,12 @@ within() {
     fail "$1" "$3" "wanted: at most $2 s, on a computer that is as busy as this one $_bound s"
   fi
 }
-# since MOMENT: the seconds since then, an earlier $EPOCHREALTIME.
+# since MOMENT: seconds since then, an earlier $EPOCHREALTIME.
 since() {
   awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.2f\n", b - a }'
 }
 
-# wait_until SECONDS COMMAND...: until the command succeeds. Fails, with what it printed last, when that time is over.
+# wait_until SECONDS COMMAND...: waits until the command succeeds. Fails, and prints its last output, after that time.
 wait_until() {
   local _bound _begun=$SECONDS _output
   _bound=$(patience "$1")
@@ -149,7 +149,7 @@ eventually() {
   done
   equal "$_name" "$_got" "$_wanted"
 }
-# took SECONDS WANTED COMMAND...: the seconds until the command prints WANTED.
+# took SECONDS WANTED COMMAND...: prints the seconds until the command prints WANTED.
 took() {
   local _bound _wanted=$2 _begun=$EPOCHREALTIME _got=''
   _bound=$(patience "$1")

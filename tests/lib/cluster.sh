@@ -25,8 +25,8 @@ trial_begin() {
   take_network || exit 1
   ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$MACHINIST_SSH_KEY"
 }
-# Sets `net`, the first three numbers of a network that no other script has. It is taken as long as this script or one of the
-# machines that it started has the file open.
+# Sets `net`, the first three numbers of a network that no other script uses. It is reserved while this script or one of
+# the machines that it started has the file open.
 take_network() {
   local number lock
   mkdir -p /run/machinist-tests
@@ -41,7 +41,7 @@ take_network() {
   echo "no network from 10.13.30.0/24 to 10.13.250.0/24 is free" >&2
   return 1
 }
-# A script that has something else to end defines trial_finish.
+# A script with additional cleanup defines trial_finish.
 trial_clean() {
   ! declare -F trial_finish >/dev/null || trial_finish
   [ ${#background[@]} = 0 ] || kill "${background[@]}" 2>/dev/null
@@ -55,8 +55,8 @@ trial_clean() {
 trial_end() {
   print_counts
 }
-# as_trial FILE: the machines.nix FILE, with the name and the network of this trial. The name is the first one in a file, and the
-# network that of the first address.
+# as_trial FILE: prints the machines.nix FILE with the name and the network of this trial, which replace the first name
+# in the file and the network of the first address.
 as_trial() {
   local before
   before=$(grep -oEm1 '10\.[0-9]+\.[0-9]+\.' "$1" | head -n 1)
@@ -77,7 +77,7 @@ trial_up() {
   must "sandbox up" 0 '' m sandbox up
   read_machines
 }
-# Reads which machines there are. Asked once after each `sandbox up`: what a script waits for is often shorter than the question.
+# Reads the list of machines. Called once after each `sandbox up`: a waiting check is often shorter than this query.
 read_machines() {
   local status name address namespace
   status=$(m sandbox status --json) || return
@@ -96,7 +96,7 @@ address() {
 namespace() {
   echo "${namespaces[$1]}"
 }
-# ssh_to NODE OPTION... COMMAND: as machinist connects, with the pinned host key.
+# ssh_to NODE OPTION... COMMAND: connects as machinist does, with the pinned host key.
 ssh_to() {
   local node=$1
   shift
@@ -104,14 +104,14 @@ ssh_to() {
     -o StrictHostKeyChecking=yes -o ConnectTimeout=5 -o BatchMode=yes "root@${ip[$node]}" \
     "export PATH=/run/current-system/sw/bin:\$PATH:/usr/sbin; $*"
 }
-# on NODE COMMAND...: a command on the machine. on_input: it reads what this one is given.
+# on NODE COMMAND...: runs a command on the machine. on_input: with this shell's standard input.
 on() {
   ssh_to "$@" </dev/null
 }
 on_input() {
   ssh_to "$@"
 }
-# inside NODE COMMAND...: a program of this computer in the machine's network. outside: in the operator's.
+# inside NODE COMMAND...: runs a local program in the machine's network. outside: in the operator's.
 inside() {
   local node=$1
   shift
@@ -120,16 +120,17 @@ inside() {
 outside() {
   nsenter --net="$operator" "$@"
 }
-# in_background NAMESPACE OUTPUT COMMAND...: the same while the script goes on. Sets `last` to its process; it ends with the script.
+# in_background NAMESPACE OUTPUT COMMAND...: the same, in the background. Sets `last` to its process, which ends with
+# the script.
 in_background() {
   local namespace=$1 output=$2
   shift 2
-  # No function between: a signal must reach the program itself.
+  # No function in between: a signal must reach the program itself.
   nsenter --net="$namespace" "$@" >"$output" 2>&1 </dev/null &
   last=$!
   background+=("$last")
 }
-# bring NODE PACKAGES...: what Debian's packages have, onto a machine whose root lacks it.
+# bring NODE PACKAGES...: installs the contents of Debian packages on a machine whose root does not have them.
 bring() {
   local node=$1 root
   shift

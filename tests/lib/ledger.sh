@@ -1,15 +1,16 @@
 # shellcheck shell=bash
-# A client of etcd that writes and reads all the time, and knows what was acknowledged (tests/ledger). Sourced after
+# A client of etcd that writes and reads continuously, and records acknowledged writes (tests/ledger). Sourced after
 # tests/lib/cluster.sh; needs `ledger` on PATH.
 
 ledger=
-# ledger_client NAME: keeps the certificates and the key that an operator's client has at this moment, for later.
+# ledger_client NAME: saves the certificates and the key of an operator's client at this moment, for later use.
 ledger_client() {
   cp "$cluster/certs/authorities/etcd.pem" "$here/$1-ca.pem"
   cp "$cluster/certs/operators/etcd-operator.pem" "$here/$1.pem"
   age --decrypt --identity "$MACHINIST_IDENTITY" "$cluster/certs/operators/etcd-operator.key.age" >"$here/$1.key"
 }
-# ledger_begin PREFIX CLIENT: it writes below the prefix, at all `nodes`. Returns when its first write was acknowledged.
+# ledger_begin PREFIX CLIENT: starts writing below the prefix, at all `nodes`. Returns when the first write was
+# acknowledged.
 ledger_begin() {
   local endpoints=() node
   for node in "${nodes[@]}"; do endpoints+=(--endpoint "https://${ip[$node]}:2379"); done
@@ -18,7 +19,8 @@ ledger_begin() {
   ledger=$last
   wait_until 60 grep -q . "$here/acknowledged-$1" || fail "a ledger writes" "$(cat "$here/ledger-$1")"
 }
-# ledger_end PREFIX NAME [SECONDS]: no acknowledged write is lost, no read went back, and there was no longer time without a write.
+# ledger_end PREFIX NAME [SECONDS]: no acknowledged write is lost, no read was stale, and writes never paused for
+# longer.
 ledger_end() {
   local status longest
   kill -TERM "$ledger"

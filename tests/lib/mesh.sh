@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# A mesh in the sandbox: what its agents answer, and a constant load on it. Sourced after tests/lib/cluster.sh; needs
+# A mesh in the sandbox: its agents' responses, and a constant load on it. Sourced after tests/lib/cluster.sh; needs
 # `machinist-agent` beside `machinist`.
 
-# nixos-lite builds no Rust: it takes the agent from there into the closures.
+# nixos-lite builds no Rust: it copies the agent from there into the closures.
 use_built_agent() {
   mkdir -p "$project/testbed/nixos-lite/prebuilt"
   cp -pL "$(dirname "$(command -v machinist)")/machinist-agent" "$project/testbed/nixos-lite/prebuilt/"
@@ -12,24 +12,24 @@ mesh_up() {
   use_built_agent
   trial_up "$1"
 }
-# routed NODE BOUND APPLICATION SERVER...: the seconds until the node routes the application to exactly these.
+# routed NODE BOUND APPLICATION SERVER...: prints the seconds until the node routes the application to exactly these.
 routed() {
   inside "$1" "$project/tests/mesh/watch" "$(patience "$2")" "${@:3}"
 }
-# agent NODE PATH: what the node's agent answers.
+# agent NODE PATH: prints the response of the node's agent.
 agent() {
   inside "$1" curl --silent --max-time 5 "http://127.0.0.1:9470/$2"
 }
-# follows_etcd NODE: whether its agent watches etcd and keeps its lease.
+# follows_etcd NODE: succeeds if its agent watches etcd and keeps its lease.
 follows_etcd() {
   agent "$1" status | jq -c '[.watching, .leased]'
 }
-# get NODE PORT: what is served there.
+# get NODE PORT: prints the response at the port.
 get() {
   inside "$1" curl --silent --max-time 5 "http://127.0.0.1:$2/"
   echo
 }
-# answers NODE PORT COUNT: who answers to so many requests.
+# answers NODE PORT COUNT: the instances that respond to so many requests.
 answers() {
   local request
   for ((request = 0; request < $3; request++)); do get "$1" "$2"; done | sort -u | xargs
@@ -38,13 +38,13 @@ etcdctl() {
   on etcd1 "machinist-etcdctl $*"
 }
 
-# begin_load NODE [PORT [CLIENTS [ADDRESS HOST]]]: requests all the time, from the node's network or, for `outside`, from the
-# operator's; half of the clients keep their connection. Returns when the first one was answered.
+# begin_load NODE [PORT [CLIENTS [ADDRESS HOST]]]: sends requests continuously, from the node's network or, for
+# `outside`, from the operator's; half of the clients keep their connection. Returns when the first one was answered.
 begin_load() {
   local from=$operator port=${2:-8000} clients=${3:-8}
   [ "$1" = outside ] || from=${namespaces[$1]}
   [ -p "$here/load-says" ] || mkfifo "$here/load-says"
-  # Open for both, so that neither side waits for the other one to open it.
+  # Opened for both directions, so that neither side waits for the other one to open it.
   exec {load_says}<>"$here/load-says"
   LOAD_SAYS=$here/load-says in_background "$from" "$here/load" "$project/tests/mesh/load" "$port" "$clients" "${@:4}"
   load=$last
@@ -64,7 +64,7 @@ stop_load() {
   load=
   exec {load_says}>&-
 }
-# loaded FILTER: what the load was answered, by a filter of jq.
+# loaded FILTER: the load's results, through a jq filter.
 loaded() {
   jq -c "$1" "$here/load"
 }

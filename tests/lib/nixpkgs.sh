@@ -3,7 +3,7 @@
 judge=$project/tests/nixpkgs
 lite_path=$project/testbed/nixos-lite
 
-# lite_view DIRECTORY NODE: the node as nixos-lite makes it.
+# lite_view DIRECTORY NODE: the node as evaluated by nixos-lite.
 lite_view() {
   nix-instantiate --eval --read-write-mode --strict --json "$judge/view.nix" \
     --arg nixpkgs "$lite_path" --arg root "$1" --argstr node "$2"
@@ -11,7 +11,7 @@ lite_view() {
 parts() { # < VIEW: its parts, sorted
   jq -S -L "$judge" 'include "normal"; .view | parts'
 }
-# differences DOUBLE REAL: two files of parts; what differs without a reason in the README, nothing if all has one.
+# differences DOUBLE REAL: compares two files of parts; prints differences without a reason in the README.
 differences() {
   jq -n -r -L "$judge" --argjson known "$("$judge/known")" '
     include "normal"; input as $double | input as $real
@@ -19,8 +19,9 @@ differences() {
     | "\(.path)", (.double[] | "  only nixos-lite: \(.)"), (.real[] | "  only NixOS:      \(.)"),
       (select(.double + .real == []) | "  the same lines in another order")' "$1" "$2"
 }
-# as_expected DIRECTORY NODE FILE: the node is what nixpkgs was seen to make of it. With UPDATE_EXPECT=1 the file has afterwards what
-# nixos-lite makes of it, and says so of each part: the next `tests/nixpkgs/run --update` confirms or corrects it.
+# as_expected DIRECTORY NODE FILE: the node has the parts that nixpkgs gave. With UPDATE_EXPECT=1, FILE is updated to
+# the result of nixos-lite, with each changed part marked as unconfirmed: the next `tests/nixpkgs/run --update` confirms
+# or corrects it.
 as_expected() {
   local double=$here/double.json real=$here/real.json known
   known=$("$judge/known")

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# What a script waits for on the machines of its cluster. Sourced after tests/lib/cluster.sh.
+# Waits for states of a cluster's machines. Sourced after tests/lib/cluster.sh.
 
-# pid NODE UNIT: the main process of a unit, which changes when the unit restarts.
+# pid NODE UNIT: prints the main process of a unit, which changes when the unit restarts.
 pid() {
   on "$1" systemctl show --property=MainPID --value "$2"
 }
 boot_of() {
   on "$1" cat /proc/sys/kernel/random/boot_id
 }
-# rebooted NODE BOOT: waits until the node answers in another boot than that one.
+# rebooted NODE BOOT: waits until the node responds in another boot.
 rebooted() {
   wait_until 120 is_another_boot "$1" "$2"
 }
@@ -16,7 +16,7 @@ is_another_boot() {
   local now
   now=$(boot_of "$1") && [ "$now" != "$2" ]
 }
-# healthy: waits until `machinist status` finds nothing wrong.
+# healthy: waits until `machinist status` reports no problem.
 healthy() {
   wait_until 120 m status
 }
@@ -24,9 +24,10 @@ etcd_healthy() {
   wait_until 120 m etcd status
 }
 
-# hold NODE [NIX]: from the next deploy on, an activation of the node waits in a unit until let_go NODE. NIX is more of its module.
+# hold NODE [NIX]: from the next deploy on, an activation of the node waits in a unit until let_go NODE. NIX is added to
+# its module.
 hold() {
-  # The time makes it another unit each time, which a switch starts again.
+  # The time makes it a different unit, which a switch starts again.
   cat >"$cluster/nodes/$1.nix" <<NIX
 {
   systemd.services.held = $(held_unit);
@@ -50,14 +51,14 @@ NIX
 let_go() {
   on "$1" rm -f /run/held
 }
-# waits_held NODE: waits until the activation has come to that unit.
+# waits_held NODE: waits until the activation has reached that unit.
 waits_held() {
   wait_until 180 is_held "$1"
 }
 is_held() {
   [ "$(on "$1" systemctl show --property=ActiveState --value held)" = activating ]
 }
-# no_activation NODE: waits until none goes on.
+# no_activation NODE: waits until no activation is running.
 no_activation() {
   wait_until 120 has_no_activation "$1"
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Probes of what must not be there, each with a control that it has to find. Sourced after tests/lib/cluster.sh.
+# Probes for things that must be absent, each with a control that it must find. Sourced after tests/lib/cluster.sh.
 
-# exposed PATTERN: a command for a node. It prints each match in the command lines and environments of the node's processes, and
-# $exposed_control, which is in one of each.
+# exposed PATTERN: a command for a node. It prints each match in the command lines and environments of the node's
+# processes, and $exposed_control, which is in one of each.
 exposed() {
   printf '%s' "CONTROL=environment sh -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr \"\\0\" \"\\n\" |
     grep -oE -e \"$1\" -e \"^CONTROL=(argument|environment)\" | sort -u | xargs' CONTROL=argument"
@@ -10,12 +10,12 @@ exposed() {
 # shellcheck disable=SC2034
 exposed_control='CONTROL=argument CONTROL=environment'
 
-# tls_refusal NAMESPACE ADDRESS OPTION...: the alert by which a server ends the handshake with a client of these options of openssl;
-# nothing if it takes the client, or does not answer.
+# tls_refusal NAMESPACE ADDRESS OPTION...: prints the alert with which a server ends the handshake with a client of
+# these openssl options; nothing if it accepts the client, or does not respond.
 tls_refusal() {
   local namespace=$1 address=$2 words
   shift 2
-  # It fails, as it has to.
+  # It fails, as it must.
   words=$(timeout 20 nsenter --net="$namespace" openssl s_client -ign_eof -connect "$address" "$@" </dev/null 2>&1)
   grep -om1 'alert [a-z ]*' <<<"$words"
 }

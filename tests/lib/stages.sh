@@ -1,18 +1,19 @@
 # shellcheck shell=bash
-# The stages of ./test: each one runs whatever the others came to, two lanes of scripts may run side by side, and a table ends it.
+# The stages of ./test: each runs whatever the result of the others, two lanes of scripts may run concurrently, and a
+# table ends the run.
 
 begin_stages() {
-  # Tests that could not run here, a line each: what, and why. They are counted at the end.
+  # Tests that could not run here, a line each with name and reason. They are counted at the end.
   TEST_SKIPS=$(mktemp)
   export TEST_SKIPS
-  # The end of each stage, a line each: status, seconds, name, its last line.
+  # The result of each stage, a line each: status, seconds, name, its last line.
   results=$(mktemp)
-  # What failed in them, so that the end of the output has it.
+  # Output of their failures, repeated at the end of the run.
   failures=$(mktemp)
   lanes=()
   trap 'rm -f "$TEST_SKIPS" "$results" "$failures"' EXIT
 }
-# stage NAME COMMAND...: runs it in a shell of its own, and goes on if it fails.
+# stage NAME COMMAND...: runs it in a separate shell, and continues if it fails.
 stage() {
   local name=$1 begun=$SECONDS status=0 log
   shift
@@ -28,12 +29,13 @@ record() { # STATUS SECONDS NAME LOG
   last=$(grep -aE '^[0-9]+ passed, [0-9]+ failed' "$4" | tail -n 1) || true
   printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$last" >>"$results"
   if [ "$1" != 0 ]; then
-    # What a script's check, a Rust test and a compiler print of a failure, with what follows it.
+    # The lines that a script's check, a Rust test and a compiler print of a failure, with the details that follow.
     grep -aE -A 6 '^(FAIL |FAILED |error|---- .* stdout ----)|--- FAILED$' "$4" | head -n 80 | sed "s|^|$3: |" >>"$failures" || true
   fi
   rm -f "$4"
 }
-# begin_lane SCRIPT...: one after another, in the background beside other lanes. end_lanes prints their output when all have ended.
+# begin_lane SCRIPT...: runs them in sequence, in the background beside other lanes. end_lanes prints their output when
+# all have ended.
 begin_lane() {
   local log
   log=$(mktemp)
@@ -52,14 +54,14 @@ run_lane() {
 end_lanes() {
   local lane
   for lane in "${lanes[@]}"; do
-    # A lane records the scripts that fail; here it has ended in between.
+    # A lane records its failed scripts; here it has ended early.
     wait "${lane%%:*}" || printf '1\t0\ta lane of scripts\t\n' >>"$results"
     cat "${lane#*:}"
     rm -f "${lane#*:}"
   done
   lanes=()
 }
-# The table at the end; fails if a stage has failed, or none has run.
+# Prints the table at the end; fails if a stage has failed, or none has run.
 print_results() {
   local status seconds name last n_passed=0 n_failed=0
   if [ -s "$failures" ]; then printf '\n== failures\n' && cat "$failures"; fi

@@ -1,4 +1,4 @@
-# Three members of etcd and two workers, in the sandbox.
+# Three etcd members and two workers, in the sandbox.
 {
   cluster = {
     name = "mesh";

@@ -1,4 +1,4 @@
-# A worker with one instance of the application `web`: a server that says on which node it is.
+# A worker with one instance of the application `web`: a server that returns its node's name.
 { config, lib, pkgs, ... }:
 let
   inherit (config.machinist) network node;

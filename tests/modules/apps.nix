@@ -1,4 +1,4 @@
-# Applications: those of app_modules/, and some that are wrong, on a node of a mesh.
+# Applications: those of app_modules/, and some invalid ones, on a node of a mesh.
 {
   lib,
   base,
@@ -17,7 +17,7 @@ let
       }
       // own;
     };
-  # As modules declared an application before machinist.apps was open.
+  # The form in which modules declared an application before machinist.apps was open.
   former =
     { config, lib, ... }:
     {
@@ -42,7 +42,7 @@ let
     melchior = "10.13.13.3";
   };
 
-  # What an application does not run without.
+  # Settings without which an application does not run.
   needed.mariadb.machinist.cluster.apps.mariadb = members;
   needed.whoami.machinist.apps.whoami.container.image = "registry.example/whoami${digest}";
 
@@ -187,7 +187,7 @@ in
       alone = failed (of [ "mariadb" ] [ { machinist.cluster.apps.mariadb = lib.mkForce { }; } ]);
       own = (of [ ] [ ]).config.services.mysql.enable;
     };
-  # Each of app_modules/ by itself.
+  # Each application of app_modules/ by itself.
   each = lib.genAttrs names (
     name:
     let
@@ -239,7 +239,7 @@ in
       failed = failed system;
       slot = lines system "app-box-a";
     };
-  # An option of one application is none of another.
+  # An option of one application does not exist on another.
   mixed =
     (builtins.tryEval (builtins.deepSeq
       (of [ "box" ] [ (app "box" { greeting = "hello"; }) ]).config.machinist.apps.box.port

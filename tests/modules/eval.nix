@@ -1,4 +1,4 @@
-# What the tests look at, as JSON: option values of the sample cluster's nodes, and of nodes that went wrong.
+# Values for the tests, as JSON: options of the sample cluster's nodes, and of invalid nodes.
 {
   nixpkgs ? ../../testbed/nixos-lite,
   root ? ./sample,
@@ -86,12 +86,12 @@ let
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
 
-  # Every attribute path that modules/ sets: down to the leaves of the definitions, through mkIf and its like.
+  # Every attribute path that modules/ sets: down to the leaves of the definitions, through mkIf and similar.
   modules = toString ../../modules;
   leaves =
     path: value:
     if lib.isFunction value then
-      # A module: what an application says of its own unit is checked where it is merged.
+      # A module: an application's settings of its own unit are checked where they are merged.
       [ ]
     else if !lib.isAttrs value || lib.isDerivation value then
       [ path ]
@@ -112,7 +112,7 @@ let
         let
           here = path ++ [ name ];
           all = option.definitionsWithLocations or [ ];
-          # An option that nobody defines may have a default that throws.
+          # An option without definitions may have a default that throws.
           readable = (builtins.tryEval (builtins.length all)).success;
           definitions = lib.optionals readable (
             lib.filter (definition: lib.hasPrefix modules (toString definition.file)) all
@@ -286,7 +286,7 @@ in
       }
     );
   };
-  # A node that is no member has none of it.
+  # A node that is not a member has no etcd configuration.
   worker =
     let
       system = with' melchior { machinist.etcd.enable = lib.mkForce false; };
@@ -547,7 +547,7 @@ in
         };
       }
     );
-    # Each kind, as it was once or might be.
+    # Each kind of violation, as it existed once or could exist.
     wrong = import ./ownership.nix {
       wrong = with' balthazar {
         systemd.tmpfiles.rules = [

@@ -1,4 +1,5 @@
-# What the tests of k3s look at: the flags with which servers and agents would be started, and what decides who founds the cluster.
+# Values for the tests of k3s: the flags of servers and agents, and the settings that decide which server
+# founds the cluster.
 {
   lib,
   inputs,
@@ -19,7 +20,7 @@ let
     machinist.k3s.servers = lib.mkForce { s2 = "10.13.13.3"; };
   };
 
-  # A command line as its words; one in quotes is one.
+  # Splits a command line into words; a quoted part is one word.
   words =
     text:
     lib.concatLists (
@@ -58,7 +59,7 @@ let
       packages = map (package: package.name or "") config.environment.systemPackages;
     };
   refused = module: failed (with' s1 module);
-  # BGP with a password, of which every server has the same key.
+  # BGP with a password, whose key is the same on every server.
   password = {
     machinist.k3s.endpoint.vip = lib.mkForce {
       mode = "bgp";

@@ -1,4 +1,4 @@
-# What the tests of Kubernetes look at: the flags that every component of the sample's nodes would be started with.
+# Values for the tests of Kubernetes: the flags of every component on the sample's nodes.
 {
   lib,
   inputs,
@@ -14,7 +14,7 @@ let
     system: map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);
 
   read = file: builtins.fromJSON (builtins.unsafeDiscardStringContext file.text);
-  # A command line as its words.
+  # Splits a command line into words.
   words = text: lib.filter (word: lib.isString word && word != "") (builtins.split "[ \\\n]+" text);
   components = [
     "flannel"

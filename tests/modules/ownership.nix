@@ -1,5 +1,6 @@
-# What root reads, executes or copies although another user can replace it, in the evaluated units of some systems: an attribute for each
-# of them, with a sentence for each place. A function that needs nothing besides the systems, so that its text is also an `--apply` of nix.
+# Files that root reads, executes or copies although another user can replace them, in the evaluated units of
+# some systems: an attribute per system, with a sentence per place. A function that needs nothing but the
+# systems, so that its text can be an `--apply` of nix.
 systems:
 builtins.mapAttrs (
   _: system:
@@ -42,7 +43,7 @@ builtins.mapAttrs (
     ownerOf = rule: lib.elemAt rule 3;
     makesDirectory = rule: builtins.match "[dDvqQe].*" (typeOf rule) != null;
     mode = rule: lib.elemAt rule 2;
-    # The digit of the group or of all others; a sticky directory keeps what belongs to others.
+    # The digit of the group or of all others; a sticky directory protects files of others.
     isWritableFor = digit: rule: builtins.match "[~:]?0?[0-7]?[0-7]{${toString (1 + digit)}}[2367].*" (mode rule) != null;
     isSticky = rule: builtins.match "[~:]?0?[1357][0-7]{3}" (mode rule) != null;
     writerOf =
@@ -56,7 +57,7 @@ builtins.mapAttrs (
       else
         null;
 
-    # What is made is then changed by the rules of type z, whatever their order.
+    # Rules of type z change what others create, regardless of their order.
     final =
       rule:
       lib.findFirst (other: builtins.match "[zZ].*" (typeOf other) != null && pathOf other == pathOf rule) rule rules;
@@ -85,7 +86,7 @@ builtins.mapAttrs (
         lib.filterAttrs (name: user: user.createHome && !isRoot name) config.users.users
       )
     );
-    # Of a text, whatever it mentions; of a path, whatever it is in.
+    # Writable paths that a text mentions, or that contain a path.
     mentions =
       text: path:
       lib.any (rest: builtins.match "[A-Za-z0-9_.-].*" rest == null) (lib.tail (lib.splitString path text));
@@ -95,7 +96,7 @@ builtins.mapAttrs (
     finding = who: does: path: entry: "${who} ${does} ${path}, where ${entry.by} can write (${entry.path})";
     findings = who: does: path: map (finding who does path) (mentioned path);
 
-    # What systemd itself reads for a unit.
+    # Files that systemd itself reads for a unit.
     readFor =
       name: unit:
       lib.concatMap (path: findings "systemd" "reads for ${name}.service" (lib.removePrefix "-" path)) (
@@ -116,7 +117,7 @@ builtins.mapAttrs (
         )
       ) [ "ExecCondition" "ExecStart" "ExecStartPre" "ExecStartPost" "ExecReload" "ExecStop" "ExecStopPost" ];
 
-    # Lines of a script that only look whether a path exists, or give all rights away before they open it.
+    # Lines of a script that only check whether a path exists, or drop all privileges before they open it.
     isHarmless =
       line:
       builtins.match " *\\[ -e [^ ]+ ] [|][|] exit 0" line != null || lib.hasInfix "/bin/setpriv --reuid=" line;
@@ -133,7 +134,8 @@ builtins.mapAttrs (
           [ "preStart" "script" "postStart" "reload" "preStop" "postStop" ]
       );
 
-    # systemd-tmpfiles goes no way from one owner to another, but what it is told is wrong all the same.
+    # systemd-tmpfiles refuses paths that change from one owner to another, but such a rule is wrong all the
+    # same.
     tmpfiles = lib.concatMap (
       rule: map (finding "systemd-tmpfiles" "makes" (pathOf rule)) (
         lib.filter (entry: entry.by != ownerOf rule) (within (pathOf rule))

@@ -1,4 +1,4 @@
-# What the tests of a Router of ours look at.
+# Values for the tests of a Router that is a NixOS machine.
 {
   lib,
   inputs,

@@ -13,7 +13,7 @@
 }:
 let
   flake = (import (nixpkgs + "/flake.nix")).outputs { inherit self; };
-  # What the flake machinery adds. The source is only named, never read.
+  # Attributes that the flake machinery adds. The source is only named, never read.
   self = flake // {
     outPath = "${builtins.storeDir}/00000000000000000000000000000000-source";
     lastModifiedDate = "19700101000000";

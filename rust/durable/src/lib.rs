@@ -1,8 +1,9 @@
-//! Files that are replaced whole and outlive a power cut.
+//! Atomic replacement of files that survives a power cut.
 //!
-//! The one way in which machinist writes what it needs again: the contents go into a temporary file beside the place, the
-//! file is synced, renamed, and its directory is synced. A reader sees the old contents or the new ones, a full disk is an
-//! error of the writer, and what was reported as written is there after a reset. Start with [`replace`].
+//! The only way in which machinist writes files that it needs again: the contents are written to a temporary file
+//! beside the target, the file is synced and renamed, and its directory is synced. A reader sees the old contents or
+//! the new ones, a full disk is an error of the writer, and a file reported as written still exists after a reset.
+//! Start with [`replace`].
 
 use std::{
     collections::BTreeSet,
@@ -14,47 +15,46 @@ use std::{
 
 use tempfile::{NamedTempFile, TempPath};
 
-/// The beginning and the end of the names of temporary files, which a process that was killed leaves behind.
+/// Prefix and suffix of the names of temporary files, which a killed process leaves behind.
 pub const TEMPORARY: (&str, &str) = (".machinist-", ".tmp");
 
 /// The number of files from which one sync of their file system is cheaper than one of each file.
 const MANY: usize = 32;
 
-/// A file that is written under a temporary name. Dropped without [`Staged::place`], it goes away again.
+/// A file written under a temporary name. Dropping it without [`Staged::place`] removes it.
 #[derive(Debug)]
 pub struct Staged {
     temporary: TempPath,
     path: PathBuf,
 }
 
-/// A file of several that could not be put in place.
+/// One of several files that could not be put in place.
+#[allow(missing_docs, reason = "`path` is the target, `source` the system's error")]
 #[derive(Debug)]
 pub struct Unplaced {
-    /// The file.
     pub path: PathBuf,
-    /// What the system said.
     pub source: io::Error,
 }
 
-/// Replaces the file, or makes it, with exactly this mode.
+/// Replaces or creates the file, with exactly this mode.
 ///
 /// # Errors
-/// It cannot be written; it is as it was then, unless only the sync of its directory failed.
+/// It is not writable; it is unchanged, unless only the sync of its directory failed.
 pub fn replace(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     stage(path, contents, mode)?.place()
 }
 
-/// Makes the file, with exactly this mode.
+/// Creates the file, with exactly this mode.
 ///
 /// # Errors
-/// It exists ([`io::ErrorKind::AlreadyExists`]), or cannot be written.
+/// It exists ([`io::ErrorKind::AlreadyExists`]), or is not writable.
 pub fn create(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let staged = stage(path, contents, mode)?;
     staged.temporary.persist_noclobber(path).map_err(|error| error.error)?;
     sync_directory(directory_of(path))
 }
 
-/// Puts a temporary file, which is beside the place and complete, in its place.
+/// Moves a complete temporary file beside the target into place.
 ///
 /// # Errors
 /// It cannot be synced or renamed.
@@ -64,7 +64,7 @@ pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
     sync_directory(directory_of(path))
 }
 
-/// Renames a file or directory that is complete. Of a directory, what is in it is not synced.
+/// Renames a complete file or directory. The content of a directory is not synced.
 ///
 /// # Errors
 /// It cannot be synced or renamed.
@@ -74,20 +74,20 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_directory(directory_of(to))
 }
 
-/// Writes a file under a temporary name, and waits until the disk has it.
+/// Writes a file under a temporary name, and waits until it is on disk.
 ///
 /// # Errors
-/// It cannot be written; nothing is left of it then.
+/// It is not writable; nothing of it remains.
 pub fn stage(path: &Path, contents: &[u8], mode: u32) -> io::Result<Staged> {
     let staged = stage_unsynced(path, contents, mode)?;
     staged.sync()?;
     Ok(staged)
 }
 
-/// Writes a file under a temporary name. [`sync_all`] has to follow.
+/// Writes a file under a temporary name. The caller must call [`sync_all`] afterwards.
 ///
 /// # Errors
-/// It cannot be written; nothing is left of it then.
+/// It is not writable; nothing of it remains.
 pub fn stage_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<Staged> {
     let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(directory_of(path))?;
     file.write_all(contents)?;
@@ -101,7 +101,7 @@ impl Staged {
         File::open(&self.temporary)?.sync_all()
     }
 
-    /// Puts the file in its place.
+    /// Moves the file into place.
     ///
     /// # Errors
     /// It cannot be renamed, or its directory cannot be synced.
@@ -111,7 +111,7 @@ impl Staged {
     }
 }
 
-/// Waits until the disk has all of these, however many they are.
+/// Waits until all of these files are on disk, regardless of their number.
 ///
 /// # Errors
 /// A file, or the file system that they are on, cannot be synced.
@@ -128,10 +128,10 @@ pub fn sync_all(staged: &[Staged]) -> Result<(), Unplaced> {
     sync().map_err(failed(first))
 }
 
-/// Puts all of these in their places, in their order, and syncs each directory once.
+/// Moves all of these files into place, in their order, and syncs each directory once.
 ///
 /// # Errors
-/// A file cannot be renamed. The ones before it are in place then, the ones after it are as they were.
+/// A file cannot be renamed. The files before it are replaced, those after it unchanged.
 pub fn place_all(staged: Vec<Staged>) -> Result<(), Unplaced> {
     let mut directories = BTreeSet::new();
     for Staged { temporary, path } in staged {
@@ -141,17 +141,17 @@ pub fn place_all(staged: Vec<Staged>) -> Result<(), Unplaced> {
     directories.into_iter().try_for_each(|path| sync_directory(&path).map_err(|source| Unplaced { path, source }))
 }
 
-/// Makes a directory and those above it, and waits until the disk has them.
+/// Creates a directory and its missing parents, and waits until they are on disk.
 ///
 /// # Errors
-/// One of them cannot be made.
+/// One of them cannot be created.
 pub fn create_directories(directory: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = directory.ancestors().take_while(|path| !exists(path)).collect();
     fs::create_dir_all(directory)?;
     missing.into_iter().try_for_each(|made| sync_directory(directory_of(made)))
 }
 
-/// Removes the temporary files that killed processes left in the directory. No other process may be writing there now.
+/// Removes temporary files that killed processes left in the directory. No other process may be writing there.
 ///
 /// # Errors
 /// The directory cannot be read, or a file cannot be removed.
@@ -171,7 +171,7 @@ fn exists(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.is_dir()
 }
 
-/// Waits until the disk has the names of the directory's files.
+/// Waits until the names of the directory's files are on disk.
 ///
 /// # Errors
 /// It cannot be opened or synced.
@@ -179,7 +179,7 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Returns the directory that the file is in.
+/// Returns the directory that contains the file.
 #[must_use]
 pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap(), names(disk.0.path())), (b"old".to_vec(), vec!["a".to_owned()]));
     }
 
-    /// A tmpfs of 64 KiB, where the test may mount one.
+    /// A tmpfs of 64 KiB, if the test may mount one.
     struct SmallDisk(tempfile::TempDir);
 
     impl SmallDisk {

@@ -19,7 +19,7 @@ use crate::{
 /// Time limit of evaluating machines.nix. It is plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
 
-/// How long inputs may take to be fetched.
+/// Time limit of fetching inputs.
 const FETCH_BOUND: Duration = Duration::from_secs(300);
 
 /// Replacement of a flake input, as with `--override-input`.
@@ -103,8 +103,9 @@ impl Nix {
         &self.overrides
     }
 
-    /// Writes the `flake.lock` of a flake that has none, and returns whether there is one. There is none where an input is a work tree
-    /// with uncommitted changes: no other computer could fetch the same. Nix 2.8 would lock it, later versions refuse.
+    /// Writes the `flake.lock` of a flake that has none, and returns true if there is one afterwards. It is not written
+    /// if an input is a work tree with uncommitted changes: no other computer could fetch the same. Nix 2.8 would lock
+    /// it, later versions refuse.
     ///
     /// # Errors
     /// An input cannot be fetched, or the file cannot be read.

@@ -15,7 +15,7 @@ pub(crate) struct Locks {
 
 #[derive(Debug, Deserialize)]
 struct LockNode {
-    /// Name to the node that it is, or to the path of the input that it follows.
+    /// Name mapped to the input's node, or to the path of the input that it follows.
     #[serde(default)]
     inputs: BTreeMap<String, Value>,
     locked: Option<Value>,
@@ -27,7 +27,7 @@ impl Locks {
         self.nodes.values().filter_map(|node| node.locked.clone()).collect()
     }
 
-    /// Returns what an input of the flake itself is locked to.
+    /// Returns the reference that an input of the flake itself is locked to.
     pub fn input(&self, name: &str) -> Option<&Value> {
         let node = self.nodes.get(&self.root)?.inputs.get(name)?.as_str()?;
         self.nodes.get(node)?.locked.as_ref()

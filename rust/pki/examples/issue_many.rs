@@ -1,7 +1,7 @@
-//! Measures the certificates of a large cluster: made, found unchanged, listed and decrypted for one node.
+//! Benchmark of a large cluster's certificates: issued, found unchanged, listed and decrypted for one node.
 //!
-//! `issue_many [NODES]`, 1,000 members with three certificates each if not said. Keys are encrypted for two operators. The
-//! directory is a temporary one (`TMPDIR` says where) and goes away.
+//! Usage: `issue_many [NODES]`, by default 1,000 members with three certificates each. Keys are encrypted for two
+//! operators. The temporary directory (below `TMPDIR`) is removed at the end.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 

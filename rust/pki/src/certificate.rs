@@ -1,4 +1,4 @@
-//! A certificate as read from a file.
+//! Parsed X.509 certificate.
 
 use std::{
     collections::BTreeSet,
@@ -18,12 +18,12 @@ use x509_parser::{
 
 use crate::{ExtendedUsage, KeyId, KeyUsage, San};
 
-/// What matters in a certificate.
+/// The relevant fields of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The subject, as text.
+    /// The subject, a distinguished name as text.
     pub subject: String,
-    /// The issuer, as text.
+    /// The issuer, a distinguished name as text.
     pub issuer: String,
     /// The subject's CN.
     pub common_name: Option<String>,
@@ -35,40 +35,40 @@ pub struct Certificate {
     pub extended_usages: BTreeSet<ExtendedUsage>,
     /// The key usages.
     pub usages: BTreeSet<KeyUsage>,
-    /// Whether it may sign other certificates (`basicConstraints`).
+    /// True if it may sign other certificates (`basicConstraints`).
     pub is_authority: bool,
-    /// The start of its life.
+    /// The start of its validity.
     pub not_before: OffsetDateTime,
-    /// The end of its life.
+    /// The end of its validity.
     pub not_after: OffsetDateTime,
-    /// The serial number, hexadecimal octets with colons.
+    /// The serial number, hexadecimal octets separated by colons.
     pub serial: String,
-    /// The name of its public key.
+    /// The id of its public key.
     pub key_id: KeyId,
-    /// The kind of its public key, such as `ECDSA P-256`.
+    /// The algorithm of its public key, such as `ECDSA P-256`.
     pub algorithm: String,
-    /// Whether its public key is an RSA key.
+    /// True if its public key is an RSA key.
     pub is_rsa: bool,
     der: Vec<u8>,
 }
 
-/// Why a text is no certificate.
+/// Reason why a text is not a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CertificateError {
-    /// There is no PEM block in it.
-    #[error("it holds no PEM block")]
+    /// The text has no PEM block.
+    #[error("it contains no PEM block")]
     NoPem,
-    /// A PEM block is broken or cut off.
-    #[error("its PEM is broken or cut off")]
+    /// A PEM block is malformed or truncated.
+    #[error("its PEM is malformed or truncated")]
     BrokenPem,
-    /// There is more than one PEM block in it.
-    #[error("it holds more than one PEM block")]
+    /// The text has more than one PEM block.
+    #[error("it contains more than one PEM block")]
     Several,
-    /// The PEM block is something else.
-    #[error("it holds a `{0}`, no certificate")]
+    /// The PEM block has another label.
+    #[error("it contains a `{0}` instead of a certificate")]
     OtherLabel(String),
-    /// The certificate is broken.
-    #[error("the certificate in it is broken: {0}")]
+    /// The certificate's DER is invalid.
+    #[error("the certificate in it is invalid: {0}")]
     Broken(&'static str),
 }
 
@@ -76,7 +76,7 @@ impl Certificate {
     /// Parses a text that holds exactly one certificate in PEM.
     ///
     /// # Errors
-    /// It holds anything else.
+    /// It contains anything else.
     pub fn parse(text: &[u8]) -> Result<Self, CertificateError> {
         let mut all = Self::parse_all(text)?.into_iter();
         match (all.next(), all.next()) {
@@ -86,10 +86,10 @@ impl Certificate {
         }
     }
 
-    /// Parses a text that holds nothing but certificates in PEM, at least one, in its order.
+    /// Parses a text that consists of one or more certificates in PEM, in their order.
     ///
     /// # Errors
-    /// It holds anything else.
+    /// It contains anything else.
     pub fn parse_all(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
         let parse = |block: Result<Pem, _>| match block {
             Err(_) => Err(CertificateError::BrokenPem),
@@ -102,9 +102,9 @@ impl Certificate {
 
     fn from_der(der: Vec<u8>) -> Result<Self, CertificateError> {
         let (rest, parsed) =
-            X509Certificate::from_der(&der).map_err(|_| CertificateError::Broken("its DER cannot be read"))?;
+            X509Certificate::from_der(&der).map_err(|_| CertificateError::Broken("its DER cannot be parsed"))?;
         if !rest.is_empty() {
-            return Err(CertificateError::Broken("there is something after its end"));
+            return Err(CertificateError::Broken("there is trailing data"));
         }
         let mut certificate = Self {
             subject: parsed.subject().to_string(),
@@ -152,14 +152,14 @@ impl Certificate {
                 self.extended_usages.extend(known.into_iter().filter_map(|(set, usage)| set.then_some(usage)));
                 self.extended_usages.extend(usage.other.iter().map(|oid| other(&oid.to_id_string())));
             }
-            ParsedExtension::ParseError { .. } => return Err("an extension cannot be read"),
+            ParsedExtension::ParseError { .. } => return Err("an extension cannot be parsed"),
             _ => {}
         }
         Ok(())
     }
 
-    /// Whether the authority's key signed this certificate in the authority's name. Proves the signature, as names alone
-    /// prove nothing.
+    /// Returns true if the authority's key signed this certificate in the authority's name. Verifies the signature,
+    /// since names alone prove nothing.
     #[must_use]
     pub fn is_signed_by(&self, authority: &Self) -> bool {
         let (Ok((_, leaf)), Ok((_, signer))) =
@@ -170,13 +170,13 @@ impl Certificate {
         leaf.issuer().as_raw() == signer.subject().as_raw() && leaf.verify_signature(Some(signer.public_key())).is_ok()
     }
 
-    /// Returns the DER text.
+    /// Returns the certificate in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Returns whole days from `now` to the end of its life, rounded down. Negative when it is over.
+    /// Returns full days from `now` to the end of its validity, rounded down. Negative after the end.
     #[must_use]
     pub fn days_left(&self, now: OffsetDateTime) -> i64 {
         (self.not_after - now).whole_seconds().div_euclid(24 * 3600)

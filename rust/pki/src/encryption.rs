@@ -1,9 +1,11 @@
-//! Encryption of Kubernetes' Secrets in etcd: which keys API servers have, in which order, and the file that says so to them. Pure.
+//! Encryption of Kubernetes' Secrets in etcd: the keys of the API servers, their order, and the configuration file.
+//! Pure.
 //!
-//! The key is a token that follows from a key pair ([`KeyUse::Encryption`](crate::KeyUse::Encryption)), so it is made, encrypted to
-//! the operators, named and delivered as every other. `shared/secrets-encryption.pub` lists the keys, the one that encrypts first;
-//! the others only decrypt. Text that is not encrypted has a place in the list, too, under the name of [`PLAIN_TEXT`]: a cluster
-//! whose Secrets are not encrypted yet rotates from it to its first key, by the same stages as from one key to the next.
+//! The key is a token derived from a key pair ([`KeyUse::Encryption`](crate::KeyUse::Encryption)), so it is created,
+//! encrypted to the operators, named and delivered like every other. `shared/secrets-encryption.pub` lists the keys,
+//! with the encrypting one first; the others only decrypt. Unencrypted text also has a place in the list, under the
+//! name of [`PLAIN_TEXT`]: a cluster whose Secrets are not encrypted yet rotates from it to its first key, by the same
+//! stages as from one key to the next.
 
 use std::path::PathBuf;
 
@@ -16,23 +18,23 @@ use crate::{Files, KeyId, Tree};
 /// The key pair's name in the table, in `certs/` and in facts.
 pub const SECRETS_ENCRYPTION: &str = "secrets-encryption";
 
-/// The public key that stands for "not encrypted": an Ed25519 key of 32 zero octets, whose private half no one has.
+/// The public key that represents "not encrypted": an Ed25519 key of 32 zero octets, whose private half no one has.
 pub const PLAIN_TEXT: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
 -----END PUBLIC KEY-----
 ";
 
-/// One entry of the list.
+/// An entry of the list.
 pub enum Provider {
-    /// Secrets as they are.
+    /// Secrets in the clear.
     PlainText,
-    /// A key, and its private half, PEM.
+    /// The id of a key and its private half, PEM.
     Key(KeyId, Zeroizing<Vec<u8>>),
 }
 
 const HEAD: &str = "{\"apiVersion\":\"apiserver.config.k8s.io/v1\",\"kind\":\"EncryptionConfiguration\",\"resources\":[{\"resources\":[\"secrets\"],\"providers\":[";
 const TAIL: &str = "]}]}";
-/// More octets than one provider takes.
+/// Upper limit of one provider's length, in octets.
 const LONGEST: usize = 160;
 
 impl Provider {
@@ -41,27 +43,27 @@ impl Provider {
     }
 }
 
-/// Whether the name is the one of [`PLAIN_TEXT`].
+/// Returns true if the id is that of [`PLAIN_TEXT`].
 #[must_use]
 pub fn is_plain_text(id: &KeyId) -> bool {
     KeyId::of_public_pem(PLAIN_TEXT.as_bytes()).is_some_and(|ids| ids.contains(id))
 }
 
-/// Returns the name of a list of keys. Another order has another name, so that each stage of a rotation is a file of its own on
-/// the nodes, and a generation that is rolled back finds the one that it was built for.
+/// Returns the id of a list of keys. Another order has another id, so that each stage of a rotation is a separate file
+/// on the nodes, and a generation that is rolled back finds the one that it was built for.
 #[must_use]
 pub fn list_id(ids: &[KeyId]) -> KeyId {
     KeyId::of_spki(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(",").as_bytes())
 }
 
-/// Returns the files that may hold a private key of the list: the one in use, the next one, the previous one.
+/// Returns the files that may hold a private key of the list: the current, the next and the previous one.
 #[must_use]
 pub fn key_files(files: &Files) -> [PathBuf; 3] {
     let beside = |stage: &str| files.key.with_file_name(format!("{SECRETS_ENCRYPTION}.{stage}.key.age"));
     [files.key.clone(), beside("next"), beside("previous")]
 }
 
-/// Returns the file that holds the private half of that key.
+/// Returns the file that holds the private half of the key.
 #[must_use]
 pub fn key_file(tree: &Tree, files: &Files, id: &KeyId) -> Option<PathBuf> {
     key_files(files).into_iter().find(|path| tree.key(path).flatten() == Some(id))
@@ -74,13 +76,14 @@ pub fn missing<'a>(tree: &'a Tree, files: &Files) -> Vec<&'a KeyId> {
     listed.filter(|id| !is_plain_text(id) && key_file(tree, files, id).is_none()).collect()
 }
 
-/// Returns the text of the file that `kube-apiserver --encryption-provider-config` reads: the first provider encrypts, all decrypt.
+/// Returns the text for `kube-apiserver --encryption-provider-config`: the first provider encrypts, all of them
+/// decrypt.
 ///
-/// `secretbox` (XSalsa20 and Poly1305) takes keys of 32 octets and has no limit of writes for a key, as `aesgcm` has
+/// `secretbox` (XSalsa20 and Poly1305) uses keys of 32 octets and, unlike `aesgcm`, has no limit on writes per key
 /// (kubernetes.io, "Encrypting Confidential Data at Rest").
 #[must_use]
 pub fn configuration(providers: &[Provider]) -> Zeroizing<Vec<u8>> {
-    // Reserved at once: a text that grows leaves copies of its keys behind.
+    // Reserved at once: a growing buffer would leave copies of the keys behind.
     let mut text = Zeroizing::new(Vec::with_capacity(HEAD.len() + TAIL.len() + providers.len() * LONGEST));
     text.extend_from_slice(HEAD.as_bytes());
     for (place, group) in providers.chunk_by(|left, right| left.is_key() && right.is_key()).enumerate() {
@@ -108,7 +111,7 @@ fn push_provider(text: &mut Vec<u8>, group: &[Provider]) {
     text.extend_from_slice(b"]}}");
 }
 
-/// The 32 octets that follow from a private key, in base64.
+/// Returns the 32 octets derived from a private key, in base64.
 fn secret(pem: &[u8]) -> Zeroizing<String> {
     let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(pem)));
     Zeroizing::new(STANDARD.encode(digest.as_slice()))

@@ -1,7 +1,7 @@
-//! SSH host keys that are made before a machine is: its key can be pinned before the first connection.
+//! SSH host keys created before their machine, so that the key can be pinned before the first connection.
 //!
-//! They lie beside the node's certificates. Making one is the only thing done with them here; a host key that exists is
-//! never replaced.
+//! The keys are stored beside the node's certificates. This module only creates them; an existing host key is never
+//! replaced.
 
 use std::{
     fs, io,
@@ -17,60 +17,38 @@ use thiserror::Error;
 
 use crate::store::{self, Pair, StoreError};
 
-/// Why a host key cannot be had.
+/// Reason why a host key is not available.
+#[allow(
+    missing_docs,
+    reason = "`node` is the key's owner, `file` a path inside the certificates' directory, `source` the cause"
+)]
 #[derive(Debug, Error)]
 pub enum HostKeyError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The key pair cannot be made.
-    #[error("cannot make the SSH host key of {node}")]
-    Generate {
-        /// The node.
-        node: NodeName,
-        /// Why not.
-        source: SshKeyError,
-    },
+    /// The key pair cannot be generated.
+    #[error("cannot generate the SSH host key of {node}")]
+    Generate { node: NodeName, source: SshKeyError },
     /// The private half cannot be encrypted.
     #[error("cannot encrypt the SSH host key of {node}")]
-    Encrypt {
-        /// The node.
-        node: NodeName,
-        /// Why not.
-        source: EncryptError,
-    },
+    Encrypt { node: NodeName, source: EncryptError },
     /// The private half cannot be decrypted.
-    #[error("cannot open the SSH host key of {node}")]
-    Decrypt {
-        /// The node.
-        node: NodeName,
-        /// Why not.
-        source: DecryptError,
-    },
-    /// The private half is damaged.
-    #[error("{} is no encrypted SSH host key", .file.display())]
-    Corrupt {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        source: CorruptError,
-    },
-    /// The public half is there, but not the private one.
-    #[error("{} is missing, but its public half is there", .file.display())]
-    Lost {
-        /// The missing file.
-        file: PathBuf,
-    },
-    /// The public half is no line of an SSH public key.
-    #[error("{} holds no SSH public key", .file.display())]
-    NoPublicKey {
-        /// The file.
-        file: PathBuf,
-    },
+    #[error("cannot decrypt the SSH host key of {node}")]
+    Decrypt { node: NodeName, source: DecryptError },
+    /// The private half is malformed.
+    #[error("{} is not an encrypted SSH host key", .file.display())]
+    Corrupt { file: PathBuf, source: CorruptError },
+    /// The public half exists, but the private one is missing.
+    #[error("{} is missing, but its public half exists", .file.display())]
+    Lost { file: PathBuf },
+    /// The public half is not a line with an SSH public key.
+    #[error("{} does not contain an SSH public key", .file.display())]
+    NoPublicKey { file: PathBuf },
 }
 
 impl HostKeyError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -91,7 +69,7 @@ fn files(node: &NodeName) -> (PathBuf, PathBuf) {
 /// Returns the node's public host key, `ssh-ed25519 AAAA... comment`, if it has one.
 ///
 /// # Errors
-/// The file cannot be read, or holds something else.
+/// The file cannot be read, or has other content.
 pub fn public(certs: &Path, node: &NodeName) -> Result<Option<String>, HostKeyError> {
     let file = certs.join(files(node).1);
     match fs::read_to_string(&file) {
@@ -105,8 +83,8 @@ pub fn public(certs: &Path, node: &NodeName) -> Result<Option<String>, HostKeyEr
     }
 }
 
-/// Returns the node's public host key, which is made with its private half if there is none. A private half alone is what a
-/// run leaves that was cut off: nobody knows its public half, so both are made again.
+/// Returns the node's public host key; if it is missing, generates a key pair. A lone private half is left by an
+/// interrupted run: its public half was never used, so both are generated again.
 ///
 /// # Errors
 /// The private half is lost or damaged, or something cannot be written.

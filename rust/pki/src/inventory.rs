@@ -1,4 +1,4 @@
-//! What the rest of the program needs to know about certificates that exist.
+//! Inventory of existing certificates, for the other crates.
 
 use std::{
     collections::BTreeMap,
@@ -17,43 +17,43 @@ use crate::{
     token,
 };
 
-/// The directory on a node that holds its private keys.
+/// Directory of private keys on a node.
 const KEYS_ON_NODE: &str = "/var/lib/machinist/keys";
 
-/// The certificates of a cluster's directory whose private key lies beside them.
+/// The certificates of a cluster's directory whose private keys are present.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
     root: PathBuf,
-    /// Authority, such as `etcd`, to the path of its certificate, relative to the cluster's directory.
+    /// Authority, such as `etcd`, mapped to the path of its certificate, relative to the cluster's directory.
     pub authorities: BTreeMap<String, String>,
-    /// Node to leaf, such as `etcd-server`, to certificate.
+    /// Node, mapped to its certificates by leaf, such as `etcd-server`.
     pub nodes: BTreeMap<NodeName, BTreeMap<String, CertificateEntry>>,
-    /// Leaf, such as `etcd-operator`, to certificate.
+    /// Certificates of the operators by leaf, such as `etcd-operator`.
     pub operators: BTreeMap<String, CertificateEntry>,
-    /// Key pair that nodes share, such as `service-account`, to its files. `certificate` is the public half.
+    /// Shared key pairs, such as `service-account`, mapped to their files. `certificate` is the public half.
     pub shared: BTreeMap<String, CertificateEntry>,
-    /// The keys that encrypt Secrets, the one in use first: each with the path of its encrypted private key, relative to the
-    /// cluster's directory; none for plain text.
+    /// The keys that encrypt Secrets, with the current one first: each with the path of its encrypted private key,
+    /// relative to the cluster's directory; `None` for plain text.
     encryption: Vec<(KeyId, Option<String>)>,
-    /// Certificates left out because their private key is missing or of another certificate; paths relative to the
-    /// cluster's directory, sorted. `certs gen` makes them again.
+    /// Certificates left out because their private key is missing or belongs to another certificate; paths relative to
+    /// the cluster's directory, sorted. `certs gen` issues them again.
     pub incomplete: Vec<String>,
 }
 
-/// One leaf certificate.
+/// A leaf certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateEntry {
     /// The path of the certificate, relative to the cluster's directory.
     pub certificate: String,
     /// The path of the encrypted private key, relative to the cluster's directory.
     pub key: String,
-    /// The name of its public key.
+    /// The id of its public key.
     pub key_id: KeyId,
 }
 
 impl CertificateEntry {
-    /// Returns the absolute path of the private key on the node. A renewed certificate has another: an older generation
-    /// of the node still finds its own key.
+    /// Returns the absolute path of the private key on the node. A renewed certificate has another path, so that an
+    /// older generation of the node still finds its own key.
     #[must_use]
     pub fn key_on_node(&self, leaf: &str) -> String {
         format!("{KEYS_ON_NODE}/{leaf}-{}.key", self.key_id)
@@ -64,9 +64,9 @@ impl CertificateEntry {
 pub struct NodeKey {
     /// The leaf, such as `etcd-server`.
     pub leaf: String,
-    /// The name of its public half.
+    /// The id of its public half.
     pub key_id: KeyId,
-    /// PKCS#8 PEM, the token that follows from it, or the configuration of encryption.
+    /// PKCS#8 PEM, the token derived from it, or the encryption configuration.
     pub pem: Zeroizing<Vec<u8>>,
 }
 
@@ -80,45 +80,33 @@ impl fmt::Debug for NodeKey {
     }
 }
 
-/// Why certificates or keys cannot be had.
+/// Reason why certificates or keys are not available.
+#[allow(
+    missing_docs,
+    reason = "`file` is a path inside the cluster's directory, `what` a message, `source` the cause; `found` and `wanted` \
+    are the ids of the private key and of the certificate's key"
+)]
 #[derive(Debug, Error)]
 pub enum InventoryError {
-    /// Something cannot be read.
+    /// A file or directory cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file is not what belongs in its place.
+    /// A file has the wrong content for its place.
     #[error("{}: {what}", .file.display())]
-    Corrupt {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    Corrupt { file: PathBuf, what: String },
     /// A private key cannot be decrypted.
-    #[error("cannot open a private key")]
+    #[error("cannot decrypt a private key")]
     Decrypt(#[from] DecryptError),
     /// A private key cannot be used.
-    #[error("{} holds no private key that can be used", .file.display())]
-    Key {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        source: KeyError,
-    },
-    /// A private key is not the one of its certificate.
-    #[error("{} holds the private key {found}, but its certificate is of {wanted}", .file.display())]
-    ForeignKey {
-        /// The file.
-        file: PathBuf,
-        /// The public half of the key.
-        found: KeyId,
-        /// The public key of the certificate.
-        wanted: KeyId,
-    },
+    #[error("{} does not contain a usable private key", .file.display())]
+    Key { file: PathBuf, source: KeyError },
+    /// A private key does not belong to its certificate.
+    #[error("{} contains the private key {found}, but its certificate belongs to {wanted}", .file.display())]
+    ForeignKey { file: PathBuf, found: KeyId, wanted: KeyId },
 }
 
 impl InventoryError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -131,17 +119,17 @@ impl InventoryError {
 }
 
 impl Inventory {
-    /// Reads the certificates of the cluster's directory (its `certs/`). Needs no identity.
+    /// Reads the certificates of the cluster's directory (its `certs/`). No identity is needed.
     ///
     /// # Errors
-    /// Something cannot be read, or a file is not what belongs in its place.
+    /// Something cannot be read, or a file has the wrong content for its place.
     pub fn read(cluster: &Path) -> Result<Self, InventoryError> {
         let tree = store::read(&cluster.join(CERTS))?;
         let mut inventory = Self { root: cluster.to_owned(), ..Self::default() };
         for (path, entry) in tree.entries() {
             match entry {
                 Entry::Corrupt(what) => return Err(inventory.corrupt(path, what)),
-                Entry::Plaintext => return Err(inventory.corrupt(path, "a private key that is not encrypted")),
+                Entry::Plaintext => return Err(inventory.corrupt(path, "an unencrypted private key")),
                 Entry::Certificate(certificate) => inventory.add(&tree, path, &certificate.key_id),
                 Entry::Bundle(all) => {
                     all.first().into_iter().for_each(|first| inventory.add(&tree, path, &first.key_id))
@@ -176,7 +164,7 @@ impl Inventory {
             self.add_encryption(tree, &text);
             return;
         }
-        // A key that does not name its public half was written by another program; deploying it proves it.
+        // A key without the name of its public half was written by another program; the deploy verifies it.
         let whole =
             tree.key(&path.with_extension("key.age")).is_some_and(|found| found.is_none_or(|found| found == key_id));
         if !whole {
@@ -197,7 +185,7 @@ impl Inventory {
         }
     }
 
-    /// The list of keys that encrypt Secrets is one entry, whose name is the list's.
+    /// Adds the list of keys that encrypt Secrets as one entry, whose id is the list's.
     fn add_encryption(&mut self, tree: &Tree, text: &str) {
         let files = Files::key_pair(SECRETS_ENCRYPTION);
         if !encryption::missing(tree, &files).is_empty() {
@@ -216,7 +204,7 @@ impl Inventory {
         self.shared.insert(SECRETS_ENCRYPTION.to_owned(), entry);
     }
 
-    /// Decrypts all keys of the list, and returns the configuration of API servers that follows from them.
+    /// Decrypts all keys of the list, and returns the API servers' configuration derived from them.
     fn encryption_configuration(
         &self,
         entry: &CertificateEntry,
@@ -232,8 +220,8 @@ impl Inventory {
         Ok(encryption::configuration(&providers))
     }
 
-    /// Returns what exists of the rows that the table has for the node, key pairs too, sorted by name. Leftovers that no row
-    /// asks for are left out.
+    /// Returns the existing certificates and key pairs of the table's rows for the node, sorted by name. Leftovers
+    /// without a row are omitted.
     #[must_use]
     pub fn of_node<'a>(&'a self, table: &'a Table, node: &NodeName) -> BTreeMap<&'a str, &'a CertificateEntry> {
         let leaves =
@@ -244,11 +232,11 @@ impl Inventory {
         leaves.chain(pairs.filter_map(|spec| Some((spec.name.as_str(), self.shared.get(&spec.name)?)))).collect()
     }
 
-    /// Decrypts the private keys of one node, and of no other, sorted by name: those of the table's rows that exist. Each is
-    /// proven to belong to its certificate. The operators are asked for names only, for an error.
+    /// Decrypts the private keys of one node only, sorted by name: those of the table's rows that exist. Each is
+    /// verified against its certificate. The operators serve only to name recipients in an error.
     ///
     /// # Errors
-    /// A key cannot be read or decrypted, or is not the one of its certificate.
+    /// A key cannot be read or decrypted, or does not belong to its certificate.
     pub fn node_keys(
         &self,
         table: &Table,
@@ -265,7 +253,7 @@ impl Inventory {
             .collect()
     }
 
-    /// Decrypts what a node gets of a row: the private key, the token that follows from it, or the configuration of encryption.
+    /// Decrypts a node's share of a row: the private key, the token derived from it, or the encryption configuration.
     ///
     /// # Errors
     /// As [`Self::key`].
@@ -287,7 +275,7 @@ impl Inventory {
     /// Decrypts the private key of one certificate, such as an operator's. PKCS#8 PEM.
     ///
     /// # Errors
-    /// The key cannot be read or decrypted, or is not the one of its certificate.
+    /// The key cannot be read or decrypted, or does not belong to its certificate.
     pub fn key(
         &self,
         entry: &CertificateEntry,

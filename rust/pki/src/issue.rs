@@ -1,4 +1,4 @@
-//! Makes certificates. The clock, serial numbers and keys are arguments; only the signature itself is random.
+//! Issuing of certificates. The clock, serial numbers and keys are arguments; only the signature itself is random.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -9,15 +9,15 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{AuthoritySpec, Certificate, CertificateError, CertificateSpec, ExtendedUsage, KeyUsage, PrivateKey, San};
 
-/// How far back a certificate's life begins, so that a machine whose clock is behind takes it at once.
+/// Backdating of a certificate's validity, so that a machine whose clock is behind accepts it at once.
 pub const CLOCK_SKEW: Duration = Duration::minutes(5);
 
-/// The life of a certificate.
+/// Validity period of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Its start.
+    /// The first instant.
     pub not_before: OffsetDateTime,
-    /// Its end.
+    /// The last instant.
     pub not_after: OffsetDateTime,
 }
 
@@ -27,7 +27,7 @@ pub struct Signer {
     issuer: Issuer<'static, SigningPair>,
 }
 
-/// The signing half of a private key, borrowed by rcgen's issuer and overwritten with it.
+/// The signing half of a private key, borrowed by rcgen's issuer and zeroed with it.
 struct SigningPair(PrivateKey);
 
 impl rcgen::PublicKeyData for SigningPair {
@@ -46,38 +46,30 @@ impl rcgen::SigningKey for SigningPair {
     }
 }
 
-/// Why a certificate could not be made.
+/// Reason why a certificate could not be issued.
+#[allow(missing_docs, reason = "`name` is the SAN, `source` the cause; `found` and `wanted` are key ids")]
 #[derive(Debug, Error)]
 pub enum IssueError {
-    /// A SAN is no valid name.
+    /// A SAN is not a valid name.
     #[error("`{name}` cannot be a DNS name of a certificate")]
-    San {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        source: rcgen::Error,
-    },
-    /// The certificate could not be put together or signed.
+    San { name: String, source: rcgen::Error },
+    /// The certificate could not be assembled or signed.
     #[error("cannot sign the certificate")]
     Sign(#[source] rcgen::Error),
-    /// The authority's certificate is one that we cannot sign under.
+    /// The authority's certificate cannot be used for signing.
     #[error("cannot sign under the authority's certificate")]
     Authority(#[source] rcgen::Error),
-    /// The private key is not the one of the authority's certificate.
+    /// The private key does not belong to the authority's certificate.
     #[error("the private key {found} does not belong to the authority's certificate, whose key is {wanted}")]
-    ForeignKey {
-        /// The key at hand.
-        found: crate::KeyId,
-        /// The key of the certificate.
-        wanted: crate::KeyId,
-    },
-    /// What was made cannot be read back.
-    #[error("the certificate just made cannot be read")]
+    ForeignKey { found: crate::KeyId, wanted: crate::KeyId },
+    /// The new certificate cannot be parsed again.
+    #[error("the new certificate cannot be parsed")]
     Unreadable(#[source] CertificateError),
 }
 
 impl Validity {
-    /// Returns a life that begins [`CLOCK_SKEW`] before `now` and ends after `life`, or at `limit` if that is earlier.
+    /// Returns a validity that begins [`CLOCK_SKEW`] before `now` and ends after `life`, or at `limit` if that is
+    /// earlier.
     #[must_use]
     pub fn new(now: OffsetDateTime, life: Duration, limit: Option<OffsetDateTime>) -> Self {
         let end = now + life;
@@ -86,10 +78,10 @@ impl Validity {
 }
 
 impl Signer {
-    /// Returns the authority with its key.
+    /// Returns the authority together with its key.
     ///
     /// # Errors
-    /// The key is another one, or the certificate is none that can sign.
+    /// The key belongs to another certificate, or the certificate cannot sign.
     pub fn new(certificate: Certificate, key: PrivateKey) -> Result<Self, IssueError> {
         if key.id() != certificate.key_id {
             return Err(IssueError::ForeignKey { found: key.id(), wanted: certificate.key_id });
@@ -106,7 +98,7 @@ impl Signer {
     }
 }
 
-/// Makes an authority's certificate, signed by its own key. Returns PEM.
+/// Issues an authority's certificate, signed by its own key. Returns PEM.
 ///
 /// # Errors
 /// Signing fails.
@@ -117,16 +109,16 @@ pub fn authority(
     validity: Validity,
 ) -> Result<String, IssueError> {
     let mut params = params(&spec.common_name, None, serial, validity);
-    // It signs leaves only, never another authority.
+    // It signs only leaves, never another authority.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params.self_signed(key.pair()).map_err(IssueError::Sign)?.pem())
 }
 
-/// Makes a leaf certificate for the public half of `key`. It never outlives its authority. Returns PEM.
+/// Issues a leaf certificate for the public half of `key`. It never outlives its authority. Returns PEM.
 ///
 /// # Errors
-/// A SAN is no valid name, or signing fails.
+/// A SAN is not a valid name, or signing fails.
 pub fn leaf(
     spec: &CertificateSpec,
     key: &PrivateKey,
@@ -145,7 +137,7 @@ pub fn leaf(
 }
 
 impl CertificateSpec {
-    /// Returns the key usages of a certificate of this row with a key of that kind (see [`KeyUsage`]).
+    /// Returns the key usages of a certificate of this row for the type of key (see [`KeyUsage`]).
     #[must_use]
     pub fn wanted_usages(&self, is_rsa: bool) -> std::collections::BTreeSet<KeyUsage> {
         let rsa = (is_rsa && self.usages.contains(&KeyUsage::DigitalSignature)).then_some(KeyUsage::KeyEncipherment);
@@ -167,8 +159,8 @@ fn params(common_name: &str, organization: Option<&str>, serial: [u8; 16], valid
     params
 }
 
-/// A serial number must be positive, and have at most 20 octets (RFC 5280, 4.1.2.2). The highest bit is cleared to make the
-/// sign plain, and the next one set, so that all have the same length.
+/// Returns a valid serial number: positive, with at most 20 octets (RFC 5280, 4.1.2.2). The highest bit is cleared for
+/// a positive sign and the next one set, so that all have the same length.
 fn positive(mut serial: [u8; 16]) -> SerialNumber {
     serial[0] = serial[0] & 0x7f | 0x40;
     SerialNumber::from_slice(&serial)
@@ -202,7 +194,7 @@ fn extended_usage(usage: &ExtendedUsage) -> Option<ExtendedKeyUsagePurpose> {
     match usage {
         ExtendedUsage::Server => Some(ExtendedKeyUsagePurpose::ServerAuth),
         ExtendedUsage::Client => Some(ExtendedKeyUsagePurpose::ClientAuth),
-        // Only found in certificates of others; no row has it.
+        // Occurs only in foreign certificates; no row has it.
         ExtendedUsage::Other(_) => None,
     }
 }

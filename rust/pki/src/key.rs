@@ -1,4 +1,4 @@
-//! Private keys and the names of public ones.
+//! Private keys and the ids of public keys.
 
 use std::{fmt, str::FromStr};
 
@@ -11,19 +11,19 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use x509_parser::{pem::Pem, prelude::FromDer};
 
-/// The name of a public key: the first 16 hexadecimal digits of SHA-256 over its `SubjectPublicKeyInfo` in DER.
+/// The id of a public key: the first 16 hexadecimal digits of SHA-256 over its `SubjectPublicKeyInfo` in DER.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
 impl KeyId {
-    /// Returns the name of the key with this `SubjectPublicKeyInfo`, DER.
+    /// Returns the id of the key with this `SubjectPublicKeyInfo`, DER.
     #[must_use]
     pub fn of_spki(der: &[u8]) -> Self {
         let digest = Sha256::digest(der);
         Self(digest[..8].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Returns the names of the keys in a PEM text that holds nothing but public keys (`PUBLIC KEY`), at least one, in its
+    /// Returns the ids of the keys in a PEM text that consists of public keys (`PUBLIC KEY`), at least one, in their
     /// order.
     #[must_use]
     pub fn of_public_pem(text: &[u8]) -> Option<Vec<Self>> {
@@ -36,22 +36,22 @@ impl KeyId {
         (!all.is_empty()).then_some(all)
     }
 
-    /// Parses a name.
+    /// Parses an id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 16 && text.bytes().all(hexadecimal)).then(|| Self(text.to_owned()))
     }
 
-    /// Returns the name as text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Returns the token that follows from a private key in PEM: 64 hexadecimal digits, SHA-256 over the text. Who does not have the
-/// key can neither guess nor check it.
+/// Returns the token derived from a private key in PEM: 64 hexadecimal digits, SHA-256 over the text. Without the key,
+/// it can be neither guessed nor verified.
 #[must_use]
 pub fn token(pem: &[u8]) -> Zeroizing<Vec<u8>> {
     let digest = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(pem)));
@@ -71,7 +71,7 @@ impl Serialize for KeyId {
     }
 }
 
-/// Which keys new certificates get. Certificates that exist keep theirs until they are renewed.
+/// The algorithm of new keys. Existing certificates keep theirs until they are renewed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyAlgorithm {
@@ -82,17 +82,17 @@ pub enum KeyAlgorithm {
     EcdsaP384,
     /// RSA with 2048 bits.
     Rsa2048,
-    /// RSA with 4096 bits. Takes seconds a key.
+    /// RSA with 4096 bits. Generation takes seconds per key.
     Rsa4096,
 }
 
-/// The text names no algorithm.
+/// The text is not the name of an algorithm.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no key algorithm: write ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096")]
+#[error("unknown key algorithm `{0}`: write ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096")]
 pub struct UnknownAlgorithm(String);
 
 impl KeyAlgorithm {
-    /// All of them, the default first.
+    /// All algorithms, the default first.
     pub const ALL: [Self; 4] = [Self::EcdsaP256, Self::EcdsaP384, Self::Rsa2048, Self::Rsa4096];
 
     /// Returns the name, as on a command line.
@@ -124,10 +124,10 @@ impl FromStr for KeyAlgorithm {
     }
 }
 
-/// A private key. Overwritten in memory when dropped.
+/// A private key. Zeroed in memory when dropped.
 pub struct PrivateKey(KeyPair);
 
-/// Why there is no key.
+/// Reason why a key is not available.
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// The key cannot be generated.
@@ -139,16 +139,16 @@ pub enum KeyError {
     /// The RSA key cannot be written as PKCS#8.
     #[error("cannot encode an RSA key")]
     EncodeRsa(#[source] rsa::pkcs8::Error),
-    /// The text is no private key that we can sign with.
-    #[error("no PKCS#8 private key in PEM of a type that can sign (ECDSA, Ed25519 or RSA)")]
+    /// The text is not a private key that can sign.
+    #[error("not a PKCS#8 private key in PEM of a type that can sign (ECDSA, Ed25519 or RSA)")]
     Parse(#[source] rcgen::Error),
 }
 
 impl PrivateKey {
-    /// Generates a key with the system's randomness.
+    /// Generates a key from the system's random source.
     ///
     /// # Errors
-    /// The system has no randomness.
+    /// The system's random source fails.
     pub fn generate(algorithm: KeyAlgorithm) -> Result<Self, KeyError> {
         let pair = match algorithm {
             KeyAlgorithm::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
@@ -159,10 +159,10 @@ impl PrivateKey {
         pair.map(Self).map_err(KeyError::Generate)
     }
 
-    /// `ring`, which signs, cannot generate RSA keys, so the `rsa` crate does. It is in the program anyway, by age's SSH
-    /// recipients. Its known timing leak (RUSTSEC-2023-0071) is in operations with a private key: neither the generation here
-    /// nor `ring`'s signatures are one, but age decrypts with it when an operator's key is `ssh-rsa`. `check` and `certs gen`
-    /// warn of such an operator.
+    /// `ring`, which signs, cannot generate RSA keys, so the `rsa` crate does. The program contains it anyway, for
+    /// age's SSH recipients. Its known timing leak (RUSTSEC-2023-0071) is in operations with a private key. Neither the
+    /// generation here nor `ring`'s signatures are affected, but age decrypts with it when an operator's key is
+    /// `ssh-rsa`. `check` and `certs gen` warn of such an operator.
     fn generate_rsa(bits: usize) -> Result<Self, KeyError> {
         let key = RsaPrivateKey::new(&mut OsRng, bits).map_err(KeyError::GenerateRsa)?;
         let der = key.to_pkcs8_der().map_err(KeyError::EncodeRsa)?;
@@ -172,7 +172,7 @@ impl PrivateKey {
     /// Parses a PKCS#8 private key in PEM.
     ///
     /// # Errors
-    /// The text is no such key.
+    /// The text is not such a key.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         KeyPair::from_pem(text).map(Self).map_err(KeyError::Parse)
     }
@@ -189,7 +189,7 @@ impl PrivateKey {
         self.0.public_key_pem()
     }
 
-    /// Returns the name of the public half.
+    /// Returns the id of the public half.
     #[must_use]
     pub fn id(&self) -> KeyId {
         KeyId::of_spki(&self.0.subject_public_key_info())

@@ -1,17 +1,17 @@
-//! The cluster's PKI: the certificate table as data, the plan for it, and its issue.
+//! PKI of the cluster: the certificate table as data, the plan derived from it, and the issuing.
 //!
-//! The path of the data, top to bottom:
+//! The data flow, top to bottom:
 //!
-//! 1. [`table`] says which certificates the cluster needs ([`Table`]). Rows only; a new consumer adds rows.
+//! 1. [`table`] lists the certificates that the cluster needs ([`Table`]). Rows only; a new consumer adds rows.
 //! 2. [`store::read`] reads the certificates' directory ([`Tree`]).
-//! 3. [`plan()`] compares the two and says what to keep, issue and renew, and why ([`Plan`]). Pure.
-//! 4. [`issue`] makes keys and certificates. The clock, the serial number and the key are arguments.
+//! 3. [`plan()`] compares the two and decides what to keep, issue and renew, with reasons ([`Plan`]). Pure.
+//! 4. [`issue`] generates keys and certificates. The clock, the serial number and the key are arguments.
 //! 5. [`store::write`] puts them in place, atomically, private keys encrypted.
 //!
 //! [`rotation`] replaces an authority or a shared key pair in stages.
 //!
-//! [`survey`] is 1 to 3, [`update`] is all of it. [`Inventory`] is what the rest of the program needs to know about
-//! certificates that exist, [`report`] what a person wants to know.
+//! [`survey`] is 1 to 3, [`update`] all of them. [`Inventory`] describes the existing certificates to the other crates,
+//! [`report`] describes them to users.
 //!
 //! # The directory
 //!
@@ -25,13 +25,13 @@
 //! rotations.json               while something is being rotated
 //! ```
 //!
-//! It can be committed: private keys are ASCII-armored age files. Everything else in there is somebody else's and is left
-//! alone, but a private key in the clear anywhere below it is an error.
+//! It can be committed: private keys are ASCII-armored age files. All other files in it are foreign and left alone, but
+//! an unencrypted private key anywhere below it is an error.
 //!
 //! # Absent on purpose
 //!
-//! Nothing here replaces an authority at once: what trusts it would stop to. Only [`store`], [`host_key`] and the stages of
-//! a rotation do IO.
+//! No function replaces an authority at once: everything that trusts it would stop doing so. Only [`store`],
+//! [`host_key`] and the stages of a rotation perform IO.
 
 mod certificate;
 pub mod encryption;

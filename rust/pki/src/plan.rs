@@ -1,4 +1,4 @@
-//! What to keep, issue and renew, and why. Pure: the table, the tree and the clock in, the plan out.
+//! Plan of what to keep, issue and renew, with reasons. Pure: the table, the tree and the clock in, the plan out.
 
 mod authority;
 mod key_pair;
@@ -25,18 +25,18 @@ use crate::{
 pub use reason::Reason;
 pub(crate) use reason::count;
 
-/// How certificates are issued.
+/// Settings for issuing certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The life of a new leaf certificate.
+    /// The validity of a new leaf certificate.
     pub leaf_life: Duration,
-    /// The life of a new authority.
+    /// The validity of a new authority.
     pub authority_life: Duration,
-    /// The keys of new certificates.
+    /// The algorithm of new keys.
     pub algorithm: KeyAlgorithm,
-    /// What is renewed besides what must be.
+    /// Certificates to renew besides those that are due.
     pub renewal: Renewal,
-    /// Whether to remove certificates that the table no longer has. Authorities and shared key pairs are never removed.
+    /// True to remove certificates that the table no longer has. Authorities and shared key pairs are never removed.
     pub prune: bool,
 }
 
@@ -53,19 +53,19 @@ impl Default for Policy {
     }
 }
 
-/// Which leaf certificates to renew.
+/// Selection of leaf certificates to renew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The ones that must be: drifted, expired, or less than a third of their life left.
+    /// Those that are due: drifted, expired, or with less than a third of their validity left.
     Due,
-    /// The ones that must be, and these, by name.
+    /// Those that are due, and these, by name.
     Named(BTreeSet<String>),
-    /// All of them.
+    /// All leaf certificates.
     All,
 }
 
 impl Renewal {
-    fn asks_for(&self, name: &str) -> bool {
+    fn includes(&self, name: &str) -> bool {
         match self {
             Self::Due => false,
             Self::Named(names) => names.contains(name),
@@ -74,51 +74,52 @@ impl Renewal {
     }
 }
 
-/// What would be done.
+/// The actions of an update, computed before anything is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// One action a row of the table: authorities first, then leaves, then key pairs, each sorted by name.
+    /// One action per row of the table: authorities first, then leaves, then key pairs, each sorted by name.
     pub actions: Vec<Action>,
-    /// What forbids to do anything.
+    /// Problems that block every action.
     pub problems: Vec<Problem>,
-    /// What a person should know.
+    /// Notices for the user.
     pub notices: Vec<Notice>,
-    /// Certificates and keys of ours that the table no longer has, relative to the certificates' directory, sorted.
+    /// Certificates and keys in machinist's places that the table no longer has, relative to the certificates'
+    /// directory, sorted.
     pub orphans: Vec<PathBuf>,
 }
 
-/// What happens to one certificate.
+/// The action for one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Action {
     /// The certificate's name.
     pub name: String,
-    /// What happens.
+    /// The step to take.
     #[serde(flatten)]
     pub step: Step,
 }
 
-/// What happens to a certificate.
+/// Step for a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", content = "because", rename_all = "lowercase")]
 pub enum Step {
-    /// Nothing.
+    /// It stays as it is.
     Keep,
-    /// It is made for the first time, or again after it was lost.
+    /// It is issued for the first time, or again after a loss.
     Issue(#[serde(serialize_with = "texts")] Vec<Reason>),
-    /// One that exists is replaced, its key too.
+    /// An existing one is replaced, with a new key.
     Renew(#[serde(serialize_with = "texts")] Vec<Reason>),
-    /// Nothing: see the plan's problems.
+    /// It stays as it is because of the plan's problems.
     Refuse,
 }
 
 impl Step {
-    /// Returns the reasons in words, separated by `; `. Empty if nothing happens.
+    /// Returns the reasons as text, separated by `; `. Empty if nothing happens.
     #[must_use]
     pub fn because(&self) -> String {
         self.reasons().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
-    /// Returns the reasons.
+    /// Returns the reasons of an issue or a renewal; otherwise none.
     #[must_use]
     pub fn reasons(&self) -> &[Reason] {
         match self {
@@ -127,7 +128,7 @@ impl Step {
         }
     }
 
-    /// Whether a certificate is made.
+    /// Returns true if a certificate is issued.
     #[must_use]
     pub const fn makes_one(&self) -> bool {
         matches!(self, Self::Issue(_) | Self::Renew(_))
@@ -139,7 +140,7 @@ fn texts<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::E
 }
 
 impl Plan {
-    /// Whether certificates would be made.
+    /// Returns true if certificates would be issued.
     #[must_use]
     pub fn makes_any(&self) -> bool {
         self.actions.iter().any(|action| action.step.makes_one())
@@ -151,7 +152,7 @@ impl Plan {
         self.actions.iter().find(|action| action.name == name)
     }
 
-    /// Returns the problems in one text, one a line, or `None` if there is none.
+    /// Returns the problems as one text, one per line, or `None` without any.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let lines = self.problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.what));
@@ -159,35 +160,35 @@ impl Plan {
     }
 }
 
-/// Compares what must be with what is.
+/// Compares the needed certificates with the existing ones.
 #[must_use]
 pub fn plan(table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) -> Plan {
     let mut plan = Plan { problems: problems(tree), orphans: orphans(table, tree), ..Plan::default() };
     unknown_names(table, &policy.renewal, &mut plan.problems);
-    let (problems, notices) = rotation::judge(table, tree);
+    let (problems, notices) = rotation::inspect(table, tree);
     plan.problems.extend(problems);
     plan.notices.extend(notices);
     let mut authorities = BTreeMap::new();
     for spec in &table.authorities {
-        let verdict = authority::judge(spec, table, tree, policy, now);
+        let verdict = authority::decide(spec, table, tree, policy, now);
         plan.problems.extend(verdict.problem);
         plan.notices.extend(verdict.notice);
         plan.actions.push(Action { name: spec.name.clone(), step: verdict.step.clone() });
         authorities.insert(spec.authority, verdict.step);
     }
-    let leaves = leaf::judge_all(table, tree, policy, now, &authorities);
+    let leaves = leaf::decide_all(table, tree, policy, now, &authorities);
     authority::keys_at_hand(table, tree, &leaves, &authorities, &mut plan);
     authority::successors(table, tree, &leaves, &mut plan);
     plan.actions.extend(leaves);
     for spec in &table.key_pairs {
-        let (step, problem) = key_pair::judge(spec, table, tree, policy);
+        let (step, problem) = key_pair::decide(spec, table, tree, policy);
         plan.problems.extend(problem);
         plan.actions.push(Action { name: spec.name.clone(), step });
     }
     plan
 }
 
-/// Files in the way, and private keys in the clear.
+/// Adds misplaced files and unencrypted private keys.
 fn problems(tree: &Tree) -> Vec<Problem> {
     let problem = |path: &Path, what: &str, hint: &str| Problem {
         subject: path.display().to_string(),
@@ -197,21 +198,21 @@ fn problems(tree: &Tree) -> Vec<Problem> {
     tree.entries()
         .filter_map(|(path, entry)| match entry {
             Entry::Corrupt(what) => {
-                let hint = "restore it from version control, or move it away if it can be made again: machinist overwrites \
-                            no file that it cannot read";
+                let hint = "restore it from version control, or move it away if it can be created again: \
+                            machinist does not overwrite a file that it cannot read";
                 Some(problem(path, what, hint))
             }
             Entry::Plaintext => {
-                let hint = "take it out of the directory, which is made to be committed; if it was committed or copied, \
-                            replace what it protects";
-                Some(problem(path, "it holds a private key that is not encrypted", hint))
+                let hint = "remove it from the directory, which is meant to be committed; if it was committed \
+                            or copied, replace what it protects";
+                Some(problem(path, "it contains an unencrypted private key", hint))
             }
             _ => None,
         })
         .collect()
 }
 
-/// Names to renew that the table does not have, or that are authorities'.
+/// Adds names to renew that are not in the table, or that belong to authorities.
 fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) {
     let Renewal::Named(names) = renewal else { return };
     for name in names {
@@ -227,18 +228,18 @@ fn unknown_names(table: &Table, renewal: &Renewal, problems: &mut Vec<Problem>) 
                 rotate,
             ),
             (Some(Subject::KeyPair(_)), Some(rotate)) => {
-                ("a key pair is not renewed like a certificate: what it signed would be refused at once", rotate)
+                ("a key pair is not renewed like a certificate: everything it signed would be rejected at once", rotate)
             }
             _ => {
                 let more = if table.certificates.len() > 8 { ", ..." } else { "" };
-                ("no certificate has this name", format!("there are {known}{more}"))
+                ("no certificate has this name", format!("available: {known}{more}"))
             }
         };
         problems.push(Problem { subject: name.clone(), what: what.to_owned(), hint });
     }
 }
 
-/// Certificates and keys in our places that no row has.
+/// Returns certificates and keys in machinist's places that have no row.
 fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
     let files = table
         .authorities
@@ -258,5 +259,5 @@ fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The authorities' steps, for the leaves' judgement.
+/// The authorities' steps, which the leaves depend on.
 type Steps = BTreeMap<Authority, Step>;

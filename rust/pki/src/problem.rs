@@ -1,23 +1,23 @@
-//! Problems and notices of certificates, for a person.
+//! Problems and notices of certificates.
 
 use serde::Serialize;
 
-/// Why nothing may be done. A person has to act.
+/// A problem that blocks the run until the operator fixes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, relative to the certificates' directory, or the name of a certificate.
     pub subject: String,
-    /// What is wrong with it.
+    /// The problem: one sentence, lower case.
     pub what: String,
-    /// What to do.
+    /// The hint: a command or an edit.
     pub hint: String,
 }
 
-/// Something to know that forbids nothing.
+/// A notice, which blocks nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Notice {
     /// The certificate's name.
     pub subject: String,
-    /// What to know.
+    /// The notice: one sentence, lower case.
     pub what: String,
 }

@@ -1,4 +1,4 @@
-//! What a person wants to know about certificates.
+//! Reports on certificates for `certs list` and `certs show`.
 
 use std::{fmt, fmt::Write as _, path::PathBuf};
 
@@ -15,42 +15,42 @@ use crate::{
 pub struct Row {
     /// The certificate's name.
     pub name: String,
-    /// Who signs it. An authority signs itself, and nobody signs a key pair.
+    /// The signing authority. An authority signs itself; a key pair has none.
     pub authority: String,
-    /// The node that has it. `None` for authorities and operators' certificates.
+    /// The node that holds it. `None` for authorities and operators' certificates.
     pub node: Option<String>,
-    /// The end of its life. `None` if there is no certificate.
+    /// The end of its validity. `None` without a certificate.
     #[serde(with = "time::serde::rfc3339::option")]
     pub not_after: Option<OffsetDateTime>,
-    /// Whole days until then, rounded down; negative afterwards.
+    /// Full days until then, rounded down; negative afterwards.
     pub days_left: Option<i64>,
-    /// How it is.
+    /// The worst state that applies.
     pub state: State,
-    /// Why, in words. Empty if it is well.
+    /// The reasons for the state. Empty for [`State::Ok`].
     pub because: String,
     /// The certificate's file, relative to the certificates' directory.
     pub file: PathBuf,
 }
 
-/// How a certificate is.
+/// State of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// As it should be.
+    /// As in the table.
     Ok,
-    /// To be renewed because less than a third of its life is left, or somebody asked for it.
+    /// Due for renewal: less than a third of its validity is left, or a renewal was requested.
     Renew,
-    /// Not as the table says, or its authority or key is another.
+    /// Different from the table, or with another authority or key.
     Drifted,
-    /// Its life is over.
+    /// Its validity is over.
     Expired,
-    /// Its life has not begun.
+    /// Its validity has not begun.
     NotYetValid,
     /// The certificate or its key is missing.
     Missing,
-    /// The table does not have it: its machine is gone, disabled, or has another role.
+    /// Not in the table: its machine is removed, disabled, or has another role.
     Orphan,
-    /// Something forbids to touch it.
+    /// A problem blocks any change to it.
     Refused,
 }
 
@@ -86,7 +86,7 @@ impl State {
             Reason::Missing | Reason::NoCertificate | Reason::NoPublicHalf | Reason::NoKey => Self::Missing,
             Reason::Expired { .. } => Self::Expired,
             Reason::NotYetValid { .. } => Self::NotYetValid,
-            Reason::Due { .. } | Reason::Asked => Self::Renew,
+            Reason::Due { .. } | Reason::Requested => Self::Renew,
             _ => Self::Drifted,
         }
     }
@@ -115,7 +115,7 @@ pub fn list(survey: &Survey) -> Vec<Row> {
     rows.chain(orphans).collect()
 }
 
-/// A row of the table of either kind.
+/// A row of the table, of any type.
 #[derive(Clone, Copy)]
 enum Spec<'a> {
     Authority(&'a AuthoritySpec),
@@ -198,33 +198,33 @@ fn because(survey: &Survey, spec: Spec<'_>, step: &Step) -> String {
     mine.map_or_else(|| "its authority cannot sign".to_owned(), |problem| problem.what.clone())
 }
 
-/// All about one certificate.
+/// Details of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Details {
-    /// Its name.
+    /// The certificate's name.
     pub name: String,
-    /// How it is.
+    /// The worst state that applies.
     pub state: State,
-    /// Why, in words. Empty if it is well.
+    /// The reasons for the state. Empty for [`State::Ok`].
     pub because: String,
-    /// The node that has it. `None` for authorities and operators' certificates.
+    /// The node that holds it. `None` for authorities and operators' certificates.
     pub node: Option<String>,
-    /// What uses it.
+    /// The program or NixOS option that uses it.
     pub consumer: String,
-    /// Its file.
+    /// The certificate's file, relative to the certificates' directory.
     pub file: PathBuf,
-    /// The file of its encrypted private key.
+    /// The file of its encrypted private key, relative to the certificates' directory.
     pub key_file: PathBuf,
-    /// What is in it.
+    /// The fields of the certificate.
     pub content: Content,
 }
 
-/// What is in a certificate.
+/// Fields of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Content {
-    /// The subject.
+    /// The subject, a distinguished name as text.
     pub subject: String,
-    /// The issuer.
+    /// The issuer, a distinguished name as text.
     pub issuer: String,
     /// The subject alternative names.
     pub sans: Vec<San>,
@@ -232,55 +232,49 @@ pub struct Content {
     pub extended_usages: Vec<ExtendedUsage>,
     /// The key usages.
     pub usages: Vec<KeyUsage>,
-    /// Whether it may sign others.
+    /// True if it may sign others.
     pub is_authority: bool,
-    /// The start of its life.
+    /// The start of its validity.
     #[serde(with = "time::serde::rfc3339")]
     pub not_before: OffsetDateTime,
-    /// The end of its life.
+    /// The end of its validity.
     #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
-    /// Whole days until then, rounded down; negative afterwards.
+    /// Full days until then, rounded down; negative afterwards.
     pub days_left: i64,
-    /// The serial number, hexadecimal octets with colons.
+    /// The serial number, hexadecimal octets separated by colons.
     pub serial: String,
-    /// The kind of its public key.
+    /// The algorithm of its public key, such as `ECDSA P-256`.
     pub algorithm: String,
-    /// The name of its public key.
+    /// The id of its public key.
     pub key_id: KeyId,
 }
 
-/// Why a certificate cannot be shown.
+/// Reason why a certificate cannot be shown.
+#[allow(
+    missing_docs,
+    reason = "`name` is the certificate's name, `because` the reason of its state, `file` the path of the public half"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShowError {
     /// No row has this name.
-    #[error("no certificate is called `{0}`")]
+    #[error("no certificate named `{0}`")]
     Unknown(String),
     /// The row has no certificate yet.
-    #[error("the certificate `{name}` is not there: {because}")]
-    Missing {
-        /// Its name.
-        name: String,
-        /// Why.
-        because: String,
-    },
-    /// It is a key pair.
+    #[error("the certificate `{name}` does not exist yet: {because}")]
+    Missing { name: String, because: String },
+    /// The row is a key pair.
     #[error("`{name}` is a key pair without a certificate; its public half is {}", .file.display())]
-    KeyPair {
-        /// Its name.
-        name: String,
-        /// The file of its public half.
-        file: PathBuf,
-    },
+    KeyPair { name: String, file: PathBuf },
 }
 
 impl ShowError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unknown(_) => "`machinist certs list` shows all names".to_owned(),
-            Self::Missing { .. } => "`machinist certs gen` makes what is missing".to_owned(),
+            Self::Unknown(_) => "`machinist certs list` lists all names".to_owned(),
+            Self::Missing { .. } => "`machinist certs gen` issues missing certificates".to_owned(),
             Self::KeyPair { file, .. } => {
                 format!("`openssl pkey -pubin -in {} -noout -text` shows it", file.display())
             }
@@ -288,10 +282,10 @@ impl ShowError {
     }
 }
 
-/// Returns all about the certificate of that name.
+/// Returns the details of the certificate with that name.
 ///
 /// # Errors
-/// There is no such name, or no certificate yet.
+/// The name is unknown, or the certificate does not exist yet.
 pub fn show(survey: &Survey, name: &str) -> Result<Details, ShowError> {
     let spec = specs(survey).find(|spec| spec.name() == name).ok_or_else(|| ShowError::Unknown(name.to_owned()))?;
     let step = survey.plan.action(name).map_or(&Step::Refuse, |action| &action.step);
@@ -315,7 +309,7 @@ pub fn show(survey: &Survey, name: &str) -> Result<Details, ShowError> {
 }
 
 impl Content {
-    /// Returns what is in the certificate, which need not be of a cluster.
+    /// Returns the fields of the certificate, which need not belong to a cluster.
     #[must_use]
     pub fn of(certificate: &Certificate, now: OffsetDateTime) -> Self {
         Self {
@@ -351,7 +345,7 @@ impl fmt::Display for Content {
             ("serial", self.serial.clone()),
             ("key", format!("{}, id {}", self.algorithm, self.key_id)),
         ] {
-            // A name in a certificate may hold anything, and must not look like the next line.
+            // A name in a certificate may contain anything, and must not look like the next line.
             writeln!(lines, "{label:<12} {}", machinist_text::one_line(&value))?;
         }
         formatter.write_str(lines.trim_end())

@@ -1,7 +1,8 @@
-//! The replacement of an authority, or of a key pair that nodes share, while the cluster goes on. Pure.
+//! Rotation of an authority, or of a shared key pair, while the cluster keeps running. Pure.
 //!
-//! What verifies must know the new one before anything shows what the new one signed, and must know the old one until
-//! nothing shows that any more. So there are three stages, and between two of them a deploy to every machine:
+//! Verifiers must trust the new one before anything presents what the new one signed, and must trust the old one until
+//! nothing presents its signatures any more. So there are three stages, with a deploy to every machine between two of
+//! them:
 //!
 //! | stage | trusted | signs |
 //! |---|---|---|
@@ -9,13 +10,13 @@
 //! | [`Stage::SignNew`] | new, old | new |
 //! | [`Stage::DropOld`] | new | new |
 //!
-//! The stage is recorded in `rotations.json` of the certificates' directory, the certificates or public keys that are
-//! trusted are in the one file that all consumers read anyway (the one that signs is the first in it), and the key that
-//! does not sign yet is beside it, `<name>.next.key.age`. The key that signs no longer is not kept, but for one that encrypted: that
-//! is `<name>.previous.key.age` until nothing is encrypted by it.
+//! The stage is recorded in `rotations.json` of the certificates' directory. The trusted certificates or public keys
+//! are in the one file that all consumers read anyway, with the signing one first. The key that does not sign yet is
+//! beside it, `<name>.next.key.age`. A key that no longer signs is deleted, except for one that encrypted: that is
+//! `<name>.previous.key.age` until nothing is encrypted by it.
 //!
-//! Each stage is recorded before its files are written, and writing them again changes nothing: a run that was cut off
-//! is finished by the next one ([`Position::Unfinished`]).
+//! Each stage is recorded before its files are written, and writing them again changes nothing: the next run finishes
+//! an interrupted one ([`Position::Unfinished`]).
 
 mod apply;
 mod deployed;
@@ -38,24 +39,24 @@ pub use apply::{RotateError, apply, note_in_use};
 pub use deployed::{Found, behind};
 pub use record::{RECORD, Rotation, Rotations, Stage};
 
-/// What can be rotated.
+/// Subject of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
-    /// An authority, with all that it signed.
+    /// An authority, with all certificates signed by it.
     Authority(&'a AuthoritySpec),
     /// A key pair.
     KeyPair(&'a KeyPairSpec),
 }
 
 impl<'a> Subject<'a> {
-    /// Returns all that can be rotated in the cluster, authorities first.
+    /// Returns everything that can be rotated in the cluster, authorities first.
     pub fn all(table: &'a Table) -> impl Iterator<Item = Self> {
-        // A token or password is known to whoever has it, and nothing can be signed by it.
+        // A token or password is known to its holders, and cannot sign anything.
         let lasting = |spec: &&KeyPairSpec| matches!(spec.used_as, KeyUse::KeyPair | KeyUse::Encryption);
         table.authorities.iter().map(Self::Authority).chain(table.key_pairs.iter().filter(lasting).map(Self::KeyPair))
     }
 
-    /// Whether it is the key that encrypts Secrets.
+    /// Returns true for the key that encrypts Secrets.
     #[must_use]
     pub const fn is_encryption(self) -> bool {
         matches!(self, Self::KeyPair(KeyPairSpec { used_as: KeyUse::Encryption, .. }))
@@ -89,7 +90,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Returns the files of the one that signs.
+    /// Returns the files of the signing one.
     #[must_use]
     pub fn files(self) -> &'a Files {
         match self {
@@ -98,19 +99,19 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Returns the file of the key that will sign.
+    /// Returns the file of the key that will sign in the next stage.
     #[must_use]
     pub fn next_key(self) -> PathBuf {
         self.files().key.with_file_name(format!("{}.next.key.age", self.name()))
     }
 
-    /// Returns the file of the key that signed before. Only one that encrypted is kept, until nothing is encrypted by it.
+    /// Returns the file of the previous key. It is kept only for encryption, until nothing is encrypted by it.
     #[must_use]
     pub fn previous_key(self) -> PathBuf {
         self.files().key.with_file_name(format!("{}.previous.key.age", self.name()))
     }
 
-    /// Returns the machines that verify or show what it signs, sorted.
+    /// Returns the machines that verify or present its signatures, sorted.
     #[must_use]
     pub fn consumers(self, table: &Table) -> Vec<NodeName> {
         let mut nodes: Vec<NodeName> = match self {
@@ -129,7 +130,7 @@ impl<'a> Subject<'a> {
         nodes
     }
 
-    /// Returns the names of the keys that are trusted, the one that signs first.
+    /// Returns the ids of the trusted keys, the signing one first.
     fn trusted(self, tree: &Tree) -> Vec<&KeyId> {
         match self {
             Self::Authority(spec) => {
@@ -139,7 +140,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether every certificate that is there was signed by the authority that signs now.
+    /// Returns true if every existing certificate was signed by the authority that signs now.
     fn is_reissued(self, table: &Table, tree: &Tree) -> bool {
         let Self::Authority(spec) = self else { return true };
         let Some(signer) = tree.certificate(&spec.files.certificate) else { return false };
@@ -149,18 +150,18 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Where a rotation stands, by its record and by its files.
+/// Progress of a rotation, by its record and its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Nothing is being rotated.
+    /// No rotation is in progress.
     Idle,
-    /// The stage is recorded, and not all of its files are as it says: it is to be applied (again).
+    /// The stage is recorded, but some of its files differ: it must be applied (again).
     Unfinished(Stage),
-    /// All is as the record says.
+    /// The files match the record.
     At(Rotation),
 }
 
-/// Returns where the rotation stands.
+/// Returns the progress of the rotation.
 #[must_use]
 pub fn position(table: &Table, tree: &Tree, subject: Subject<'_>) -> Position {
     let Some(rotation) = tree.rotation(subject.name()) else { return Position::Idle };
@@ -176,8 +177,8 @@ pub fn position(table: &Table, tree: &Tree, subject: Subject<'_>) -> Position {
     if applied && has_all { Position::At(rotation.clone()) } else { Position::Unfinished(rotation.stage) }
 }
 
-/// Returns what forbids to go on, and what a person should know, of all rotations.
-pub(crate) fn judge(table: &Table, tree: &Tree) -> (Vec<Problem>, Vec<Notice>) {
+/// Returns the problems and the notices of all rotations.
+pub(crate) fn inspect(table: &Table, tree: &Tree) -> (Vec<Problem>, Vec<Notice>) {
     let problems = Subject::all(table).filter_map(|subject| problem(tree, subject)).collect();
     let notices = Subject::all(table).filter_map(|subject| {
         let subject = subject.name_in_table().to_owned();
@@ -186,22 +187,23 @@ pub(crate) fn judge(table: &Table, tree: &Tree) -> (Vec<Problem>, Vec<Notice>) {
     (problems, notices.collect())
 }
 
-/// Says how far the rotation of a row of the table is, none if it is not being rotated.
+/// Describes the rotation of a row of the table; `None` if it is not being rotated.
 #[must_use]
 pub fn notice_of(table: &Table, tree: &Tree, name_in_table: &str) -> Option<String> {
     let subject = Subject::all(table).find(|subject| subject.name_in_table() == name_in_table)?;
     if subject.is_encryption() && tree.rotation(subject.name()).is_none() && is_plain_text(table, tree) {
-        return Some(format!("Secrets are in etcd as plain text: `{}` encrypts them, in stages", subject.command()));
+        return Some(format!("Secrets are unencrypted in etcd: `{}` encrypts them, in stages", subject.command()));
     }
     let rotation = tree.rotation(subject.name())?;
     let (stage, since, command) = (rotation.stage, rotation.since.date(), subject.command());
     Some(match position(table, tree, subject) {
-        Position::Unfinished(_) => format!("its rotation was cut off in {stage}: `{command}` goes on"),
-        _ => format!("it is being rotated: {stage}, since {since}; when that is deployed, `{command}` goes on"),
+        Position::Unfinished(_) => format!("its rotation was interrupted in {stage}: `{command}` continues it"),
+        _ => format!("it is being rotated: {stage}, since {since}; once that is deployed, `{command}` continues it"),
     })
 }
 
-/// Whether the cluster was made before Secrets were encrypted: its service accounts have their key, its Secrets have none.
+/// Returns true if the cluster was created before Secrets were encrypted: its service accounts have a key, its Secrets
+/// have none.
 pub(crate) fn is_plain_text(table: &Table, tree: &Tree) -> bool {
     let has = |name: &str| {
         let spec = table.key_pairs.iter().find(|spec| spec.name == name);
@@ -210,13 +212,13 @@ pub(crate) fn is_plain_text(table: &Table, tree: &Tree) -> bool {
     has(SERVICE_ACCOUNT) && !has(SECRETS_ENCRYPTION)
 }
 
-/// Says how far all rotations are that are not finished, each a line that begins with the name in the table.
+/// Describes all unfinished rotations, each as a line that starts with the name in the table.
 #[must_use]
 pub fn unfinished(table: &Table, tree: &Tree) -> Vec<String> {
-    judge(table, tree).1.into_iter().map(|Notice { subject, what }| format!("{subject}: {what}")).collect()
+    inspect(table, tree).1.into_iter().map(|Notice { subject, what }| format!("{subject}: {what}")).collect()
 }
 
-/// More is trusted than the record explains, or less.
+/// Returns the problem of a trusted set that is larger or smaller than the record explains.
 fn problem(tree: &Tree, subject: Subject<'_>) -> Option<Problem> {
     let trusted = subject.trusted(tree).len();
     let stage = tree.rotation(subject.name()).map(|rotation| rotation.stage);
@@ -225,19 +227,19 @@ fn problem(tree: &Tree, subject: Subject<'_>) -> Option<Problem> {
     let (what, hint) = match (stage, trusted) {
         (None, 0 | 1) => return None,
         (None, _) => (
-            format!("{trusted} are trusted, and no rotation is recorded in {RECORD}"),
-            format!("{restore}, or remove from the file what is not to be trusted"),
+            format!("{trusted} are trusted, but no rotation is recorded in {RECORD}"),
+            format!("{restore}, or remove the untrusted ones from the file"),
         ),
         (Some(Stage::SignNew), 0 | 1) => {
-            ("the old one is gone, which machines still need: its rotation is in stage 2".to_owned(), restore)
+            ("the old one is missing, but machines still need it: its rotation is in stage 2".to_owned(), restore)
         }
         (Some(_), 0..=2) => return None,
-        (Some(_), _) => (format!("{trusted} are trusted, and a rotation knows two"), restore),
+        (Some(_), _) => (format!("{trusted} are trusted, but a rotation has two"), restore),
     };
     Some(Problem { subject: file, what, hint })
 }
 
-/// Returns the PEM blocks of a text, each with its end of line.
+/// Returns the PEM blocks of a text, each with its line ending.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! What a certificate must be: the columns of the table.
+//! Required fields of certificates: the columns of the table.
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf};
 
@@ -16,8 +16,9 @@ pub struct Table {
     pub key_pairs: Vec<KeyPairSpec>,
 }
 
-/// An authority. Each is a trust domain of its own: etcd admits whatever its authority signed, and the API server believes
-/// what a bearer of a front-proxy certificate says about users, so these authorities must sign nothing else.
+/// An authority. Each is a separate trust domain: etcd admits every client whose certificate its authority signed, and
+/// the API server believes a holder of a front-proxy certificate about users, so these authorities must sign nothing
+/// else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authority {
@@ -30,7 +31,7 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// Returns the stem of the authority's files, and its name in generated facts.
+    /// Returns the stem of the authority's files, which is also its name in generated facts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,7 +43,7 @@ impl Authority {
 }
 
 impl CertificateSpec {
-    /// Whether the node has it.
+    /// Returns true if the node holds it.
     #[must_use]
     pub fn is_of(&self, node: &NodeName) -> bool {
         matches!(&self.holder, Holder::Node(holder) if holder == node)
@@ -58,28 +59,28 @@ impl fmt::Display for Authority {
 /// An authority's certificate, self-signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuthoritySpec {
-    /// The name by which people call it, such as `etcd-ca`.
+    /// The name in commands and messages, such as `etcd-ca`.
     pub name: String,
-    /// Which authority it is.
+    /// The authority that the certificate belongs to.
     pub authority: Authority,
     /// The subject's CN.
     pub common_name: String,
-    /// Where it lies.
+    /// The paths of certificate and key.
     pub files: Files,
-    /// What uses it.
+    /// The program or NixOS option that uses it.
     pub consumer: String,
 }
 
 /// A leaf certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateSpec {
-    /// The name by which people call it, such as `etcd-server-balthazar`. Unique in the table.
+    /// The name in commands and messages, such as `etcd-server-balthazar`. Unique in the table.
     pub name: String,
-    /// What it is to its holder, such as `etcd-server`: the stem of its files.
+    /// The name among its holder's certificates, such as `etcd-server`: the stem of its files.
     pub leaf: String,
-    /// Who signs it.
+    /// The signing authority.
     pub authority: Authority,
-    /// Who has it.
+    /// The holder of the private key.
     pub holder: Holder,
     /// The subject's CN.
     pub common_name: String,
@@ -87,57 +88,57 @@ pub struct CertificateSpec {
     pub organization: Option<String>,
     /// The subject alternative names.
     pub sans: BTreeSet<San>,
-    /// What the other side of a connection may take it for.
+    /// The roles in a connection that the other side accepts it for.
     pub extended_usages: BTreeSet<ExtendedUsage>,
-    /// What its key may do, in an elliptic-curve certificate. One with an RSA key has `keyEncipherment` too.
+    /// The permitted uses of its key, for an elliptic-curve key. An RSA key also has `keyEncipherment`.
     pub usages: BTreeSet<KeyUsage>,
-    /// Who owns the private key on the node. `None` if it stays with the operators.
+    /// The owner of the private key on the node. `None` if it stays with the operators.
     pub owner: Option<Owner>,
-    /// Where it lies.
+    /// The paths of certificate and key.
     pub files: Files,
-    /// What uses it, such as NixOS options.
+    /// The program or NixOS option that uses it.
     pub consumer: String,
 }
 
-/// A key pair that some nodes share, without a certificate.
+/// A key pair that several nodes share, without a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyPairSpec {
-    /// The name by which people call it, such as `service-account`: the stem of its files too.
+    /// The name in commands and messages, such as `service-account`: also the stem of its files.
     pub name: String,
-    /// The nodes that have it. Without its private half, nobody does.
+    /// The nodes that hold it. None while its private half is missing.
     pub holders: BTreeSet<NodeName>,
-    /// Where it lies: the public half takes the place of a certificate.
+    /// The paths of the two halves: the public one takes the place of a certificate.
     pub files: Files,
-    /// What uses it, such as NixOS options.
+    /// The program or NixOS option that uses it.
     pub consumer: String,
-    /// What a node gets of it.
+    /// The form in which a node gets it.
     pub used_as: KeyUse,
 }
 
-/// What a node gets of a key pair.
+/// Form in which a node gets a key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyUse {
     /// The private half, PEM.
     KeyPair,
-    /// A token that follows from the private half ([`token`](crate::token)): a secret for programs that want a line of text.
-    /// Its public half says which one it is, and nothing about it.
+    /// A token derived from the private half ([`token`](crate::token)): a secret for programs that need a line of text.
+    /// The public half identifies the token without disclosing anything about it.
     Token,
-    /// As a token, for two sides that show it to each other while they talk and keep nothing of it: it may be replaced.
+    /// A token that two sides present to each other on every connection and never store, so that it may be replaced.
     Password,
-    /// The configuration by which API servers encrypt Secrets ([`encryption`](crate::encryption)).
+    /// The configuration that API servers encrypt Secrets by ([`encryption`](crate::encryption)).
     Encryption,
 }
 
 impl Table {
-    /// Whether the key pair of that name is there for the token or password that follows from it.
+    /// Returns true if the key pair of that name serves only to derive a token or password.
     #[must_use]
     pub fn is_token(&self, name: &str) -> bool {
         let is_token = |used_as| matches!(used_as, KeyUse::Token | KeyUse::Password);
         self.key_pairs.iter().any(|spec| spec.name == name && is_token(spec.used_as))
     }
 
-    /// Whether a person may have a new one made of that name, which replaces the old one at once.
+    /// Returns true if a new one of that name may be requested, which replaces the old one at once.
     #[must_use]
     pub fn is_renewable(&self, name: &str) -> bool {
         let is_password = |spec: &KeyPairSpec| spec.name == name && spec.used_as == KeyUse::Password;
@@ -145,22 +146,22 @@ impl Table {
     }
 }
 
-/// Who has a leaf certificate's private key.
+/// Holder of a leaf certificate's private key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Holder {
     /// One node.
     Node(NodeName),
-    /// The operators; it is on no node.
+    /// The operators; it is not on any node.
     Operators,
 }
 
 /// The owner of a file on a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Owner {
-    /// The user.
+    /// The user's name.
     pub user: String,
-    /// The group.
+    /// The group's name.
     pub group: String,
 }
 
@@ -210,7 +211,7 @@ pub enum San {
     Dns(String),
     /// An address.
     Ip(IpAddr),
-    /// A name of a kind that our table never has; only found in certificates of others.
+    /// A name of a kind that the table never has; it occurs only in foreign certificates.
     Other(String),
 }
 
@@ -236,7 +237,7 @@ pub enum ExtendedUsage {
     Server,
     /// `clientAuth`.
     Client,
-    /// One that our table never has; only found in certificates of others.
+    /// A usage that the table never has; it occurs only in foreign certificates.
     Other(String),
 }
 
@@ -256,9 +257,9 @@ impl Serialize for ExtendedUsage {
     }
 }
 
-/// What a key may do (RFC 5280, 4.2.1.3), in the order of the bits.
+/// A permitted use of a key (RFC 5280, 4.2.1.3), in the order of the bits.
 ///
-/// A leaf with an elliptic-curve key has `digitalSignature` only: RFC 8813, section 3, forbids `keyEncipherment` there.
+/// A leaf with an elliptic-curve key has only `digitalSignature`: RFC 8813, section 3, forbids `keyEncipherment` there.
 /// With an RSA key it has both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -276,7 +277,7 @@ pub enum KeyUsage {
 }
 
 impl KeyUsage {
-    /// All of them, in the order of the bits.
+    /// All usages, in the order of the bits.
     pub const ALL: [Self; 9] = [
         Self::DigitalSignature,
         Self::NonRepudiation,

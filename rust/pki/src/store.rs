@@ -1,4 +1,4 @@
-//! The certificates' directory on disk: the only IO of issuing.
+//! Certificates' directory on disk: the only IO of issuing.
 
 mod write;
 
@@ -16,40 +16,28 @@ use crate::{Entry, Tree};
 pub use write::{Pair, write};
 pub(crate) use write::{remove, replace, replace_key};
 
-/// More than any file of ours has. A larger file is foreign, and is not looked into.
+/// Maximum size of a file, in bytes. Larger files are foreign and not read.
 const LARGEST: u64 = 1 << 20;
 
-/// Why the directory could not be read or written. After a failed write every file is whole: the old one or the new one.
+/// Reason why the directory could not be read or written. After a failed write every file is old or new.
+#[allow(missing_docs, reason = "`path` is the file or directory, `source` the system's error")]
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Something cannot be read.
+    /// A file or directory cannot be read.
     #[error("cannot read {}", .path.display())]
-    Read {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Something cannot be written.
+    Read { path: PathBuf, source: io::Error },
+    /// A file or directory cannot be written.
     #[error("cannot write {}", .path.display())]
-    Write {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Another run holds the directory.
+    Write { path: PathBuf, source: io::Error },
+    /// Another run holds the lock of the directory.
     #[error("another machinist is writing to {}", .path.display())]
-    Busy {
-        /// The directory.
-        path: PathBuf,
-    },
+    Busy { path: PathBuf },
 }
 
-/// Reads the whole directory. A directory that does not exist is empty.
+/// Reads the complete directory. A directory that does not exist counts as empty.
 ///
 /// # Errors
-/// Something in it cannot be read. Files that are not what they should be are no error but entries.
+/// Something in it cannot be read. Files with invalid content are entries, not errors.
 pub fn read(certs: &Path) -> Result<Tree, StoreError> {
     let mut found = Vec::new();
     match certs.metadata() {
@@ -74,7 +62,7 @@ enum Kind {
     Irregular(&'static str),
 }
 
-/// Lists files below the directory. Symbolic links are not followed: what we write goes into this directory only.
+/// Lists files below the directory. Symbolic links are not followed: all writes stay inside this directory.
 fn walk(certs: &Path, directory: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Result<(), StoreError> {
     let absolute = certs.join(directory);
     let failed = |source| StoreError::Read { path: absolute.clone(), source };
@@ -90,7 +78,7 @@ fn walk(certs: &Path, directory: &Path, found: &mut Vec<(PathBuf, Kind)>) -> Res
         } else if kind.is_file() {
             found.push((path, Kind::File));
         } else {
-            found.push((path, Kind::Irregular(if kind.is_symlink() { "a symbolic link" } else { "no regular file" })));
+            found.push((path, Kind::Irregular(if kind.is_symlink() { "a symbolic link" } else { "not a file" })));
         }
     }
     Ok(())
@@ -101,37 +89,37 @@ fn classify(certs: &Path, path: &Path) -> Result<Entry, StoreError> {
     let failed = |source| StoreError::Read { path: absolute.clone(), source };
     let size = fs::metadata(&absolute).map_err(failed)?.len();
     if size > LARGEST {
-        return Ok(Entry::irregular(path, "larger than any file of ours"));
+        return Ok(Entry::irregular(path, "too large"));
     }
     Ok(Entry::classify(path, &fs::read(&absolute).map_err(failed)?))
 }
 
-/// Holds the directory for one writer.
+/// Exclusive lock of the directory for one writer.
 pub(crate) struct Lock {
     directory: fs::File,
 }
 
-/// A process that another thread starts at this moment has a copy of the file descriptor until it runs its program, and a lock
-/// that is only closed stays with the copy.
+/// A process that another thread starts at this moment keeps a copy of the file descriptor until it executes its
+/// program, and a lock that is only closed stays with the copy.
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing it right after does the same, only later.
+        // Closing right after does the same, only later.
         let _ = rustix::fs::flock(&self.directory, FlockOperation::Unlock);
     }
 }
 
-/// Makes the directory if there is none, and locks it until the lock is dropped.
+/// Creates the directory if it is missing, and locks it until the lock is dropped.
 ///
 /// # Errors
-/// It cannot be made, or another run holds it.
+/// It cannot be created, or another run holds the lock.
 pub(crate) fn lock(certs: &Path) -> Result<Lock, StoreError> {
     locked(certs, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Locks like [`lock`], but waits for another run. For work that takes a moment.
+/// Locks like [`lock`], but waits for another run. For brief work.
 ///
 /// # Errors
-/// The directory cannot be made.
+/// The directory cannot be created.
 pub(crate) fn wait_for_lock(certs: &Path) -> Result<Lock, StoreError> {
     locked(certs, FlockOperation::LockExclusive)
 }

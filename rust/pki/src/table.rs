@@ -1,4 +1,4 @@
-//! Which certificates a cluster needs. One file a consumer; each adds rows and nothing else.
+//! Table of the certificates that a cluster needs. One file per consumer, which only adds rows.
 
 mod bgp;
 mod etcd;
@@ -20,7 +20,7 @@ use crate::{Authority, CertificateSpec, ExtendedUsage, Files, Holder, KeyUsage, 
 
 /// Returns the certificates that the cluster needs, sorted by name.
 ///
-/// Only machines that are enabled and deployed by machinist count, by value: a disabled machine has no row.
+/// Only machines that are enabled and deployed by machinist count: a disabled machine has no row.
 #[must_use]
 pub fn table(cluster: &Cluster) -> Table {
     let mut table = Table::default();
@@ -35,9 +35,9 @@ pub fn table(cluster: &Cluster) -> Table {
     table
 }
 
-/// A client certificate without SANs, which rows change.
+/// Returns a client certificate without SANs, as the base of a row.
 pub(crate) fn leaf(authority: Authority, leaf: &str, holder: Holder) -> CertificateSpec {
-    // Keys stay root's on the node: the service gets them by systemd's LoadCredential.
+    // Keys are owned by root on the node: the service gets them by systemd's LoadCredential.
     let root = || Owner { user: "root".to_owned(), group: "root".to_owned() };
     let (name, owner) = match &holder {
         Holder::Node(node) => (format!("{leaf}-{node}"), Some(root())),
@@ -59,13 +59,13 @@ pub(crate) fn leaf(authority: Authority, leaf: &str, holder: Holder) -> Certific
     }
 }
 
-/// What the other nodes call the node.
+/// Returns the names under which other nodes reach the node.
 fn names_of(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
     let names = [node.name.to_string(), cluster.fqdn(&node.name)].map(San::Dns);
     names.into_iter().chain([node.ip].into_iter().chain(node.ip6).map(San::Ip)).collect()
 }
 
-/// What the node calls itself.
+/// Returns the names under which the node reaches itself.
 fn loopback() -> BTreeSet<San> {
     let addresses = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
     [San::Dns("localhost".to_owned())].into_iter().chain(addresses.map(San::Ip)).collect()

@@ -1,4 +1,4 @@
-//! The certificates' directory as values: what each file in it is.
+//! Certificates' directory as values: a classified entry for each file.
 
 use std::{
     collections::BTreeMap,
@@ -14,38 +14,38 @@ use crate::{
     rotation::{RECORD, Rotation, Rotations},
 };
 
-/// The files of a certificates' directory by their path in it, sorted.
+/// The files of a certificates' directory by relative path, sorted.
 #[derive(Debug, Default)]
 pub struct Tree {
     entries: BTreeMap<PathBuf, Entry>,
 }
 
-/// What a file is.
+/// Classified content of a file.
 #[derive(Debug)]
 pub enum Entry {
     /// A certificate.
     Certificate(Box<Certificate>),
-    /// An encrypted private key, of the public key of that name if it says so.
+    /// An encrypted private key, with the id of its public key if the file names it.
     Key(Option<KeyId>),
-    /// What is trusted while an authority is rotated: the authority that signs, then the other one.
+    /// The trusted certificates while an authority is rotated: the signing one, then the other one.
     Bundle(Vec<Certificate>),
-    /// The public half of a key pair that nodes share. While it is rotated there are two: the one that signs is the first.
+    /// The public half of a shared key pair. While it is rotated there are two, the signing one first.
     PublicKeys(Vec<KeyId>),
     /// The record of unfinished rotations.
     Rotations(Rotations),
-    /// Half of an SSH host key.
+    /// One half of an SSH host key.
     HostKey,
-    /// Our own temporary file, left by a run that was cut off.
+    /// A temporary file, left by an interrupted run.
     Leftover,
-    /// Somebody else's file. Left alone.
+    /// A foreign file. Left alone.
     Foreign,
-    /// A file in one of our places that is not what belongs there. Never overwritten.
+    /// A file in one of machinist's places with the wrong content. Never overwritten.
     Corrupt(String),
-    /// A private key in the clear.
+    /// An unencrypted private key.
     Plaintext,
 }
 
-/// What belongs at a path.
+/// Expected content of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Authority,
@@ -70,7 +70,7 @@ impl Place {
             .collect();
         let Some(parts) = parts else { return Self::Other };
         let name = parts.last().copied().unwrap_or_default();
-        // One that is found was left by a run that was cut off.
+        // Left by an interrupted run.
         if name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1) {
             return Self::Leftover;
         }
@@ -108,19 +108,19 @@ impl Tree {
         self.entries.iter().map(|(path, entry)| (path.as_path(), entry))
     }
 
-    /// Returns what is at the path.
+    /// Returns the entry at the path.
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<&Entry> {
         self.entries.get(path)
     }
 
-    /// Returns the certificate at the path. Of several authorities, the one that signs.
+    /// Returns the certificate at the path; of several authorities, the signing one.
     #[must_use]
     pub fn certificate(&self, path: &Path) -> Option<&Certificate> {
         self.trusted(path).first()
     }
 
-    /// Returns all certificates at the path, the one that signs first. None if there is no file, or it is something else.
+    /// Returns all certificates at the path, the signing one first. Empty if there is no file, or it has other content.
     #[must_use]
     pub fn trusted(&self, path: &Path) -> &[Certificate] {
         match self.get(path) {
@@ -130,13 +130,13 @@ impl Tree {
         }
     }
 
-    /// Returns the name of the public key at the path. Of several, the one that signs.
+    /// Returns the id of the public key at the path; of several, the signing one.
     #[must_use]
     pub fn public_key(&self, path: &Path) -> Option<&KeyId> {
         self.public_keys(path).first()
     }
 
-    /// Returns the names of all public keys at the path, the one that signs first.
+    /// Returns the ids of all public keys at the path, the signing one first.
     #[must_use]
     pub fn public_keys(&self, path: &Path) -> &[KeyId] {
         match self.get(path) {
@@ -145,7 +145,7 @@ impl Tree {
         }
     }
 
-    /// Returns the record of the rotation of that authority or key pair, if one is not finished.
+    /// Returns the record of the authority's or key pair's rotation, if it is unfinished.
     #[must_use]
     pub fn rotation(&self, name: &str) -> Option<&Rotation> {
         match self.get(Path::new(RECORD))? {
@@ -154,7 +154,7 @@ impl Tree {
         }
     }
 
-    /// Returns the encrypted key at the path: the name of its public half, if the file says it.
+    /// Returns the encrypted key at the path: the id of its public half, if the file names it.
     #[must_use]
     pub fn key(&self, path: &Path) -> Option<Option<&KeyId>> {
         match self.get(path)? {
@@ -165,7 +165,7 @@ impl Tree {
 }
 
 impl Entry {
-    /// Says what a regular file is, from its place and its content.
+    /// Classifies a regular file by its place and its content.
     #[must_use]
     pub fn classify(path: &Path, content: &[u8]) -> Self {
         let place = Place::of(path);
@@ -176,7 +176,7 @@ impl Entry {
             Place::Leftover => Self::Leftover,
             Place::HostKey => Self::HostKey,
             Place::Other => Self::Foreign,
-            Place::Directory => Self::Corrupt("it is a file, where a directory belongs".to_owned()),
+            Place::Directory => Self::Corrupt("a file in the place of a directory".to_owned()),
             Place::Certificate => match Certificate::parse(content) {
                 Ok(certificate) => Self::Certificate(Box::new(certificate)),
                 Err(error) => Self::Corrupt(describe_certificate(&error)),
@@ -201,7 +201,7 @@ impl Entry {
         }
     }
 
-    /// Says what something is that is neither a regular file nor a directory in its place.
+    /// Classifies anything that is neither a regular file nor an expected directory.
     #[must_use]
     pub fn irregular(path: &Path, kind: &str) -> Self {
         match Place::of(path) {
@@ -210,7 +210,7 @@ impl Entry {
         }
     }
 
-    /// Whether a directory at the path is in the way of a file of ours.
+    /// Returns true if a directory at the path blocks a file of machinist.
     #[must_use]
     pub fn is_file_of_ours(path: &Path) -> bool {
         matches!(
@@ -228,7 +228,7 @@ fn describe_key(error: &CorruptError) -> String {
     format!("not an encrypted private key: {error}")
 }
 
-/// Whether the content has a PEM label of a private key, of any kind (`RSA`, `EC`, `OPENSSH`, `ENCRYPTED` ...).
+/// Returns true if the content has a PEM label of a private key, of any kind (`RSA`, `EC`, `OPENSSH`, `ENCRYPTED` ...).
 fn has_plaintext_key(content: &[u8]) -> bool {
     const LABEL: &[u8] = b"PRIVATE KEY-----";
     content.windows(LABEL.len()).any(|window| window == LABEL)

@@ -1,4 +1,4 @@
-//! From the cluster to certificates in place.
+//! Update of the certificates' directory to match the cluster.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,22 +21,26 @@ use crate::{
     table::table,
 };
 
-/// What must be, what is, and what would be done.
+/// Needed and existing certificates, and the plan.
 #[derive(Debug)]
 pub struct Survey {
     /// The certificates' directory.
     pub certs: PathBuf,
-    /// What must be.
+    /// The needed certificates.
     pub table: Table,
-    /// What is.
+    /// The existing files.
     pub tree: Tree,
-    /// What would be done, or after [`update`]: what was.
+    /// The plan, or after [`update`] the actions that were taken.
     pub plan: Plan,
     /// The time that the plan was made for.
     pub now: OffsetDateTime,
 }
 
-/// Why certificates were not made. Unless the store says otherwise, nothing was changed.
+/// Reason why certificates were not issued. Nothing was changed, except after a failed write to the store.
+#[allow(
+    missing_docs,
+    reason = "`name` is the certificate's or authority's name, `source` the cause, `certs` the certificates' directory"
+)]
 #[derive(Debug, Error)]
 pub enum UpdateError {
     /// The directory cannot be read or written.
@@ -45,61 +49,35 @@ pub enum UpdateError {
     /// The plan has problems.
     #[error("nothing was changed in {}, because of {count}", .certs.display(), count = problem_count(.plan))]
     Refused {
-        /// The certificates' directory.
         certs: PathBuf,
         /// The plan with its problems, at least one.
         plan: Box<Plan>,
     },
-    /// Nobody could decrypt what would be written.
+    /// No recipient could decrypt the new keys.
     #[error("cannot encrypt private keys for the operators")]
     Recipients(#[from] RecipientError),
-    /// There is no identity that could open an authority's key.
-    #[error("cannot open the private keys of the authorities")]
+    /// No identity could decrypt an authority's key.
+    #[error("cannot decrypt the private keys of the authorities")]
     Identity(#[from] IdentityError),
-    /// A key cannot be opened: an authority's, or a shared one.
+    /// A key cannot be decrypted: an authority's, or a shared one.
     #[error("cannot use the private key of `{name}`")]
-    Decrypt {
-        /// The authority's name.
-        name: String,
-        /// Why not.
-        source: DecryptError,
-    },
-    /// What the file holds is no key that can sign.
-    #[error("the private key of `{name}` is none that can sign")]
-    AuthorityKey {
-        /// The authority's name.
-        name: String,
-        /// Why not.
-        source: KeyError,
-    },
-    /// A key cannot be made.
-    #[error("cannot make the key of `{name}`")]
-    Key {
-        /// The certificate's name.
-        name: String,
-        /// Why not.
-        source: KeyError,
-    },
-    /// A certificate cannot be made.
-    #[error("cannot make the certificate `{name}`")]
-    Issue {
-        /// The certificate's name.
-        name: String,
-        /// Why not.
-        source: IssueError,
-    },
+    Decrypt { name: String, source: DecryptError },
+    /// The file does not contain a key that can sign.
+    #[error("the private key of `{name}` cannot sign")]
+    AuthorityKey { name: String, source: KeyError },
+    /// A key cannot be generated.
+    #[error("cannot generate the key of `{name}`")]
+    Key { name: String, source: KeyError },
+    /// A certificate cannot be issued.
+    #[error("cannot issue the certificate `{name}`")]
+    Issue { name: String, source: IssueError },
     /// A private key cannot be encrypted.
     #[error("cannot encrypt the private key of `{name}`")]
-    Encrypt {
-        /// The certificate's name.
-        name: String,
-        /// Why not.
-        source: EncryptError,
-    },
+    Encrypt { name: String, source: EncryptError },
 }
 
 impl UpdateError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -107,8 +85,8 @@ impl UpdateError {
             Self::Recipients(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Decrypt { source, .. } => source.hint(),
-            Self::Store(StoreError::Write { .. }) => Some("run it again once the path can be written".to_owned()),
-            Self::Store(StoreError::Busy { .. }) => Some("wait until the other run is done".to_owned()),
+            Self::Store(StoreError::Write { .. }) => Some("run it again once the path is writable".to_owned()),
+            Self::Store(StoreError::Busy { .. }) => Some("wait until the other run has finished".to_owned()),
             _ => None,
         }
     }
@@ -125,7 +103,7 @@ fn problem_count(plan: &Plan) -> String {
 /// Compares the directory `certs` with what the cluster needs. Changes nothing, and needs no identity.
 ///
 /// # Errors
-/// The directory cannot be read. What is wrong in it is no error here but part of the plan.
+/// The directory cannot be read. Problems of its content are part of the plan.
 pub fn survey(certs: &Path, cluster: &Cluster, policy: &Policy, now: OffsetDateTime) -> Result<Survey, StoreError> {
     let table = table(cluster);
     let tree = store::read(certs)?;
@@ -133,12 +111,12 @@ pub fn survey(certs: &Path, cluster: &Cluster, policy: &Policy, now: OffsetDateT
     Ok(Survey { certs: certs.to_owned(), table, tree, plan, now })
 }
 
-/// Makes what is missing and renews what must be. Returns what was found before and what was done.
+/// Issues missing certificates and renews those that are due. Returns the files found before and the actions taken.
 ///
-/// `identities` is asked only if an authority that exists has to sign.
+/// `identities` is called only if an existing authority has to sign.
 ///
 /// # Errors
-/// The plan has problems, no identity opens an authority's key, or something cannot be written.
+/// The plan has problems, no identity decrypts an authority's key, or something cannot be written.
 pub fn update(
     certs: &Path,
     cluster: &Cluster,
@@ -154,7 +132,7 @@ pub fn update(
         return Ok(before);
     }
     let _lock = store::lock(certs)?;
-    // Once more: another run may have been at it until now.
+    // Repeated, since another run may have changed the directory in the meantime.
     let survey = survey(certs, cluster, policy, now)?;
     if let Some(error) = refused(&survey) {
         return Err(error);
@@ -175,7 +153,7 @@ fn has_work(survey: &Survey, policy: &Policy) -> bool {
     survey.plan.makes_any() || !rubbish(survey, policy).is_empty()
 }
 
-/// What runs that were cut off left behind, and, if asked for, what the table no longer has.
+/// Returns the leftovers of interrupted runs and, if requested, the files that are no longer in the table.
 fn rubbish(survey: &Survey, policy: &Policy) -> Vec<PathBuf> {
     let leftovers =
         survey.tree.entries().filter(|(_, entry)| matches!(entry, Entry::Leftover)).map(|(path, _)| path.to_owned());
@@ -187,7 +165,7 @@ fn rubbish(survey: &Survey, policy: &Policy) -> Vec<PathBuf> {
     leftovers.chain(orphans.cloned()).collect()
 }
 
-/// Makes all keys and certificates of the plan, in memory.
+/// Issues all keys and certificates of the plan, in memory.
 fn make(
     survey: &Survey,
     operators: &[Operator],
@@ -209,7 +187,7 @@ fn make(
         .iter()
         .filter(|spec| signing.contains(&spec.authority) && !signers.contains_key(&spec.authority))
         .collect();
-    // Only the private half is there: what is left of a run that was cut off. A password that is renewed has both.
+    // Only the private half exists after an interrupted run. A password that is renewed has both.
     let lone = |spec: &KeyPairSpec| {
         survey.tree.key(&spec.files.key).is_some() && survey.tree.get(&spec.files.certificate).is_none()
     };
@@ -236,7 +214,7 @@ fn make(
     Ok(pairs)
 }
 
-/// Makes the files of a key pair, from its private half if there is one.
+/// Generates the files of a key pair, from its private half if there is one.
 pub(crate) fn make_key_pair(
     spec: &KeyPairSpec,
     recipients: &Recipients,
@@ -256,7 +234,7 @@ pub(crate) fn make_key_pair(
 }
 
 impl Survey {
-    /// Returns the rows that the plan makes certificates for. Its actions are in the table's order.
+    /// Returns the rows that the plan issues certificates for. Its actions are in the table's order.
     fn to_make(&self) -> (Vec<&AuthoritySpec>, Vec<&CertificateSpec>, Vec<&KeyPairSpec>) {
         let mut actions = self.plan.actions.iter().map(|action| action.step.makes_one());
         let mut due = || actions.next().unwrap_or(false);

@@ -1,4 +1,4 @@
-//! Certificates for people: a user of the Kubernetes API, for hours instead of a year, and kept nowhere.
+//! Short-lived certificates for users of the Kubernetes API: valid for hours instead of a year, and never stored.
 
 use std::path::Path;
 
@@ -15,68 +15,68 @@ use crate::{
     update::{UpdateError, open_key, serial},
 };
 
-/// Who the certificate is for.
+/// The user that the certificate identifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The user's name: the subject's CN.
     pub name: String,
     /// The user's group: the subject's O.
     pub group: Option<String>,
-    /// How long it is valid. Kubernetes has no revocation: a certificate ends by its age only.
+    /// The validity. Kubernetes has no revocation: only expiry ends a certificate.
     pub life: Duration,
 }
 
-/// What a client of the API needs.
+/// Credentials of an API client.
 pub struct Credentials {
-    /// The authority that the API servers' certificates are signed by, PEM.
+    /// The authority that signed the API servers' certificates, PEM.
     pub authority: String,
     /// The user's certificate, PEM.
     pub certificate: String,
     /// The user's private key, PKCS#8 PEM.
     pub key: Zeroizing<String>,
-    /// The end of the certificate's life, which may be the authority's.
+    /// The end of the certificate's validity, which may be the authority's.
     pub not_after: OffsetDateTime,
 }
 
-/// Why there is no certificate.
+/// Reason why no certificate was issued.
 #[derive(Debug, Error)]
 pub enum UserError {
     /// The directory cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no authority yet.
-    #[error("the cluster has no Kubernetes authority yet ({} is not there)", .0.display())]
+    /// The authority does not exist yet.
+    #[error("the cluster has no Kubernetes authority yet ({} is missing)", .0.display())]
     NoAuthority(std::path::PathBuf),
-    /// The authority's life is over.
+    /// The authority has expired.
     #[error("the Kubernetes authority expired on {}", .0.date())]
     Expired(OffsetDateTime),
-    /// The authority's key cannot be opened.
+    /// The authority's key cannot be decrypted.
     #[error(transparent)]
     Open(#[from] UpdateError),
-    /// The user's key cannot be made.
-    #[error("cannot make the user's key")]
+    /// The user's key cannot be generated.
+    #[error("cannot generate the user's key")]
     Key(#[from] KeyError),
-    /// The certificate cannot be made.
-    #[error("cannot make the user's certificate")]
+    /// The certificate cannot be issued.
+    #[error("cannot issue the user's certificate")]
     Issue(#[from] IssueError),
 }
 
 impl UserError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoAuthority(_) => Some("`machinist certs gen` makes it".to_owned()),
+            Self::NoAuthority(_) => Some("`machinist certs gen` creates it".to_owned()),
             Self::Open(error) => error.hint(),
             _ => None,
         }
     }
 }
 
-/// Makes a certificate for the user, signed by the Kubernetes authority of the directory `certs`. Writes nothing.
+/// Issues a certificate for the user, signed by the Kubernetes authority of the directory `certs`. Writes nothing.
 ///
 /// # Errors
-/// There is no authority, its key cannot be opened, or signing fails.
+/// The authority is missing, its key cannot be decrypted, or signing fails.
 pub fn credentials(
     certs: &Path,
     user: &User,

@@ -1,4 +1,4 @@
-//! The certificates' directory on disk.
+//! Certificates' directory on disk.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -97,7 +97,7 @@ fn a_node_gets_its_own_keys_only() {
         assert!(key.pem.starts_with(b"-----BEGIN PRIVATE KEY-----\n"));
         assert!(!format!("{key:?}").contains("PRIVATE"));
     }
-    // The keys of the other nodes need not even be there.
+    // The keys of the other nodes may even be missing.
     fs::remove_dir_all(lab.certs().join("nodes/balthazar")).unwrap();
     fs::write(lab.certs().join("nodes/melchior/etcd-peer.key.age"), "not a key").unwrap();
     assert_eq!(
@@ -155,12 +155,12 @@ fn a_file_that_is_not_what_it_should_be_is_named_and_nothing_is_overwritten() {
         |path: &'static str, text: &'static str| move |lab: &Lab| fs::write(lab.certs().join(path), text).unwrap();
     check_refused(
         write("authorities/etcd.pem", "hello"),
-        "nothing was changed in CERTS, because of a problem: authorities/etcd.pem: not a certificate: it holds no PEM block",
+        "nothing was changed in CERTS, because of a problem: authorities/etcd.pem: not a certificate: it contains no PEM block",
     );
     check_refused(
         write("nodes/casper/etcd-server.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         "nothing was changed in CERTS, because of a problem: nodes/casper/etcd-server.pem: not a certificate: the certificate \
-         in it is broken: its DER cannot be read",
+         in it is invalid: its DER cannot be parsed",
     );
     check_refused(
         |lab| {
@@ -169,7 +169,7 @@ fn a_file_that_is_not_what_it_should_be_is_named_and_nothing_is_overwritten() {
             fs::write(path, &text[..text.len() / 2]).unwrap();
         },
         "nothing was changed in CERTS, because of a problem: nodes/casper/etcd-server.key.age: not an encrypted private key: \
-         its ASCII armor is broken or cut off",
+         its ASCII armor is malformed or truncated",
     );
     check_refused(
         |lab| {
@@ -185,7 +185,7 @@ fn a_file_that_is_not_what_it_should_be_is_named_and_nothing_is_overwritten() {
             fs::remove_dir_all(&path).unwrap();
             fs::write(path, "").unwrap();
         },
-        "nothing was changed in CERTS, because of a problem: operators: it is a file, where a directory belongs",
+        "nothing was changed in CERTS, because of a problem: operators: a file in the place of a directory",
     );
 }
 
@@ -193,7 +193,7 @@ fn a_file_that_is_not_what_it_should_be_is_named_and_nothing_is_overwritten() {
 fn a_private_key_in_the_clear_is_named() {
     check_refused(
         |lab| fs::write(lab.certs().join("server-key.pem"), "-----BEGIN EC PRIVATE KEY-----\n").unwrap(),
-        "nothing was changed in CERTS, because of a problem: server-key.pem: it holds a private key that is not encrypted",
+        "nothing was changed in CERTS, because of a problem: server-key.pem: it contains an unencrypted private key",
     );
 }
 
@@ -234,7 +234,7 @@ fn an_identity_that_cannot_open_the_authority_is_named_with_those_that_can() {
 }
 
 #[test]
-fn certificates_of_a_machine_that_is_gone_stay_until_pruning_is_asked_for() {
+fn certificates_of_a_machine_that_is_gone_stay_until_pruning_is_requested() {
     let mut lab = Lab::made();
     lab.cluster.nodes.remove("casper");
     let survey = lab.update().unwrap();
@@ -244,7 +244,7 @@ fn certificates_of_a_machine_that_is_gone_stay_until_pruning_is_asked_for() {
     lab.update().unwrap();
     assert_eq!(lab.files().len(), 16);
     assert!(!lab.certs().join("nodes/casper").exists());
-    // An authority is not pruned, not even when nothing uses it.
+    // An authority is not pruned, even when nothing uses it.
     lab.cluster.nodes.clear();
     lab.update().unwrap();
     let left: Vec<_> = lab.files().into_keys().collect();
@@ -261,7 +261,7 @@ fn a_key_without_its_certificate_is_made_again() {
         .unwrap();
 }
 
-/// Not a test of its own: the child process that the next test kills.
+/// Helper of the next test: the child process that it kills.
 #[test]
 #[ignore = "the child process of another test"]
 fn child_that_renews_for_ever() {
@@ -303,7 +303,7 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
     }
 }
 
-/// Not a test of its own: it runs where the file system of the next test is small.
+/// Helper of the next test: it runs on a small file system.
 #[test]
 #[ignore = "the child process of another test"]
 fn child_on_a_full_disk() {
@@ -400,5 +400,5 @@ fn a_certificate_is_shown_whole() {
         valid from   2026-11-21 11:55:00 UTC
         valid until  2027-11-21 12:00:00 UTC (365 days left)"#]]
     .assert_eq(&stable.join("\n"));
-    assert_eq!(show(&survey, "nobody").unwrap_err().to_string(), "no certificate is called `nobody`");
+    assert_eq!(show(&survey, "nobody").unwrap_err().to_string(), "no certificate named `nobody`");
 }

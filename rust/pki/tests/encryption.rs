@@ -1,5 +1,5 @@
-//! The key that encrypts Kubernetes' Secrets: a new cluster has one, an older one gets it in stages, and at every moment each API
-//! server reads what each other one has written.
+//! Key that encrypts Kubernetes' Secrets: a new cluster has one, an older one gets it in stages, and at every moment
+//! each API server can read the data written by every other one.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -28,7 +28,7 @@ fn now(lab: &Lab) -> Survey {
     survey(&lab.certs(), &lab.cluster, &Policy::default(), NOW).unwrap()
 }
 
-/// A cluster that was made before Secrets were encrypted.
+/// Returns a cluster from before Secrets were encrypted.
 fn older() -> Lab {
     let lab = Lab::kubernetes();
     for file in ["secrets-encryption.pub", "secrets-encryption.key.age"] {
@@ -37,7 +37,7 @@ fn older() -> Lab {
     lab
 }
 
-/// What a node gets: the file's name on the node and its content.
+/// Returns the file that a node gets: its name on the node and its content.
 fn delivered(lab: &Lab, node: &str) -> Option<(String, Value)> {
     let table = table(&lab.cluster);
     let inventory = lab.inventory();
@@ -47,7 +47,7 @@ fn delivered(lab: &Lab, node: &str) -> Option<(String, Value)> {
     Some((entry.key_on_node(SECRETS_ENCRYPTION), serde_json::from_slice(&text).unwrap()))
 }
 
-/// The providers of an API server's configuration, the one that encrypts first: `plain` or a key's secret.
+/// Returns the providers of an API server's configuration, with the encrypting one first: `plain` or a key's secret.
 fn providers(configuration: &Value) -> Vec<String> {
     let providers = configuration["resources"][0]["providers"].as_array().unwrap().iter();
     let secrets = |provider: &Value| match provider.pointer("/secretbox/keys") {
@@ -83,7 +83,7 @@ fn a_cluster_that_runs_is_not_encrypted_by_itself_and_says_so() {
     let rows = report::list(&survey);
     let row = rows.iter().find(|row| row.name == SECRETS_ENCRYPTION).unwrap();
     assert_eq!(row.state, State::Ok);
-    assert!(row.because.contains("plain text: `machinist certs rotate-encryption`"), "{}", row.because);
+    assert!(row.because.contains("unencrypted in etcd: `machinist certs rotate-encryption`"), "{}", row.because);
     assert!(survey.plan.notices.iter().any(|notice| notice.subject == SECRETS_ENCRYPTION));
 }
 
@@ -93,7 +93,7 @@ fn the_first_run_of_a_new_cluster_writes_this_key_before_the_one_by_which_an_old
     let actions = now(&lab).plan.actions;
     let place = |name: &str| actions.iter().position(|action| action.name == name).unwrap();
     assert!(place(SECRETS_ENCRYPTION) < place("service-account"));
-    // What such a run leaves that was interrupted between the two.
+    // The leftovers of a run that was interrupted between the two.
     lab.update().unwrap();
     for file in ["service-account.pub", "service-account.key.age"] {
         fs::remove_file(lab.certs().join("shared").join(file)).unwrap();
@@ -103,7 +103,7 @@ fn the_first_run_of_a_new_cluster_writes_this_key_before_the_one_by_which_an_old
     assert_eq!(delivered(&lab, "cp1").unwrap(), before);
 }
 
-/// In each stage, a server that runs with it and one that runs with the stage before read what the other one writes.
+/// Checks that in each stage, a server of this stage and one of the previous stage can read each other's data.
 #[track_caller]
 fn check_stages(lab: &Lab, first: &[String]) -> Vec<Vec<String>> {
     let mut before = first.to_vec();
@@ -156,7 +156,7 @@ fn a_key_that_is_missing_is_not_made_again() {
     assert!(error.to_string().contains("the private half of "), "{error}");
     assert!(error.hint().unwrap().contains("cannot be read without it"), "{error}");
     assert!(lab.inventory().incomplete.contains(&"certs/shared/secrets-encryption.pub".to_owned()));
-    // In the middle of a rotation, too: what the old key encrypted is still there.
+    // Also in the middle of a rotation: data encrypted by the old key still exists.
     let lab = Lab::kubernetes();
     apply(&lab, Stage::TrustBoth).unwrap();
     apply(&lab, Stage::SignNew).unwrap();

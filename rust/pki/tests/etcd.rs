@@ -1,4 +1,4 @@
-//! A real etcd with the certificates, three members on loopback, asked by a real `etcdctl`.
+//! Test of the certificates with a real etcd, three members on loopback, and a real `etcdctl`.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -82,14 +82,14 @@ fn spawn(lab: &Lab, member: &Member, cluster: &str) -> Child {
     }
 }
 
-/// The name that modules/etcd.nix admits at the peers' port.
+/// Returns the name that modules/etcd.nix admits at the peer port.
 fn peer_name() -> String {
     let module = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../modules/etcd.nix")).unwrap();
     let (_, rest) = module.split_once("PEER_CERT_ALLOWED_CN = lib.mkDefault \"").unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// What the peers' port answers with to a client's certificate: a status, or nothing where it ends the connection.
+/// Returns the peer port's response to a client certificate: a status, or nothing if the connection is closed.
 fn members_of(lab: &Lab, member: &Member, (certificate, key): &Pair) -> String {
     let url = format!("{}/members", member.peer);
     let authority = lab.certs().join("authorities/etcd.pem");
@@ -129,7 +129,7 @@ fn logs(lab: &Lab, members: &[Member]) -> String {
 
 fn lab() -> Lab {
     let mut lab = Lab::new();
-    // etcd looks at the real clock.
+    // etcd uses the real clock.
     lab.now = OffsetDateTime::now_utc();
     lab.update().unwrap();
     lab
@@ -157,21 +157,21 @@ fn etcd_is_healthy_for_our_clients_and_refuses_all_others() {
         (lab.certs().join(format!("nodes/casper/{leaf}.pem")), lab.plaintext_key("casper", leaf))
     };
     assert!(health(&lab, &endpoints, Some(&node("etcd-healthcheck-client"))).status.success());
-    // Peers know each other by the name in their certificates, not by their addresses: all are 127.0.0.1 here.
+    // Peers identify each other by the name in their certificates, not by address: all are 127.0.0.1 here.
     assert_eq!(members_of(&lab, &members[0], &node("etcd-peer")), "200");
     for leaf in ["etcd-healthcheck-client", "etcd-server"] {
         assert_eq!(members_of(&lab, &members[0], &node(leaf)), "000", "{leaf}");
     }
     assert_eq!(members_of(&lab, &members[0], &ours), "000", "the operators' certificate");
-    // No certificate, and one of an authority with the same name but another key. That no answer comes proves nothing: a member's
-    // own log says why it ended the handshake.
+    // No certificate, and one of an authority with the same name but another key. A missing response proves nothing:
+    // the reason why the handshake failed is in the member's own log.
     let other = self::lab();
     let refusals = [
         (None, "client didn't provide a certificate"),
         (Some(operator(&other)), "certificate signed by unknown authority"),
     ];
     for (foreign, reason) in refusals {
-        assert!(!logs(&lab, &members).contains(reason), "refused before it asked: {reason}");
+        assert!(!logs(&lab, &members).contains(reason), "refused before the query: {reason}");
         let output = health(&lab, &endpoints, foreign.as_ref());
         assert!(!output.status.success());
         assert!(!String::from_utf8_lossy(&output.stderr).contains("is healthy"));

@@ -35,7 +35,7 @@ fn a_host_key_is_made_once() {
     assert_eq!(host_key::ensure(&lab.certs(), &node, &recipients).unwrap(), first);
     assert_eq!(host_key::public(&lab.certs(), &node).unwrap(), Some(first));
     assert_eq!(lab.files(), files);
-    // Certificates and host keys do not get into each other's way.
+    // Certificates and host keys do not interfere with each other.
     lab.update().unwrap();
     assert_eq!(lab.files(), files);
 }
@@ -49,10 +49,10 @@ fn a_lost_private_half_is_named_and_not_replaced() {
     let file = lab.certs().join("nodes/casper/ssh_host_ed25519_key.age");
     fs::write(&file, "garbage").unwrap();
     let error = host_key::ensure(&lab.certs(), &node, &recipients).unwrap_err();
-    assert_eq!(error.to_string(), format!("{} is no encrypted SSH host key", file.display()));
+    assert_eq!(error.to_string(), format!("{} is not an encrypted SSH host key", file.display()));
     fs::remove_file(&file).unwrap();
     let error = host_key::ensure(&lab.certs(), &node, &recipients).unwrap_err();
-    assert_eq!(error.to_string(), format!("{} is missing, but its public half is there", file.display()));
+    assert_eq!(error.to_string(), format!("{} is missing, but its public half exists", file.display()));
 }
 
 #[test]

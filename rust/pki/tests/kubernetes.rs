@@ -99,7 +99,7 @@ fn the_service_account_key_pair_is_made_once_and_never_replaced() {
     lab.policy = Policy { renewal: machinist_pki::Renewal::All, prune: true, ..Policy::default() };
     assert!(!made(&lab.update().unwrap().plan).is_empty());
     assert_eq!(before, (file(&lab, "service-account.pub"), file(&lab, "service-account.key.age")));
-    // Not even when the cluster needs it no longer.
+    // Not even when the cluster no longer needs it.
     lab.cluster.orchestrator = None;
     lab.update().unwrap();
     assert_eq!(before, (file(&lab, "service-account.pub"), file(&lab, "service-account.key.age")));
@@ -130,11 +130,11 @@ fn a_private_half_that_was_lost_or_is_anothers_is_not_made_again_in_silence() {
     let public = |lab: &Lab| lab.certs().join("shared/service-account.pub");
     check(&|lab| fs::remove_file(key(lab)).unwrap(), "the private half of the key pair is missing");
     let another = Lab::kubernetes();
-    check(&|lab| assert!(fs::copy(public(&another), public(lab)).is_ok()), "the private key is of ");
+    check(&|lab| assert!(fs::copy(public(&another), public(lab)).is_ok()), "the private key is that of ");
     check(&|lab| fs::write(public(lab), "-----BEGIN nothing").unwrap(), "not a public key in PEM");
 }
 
-/// The same with a password for BGP, and the password as `cp1` has it.
+/// Returns the same with a password for BGP, and the password as `cp1` has it.
 fn with_password() -> (Lab, impl Fn(&Lab) -> String) {
     let mut cluster = machinist_model::fixtures::ha_kubernetes();
     if let Some(machinist_model::Vip::Bgp { password, .. }) = cluster.kube_master.as_mut().map(|api| &mut api.vip) {
@@ -159,18 +159,18 @@ fn a_password_is_replaced_when_a_person_names_it_and_not_with_all_the_others() {
     assert_eq!(password(&lab), first);
     lab.policy =
         Policy { renewal: machinist_pki::Renewal::Named([BGP_PASSWORD.to_owned()].into()), ..Policy::default() };
-    assert_eq!(made(&lab.update().unwrap().plan), ["bgp-password: asked for"]);
+    assert_eq!(made(&lab.update().unwrap().plan), ["bgp-password: requested"]);
     assert_ne!(password(&lab), first);
 }
 
 #[test]
-fn a_password_whose_replacement_was_cut_off_is_made_anew() {
+fn a_password_whose_replacement_was_interrupted_is_generated_again() {
     let (lab, password) = with_password();
     let (first, (other, _)) = (password(&lab), with_password());
     let key = |lab: &Lab| lab.certs().join("shared/bgp-password.key.age");
     fs::copy(key(&other), key(&lab)).unwrap();
     let plan = lab.update().unwrap().plan;
-    assert!(made(&plan)[0].starts_with("bgp-password: the private key is of "), "{plan:?}");
+    assert!(made(&plan)[0].starts_with("bgp-password: the private key is that of "), "{plan:?}");
     assert_ne!(password(&lab), first);
     assert!(!lab.update().unwrap().plan.makes_any());
 }
@@ -216,6 +216,6 @@ fn a_person_without_a_group_has_none_and_a_life_ends_with_the_authoritys() {
 #[test]
 fn without_an_authority_there_is_no_persons_certificate() {
     let error = user(&Lab::made(), None, Duration::hours(1)).err().unwrap();
-    assert!(error.to_string().contains("authorities/kubernetes.pem is not there"), "{error}");
-    assert_eq!(error.hint().unwrap(), "`machinist certs gen` makes it");
+    assert!(error.to_string().contains("authorities/kubernetes.pem is missing"), "{error}");
+    assert_eq!(error.hint().unwrap(), "`machinist certs gen` creates it");
 }

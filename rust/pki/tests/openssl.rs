@@ -1,4 +1,4 @@
-//! Certificates as OpenSSL sees them, which had no part in making them.
+//! Certificates as parsed by OpenSSL, an independent implementation.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -31,7 +31,7 @@ fn verify(lab: &Lab, purpose: &str, certificate: &str) -> bool {
     output.status.success()
 }
 
-/// A few parts of `openssl x509 -text`, each on one line.
+/// Returns a few parts of `openssl x509 -text`, each on one line.
 fn text(path: &Path, options: &[&str]) -> String {
     let arguments = [&["x509", "-noout", "-in", path.to_str().unwrap()], options].concat();
     let output = stdout(&run("openssl", &arguments));
@@ -126,7 +126,7 @@ fn openssl_reads_what_the_table_says() {
     .assert_eq(&shown("operators/etcd-operator.pem"));
 }
 
-/// The value of an extension as one line.
+/// Returns the value of an extension as one line.
 fn extension(path: &Path, name: &str) -> String {
     text(path, &["-ext", name]).lines().skip(1).map(str::trim).collect()
 }
@@ -186,7 +186,8 @@ fn keys_of_other_kinds_are_made_on_request() {
         // RFC 8813 forbids keyEncipherment with elliptic curves; RSA needs it.
         let usage = extension(&lab.certs().join("nodes/casper/etcd-server.pem"), "keyUsage");
         assert_eq!(usage.contains("Key Encipherment"), algorithm == KeyAlgorithm::Rsa2048, "{usage}");
-        // What exists keeps its kind: the algorithm is no drift. New ones get the new kind, under the old authority.
+        // Existing certificates keep their algorithm: it does not count as drift. New ones get the new algorithm, under
+        // the old authority.
         lab.policy.algorithm = KeyAlgorithm::EcdsaP256;
         fs::remove_file(lab.certs().join("operators/etcd-operator.pem")).unwrap();
         lab.update().unwrap();

@@ -1,5 +1,5 @@
-//! Authorities and the service accounts' key pair are replaced in stages: what runs before a stage and what runs after it
-//! believe each other, and a run that was cut off anywhere is finished by the next.
+//! Rotation of authorities and the service accounts' key pair in stages: systems from before and after a stage accept
+//! each other, and a run interrupted at any point is finished by the next.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -37,7 +37,7 @@ fn at(lab: &Lab, what: &str) -> Position {
     rotation::position(&survey.table, &survey.tree, subject)
 }
 
-/// The names of the keys that are trusted, in the order of the file.
+/// Returns the ids of the trusted keys, in the order of the file.
 fn trusted(lab: &Lab, files: &Files) -> Vec<KeyId> {
     let tree = now(lab).tree;
     let ids = tree.trusted(&files.certificate).iter().map(|certificate| certificate.key_id.clone());
@@ -49,7 +49,8 @@ fn files_of(lab: &Lab, what: &str) -> Files {
     Subject::all(&table).find(|subject| subject.name() == what).unwrap().files().clone()
 }
 
-/// Whether openssl believes all certificates of that authority, as they were in `leaves`, by what `bundle` trusts.
+/// Returns true if openssl accepts all certificates of that authority, as they were in `leaves`, with the trust of
+/// `bundle`.
 fn believed(lab: &Lab, what: &str, bundle: &[u8], leaves: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
     let file = lab.scratch("bundle.pem");
     fs::write(&file, bundle).unwrap();
@@ -134,7 +135,7 @@ fn a_stage_that_is_there_is_not_made_again() {
     }
 }
 
-/// Undoes some of what a stage wrote, as if it had been cut off, and lets it run again.
+/// Undoes part of a stage, as if it had been interrupted, and applies it again.
 #[track_caller]
 fn cut_off(what: &str, stage: Stage, undo: impl Fn(&Path, &BTreeMap<PathBuf, Vec<u8>>)) {
     let lab = if what == "etcd" { Lab::made() } else { Lab::kubernetes() };
@@ -150,7 +151,7 @@ fn cut_off(what: &str, stage: Stage, undo: impl Fn(&Path, &BTreeMap<PathBuf, Vec
     let position = at(&lab, what);
     assert!(matches!(position, Position::At(_) | Position::Idle), "{position:?}");
     let ids = trusted(&lab, &files_of(&lab, what));
-    // A new authority that nobody has seen yet may be made again.
+    // A new authority that is not deployed yet may be issued again.
     let same = if stage == Stage::TrustBoth { ids.len() == 2 && ids[0] == wanted.0[0] } else { ids == wanted.0 };
     assert!(same, "{ids:?}, wanted {wanted:?}");
     assert_eq!(lab.files().into_keys().collect::<Vec<_>>(), wanted.1);
@@ -169,13 +170,13 @@ fn a_run_that_was_cut_off_anywhere_is_finished_by_the_next() {
         let put = |certs: &Path, path: &str, from: &BTreeMap<PathBuf, Vec<u8>>| {
             fs::write(certs.join(path), &from[Path::new(path)]).unwrap();
         };
-        // Recorded, and nothing else; then the new key too.
+        // Only recorded; then the new key too.
         cut_off(what, Stage::TrustBoth, |certs, before| {
             put(certs, file, before);
             fs::remove_file(certs.join(&next)).unwrap();
         });
         cut_off(what, Stage::TrustBoth, |certs, before| put(certs, file, before));
-        // Recorded; the key in its place; the order too, and the spare copy of the key still there.
+        // Recorded, with the key in its place; then also the order, with the spare copy of the key still present.
         cut_off(what, Stage::SignNew, |certs, before| {
             for path in [file, &key, &next] {
                 put(certs, path, before);
@@ -196,7 +197,7 @@ fn a_run_that_was_cut_off_anywhere_is_finished_by_the_next() {
         });
         cut_off(what, Stage::DropOld, |certs, _| dropping(certs));
     }
-    // Before the old key's copy, which reads what it has encrypted.
+    // Before the copy of the old key, which decrypts existing data.
     cut_off("secrets-encryption", Stage::SignNew, |certs, before| {
         for path in ["", ".next"].map(|stage| format!("shared/secrets-encryption{stage}.key.age")) {
             fs::write(certs.join(&path), &before[Path::new(&path)]).unwrap();
@@ -222,11 +223,11 @@ fn a_damaged_new_key_is_found_before_the_old_one_is_gone() {
     fs::copy(lab.certs().join("authorities/kubernetes.key.age"), &next).unwrap();
     let old = lab.files();
     let error = apply(&lab, "etcd", Stage::SignNew).unwrap_err();
-    assert!(error.to_string().contains("another key than the one that is to be trusted"), "{error}");
+    assert!(error.to_string().contains("its key is not the new trusted one"), "{error}");
     assert_eq!(lab.files()[Path::new("authorities/etcd.key.age")], old[Path::new("authorities/etcd.key.age")]);
 }
 
-/// What each machine would have that runs what the directory says now.
+/// Returns the files of each machine that runs the directory's current state.
 fn deployed(lab: &Lab) -> BTreeMap<NodeName, Found> {
     let table = table(&lab.cluster);
     let read = |path: &Path| fs::read_to_string(lab.certs().join(path)).unwrap();
@@ -274,7 +275,7 @@ fn a_machine_that_runs_what_was_before_or_does_not_answer_holds_the_next_stage_b
     );
     old = deployed(&lab);
     old.remove(&name("cp1"));
-    assert_eq!(lagging(&lab, "etcd", Stage::TrustBoth, &old), ["cp1: it was not asked"]);
+    assert_eq!(lagging(&lab, "etcd", Stage::TrustBoth, &old), ["cp1: it was not queried"]);
     old = deployed(&lab);
     apply(&lab, "etcd", Stage::SignNew).unwrap();
     let mut new = deployed(&lab);
@@ -283,7 +284,7 @@ fn a_machine_that_runs_what_was_before_or_does_not_answer_holds_the_next_stage_b
     new.get_mut(&name("cp1")).unwrap().as_mut().unwrap().insert("kube-apiserver-etcd-client.pem".to_owned(), leaf);
     assert_eq!(
         lagging(&lab, "etcd", Stage::SignNew, &new),
-        ["cp1: its kube-apiserver-etcd-client is not yet one that signed"]
+        ["cp1: its kube-apiserver-etcd-client is not yet signed by"]
     );
     assert!(lagging(&lab, "etcd", Stage::SignNew, &deployed(&lab)).is_empty());
 }
@@ -333,7 +334,7 @@ fn what_is_not_there_is_not_rotated() {
     let lab = Lab::new();
     for what in ["etcd", "kubernetes", "nonsense"] {
         let error = apply(&lab, what, Stage::TrustBoth).unwrap_err();
-        assert!(error.to_string().ends_with("is not there yet"), "{error}");
+        assert!(error.to_string().ends_with("does not exist yet"), "{error}");
         assert!(!lab.certs().join(RECORD).exists());
     }
 }

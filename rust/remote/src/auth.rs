@@ -11,8 +11,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Tries the explicit key files, the agent's keys, and the configured or usual files, in OpenSSH's order: the agent's keys
-/// that are configured come before its others, because a server counts attempts.
+/// Tries the explicit key files, the agent's keys, and the configured or usual files, in OpenSSH's order: configured
+/// keys of the agent come before its others, because a server counts attempts.
 pub(crate) fn log_in(
     session: &Session,
     explicit: &[PathBuf],
@@ -31,7 +31,7 @@ pub(crate) fn log_in(
     if logged_in { Ok(()) } else { Err(RemoteError::Auth { at: at.clone(), attempts: login.attempts }) }
 }
 
-/// A named key file with what it says in the clear.
+/// A named key file with its unencrypted metadata.
 struct Identity {
     path: PathBuf,
     file: Result<KeyFile, String>,
@@ -57,7 +57,7 @@ impl Identity {
         self.file.as_ref().ok()?.public.as_ref()
     }
 
-    /// Returns why the file itself cannot log in.
+    /// Returns the reason why the file itself cannot log in, if there is one.
     fn obstacle(&self) -> Option<AuthOutcome> {
         match &self.file {
             Err(reason) => Some(AuthOutcome::Unusable(reason.clone())),
@@ -66,7 +66,7 @@ impl Identity {
                 KeyKind::Private => None,
                 KeyKind::Encrypted => Some(AuthOutcome::Encrypted),
                 KeyKind::Public => {
-                    Some(AuthOutcome::Unusable("a public key, whose private key is not in ssh-agent".to_owned()))
+                    Some(AuthOutcome::Unusable("a public key whose private key is not in ssh-agent".to_owned()))
                 }
             },
         }
@@ -177,7 +177,7 @@ impl<'a> Login<'a> {
             }
             if key.is_rsa_certificate() {
                 // libssh2 has the agent sign with SHA-1, which sshd refuses.
-                let reason = "an RSA certificate in ssh-agent is not supported; one in a file beside its key is";
+                let reason = "RSA certificates in ssh-agent are not supported; in a file beside the key they are";
                 self.attempts.push(unusable(name, reason.to_owned()));
                 continue;
             }

@@ -1,24 +1,24 @@
-//! A key that was tried at a login, and the outcome.
+//! Key tried at a login, and the outcome.
 
 use std::fmt;
 
-/// One key that was tried, or could not be.
+/// A key that was tried, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthAttempt {
     /// The key file's path, or the agent and its key's comment.
     pub key: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: AuthOutcome,
 }
 
-/// What came of trying a key.
+/// The outcome of trying a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthOutcome {
-    /// The server does not accept the key, or broke off; with the SSH library's words.
+    /// The server does not accept the key, or closed the connection; with the SSH library's message.
     Refused(String),
-    /// The key file is encrypted: ssh-agent has to hold it.
+    /// The key file is encrypted: ssh-agent must hold it.
     Encrypted,
-    /// The key file, or the agent, cannot be used; with the reason.
+    /// The key file, or the agent, is unusable; with the reason.
     Unusable(String),
     /// The private key is in a hardware token (FIDO, `sk-`), whose signatures the SSH library cannot make.
     Hardware,

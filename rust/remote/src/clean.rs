@@ -1,9 +1,9 @@
-//! Text of other programs and hosts in error messages: without control characters, and bounded.
+//! Sanitized text of other programs and hosts for error messages: without control characters, and bounded.
 
 /// Upper bound of one line, in characters.
 const LINE_LIMIT: usize = 400;
 
-/// Returns the last `n_lines` lines that are not blank. Control characters, which could change the operator's terminal,
+/// Returns the last `n_lines` lines that are not blank. Control characters, which could affect the operator's terminal,
 /// and characters that reverse the direction of the text are replaced.
 pub(crate) fn last_lines(bytes: &[u8], n_lines: usize) -> String {
     let text = String::from_utf8_lossy(bytes);

@@ -1,4 +1,4 @@
-//! Where a host is and how to log in to it.
+//! Address of a host and settings for its login.
 
 use crate::known_hosts::host_pattern;
 use crate::ssh_config::SshConfig;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How to reach a node. Values that are `None` come from the operator's SSH configuration, then from the defaults.
+/// Connection settings of a node. `None` values come from the operator's SSH configuration, then from the defaults.
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The node's name in machines.nix, for messages and hints.
@@ -14,35 +14,35 @@ pub struct Destination {
     /// The host's name or address. The host key is pinned under this name, whatever `HostName` an
     /// operator's own ssh_config maps it to, because the pins are shared by all operators.
     pub host: String,
-    /// The TCP port; 22 when nothing says otherwise.
+    /// The TCP port; 22 by default.
     pub port: Option<u16>,
-    /// The user to log in as; root when nothing says otherwise.
+    /// The user to log in as; root by default.
     pub user: Option<String>,
     /// Private keys to try first, before the agent: a server counts attempts (sshd: 6), and an agent with
     /// many keys would use them up.
     pub identity_files: Vec<PathBuf>,
-    /// Private keys to try last; those of them that do not exist are passed over.
+    /// Private keys to try last; missing files are skipped.
     pub fallback_identity_files: Vec<PathBuf>,
     /// The socket of an ssh-agent.
     pub agent_socket: Option<PathBuf>,
-    /// A network namespace, such as `/run/netns/NAME`, in which the TCP connection is made.
+    /// A network namespace, such as `/run/netns/NAME`, in which the TCP connection is opened.
     pub namespace: Option<PathBuf>,
-    /// Whether commands that need root run under `sudo -n` when the user is not root.
+    /// True if commands that need root run under `sudo -n` when the user is not root.
     pub become_root: bool,
-    /// OpenSSH's configuration, which is applied to `host`. Not used with a namespace: a sandbox's addresses may be other
-    /// machines' elsewhere.
+    /// OpenSSH's configuration, which is applied to `host`. Not used with a namespace: a sandbox's addresses may belong
+    /// to other machines elsewhere.
     pub ssh_config: Option<Arc<SshConfig>>,
-    /// How long resolving and connecting may take, and each step of the handshake and login; the SSH configuration's
-    /// value, else 10 seconds.
+    /// Timeout of resolving and connecting, and of each step of the handshake and login; otherwise the SSH
+    /// configuration's value, otherwise 10 seconds.
     pub connect_timeout: Option<Duration>,
-    /// Interval of keepalives where the SSH configuration sets none; a busy connection that stays silent four times as
-    /// long is lost.
+    /// Interval of keepalives if the SSH configuration sets none; a busy connection without any data for four intervals
+    /// is lost.
     pub keepalive: Duration,
 }
 
 impl Destination {
-    /// Returns a destination that takes nothing from the person's environment: no agent, no ssh_config, no
-    /// keys but those that the caller adds.
+    /// Returns a destination that uses nothing from the user's environment: no agent, no ssh_config, and only the keys
+    /// added by the caller.
     pub fn new(node: impl Into<String>, host: impl Into<String>) -> Self {
         Self {
             node: node.into(),
@@ -60,8 +60,8 @@ impl Destination {
         }
     }
 
-    /// Adds what `ssh` itself would use: its configuration, the agent of `$SSH_AUTH_SOCK`, and the usual keys
-    /// `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa`, which the configuration replaces.
+    /// Adds the settings that `ssh` itself would use: its configuration, the agent of `$SSH_AUTH_SOCK`, and the usual
+    /// keys `~/.ssh/id_ed25519`, `id_ecdsa` and `id_rsa`, which the configuration replaces.
     #[must_use]
     pub fn with_environment(mut self, config: &Arc<SshConfig>) -> Self {
         self.ssh_config = Some(config.clone());

@@ -1,8 +1,8 @@
-//! The thread that owns a connection: it alone touches the libssh2 session and moves all bytes.
+//! Thread that owns a connection: only it uses the libssh2 session and moves all bytes.
 //!
-//! libssh2 is not safe to use from two threads, reads packets of any channel while asked about one, and has
-//! to be asked again with the same operation while a packet is half sent. One thread with one poll keeps
-//! these rules in one place, lets several commands share the connection, and keeps it alive when idle.
+//! libssh2 is not safe to use from two threads, reads packets of any channel while serving one, and requires the same
+//! operation to be repeated while a packet is half sent. One thread with one poll keeps these rules in one place, lets
+//! several commands share the connection, and keeps it alive when idle.
 
 mod job;
 
@@ -20,14 +20,14 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many channels are open at once; sshd's default MaxSessions is 10. Further ones wait.
+/// Maximum number of open channels; sshd's default MaxSessions is 10. Further ones wait.
 const CHANNEL_LIMIT: usize = 8;
 
-/// How long the poll may take while several channels are open: libssh2 may have read one channel's packets
-/// while it served another, and no descriptor tells of those.
+/// Maximum time of a poll while several channels are open: libssh2 may have read one channel's packets while it served
+/// another, and no descriptor signals those.
 const SHARED_POLL: Duration = Duration::from_millis(10);
 
-/// What callers share with the driver.
+/// State shared between callers and the driver.
 pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     pub waker: Arc<Waker>,
@@ -36,9 +36,9 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct InboxState {
     jobs: VecDeque<Job>,
-    /// How many jobs the driver works on.
+    /// Number of jobs that the driver works on.
     n_active: usize,
-    /// Why the connection takes no more jobs.
+    /// The reason why the connection accepts no more jobs.
     lost: Option<String>,
     closing: bool,
 }
@@ -48,7 +48,7 @@ impl Inbox {
         Ok(Arc::new(Self { state: Mutex::default(), waker: Arc::new(Waker::new()?) }))
     }
 
-    /// Hands a job to the driver.
+    /// Passes a job to the driver.
     ///
     /// # Errors
     /// The reason why the connection is lost.
@@ -70,13 +70,13 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Tells whether the connection serves no one at the moment.
+    /// Returns true if the connection serves no job at the moment.
     pub fn is_idle(&self) -> bool {
         let state = self.lock();
         state.lost.is_none() && state.n_active == 0 && state.jobs.is_empty()
     }
 
-    /// Returns why the connection is lost, if it is.
+    /// Returns the reason why the connection is lost, if it is.
     pub fn lost(&self) -> Option<String> {
         self.lock().lost.clone()
     }
@@ -86,8 +86,8 @@ impl Inbox {
     }
 }
 
-/// The state of a driver thread. Fields are dropped in this order: channels before their session, and the
-/// process that carries the bytes last.
+/// The state of a driver thread. Fields are dropped in this order: channels before their session, and the process that
+/// carries the bytes last.
 pub(crate) struct Driver {
     jobs: Vec<Job>,
     wire: Wire,
@@ -99,7 +99,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Starts the thread of a session that has logged in. `socket` is a duplicate of the session's own.
+    /// Starts the thread of a session that is logged in. `socket` is a duplicate of the session's own.
     pub fn start(
         session: Session,
         socket: OwnedFd,
@@ -108,14 +108,14 @@ impl Driver {
         inbox: Arc<Inbox>,
     ) -> std::io::Result<()> {
         session.set_blocking(false);
-        // The interval is kept here; libssh2 is only to send when it is asked to, hence its shortest one.
+        // The interval is managed here; libssh2 is to send only on request, hence its shortest one.
         session.set_keepalive(true, 1);
         let now = Instant::now();
         let driver = Self {
             jobs: Vec::new(),
             wire: Wire { session, socket },
             inbox,
-            // libssh2 sends none sooner than 2 s after the last.
+            // libssh2 sends the next one no sooner than 2 s after the last.
             alive: Alive { interval: alive.interval.max(Duration::from_secs(2)), ..alive },
             last_heard: now,
             last_sign: now,
@@ -141,13 +141,13 @@ impl Driver {
         for job in self.jobs.drain(..).chain(waiting) {
             job.fail(ChannelFailure::Lost(reason.clone()));
         }
-        // Say goodbye, but do not wait long for somebody who may be gone.
+        // Disconnect, but without waiting long for a host that may be gone.
         self.wire.session.set_timeout(300);
         self.wire.session.set_blocking(true);
         let _ = self.wire.session.disconnect(None, "done", None);
     }
 
-    /// Adds what the process that carries the bytes has printed to the reason of a loss.
+    /// Adds the last output of the process that carries the bytes to the reason of a loss.
     fn with_last_words(&self, reason: String) -> String {
         match self.proxy.as_ref().map(Proxy::last_words) {
             Some(printed) if !printed.is_empty() => {
@@ -157,11 +157,11 @@ impl Driver {
         }
     }
 
-    /// Takes waiting jobs while there is room; returns false when the session is to end.
+    /// Accepts waiting jobs while there is room; returns false when the session is to end.
     fn accept_jobs(&mut self) -> bool {
         let mut state = self.inbox.lock();
         if self.jobs.is_empty() && !state.jobs.is_empty() {
-            // Nobody listened while the connection was idle.
+            // No one read from the socket while the connection was idle.
             self.last_heard = Instant::now();
         }
         while self.jobs.len() < CHANNEL_LIMIT {
@@ -174,10 +174,10 @@ impl Driver {
         !state.closing
     }
 
-    /// Serves each job once; waits for news when none of them got any further.
+    /// Serves each job once; waits if none of them made progress.
     fn turn(&mut self) -> Result<(), String> {
         let (mut moved, mut reads) = (false, false);
-        // libssh2 keeps the state of the opening of a channel in the session: one at a time.
+        // libssh2 keeps the state of opening a channel in the session: one at a time.
         let opening = self.jobs.iter().position(Job::is_opening);
         let mut refused = None;
         for (index, job) in self.jobs.iter_mut().enumerate() {
@@ -204,8 +204,8 @@ impl Driver {
         self.wait(reads)
     }
 
-    /// Waits until the socket or a caller has something, and keeps the connection alive meanwhile.
-    /// `reads` tells whether some job takes in what arrives; otherwise only the end of the connection counts.
+    /// Waits for the socket or a caller, and keeps the connection alive meanwhile. `reads` is true if some job accepts
+    /// incoming data; otherwise only the end of the connection matters.
     fn wait(&mut self, reads: bool) -> Result<(), String> {
         self.send_sign_of_life()?;
         let mut interest = PollFlags::RDHUP;
@@ -234,7 +234,7 @@ impl Driver {
         }
         let silence = self.last_heard.elapsed();
         if reads && silence > self.alive.limit {
-            return Err(format!("nothing heard for {} s", silence.as_secs()));
+            return Err(format!("no data received for {} s", silence.as_secs()));
         }
         Ok(())
     }
@@ -244,7 +244,7 @@ impl Driver {
             return Ok(());
         }
         self.last_sign = Instant::now();
-        // Only with room to spare: libssh2 could not finish a keepalive that was sent in part.
+        // Only with room to spare: libssh2 could not finish a partially sent keepalive.
         if self.wire.is_writable(Duration::ZERO)? {
             self.wire.session.keepalive_send().map_err(|error| error.message().to_owned())?;
         }

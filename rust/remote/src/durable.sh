@@ -1,6 +1,6 @@
-# The one way in which scripts write what has to outlive a reset. Both functions return a status other than 0, with the
-# reason on standard error, when the file was not replaced: it is as it was then. A pipe into such a function would hide
-# its status, so the text is an argument.
+# The only way in which scripts write files that must survive a reset. Both functions return a status other than 0, with
+# the reason on standard error, if the file was not replaced: it is unchanged then. A pipe into such a function would
+# hide its status, so the text is an argument.
 
 # place_durably NEW FILE: moves NEW, which is complete and beside FILE, to its place.
 place_durably() {

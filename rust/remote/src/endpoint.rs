@@ -1,15 +1,15 @@
-//! The place that a session leads to, as messages name it.
+//! Endpoint of a session, as messages name it.
 
 use std::fmt;
 
-/// Where a session leads, for messages: prints as `user@host:port`.
+/// The endpoint of a session, for messages: prints as `user@host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The node's name in machines.nix.
     pub node: String,
-    /// The user that logs in.
+    /// The user to log in as.
     pub user: String,
-    /// The host's name or address that is connected to.
+    /// The name or address that the connection is opened to.
     pub host: String,
     /// The TCP port.
     pub port: u16,

@@ -1,4 +1,4 @@
-//! What can go wrong between here and a host, one variant a step.
+//! Errors between here and a host, one variant per step.
 
 use crate::auth_attempt::{AuthAttempt, AuthOutcome};
 use crate::endpoint::Endpoint;
@@ -14,16 +14,16 @@ use std::time::Duration;
 /// libssh2.h: the host refused to open a channel.
 pub(crate) const CHANNEL_FAILURE: ssh2::ErrorCode = ssh2::ErrorCode::Session(-21);
 
-/// Why no TCP connection came about.
+/// Reason why a TCP connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectFailure {
-    /// The host answered that nothing listens on the port.
+    /// The host refused: nothing listens on the port.
     #[error("connection refused: the host is up, but nothing listens on this port")]
     Refused,
-    /// Nobody answered in time.
+    /// There was no answer before the timeout.
     #[error("no answer within {} s", .0.as_secs_f32())]
     NoAnswer(Duration),
-    /// The network said that there is no way there.
+    /// The network reported that the host is unreachable.
     #[error("no route to the host: {0}")]
     NoRoute(#[source] io::Error),
     /// Anything else that the operating system reports.
@@ -31,16 +31,16 @@ pub enum ConnectFailure {
     Other(#[source] io::Error),
 }
 
-/// A step of the work on a host that failed. Each message begins with the node's name.
+/// A failed step of the work on a host. Each message begins with the node's name.
 #[derive(Debug, thiserror::Error)]
 #[allow(
     missing_docs,
-    reason = "the fields that all variants share are described here: `at` says where the \
-    session leads, `label` is the request's short name, `source` the cause"
+    reason = "the fields that all variants share are described here: `at` is the endpoint of the session, \
+            `label` the request's short name, `source` the cause"
 )]
 pub enum RemoteError {
-    /// The person's ssh_config cannot be followed.
-    #[error("{node}: cannot tell how to connect")]
+    /// The operator's ssh_config cannot be applied.
+    #[error("{node}: cannot determine how to connect")]
     SshConfig {
         node: String,
         #[source]
@@ -61,7 +61,7 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
-    /// The program that is to carry the connection cannot be started.
+    /// The program that carries the connection cannot be started.
     #[error("{}: cannot start the {via}", at.node)]
     Proxy {
         at: Arc<Endpoint>,
@@ -69,7 +69,7 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
-    /// No SSH server was reached through jump hosts or a ProxyCommand. `printed` holds the last lines of its standard error.
+    /// No SSH server was reached through jump hosts or a ProxyCommand. `printed` is the end of its standard error.
     #[error("{}: no SSH connection to {at} by {via}{}", at.node, indented(printed))]
     Transport {
         at: Arc<Endpoint>,
@@ -78,7 +78,7 @@ pub enum RemoteError {
         #[source]
         source: ssh2::Error,
     },
-    /// No TCP connection came about.
+    /// No TCP connection could be opened.
     #[error("{}: cannot connect to {at}", at.node)]
     Connect {
         at: Arc<Endpoint>,
@@ -86,9 +86,9 @@ pub enum RemoteError {
         source: ConnectFailure,
     },
     /// The machine is a sandbox's, and its container has ended.
-    #[error("{}: the machine does not run: {why}", at.node)]
+    #[error("{}: the machine is not running: {why}", at.node)]
     Stopped { at: Arc<Endpoint>, why: String },
-    /// What answered does not speak SSH as we do.
+    /// The server does not speak a compatible SSH protocol.
     #[error("{}: SSH handshake with {at} failed", at.node)]
     Handshake {
         at: Arc<Endpoint>,
@@ -96,13 +96,13 @@ pub enum RemoteError {
         source: ssh2::Error,
     },
     /// No key is pinned for this host.
-    #[error("{}: the host key of {at} is not known: it offers {algorithm} {found}", at.node)]
+    #[error("{}: unknown host key of {at}: it offers {algorithm} {found}", at.node)]
     HostKeyUnknown { at: Arc<Endpoint>, algorithm: String, found: Fingerprint },
-    /// The host offers another key than the pinned one.
+    /// The host offers a key other than the pinned one.
     #[error("{}: the host key of {at} has changed: pinned is {}, it offers {algorithm} {found}", at.node, list(pinned))]
     HostKeyChanged { at: Arc<Endpoint>, pinned: Vec<Fingerprint>, algorithm: String, found: Fingerprint },
-    /// The host's key is the one of another node.
-    #[error("{}: the host key of {at} is that of {other}, {found}: both lead to one machine", at.node)]
+    /// The host's key belongs to another node.
+    #[error("{}: the host key of {at} is that of {other}, {found}: both lead to the same machine", at.node)]
     HostKeyOfOther { at: Arc<Endpoint>, other: String, found: Fingerprint, file: PathBuf },
     /// The accepted key cannot be recorded.
     #[error("{}: cannot pin the host key of {at}", at.node)]
@@ -111,27 +111,27 @@ pub enum RemoteError {
         #[source]
         source: KnownHostsError,
     },
-    /// No key was accepted.
+    /// None of the keys was accepted.
     #[error("{}: {at} accepts none of our keys: {}", at.node, list(attempts))]
     Auth { at: Arc<Endpoint>, attempts: Vec<AuthAttempt> },
-    /// A request that no host can run, refused before anything was sent.
+    /// A request that no host can run, rejected before anything was sent.
     #[error("{}: cannot run `{label}`: {reason}", at.node)]
     InvalidRequest { at: Arc<Endpoint>, label: String, reason: &'static str },
-    /// The connection stands, but the host opens no channel for the command, or breaks it off.
-    #[error("{}: {at} does not run `{label}`", at.node)]
+    /// The connection works, but the host opens no channel for the command, or closes it.
+    #[error("{}: {at} refuses to run `{label}`", at.node)]
     Channel {
         at: Arc<Endpoint>,
         label: String,
         #[source]
         source: ssh2::Error,
     },
-    /// The command took too long and was stopped.
+    /// The command exceeded its time limit and was stopped.
     #[error("{}: `{label}` took longer than {} s on {at}", at.node, limit.as_secs_f32())]
     Timeout { at: Arc<Endpoint>, label: String, limit: Duration },
-    /// The connection broke. The command may have run on.
+    /// The connection broke. The command may still be running.
     #[error("{}: connection to {at} lost during `{label}` after {:.1} s: {reason}", at.node, after.as_secs_f32())]
     ConnectionLost { at: Arc<Endpoint>, label: String, after: Duration, reason: String },
-    /// What was to be sent to the command could not be read here.
+    /// The input for the command could not be read here.
     #[error("{}: cannot read the input of `{label}`", at.node)]
     Input {
         at: Arc<Endpoint>,
@@ -139,7 +139,7 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
-    /// What the command wrote could not be stored here.
+    /// The output of the command could not be stored here.
     #[error("{}: cannot store the output of `{label}`", at.node)]
     Output {
         at: Arc<Endpoint>,
@@ -147,31 +147,31 @@ pub enum RemoteError {
         #[source]
         source: io::Error,
     },
-    /// The command wrote more than the caller takes.
+    /// The command wrote more than the caller's limit.
     #[error("{}: `{label}` wrote more than {limit} bytes on {at}", at.node)]
     OutputTooLong { at: Arc<Endpoint>, label: String, limit: usize },
     /// The user may not become root without a password.
     #[error("{}: {at} does not let {} become root for `{label}`: {message}", at.node, at.user)]
     BecomeRoot { at: Arc<Endpoint>, label: String, message: String },
-    /// The host's login shell ended before the script began; `said` is the last of what it printed.
+    /// The host's login shell ended before the script began; `said` is the end of its output.
     #[error("{}: `{label}` was not started: the login shell on {at} {status}{}", at.node, indented(said))]
     NotStarted { at: Arc<Endpoint>, label: String, status: Status, said: String },
-    /// The host's login shell prints without end.
+    /// The host's login shell does not stop printing.
     #[error("{}: `{label}` was not started: the login shell on {at} printed more than {limit} bytes", at.node)]
     Noise { at: Arc<Endpoint>, label: String, limit: usize },
-    /// The command succeeded, but its output is not whole.
-    #[error("{}: the output of `{label}` on {at} is cut off", at.node)]
+    /// The command succeeded, but its output is truncated.
+    #[error("{}: the output of `{label}` on {at} is truncated", at.node)]
     CutOff { at: Arc<Endpoint>, label: String },
     /// The command ran and failed; `stderr` holds its last lines.
     #[error("{}: `{label}` {status} on {at}{}", at.node, indented(stderr))]
     Command { at: Arc<Endpoint>, label: String, status: Status, stderr: String },
-    /// The command succeeded, but its answer is not of the agreed form.
-    #[error("{}: `{label}` gave an unexpected answer on {at}: {answer}", at.node)]
+    /// The command succeeded, but its output does not have the agreed form.
+    #[error("{}: unexpected output of `{label}` on {at}: {answer}", at.node)]
     Answer { at: Arc<Endpoint>, label: String, answer: String },
 }
 
 impl RemoteError {
-    /// Returns what a person can do about it: a command or an edit.
+    /// Returns the way to fix it: a command or an edit.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::SshConfig { source, .. } => source.hint(),
@@ -183,7 +183,7 @@ impl RemoteError {
             }
             Self::Proxy { .. } => Some("install the program, or correct the SSH configuration".to_owned()),
             Self::Transport { at, .. } => Some(format!(
-                "try it without machinist, which answers no prompts on the way: ssh -p {} {}@{}",
+                "try it without machinist, which answers no prompts: ssh -p {} {}@{}",
                 at.port, at.user, at.host
             )),
             Self::Connect { at, source } => Some(match source {
@@ -201,7 +201,7 @@ impl RemoteError {
             }),
             Self::Stopped { .. } => Some("`machinist sandbox up` (as root) starts it again".to_owned()),
             Self::Handshake { at, .. } => {
-                Some(format!("see what answers there: ssh -v -p {} {}@{}", at.port, at.user, at.host))
+                Some(format!("check the server on this port: ssh -v -p {} {}@{}", at.port, at.user, at.host))
             }
             Self::HostKeyUnknown { at, found, .. } => Some(format!(
                 "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's console, then: \
@@ -209,13 +209,13 @@ impl RemoteError {
                 at.node
             )),
             Self::HostKeyChanged { at, found, .. } => Some(format!(
-                "if the machine was installed again, accept its new key with: machinist deploy {} --accept-host-key {found}; \
-                 otherwise somebody may be between here and it",
+                "if the machine was reinstalled, accept its new key: machinist deploy {} --accept-host-key {found}; \
+                 otherwise this may be a man-in-the-middle attack",
                 at.node
             )),
             Self::HostKeyOfOther { at, other, file, .. } => Some(format!(
-                "correct machines.{}.ssh.host or machines.{other}.ssh.host, and the wrong line of {}; a machine that was cloned with \
-                 its host keys needs its own: `rm /etc/ssh/ssh_host_*_key*` and a restart of sshd there",
+                "correct machines.{}.ssh.host or machines.{other}.ssh.host, and the wrong line of {}; a machine \
+                 that was cloned with its host keys needs its own: `rm /etc/ssh/ssh_host_*_key*` and a restart of sshd there",
                 at.node,
                 file.display()
             )),
@@ -226,14 +226,14 @@ impl RemoteError {
                 at.node, at.user
             )),
             Self::NotStarted { at, .. } | Self::Noise { at, .. } => Some(format!(
-                "check what {}'s shell and its startup files do there: ssh -p {} {}@{} true",
+                "check the startup files of {}'s shell there: ssh -p {} {}@{} true",
                 at.user, at.port, at.user, at.host
             )),
             Self::Channel { at, source, .. } if source.code() == CHANNEL_FAILURE => {
                 Some(format!("set `MaxSessions` in the sshd_config of {} to at least 1; 10 is the default", at.host))
             }
             Self::ConnectionLost { .. } | Self::CutOff { .. } => {
-                Some("run the command again: it continues where the host stands".to_owned())
+                Some("run the command again: it continues from the host's current state".to_owned())
             }
             Self::InvalidRequest { .. }
             | Self::Channel { .. }
@@ -246,7 +246,7 @@ impl RemoteError {
         }
     }
 
-    /// Tells whether the same request may succeed on a new connection, as after a reboot of the host.
+    /// Returns true if the same request may succeed on a new connection, as after a reboot of the host.
     pub fn is_connection_failure(&self) -> bool {
         matches!(
             self,
@@ -271,12 +271,12 @@ fn auth_hint(at: &Endpoint, attempts: &[AuthAttempt]) -> String {
             at.user
         );
     }
-    format!("see that {} has one of these keys in its authorized keys, or name the right one: ssh-add FILE", at.user)
+    format!("add one of these keys to the authorized keys of {}, or load the right one: ssh-add FILE", at.user)
 }
 
 fn list<T: ToString>(items: &[T]) -> String {
     match items {
-        [] => "there are none to try".to_owned(),
+        [] => "no keys to try".to_owned(),
         items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }
 }

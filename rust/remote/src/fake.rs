@@ -1,4 +1,4 @@
-//! A host for tests: answers by script, records what it was asked, fails where it is told to.
+//! Fake host for tests: answers by script, records its requests, and fails on demand.
 
 use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
@@ -20,7 +20,7 @@ pub struct RecordedRequest {
     pub stdin: Vec<u8>,
     /// Its time limit.
     pub timeout: Duration,
-    /// Whether it asked for root.
+    /// True if it requested root.
     pub become_root: bool,
 }
 
@@ -35,16 +35,16 @@ pub struct PlacedFile {
     pub owner: String,
 }
 
-/// How a call fails.
+/// Failure of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The connection breaks before the host has done anything.
     ConnectionLost,
-    /// The host does it, but the connection breaks before the answer arrives.
+    /// The host executes the request, but the connection breaks before the answer arrives.
     AnswerLost,
-    /// The host hangs until the request's time is over; reported at once, without waiting.
+    /// The host hangs for the complete time limit; reported at once, without waiting.
     Hang,
-    /// The command exits with this status, having done nothing.
+    /// The command exits with this status without doing anything.
     Exit(i32),
 }
 
@@ -58,14 +58,14 @@ struct State {
     files: BTreeMap<String, PlacedFile>,
 }
 
-/// A scripted [`Remote`]. A request that no rule matches exits with status 127 and says so.
+/// A scripted [`Remote`]. A request that no rule matches exits with status 127 and a message.
 pub struct FakeRemote {
     at: Arc<Endpoint>,
     state: Mutex<State>,
 }
 
 impl FakeRemote {
-    /// Returns a host that knows no answers yet, but takes [`put_files`](crate::put_files).
+    /// Returns a host without any answers, which accepts only [`put_files`](crate::put_files).
     pub fn new(node: impl Into<String>) -> Self {
         let at = Endpoint { node: node.into(), user: "root".to_owned(), host: "192.0.2.1".to_owned(), port: 22 };
         Self { at: Arc::new(at), state: Mutex::default() }

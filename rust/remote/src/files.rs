@@ -1,4 +1,4 @@
-//! Files put on a host atomically, many in one round trip; names and contents travel on standard input.
+//! Atomic transfer of files to a host, many in one round trip; names and contents are sent on standard input.
 
 use crate::error::RemoteError;
 use crate::request::Request;
@@ -6,16 +6,16 @@ use crate::session::Remote;
 use std::fmt;
 use std::time::Duration;
 
-/// Shell functions for scripts that write what has to outlive a reset: `place_durably` and `write_durably`.
+/// Shell functions for scripts that write files that must survive a reset: `place_durably` and `write_durably`.
 pub const DURABLE: &str = include_str!("durable.sh");
 
-/// The host's side: reads the stream that [`encode`] writes.
+/// Script on the host: reads the stream that [`encode`] writes.
 pub(crate) const SCRIPT: &str = concat!(include_str!("durable.sh"), include_str!("put_files.sh"));
 
 /// A file to put on a host.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RemoteFile {
-    /// The absolute path. Its directory has to exist, or to come before it as a [`RemoteDirectory`].
+    /// The absolute path. Its directory must exist, or precede it as a [`RemoteDirectory`].
     pub path: String,
     /// The contents.
     pub contents: Vec<u8>,
@@ -26,13 +26,13 @@ pub struct RemoteFile {
 }
 
 impl fmt::Debug for RemoteFile {
-    /// Leaves the contents out: they are often private keys.
+    /// Omits the contents: they are often private keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RemoteFile({} {:o} {} {} bytes)", self.path, self.mode, self.owner, self.contents.len())
     }
 }
 
-/// A directory that has to exist, with this mode and owner; missing parents are made with mode 755.
+/// A directory that must exist, with this mode and owner; missing parents are created with mode 755.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteDirectory {
     /// The absolute path.
@@ -43,7 +43,7 @@ pub struct RemoteDirectory {
     pub owner: String,
 }
 
-/// One thing to put on a host.
+/// An entry to put on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteEntry {
     /// A directory.
@@ -56,7 +56,7 @@ const BAD_PATH: &str = "a path must be absolute, without a final slash or contro
 const BAD_OWNER: &str = "an owner must be of the form user:group";
 const BAD_MODE: &str = "a mode must be 7777 or less in octal";
 
-/// Puts one file on a host; returns whether it changed anything. See [`put_files`].
+/// Puts one file on a host; returns true if it changed anything. See [`put_files`].
 ///
 /// # Errors
 /// As [`put_files`].
@@ -67,10 +67,10 @@ pub fn put_file(remote: &dyn Remote, file: RemoteFile) -> Result<bool, RemoteErr
 
 /// Puts files and directories on a host in one round trip, and returns for each whether it changed anything.
 ///
-/// Files are written beside their targets under a umask of 077, given their owner and mode, synced, and only
-/// when all have arrived whole are they renamed, in the given order. A reader sees the old contents or the
-/// new; when anything fails before, no target has changed and nothing is left behind. A file that is already
-/// there with these contents, owner and mode is not touched.
+/// Files are written beside their targets under a umask of 077, get their owner and mode, and are synced. Only when all
+/// have arrived completely are they renamed, in the given order. A reader sees the old contents or the new; after an
+/// earlier failure, no target has changed and nothing is left behind. A file that already exists with these contents,
+/// owner and mode is not touched.
 ///
 /// # Errors
 /// An entry is malformed, or the host could not write one (its message names the path), or the connection failed.
@@ -88,7 +88,7 @@ fn put(remote: &dyn Remote, label: String, entries: &[RemoteEntry]) -> Result<Ve
         label: label.clone(),
         reason,
     })?;
-    // A minute, and what 1 MB/s takes.
+    // A minute, plus the time for the data at 1 MB/s.
     let timeout = Duration::from_secs(60 + stream.len() as u64 / 1_000_000);
     let output = remote.run_checked(Request::new(label.clone(), SCRIPT).bytes(stream).timeout(timeout))?;
     let changed: Vec<bool> = output.stdout_text().lines().map(|line| line == "changed").collect();
@@ -131,7 +131,7 @@ fn check(path: &str, mode: u32, owner: &str) -> Result<(), &'static str> {
     if mode > 0o7777 { Err(BAD_MODE) } else { Ok(()) }
 }
 
-/// Reads back what [`encode`] wrote, for the fake; `None` when it is not of that form.
+/// Parses the output of [`encode`], for the fake; `None` if it does not have that form.
 #[cfg(any(test, feature = "fake"))]
 pub(crate) fn decode(mut stream: &[u8]) -> Option<Vec<RemoteEntry>> {
     let mut entries = Vec::new();

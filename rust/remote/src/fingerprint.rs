@@ -10,11 +10,11 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
-/// A text is not a SHA256 fingerprint.
+/// The text is not a SHA256 fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a fingerprint of the form SHA256:<43 characters of base64>")]
 pub struct FingerprintError {
-    /// What was given.
+    /// The invalid text.
     pub text: String,
 }
 

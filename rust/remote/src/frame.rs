@@ -1,14 +1,15 @@
-//! Marks around the output of a script, which separate it from what the host's login shell prints.
+//! Marks around the output of a script, which separate it from the output of the host's login shell.
 //!
-//! A login shell runs a person's startup files (`.bashrc`, `config.fish`, `.zshenv`) before our command, and those may
+//! A login shell runs a user's startup files (`.bashrc`, `config.fish`, `.zshenv`) before our command, and those may
 //! print anything: a greeting, a terminal title, a warning about a locale. The script therefore writes a mark to both
-//! streams before and after its own output, and only what is between the marks is an answer. The marks are random for
-//! each request and travel on standard input with the script, so no output can contain them by accident or by intent.
+//! streams before and after its own output, and only the part between the marks is its output. The marks are random for
+//! each request and are sent on standard input with the script, so no other output can contain them by accident or on
+//! purpose.
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io;
 
-/// How much of the output before the first mark is kept for error messages.
+/// Maximum amount of output before the first mark that is kept for error messages, in bytes.
 const PREAMBLE_KEPT: usize = 2 << 10;
 
 /// The marks of one request.
@@ -18,7 +19,7 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Returns marks that nothing else has ever written.
+    /// Returns random marks, which no other output contains.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -31,19 +32,21 @@ impl Marks {
         Ok(Self::of(&bytes))
     }
 
-    /// Letters and digits after a control character: harmless in every quoting, and rare at the end of a chunk of text.
+    /// Letters and digits after a control character: harmless in all kinds of quotes, and rare at the end of a chunk of
+    /// text.
     fn of(bytes: &[u8]) -> Self {
         let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { begin: format!("\x1e{id}b").into_bytes(), end: format!("\x1e{id}e").into_bytes() }
     }
 
-    /// Wraps a script so that its output stands between the marks, and so that a part of the wrapped text is a syntax
-    /// error: when the connection breaks while it is sent, nothing runs.
+    /// Wraps a script so that its output is enclosed in the marks, and so that a part of the wrapped text is a syntax
+    /// error: if the connection breaks while it is sent, nothing runs.
     ///
-    /// The script runs in a subshell, so that the last mark follows whatever way it exits. The shell around it outlives a
-    /// SIGTERM until the script has ended, so that the host's `timeout` can still kill one that ignores it. What a login shell may have
-    /// exported and would change the meaning of scripts is reset: the umask, the language, and what makes a `bash` within
-    /// the script read startup files too (`BASH_ENV`, and `SHLVL`, by which it takes itself for sshd's own child).
+    /// The script runs in a subshell, so that the last mark follows however it exits. The shell around it survives a
+    /// SIGTERM until the script has ended, so that the host's `timeout` can still kill a script that ignores it.
+    /// Settings of the login shell that would change the meaning of scripts are reset: the umask, the language, and the
+    /// variables that make a `bash` within the script read startup files too (`BASH_ENV`, and `SHLVL`, by which it
+    /// considers itself sshd's own child).
     pub fn wrap(&self, script: &str) -> Vec<u8> {
         let (begin, end) = (String::from_utf8_lossy(&self.begin), String::from_utf8_lossy(&self.end));
         // `unset` also keeps an empty script from being a syntax error, and makes it succeed.
@@ -65,13 +68,13 @@ enum Position {
     After,
 }
 
-/// One stream as it arrives: what is before, between and after the marks.
+/// An incoming stream, split into the parts before, between and after the marks.
 pub(crate) struct Unframe<'a> {
     marks: &'a Marks,
     position: Position,
     /// Bytes that may be the beginning of the next mark.
     held: Vec<u8>,
-    /// The end of what came before the first mark.
+    /// The end of the output before the first mark.
     preamble: Vec<u8>,
     n_before: usize,
 }
@@ -81,7 +84,7 @@ impl<'a> Unframe<'a> {
         Self { marks, position: Position::Before, held: Vec::new(), preamble: Vec::new(), n_before: 0 }
     }
 
-    /// Takes in what arrived and returns the part of it that the script wrote.
+    /// Accepts incoming bytes and returns the script's own part of them.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
         if self.position == Position::Before {
@@ -100,7 +103,7 @@ impl<'a> Unframe<'a> {
         }
     }
 
-    /// Returns what is held and certainly precedes the mark; goes on to the next position where the mark is whole.
+    /// Returns held bytes that certainly precede the mark; moves to the next position once the mark is complete.
     fn advance(&mut self, mark: &[u8], next: Position) -> Vec<u8> {
         if let Some(at) = find(&self.held, mark) {
             let before = self.held[..at].to_vec();
@@ -112,7 +115,7 @@ impl<'a> Unframe<'a> {
         self.held.drain(..certain).collect()
     }
 
-    /// Returns what is still held back when the stream has ended: no mark followed it.
+    /// Returns the bytes still held at the end of the stream: no mark followed them.
     pub fn rest(&mut self) -> Vec<u8> {
         let rest = std::mem::take(&mut self.held);
         match self.position {
@@ -125,22 +128,22 @@ impl<'a> Unframe<'a> {
         }
     }
 
-    /// Tells whether the script began.
+    /// Returns true if the script began.
     pub fn has_begun(&self) -> bool {
         self.position != Position::Before
     }
 
-    /// Tells whether the script ended, and was not cut off.
+    /// Returns true if the script ended without being interrupted.
     pub fn has_ended(&self) -> bool {
         self.position == Position::After
     }
 
-    /// Returns how many bytes came before the first mark.
+    /// Returns the number of bytes before the first mark.
     pub fn n_before(&self) -> usize {
         self.n_before
     }
 
-    /// Returns the end of what came before the first mark, as text.
+    /// Returns the end of the output before the first mark, as text.
     pub fn preamble(&self) -> String {
         String::from_utf8_lossy(&self.preamble).trim().to_owned()
     }
@@ -157,7 +160,7 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
     None
 }
 
-/// Returns the length of the longest end of `bytes` with which `mark` begins.
+/// Returns the length of the longest suffix of `bytes` that is a prefix of `mark`.
 fn overlap(bytes: &[u8], mark: &[u8]) -> usize {
     let longest = bytes.len().min(mark.len() - 1);
     (1..=longest).rev().find(|length| mark.starts_with(&bytes[bytes.len() - length..])).unwrap_or(0)
@@ -174,7 +177,7 @@ mod tests {
         Marks::of(&[7; 16])
     }
 
-    /// What comes out of the pieces of a stream, and how it was understood.
+    /// Returns the output unframed from the pieces of a stream, with the resulting state.
     fn unframe(marks: &Marks, pieces: &[&[u8]]) -> (Vec<u8>, bool, bool, String) {
         let mut stream = Unframe::new(marks);
         let mut body: Vec<u8> = pieces.iter().flat_map(|piece| stream.push(piece)).collect();

@@ -1,4 +1,4 @@
-//! A limit on how many of something go on at the same time.
+//! Limit on concurrent operations.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ pub(crate) struct Gate {
     changed: Condvar,
 }
 
-/// One place; free again when it is dropped.
+/// A slot of the semaphore, released on drop.
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Gate>);
 
@@ -18,7 +18,7 @@ impl Gate {
         Arc::new(Self { free: Mutex::new(n_places), changed: Condvar::new() })
     }
 
-    /// Waits for a free place.
+    /// Waits for a free slot.
     pub fn enter(self: &Arc<Self>) -> Place {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = self.changed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);

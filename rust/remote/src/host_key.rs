@@ -1,4 +1,4 @@
-//! The policy for host keys: the pinned key, or the one whose fingerprint the person accepts.
+//! Host key policy: the pinned key, or one whose fingerprint the operator accepts.
 
 use crate::endpoint::Endpoint;
 use crate::error::RemoteError;
@@ -7,11 +7,11 @@ use crate::known_hosts::{HostKey, KnownHosts};
 use ssh2::{MethodType, Session};
 use std::sync::Arc;
 
-/// Asks the host for a key of the pinned algorithms first, so that a host with several keys does not appear
-/// to have changed; for Ed25519 first when nothing is pinned.
+/// Requests a key of the pinned algorithms first, so that a host with several keys does not appear to have changed;
+/// Ed25519 first if nothing is pinned.
 pub(crate) fn prefer_pinned_algorithms(session: &Session, pinned: &[HostKey]) -> Result<(), ssh2::Error> {
     let mut algorithms = session.supported_algs(MethodType::HostKey)?;
-    // A host certificate is another kind of identity than the keys that are pinned.
+    // A host certificate is not one of the keys that can be pinned.
     algorithms.retain(|algorithm| !algorithm.contains("-cert-"));
     let is_pinned = |signature: &str| pinned.iter().any(|key| signs_as(key.algorithm(), signature));
     // Stable, so libssh2's own order (Ed25519, ECDSA, RSA) stays within each group.
@@ -19,13 +19,13 @@ pub(crate) fn prefer_pinned_algorithms(session: &Session, pinned: &[HostKey]) ->
     session.method_pref(MethodType::HostKey, &algorithms.join(","))
 }
 
-/// Tells whether a key of `algorithm` makes signatures of the kind `signature` (RFC 8332 for RSA).
+/// Returns true if a key of `algorithm` makes signatures of type `signature` (RFC 8332 for RSA).
 fn signs_as(algorithm: &str, signature: &str) -> bool {
     algorithm == signature || (algorithm == "ssh-rsa" && signature.starts_with("rsa-sha2-"))
 }
 
-/// Checks the key that the host offered in the handshake; pins it when its fingerprint is the accepted one. A key that is pinned
-/// for another node is refused, accepted or pinned here too: both names lead to one machine.
+/// Verifies the key that the host offered in the handshake; pins it if its fingerprint is the accepted one. A key that
+/// is pinned for another node is rejected, even if it is accepted or pinned here too: both names lead to one machine.
 pub(crate) fn verify(
     session: &Session,
     known_hosts: &KnownHosts,

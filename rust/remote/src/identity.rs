@@ -1,4 +1,4 @@
-//! What key files say without a passphrase: their public key, whether they are encrypted, and certificates. Pure.
+//! Unencrypted metadata of key files: public key, encryption, and certificates. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,11 +14,11 @@ pub(crate) struct PublicKey(Vec<u8>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct KeyFile {
     pub kind: KeyKind,
-    /// Its public key; old formats do not have it in the clear.
+    /// Its public key; old formats do not contain it in plaintext.
     pub public: Option<PublicKey>,
 }
 
-/// What is in a key file.
+/// Content of a key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     /// A private key.
@@ -30,7 +30,7 @@ pub(crate) enum KeyKind {
 }
 
 impl PublicKey {
-    /// Takes a key from its wire form.
+    /// Wraps a key in wire form.
     pub fn from_blob(blob: &[u8]) -> Self {
         Self(blob.to_vec())
     }
@@ -43,22 +43,22 @@ impl PublicKey {
         (string(&blob)?.0 == algorithm.as_bytes()).then_some(Self(blob))
     }
 
-    /// Tells whether the private key is in a hardware token, which signs in a form of its own.
+    /// Returns true if the private key is in a hardware token, whose signatures have a different format.
     pub fn is_hardware(&self) -> bool {
         string(&self.0).is_some_and(|(algorithm, _)| algorithm.starts_with(b"sk-"))
     }
 
-    /// Tells whether this is a certificate of an RSA key.
+    /// Returns true if this is a certificate of an RSA key.
     pub fn is_rsa_certificate(&self) -> bool {
         string(&self.0).is_some_and(|(algorithm, _)| algorithm == b"ssh-rsa-cert-v01@openssh.com")
     }
 
-    /// Tells whether this is the key, or a certificate of the key.
+    /// Returns true if this is the key, or a certificate of the key.
     pub fn stands_for(&self, key: &Self) -> bool {
         self == key || self.certifies(key).unwrap_or(false)
     }
 
-    /// A certificate has the fields of its key after its own name and a nonce.
+    /// Compares the fields after the certificate's own name and nonce, which are those of its key.
     fn certifies(&self, key: &Self) -> Option<bool> {
         let (name, rest) = string(&self.0)?;
         let (_nonce, certified) = string(rest)?;
@@ -72,18 +72,18 @@ fn base_name(certificate: &[u8]) -> Option<&[u8]> {
     certificate.strip_suffix(CERTIFICATE)
 }
 
-/// Returns a key's algorithm as certificates name it: `sk-` keys have a suffix that certificates replace.
+/// Returns a key's algorithm as it is named in certificates: `sk-` keys have a suffix that certificates replace.
 fn base_name_of_key(algorithm: &[u8]) -> &[u8] {
     algorithm.strip_suffix(b"@openssh.com").unwrap_or(algorithm)
 }
 
-/// Splits off a string with its length before it (RFC 4251, 5).
+/// Splits off a string preceded by its length (RFC 4251, 5).
 fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }
 
-/// Reads a key file: OpenSSH's own format (PROTOCOL.key), PEM and PKCS #8, or a public key alone.
+/// Parses a key file: OpenSSH's own format (PROTOCOL.key), PEM and PKCS #8, or a public key alone.
 pub(crate) fn parse(file: &[u8]) -> KeyFile {
     let text = String::from_utf8_lossy(file);
     if let Some(public) = PublicKey::parse(&text) {
@@ -98,7 +98,7 @@ pub(crate) fn parse(file: &[u8]) -> KeyFile {
     KeyFile { kind: if is_encrypted { KeyKind::Encrypted } else { KeyKind::Private }, public: None }
 }
 
-/// Cipher, key derivation and its options, the number of keys, and the public key.
+/// Parses cipher, key derivation and its options, the number of keys, and the public key.
 fn openssh(decoded: &[u8]) -> Option<KeyFile> {
     let (cipher, rest) = string(decoded.strip_prefix(b"openssh-key-v1\0")?)?;
     let (_derivation, rest) = string(rest)?;

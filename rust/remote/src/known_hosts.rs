@@ -1,7 +1,7 @@
-//! The pinned host keys of a cluster: `state/known_hosts`, in OpenSSH's known_hosts format.
+//! Pinned host keys of a cluster: `state/known_hosts`, in OpenSSH's known_hosts format.
 //!
-//! The file is committed and shared by the operators, so it is sorted, not hashed, one line a host and key.
-//! OpenSSH's own commands read it: `ssh -o UserKnownHostsFile=state/known_hosts ...`.
+//! The file is committed and shared by the operators, so it is sorted, not hashed, with one line per host and key.
+//! OpenSSH's own commands can read it: `ssh -o UserKnownHostsFile=state/known_hosts ...`.
 
 use crate::fingerprint::Fingerprint;
 use base64::Engine as _;
@@ -19,7 +19,7 @@ pub struct HostKey {
 }
 
 impl HostKey {
-    /// Reads a key's wire form; `None` when it does not begin with the name of an algorithm.
+    /// Parses a key in wire form; `None` if it does not begin with the name of an algorithm.
     pub fn from_blob(blob: &[u8]) -> Option<Self> {
         let (length, rest) = blob.split_first_chunk::<4>()?;
         let name = rest.get(..u32::from_be_bytes(*length) as usize)?;
@@ -27,7 +27,7 @@ impl HostKey {
         Some(Self { algorithm: algorithm.to_owned(), blob: blob.to_vec() })
     }
 
-    /// Reads `ALGORITHM BASE64 [COMMENT]`, the form of `.pub` files; `None` when it is not of this form.
+    /// Parses `ALGORITHM BASE64 [COMMENT]`, the form of `.pub` files; `None` for any other form.
     pub fn from_openssh(text: &str) -> Option<Self> {
         let mut fields = text.split_whitespace();
         let algorithm = fields.next()?;
@@ -55,48 +55,41 @@ fn is_algorithm_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
-/// Returns how a host is named in known_hosts: `host`, or `[host]:port` for a port that is not 22.
+/// Returns the host's name in known_hosts: `host`, or `[host]:port` for a port other than 22.
 pub fn host_pattern(host: &str, port: u16) -> String {
     // OpenSSH compares names in lower case.
     let host = host.to_ascii_lowercase();
     if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
-/// What is wrong with a known_hosts file.
+/// Error of a known_hosts file.
+#[allow(
+    missing_docs,
+    reason = "`path` is the file, `line` a number from 1, `reason` the problem, `source` the system's error"
+)]
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHostsError {
-    /// The file is there but cannot be read.
+    /// The file exists but cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file cannot be replaced; the old one is untouched.
+    /// The file cannot be replaced; the old one is unchanged.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A line is of a form that a pinned host key never has.
+    /// A line has a form that a pinned host key never has.
     #[error("{}:{line}: {reason}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line's number, from 1.
-        line: usize,
-        /// What it is instead.
-        reason: &'static str,
-    },
+    Line { path: PathBuf, line: usize, reason: &'static str },
 }
 
 impl KnownHostsError {
-    /// Returns what a person can do about it.
+    /// Returns the way to fix it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Line { path, line, .. } => Some(format!(
@@ -108,7 +101,7 @@ impl KnownHostsError {
     }
 }
 
-/// The file's contents: comments in their order, then the keys of each host, sorted.
+/// Content of the file: comments in their order, then the keys of each host, sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Entries {
     comments: Vec<String>,
@@ -124,31 +117,31 @@ pub struct KnownHosts {
 }
 
 impl Clone for KnownHosts {
-    /// Returns the pins as they are now; later ones are not shared.
+    /// Returns a copy of the current pins; later ones are not shared.
     fn clone(&self) -> Self {
         Self { path: self.path.clone(), entries: Mutex::new(self.lock().clone()), nodes: self.nodes.clone() }
     }
 }
 
 impl KnownHosts {
-    /// Reads the file; one that does not exist yet pins nothing.
+    /// Reads the file; a missing file means no pins.
     ///
     /// # Errors
-    /// The file cannot be read, or a line is hashed, has a marker (`@cert-authority`) or is no key: such
-    /// lines would be lost on writing, so nothing is read then.
+    /// The file cannot be read, or a line is hashed, has a marker (`@cert-authority`) or is not a key: such lines would
+    /// be lost on writing, so the complete file is rejected.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
         Ok(Self { path: path.to_owned(), entries: Mutex::new(read(path)?), nodes: BTreeMap::new() })
     }
 
-    /// Says which node each host is, by the name that [`host_pattern`] gives it: two nodes never share a key. A line that no node
-    /// has any more, as of a machine that has moved to another address, forbids nothing.
+    /// Assigns hosts, as named by [`host_pattern`], to nodes: two nodes never share a key. A line that belongs to no
+    /// node, such as that of a machine with a new address, has no effect.
     #[must_use]
     pub fn of_nodes(mut self, nodes: BTreeMap<String, String>) -> Self {
         self.nodes = nodes;
         self
     }
 
-    /// Returns another node than the one named `pattern` for which the key is pinned, if there is one.
+    /// Returns a node other than that of `pattern` for which the key is pinned, if there is one.
     pub fn other_node(&self, pattern: &str, key: &HostKey) -> Option<String> {
         let entries = self.lock();
         let others = self.nodes.iter().filter(|(other, _)| *other != pattern);
@@ -161,25 +154,25 @@ impl KnownHosts {
         &self.path
     }
 
-    /// Returns the keys pinned for a host named as [`host_pattern`] names it; none for an unknown host.
+    /// Returns the keys pinned for a host as named by [`host_pattern`]; none for an unknown host.
     pub fn keys(&self, pattern: &str) -> Vec<HostKey> {
         self.lock().keys.get(pattern).cloned().unwrap_or_default()
     }
 
-    /// Pins `key` as the host's only key and writes the file atomically; returns whether anything changed.
+    /// Pins `key` as the host's only key and writes the file atomically; returns true if anything changed.
     ///
     /// # Errors
-    /// The file has become unreadable, or cannot be written.
+    /// The file has become unreadable, or is not writable.
     pub fn pin(&self, pattern: &str, key: HostKey) -> Result<bool, KnownHostsError> {
         self.change(|entries| {
             entries.keys.insert(pattern.to_owned(), vec![key]);
         })
     }
 
-    /// Forgets a host and writes the file atomically; returns whether anything changed.
+    /// Removes a host and writes the file atomically; returns true if anything changed.
     ///
     /// # Errors
-    /// The file has become unreadable, or cannot be written.
+    /// The file has become unreadable, or is not writable.
     pub fn forget(&self, pattern: &str) -> Result<bool, KnownHostsError> {
         self.change(|entries| {
             entries.keys.remove(pattern);
@@ -188,7 +181,7 @@ impl KnownHosts {
 
     fn change(&self, edit: impl FnOnce(&mut Entries)) -> Result<bool, KnownHostsError> {
         let mut entries = self.lock();
-        // Read again: another process may have pinned a key since.
+        // Read again: another process may have pinned a key in the meantime.
         let before = read(&self.path)?;
         let mut after = before.clone();
         edit(&mut after);
@@ -260,7 +253,7 @@ fn render(entries: &Entries) -> String {
     entries.comments.iter().map(|comment| format!("{comment}\n")).chain(keys).collect()
 }
 
-/// Replaces the file in one step: a reader sees the old text or the new one.
+/// Replaces the file atomically: a reader sees the old text or the new one.
 fn write(path: &Path, text: &str) -> Result<(), KnownHostsError> {
     // Public keys: readable like the other committed files.
     machinist_durable::create_directories(machinist_durable::directory_of(path))

@@ -3,7 +3,7 @@
 use super::*;
 use std::process::Command;
 
-/// Makes a key with ssh-keygen and returns its public half.
+/// Generates a key with ssh-keygen and returns its public half.
 fn key(directory: &Path, name: &str, kind: &[&str]) -> HostKey {
     let path = directory.join(name);
     let made =

@@ -1,12 +1,12 @@
-//! The connections of one session: one as a rule, more where the host's sshd allows fewer sessions on a connection than
-//! run at the same time (`MaxSessions`).
+//! Connections of one session: normally one, and more if the host's sshd allows fewer sessions per connection than run
+//! at the same time (`MaxSessions`).
 
 use crate::driver::{Inbox, Job};
 use crate::error::RemoteError;
 use crate::link::Link;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Upper bound of further connections, each for one command at a time.
+/// Upper bound of further connections, with one command at a time each.
 const SPARE_LIMIT: usize = 8;
 
 /// Opens a further connection to the same host.
@@ -24,7 +24,7 @@ impl Lanes {
         Self { first, spare: Mutex::default(), dial }
     }
 
-    /// Returns the connection that everything uses as long as the host allows it.
+    /// Returns the connection that is used for everything as long as the host allows it.
     pub fn first(&self) -> &Inbox {
         &self.first
     }

@@ -1,13 +1,11 @@
 //! SSH sessions to nodes: commands, uploads, tunnels, pinned host keys.
 //!
-//! [`Session`] is one SSH connection to one host, and everything for that host goes over it, several
-//! commands at once where that is wanted. [`Remote`] is the part that the rest of machinist uses, so that
-//! tests can put a scripted `FakeRemote` (feature `fake`) in a host's place. Start reading at
-//! [`Session::connect`] and [`Remote::run`].
+//! [`Session`] is one SSH connection to one host, which carries everything for that host, including concurrent
+//! commands. [`Remote`] is the interface for the other crates, so that tests can replace a host by a scripted
+//! `FakeRemote` (feature `fake`). Start reading at [`Session::connect`] and [`Remote::run`].
 //!
-//! All calls block: from async code, call them inside `spawn_blocking`. Nothing here prints, and nothing
-//! here decides what to run on a host. No secret ever reaches an argument list: scripts and file contents
-//! travel on standard input.
+//! All calls block: from async code, call them inside `spawn_blocking`. The crate does not print, and does not decide
+//! what to run on a host. Secrets never appear in argument lists: scripts and file contents are sent on standard input.
 
 mod auth;
 mod auth_attempt;

@@ -1,4 +1,4 @@
-//! The bounded queues between a caller's thread and the connection's driver thread.
+//! Bounded queues between a caller's thread and the connection's driver thread.
 //!
 //! One [`Link`] belongs to one channel. The caller blocks on it; the driver never does: it is woken through
 //! a [`Waker`] that its poll watches. Neither side holds more than about 1 MiB for the other.
@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// How many bytes wait in one direction before the other side has to take some.
+/// Maximum number of queued bytes in one direction; then the other side must consume some.
 const QUEUE_LIMIT: usize = 1 << 20;
 
 /// Wakes the driver out of its poll.
@@ -28,7 +28,7 @@ impl Waker {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Forgets all wake-ups so far.
+    /// Clears all wake-ups so far.
     pub fn reset(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
@@ -40,7 +40,7 @@ impl AsFd for Waker {
     }
 }
 
-/// Why a channel ended without a status.
+/// Reason why a channel ended without a status.
 #[derive(Debug)]
 pub(crate) enum ChannelFailure {
     /// The connection broke; with the reason.
@@ -49,7 +49,7 @@ pub(crate) enum ChannelFailure {
     Channel(ssh2::Error),
 }
 
-/// What the driver reports to the caller.
+/// A report of the driver to the caller.
 #[derive(Debug)]
 pub(crate) enum Event {
     Data(Stream, Vec<u8>),
@@ -58,12 +58,12 @@ pub(crate) enum Event {
     NoSession,
 }
 
-/// What the driver is to send next.
+/// The next input for the driver to send.
 pub(crate) enum Feed {
     Chunk(Vec<u8>),
-    /// The caller has nothing more right now.
+    /// The caller has no more input right now.
     Empty,
-    /// The caller will never have more.
+    /// The caller will send no more input.
     End,
 }
 
@@ -104,7 +104,7 @@ impl Link {
         Arc::new(Self { state: Mutex::new(State::new(waker)), changed: Condvar::new() })
     }
 
-    /// Caller: the channel is opened on another connection, whose driver is woken from now on.
+    /// Caller: attaches to another connection that opened the channel, whose driver is woken from now on.
     pub fn attach(&self, waker: &Arc<Waker>) {
         self.lock().waker = waker.clone();
     }
@@ -113,10 +113,10 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Caller: queues input; waits while there is too much of it. Returns whether anybody still wants it.
+    /// Caller: queues input; blocks while the queue is full. Returns false if the input is no longer needed.
     pub fn send(&self, chunk: Vec<u8>) -> bool {
         let mut state = self.lock();
-        // The first chunk goes in at any size: a caller's bytes are not copied piece by piece.
+        // The first chunk is accepted at any size: a caller's bytes are not copied piece by piece.
         while state.input_bytes >= QUEUE_LIMIT && !state.cancelled && !state.done {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -163,7 +163,7 @@ impl Link {
         }
     }
 
-    /// Caller: wants nothing more of this channel; the driver closes it.
+    /// Caller: abandons this channel; the driver closes it.
     pub fn cancel(&self) {
         let mut state = self.lock();
         state.cancelled = true;
@@ -185,17 +185,17 @@ impl Link {
         }
     }
 
-    /// Driver: tells whether the caller has room for more data.
+    /// Driver: returns true if the caller has room for more data.
     pub fn has_room(&self) -> bool {
         self.lock().event_bytes < QUEUE_LIMIT
     }
 
-    /// Driver: tells whether the caller has gone.
+    /// Driver: returns true if the caller has abandoned the channel.
     pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
     }
 
-    /// Driver: hands data or the result to the caller. After the result, input is no longer wanted.
+    /// Driver: passes data or the result to the caller. After the result, no more input is needed.
     pub fn report(&self, event: Event) {
         let mut state = self.lock();
         match &event {

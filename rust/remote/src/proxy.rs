@@ -1,4 +1,4 @@
-//! The process that carries a connection's bytes: `ssh -W` through jump hosts, or a ProxyCommand.
+//! Process that carries a connection's bytes: `ssh -W` through jump hosts, or a ProxyCommand.
 
 use crate::clean::last_lines;
 use crate::endpoint::Endpoint;
@@ -14,13 +14,13 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How much of what the process prints is kept; the last bytes count.
+/// Maximum amount of kept output of the process, in bytes; the end is kept.
 const KEPT: usize = 8 << 10;
 
-/// Time for the last words of a process that has ended.
+/// Time to wait for the last output of a process that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// A process that carries bytes; ended with the connection, with all that it started.
+/// A process that carries bytes; it is ended together with the connection, including its child processes.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
@@ -28,14 +28,14 @@ pub(crate) struct Proxy {
     ended: Receiver<()>,
 }
 
-/// A started process with its stream. The place is free again when the login of the jump host is done.
+/// A started process with its stream. The slot is released when the login at the jump host is complete.
 pub(crate) struct Started {
     pub stream: OwnedFd,
     pub proxy: Proxy,
     pub place: Option<Place>,
 }
 
-/// Starts the process. What it prints is kept for messages, and not shown while all is well.
+/// Starts the process. Its standard error is kept for error messages, and not shown otherwise.
 pub(crate) fn start(via: &Via, at: &Endpoint) -> io::Result<Started> {
     let (mut command, place) = match via {
         Via::Jump { hosts, config } => (jump(config, hosts, at), Some(config.jumps().enter())),
@@ -43,8 +43,8 @@ pub(crate) fn start(via: &Via, at: &Endpoint) -> io::Result<Started> {
     };
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
-    // A group of its own: an interruption at the terminal must not cut a connection that still has to stop a host's
-    // activation, and a pipeline ends as a whole.
+    // A separate process group: an interrupt at the terminal must not cut a connection that is still needed to stop a
+    // host's activation, and a pipeline ends as a unit.
     let mut child =
         command.stdin(theirs.try_clone()?).stdout(theirs).stderr(Stdio::piped()).process_group(0).spawn()?;
     let printed = Arc::new(Mutex::new(Vec::new()));
@@ -59,7 +59,8 @@ pub(crate) fn start(via: &Via, at: &Endpoint) -> io::Result<Started> {
     Ok(Started { stream: ours.into(), proxy: Proxy { child, printed, ended }, place })
 }
 
-/// `ssh -W`, which OpenSSH itself would start for ProxyJump. It may not prompt: several of them share one terminal.
+/// Returns `ssh -W`, which OpenSSH itself would start for ProxyJump. It may not prompt: several of them share one
+/// terminal.
 fn jump(config: &SshConfig, hosts: &str, at: &Endpoint) -> Command {
     let mut command = config.ssh();
     command.args(["-o", "BatchMode=yes"]);
@@ -75,7 +76,7 @@ fn jump(config: &SshConfig, hosts: &str, at: &Endpoint) -> Command {
     command
 }
 
-/// The operator's shell, as OpenSSH does it (ssh_config(5), ProxyCommand).
+/// Returns the operator's shell with the command, as in OpenSSH (ssh_config(5), ProxyCommand).
 fn shell(command: &str) -> Command {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let mut process = Command::new(shell);
@@ -103,7 +104,7 @@ fn keep_last(mut stderr: impl Read, printed: &Mutex<Vec<u8>>) {
 impl Proxy {
     /// Returns the last lines that the process has printed, cleaned.
     pub fn last_words(&self) -> String {
-        // Ends early when the process closes its standard error; the sender never sends.
+        // Returns early when the process closes its standard error; the sender never sends.
         let _ = self.ended.recv_timeout(LAST_WORDS);
         last_lines(&self.printed.lock().unwrap_or_else(PoisonError::into_inner), 10)
     }

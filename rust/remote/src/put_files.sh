@@ -40,7 +40,7 @@ while IFS=' ' read -r kind mode owner length path; do
       temporary="$temporary
 $new"
       head -c "$length" >"$new"
-      [ "$(stat -c %s -- "$new")" = "$length" ] || fail "the contents of $path did not arrive whole"
+      [ "$(stat -c %s -- "$new")" = "$length" ] || fail "the contents of $path arrived incomplete"
       if [ -f "$path" ] && [ ! -L "$path" ] && is_as_wanted "$path" "$mode" "$owner" && cmp -s -- "$new" "$path"; then
         rm -f -- "$new"
         echo same >>"$work/report"
@@ -58,7 +58,7 @@ $new"
     *) fail "unknown entry $kind" ;;
   esac
 done
-[ -n "$ended" ] || fail 'the files did not arrive whole'
+[ -n "$ended" ] || fail 'the files arrived incomplete'
 while IFS= read -r new && IFS= read -r path; do
   place_durably "$new" "$path"
 done <"$work/renames"

@@ -2,8 +2,8 @@
 
 /// Returns `word` so that any POSIX shell reads it back as exactly this one word.
 ///
-/// Words of harmless characters stay as they are; others are put in single quotes. A NUL byte cannot be
-/// part of a shell word: [`Request`](crate::Request)s that hold one are refused before anything is sent.
+/// Words of harmless characters are unchanged; others are put in single quotes. A NUL byte cannot be part of a shell
+/// word: [`Request`](crate::Request)s that contain one are rejected before anything is sent.
 pub fn quote(word: &str) -> String {
     let harmless =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@' | '%' | '+' | ',' | '=');

@@ -1,23 +1,23 @@
-//! A script to run on a host, and what comes back.
+//! Script to run on a host, and its result.
 
 use std::fmt;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// What a script reads on its standard input, after the script itself.
+/// The standard input of a script, after the script itself.
 pub enum Stdin {
     /// Nothing: end of file at once.
     None,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// A stream of any length, read on a thread of its own as fast as the host takes it. When it fails, the
-    /// request fails; the script sees an early end of file, so its format has to tell a whole input from a
-    /// part (archives and [`put_files`](crate::put_files) do).
+    /// A stream of any length, read on a separate thread as fast as the host accepts it. If it fails, the request
+    /// fails; the script sees an early end of file, so its format must distinguish complete input from a part (archives
+    /// and [`put_files`](crate::put_files) do).
     Reader(Box<dyn Read + Send>),
 }
 
 impl fmt::Debug for Stdin {
-    /// Tells the kind and length only: inputs are often private keys.
+    /// Shows only the kind and length: inputs are often private keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("None"),
@@ -27,7 +27,7 @@ impl fmt::Debug for Stdin {
     }
 }
 
-/// One of the two streams that a command writes.
+/// An output stream of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
     /// Standard output.
@@ -36,36 +36,36 @@ pub enum Stream {
     Stderr,
 }
 
-/// A callback for each line, without its end, as it arrives. Bytes that are not UTF-8 are replaced; a line
-/// of more than 64 KiB comes in parts.
+/// A callback for each line, without its line ending, as it arrives. Bytes that are not UTF-8 are replaced; a line of
+/// more than 64 KiB is delivered in parts.
 pub(crate) type OnLine<'a> = Box<dyn FnMut(Stream, &str) + Send + 'a>;
 
 /// A script for a host's `/bin/sh`.
 ///
-/// The script travels on standard input and is evaluated by a fixed one-line loader, so neither it nor its
-/// input appears in any argument list, log of sudo or process table. It runs only when it arrived whole, and only
-/// what it writes itself is returned: what the user's login shell prints is kept apart.
+/// The script is sent on standard input and evaluated by a fixed one-line loader, so neither it nor its input appears
+/// in any argument list, sudo log or process table. It runs only if it arrived completely, and only its own output is
+/// returned: the output of the user's login shell is kept separate.
 pub struct Request<'a> {
     /// A short name for progress, errors and fakes, such as `import closure`.
     pub label: String,
     /// POSIX shell text; insert words with [`quote`](crate::quote).
     pub script: String,
-    /// What the script reads.
+    /// The input of the script.
     pub stdin: Stdin,
-    /// How long the whole request may take. When it is over, the channel is closed here, and the host's
-    /// `timeout` command ends the script with its process group a little later.
+    /// The time limit of the complete request. When it expires, the channel is closed here, and the host's `timeout`
+    /// command ends the script with its process group a little later.
     pub timeout: Duration,
-    /// Whether the script needs root: it runs under `sudo -n` when the user is not root.
+    /// True if the script needs root: it runs under `sudo -n` when the user is not root.
     pub become_root: bool,
-    /// How many bytes of each stream are kept. Too much standard output is an error, unless
-    /// [`on_line`](Self::on_line) sees it all; then, and of standard error, the last bytes are kept.
+    /// The number of bytes kept of each stream. Excess standard output is an error, unless [`on_line`](Self::on_line)
+    /// receives all of it; in that case, and for standard error, the last bytes are kept.
     pub output_limit: usize,
     pub(crate) on_line: Option<OnLine<'a>>,
     pub(crate) stdout: Option<&'a mut (dyn Write + Send)>,
 }
 
 impl<'a> Request<'a> {
-    /// Returns a request that runs as root, reads nothing, may take a minute, and keeps 8 MiB of output.
+    /// Returns a request that runs as root, reads no input, has a time limit of one minute, and keeps 8 MiB of output.
     pub fn new(label: impl Into<String>, script: impl Into<String>) -> Self {
         Self {
             label: label.into(),
@@ -93,7 +93,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Limits how long the whole request may take.
+    /// Sets the time limit of the complete request.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -114,7 +114,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Writes standard output to `writer` as it arrives, whatever its length, in place of keeping it.
+    /// Writes standard output to `writer` as it arrives, regardless of its length, instead of keeping it.
     #[must_use]
     pub fn stdout_to(mut self, writer: &'a mut (dyn Write + Send)) -> Self {
         self.stdout = Some(writer);
@@ -123,7 +123,7 @@ impl<'a> Request<'a> {
 }
 
 impl fmt::Debug for Request<'_> {
-    /// Leaves the script out: it may hold what must not be logged.
+    /// Omits the script: it may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
             .field("label", &self.label)
@@ -134,12 +134,12 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// How a command ended.
+/// The exit status of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It exited with this status; 0 is success, 127 is a command that the host does not have.
+    /// It exited with this status; 0 is success, 127 a command that does not exist on the host.
     Exited(i32),
-    /// A signal ended it; the name is without `SIG`, such as `KILL`.
+    /// A signal killed it; the name is without `SIG`, such as `KILL`.
     Signaled(String),
 }
 
@@ -148,24 +148,24 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
-            Self::Signaled(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Signaled(signal) => write!(f, "was killed by signal {signal}"),
         }
     }
 }
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// How it ended.
+    /// The exit status.
     pub status: Status,
-    /// Its standard output, or the end of it; empty when a writer took it.
+    /// Its standard output, or the end of it; empty if a writer received it.
     pub stdout: Vec<u8>,
     /// Its standard error, or the end of it.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// Tells whether the command exited with status 0.
+    /// Returns true if the command exited with status 0.
     pub fn is_success(&self) -> bool {
         self.status == Status::Exited(0)
     }

@@ -1,4 +1,5 @@
-//! A destination with all open values filled in: from machines.nix, then OpenSSH's configuration, then the defaults.
+//! Destination with all optional settings filled in: from machines.nix, then OpenSSH's configuration, then the
+//! defaults.
 
 use crate::destination::Destination;
 use crate::endpoint::Endpoint;
@@ -8,20 +9,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time to connect when nothing says otherwise. OpenSSH waits for the kernel, about two minutes, which is too long for a
-/// fleet with a machine that is switched off.
+/// Default timeout for connecting. OpenSSH leaves it to the kernel, about two minutes, which is too long for a fleet
+/// with a machine that is switched off.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The user when nothing says otherwise.
+/// Default user.
 const DEFAULT_USER: &str = "root";
 
-/// The key files that OpenSSH tries by default. A missing one of these is not worth a word.
+/// The key files that OpenSSH tries by default. A missing one of these is not reported.
 const USUAL_KEYS: [&str; 7] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss", "id_dsa"];
 
-/// Bounds of the silence after which a busy connection is lost. Longer ones would hold up a deploy whose host is gone.
+/// Bounds of the silence after which a busy connection is lost. Longer ones would delay a deploy whose host is gone.
 const SILENCE: [Duration; 2] = [Duration::from_secs(8), Duration::from_secs(60)];
 
-/// Where a connection leads and how.
+/// Endpoint of a connection and its settings.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub host: String,
@@ -32,7 +33,7 @@ pub(crate) struct Resolved {
     pub alive: Alive,
 }
 
-/// How bytes get to the host.
+/// Network settings of a connection.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub connect_timeout: Duration,
@@ -42,7 +43,7 @@ pub(crate) struct Network {
     pub via: Option<Via>,
 }
 
-/// The versions of IP that may be used.
+/// The IP versions that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Any,
@@ -59,20 +60,20 @@ pub(crate) enum Via {
     Command(String),
 }
 
-/// What to log in with.
+/// Keys for the login.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    /// Files in their order, and whether a missing one is worth a word.
+    /// Files in their order; true if a missing one is reported.
     pub files: Vec<(PathBuf, bool)>,
     pub certificates: Vec<PathBuf>,
     pub agent: Option<PathBuf>,
-    /// The agent's other keys are not offered.
+    /// True if the agent's other keys are not offered.
     pub only_these: bool,
-    /// Settings that would give more keys, but not here: what, and why not.
+    /// Settings for more keys that are not supported here: setting and reason.
     pub not_followed: Vec<(String, &'static str)>,
 }
 
-/// How the end of a connection is noticed.
+/// Detection of a lost connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alive {
     /// Interval of the keepalives.
@@ -82,7 +83,7 @@ pub(crate) struct Alive {
 }
 
 impl Destination {
-    /// Returns where a session would lead, without a connection.
+    /// Returns the endpoint of a session, without a connection.
     ///
     /// # Errors
     /// The SSH configuration cannot be applied to the host.
@@ -91,16 +92,16 @@ impl Destination {
     }
 }
 
-/// Fills in what `destination` leaves open.
+/// Fills in the settings that `destination` leaves open.
 ///
 /// # Errors
-/// OpenSSH refuses its configuration, or a setting of it cannot be followed.
+/// OpenSSH rejects its configuration, or one of its settings is not supported.
 pub(crate) fn resolve(destination: &Destination) -> Result<Resolved, RemoteError> {
     from_configuration(destination).map_err(|source| RemoteError::SshConfig { node: destination.node.clone(), source })
 }
 
 fn from_configuration(destination: &Destination) -> Result<Resolved, SshConfigError> {
-    // A sandbox's addresses may be other machines' elsewhere.
+    // A sandbox's addresses may belong to other machines elsewhere.
     let config = destination.ssh_config.as_ref().filter(|_| destination.namespace.is_none());
     match config.map(|config| Ok((config, look_up(config, destination)?))).transpose()? {
         Some((config, Some(answer))) => configured(destination, config, &answer),
@@ -115,7 +116,7 @@ fn look_up(config: &SshConfig, destination: &Destination) -> Result<Option<Arc<A
     if destination.user.is_some() || answer.context.user != *here || here == DEFAULT_USER {
         return Ok(Some(answer));
     }
-    // OpenSSH's own default, the name of this process' user: ours is another, which `Match user` and %r have to see.
+    // OpenSSH's own default is the name of this process' user; ours is another, which `Match user` and %r must see.
     query.user = Some(DEFAULT_USER.to_owned());
     config.look_up(&query)
 }
@@ -143,7 +144,7 @@ fn configured(destination: &Destination, config: &Arc<SshConfig>, answer: &Answe
     let count = answer.number("serveralivecountmax")?.unwrap_or(3);
     Ok(Resolved {
         host: answer.context.host.clone(),
-        port: port.parse().map_err(|_| answer.invalid("port", format!("{port} is no port")))?,
+        port: port.parse().map_err(|_| answer.invalid("port", format!("{port} is not a port")))?,
         user: answer.context.user.clone(),
         network: network(destination, config, answer)?,
         keys: keys(destination, answer)?,
@@ -153,7 +154,7 @@ fn configured(destination: &Destination, config: &Arc<SshConfig>, answer: &Answe
 
 fn network(destination: &Destination, config: &Arc<SshConfig>, answer: &Answer) -> Result<Network, SshConfigError> {
     if let Some(interface) = answer.value("bindinterface") {
-        return Err(answer.unsupported("BindInterface", interface, "write BindAddress in its place"));
+        return Err(answer.unsupported("BindInterface", interface, "use BindAddress instead"));
     }
     let timeout = answer.number("connecttimeout")?.filter(|seconds| *seconds > 0).map(Duration::from_secs);
     Ok(Network {
@@ -173,8 +174,8 @@ fn via(config: &Arc<SshConfig>, answer: &Answer) -> Result<Option<Via>, SshConfi
         return Ok(Some(Via::Jump { hosts: hosts.to_owned(), config: config.clone() }));
     }
     let Some(command) = answer.value("proxycommand") else { return Ok(None) };
-    if answer.says("proxyusefdpass", "yes") {
-        let remedy = "write a ProxyCommand that carries the bytes itself, and ProxyUseFdpass no";
+    if answer.has("proxyusefdpass", "yes") {
+        let remedy = "use a ProxyCommand that carries the bytes itself, and ProxyUseFdpass no";
         return Err(answer.unsupported("ProxyUseFdpass", "yes", remedy));
     }
     let command = expand_proxy_command(command, &answer.context);
@@ -182,8 +183,8 @@ fn via(config: &Arc<SshConfig>, answer: &Answer) -> Result<Option<Via>, SshConfi
 }
 
 fn keys(destination: &Destination, answer: &Answer) -> Result<Keys, SshConfigError> {
-    if answer.says("pubkeyauthentication", "no") || answer.says("pubkeyauthentication", "false") {
-        let not_followed = vec![("PubkeyAuthentication no".to_owned(), "machinist logs in with public keys only")];
+    if answer.has("pubkeyauthentication", "no") || answer.has("pubkeyauthentication", "false") {
+        let not_followed = vec![("PubkeyAuthentication no".to_owned(), "machinist logs in only with public keys")];
         return Ok(Keys { not_followed, ..Keys::default() });
     }
     let variable = |name: &str| std::env::var(name).ok();
@@ -196,13 +197,16 @@ fn keys(destination: &Destination, answer: &Answer) -> Result<Keys, SshConfigErr
     let usual = PathBuf::from(&answer.context.home).join(".ssh");
     let is_usual = |path: &PathBuf| USUAL_KEYS.iter().any(|name| usual.join(name) == *path);
     let pkcs11 = answer.value("pkcs11provider").map(|library| {
-        (format!("PKCS11Provider {library}"), "machinist loads no such libraries; ssh-agent does: ssh-add -s LIBRARY")
+        (
+            format!("PKCS11Provider {library}"),
+            "machinist loads only keys, but ssh-agent loads libraries: ssh-add -s LIBRARY",
+        )
     });
     Ok(Keys {
         files: files.into_iter().map(|path| (path.clone(), !is_usual(&path))).collect(),
         certificates: paths("CertificateFile", "certificatefile")?,
         agent: agent(destination, answer, &variable),
-        only_these: answer.says("identitiesonly", "yes"),
+        only_these: answer.has("identitiesonly", "yes"),
         not_followed: pkcs11.into_iter().collect(),
     })
 }
@@ -213,14 +217,14 @@ fn agent(destination: &Destination, answer: &Answer, variable: &dyn Fn(&str) -> 
         Some("none") => return None,
         Some(value) => value,
     };
-    // Tokens are expanded already; a variable is meant as a whole.
+    // Tokens are already expanded; a variable must be the complete value.
     match socket.strip_prefix('$') {
         Some(name) => variable(name.trim_matches(['{', '}'])).filter(|value| !value.is_empty()).map(PathBuf::from),
         None => Some(PathBuf::from(socket)),
     }
 }
 
-/// Returns OpenSSH's settings where they are set, within our bounds; else four intervals of ours.
+/// Returns OpenSSH's settings if set, within our bounds; otherwise four of our own intervals.
 fn alive(own: Duration, interval: Option<Duration>, count: u32) -> Alive {
     let Some(interval) = interval else { return Alive { interval: own, limit: own * 4 } };
     let [shortest, longest] = SILENCE;
@@ -229,14 +233,14 @@ fn alive(own: Duration, interval: Option<Duration>, count: u32) -> Alive {
 }
 
 impl Resolved {
-    /// Returns where a session of the node leads.
+    /// Returns the endpoint of the node's session.
     pub fn endpoint(&self, node: &str) -> Endpoint {
         Endpoint { node: node.to_owned(), user: self.user.clone(), host: self.host.clone(), port: self.port }
     }
 }
 
 impl Via {
-    /// Returns the program as a person would call it, for messages.
+    /// Returns the program as named in an SSH configuration, for messages.
     pub fn describe(&self) -> String {
         match self {
             Self::Jump { hosts, .. } => format!("ProxyJump {hosts}"),

@@ -117,7 +117,7 @@ fn a_setting_that_cannot_be_followed_is_refused_with_what_does_the_same() {
         assert!(error.hint().unwrap().contains(remedy), "{error}");
     }
     let error = resolve_with("IdentityFile ~/%x\n", |_| ()).err().map(|error| error.to_string());
-    // OpenSSH itself may refuse it first, depending on its version.
+    // OpenSSH itself may reject it first, depending on its version.
     assert!(error.as_ref().is_some_and(|error| error.contains("%x")), "{error:?}");
 }
 

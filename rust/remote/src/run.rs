@@ -1,4 +1,4 @@
-//! One request on one channel, from the caller's side.
+//! Request on one channel, from the caller's side.
 
 use crate::driver::{Job, Target};
 use crate::endpoint::Endpoint;
@@ -11,26 +11,26 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much of a line is gathered before it is passed on in parts.
+/// Maximum length of a line in bytes; longer ones are delivered in parts.
 const LINE_LIMIT: usize = 64 << 10;
 
-/// How much is read from a [`Stdin::Reader`] at once.
+/// Size of one read from a [`Stdin::Reader`].
 const READ_SIZE: usize = 256 << 10;
 
-/// How much later than here the host's own `timeout` strikes: the error should come from here.
+/// Delay of the host's own `timeout` after ours: the error should come from here.
 const HOST_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
-/// How much a host's login shell may print on a stream before the script begins.
+/// Maximum output of a host's login shell on a stream before the script begins.
 const PREAMBLE_LIMIT: usize = 1 << 20;
 
 /// Returns the command line that reads a script of `length` bytes from standard input and evaluates it.
 ///
-/// The script is evaluated in the loader's own shell, from a variable: `sh -c "$s"` would show it in the
-/// process table. GNU `head` reads not a byte more than asked, so that the script finds its own input.
-/// The line is understood by the login shells that people have: POSIX ones, fish and csh.
+/// The script is evaluated in the loader's own shell, from a variable: `sh -c "$s"` would show it in the process table.
+/// GNU `head` reads no byte more than requested, so that the script finds its own input. The line works in the common
+/// login shells: POSIX ones, fish and csh.
 fn loader(length: usize, timeout: Duration, sudo: bool) -> String {
     let become_root = if sudo { "sudo -n -- " } else { "" };
-    // 10^8 seconds, three years, is as good as none; some `timeout` programs refuse much more.
+    // 10^8 seconds, three years, mean no limit; some `timeout` programs reject much more.
     let seconds = (timeout + HOST_TIMEOUT_MARGIN).as_secs().clamp(1, 100_000_000);
     format!("exec {become_root}timeout -k 10 {seconds} /bin/sh -c 's=$(head -c {length}) && eval \"$s\"'")
 }
@@ -44,7 +44,7 @@ pub(crate) fn run(
 ) -> Result<Output, RemoteError> {
     let label = request.label;
     if request.script.contains('\0') {
-        return Err(RemoteError::InvalidRequest { at: at.clone(), label, reason: "the script holds a NUL byte" });
+        return Err(RemoteError::InvalidRequest { at: at.clone(), label, reason: "the script contains a NUL byte" });
     }
     let sudo = may_sudo && request.become_root && at.user != "root";
     let marks =
@@ -80,13 +80,13 @@ fn feed(link: &Arc<Link>, stdin: Stdin, input_error: &Arc<Mutex<Option<io::Error
         }
         Stdin::Reader(mut reader) => {
             let (link, input_error) = (link.clone(), input_error.clone());
-            // Detached: a reader that never returns must not hold up a request that has timed out.
+            // Detached: a reader that never returns must not block a request that has timed out.
             std::thread::spawn(move || match forward(&mut *reader, &link) {
                 Ok(()) => link.end_input(),
                 Err(error) => {
                     *input_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     link.cancel();
-                    // The caller waits for events only.
+                    // The caller waits only for events.
                     link.report(Event::Done(Err(ChannelFailure::Lost("input failed".to_owned()))));
                 }
             });
@@ -111,14 +111,14 @@ fn forward(reader: &mut dyn Read, link: &Link) -> io::Result<()> {
     }
 }
 
-/// Where the output goes.
+/// Destination of the output.
 struct Sink<'a> {
     on_line: Option<OnLine<'a>>,
     writer: Option<&'a mut (dyn Write + Send)>,
     limit: usize,
 }
 
-/// A request under way.
+/// A request in progress.
 struct Call<'a> {
     at: &'a Arc<Endpoint>,
     lanes: &'a Lanes,
@@ -132,7 +132,7 @@ struct Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        // Also when the callback panics: the channel must not stay open. Without effect after the end.
+        // Also if the callback panics: the channel must not stay open. No effect after the end.
         self.link.cancel();
     }
 }
@@ -167,14 +167,14 @@ impl Call<'_> {
                     });
                 }
             }
-            // A host that writes without end keeps events coming.
+            // A host that writes without pause keeps events coming.
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 return Err(RemoteError::Timeout { at: self.at.clone(), label: self.label.clone(), limit: self.limit });
             }
         }
     }
 
-    /// Tells an answer from what only a login shell said, and a whole one from one that is cut off.
+    /// Distinguishes the script's output from that of a login shell, and a complete one from a truncated one.
     fn check_frame(
         &self,
         stdout: &Kept<'_>,
@@ -185,7 +185,7 @@ impl Call<'_> {
         let (at, label) = (self.at.clone(), self.label.clone());
         if !stdout.frame.has_begun() {
             let said = stderr.frame.preamble();
-            // sudo itself speaks before the script could.
+            // sudo's own message comes before the script could print.
             if let Some(message) = said.lines().find(|line| line.starts_with("sudo: ")).filter(|_| sudo) {
                 return Err(RemoteError::BecomeRoot { at, label, message: message.to_owned() });
             }
@@ -198,7 +198,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Takes in what arrived: only what the script itself wrote counts.
+    /// Processes incoming bytes: only the script's own output counts.
     fn take(&self, stream: Stream, bytes: &[u8], kept: &mut Kept<'_>, sink: &mut Sink<'_>) -> Result<(), RemoteError> {
         let body = kept.frame.push(bytes);
         if kept.frame.n_before() > PREAMBLE_LIMIT {
@@ -234,7 +234,7 @@ impl Call<'_> {
     fn move_elsewhere(&self) -> Result<(), RemoteError> {
         match self.lanes.elsewhere(&self.command, &self.link)? {
             Some(()) => Ok(()),
-            None => Err(self.lost("the host allows too few sessions on a connection (MaxSessions)".to_owned())),
+            None => Err(self.lost("the host allows too few sessions per connection (MaxSessions)".to_owned())),
         }
     }
 
@@ -259,7 +259,7 @@ impl Call<'_> {
     }
 }
 
-/// What is kept of one stream, and its unfinished line.
+/// Kept output of one stream, and its unfinished line.
 struct Kept<'a> {
     frame: Unframe<'a>,
     bytes: Vec<u8>,
@@ -287,7 +287,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// Drops the beginning of what is too much, but not for every few bytes.
+    /// Drops excess bytes at the beginning, but not for every few bytes.
     fn trim(&mut self, limit: usize) {
         if self.bytes.len() > limit.saturating_mul(2).saturating_add(LINE_LIMIT) {
             self.bytes.drain(..self.bytes.len() - limit);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn root_is_asked_of_sudo_without_the_script() {
+    fn sudo_does_not_get_the_script_as_an_argument() {
         let command = loader(7, Duration::from_secs(60), true);
         assert_eq!(command, "exec sudo -n -- timeout -k 10 62 /bin/sh -c 's=$(head -c 7) && eval \"$s\"'");
     }

@@ -1,4 +1,4 @@
-//! One SSH connection to a host, and the trait by which the rest of machinist uses it.
+//! SSH connection to a host, and the trait that the other crates use it by.
 
 use crate::auth;
 use crate::destination::Destination;
@@ -20,23 +20,23 @@ use std::sync::Arc;
 
 /// A host that runs scripts.
 pub trait Remote: Send + Sync {
-    /// Returns where the commands go, for messages.
+    /// Returns the endpoint of the commands, for messages.
     fn endpoint(&self) -> &Arc<Endpoint>;
 
     /// Runs a script to its end, whatever its status. Blocks. May be called from several threads at once.
     ///
     /// # Errors
-    /// The request was not run to its end; a status other than 0 is no error here.
+    /// The request did not run to its end; a status other than 0 is not an error here.
     fn run(&self, request: Request<'_>) -> Result<Output, RemoteError>;
 
     /// Opens a TCP connection from the host to `host:port`, as `ssh -W` does; `localhost` is the host itself.
     /// A refusal shows up when the tunnel is first read.
     ///
     /// # Errors
-    /// The connection is lost, or this is no real host.
+    /// The connection is lost, or this is not a real host.
     fn tunnel(&self, host: &str, port: u16) -> Result<Tunnel, RemoteError> {
         let label = format!("tunnel to {host}:{port}");
-        Err(RemoteError::InvalidRequest { at: self.endpoint().clone(), label, reason: "it carries no tunnels" })
+        Err(RemoteError::InvalidRequest { at: self.endpoint().clone(), label, reason: "it does not support tunnels" })
     }
 
     /// Returns the node's name.
@@ -44,11 +44,11 @@ pub trait Remote: Send + Sync {
         &self.endpoint().node
     }
 
-    /// Runs a script that has to succeed.
+    /// Runs a script that must succeed.
     ///
     /// # Errors
-    /// As [`run`](Self::run), and [`RemoteError::Command`] with the last 20 lines of standard error when the
-    /// status is not 0.
+    /// As [`run`](Self::run), and [`RemoteError::Command`] with the last 20 lines of standard error if the status is
+    /// not 0.
     fn run_checked(&self, request: Request<'_>) -> Result<Output, RemoteError> {
         let label = request.label.clone();
         let output = self.run(request)?;
@@ -60,7 +60,7 @@ pub trait Remote: Send + Sync {
     }
 }
 
-/// The one SSH connection to a host. Dropping it ends the connection and what still runs over it.
+/// The SSH connection to a host. Dropping it ends the connection and the commands still running on it.
 pub struct Session {
     at: Arc<Endpoint>,
     lanes: Lanes,
@@ -74,13 +74,13 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects, checks the host's key against the pinned one, and logs in.
+    /// Connects, verifies the host's key against the pinned one, and logs in.
     ///
-    /// `accept` is a fingerprint that the person has accepted for this host: a key with exactly this one is
-    /// pinned in `known_hosts`, in place of what was pinned before. Any other key that is not pinned is refused.
+    /// `accept` is a fingerprint that the operator has accepted for this host: a key with exactly this fingerprint is
+    /// pinned in `known_hosts`, replacing earlier pins. Any other key that is not pinned is rejected.
     ///
     /// # Errors
-    /// One variant of [`RemoteError`] for each step; nothing has run on the host then.
+    /// One variant of [`RemoteError`] for each step; nothing has run on the host.
     pub fn connect(
         destination: &Destination,
         known_hosts: &KnownHosts,
@@ -95,7 +95,7 @@ impl Session {
         Ok(Self { at, lanes: Lanes::new(first, Box::new(dial)), may_sudo })
     }
 
-    /// Returns why the connection is lost, if it is; a new one has to be made then.
+    /// Returns the reason why the connection is lost, if it is; a new one is needed then.
     pub fn lost(&self) -> Option<String> {
         self.lanes.first().lost()
     }
@@ -136,7 +136,7 @@ fn dial(
     Ok(inbox)
 }
 
-/// Returns the error of a handshake: where a process carries the bytes, with what it printed.
+/// Returns the error of a handshake, with the output of the process that carries the bytes, if there is one.
 fn explain(source: ssh2::Error, proxy: Option<&Proxy>, resolved: &Resolved, at: &Arc<Endpoint>) -> RemoteError {
     match (proxy, &resolved.network.via) {
         (Some(proxy), Some(via)) => {
@@ -146,8 +146,8 @@ fn explain(source: ssh2::Error, proxy: Option<&Proxy>, resolved: &Resolved, at: 
     }
 }
 
-/// Ciphers in the order of preference: AES-GCM is the fastest where the processor has AES, and unlike
-/// ChaCha20-Poly1305 makes OpenSSH exchange keys anew only after 64 GiB, not after each GiB.
+/// Ciphers in order of preference: AES-GCM is the fastest on processors with AES, and unlike ChaCha20-Poly1305 makes
+/// OpenSSH exchange keys only after 64 GiB, not after each GiB.
 const CIPHERS: &str =
     "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
 
@@ -157,7 +157,7 @@ fn handshake(
     resolved: &Resolved,
     known_hosts: &KnownHosts,
 ) -> Result<ssh2::Session, ssh2::Error> {
-    // Through jump hosts, each of them is logged in to before the host is heard of.
+    // Through jump hosts, each of them is logged in to before the host responds.
     let n_connections = match &resolved.network.via {
         Some(Via::Jump { hosts, .. }) => 2 + hosts.matches(',').count(),
         Some(Via::Command(_)) | None => 1,

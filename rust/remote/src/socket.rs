@@ -1,4 +1,4 @@
-//! The byte stream to a host: TCP, also inside a network namespace, or the pipes of a process.
+//! Byte stream to a host: TCP, also inside a network namespace, or the pipes of a process.
 
 use crate::destination::Destination;
 use crate::endpoint::Endpoint;
@@ -16,15 +16,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// A connected stream, and the process that carries it if there is one.
+/// A connected stream, and the process that carries it, if there is one.
 pub(crate) struct Socket {
     pub stream: OwnedFd,
     pub proxy: Option<Proxy>,
-    /// Held until the handshake with the host is done.
+    /// The slot of a jump host connection, held until the handshake with the host is complete.
     pub place: Option<Place>,
 }
 
-/// Why connecting failed, before it is known to which node.
+/// Reason why connecting failed, before the node is known.
 enum Failure {
     Namespace(PathBuf, io::Error),
     Resolve(io::Error),
@@ -51,8 +51,8 @@ pub(crate) fn connect(
         bind: resolved.network.bind.clone(),
     };
     let (sender, receiver) = mpsc::sync_channel(1);
-    // A thread of its own: a namespace is a thread's property, and resolving a name knows no time limit.
-    // A thread that outlives the limit ends by itself; its result goes nowhere.
+    // A separate thread: a namespace is a thread's property, and resolving a name has no time limit. A thread that
+    // outlives the limit ends by itself; its result is discarded.
     std::thread::spawn(move || {
         let _ = sender.send(connect_here(&route, limit));
     });
@@ -66,7 +66,7 @@ pub(crate) fn connect(
     }
 }
 
-/// What a connection's thread has to know.
+/// Input of a connection's thread.
 struct Route {
     host: String,
     port: u16,
@@ -111,7 +111,7 @@ fn open(address: SocketAddr, bind: Option<&str>, limit: Duration) -> io::Result<
     }
 }
 
-/// Returns the address of the same version of IP that `name` is or has.
+/// Returns the address of the same IP version that `name` is or resolves to.
 fn local_address(name: &str, remote: &SocketAddr) -> io::Result<SocketAddr> {
     let mut found = (name, 0).to_socket_addrs()?;
     found.find(|address| address.is_ipv4() == remote.is_ipv4()).ok_or_else(|| {
@@ -145,7 +145,7 @@ fn enter(namespace: &Path) -> io::Result<()> {
 }
 
 fn tune(stream: OwnedFd) -> io::Result<OwnedFd> {
-    // Commands and their answers are small: waiting for more to send would cost a round trip each.
+    // Commands and their answers are small: waiting for more data to send would cost a round trip each.
     sockopt::set_tcp_nodelay(&stream, true)?;
     // An idle connection to a host that vanished breaks when a keepalive stays unacknowledged this long.
     sockopt::set_tcp_user_timeout(&stream, 20_000)?;

@@ -1,7 +1,8 @@
-//! The operator's SSH configuration as OpenSSH resolves it: `ssh -G HOST`, one process a host and run.
+//! The operator's SSH configuration as resolved by OpenSSH: `ssh -G HOST`, one process per host and run.
 //!
-//! Nothing here reads a configuration file. `Host`, `Match`, `Include`, quotes, `/etc/ssh/ssh_config` and values of any
-//! OpenSSH version mean what the installed `ssh` says they mean. A `Match exec` runs its command, as it does for `ssh`.
+//! No configuration file is parsed here. `Host`, `Match`, `Include`, quotes, `/etc/ssh/ssh_config` and values of any
+//! OpenSSH version have the meaning that the installed `ssh` gives them. A `Match exec` runs its command, as it does
+//! for `ssh`.
 
 mod answer;
 mod program;
@@ -20,84 +21,58 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Upper bound of one `ssh -G`. It reads files, and runs the commands of `Match exec`.
+/// Time limit of one `ssh -G`. It reads files, and runs the commands of `Match exec`.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Upper bound of connections to jump hosts that are not logged in yet. sshd drops some from the tenth on (`MaxStartups
-/// 10:30:100`), and all machines of a cluster may be behind one jump host.
+/// Maximum number of connections to jump hosts that are not logged in yet. sshd drops some from the tenth on
+/// (`MaxStartups 10:30:100`), and all machines of a cluster may be behind one jump host.
 const JUMPS_AT_ONCE: usize = 8;
 
-/// Where OpenSSH reads system-wide settings.
+/// OpenSSH's file of system-wide settings.
 const SYSTEM_FILE: &str = "/etc/ssh/ssh_config";
 
-/// The operator's SSH configuration cannot be applied to a host.
+/// Reason why the operator's SSH configuration cannot be applied to a host.
+#[allow(
+    missing_docs,
+    reason = "`host` is the name passed to ssh, `setting` and `value` are those of the configuration, `remedy` an \
+    equivalent setting, `path` the configuration file, `source` the system's error"
+)]
 #[derive(Debug, thiserror::Error)]
 pub enum SshConfigError {
-    /// There is a configuration, but no program that reads it.
-    #[error("`ssh` is not installed here, and {} may say how to reach hosts", path.display())]
-    NoProgram {
-        /// The configuration file.
-        path: PathBuf,
-    },
+    /// There is a configuration, but no program to read it.
+    #[error("`ssh` is not installed here, but {} may configure connections", path.display())]
+    NoProgram { path: PathBuf },
     /// The program cannot be run.
     #[error("cannot run `ssh -G {host}`")]
     Run {
-        /// The host.
         host: String,
-        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The program did not come to an end.
+    /// The program exceeded its time limit.
     #[error("`ssh -G {host}` took longer than {} s", limit.as_secs())]
-    Timeout {
-        /// The host.
-        host: String,
-        /// The bound.
-        limit: Duration,
-    },
-    /// The program refuses the configuration.
+    Timeout { host: String, limit: Duration },
+    /// The program rejects the configuration; `message` is the end of its standard error.
     #[error("`ssh -G {host}` failed: {message}")]
-    Refused {
-        /// The host.
-        host: String,
-        /// The last lines of its standard error.
-        message: String,
-    },
-    /// The answer, or a value in it, is not of the documented form.
+    Refused { host: String, message: String },
+    /// The output, or a value in it, does not have the documented form; `reason` is the problem.
     #[error("`ssh -G {host}`: {setting}: {reason}")]
-    Value {
-        /// The host.
-        host: String,
-        /// The setting's name.
-        setting: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A setting that the SSH library cannot follow, and that changes where a connection leads.
+    Value { host: String, setting: &'static str, reason: String },
+    /// A setting that the SSH library does not support, and that changes the endpoint of a connection.
     #[error("the SSH configuration sets {setting} {value} for {host}, which is not supported")]
-    Unsupported {
-        /// The host.
-        host: String,
-        /// The setting's name.
-        setting: &'static str,
-        /// Its value.
-        value: String,
-        /// What does the same.
-        remedy: &'static str,
-    },
+    Unsupported { host: String, setting: &'static str, value: String, remedy: &'static str },
 }
 
 impl SshConfigError {
-    /// Returns what a person can do about it.
+    /// Returns the way to fix it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoProgram { .. } => Some("install OpenSSH's client, or remove the configuration".to_owned()),
             Self::Timeout { host, .. } => {
-                Some(format!("look for a `Match exec` whose command does not end: ssh -v -G {host}"))
+                Some(format!("look for a `Match exec` whose command does not finish: ssh -v -G {host}"))
             }
             Self::Refused { host, .. } | Self::Value { host, .. } => {
-                Some(format!("correct the SSH configuration; the same without machinist: ssh -G {host}"))
+                Some(format!("correct the SSH configuration; to reproduce: ssh -G {host}"))
             }
             Self::Unsupported { remedy, .. } => Some((*remedy).to_owned()),
             Self::Run { .. } => None,
@@ -105,7 +80,7 @@ impl SshConfigError {
     }
 }
 
-/// What is known of a connection before OpenSSH is queried: the parts of machines.nix that `Match` can see.
+/// Connection settings known before OpenSSH is queried: the parts of machines.nix that `Match` can see.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Query {
     pub host: String,
@@ -113,7 +88,7 @@ pub(crate) struct Query {
     pub user: Option<String>,
 }
 
-/// The answer to one query, empty until OpenSSH has given it.
+/// The answer to one query; `None` until OpenSSH has answered.
 type Entry = Arc<Mutex<Option<Arc<Answer>>>>;
 
 /// OpenSSH's configuration for any host. Shared by all connections of a run, so that each host is resolved once.
@@ -142,7 +117,7 @@ impl SshConfig {
         Arc::new(Self { file: Some(file.to_owned()), ..Self::default() })
     }
 
-    /// Returns the same with another program in the place of `ssh`.
+    /// Returns the same with another program in place of `ssh`.
     pub fn with_program(file: &Path, program: &Path) -> Arc<Self> {
         Arc::new(Self { program: program.to_owned(), file: Some(file.to_owned()), ..Self::default() })
     }
@@ -161,11 +136,11 @@ impl SshConfig {
         command
     }
 
-    /// Returns OpenSSH's answer; `None` where there is neither OpenSSH nor a configuration for it.
+    /// Returns OpenSSH's answer; `None` if there is neither OpenSSH nor a configuration for it.
     pub(crate) fn look_up(&self, query: &Query) -> Result<Option<Arc<Answer>>, SshConfigError> {
         let entry =
             self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(query.clone()).or_default().clone();
-        // Only its own entry stays locked meanwhile: hosts are resolved at the same time, each of them once.
+        // Only this entry stays locked meanwhile: hosts are resolved concurrently, each of them once.
         let mut entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
         if entry.is_none() {
             *entry = self.resolve(query)?.map(Arc::new);

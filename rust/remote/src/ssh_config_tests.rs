@@ -76,7 +76,7 @@ Match user deploy
         (None, Some("22"), Some("admin"))
     );
     assert_eq!(look_up(&sample, &query("other")).value("proxycommand"), Some("run-for-other"));
-    // What machines.nix says is seen by Match, and is above the file.
+    // Settings of machines.nix are visible to Match, and take precedence over the file.
     let deploy = Query { user: Some("deploy".into()), ..query("node") };
     assert_eq!(look_up(&sample, &deploy).value("port"), Some("2200"));
     let both = Query { port: Some(7), ..deploy };
@@ -124,7 +124,7 @@ fn what_openssh_refuses_is_reported_in_its_words() {
     let error = sample("Host *\n Port many\n").config.look_up(&query("node")).unwrap_err();
     assert!(error.to_string().starts_with("`ssh -G node` failed: "), "{error}");
     assert!(error.to_string().contains("line 2: Bad port 'many'"), "{error}");
-    assert_eq!(error.hint().unwrap(), "correct the SSH configuration; the same without machinist: ssh -G node");
+    assert_eq!(error.hint().unwrap(), "correct the SSH configuration; to reproduce: ssh -G node");
 }
 
 #[test]

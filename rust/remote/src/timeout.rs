@@ -1,4 +1,4 @@
-//! A duration as poll(2) takes it.
+//! Conversion of a duration for poll(2).
 
 use rustix::event::Timespec;
 use std::time::Duration;

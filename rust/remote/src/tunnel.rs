@@ -11,17 +11,17 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A TCP connection from the host to somewhere. Ends when both halves are dropped, or the other side ends it.
+/// A TCP connection opened by the host. Ends when both halves are dropped, or when the other side closes it.
 pub struct Tunnel {
-    /// What comes from the other side.
+    /// The data from the other side.
     pub reader: TunnelReader,
-    /// What goes to the other side.
+    /// The data to the other side.
     pub writer: TunnelWriter,
 }
 
 impl Tunnel {
-    /// Returns a local socket in the tunnel's place, for programs that wait for many sockets at once. Two threads carry the
-    /// bytes, until either side ends. Why the other side ended, the socket does not tell.
+    /// Converts the tunnel to a local socket, for programs that wait for many sockets at once. Two threads copy the
+    /// bytes, until either side closes. The socket does not carry the reason of the other side's end.
     ///
     /// # Errors
     /// The system has no more sockets or threads.
@@ -36,7 +36,7 @@ impl Tunnel {
         })?;
         std::thread::Builder::new().name("tunnel out".to_owned()).spawn(move || {
             let _ = io::copy(&mut from_caller, &mut writer);
-            // The caller is gone: nothing wakes the other thread when the far side stays silent.
+            // The caller is gone: without this event the other thread would block while the far side is silent.
             link.cancel();
             link.report(Event::Done(Err(ChannelFailure::Lost("the tunnel was closed here".to_owned()))));
         })?;
@@ -53,7 +53,7 @@ impl Drop for End {
     }
 }
 
-/// The half of a [`Tunnel`] that reads.
+/// The reading half of a [`Tunnel`].
 pub struct TunnelReader {
     end: Arc<End>,
     rest: Vec<u8>,
@@ -61,7 +61,7 @@ pub struct TunnelReader {
     ended: bool,
 }
 
-/// The half of a [`Tunnel`] that writes; dropping it tells the other side that no more follows.
+/// The writing half of a [`Tunnel`]; dropping it signals the end of the data.
 pub struct TunnelWriter {
     end: Arc<End>,
 }

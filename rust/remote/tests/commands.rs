@@ -52,7 +52,7 @@ fn lines_arrive_while_the_command_runs() {
     assert_eq!(output.stdout_text(), "one\ntwo\n");
 }
 
-/// Twenty megabytes that a wrong order or a gap would change.
+/// Returns twenty megabytes in which a wrong order or a gap is noticeable.
 fn megabytes() -> Vec<u8> {
     (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect()
 }
@@ -120,7 +120,7 @@ fn a_command_that_takes_too_long_is_stopped_on_both_sides() {
     assert!(matches!(error, RemoteError::Timeout { .. }), "{error}");
     assert_eq!(error.to_string(), format!("cp1: `sleep` took longer than 0.7 s on {}", session.endpoint()));
     assert_quick(started, Duration::from_secs(2));
-    // The connection goes on, and the process ends by the host's own clock.
+    // The connection still works, and the process is ended by the host's own timeout.
     session.run_checked(Request::new("after", "true")).unwrap();
     assert!(is_there(), "the process was never there");
     while is_there() {
@@ -224,8 +224,10 @@ fn a_host_that_falls_silent_is_given_up() {
     let started = Instant::now();
     let error = session.run(Request::new("work", "true")).unwrap_err();
     signal(&frozen, rustix::process::Signal::CONT);
-    let heard =
-        error.to_string().rsplit_once("nothing heard for ").and_then(|(_, rest)| rest.strip_suffix(" s")?.parse().ok());
+    let heard = error
+        .to_string()
+        .rsplit_once("no data received for ")
+        .and_then(|(_, rest)| rest.strip_suffix(" s")?.parse().ok());
     assert!(heard.is_some_and(|seconds: u64| seconds >= 8), "{error}");
     assert_quick(started, Duration::from_secs(12));
 }
@@ -239,7 +241,7 @@ fn signal(pids: &[u32], signal: rustix::process::Signal) {
 
 #[test]
 fn keepalives_keep_an_idle_connection_that_the_host_would_drop() {
-    // sshd then drops a client of which it has not heard for 7 seconds (measured).
+    // sshd then drops a client from which it has received nothing for 7 seconds (measured).
     let sshd = Sshd::start_with("ClientAliveInterval 2\nClientAliveCountMax 1");
     let mut destination = sshd.destination();
     destination.keepalive = Duration::from_secs(2);
@@ -286,7 +288,7 @@ fn a_slow_consumer_holds_up_only_its_own_command() {
         let session = &session;
         scope.spawn(move || {
             let mut lines = 0;
-            // Takes nothing more until the other command has ended.
+            // Consumes nothing more until the other command has ended.
             let slow = move |_, _: &str| {
                 lines += 1;
                 if lines == 1 {
@@ -384,7 +386,7 @@ fn a_socket_stands_in_for_a_tunnel_and_both_ends_see_the_other_one_go() {
         assert_eq!(&answer, b"answer");
         (socket, stream)
     };
-    // More than a connection has channels for: each must be given back.
+    // More than a connection has channels for: each must be released.
     for _ in 0..12 {
         let (socket, mut stream) = open();
         drop(socket);
@@ -443,7 +445,7 @@ fn a_host_that_allows_no_session_is_reported_with_the_setting() {
     assert!(error.hint().unwrap().contains("MaxSessions"), "{:?}", error.hint());
 }
 
-/// A host whose shell prints on both streams before each command, and from the background while it runs.
+/// Returns a host whose shell prints on both streams before each command, and from the background while it runs.
 fn noisy() -> Sshd {
     let sshd = Sshd::start();
     let noise = "printf '\\033]0;a title\\007'\necho waiting\necho boot=b1\necho 'sudo: a warning' >&2\n";

@@ -154,7 +154,7 @@ fn a_stream_that_breaks_off_changes_nothing() {
     for length in 0..whole.stdin.len() {
         let part = &whole.stdin[..length];
         let output = session.run(Request::new("part", whole.script.clone()).bytes(part)).unwrap();
-        // Without the final newline `end` is whole for the shell's purposes, but its line is not.
+        // Without the final newline `end` is complete for the shell, but its line is not.
         assert!(!output.is_success(), "{length} of {} bytes were enough", whole.stdin.len());
         assert!(names(&work).is_empty(), "after {length} bytes: {:?}", names(&work));
     }

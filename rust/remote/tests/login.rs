@@ -1,4 +1,4 @@
-//! Connecting, host keys and logging in, against a real sshd.
+//! Connecting, host keys and logins, against a real sshd.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -50,7 +50,7 @@ fn a_key_that_is_pinned_for_another_node_is_refused_accepted_or_not() {
         assert!(matches!(&error, RemoteError::HostKeyOfOther { other, .. } if other == "cp2"), "{error}");
         assert_eq!(std::fs::read_to_string(&pins).unwrap(), text, "nothing was pinned");
     }
-    // The line of a machine that has moved is no node's.
+    // The line of a machine that has moved belongs to no node.
     std::fs::write(&pins, format!("192.0.2.8 {key}\n")).unwrap();
     connect(Some(sshd.fingerprint())).unwrap();
 }
@@ -215,6 +215,6 @@ fn connecting_is_quick() {
     let started = Instant::now();
     (0..50).for_each(|_| drop(session.run_checked(Request::new("true", "true")).unwrap()));
     eprintln!("connect, log in and `true`: {:?} (median of 9); `true` alone: {:?}", times[4], started.elapsed() / 50);
-    // Far above what it takes; a second would mean that something waits for a timeout.
+    // Far above the normal time; a second would mean that something waits for a timeout.
     assert!(times[4] < Duration::from_secs(1), "{times:?}");
 }

@@ -1,4 +1,4 @@
-//! Connections into a network namespace of the test's own.
+//! Connections into a network namespace of the test.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -78,7 +78,7 @@ fn a_session_reaches_into_a_namespace_and_nothing_else_does() {
         error => panic!("{error}"),
     };
     assert!(matches!(failure(&destination), ConnectFailure::NoRoute(_)));
-    // A neighbour that is there by decree only: packets to it vanish.
+    // A static neighbour entry without a machine: packets to it vanish.
     namespace.ip(&["link", "add", "v0", "type", "veth", "peer", "name", "v1"]);
     namespace.ip(&["link", "set", "v1", "up"]);
     namespace.ip(&["link", "set", "v0", "up"]);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Agent, Sshd, assert_quick, closed_port, keygen, user};
 
-/// A host whose machines.nix says nothing but the name `node`, and a configuration for it.
+/// Returns a host whose machines.nix has only the name `node`, and a configuration for it.
 fn destination(config: &Arc<SshConfig>) -> Destination {
     let mut destination = Destination::new("cp1", "node");
     destination.ssh_config = Some(config.clone());
@@ -33,7 +33,7 @@ fn run(session: &Session, script: &str) -> String {
     session.run_checked(Request::new("script", script).as_user()).unwrap().stdout_text().trim().to_owned()
 }
 
-/// The lines that lead to an sshd of a test.
+/// Returns the configuration lines that lead to an sshd of a test.
 fn target(sshd: &Sshd) -> String {
     format!("HostName 127.0.0.1\nPort {}\nUser {}\n", sshd.port, user())
 }
@@ -83,13 +83,13 @@ fn host_port_user_and_key_come_from_the_configuration_and_not_from_blocks_for_ot
     let session = connect(&sshd, &config).unwrap();
     assert_eq!((session.endpoint().host.as_str(), session.endpoint().port), ("127.0.0.1", sshd.port));
     assert_eq!(run(&session, "echo hello"), "hello");
-    // The pin is for the name of machines.nix, whatever an operator's configuration maps it to.
+    // The pin is for the name in machines.nix, whatever an operator's configuration maps it to.
     assert_eq!(KnownHosts::load(&sshd.path("state/known_hosts")).unwrap().keys("node"), [sshd.host_key()]);
 
     let other = write_config(&sshd, &format!("{text}Host *\n  IdentityAgent none\n").replace(&user(), "stranger"));
     let error = connect(&sshd, &other).unwrap_err();
     assert!(matches!(&error, RemoteError::Auth { at, .. } if at.user == "stranger"), "{error}");
-    // machines.nix is above it.
+    // machines.nix takes precedence over it.
     let mut said = destination(&other);
     said.user = Some(user());
     Session::connect(&said, &sshd.known_hosts(), Some(sshd.fingerprint())).unwrap();
@@ -99,7 +99,7 @@ fn host_port_user_and_key_come_from_the_configuration_and_not_from_blocks_for_ot
 fn a_configuration_that_openssh_refuses_is_reported_before_anything_is_connected() {
     let sshd = Sshd::prepare("");
     let error = connect(&sshd, &write_config(&sshd, "Host node\n  Port many\n")).unwrap_err();
-    assert_eq!(error.to_string(), "cp1: cannot tell how to connect");
+    assert_eq!(error.to_string(), "cp1: cannot determine how to connect");
     assert!(error.source().unwrap().to_string().contains("Bad port 'many'"), "{error:?}");
 }
 
@@ -219,7 +219,7 @@ fn the_configured_agent_offers_the_configured_key_first() {
         add(&agent, &sshd.path(&format!("other{n}")));
     }
     add(&agent, &sshd.path("id"));
-    // Only the public key stays: the private one is in the agent alone.
+    // Only the public key stays: the private one is only in the agent.
     fs::remove_file(sshd.path("id")).unwrap();
     let text = |more: &str| {
         let (socket, id) = (agent.socket.display(), sshd.path("id.pub"));
@@ -234,7 +234,7 @@ fn the_configured_agent_offers_the_configured_key_first() {
     assert_eq!(attempts.len(), 1, "{error}");
     let error = connect(&sshd, &write_config(&sshd, &text("").replace(&agent.socket.display().to_string(), "none")));
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("id.pub (not usable: a public key, whose private key is not in ssh-agent)"), "{error}");
+    assert!(error.contains("id.pub (not usable: a public key whose private key is not in ssh-agent)"), "{error}");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn user_certificates_log_in() {
         let with_agent = with_agent.replace(&id.display().to_string(), "none");
         let by_agent = connect(&sshd, &write_config(&sshd, &with_agent));
         match (kind, by_agent) {
-            ("rsa", Err(error)) => assert!(error.to_string().contains("an RSA certificate in ssh-agent"), "{error}"),
+            ("rsa", Err(error)) => assert!(error.to_string().contains("RSA certificates in ssh-agent"), "{error}"),
             (_, by_agent) => drop(by_agent.unwrap_or_else(|error| panic!("{kind} by agent: {error}"))),
         }
 
@@ -263,7 +263,7 @@ fn user_certificates_log_in() {
     }
 }
 
-/// An sshd that lets in only who has a certificate, with a key `user` and its certificate beside it.
+/// Returns an sshd that accepts only certificates, with a key `user` and its certificate beside it.
 fn certificate_host(kind: &str, ca: &Path) -> Sshd {
     keygen(&ca.join("ca"), "ed25519", "");
     let sshd = Sshd::start_with(&format!("TrustedUserCAKeys {}", ca.join("ca.pub").display()));

@@ -1,4 +1,4 @@
-//! A large upload; alone in its process, so that the process's memory is this test's.
+//! Large upload; alone in its process, so that the process's memory is this test's.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,10 +16,10 @@ fn peak() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// How long the receiver of the download sleeps before it takes anything.
+/// Time that the receiver of the download sleeps before it consumes anything.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Sleeps once: what the host sends meanwhile must wait on the host.
+/// Sleeps once: data sent meanwhile must wait on the host.
 struct SlowStart(bool);
 
 impl std::io::Write for SlowStart {
@@ -56,6 +56,6 @@ fn a_stream_of_any_length_needs_little_memory_and_is_fast() {
     let speed = |seconds: f64| LENGTH as f64 / 1e6 / seconds;
     eprintln!("up {:.0} MB/s, down {:.0} MB/s, {grown} KiB more memory", speed(seconds), speed(seconds_down));
     assert!(grown < 24 << 10, "an upload of 100 MB took {grown} KiB");
-    // A tenth of what it does on a slow machine; buffers that are too small would show.
+    // A tenth of the rate on a slow machine; buffers that are too small would show.
     assert!(speed(seconds) > 10.0, "only {:.1} MB/s", speed(seconds));
 }

@@ -1,6 +1,6 @@
-//! A plugin of age for tests, by the protocol that hardware keys are used with (C2SP, age-plugin). Its "hardware" is a number:
-//! a file key is exclusive-or'd with it. An identity with the number 0 stands for a key that is not plugged in, and one with
-//! the number 1 wants a PIN.
+//! Test plugin of age, by the protocol of hardware keys (C2SP, age-plugin). Its "hardware" is a number: a file key is
+//! exclusive-or'd with it. An identity with the number 0 stands for a key that is not plugged in, and one with the
+//! number 1 requires a PIN.
 #![allow(missing_docs, clippy::panic)]
 
 use std::io;

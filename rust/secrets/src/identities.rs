@@ -1,4 +1,4 @@
-//! An operator's own secret keys: age identity files and OpenSSH private keys.
+//! Secret keys of an operator: age identity files and OpenSSH private keys.
 
 use std::{
     collections::BTreeSet,
@@ -23,9 +23,9 @@ use crate::{
 /// The identities of one or more files, at least one.
 pub struct Identities {
     files: Vec<PathBuf>,
-    /// Those of plugins last: they may want a person to touch something.
+    /// Plugins come last: they may require a touch.
     keys: Vec<Key>,
-    /// Keys of the files that cannot be used here, with the reason.
+    /// Keys of the files that are not usable here, each with the reason.
     unusable: Vec<String>,
 }
 
@@ -35,85 +35,54 @@ enum Key {
     Plugin(Box<IdentityPluginV1<Callbacks>>),
 }
 
-/// Why identities could not be loaded.
+/// Reason why identities could not be loaded.
+#[allow(
+    missing_docs,
+    reason = "`file`, `files` and `looked` are paths, `line` is a number from 1, `why` a message, `source` the cause"
+)]
 #[derive(Debug, Error)]
 pub enum IdentityError {
     /// None of the files exists.
     #[error("no age identity found: looked for {}", list(.looked))]
-    Missing {
-        /// The files that were looked for.
-        looked: Vec<PathBuf>,
-    },
-    /// The file cannot be read.
+    Missing { looked: Vec<PathBuf> },
+    /// A file cannot be read.
     #[error("cannot read the identity file {}", .file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Read { file: PathBuf, source: io::Error },
     /// A line is neither an age identity nor a comment.
     #[error("{}:{line}: neither `AGE-SECRET-KEY-1...`, `AGE-PLUGIN-...` nor a comment", .file.display())]
-    Line {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// The file holds no identity at all.
-    #[error("{} holds no identity", .file.display())]
-    Empty {
-        /// The file.
-        file: PathBuf,
-    },
-    /// No key of the files can be used on this computer.
-    #[error("no key of {} can be used: {}", list(.files), .why.join(", "))]
-    Unusable {
-        /// The files.
-        files: Vec<PathBuf>,
-        /// Why, a key each.
-        why: Vec<String>,
-    },
+    Line { file: PathBuf, line: usize },
+    /// The file has no identity.
+    #[error("{} contains no identity", .file.display())]
+    Empty { file: PathBuf },
+    /// No key of the files is usable on this computer; `why` has a reason per key.
+    #[error("no key of {} is usable: {}", list(.files), .why.join(", "))]
+    Unusable { files: Vec<PathBuf>, why: Vec<String> },
     /// The file is an SSH private key that age cannot use.
     #[error("age cannot use the SSH key {}: {why}", .file.display())]
-    Unsupported {
-        /// The file.
-        file: PathBuf,
-        /// Why not.
-        why: String,
-    },
-    /// The SSH key needs a passphrase, and none was given.
-    #[error("{} is protected by a passphrase, and none was given", .file.display())]
-    NoPassphrase {
-        /// The file.
-        file: PathBuf,
-    },
+    Unsupported { file: PathBuf, why: String },
+    /// The SSH key needs a passphrase, but none was given.
+    #[error("{} is protected by a passphrase, but none was given", .file.display())]
+    NoPassphrase { file: PathBuf },
     /// The passphrase is wrong.
     #[error("wrong passphrase for {}", .file.display())]
-    WrongPassphrase {
-        /// The file.
-        file: PathBuf,
-    },
+    WrongPassphrase { file: PathBuf },
     /// The identity file is itself encrypted.
     #[error("the identity file {} is itself encrypted", .file.display())]
-    Encrypted {
-        /// The file.
-        file: PathBuf,
-    },
+    Encrypted { file: PathBuf },
 }
 
 impl IdentityError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some(
-                "set MACHINIST_IDENTITY to your age identity file or SSH private key; `age-keygen -o FILE` makes a new one, \
-                 whose recipient must stand in `cluster.operators`"
+                "set MACHINIST_IDENTITY to your age identity file or SSH private key; `age-keygen -o FILE` \
+                 creates one, whose recipient must be in `cluster.operators`"
                     .to_owned(),
             ),
             Self::Line { .. } | Self::Empty { .. } => {
-                Some("name an age identity file or an OpenSSH private key".to_owned())
+                Some("specify an age identity file or an OpenSSH private key".to_owned())
             }
             Self::Unsupported { .. } => {
                 Some("use an ed25519 or RSA key in OpenSSH's format, or an age identity".to_owned())
@@ -121,17 +90,17 @@ impl IdentityError {
             Self::Encrypted { file } => {
                 Some(format!("decrypt it for this session: `age -d -o PLAIN {}`", file.display()))
             }
-            Self::Unusable { .. } => Some("install the plugin, or name another identity file: MACHINIST_IDENTITY".to_owned()),
+            Self::Unusable { .. } => Some("install the plugin, or set MACHINIST_IDENTITY to another file".to_owned()),
             Self::Read { .. } | Self::NoPassphrase { .. } | Self::WrongPassphrase { .. } => None,
         }
     }
 }
 
 impl Identities {
-    /// Loads all of the files. A key of a plugin that is not there, or of a kind that is not known, leaves the others usable.
+    /// Loads all of the files. A key whose plugin is not installed, or of an unknown type, leaves the others usable.
     ///
     /// # Errors
-    /// A file cannot be read, holds no identity or none that can be used, or its passphrase is wrong.
+    /// A file cannot be read, contains no usable identity, or its passphrase is wrong.
     pub fn load(files: &[PathBuf], prompt: &Arc<dyn Prompt>) -> Result<Self, IdentityError> {
         let mut identities = Self { files: files.to_vec(), keys: Vec::new(), unusable: Vec::new() };
         for file in files {
@@ -162,12 +131,12 @@ impl Identities {
             return Err(IdentityError::Empty { file: file.to_owned() });
         }
         self.keys.extend(found.native.into_iter().map(Key::Age));
-        self.unusable.extend(found.unknown.iter().map(|kind| format!("keys of the kind {kind} are not supported")));
+        self.unusable.extend(found.unknown.iter().map(|kind| format!("keys of type {kind} are not supported")));
         self.add_plugins(&found.plugins, prompt);
         Ok(())
     }
 
-    /// Adds a plugin once with all of its keys.
+    /// Adds each plugin once, with all of its keys.
     fn add_plugins(&mut self, keys: &[plugin::Identity], prompt: &Arc<dyn Prompt>) {
         let names: BTreeSet<&str> = keys.iter().map(plugin::Identity::plugin).collect();
         for name in names {
@@ -178,10 +147,10 @@ impl Identities {
         }
     }
 
-    /// Loads the first file of the order that exists (see [`IdentityPlaces`](crate::IdentityPlaces::search_order)).
+    /// Loads the first existing file of the order (see [`IdentityPlaces`](crate::IdentityPlaces::search_order)).
     ///
     /// # Errors
-    /// None exists, or the first that does cannot be loaded.
+    /// None exists, or the first existing one cannot be loaded.
     pub fn find(order: &[PathBuf], prompt: &Arc<dyn Prompt>) -> Result<Self, IdentityError> {
         match order.iter().find(|file| file.exists()) {
             Some(file) => Self::load(std::slice::from_ref(file), prompt),
@@ -189,7 +158,7 @@ impl Identities {
         }
     }
 
-    /// Returns the files that the identities come from.
+    /// Returns the files that the identities were loaded from.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files
@@ -204,7 +173,7 @@ impl Identities {
     }
 }
 
-/// The files, never the keys, and what of them cannot be used.
+/// The files and the unusable keys in them, but never a key.
 impl fmt::Display for Identities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&list(&self.files))?;
@@ -230,7 +199,7 @@ fn parse_age(file: &Path, content: &[u8]) -> Result<IdentityFile, IdentityError>
 fn parse_ssh(file: &Path, content: &[u8], prompt: &dyn Prompt) -> Result<ssh::Identity, IdentityError> {
     let unsupported = |why: String| IdentityError::Unsupported { file: file.to_owned(), why };
     let parsed = ssh::Identity::from_buffer(content, None)
-        .map_err(|_| unsupported("it is no whole OpenSSH private key".to_owned()))?;
+        .map_err(|_| unsupported("it is not a complete OpenSSH private key".to_owned()))?;
     match parsed {
         ssh::Identity::Unencrypted(_) => Ok(parsed),
         ssh::Identity::Encrypted(key) => {
@@ -250,12 +219,12 @@ fn explain(kind: &ssh::UnsupportedKey) -> String {
             "its passphrase is in the old PEM format; `ssh-keygen -o -p -f FILE` converts it".to_owned()
         }
         ssh::UnsupportedKey::EncryptedSsh(cipher) => format!("it is encrypted with `{cipher}`"),
-        ssh::UnsupportedKey::Hardware(kind) => format!("`{kind}` lives on a hardware key"),
+        ssh::UnsupportedKey::Hardware(kind) => format!("`{kind}` is stored on a hardware key"),
         ssh::UnsupportedKey::Type(kind) => format!("keys of type `{kind}` are not supported"),
     }
 }
 
-/// A new age identity.
+/// A new age identity. Not shown by `Debug`.
 pub struct GeneratedIdentity {
     secret: Zeroizing<String>,
     recipient: String,
@@ -286,21 +255,21 @@ impl fmt::Debug for GeneratedIdentity {
 pub fn generate_identity() -> GeneratedIdentity {
     let identity = x25519::Identity::generate();
     let recipient = identity.to_public().to_string();
-    // The layout of `age-keygen`, without its time of creation.
+    // The layout of `age-keygen`, without the time of creation.
     let secret = Zeroizing::new(format!("# public key: {recipient}\n{}\n", identity.to_string().expose_secret()));
     GeneratedIdentity { secret, recipient }
 }
 
-/// Returns the recipient of an age identity file, `age1...`: of its first native identity, else the first one that a comment
-/// names, as plugins write them.
+/// Returns the recipient of an age identity file, `age1...`: that of its first native identity, otherwise the first one
+/// in a comment, where plugins write it.
 ///
 /// # Errors
-/// The file cannot be read, or is no age identity file (an SSH key has its public half in a `.pub` file).
+/// The file cannot be read, or is not an age identity file (the public half of an SSH key is in a `.pub` file).
 pub fn recipient_of_file(file: &Path) -> Result<String, IdentityError> {
     let content =
         fs::read(file).map(Zeroizing::new).map_err(|source| IdentityError::Read { file: file.to_owned(), source })?;
     if content.trim_ascii_start().starts_with(b"-----BEGIN ") {
-        let why = "its recipient is the public key in the `.pub` file beside it: write that as the operator's `ssh`";
+        let why = "its recipient is the public key in the `.pub` file beside it: use that as the operator's `ssh`";
         return Err(IdentityError::Unsupported { file: file.to_owned(), why: why.to_owned() });
     }
     let found = parse_age(file, &content)?;

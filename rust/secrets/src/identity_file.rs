@@ -1,22 +1,22 @@
-//! Reads an age identity file: native keys, keys of plugins, and keys that this version does not know.
+//! Parser of age identity files: native keys, keys of plugins, and keys of unknown types.
 
 use age::{plugin, x25519};
 use age_core::primitives::bech32_decode;
 
-/// The keys of an identity file, by kind, in the order of the file.
+/// The keys of an identity file by type, in the order of the file.
 #[derive(Default)]
 pub(crate) struct IdentityFile {
     pub(crate) native: Vec<x25519::Identity>,
     pub(crate) plugins: Vec<plugin::Identity>,
-    /// Kinds of keys that are valid and not known here, such as `AGE-SECRET-KEY-PQ-`.
+    /// Types of keys that are valid but unknown here, such as `AGE-SECRET-KEY-PQ-`.
     pub(crate) unknown: Vec<String>,
-    /// The recipients that comments name. Plugins write theirs so: only they can compute it.
+    /// Recipients in comments. Plugins write theirs there: only they can compute it.
     pub(crate) noted: Vec<String>,
 }
 
 impl IdentityFile {
-    /// Reads the lines, or returns the number (from 1) of the first one that is neither a key nor a comment. It is the number
-    /// only, as the line may be a mistyped secret.
+    /// Parses the lines, or returns the number (from 1) of the first one that is neither a key nor a comment. Only the
+    /// number, since the line may be a mistyped secret.
     pub(crate) fn parse(content: &[u8]) -> Result<Self, usize> {
         let mut file = Self::default();
         for (number, line) in (1_usize..).zip(content.split(|byte| *byte == b'\n')) {
@@ -38,7 +38,7 @@ impl IdentityFile {
             self.plugins.push(key);
         } else {
             let kind = bech32_decode(line, drop, |_| Ok(()), |hrp, _| Ok(hrp.to_string().to_ascii_uppercase())).ok()?;
-            // A native key with another length, or of a person: neither is a kind of keys.
+            // A native key of another length, or a custom prefix: neither is a type of keys.
             let is_kind = kind.starts_with("AGE-SECRET-KEY-") && kind != "AGE-SECRET-KEY-";
             is_kind.then(|| self.unknown.push(kind))?;
         }

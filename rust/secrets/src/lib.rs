@@ -1,14 +1,14 @@
-//! Encryption at rest with [age](https://age-encryption.org): private keys lie in the repository as ASCII-armored age
-//! files, encrypted to the recipients of the cluster's operators.
+//! Encryption at rest with [age](https://age-encryption.org): private keys are stored in the repository as
+//! ASCII-armored age files, encrypted to the recipients of the cluster's operators.
 //!
-//! - [`Recipients`] and [`encrypt`]: who may open a file, and the file.
-//! - [`Identities`] and [`decrypt`]: an operator's own secret keys, and what they open.
-//! - [`Note`]: what a file says about itself to anyone, without being decrypted.
-//! - [`IdentityPlaces`]: where an operator's identity is looked for.
-//! - [`SshKeyPair`]: a new host key. [`write_private`]: a new secret file of this computer.
+//! - [`Recipients`] and [`encrypt`]: public keys of the operators, and files encrypted to them.
+//! - [`Identities`] and [`decrypt`]: an operator's own secret keys, and the files they decrypt.
+//! - [`Note`]: plaintext metadata of an encrypted file.
+//! - [`IdentityPlaces`]: search path of an operator's identity.
+//! - [`SshKeyPair`]: a new host key. [`write_private`]: a new secret file on this computer.
 //!
-//! Plaintext lives in [`zeroize::Zeroizing`] buffers and in types that overwrite themselves. Nothing here has a `Debug`
-//! output that shows it, and nothing here keeps it on disk but [`write_private`].
+//! Plaintext is kept in [`zeroize::Zeroizing`] buffers and in types that zero themselves. No `Debug` output shows it,
+//! and only [`write_private`] writes it to disk.
 
 mod identities;
 mod identity_file;

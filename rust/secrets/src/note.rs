@@ -1,15 +1,15 @@
-//! What an encrypted file says about itself to anyone.
+//! Plaintext metadata of an encrypted file.
 //!
-//! An age header is a list of stanzas, one a recipient, and readers skip the types that they do not know (age
-//! specification, "Recipient stanza"). We add one stanza of our own, without a secret in it:
+//! An age header is a list of stanzas, one per recipient, and readers skip types that they do not know (age
+//! specification, "Recipient stanza"). machinist adds one stanza, which contains no secret:
 //!
 //! ```text
 //! -> machinist about=0123456789abcdef for=age1... for=ssh-ed25519:SHA256:...
 //! ```
 //!
-//! Recipients of type X25519 are anonymous in age. With the note a file that cannot be opened still says who could, and a
-//! private key says which public key it belongs to. The header's MAC covers the note, but only who can decrypt the file can
-//! check that: take it as advice.
+//! Recipients of type X25519 are anonymous in age. With the note, a file that cannot be decrypted still names its
+//! recipients, and a private key names its public key. The header's MAC covers the note, but verifying it requires
+//! decryption: treat the note as advisory.
 
 use std::{
     collections::HashSet,
@@ -24,35 +24,35 @@ const TAG: &str = "machinist";
 const MAGIC: &str = "age-encryption.org/v1\n";
 const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
-/// What an encrypted file says about itself.
+/// Plaintext metadata of an encrypted file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Note {
-    /// What the content belongs to, as the writer said: for private keys the key id.
+    /// The subject of the content, as given by the writer: for private keys the key id.
     pub about: Option<String>,
-    /// Whom it is encrypted for, as [`Recipients::labels`](crate::Recipients::labels) shows them. Empty if the file was
-    /// written by another program.
+    /// Its recipients, as shown by [`Recipients::labels`](crate::Recipients::labels). Empty if the file was written by
+    /// another program.
     pub recipients: Vec<String>,
 }
 
-/// Why a file is no whole age file.
+/// Reason why a file is not a complete age file.
 #[derive(Debug, Error)]
 pub enum CorruptError {
-    /// It does not begin as one.
+    /// The first line is a different one.
     #[error("it does not begin with `-----BEGIN AGE ENCRYPTED FILE-----`")]
     NotArmored,
-    /// The armor is broken or cut off.
-    #[error("its ASCII armor is broken or cut off")]
+    /// The armor is malformed or truncated.
+    #[error("its ASCII armor is malformed or truncated")]
     Armor(#[source] io::Error),
-    /// The header is broken or cut off.
-    #[error("its age header is broken or cut off")]
+    /// The header is malformed or truncated.
+    #[error("its age header is malformed or truncated")]
     Header,
 }
 
 impl Note {
-    /// Reads the note of an ASCII-armored age file, and checks on the way that the armor and the header are whole.
+    /// Reads the note of an ASCII-armored age file, and verifies that the armor and the header are complete.
     ///
     /// # Errors
-    /// The file is no whole age file.
+    /// The file is not a complete age file.
     pub fn read(file: &[u8]) -> Result<Self, CorruptError> {
         if !file.trim_ascii_start().starts_with(BEGIN) {
             return Err(CorruptError::NotArmored);
@@ -79,7 +79,7 @@ impl Note {
     }
 }
 
-/// A recipient that brings the note along. The note is no recipient itself: its labels would have to be those of all others.
+/// A recipient that adds the note. The note itself is not a recipient: its labels would have to be those of all others.
 pub(crate) struct Noted<'a> {
     pub(crate) recipient: &'a dyn age::Recipient,
     pub(crate) note: Note,
@@ -94,7 +94,7 @@ impl age::Recipient for Noted<'_> {
 }
 
 impl Note {
-    /// A stanza that opens nothing.
+    /// Returns a stanza that decrypts nothing.
     fn stanza(&self) -> Stanza {
         let about = self.about.iter().map(|about| format!("about={about}"));
         let recipients = self.recipients.iter().map(|recipient| format!("for={recipient}"));

@@ -1,8 +1,8 @@
-//! Where an operator's identity is looked for. It never lies in the repository.
+//! Search path of an operator's identity, which is never in the repository.
 
 use std::path::PathBuf;
 
-/// The environment's part in finding an identity, as values.
+/// Environment variables of the search path, as values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdentityPlaces {
     /// `$MACHINIST_IDENTITY`.
@@ -14,8 +14,8 @@ pub struct IdentityPlaces {
 }
 
 impl IdentityPlaces {
-    /// Reads this process' environment. An empty variable counts as absent, as does a relative `XDG_CONFIG_HOME` (XDG Base
-    /// Directory Specification).
+    /// Reads this process' environment. An empty variable counts as absent, as does a relative `XDG_CONFIG_HOME` (XDG
+    /// Base Directory Specification).
     #[must_use]
     pub fn from_env() -> Self {
         let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -26,8 +26,8 @@ impl IdentityPlaces {
         }
     }
 
-    /// Returns the files to look for, best first: `$MACHINIST_IDENTITY` alone if it is set, else
-    /// `$XDG_CONFIG_HOME/machinist/identity.txt` (`~/.config/...`), `~/.ssh/id_ed25519`.
+    /// Returns the files to try, in order: only `$MACHINIST_IDENTITY` if it is set, otherwise
+    /// `$XDG_CONFIG_HOME/machinist/identity.txt` (`~/.config/...`), then `~/.ssh/id_ed25519`.
     #[must_use]
     pub fn search_order(&self) -> Vec<PathBuf> {
         if let Some(path) = &self.identity {
@@ -37,8 +37,8 @@ impl IdentityPlaces {
         self.age_identity().into_iter().chain(ssh).collect()
     }
 
-    /// Returns where a new identity is written: `$MACHINIST_IDENTITY`, else machinist's own directory of the user's
-    /// configuration. `None` if neither that variable nor a home is known.
+    /// Returns the path for a new identity: `$MACHINIST_IDENTITY`, otherwise machinist's directory in the user's
+    /// configuration. `None` if neither that variable nor a home directory is known.
     #[must_use]
     pub fn new_identity(&self) -> Option<PathBuf> {
         self.identity.clone().or_else(|| self.age_identity())
@@ -50,7 +50,7 @@ impl IdentityPlaces {
     }
 }
 
-/// Returns where this user's new identity is written, from this process' environment.
+/// Returns the path for this user's new identity, from this process' environment.
 #[must_use]
 pub fn default_identity_path() -> Option<PathBuf> {
     IdentityPlaces::from_env().new_identity()

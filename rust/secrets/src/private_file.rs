@@ -1,4 +1,4 @@
-//! A new file that only its owner may read.
+//! New files that only their owner can read.
 
 use std::{
     fs::DirBuilder,
@@ -9,30 +9,23 @@ use std::{
 
 use thiserror::Error;
 
-/// Why a private file was not written. There is no such file then, or it is as it was.
+/// Reason why a private file was not written. The path is unchanged.
+#[allow(missing_docs, reason = "`path` is the file, `source` the system's error")]
 #[derive(Debug, Error)]
 pub enum PrivateFileError {
-    /// The file exists.
+    /// The file exists already.
     #[error("{} exists, and a private file is never overwritten", .path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The directory or the file cannot be written.
+    Exists { path: PathBuf },
+    /// The directory or the file is not writable.
     #[error("cannot write {}", .path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
 }
 
-/// Writes a new file with mode 0600. Missing directories above it are made with mode 0700. The file appears whole or not
-/// at all.
+/// Writes a new file with mode 0600. Missing parent directories are created with mode 0700. The file appears complete
+/// or not at all.
 ///
 /// # Errors
-/// The file exists, or cannot be written.
+/// The file exists, or is not writable.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), PrivateFileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => PrivateFileError::Exists { path: path.to_owned() },

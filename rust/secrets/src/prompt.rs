@@ -1,26 +1,26 @@
-//! What is asked of a person while a file is opened: passphrases of SSH keys, and what age's plugins want to know.
+//! Prompts while a file is decrypted: passphrases of SSH keys, and questions of age's plugins.
 
 use std::{path::Path, sync::Arc};
 
 use age::secrecy::SecretString;
 use zeroize::Zeroizing;
 
-/// Asks a person. Each answer is `None` where there is no one to ask.
+/// A prompt for the user. Each answer is `None` if no one can answer.
 pub trait Prompt: Send + Sync {
     /// Returns the passphrase of a private key's file.
     fn passphrase(&self, file: &Path) -> Option<Zeroizing<String>>;
 
-    /// Shows what a plugin says, such as `touch your key`. The text is the plugin's own.
+    /// Shows a plugin's message, such as `touch your key`. The text is the plugin's own.
     fn message(&self, text: &str);
 
-    /// Lets a person choose between two answers of a plugin; true is `yes`.
+    /// Offers a plugin's two answers; true means `yes`.
     fn confirm(&self, question: &str, yes: &str, no: Option<&str>) -> Option<bool>;
 
-    /// Returns what a plugin asks for, and whether it is shown while it is typed.
+    /// Returns the answer to a plugin's question; a secret answer is not echoed.
     fn input(&self, question: &str, is_secret: bool) -> Option<Zeroizing<String>>;
 }
 
-/// No one is there.
+/// A prompt without a user.
 struct NoPrompt;
 
 impl Prompt for NoPrompt {
@@ -39,13 +39,13 @@ impl Prompt for NoPrompt {
     }
 }
 
-/// Returns a prompt that answers nothing.
+/// Returns a prompt that answers no question.
 #[must_use]
 pub fn no_prompt() -> Arc<dyn Prompt> {
     Arc::new(NoPrompt)
 }
 
-/// A prompt as age's plugins use it.
+/// Adapter of a prompt to age's plugins.
 #[derive(Clone)]
 pub(crate) struct Callbacks(pub(crate) Arc<dyn Prompt>);
 

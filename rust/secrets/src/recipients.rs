@@ -1,4 +1,4 @@
-//! Who may open an encrypted file: the operators' public keys.
+//! Recipients of encrypted files: the operators' public keys.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use machinist_model::Operator;
 use ssh_key::{HashAlg, PublicKey};
 use thiserror::Error;
 
-/// The recipients of the operators, at least one, each once.
+/// The recipients of the operators, at least one, without duplicates.
 pub struct Recipients {
     entries: Vec<Entry>,
 }
@@ -20,58 +20,42 @@ struct Entry {
     key: Box<dyn age::Recipient + Send + Sync>,
 }
 
-/// Why the operators' keys do not make recipients.
+/// Reason why the operators' keys cannot be used as recipients.
+#[allow(
+    missing_docs,
+    reason = "`operator` and `plugin` are names, `age` is the operator's text, `why` a message without its subject"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RecipientError {
     /// There is no operator.
-    #[error("there is no operator whose key could encrypt the cluster's private keys")]
+    #[error("no operators: the cluster's private keys cannot be encrypted")]
     NoOperator,
     /// The operator has neither an age recipient nor an SSH key.
     #[error("operator `{operator}` has neither `age` nor `ssh`")]
-    NoKey {
-        /// The operator's name.
-        operator: String,
-    },
-    /// The operator's `age` is no recipient.
-    #[error("operator `{operator}`: `age = \"{age}\"` is no age recipient: {why}")]
-    Age {
-        /// The operator's name.
-        operator: String,
-        /// What `age` says.
-        age: String,
-        /// Why it is none.
-        why: &'static str,
-    },
+    NoKey { operator: String },
+    /// The operator's `age` is not a recipient.
+    #[error("operator `{operator}`: `age = \"{age}\"` is not an age recipient: {why}")]
+    Age { operator: String, age: String, why: &'static str },
     /// The operator's `age` belongs to a plugin that is not installed here.
     #[error("operator `{operator}`: age-plugin-{plugin}, which encrypts to its `age`, is not on PATH")]
-    Plugin {
-        /// The operator's name.
-        operator: String,
-        /// The plugin's name.
-        plugin: String,
-    },
-    /// The operator's SSH key cannot be encrypted to.
+    Plugin { operator: String, plugin: String },
+    /// age cannot encrypt to the operator's SSH key.
     #[error("operator `{operator}`: age cannot encrypt to the SSH key: {why}")]
-    Ssh {
-        /// The operator's name.
-        operator: String,
-        /// Why not.
-        why: String,
-    },
+    Ssh { operator: String, why: String },
 }
 
 impl RecipientError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let age = "`age-keygen` makes one, and `age-keygen -y FILE` prints its recipient";
+        let age = "`age-keygen` creates one, and `age-keygen -y FILE` prints its recipient";
         Some(match self {
             Self::NoOperator => format!("add `{{ name = \"me\"; age = \"age1...\"; }}` to `cluster.operators`; {age}"),
             Self::NoKey { operator } | Self::Ssh { operator, .. } => {
                 format!("give operator `{operator}` an `age = \"age1...\"`; {age}")
             }
             Self::Plugin { plugin, .. } => {
-                format!("install age-plugin-{plugin}, or let an operator do this who has it")
+                format!("install age-plugin-{plugin}, or let an operator who has it run this")
             }
             Self::Age { .. } => format!("write the public part of an age identity, `age1...`; {age}"),
         })
@@ -79,10 +63,10 @@ impl RecipientError {
 }
 
 impl Recipients {
-    /// Returns the recipients of the operators: `age` where an operator has it, else the SSH key (ed25519 or RSA).
+    /// Returns the recipients of the operators: `age` if an operator has it, otherwise the SSH key (ed25519 or RSA).
     ///
     /// # Errors
-    /// There is no operator, or one of them has no key that age can encrypt to. Nobody is left out silently.
+    /// There is no operator, or one of them has no key that age can encrypt to. No operator is left out silently.
     pub fn from_operators(operators: &[Operator]) -> Result<Self, RecipientError> {
         let mut entries: Vec<Entry> = Vec::new();
         for operator in operators {
@@ -94,8 +78,8 @@ impl Recipients {
         if entries.is_empty() { Err(RecipientError::NoOperator) } else { Ok(Self { entries }) }
     }
 
-    /// Returns what keeps age from encrypting to the operators, one each. Whether a plugin is installed is another computer's
-    /// matter.
+    /// Returns the reasons why age cannot encrypt to operators, one per operator. A missing plugin does not count: it
+    /// may be installed on another computer.
     #[must_use]
     pub fn problems(operators: &[Operator]) -> Vec<RecipientError> {
         let problem = |operator| Entry::of(operator).err();
@@ -103,7 +87,7 @@ impl Recipients {
         operators.iter().filter_map(problem).filter(|error| !elsewhere(error)).collect()
     }
 
-    /// Returns the recipients as people read them: `age1...`, or type and fingerprint of an SSH key.
+    /// Returns the recipients in readable form: `age1...`, or type and fingerprint of an SSH key.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.label.as_str())
     }
@@ -130,7 +114,7 @@ impl Entry {
 
     fn age(operator: &str, text: &str) -> Result<Self, RecipientError> {
         if text.starts_with("AGE-SECRET-KEY") {
-            // The text is a secret: it must not reach an error message.
+            // The text is a secret: it must not appear in an error message.
             let (age, why) = ("AGE-SECRET-KEY-...".to_owned(), "it is a secret key, which must not be in machines.nix");
             return Err(RecipientError::Age { operator: operator.to_owned(), age, why });
         }
@@ -158,12 +142,12 @@ impl Entry {
     fn ssh(operator: &str, line: &str) -> Result<Self, RecipientError> {
         let failed = |why: String| RecipientError::Ssh { operator: operator.to_owned(), why };
         let key: age::ssh::Recipient = line.parse().map_err(|error| failed(explain(&error)))?;
-        let label = ssh_label(line).ok_or_else(|| failed("it is no OpenSSH public key".to_owned()))?;
+        let label = ssh_label(line).ok_or_else(|| failed("it is not an OpenSSH public key".to_owned()))?;
         Ok(Self { label, key: Box::new(key) })
     }
 }
 
-/// Returns how people recognise the operator's recipient, if it has one at all.
+/// Returns the readable form of the operator's recipient, if there is one.
 pub(crate) fn label(operator: &Operator) -> Option<String> {
     match (&operator.age, &operator.ssh) {
         (Some(age), _) => Some(age.trim().to_owned()),
@@ -172,8 +156,8 @@ pub(crate) fn label(operator: &Operator) -> Option<String> {
     }
 }
 
-/// Type and fingerprint without a space, as `ssh-keygen -l` prints the latter: the public key itself is too long for a
-/// message.
+/// Returns type and fingerprint without a space, the latter as printed by `ssh-keygen -l`: the public key itself is too
+/// long for a message.
 fn ssh_label(line: &str) -> Option<String> {
     let key = PublicKey::from_openssh(line.trim()).ok()?;
     Some(format!("{}:{}", key.algorithm(), key.fingerprint(HashAlg::Sha256)))
@@ -182,7 +166,7 @@ fn ssh_label(line: &str) -> Option<String> {
 fn explain(error: &ParseRecipientKeyError) -> String {
     match error {
         ParseRecipientKeyError::Ignore => "keys of this type are not supported, only ed25519 and RSA".to_owned(),
-        // Its type is right, and what is behind it is no key, such as a point that is not on the curve.
+        // The type is right, but the data is not a key, such as a point that is not on the curve.
         ParseRecipientKeyError::Unsupported(kind) if ["ssh-ed25519", "ssh-rsa"].contains(&kind.as_str()) => {
             "the key is damaged".to_owned()
         }
@@ -191,7 +175,7 @@ fn explain(error: &ParseRecipientKeyError) -> String {
         }
         ParseRecipientKeyError::RsaModulusTooLarge => "the RSA key has more than 4096 bits".to_owned(),
         ParseRecipientKeyError::RsaModulusTooSmall => "the RSA key has less than 2048 bits".to_owned(),
-        _ => "it is no OpenSSH public key".to_owned(),
+        _ => "it is not an OpenSSH public key".to_owned(),
     }
 }
 
@@ -234,11 +218,11 @@ mod tests {
 
     #[test]
     fn an_error_names_the_operator() {
-        check(&[], "there is no operator whose key could encrypt the cluster's private keys");
+        check(&[], "no operators: the cluster's private keys cannot be encrypted");
         check(&[operator("eve", None, None)], "operator `eve` has neither `age` nor `ssh`");
         check(
             &[operator("eve", None, Some("age1oops"))],
-            "operator `eve`: `age = \"age1oops\"` is no age recipient: invalid Bech32 encoding",
+            "operator `eve`: `age = \"age1oops\"` is not an age recipient: invalid Bech32 encoding",
         );
         let ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHwf2HMM5TRXvo2SQJjsNkiDD5KqiiNjrGVv3UUh+mMT5RHxiRtOnlqvjhQtBq0VpmpCV/PwUdhOig4vkbqAcEc= a";
         check(
@@ -252,7 +236,7 @@ mod tests {
     fn a_secret_key_in_machines_nix_is_refused_and_not_shown() {
         check(
             &[operator("eve", None, Some("AGE-SECRET-KEY-1ABCDEF"))],
-            "operator `eve`: `age = \"AGE-SECRET-KEY-...\"` is no age recipient: it is a secret key, which must not be in \
+            "operator `eve`: `age = \"AGE-SECRET-KEY-...\"` is not an age recipient: it is a secret key, which must not be in \
              machines.nix",
         );
     }

@@ -1,4 +1,4 @@
-//! Encryption and decryption of whole files.
+//! Encryption and decryption of files.
 
 use std::{
     io::{self, BufRead, Read, Write},
@@ -15,66 +15,45 @@ use zeroize::Zeroizing;
 
 use crate::{CorruptError, Identities, Note, Recipients, note::Noted, recipients};
 
-/// Why something could not be encrypted.
+/// Reason why something could not be encrypted.
+#[allow(missing_docs, reason = "`recipients` are their labels, `source` is age's error")]
 #[derive(Debug, Error)]
 pub enum EncryptError {
-    /// The recipients do not go together, or one of them refuses.
+    /// The recipients cannot be combined, or one of them fails.
     #[error("age cannot encrypt to {recipients}")]
-    Recipients {
-        /// The recipients.
-        recipients: String,
-        /// What age says.
-        source: Box<age::EncryptError>,
-    },
-    /// The encrypted text could not be put together.
+    Recipients { recipients: String, source: Box<age::EncryptError> },
+    /// The encrypted text could not be assembled.
     #[error("age cannot write the encrypted text")]
     Write(#[source] io::Error),
-    /// The subject of the note is empty, or holds a character that is not visible ASCII.
-    #[error("`{0}` cannot stand in the header of an age file: only visible ASCII characters can")]
+    /// The subject of the note is empty, or contains a character other than visible ASCII.
+    #[error("`{0}` cannot be in the header of an age file: only visible ASCII characters are allowed")]
     About(String),
 }
 
-/// Why a file could not be decrypted.
+/// Reason why a file could not be decrypted.
+#[allow(
+    missing_docs,
+    reason = "`file` is its path, `why` the plugin's message, `tried` the identity files, `able` the recipients as a \
+    sentence, `source` the cause"
+)]
 #[derive(Debug, Error)]
 pub enum DecryptError {
-    /// The file is cut off, damaged, or no age file.
-    #[error("{} is no whole age file", .file.display())]
-    Corrupt {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        source: CorruptError,
-    },
-    /// The content does not pass the check of age: the file is damaged, or somebody changed it.
-    #[error("{} is damaged: its content fails the check of age", .file.display())]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// What age says.
-        source: age::DecryptError,
-    },
-    /// A plugin cannot open the file, such as one whose hardware key is not plugged in.
-    #[error("cannot decrypt {}: a plugin of age reports: {why}", .file.display())]
-    Plugin {
-        /// The file.
-        file: PathBuf,
-        /// What the plugin says.
-        why: String,
-    },
-    /// No identity at hand opens the file.
+    /// The file is truncated, damaged, or not an age file.
+    #[error("{} is not a complete age file", .file.display())]
+    Corrupt { file: PathBuf, source: CorruptError },
+    /// The content fails age's integrity check: the file is damaged, or was modified.
+    #[error("{} is damaged: its content fails age's integrity check", .file.display())]
+    Damaged { file: PathBuf, source: age::DecryptError },
+    /// A plugin cannot decrypt the file, for instance because its hardware key is not plugged in.
+    #[error("cannot decrypt {}: an age plugin reports: {why}", .file.display())]
+    Plugin { file: PathBuf, why: String },
+    /// None of the identities decrypts the file.
     #[error("cannot decrypt {}: tried {tried}; {able}", .file.display())]
-    WrongIdentity {
-        /// The file.
-        file: PathBuf,
-        /// The identity files that were tried.
-        tried: String,
-        /// Who could open it.
-        able: String,
-    },
+    WrongIdentity { file: PathBuf, tried: String, able: String },
 }
 
 impl DecryptError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -97,10 +76,10 @@ pub fn encrypt(recipients: &Recipients, plaintext: &[u8]) -> Result<Vec<u8>, Enc
     seal(recipients, plaintext, None)
 }
 
-/// Encrypts like [`encrypt`] and says in the clear what the content belongs to (see [`Note`]).
+/// Encrypts like [`encrypt`], with the subject of the content in plaintext (see [`Note`]).
 ///
 /// # Errors
-/// age refuses a recipient, or `about` holds anything but visible ASCII characters.
+/// age refuses a recipient, or `about` contains anything but visible ASCII characters.
 pub fn encrypt_about(recipients: &Recipients, about: &str, plaintext: &[u8]) -> Result<Vec<u8>, EncryptError> {
     if about.is_empty() || !about.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(EncryptError::About(about.to_owned()));
@@ -108,7 +87,7 @@ pub fn encrypt_about(recipients: &Recipients, about: &str, plaintext: &[u8]) -> 
     seal(recipients, plaintext, Some(about.to_owned()))
 }
 
-/// Encrypts what is written to it, of any length, as a binary age file.
+/// Writer that encrypts a stream of any length as a binary age file.
 pub struct SealedWriter<W: Write>(StreamWriter<W>);
 
 impl<W: Write> Write for SealedWriter<W> {
@@ -122,7 +101,7 @@ impl<W: Write> Write for SealedWriter<W> {
 }
 
 impl<W: Write> SealedWriter<W> {
-    /// Writes the end, without which the file does not open, and returns the output.
+    /// Writes the end, without which the file cannot be decrypted, and returns the output.
     ///
     /// # Errors
     /// The output cannot be written.
@@ -131,7 +110,7 @@ impl<W: Write> SealedWriter<W> {
     }
 }
 
-/// Begins a file that is encrypted to all of the recipients, for content that is too long to be held.
+/// Starts a file encrypted to all of the recipients, for content that is too long for memory.
 ///
 /// # Errors
 /// age refuses a recipient, or the output cannot be written.
@@ -161,11 +140,10 @@ fn seal(recipients: &Recipients, plaintext: &[u8], about: Option<String>) -> Res
     write().map_err(EncryptError::Write)
 }
 
-/// Decrypts `content`, which was read from `file`. The operators are asked for names only, so that an error can say who
-/// could open the file.
+/// Decrypts `content`, which was read from `file`. The operators serve only to name recipients in an error.
 ///
 /// # Errors
-/// The content is no whole age file, or none of the identities opens it.
+/// The content is not a complete age file, or none of the identities decrypts it.
 pub fn decrypt(
     identities: &Identities,
     file: &Path,
@@ -177,17 +155,17 @@ pub fn decrypt(
     let mut reader = age::Decryptor::new_buffered(ArmoredReader::new(content))
         .and_then(|decryptor| decryptor.decrypt(identities.keys()))
         .map_err(damaged)?;
-    // Reserved at once: a buffer that grows would leave copies of the secret behind.
+    // Reserved at once: a growing buffer would leave copies of the secret behind.
     let mut plaintext = Zeroizing::new(Vec::with_capacity(content.len()));
     reader.read_to_end(&mut plaintext).map_err(|error| damaged(error.into()))?;
     Ok(plaintext)
 }
 
-/// Decrypts an age file of any length as it is read, binary or armored, ours or another program's. What was read is only certain
-/// to be whole when the end was reached without an error.
+/// Decrypts an age file of any length as it is read, binary or armored, by machinist or another program. The data is
+/// only known to be complete once the end was reached without an error.
 ///
 /// # Errors
-/// It is no age file, or none of the identities opens it.
+/// It is not an age file, or none of the identities decrypts it.
 pub fn decrypt_from<R: BufRead + Send + 'static>(
     identities: &Identities,
     file: &Path,
@@ -209,13 +187,13 @@ fn explain(
     let file = file.to_owned();
     match source {
         age::DecryptError::NoMatchingKeys => {
-            DecryptError::WrongIdentity { file, tried: identities.to_string(), able: who_could(note, operators) }
+            DecryptError::WrongIdentity { file, tried: identities.to_string(), able: able(note, operators) }
         }
         age::DecryptError::Plugin(errors) => {
             let why: Vec<String> = errors.iter().map(ToString::to_string).collect();
             DecryptError::Plugin { file, why: why.join("; ") }
         }
-        // The connection to a plugin is the only stream that can end early: the file was read as a whole.
+        // The connection to a plugin is the only stream that can end early: the file was read completely.
         age::DecryptError::Io(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
             DecryptError::Plugin { file, why: error.to_string() }
         }
@@ -223,26 +201,26 @@ fn explain(
     }
 }
 
-/// Says who could open a file: the recipients that it names itself, with the names of today's operators, or else the
-/// operators.
-fn who_could(note: &Note, operators: &[Operator]) -> String {
+/// Names the recipients that can decrypt a file: those in its note, with the names of the current operators, or else
+/// the operators.
+fn able(note: &Note, operators: &[Operator]) -> String {
     let known: Vec<_> =
         operators.iter().filter_map(|operator| Some((recipients::label(operator)?, &operator.name))).collect();
     if note.recipients.is_empty() {
         let names: Vec<_> = known.iter().map(|(label, name)| format!("{name} ({label})")).collect();
-        return format!("it does not say whom it is encrypted for; the operators are {}", or_nobody(&names));
+        return format!("it does not name its recipients; the operators are {}", or_none(&names));
     }
     let able: Vec<_> = note
         .recipients
         .iter()
         .map(|recipient| match known.iter().find(|(label, _)| label == recipient) {
             Some((label, name)) => format!("{name} ({label})"),
-            None => format!("{recipient} (no operator of machines.nix)"),
+            None => format!("{recipient} (not an operator of machines.nix)"),
         })
         .collect();
-    format!("it is encrypted for {}", or_nobody(&able))
+    format!("it is encrypted for {}", or_none(&able))
 }
 
-fn or_nobody(names: &[String]) -> String {
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+fn or_none(names: &[String]) -> String {
+    if names.is_empty() { "no one".to_owned() } else { names.join(", ") }
 }

@@ -13,16 +13,16 @@ pub struct SshKeyPair {
     public: String,
 }
 
-/// Why a key pair could not be made.
+/// Reason why a key pair could not be generated.
 #[derive(Debug, Error)]
-#[error("cannot make an SSH key pair")]
+#[error("cannot generate an SSH key pair")]
 pub struct SshKeyError(#[source] ssh_key::Error);
 
 impl SshKeyPair {
     /// Generates a key pair with the comment, such as the node's name.
     ///
     /// # Errors
-    /// The system has no randomness.
+    /// The system's random source fails.
     pub fn generate(comment: &str) -> Result<Self, SshKeyError> {
         let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(SshKeyError)?;
         key.set_comment(comment);

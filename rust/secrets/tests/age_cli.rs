@@ -1,4 +1,4 @@
-//! Files go both ways between this crate and the `age` program, which is another implementation.
+//! Interoperability with the `age` program, an independent implementation: each side decrypts the other's files.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -35,7 +35,7 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Someone who knows one passphrase.
+/// A prompt that knows one passphrase.
 struct Words(&'static str);
 
 impl Prompt for Words {
@@ -80,7 +80,7 @@ fn load(path: &Path) -> Result<Identities, IdentityError> {
     Identities::load(&[path.to_owned()], &no_prompt())
 }
 
-/// Our file is opened by `age`, and by us; theirs is opened by us.
+/// Checks that our file is decrypted by `age` and by us, and theirs by us.
 #[track_caller]
 fn check(identity: &Path, recipient: &str, operators: &[Operator]) {
     let recipients = Recipients::from_operators(operators).unwrap();
@@ -134,7 +134,7 @@ fn each_of_many_operators_can_open_a_file() {
 }
 
 #[test]
-fn a_protected_ssh_key_asks_for_its_passphrase() {
+fn a_protected_ssh_key_prompts_for_its_passphrase() {
     let directory = tempfile::tempdir().unwrap();
     let path = ssh_key(&directory, "ed25519", "correct horse");
     let operators = [operator("ops", Some(public(&path)), None)];
@@ -148,7 +148,7 @@ fn a_protected_ssh_key_asks_for_its_passphrase() {
     let shown = path.display();
     assert_eq!(with("battery staple").unwrap_err().to_string(), format!("wrong passphrase for {shown}"));
     let none = load(&path).unwrap_err().to_string();
-    assert_eq!(none, format!("{shown} is protected by a passphrase, and none was given"));
+    assert_eq!(none, format!("{shown} is protected by a passphrase, but none was given"));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_file_says_what_it_is_about_and_for_whom() {
 }
 
 #[test]
-fn a_wrong_identity_is_told_who_could_open_the_file() {
+fn a_wrong_identity_gives_an_error_that_names_the_recipients() {
     let directory = tempfile::tempdir().unwrap();
     let ssh = ssh_key(&directory, "ed25519", "");
     let (gone, gone_recipient) = age_identity(&directory);
@@ -172,7 +172,7 @@ fn a_wrong_identity_is_told_who_could_open_the_file() {
     let then = [operator("alice", Some(public(&ssh)), None), operator("bob", None, Some(gone_recipient.clone()))];
     let file = encrypt(&Recipients::from_operators(&then).unwrap(), b"secret").unwrap();
     let (wrong, _) = age_identity(&directory);
-    // Bob has left since.
+    // Bob has left in the meantime.
     let error = decrypt(&load(&wrong).unwrap(), Path::new("certs/etcd.key.age"), &file, &then[..1]).unwrap_err();
     let fingerprint = run("ssh-keygen", &["-l", "-f", ssh.to_str().unwrap()], b"");
     let fingerprint = String::from_utf8(fingerprint).unwrap();
@@ -181,18 +181,18 @@ fn a_wrong_identity_is_told_who_could_open_the_file() {
         error.to_string(),
         format!(
             "cannot decrypt certs/etcd.key.age: tried {}; it is encrypted for alice (ssh-ed25519:{fingerprint}), \
-             {gone_recipient} (no operator of machines.nix)",
+             {gone_recipient} (not an operator of machines.nix)",
             wrong.display()
         )
     );
     assert!(error.hint().unwrap().contains("MACHINIST_IDENTITY"));
-    // A file of another program does not say it.
+    // A file of another program has no note.
     let theirs = run("age", &["-a", "-r", &gone_recipient], b"secret");
     let error = decrypt(&load(&wrong).unwrap(), Path::new("f"), &theirs, &then[..1]).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "cannot decrypt f: tried {}; it does not say whom it is encrypted for; the operators are alice \
+            "cannot decrypt f: tried {}; it does not name its recipients; the operators are alice \
              (ssh-ed25519:{fingerprint})",
             wrong.display()
         )
@@ -230,8 +230,8 @@ fn check_unloadable(content: &str, expect: &str) {
 
 #[test]
 fn a_file_that_holds_no_identity_is_named_and_its_content_is_not_shown() {
-    check_unloadable("", "FILE holds no identity");
-    check_unloadable("# only a comment\n", "FILE holds no identity");
+    check_unloadable("", "FILE contains no identity");
+    check_unloadable("# only a comment\n", "FILE contains no identity");
     check_unloadable(
         "# key\nAGE-SECRET-KEY-1OOPS\n",
         "FILE:2: neither `AGE-SECRET-KEY-1...`, `AGE-PLUGIN-...` nor a comment",
@@ -239,7 +239,7 @@ fn a_file_that_holds_no_identity_is_named_and_its_content_is_not_shown() {
     check_unloadable("\u{0}\u{fffd}", "FILE:1: neither `AGE-SECRET-KEY-1...`, `AGE-PLUGIN-...` nor a comment");
     check_unloadable(
         "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n",
-        "age cannot use the SSH key FILE: it is no whole OpenSSH private key",
+        "age cannot use the SSH key FILE: it is not a complete OpenSSH private key",
     );
     check_unloadable("-----BEGIN AGE ENCRYPTED FILE-----\n", "the identity file FILE is itself encrypted");
     let missing = Identities::find(&["/nonexistent/a".into(), "/nonexistent/b".into()], &no_prompt()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Keys of age's plugins, with a plugin of our own and the `age` program as the other side.
+//! Keys of age's plugins, with the test plugin and the `age` program as the other side.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -17,7 +17,7 @@ use machinist_secrets::{
 };
 use tempfile::TempDir;
 
-/// Directory in which a process of these tests works; a process has the plugin on its PATH from its start, or it has not.
+/// Working directory of a test process; a process either starts with the plugin on its PATH or does not have it.
 const LAB: &str = "MACHINIST_TEST_PLUGIN_LAB";
 
 fn recipient(number: u8) -> String {
@@ -32,7 +32,7 @@ fn operator(name: &str, age: &str) -> Operator {
     Operator { name: name.to_owned(), ssh: None, age: Some(age.to_owned()) }
 }
 
-/// Runs the ignored test `name` in a process with the plugin on its PATH, or without.
+/// Runs the ignored test `name` in a process with or without the plugin on its PATH.
 #[track_caller]
 fn check(name: &str, with_plugin: bool) {
     let lab = tempfile::tempdir().unwrap();
@@ -61,7 +61,7 @@ fn load(file: &Path, prompt: &Arc<dyn Prompt>) -> Identities {
     Identities::load(&[file.to_owned()], prompt).unwrap()
 }
 
-/// A person who knows the PIN and remembers what was said.
+/// A user who knows the PIN and records the messages.
 #[derive(Default)]
 struct Person(Mutex<Vec<String>>);
 
@@ -98,7 +98,7 @@ fn child_opens_by_the_plugin() {
     let identities = load(&identity_file(&[&identity(9), &identity(7)]), &no_prompt());
     assert_eq!(&**decrypt(&identities, Path::new("f"), &file, &operators).unwrap(), b"secret");
 
-    // The other implementation takes our file, and we take its.
+    // The other implementation decrypts our file, and we decrypt its file.
     let path = identity_file(&[&identity(7)]);
     let ours = lab().join("ours.age");
     fs::write(&ours, &file).unwrap();
@@ -127,7 +127,7 @@ fn child_talks_to_a_person() {
     assert!(heard.contains("the lab key|PIN of the lab key true"), "{heard}");
 
     let error = decrypt(&load(&path, &no_prompt()), Path::new("f"), &file, &operators).unwrap_err();
-    assert!(error.to_string().starts_with("cannot decrypt f: a plugin of age reports: "), "{error}");
+    assert!(error.to_string().starts_with("cannot decrypt f: an age plugin reports: "), "{error}");
     assert!(error.to_string().contains("wrong PIN"), "{error}");
     assert!(!error.hint().unwrap().contains("git checkout"));
 
@@ -155,10 +155,10 @@ fn child_has_no_plugin() {
     let other = encrypt(&Recipients::from_operators(&[operator("x", generate_identity().recipient())]).unwrap(), b"s");
     let error = decrypt(&identities, Path::new("f"), &other.unwrap(), &operators).unwrap_err().to_string();
     assert!(error.contains("age-plugin-lab is not on PATH"), "{error}");
-    assert!(error.contains("keys of the kind AGE-SECRET-KEY-PQ- are not supported"), "{error}");
+    assert!(error.contains("keys of type AGE-SECRET-KEY-PQ- are not supported"), "{error}");
 
     let alone = Identities::load(&[identity_file(&[&identity(7)])], &no_prompt()).unwrap_err();
-    assert!(alone.to_string().ends_with("identity.txt can be used: age-plugin-lab is not on PATH"), "{alone}");
+    assert!(alone.to_string().ends_with("identity.txt is usable: age-plugin-lab is not on PATH"), "{alone}");
 
     let of_plugin = [operator("lab", &recipient(7)), operator("ops", own.recipient())];
     let missing = Recipients::from_operators(&of_plugin).unwrap_err();

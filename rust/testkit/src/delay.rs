@@ -1,8 +1,8 @@
-//! A TCP link with a delay, in the place of netem, which not every kernel has.
+//! TCP link with a delay, as a substitute for netem, which some kernels do not have.
 //!
-//! Each piece that arrives is queued with the moment at which it may leave, so the delay costs no throughput, and the
-//! two directions do not wait for each other. What it does not do: lose packets, or start slowly as TCP does on a long
-//! path. It is therefore kind to whoever sends much over a new connection.
+//! Each incoming piece is queued with the time at which it may leave, so the delay costs no throughput, and the two
+//! directions do not wait for each other. It does not lose packets, and does not start slowly as TCP does on a long
+//! path. It therefore favours senders of much data over a new connection.
 
 use std::{
     io::{self, Read, Write},
@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How much is read at once.
+/// Maximum size of one read.
 const PIECE: usize = 64 << 10;
 
-/// How many pieces are under way in one direction: at 40 ms enough for 200 MB/s.
+/// Maximum number of pieces in flight in one direction: at 40 ms enough for 200 MB/s.
 const UNDER_WAY: usize = 256;
 
 struct Piece {
@@ -23,15 +23,15 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// Carries one connection, which was accepted right now, to `target`, and each byte `one_way` later than it came.
-/// Returns when both directions have ended.
+/// Forwards one connection, which was accepted just now, to `target`, with each byte delayed by `one_way`. Returns when
+/// both directions have ended.
 ///
-/// Opening takes its time too: the target sees the connection after one and a half round trips, as with the three
-/// packets that TCP sends, and nothing that the client sent leaves before one round trip has passed. (The client
-/// believes itself connected at once; the one round trip that it does not wait is what its first bytes wait here.)
+/// Opening is delayed too: the target sees the connection after one and a half round trips, as with TCP's three
+/// packets, and no data of the client leaves before one round trip has passed. (The client considers itself connected
+/// at once; its first bytes wait here for the round trip that it did not wait.)
 ///
 /// # Errors
-/// The target cannot be reached; the client's connection is closed then.
+/// The target cannot be reached; the client's connection is closed.
 pub fn carry(client: &TcpStream, target: SocketAddr, one_way: Duration) -> io::Result<()> {
     let opened = Instant::now() + one_way * 2;
     thread::sleep(one_way * 3);
@@ -42,23 +42,23 @@ pub fn carry(client: &TcpStream, target: SocketAddr, one_way: Duration) -> io::R
     let (from_client, to_host) = (client.try_clone()?, host.try_clone()?);
     let there = thread::spawn(move || pass(&from_client, &to_host, one_way, opened));
     pass(&host, client, one_way, now);
-    // A thread that panicked has closed its side; there is nothing more to carry.
+    // A thread that panicked has closed its side; no data remains.
     let _ = there.join();
     Ok(())
 }
 
-/// One direction, to its end. An end or an error of either side ends the other.
+/// Forwards one direction until its end. An end or an error of either side ends the other.
 fn pass(from: &TcpStream, to: &TcpStream, one_way: Duration, not_before: Instant) {
     let (sender, receiver) = sync_channel(UNDER_WAY);
     thread::scope(|scope| {
         scope.spawn(|| {
             if deliver(to, receiver).is_err() {
-                // Nobody takes it any more: the reader must not wait for room.
+                // The receiver is gone: the reader must not wait for room.
                 let _ = from.shutdown(Shutdown::Read);
             }
             let _ = to.shutdown(Shutdown::Write);
         });
-        // An error while reading is an end as well.
+        // A read error ends the stream as well.
         let _ = collect(from, &sender, one_way, not_before);
         drop(sender);
     });
@@ -97,7 +97,7 @@ mod tests {
 
     const ONE_WAY: Duration = Duration::from_millis(20);
 
-    /// A connection through a delayed link, and its other end.
+    /// Returns a connection through a delayed link, and its other end.
     fn link() -> (TcpStream, TcpStream) {
         let host = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();

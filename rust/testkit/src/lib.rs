@@ -1,4 +1,4 @@
-//! What tests and measurements need and machinist does not. Tests about the workspace itself are in `tests/`.
+//! Helpers for tests and measurements, not part of machinist. Tests of the workspace itself are in `tests/`.
 
 #[cfg(feature = "cluster")]
 pub mod cluster;

@@ -1,4 +1,4 @@
-//! Tests that cannot run on this machine: each one is reported, and counted by `./test`.
+//! Reporting of tests that cannot run on this machine, counted by `./test`.
 
 use std::{
     fs::OpenOptions,
@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-/// Returns whether this process is root. If it isn't, the running test is reported as skipped.
+/// Returns true if this process is root. Otherwise the running test is reported as skipped.
 #[must_use]
 pub fn is_root_or_skipped() -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -16,9 +16,9 @@ pub fn is_root_or_skipped() -> bool {
     is_root
 }
 
-/// Reports that the running test was skipped, and why: a line on stderr, and one in the file that `TEST_SKIPS` names.
+/// Reports that the running test was skipped, with the reason: on stderr, and in the file that `TEST_SKIPS` names.
 ///
-/// The test harness keeps what a passing test prints with `eprintln!` to itself, so the line is written past it.
+/// The test harness captures the `eprintln!` output of a passing test, so the line is written directly to stderr.
 pub fn skip(reason: &str) {
     let thread = thread::current();
     let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));

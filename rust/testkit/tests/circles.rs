@@ -1,7 +1,7 @@
-//! No circle of imports between the modules of a crate, as `workspace.rs` has it between crates.
+//! Check for import cycles between the modules of a crate, as `workspace.rs` checks them between crates.
 //!
-//! A module is a file. A path is followed through `pub use` and `use` to the file that defines the name. That a module
-//! names its own descendants counts as declaring them, not as importing. Paths inside of macro calls are not seen.
+//! A module is a file. A path is followed through `pub use` and `use` to the file that defines the name. A reference to
+//! a module's own descendants counts as a declaration, not as an import. Paths inside macro calls are invisible.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -15,19 +15,19 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// A module's place below the crate's root, which is empty.
+/// A module's path below the crate's root, which is empty.
 type Name = Vec<String>;
 
-/// One file.
+/// The imports of one file.
 #[derive(Default)]
 struct Module {
     /// Paths that it uses, from the crate's root.
     used: Vec<Name>,
-    /// The names that its `use` lines give to such paths.
+    /// Names that its `use` lines give to such paths.
     names: BTreeMap<String, Name>,
 }
 
-/// Collects the paths of one file.
+/// Visitor that collects the paths of one file.
 struct Reader<'a> {
     name: &'a Name,
     module: Module,
@@ -63,7 +63,7 @@ impl Reader<'_> {
         self.module.names.insert(called, place);
     }
 
-    /// Returns the path from the crate's root; none of a path that does not begin with `crate`, `self` or `super`.
+    /// Returns the path from the crate's root; `None` for a path that does not begin with `crate`, `self` or `super`.
     fn absolute(&self, path: &[String]) -> Option<Name> {
         let n_up = path.iter().take_while(|segment| *segment == "super").count();
         match path.first()?.as_str() {
@@ -129,7 +129,7 @@ fn read_into(modules: &mut BTreeMap<Name, Module>, directory: &Path, prefix: &Na
     }
 }
 
-/// Returns the module that defines what the path names, through at most ten re-exports.
+/// Returns the module that defines the path's name, through at most ten re-exports.
 fn home(modules: &BTreeMap<Name, Module>, path: &Name) -> Name {
     let mut path = path.clone();
     for _ in 0..10 {
@@ -137,7 +137,7 @@ fn home(modules: &BTreeMap<Name, Module>, path: &Name) -> Name {
         let (module, rest) = path.split_at(length);
         let named = rest.first().and_then(|first| modules.get(module)?.names.get(first));
         match named {
-            // An import that leads out of the crate, or to an item that is defined here.
+            // An import from outside the crate, or an item that is defined here.
             Some(named) if *named != path[..=length] => path = [named.as_slice(), &rest[1..]].concat(),
             _ => return module.to_vec(),
         }
@@ -145,7 +145,7 @@ fn home(modules: &BTreeMap<Name, Module>, path: &Name) -> Name {
     path
 }
 
-/// Returns for each module the others that it imports from.
+/// Returns the imports of each module from other modules.
 fn imports(modules: &BTreeMap<Name, Module>) -> BTreeMap<Name, BTreeSet<Name>> {
     let of_module = |(name, module): (&Name, &Module)| {
         let homes = module.used.iter().map(|path| home(modules, path));
@@ -154,7 +154,7 @@ fn imports(modules: &BTreeMap<Name, Module>) -> BTreeMap<Name, BTreeSet<Name>> {
     modules.iter().map(of_module).collect()
 }
 
-/// Returns the modules that are in a circle, or on a way between two.
+/// Returns the modules that are in a cycle, or on a path between two cycles.
 fn in_circles(mut imports: BTreeMap<Name, BTreeSet<Name>>) -> BTreeMap<Name, BTreeSet<Name>> {
     loop {
         let before = imports.len();

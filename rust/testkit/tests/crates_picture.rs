@@ -44,7 +44,7 @@ fn crates() -> Crates {
         .collect()
 }
 
-/// Everything that a crate uses, over any number of others, itself not counted.
+/// Returns all direct and indirect dependencies of a crate, without itself.
 fn reachable(crates: &Crates, from: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&str> = vec![from];
@@ -58,7 +58,7 @@ fn reachable(crates: &Crates, from: &str) -> BTreeSet<String> {
     found
 }
 
-/// Leaves out dependencies that follow from others.
+/// Removes dependencies that are implied by others.
 fn reduced(crates: &Crates) -> Crates {
     let is_implied = |used: &BTreeSet<String>, name: &str| {
         used.iter().any(|other| other != name && reachable(crates, other).contains(name))
@@ -67,13 +67,13 @@ fn reduced(crates: &Crates) -> Crates {
     crates.iter().map(|(name, used)| (name.clone(), keep(used))).collect()
 }
 
-/// The length of the longest path down, which is the row of a crate, counted from below.
+/// Returns the length of the longest path down: the row of a crate, counted from below.
 fn height(crates: &Crates, name: &str) -> usize {
     crates[name].iter().map(|used| height(crates, used) + 1).max().unwrap_or(0)
 }
 
-/// The crates of each row from left to right, the lowest row first. Each crate stands near the crates that it uses; those
-/// without any neighbour stand at the end.
+/// Returns the crates of each row from left to right, the lowest row first. Each crate is placed near its dependencies;
+/// crates without any neighbour come last.
 fn rows(crates: &Crates) -> Vec<Vec<String>> {
     let used_by_any: BTreeSet<&String> = crates.values().flatten().collect();
     let mut rows: Vec<Vec<String>> = Vec::new();
@@ -122,7 +122,7 @@ fn picture(crates: &Crates) -> String {
         let (left, top) = left_top[name.as_str()];
         for used in used {
             let (to, below) = left_top[used.as_str()];
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(
                 svg,
                 "  <path class=\"arrow\" d=\"M {} {} L {} {below}\"/>",

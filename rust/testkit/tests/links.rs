@@ -1,4 +1,5 @@
-//! Links of the Markdown files: each leads to a tracked file and to a heading that exists, and each page of docs/ is in its index.
+//! Links of the Markdown files: each leads to a tracked file and to an existing heading, and each page of docs/ is in
+//! its index.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -23,7 +24,7 @@ fn tracked() -> BTreeSet<String> {
     names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The lines outside of fenced code blocks, with their numbers.
+/// Returns the lines outside fenced code blocks, with their numbers.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
     text.lines().zip(1..).filter_map(move |(line, number)| {
@@ -33,14 +34,14 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The targets of the inline links and images of a line. Code spans hold none.
+/// Returns the targets of the inline links and images of a line. Code spans are skipped.
 fn targets(line: &str) -> Vec<String> {
     let text: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
     let found = text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split_once(')'));
     found.map(|(target, _)| target.to_owned()).collect()
 }
 
-/// The anchor that GitHub and mdBook give a heading.
+/// Returns the anchor that GitHub and mdBook assign to a heading.
 fn anchor(heading: &str) -> String {
     let letters = heading.trim().to_lowercase();
     let kept = letters.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
@@ -52,7 +53,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(|heading| anchor(heading.trim_start_matches('#'))).collect()
 }
 
-/// The path of a link's target from the root of the repository, none if it leads out of it.
+/// Returns the path of a link's target from the root of the repository; `None` if it leads out of it.
 fn resolve(page: &str, target: &str) -> Option<String> {
     let is_source = SOURCES.iter().any(|source| page.starts_with(source));
     let folder = if is_source { Path::new(REFERENCE) } else { Path::new(page).parent().unwrap() };
@@ -69,7 +70,7 @@ fn resolve(page: &str, target: &str) -> Option<String> {
     Some(path.join("/"))
 }
 
-/// Why a link is dead, none if it is not.
+/// Returns why a link is dead; `None` if it is not.
 fn problem(
     page: &str,
     target: &str,

@@ -1,4 +1,4 @@
-//! Messages in the guides' tables of remedies: each is still one of the program's.
+//! Messages in the guides' tables of remedies: the program still prints each of them.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{fs, path::PathBuf, process::Command};
@@ -7,14 +7,14 @@ use std::{fs, path::PathBuf, process::Command};
 const TABLES: [(&str, &str); 2] =
     [("docs/guides/deploy.md", "| message |"), ("docs/guides/kubernetes.md", "| message |")];
 
-/// So many words in a row of a message must be in the sources, or all of its longest run.
+/// Number of consecutive words of a message that the sources must contain, or its longest run if that is shorter.
 const WORDS: usize = 4;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The text of everything that prints to a person: Rust and the scripts for hosts, with white space joined.
+/// Returns the text of all sources that print to users: Rust and the scripts for hosts, with white space joined.
 fn sources() -> String {
     let output = Command::new("git")
         .arg("-C")
@@ -26,11 +26,11 @@ fn sources() -> String {
     let names = String::from_utf8(output.stdout).unwrap();
     let texts = names.split('\0').filter(|name| !name.is_empty());
     let all: String = texts.map(|name| fs::read_to_string(root().join(name)).unwrap() + "\n").collect();
-    // A text that goes over several lines of source has a backslash at their ends.
+    // A text over several lines of source has a backslash at their ends.
     all.replace('\\', " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The messages in back quotes of the first cells of a table.
+/// Returns the messages in back quotes of the first cells of a table.
 fn messages(page: &str, head: &str) -> Vec<String> {
     let rows = page.lines().skip_while(|line| !line.starts_with(head)).skip(2).take_while(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.split(" | ").next());
@@ -42,9 +42,9 @@ fn is_example(word: &str) -> bool {
     word.len() == 1 || word == "..." || word.contains(|letter: char| letter.is_ascii_digit() || letter == '/')
 }
 
-/// Returns whether enough words of the message follow each other in the sources.
+/// Returns true if enough consecutive words of the message are in the sources.
 fn is_printed(message: &str, sources: &str) -> bool {
-    // What stands after a colon is often the text of another error.
+    // The part after a colon is often the text of another error.
     let text = message.replace(": ", " ... ");
     let words: Vec<&str> = text.split(' ').collect();
     let runs: Vec<&[&str]> = words.split(|word| is_example(word)).collect();

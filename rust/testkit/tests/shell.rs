@@ -1,4 +1,4 @@
-//! The shell scripts of the workspace: each one parses, and no check of a test passes because its probe fails.
+//! Checks of the workspace's shell scripts: each one parses, and no check of a test passes because its probe fails.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -11,7 +11,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The files that git tracks or would add, below these folders.
+/// Returns the files below these folders that git tracks or would add.
 fn files(folders: &[&str]) -> Vec<PathBuf> {
     let list = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard", "--"])
@@ -25,12 +25,12 @@ fn files(folders: &[&str]) -> Vec<PathBuf> {
     paths.collect()
 }
 
-/// The shell that a script is for, none for a file of another kind.
+/// Returns the shell that a script is for; `None` for other files.
 fn shell(path: &Path) -> Option<&'static str> {
     let text = fs::read_to_string(path).ok()?;
     let head: String = text.lines().take(4).collect::<Vec<_>>().join("\n");
     match path.extension().and_then(|extension| extension.to_str()) {
-        // What runs on hosts must do with any shell; elsewhere a script of bash sources the file, or Nix wraps it in one.
+        // Scripts for hosts must run in any shell; elsewhere a bash script sources the file, or Nix wraps it in one.
         Some("sh") if path.starts_with(root().join("rust")) => Some("sh"),
         Some("sh") => Some("bash"),
         None if head.starts_with("#!/usr/bin/env bash") || head.contains("shellcheck shell=bash") => Some("bash"),
@@ -50,7 +50,7 @@ fn every_script_is_valid_shell() {
     }
 }
 
-/// The script's lines, each with its number; a line that ends with a backslash is one with the next.
+/// Returns the script's lines with their numbers; a line that ends with a backslash is joined with the next.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut continues = false;
@@ -65,7 +65,7 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// Why a check passes although its probe fails, none if it does not.
+/// Returns why a check passes even if its probe fails; `None` if it does not.
 fn is_blind(line: &str) -> Option<&'static str> {
     let compares = line.starts_with("equal ") || line.starts_with("eventually ");
     if compares && line.contains("$(") && [" \"\"", " ''", " 0", " none"].iter().any(|end| line.ends_with(end)) {
@@ -125,7 +125,7 @@ fn a_check_that_compares_with_nothing_is_found() {
     }
 }
 
-/// The functions that a script defines, by the lines `name() {`.
+/// Returns the functions that a script defines, by the lines `name() {`.
 fn functions(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
         let (name, rest) = line.split_once("()")?;
@@ -134,7 +134,7 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where a script has a function of its own by the name of a shared one, on purpose.
+/// Scripts that deliberately redefine a shared function, with its name.
 const OWN: [(&str, &str); 7] = [
     // Behind a mark, because the shells of these machines print.
     ("tests/faults/hosts", "on"),
@@ -144,7 +144,7 @@ const OWN: [(&str, &str); 7] = [
     ("tests/install/run", "m"),
     // Guests of QEMU have no sshd.
     ("tests/mesh/guest/guests.sh", "on"),
-    // Whoever believes a certificate, not whoever serves.
+    // The client that verifies a certificate, not the server.
     ("tests/cluster/rotation", "answers"),
     // Sentences about values in one file of JSON: another kind of test.
     ("tests/modules/run", "check"),

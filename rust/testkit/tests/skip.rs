@@ -1,11 +1,11 @@
-//! A test that is skipped is seen, although it passes.
+//! Check that a skipped test is reported, although it passes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{fs, process::Command};
 
 use machinist_testkit::skip::skip;
 
-/// What the next test runs in a process of its own, since it has to see the harness' output.
+/// Helper of the next test, run in a separate process so that its harness' output can be read.
 #[test]
 #[ignore = "the child process of another test"]
 fn a_test_that_cannot_run_here() {

@@ -1,4 +1,4 @@
-//! docs/internals/verification.md names a test for each trap, bug, weakness and fault: every one of them is there.
+//! Check that every test exists that docs/internals/verification.md names for a trap, bug, weakness or fault.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{fs, path::PathBuf};
@@ -7,7 +7,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// One row of a table: the number in front of its first cell, and its last cell.
+/// A row of a table: the number in front of its first cell, and its last cell.
 #[derive(Debug, PartialEq)]
 struct Row {
     number: usize,
@@ -24,14 +24,15 @@ fn row(line: &str) -> Result<Row, String> {
     Ok(Row { number, tests: (*tests).to_owned() })
 }
 
-/// The rows of the table below the heading, none without the heading. Every line of a table is a row, but its head.
+/// Returns the rows of the table below the heading; `None` without the heading. Every line of a table except its head
+/// is a row.
 fn rows(text: &str, heading: &str) -> Option<Vec<Row>> {
     let section = text.split("\n## ").find(|section| section.starts_with(heading))?;
     let lines = section.lines().filter(|line| line.starts_with('|')).skip(2);
     Some(lines.map(|line| row(line).unwrap_or_else(|error| panic!("{heading}: {error}"))).collect())
 }
 
-/// The tests that a cell names: a file in back quotes, and after it what the names begin with, in double quotes.
+/// Returns the tests that a cell names: a file in back quotes, and after it prefixes of names, in double quotes.
 fn tests(cell: &str) -> Result<Vec<(String, String)>, String> {
     let mut file = String::new();
     let mut found = Vec::new();
@@ -50,7 +51,7 @@ fn tests(cell: &str) -> Result<Vec<(String, String)>, String> {
     Ok(found)
 }
 
-/// Returns whether a Rust file has a test function of just this name.
+/// Returns true if a Rust file has a test function of exactly this name.
 fn has_function(content: &str, name: &str) -> bool {
     let mut is_test = false;
     for line in content.lines().map(str::trim) {
@@ -67,9 +68,10 @@ fn has_function(content: &str, name: &str) -> bool {
     false
 }
 
-/// Returns whether a shell script has a step whose name begins so: the name is the first argument of a command, in quotes.
+/// Returns true if a shell script has a step whose name starts with this text: the name is the first argument of a
+/// command, in quotes.
 fn has_step(content: &str, name: &str) -> bool {
-    // Not a step: what only prints, sets or comments.
+    // Lines that only print, set or comment are not steps.
     let no_step = ["echo", "printf", "#", "local", "export", "sed", "grep", "return"];
     content.lines().map(str::trim).any(|line| {
         // A step may follow `for ...; do`, `{`, `&&` or `||`.
@@ -82,7 +84,7 @@ fn has_step(content: &str, name: &str) -> bool {
     })
 }
 
-/// Why the test that a row names does not exist, none if it does.
+/// Returns why the test that a row names does not exist; `None` if it does.
 fn missing(file: &str, name: &str) -> Option<String> {
     let content = match fs::read_to_string(root().join(file)) {
         Ok(content) => content,
@@ -100,7 +102,7 @@ const COMPLETE: [(&str, &[usize]); 4] = [
     ("A mesh on one computer", &[1, 2, 3, 4, 5, 6, 8, 9]),
 ];
 
-/// The faults that were found by attack: several rows may have one number.
+/// The faults that were found by attack: several rows may have the same number.
 const FAULTS: &str = "Faults found by attack";
 const LAST_FAULT: usize = 26;
 

@@ -1,13 +1,13 @@
-//! The workspace's own rules: which crate may use which, and under which licences everything comes.
+//! Rules of the workspace: the allowed dependencies between crates, and the allowed licences.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
-/// Which of our crates each crate may use. A new edge is a design decision: its own commit, with the reason.
+/// The crates of ours that each crate may use. A new edge is a design decision: a separate commit, with the reason.
 const LAYERS: [(&str, &[&str]); 20] = [
-    // The only program of ours that runs on nodes: it takes nothing that a node does not need.
+    // Our only program on nodes: it has no dependency that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
     ("ledger", &[]),
@@ -88,7 +88,7 @@ const LICENCES: [&str; 15] = [
     "Zlib",
 ];
 
-/// Without it, crates of platforms that nobody builds for here would have to be fetched.
+/// Otherwise crates of platforms that are never built for would have to be fetched.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
 fn metadata() -> Metadata {

@@ -1,13 +1,13 @@
 //! Text from elsewhere (a host, etcd, a certificate, nix), made safe for a terminal, a log and a journal.
 //!
-//! Nothing is taken out: a character that a terminal would act on, or that a reader would not see, is written as its
-//! escape, such as `\u{1b}`. So no text can move the cursor, set the clipboard or the title (OSC 52, OSC 0), erase a line
-//! or reverse its order ("Trojan Source", CVE-2021-42574), and none can swallow what follows it.
+//! No character is removed: one that a terminal would interpret, or that a reader would not see, is written as its
+//! escape, such as `\u{1b}`. So no text can move the cursor, set the clipboard or the title (OSC 52, OSC 0), erase a
+//! line or reverse its order ("Trojan Source", CVE-2021-42574), and none can hide the text after it.
 
 use std::borrow::Cow;
 
-/// Returns whether a terminal acts on the character or a reader does not see it: C0 (but newline and tab), DEL, C1,
-/// bidirectional controls, line separators, invisible formatting and tags.
+/// Returns true if a terminal interprets the character or a reader does not see it: C0 (except newline and tab), DEL,
+/// C1, bidirectional controls, line separators, invisible formatting and tags.
 #[must_use]
 pub fn is_active(character: char) -> bool {
     match character {
@@ -26,7 +26,7 @@ pub fn is_active(character: char) -> bool {
     }
 }
 
-/// Returns the text with its lines, active characters escaped. A carriage return before a newline is left out.
+/// Returns the text with its lines, active characters escaped. A carriage return before a newline is omitted.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_active) {
@@ -42,7 +42,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains(breaks) { Cow::Owned(escaped(text, breaks)) } else { Cow::Borrowed(text) }
 }
 
-/// Returns at most `limit` bytes of the text, and how many more there were.
+/// Returns at most `limit` bytes of the text, and the number of bytes omitted.
 #[must_use]
 pub fn bounded(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
@@ -53,8 +53,8 @@ pub fn bounded(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}... ({} more bytes)", text.len() - kept.len()))
 }
 
-/// Returns JSON with active characters as `\uXXXX`: the same value, which a terminal may show. Serializers leave DEL, C1
-/// and bidirectional controls as they are; in JSON they can only be inside of strings.
+/// Returns JSON with active characters as `\uXXXX`: the same value, safe to show on a terminal. Serializers do not
+/// escape DEL, C1 and bidirectional controls; in JSON these can only be inside strings.
 #[must_use]
 pub fn json(serialized: &str) -> Cow<'_, str> {
     if !serialized.contains(is_active) {

@@ -1,4 +1,5 @@
-//! What was acknowledged, what was read, and the verdict. Pure, but for the file that acknowledged writes are appended to.
+//! Record of acknowledged writes and of reads, and the verdict. Pure, except for the file that acknowledged writes are
+//! appended to.
 
 use std::{
     collections::BTreeMap,
@@ -10,30 +11,30 @@ use std::{
 
 use crate::error::LedgerError;
 
-/// Returns the key of a numbered write; keys sort as their numbers do.
+/// Returns the key of a numbered write; keys sort like their numbers.
 pub fn key(prefix: &str, number: u64) -> String {
     format!("{prefix}/key/{number:012}")
 }
 
-/// What happened so far.
+/// The events so far.
 #[derive(Debug)]
 pub struct Book {
     path: PathBuf,
     file: File,
-    /// Number to revision.
+    /// Revision of each acknowledged write, by its number.
     acknowledged: BTreeMap<u64, i64>,
     refused: u64,
     reads: u64,
-    /// The highest revision that any read showed, of the store and of the key.
+    /// The highest revisions that any read returned, of the store and of the key.
     seen: (i64, i64),
     wrong_reads: Vec<String>,
     begun: Instant,
     last_success: Instant,
-    /// The longest time without a successful write, and when it began.
+    /// The longest time without a successful write, and its start.
     gap: (Duration, Duration),
 }
 
-/// What the ledger says at the end.
+/// The final result of the ledger.
 #[derive(Debug)]
 pub struct Verdict {
     acknowledged: usize,
@@ -45,7 +46,7 @@ pub struct Verdict {
 }
 
 impl Book {
-    /// Begins a book whose acknowledged writes are appended to a file.
+    /// Starts a book whose acknowledged writes are appended to a file.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.map_err(|source| LedgerError::File { path: path.to_owned(), source })?;
@@ -64,7 +65,7 @@ impl Book {
         })
     }
 
-    /// etcd acknowledged a write.
+    /// Records a write that etcd acknowledged.
     pub fn acknowledged(&mut self, number: u64, revision: i64) -> Result<(), LedgerError> {
         self.end_of_writing();
         self.acknowledged.insert(number, revision);
@@ -73,7 +74,7 @@ impl Book {
         written.map_err(|source| LedgerError::File { path: self.path.clone(), source })
     }
 
-    /// A write was not acknowledged.
+    /// Records a write that was not acknowledged.
     pub fn refused(&mut self) {
         self.refused += 1;
     }
@@ -88,20 +89,20 @@ impl Book {
         self.last_success = now;
     }
 
-    /// Returns the revision that was acknowledged last.
+    /// Returns the latest acknowledged revision.
     pub fn last_acknowledged(&self) -> i64 {
         self.acknowledged.last_key_value().map_or(0, |(_, revision)| *revision)
     }
 
-    /// A read that was begun after `before` was acknowledged showed the store's revision and that of the key. The number in
-    /// the key may go back: a write that was given up may happen late. A revision may not.
+    /// Records a read that was started after `before` was acknowledged, with the store's revision and that of the key.
+    /// The number in the key may decrease: an abandoned write may take effect late. A revision must not.
     pub fn read(&mut self, endpoint: &str, before: i64, store: i64, key: i64) {
         self.reads += 1;
         let least = (self.seen.0.max(before), self.seen.1.max(before));
         if store < least.0 || key < least.1 {
             let seconds = self.begun.elapsed().as_secs_f64();
             let what = format!(
-                "after {seconds:.1} s {endpoint} showed {key} of {store}, where {} of {} were known",
+                "after {seconds:.1} s {endpoint} returned {key} of {store}, where {} of {} were known",
                 least.1, least.0
             );
             self.wrong_reads.push(what);
@@ -109,7 +110,7 @@ impl Book {
         self.seen = (self.seen.0.max(store), self.seen.1.max(key));
     }
 
-    /// Compares with what etcd has at the end.
+    /// Compares the book with the final content of etcd.
     pub fn verdict(&self, found: &[(u64, i64)]) -> Verdict {
         let found: BTreeMap<u64, i64> = found.iter().copied().collect();
         let is_lost = |(number, revision): &(&u64, &i64)| found.get(number) != Some(revision);
@@ -125,7 +126,7 @@ impl Book {
 }
 
 impl Verdict {
-    /// Returns whether something was written and read, nothing is lost, and no read went back.
+    /// Returns true if something was written and read, no write is lost, and no read went back.
     pub fn is_well(&self) -> bool {
         self.acknowledged > 0 && self.reads > 0 && self.lost.is_empty() && self.wrong_reads.is_empty()
     }

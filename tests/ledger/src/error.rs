@@ -1,27 +1,23 @@
-//! Why the ledger could give no verdict.
+//! Errors that prevent a verdict.
 
 use std::{io, path::PathBuf};
 
 use thiserror::Error as ThisError;
 
-/// Why the ledger could give no verdict.
+/// Reason why the ledger could not give a verdict.
+#[allow(missing_docs, reason = "`path` is the file, `source` the system's error")]
 #[derive(Debug, ThisError)]
 pub enum LedgerError {
     /// A file could not be read or written.
     #[error("cannot use {}: {source}", path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Signals cannot be listened for.
+    File { path: PathBuf, source: io::Error },
+    /// The signal handlers cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
     /// The writer or the reader panicked.
-    #[error("the {0} ended by itself")]
+    #[error("the {0} panicked")]
     Task(&'static str),
-    /// At the end, etcd could not be read.
+    /// The final read of etcd failed.
     #[error("etcd could not be read at the end: {0}")]
     Unreadable(String),
 }

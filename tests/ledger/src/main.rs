@@ -1,5 +1,6 @@
-//! The ledger: writes to etcd and reads from it through all members while others do harm to the cluster, and at the end
-//! says whether a single acknowledged write was lost, whether a read ever went back, and how long nothing could be written.
+//! Ledger of etcd: writes and reads through all members while the fault tests disturb the cluster. At the end it
+//! reports whether any acknowledged write was lost, whether a read ever went back, and the longest time without a
+//! successful write.
 
 mod book;
 mod error;
@@ -26,35 +27,36 @@ use crate::{
     member::{Answer, Members},
 };
 
-/// Writes to and reads from etcd until SIGTERM or Ctrl-C, then checks what is there. Exit code 1: something is lost or wrong.
+/// Write to and read from etcd until SIGTERM or Ctrl-C, then verify its content. Exit code 1: a write is lost, or a
+/// read went back
 #[derive(Debug, Parser)]
 #[command(name = "ledger")]
 struct Arguments {
-    /// A member's client URL; to be given for each
+    /// Client URL of a member; repeat it for each member
     #[arg(long = "endpoint", required = true)]
     endpoints: Vec<String>,
 
-    /// The authority's certificate, PEM
+    /// CA certificate, PEM
     #[arg(long)]
     ca: PathBuf,
 
-    /// The client's certificate, PEM
+    /// Client certificate, PEM
     #[arg(long)]
     certificate: PathBuf,
 
-    /// The client's private key, PEM
+    /// Client key, PEM
     #[arg(long)]
     key: PathBuf,
 
-    /// Keys begin with this; a run wants one of its own
+    /// Prefix of all keys; unique for each run
     #[arg(long, default_value = "ledger")]
     prefix: String,
 
-    /// Where each acknowledged write is appended: its number and revision
+    /// File to which the number and revision of each acknowledged write are appended
     #[arg(long)]
     acknowledged: PathBuf,
 
-    /// Milliseconds between two writes, and between two reads
+    /// Pause between two writes, and between two reads, in milliseconds
     #[arg(long, default_value_t = 20)]
     pause: u64,
 }
@@ -81,7 +83,7 @@ async fn run(arguments: Arguments) -> Result<bool, LedgerError> {
     let writer = tokio::spawn(write(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped.clone()));
     let reader = tokio::spawn(look(members.clone(), Arc::clone(&book), prefix.clone(), pause, stopped));
     ended().await?;
-    // Whoever ended this wants the verdict: nobody listens any more if the channel is gone, which is as good.
+    // The verdict is still needed: a closed channel means that there are no receivers left, which is as good.
     let _ = stop.send(true);
     writer.await.map_err(|_| LedgerError::Task("writer"))??;
     reader.await.map_err(|_| LedgerError::Task("reader"))?;
@@ -113,7 +115,7 @@ async fn write(
     Ok(())
 }
 
-/// Reads the last write again and again, each time through the next member, until it is stopped.
+/// Reads the last write repeatedly, each time through the next member, until it is stopped.
 async fn look(
     mut members: Members,
     book: Arc<Mutex<Book>>,
@@ -138,7 +140,7 @@ async fn ended() -> Result<(), LedgerError> {
     }
 }
 
-/// A thread that panicked with the book in its hands left whole entries in it.
+/// A thread that panicked while it held the book left only complete entries in it.
 fn locked(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-# A member of etcd, a worker and two ways in, in the sandbox.
+# An etcd member, a worker and two ingress nodes, in the sandbox.
 {
   cluster = {
     name = "acme";

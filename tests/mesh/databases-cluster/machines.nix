@@ -1,4 +1,5 @@
-# A member of etcd, three machines with a replicated database, and a worker with what runs by itself and an application in front.
+# An etcd member, three machines with a replicated database, and a worker with single databases and an application in
+# front.
 {
   cluster = {
     name = "databases";

@@ -1,4 +1,4 @@
-# A member of etcd and two workers with a web application; on the first an nginx that balances by itself.
+# An etcd member and two workers with a web application; on the first an nginx that balances itself.
 {
   cluster = {
     name = "files";

@@ -1,4 +1,4 @@
-# A member of etcd, and two workers that are guests of QEMU: a kernel of their own has WireGuard and VXLAN.
+# An etcd member, and two workers that are QEMU guests, whose own kernel has WireGuard and VXLAN.
 {
   cluster = {
     name = "guests";

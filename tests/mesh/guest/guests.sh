@@ -4,7 +4,7 @@
 override_inputs=()
 for one in $MACHINIST_OVERRIDE_INPUTS; do override_inputs+=(--override-input "${one%%=*}" "${one#*=}"); done
 
-# The cluster's directory, the systems of both nodes by each backend, and the image that both boot.
+# The cluster's directory, the systems of both nodes for each backend, and the image that both boot.
 guests_make() {
   mkdir -p "$here/image/root/nix/store" "$here/keys"
   cp "$tests/guest-cluster/machines.nix" "$here/machines.nix"
@@ -45,11 +45,11 @@ key() { # NAME: as an operator reads it
   age --decrypt --identity "$MACHINIST_IDENTITY" "$cluster/certs/$1.key.age"
 }
 
-# Whether unshare has left this script's namespace.
+# Succeeds once unshare has left this script's namespace.
 in_own_namespace() {
   [ "$(readlink "$operator")" != "$(readlink /proc/$$/ns/net)" ]
 }
-# A switch that has a port for each guest, and is the member of etcd and a stranger to the overlay itself.
+# A switch with a port for each guest, on which etcd and a host outside the overlay run as well.
 guests_start() {
   local node
   unshare --net sleep infinity &
@@ -67,7 +67,7 @@ guests_start() {
   done
   etcd_start
 }
-# on NODE COMMAND...: by the guest's console.service, whose shell prefers busybox' own programs.
+# on NODE COMMAND...: runs it in the guest's console.service, whose shell prefers busybox' own programs.
 on() {
   local node=$1
   shift
@@ -138,7 +138,7 @@ both_reach() {
 try_both() {
   tried=$(both_reach)
 }
-# w2 says the word to w1, by the overlay.
+# w2 sends the word to w1 through the overlay.
 tell() {
   told=$(on w1 "echo 'echo $word' | timeout 10 nc -w 5 ${inner[w2]} 22")
 }
@@ -151,7 +151,7 @@ peer_of() { # NODE PART: the key to which it sends what is for the part
 peers() { # NODE: the parts for which it has a key
   on "$1" wg show flannel-wg allowed-ips | awk '{ print $2 }' | sort | xargs
 }
-# flannel 0.28 could panic where it stopped, and leave its device.
+# flannel 0.28 could panic while it stopped, and leave its device behind.
 ended_well() {
   local node
   for node in w1 w2; do
@@ -162,8 +162,8 @@ devices() { # flannel's, of both
   echo "$(on w1 'ls /sys/class/net' | grep flannel | xargs) $(on w2 'ls /sys/class/net' | grep flannel | xargs)"
 }
 
-# capture COMMAND...: what crosses the nodes' network meanwhile is in $here/packets, but for etcd's and this test's own, and for one
-# packet at the end: a capture without it has seen nothing, so that what it does not have proves nothing.
+# capture COMMAND...: records the packets of the nodes' network during the command in $here/packets, without those of
+# etcd and of this test, and with one control packet at the end: a capture without it proves nothing.
 capture() {
   local process
   in_background "$operator" "$here/tcpdump" tcpdump --immediate-mode -U -Z root -i w1 -w "$here/packets" "not host $net.2"
@@ -178,7 +178,7 @@ capture() {
   kill -INT "$process"
   wait "$process"
 }
-# packets FILTER: those of the last capture.
+# packets FILTER: the matching packets of the last capture.
 packets() {
   tcpdump -Z root -nr "$here/packets" "$1" 2>"$here/tcpdump" || cat "$here/tcpdump"
 }
@@ -200,7 +200,8 @@ word_seen() {
     *) seen 'udp port 9' ;;
   esac
 }
-# Who is on the nodes' network and no node of the overlay: its packets come to the right machine, but not by the overlay.
+# A host on the nodes' network that is not a node of the overlay: its packets reach the right machine, but not through
+# the overlay.
 stranger_is_refused() {
   local address
   outside ip route replace 10.10.6.0/24 via "${ip[w2]}"
@@ -211,10 +212,10 @@ stranger_is_refused() {
   equal "a stranger reaches the node, and not by its address in the overlay" "$(cat "$here/stranger")" 'ping shell'
 }
 
-# change BACKEND: as the deploy does it: the nodes take what they need, one after the other, and at the end all change at once.
+# change BACKEND: as in a deploy, the nodes prepare one after the other, and then all change at once.
 change() {
   local node longest
-  # When there was an answer, in seconds since the boot.
+  # Time of each response, in seconds since boot.
   on w1 "while :; do ping -c 1 -W 1 ${inner[w2]} >/dev/null 2>&1 && cut -d ' ' -f 1 /proc/uptime; sleep 0.1; done >/run/answers 2>&1 &
     echo \$! >/run/asking"
   for node in w1 w2; do on "$node" "take-system $1" >"$here/take-system-$node" 2>&1; done

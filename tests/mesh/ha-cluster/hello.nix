@@ -1,5 +1,5 @@
-# An application as a container, from the registry of the mesh. A machine of the sandbox has no network of its own to give away and
-# no control groups to hand on.
+# An application as a container, from the mesh's registry. A machine of the sandbox can provide neither networks nor
+# control groups to containers.
 {
   machinist.apps.hello = {
     group = "frontends";

@@ -1,6 +1,6 @@
-# The mesh that nix-infra's own test builds in a cloud, in the sandbox: three control nodes, three service nodes with a replicated
-# database, two workers, an ingress and a registry, with an overlay. By plain routes: the sandbox's kernel may have neither WireGuard
-# nor VXLAN.
+# The mesh of nix-infra's own test in a cloud, in the sandbox: three control nodes, three service nodes with a
+# replicated database, two workers, an ingress and a registry, with an overlay. With plain routes: the sandbox's kernel
+# may have neither WireGuard nor VXLAN.
 let
   machine = host: roles: more: { ip = "10.13.29.${toString host}"; inherit roles; provider = "sandbox"; interface = "eth0"; } // more;
 in

@@ -1,5 +1,5 @@
-# A member of etcd and three workers with an overlay, in the sandbox. By plain routes: the sandbox's kernel may have neither
-# WireGuard nor VXLAN.
+# An etcd member and three workers with an overlay, in the sandbox. With plain routes: the sandbox's kernel may have
+# neither WireGuard nor VXLAN.
 {
   cluster = {
     name = "overlay";

@@ -1,4 +1,4 @@
-# Three members of etcd and two workers with an application that can be replaced, in the sandbox.
+# Three etcd members and two workers with a replaceable application, in the sandbox.
 {
   cluster = {
     name = "web";

@@ -24,7 +24,7 @@ equal "etcd gets the environment that nixpkgs' module gives" \
     ETCD_QUOTA_BACKEND_BYTES: "8589934592"
   }'
 
-check "public certificates are store files of their own, named after what they are" '
+check "each public certificate is a separate store file, named after its purpose" '
   .nodes.balthazar.etcd
   | (.ETCD_CERT_FILE | test("^/nix/store/[a-z0-9]{32}-etcd-server.pem$"))
     and (.ETCD_PEER_CERT_FILE | test("^/nix/store/[a-z0-9]{32}-etcd-peer.pem$"))
@@ -51,7 +51,7 @@ check "recording the bootstrap changes the file and nothing of the unit" '
   and .variants.bootstrapped.etcd == .nodes.balthazar.etcd
   and .variants.bootstrapped.unit == .nodes.balthazar.unit' .variants.bootstrapped.envFile
 
-check "a member that joins changes the file of the others and nothing of their unit, and is in its own only" '
+check "a joining member changes the other members' file, not their unit, and is in its own only" '
   (.variants.joining.envFile | contains("casper") | not)
   and .variants.joining.unit == .nodes.balthazar.unit
   and (.variants.joins.envFile | startswith("ETCD_INITIAL_CLUSTER=balthazar=https://10.13.13.2:2380,melchior="))' .variants.joining.envFile
@@ -66,7 +66,7 @@ check "the check of keys names each key of the node" '
   .nodes.balthazar.keyCheck
   | contains("etcd-server-") and contains("etcd-peer-") and contains("etcd-healthcheck-client-")
     and contains("machinist deploy balthazar")' .nodes.balthazar.keyCheck
-check "the directory of keys is root's own" '
+check "only root can enter the directory of keys" '
   .nodes.balthazar.tmpfiles | index("d /var/lib/machinist/keys 0700 root root -") != null' .nodes.balthazar.tmpfiles
 check "operators of a node get machinist-etcdctl" '.nodes.balthazar.packages | index("machinist-etcdctl") != null'
 
@@ -76,8 +76,8 @@ check "an IPv6 member is written in brackets" '
     and (.ETCD_INITIAL_CLUSTER | contains("balthazar=https://[fd13::2]:2380"))' .variants.ipv6.etcd
 
 # casper has no certificates yet.
-only "missing certificates are named in one warning, with the commands that make them" .nodes.casper.warnings \
-  "machinist.pki of casper lacks etcd-healthcheck-client, etcd-server, etcd-peer, etcd-ca" \
+only "missing certificates are named in one warning, with the commands that create them" .nodes.casper.warnings \
+  "machinist.pki of casper is missing etcd-healthcheck-client, etcd-server, etcd-peer, etcd-ca" \
   'Run `machinist certs gen` and `machinist generate`.'
 check "without certificates etcd still has TLS on, and points at files that do not exist" '
   .nodes.casper
@@ -92,14 +92,14 @@ equal "public certificates are linked below /etc/machinist" .nodes.balthazar.etc
   "machinist/etcd.env", "machinist/pki/etcd-ca.pem", "machinist/pki/etcd-healthcheck-client.pem",
   "machinist/pki/etcd-peer.pem", "machinist/pki/etcd-server.pem" ]'
 
-only "a node that is no member of its own cluster is refused" .failed.notAMember \
+only "a node that is missing from its cluster's members is refused" .failed.notAMember \
   "machinist.etcd.members of balthazar" "10.13.13.9" 'role "etcd"'
-equal "a node that is no member has no etcd, no keys and no rules for it" .worker '{
+equal "a node that is not a member has no etcd, no keys and no firewall rules for it" .worker '{
   failed: [], warnings: [], units: ["machinist-certificates"],
   firewall: "ip saddr { 10.13.13.0/24 } tcp dport 7080 accept comment \"fan-out\"" }'
 only "opening etcd to the world is refused" .failed.openFirewall \
   "services.etcd.openFirewall is true on balthazar" "machinist.etcd.clients"
-check "in a mesh no client fills the database for all: what each sends is limited" '.limited | (.[0] == null) and (.[1] |
+check "in a mesh no client fills the database for all: each client's rate is limited" '.limited | (.[0] == null) and (.[1] |
   contains("elements = { 10.13.13.20 }") and contains("elements = { fd13::20 }") and
   contains("ip saddr @clients4 tcp dport 2379 update @sent4 { ip saddr limit rate over 262144 bytes/second burst 8 mbytes } drop") and
   contains("ip6 saddr @clients6 tcp dport 2379 update @sent6"))' .limited

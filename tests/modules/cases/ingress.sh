@@ -13,7 +13,7 @@ equal "applications are reached through the mesh" \
 equal "a host without TLS is the only one that is not redirected" \
   '.ingress.configuration | [scan("redirect scheme https code 308 if { req.fhdr\\(host\\),host_only -i ([^ ]+)")[0]]' \
   '["inside.example.org", "own.example.org", "try.example.org", "www.example.org"]'
-check "what a client says of itself is not passed on" \
+check "a client's own headers are not passed on" \
   '.ingress.configuration | ([scan("http-request set-header X-Forwarded-(For|Proto|Host)")] | length == 6)
     and ([scan("http-request del-header [^\n]* -m reg\n")] | length == 4)' .ingress.configuration
 equal "a request without exactly one host is refused before anything looks at it" \
@@ -21,7 +21,7 @@ equal "a request without exactly one host is refused before anything looks at it
 equal "a line a certificate" '.ingress.certificates | rtrimstr("\n") | split("\n")' \
   '["/var/lib/acme/inside.example.org/full.pem inside.example.org", "/run/secrets/own.pem own.example.org", "/var/lib/acme/try.example.org/full.pem try.example.org",
     "/var/lib/acme/www.example.org/full.pem www.example.org example.org"]'
-equal "staging, production and an authority of one's own side by side" '.ingress.certs | map_values(.server)' \
+equal "staging, production and a private authority side by side" '.ingress.certs | map_values(.server)' \
   '{"inside.example.org": "https://ca.example.org/acme/acme/directory",
     "try.example.org": "https://acme-staging-v02.api.letsencrypt.org/directory",
     "www.example.org": "https://acme-v02.api.letsencrypt.org/directory"}'
@@ -29,7 +29,7 @@ equal "a certificate has all names, and a new one is taken over by a reload" '.i
   '{extraDomainNames: ["example.org"], group: "machinist-ingress", listenHTTP: "127.0.0.1:9481",
     reloadServices: ["machinist-ingress.service"]}'
 equal "an address of an authority is one by HTTPS" .ingress.refused '[true, true, false]'
-equal "a name that leads nowhere keeps no other host's certificate from being ordered" \
+equal "an unresolvable name does not block the orders of other hosts" \
   '.ingress.orders["www.example.org"] | del(.lego)' '{Restart: "on-failure", SuccessExitStatus: "10 11"}'
 equal "and is ordered again, as all are" '.ingress.again | [(.script | [scan("for order in .*; do")]), .timer.OnUnitInactiveSec]' \
   '[["for order in acme-order-renew-inside.example.org acme-order-renew-try.example.org acme-order-renew-www.example.org; do"], "15min"]'
@@ -37,7 +37,7 @@ equal "orders by HTTP-01 share a port: lego is one that waits for the other" '.i
 check "with DNS-01 none waits" '.ingress.dns.orders | length == 3 and all(.lego | startswith("lego-"))' .ingress.dns.orders
 equal "there is a certificate before haproxy starts" .ingress.wants \
   '["acme-inside.example.org.service", "acme-try.example.org.service", "acme-www.example.org.service"]'
-check "challenges are answered before hosts are looked at, by whichever node asked" '.ingress.configuration
+check "challenges are answered before hosts are matched, by the node that ordered" '.ingress.configuration
   | (index("use_backend acme if") < index("use_backend app_"))
   and (split("\n") | map(select(contains("redirect scheme"))) | all(contains("!{ path_beg /.well-known/acme-challenge/ }")))
   and contains("server here 127.0.0.1:9481\n  server peer1 10.13.13.2:9482\n  server peer2 [fd13::4]:9482\n")
@@ -50,18 +50,18 @@ equal "only HTTP and HTTPS are open to all" '.ingress.ports | map(select(. == 80
 check "each family has its listener, so that applications see the addresses of clients as they are" '.ingress.configuration
   | contains("bind :80\n  bind [::]:80 v6only\n") and contains("bind :443 ssl crt-list") and contains("bind [::]:443 v6only ssl crt-list")' \
   .ingress.configuration
-equal "clients share no connection to an application, and so not all one instance" \
+equal "clients never share a connection to an application, and so not one instance" \
   '.ingress.configuration | [scan("backend app_[^\n]*\n  http-reuse never")] | length' 2
 check "a reload closes no connection before its answer" '.ingress.configuration | contains("option idle-close-on-response")' .ingress.configuration
 equal "a deploy never restarts it" .ingress.reloadIfChanged true
-equal "it has a user of its own" .ingress.user '"machinist-ingress"'
+equal "it runs as its own user" .ingress.user '"machinist-ingress"'
 equal "with DNS-01 nothing listens for challenges" '.ingress.dns | [.failed, (.configuration | contains("acme")), (.firewall | contains("9482"))]' \
   '[[], false, false]'
-equal "and lego asks the provider" '.ingress.dns.certs["www.example.org"]' '{dnsProvider: "hetzner", listenHTTP: null}'
+equal "and lego uses the provider" '.ingress.dns.certs["www.example.org"]' '{dnsProvider: "hetzner", listenHTTP: null}'
 equal "without hosts there is no ingress" .ingress.nothing false
-only "a name in capitals is refused" .ingress.wrong "hosts on melchior: WWW is no name of a host"
+only "a name in capitals is refused" .ingress.wrong "hosts on melchior: WWW is not a valid host name"
 only "a name twice is refused" .ingress.wrong "has b.example.org more than once"
-only "a path that is none is refused" .ingress.wrong 'locations."api" on melchior is no path'
-only "an application that nobody knows needs a port" .ingress.wrong "no application module here says where unknown is published"
+only "an invalid path is refused" .ingress.wrong 'locations."api" on melchior is not a valid path'
+only "an unknown application needs a port" .ingress.wrong "no application module of this node publishes unknown"
 only "an account without an address is refused" .ingress.wrong "acme.email on melchior is null"
 only "a private key in the store is refused" .ingress.wrong '"a.example.org".certificate on melchior is in the store'

@@ -64,12 +64,12 @@ equal "once it is recorded no server founds another one: each joins the next" '.
 check "recording it restarts no server: it is a file in /etc, and the unit stays the same" \
   '.k3s as $k | ["s1", "s2", "s3"] | all(. as $n | $k.nodes[$n].flags == $k.founded[$n].flags
     and $k.nodes[$n].environmentFile == "/etc/machinist/k3s.env" and $k.founded[$n].restarts == [])'
-check "a lone server founds the cluster once; later it is told neither to found nor to join, and a guard looks for its data" '
+check "a single server founds the cluster once; later it neither founds nor joins, and a guard checks its data" '
   .k3s.alone | (.new.environment == "K3S_CLUSTER_INIT=true\n") and (.recorded.environment | test("K3S_") | not) and .recorded.guarded' \
   '.k3s.alone | map_values(.environment)'
 only "clusterInit on a server is refused: installed anew, it would found a second cluster" .k3s.refused.clusterInit \
   "services.k3s.clusterInit or serverAddr is set on s1" "second cluster"
-only "so is serverAddr" .k3s.refused.serverAddr "services.k3s.clusterInit or serverAddr is set on s1" "as recorded"
+only "so is serverAddr" .k3s.refused.serverAddr "services.k3s.clusterInit or serverAddr is set on s1" "the recorded founder"
 only "swap is refused: the kubelet would not start" .k3s.refused.swap "swapDevices" "kubelet"
 
 check "kube-vip and servicelb never give addresses both: with kube-vip, servicelb is off" '
@@ -96,11 +96,11 @@ equal "the limits of inotify are those of NixOS, whose definitions conflict with
   | [.["fs.inotify.max_user_instances"], .["fs.inotify.max_user_watches"]]' '[524288, 524288]'
 check "and does not answer ARP for the address" '.k3s.variants.bgp.sysctl["net.ipv4.conf.all.arp_ignore"] == 1'
 
-check "the staging and the production issuer have accounts of their own" '
+check "the staging and the production issuer have separate accounts" '
   .k3s.variants.issuers.manifests["cluster-issuers"] | map(.metadata.name) == ["letsencrypt-staging", "letsencrypt-production"]
   and ([.[].spec.acme.privateKeySecretRef.name] | unique | length == 2)
   and (.[0].spec.acme.server | contains("staging")) and (.[1].spec.acme.server | contains("staging") | not)'
-check "cert-manager brings its kinds" \
+check "cert-manager installs its kinds" \
   '.k3s.variants.issuers.manifests["cert-manager"][0].spec.valuesContent | fromjson | .crds.enabled'
 
 check "etcd is open to the servers, the kubelet and the tunnel to the nodes" '.k3s.nodes.s1.firewall
@@ -115,6 +115,6 @@ check "pods reach their node: the bridge and the tunnel are trusted" \
 check "vxlan has its own port and interface" '.k3s.variants.vxlan | (.firewall | any(contains("udp dport 8472")))
   and (.trusted | index("flannel.1"))'
 check "a new system of a server is kept when its API server is ready" '.k3s.nodes.s1.gates == ["k3s"] and .k3s.nodes.a1.gates == []'
-check "etcd inside of k3s can be asked as any other" '.k3s.nodes.s1.packages | any(contains("machinist-etcdctl"))'
+check "k3s' embedded etcd can be queried like any other" '.k3s.nodes.s1.packages | any(contains("machinist-etcdctl"))'
 check "nothing is wrong with any of them" '[.k3s.nodes[].failed, .k3s.founded[].failed, .k3s.nodes[].warnings] | flatten == []' \
   '[.k3s.nodes | map_values({failed, warnings})]'

@@ -73,7 +73,7 @@ check "every node is without failed assertions and warnings" '[.kubernetes.nodes
 only "trap 1: roles, which would set up an etcd and certificates of NixOS' own, are refused" .kubernetes.refused.roles services.kubernetes.roles "cp1" "remove it"
 only "trap 1: easyCerts, which knows one control plane only, is refused" .kubernetes.refused.easyCerts services.kubernetes.easyCerts "cp1"
 only "trap 2: the addon manager, which has no kubeconfig without easyCerts, is refused" .kubernetes.refused.addonManager services.kubernetes.addonManager.enable
-only "trap 13: NixOS' CoreDNS, whose objects nobody would apply, is refused" .kubernetes.refused.dns services.kubernetes.addons.dns.enable
+only "trap 13: NixOS' CoreDNS, whose objects would never be applied, is refused" .kubernetes.refused.dns services.kubernetes.addons.dns.enable
 only "trap 2: NixOS' flannel, open to everyone and without hostPort, is refused" .kubernetes.refused.ownFlannel services.kubernetes.flannel.enable
 check "trap 3: the API server trusts etcd's authority for etcd, not Kubernetes' as by default" '
   .kubernetes.nodes.cp1.flags["kube-apiserver"] | map(select(test("^--etcd-cafile=.*-etcd-ca.pem$"))) | length == 1'
@@ -124,14 +124,14 @@ check "trap 18: flannel keeps its leases in Kubernetes: no etcd certificate is o
   .kubernetes.nodes.w1 | .flannelPreStart == "" and ([.flannel | keys[] | select(test("ETCD"))] == [])
     and ([.pki[] | select(test("etcd"))] == []) and .etcdEnabled == false' .kubernetes.nodes.w1.flannel
 only "trap 20: swap, with which no kubelet starts, is refused" .kubernetes.refused.swap swapDevices failSwapOn
-equal "unless the kubelet is told to live with it" .kubernetes.refused.swapAllowed '[]'
-only "a control plane that knows no etcd is refused" .kubernetes.refused.noEtcd etcdMembers
+equal "unless the kubelet is configured for it" .kubernetes.refused.swapAllowed '[]'
+only "a control plane without etcd members is refused" .kubernetes.refused.noEtcd etcdMembers
 
 # Who talks to whom.
 check "nothing on a control plane depends on the virtual address" '
   [.kubernetes.nodes.cp1.kubeconfigs[].clusters[0].cluster.server] | length == 5 and (unique == ["https://127.0.0.1:6443"])' \
   '[.kubernetes.nodes.cp1.kubeconfigs[].clusters[0].cluster.server]'
-check "a worker goes by the virtual address" '
+check "a worker uses the virtual address" '
   [.kubernetes.nodes.w1.kubeconfigs[].clusters[0].cluster.server] | length == 3 and (unique == ["https://10.13.100.1:6443"])'
 check "every kubeconfig trusts Kubernetes' authority and has a certificate of its own" '
   [.kubernetes.nodes.cp1.kubeconfigs | to_entries[] | .value
@@ -145,7 +145,7 @@ equal "the clients are the ones that they are named after" \
     "proxy: kube-proxy-client.pem",
     "scheduler: kube-scheduler-client.pem"
   ]'
-check "a control plane without an etcd of its own asks all members" '
+check "a control plane without its own etcd uses all members" '
   .kubernetes.variants.external
   | .etcdEnabled == false and (.flags["kube-apiserver"] | contains(["--etcd-servers=https://10.13.13.20:2379,https://10.13.13.21:2379"]))' \
   '.kubernetes.variants.external.flags["kube-apiserver"]'
@@ -188,12 +188,12 @@ check "with vxlan its port is open to nodes and WireGuard is not" '
 check "the API is open where there is one, and web ports where traffic comes in" '
   (.kubernetes.nodes.cp1.openTcp | contains([6443])) and (.kubernetes.nodes.w1.openTcp | contains([80, 443]) and (index(6443) | not))'
 check "pods reach their node" '.kubernetes.nodes.w1.trusted | contains(["cni0", "flannel-wg"])' .kubernetes.nodes.w1.trusted
-check "flannel is told the node's address: the default is the interface of the default route" '
+check "flannel gets the node's address: the default is the interface of the default route" '
   .kubernetes.nodes.w1.flannel | .FLANNELD_IFACE == "10.13.13.5" and .FLANNELD_PUBLIC_IP == "10.13.13.5"'
 equal "flannel gets the pods' range and the overlay" .kubernetes.nodes.w1.flannelNet \
   '{Network: "10.42.0.0/16", SubnetLen: 24, Backend: {Type: "wireguard", PersistentKeepaliveInterval: 25}}'
 check "dual stack reaches flannel" '.kubernetes.variants.dual.flannelNet | .Network == "10.42.0.0/16" and .IPv6Network == "fd00:42::/48" and .EnableIPv6' .kubernetes.variants.dual.flannelNet
-check "an announced address on lo is answered for by nobody on the link" '
+check "no node answers ARP for an announced address on lo" '
   .kubernetes.nodes.cp1.sysctl | .["net.ipv4.conf.all.arp_ignore"] == 1 and .["net.ipv4.conf.all.arp_announce"] == 2' .kubernetes.nodes.cp1.sysctl
 
 # Two definitions of a kernel parameter at one priority conflict, even equal ones, and NixOS sets some itself.
@@ -202,7 +202,7 @@ equal "the limits of inotify are those of NixOS" '.kubernetes.nodes.w1.sysctl
 check "a kernel parameter of ours is above a default of NixOS, and conflicts with none" '
   .kubernetes.parameters.nixos | .["kernel.panic"] == 10 and .["vm.overcommit_memory"] == 1 and .["net.ipv6.conf.all.forwarding"] == 1' \
   .kubernetes.parameters.nixos
-check "a kernel parameter of a person is above ours, and conflicts with none" '.kubernetes.parameters.person | .["kernel.panic"] == 5' \
+check "a user's kernel parameter overrides ours, and conflicts with none" '.kubernetes.parameters.person | .["kernel.panic"] == 5' \
   .kubernetes.parameters.person
 
 # The virtual address.
@@ -235,12 +235,12 @@ check "with a password kube-vip finds it and the Router in a mounted file, and i
     and ($pod.volumeMounts | any(.mountPath == "/etc/kube-vip/bgp.json" and .name == "bgp-json" and .readOnly))
     and ($spec.volumes | any(.name == "bgp-json" and .hostPath == {path: $node.password.file, type: "File"}))' \
   '.kubernetes.variants.password.kubelet.manifests["kube-vip"].spec'
-check "the file is made from what machinist delivers before the kubelet wants it, and only root reads it" '
+check "the file is written from the delivered password before the kubelet needs it, and only root reads it" '
   .kubernetes.variants.password.password
   | (.file | test("^/run/machinist-bgp-password/[0-9a-f]{16}.json$")) and (.before | contains(["kubelet.service"]))
     and .LoadCredential == ["bgp-password.key:/var/lib/machinist/keys/bgp-password-0123456789abcdef.key"]
     and .RuntimeDirectoryMode == "0700" and .UMask == "0377"' .kubernetes.variants.password.password
-check "another password is another file, so that the pod is made anew" '
+check "another password is another file, so that the pod is recreated" '
   .kubernetes.variants | .password.password.file != .otherPassword.password.file'
 check "a node without a password has nothing of it" '.kubernetes.nodes.cp1.password == {} and .kubernetes.variants.arp.password == {}'
 check "a file that is missing is an error, not an empty directory, and the key stays outside of the store" "
@@ -258,4 +258,4 @@ check "every node says which Kubernetes it has, for the skew policy" '
   [.kubernetes.nodes[].version | test("^1[.][0-9]+[.][0-9]+\n$")] | length == 2 and all' .kubernetes.nodes.cp1.version
 equal "the release knows which it can start" .kubernetes.nodes.cp1.knownVersions '["1.34", "1.35", "1.36"]'
 only "trap 12: a version that the release cannot start is refused" .kubernetes.refused.version services.kubernetes.package "1.99" 26.05
-equal "unless nothing is known" .kubernetes.refused.anyVersion '[]'
+equal "unless no versions are listed" .kubernetes.refused.anyVersion '[]'

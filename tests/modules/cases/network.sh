@@ -4,7 +4,7 @@ equal "2379 is open to members and clients, 2380 to members only, 7080 to the no
   "ip saddr { 10.13.13.2, 10.13.13.20, 10.13.13.21, 10.13.13.3, 10.13.13.4 } tcp dport 2379 accept comment \"etcd-clients\"",
   "ip saddr { 10.13.13.2, 10.13.13.3, 10.13.13.4 } tcp dport 2380 accept comment \"etcd-peers\"",
   "ip saddr { 10.13.13.0/24 } tcp dport 7080 accept comment \"fan-out\"" ]'
-check "IPv4 and IPv6 sources get rules of their own" '
+check "IPv4 and IPv6 sources get separate rules" '
   .variants.ipv6.firewall
   | (map(select(startswith("ip6 saddr { fd13::2 } tcp dport 2380"))) | length == 1)
     and (map(select(startswith("ip saddr { 10.13.13.3, 10.13.13.4 } tcp dport 2380"))) | length == 1)' \
@@ -29,9 +29,9 @@ check "sshd takes keys only" '
   | .PasswordAuthentication == false and .PermitRootLogin == "prohibit-password" and .ports == [22]
     and .authorizedKeysInHomedir == false' .nodes.casper.ssh
 equal "sshd listens on the port of machines.nix" .nodes.melchior.ssh.ports '[2222]'
-check "users are what the configuration says, as long as somebody may log in" '
+check "users are immutable as long as an operator can log in" '
   .nodes.balthazar.mutableUsers == false and .variants.noOperators.mutableUsers == true'
 only "a node without operators warns, and says where they go" .variants.noOperators.warnings \
   "machinist.operators is empty on balthazar" "cluster.operators in machines.nix"
 only "an sshd that the next deployment cannot reach is refused" .failed.otherPort \
-  "services.openssh.ports of balthazar lacks 22" "ssh.port"
+  "services.openssh.ports of balthazar does not contain 22" "ssh.port"

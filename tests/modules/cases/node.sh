@@ -1,6 +1,6 @@
 # The node itself: name, disk, sandbox, a person's own module, and that all options exist.
 
-check "the node is called what machines.nix calls it" '
+check "the node has its name in machines.nix" '
   .nodes.balthazar | .hostName == "balthazar" and .domain == "magi.internal" and .stateVersion == "26.05"'
 for node in balthazar casper melchior; do
   equal "no assertion fails on $node" ".failed.$node" '[]'
@@ -19,10 +19,10 @@ check "UEFI boots by systemd-boot" '.nodes.balthazar.boot | .systemdBoot and (.g
 equal "a disk is laid out for BIOS" '.variants.bios.disk.main.content.partitions | map_values(.type // "8300")' \
   '{ boot: "EF02", root: "8300" }'
 check "BIOS boots by GRUB" '.variants.bios.boot | .grub and (.systemdBoot | not)'
-equal "a layout of one's own replaces ours as a whole" '.variants.ownDisk.disk | keys' '["own"]'
+equal "a user's layout replaces ours completely" '.variants.ownDisk.disk | keys' '["own"]'
 equal "a machine of the sandbox has no disk laid out, even if it names one" .variants.sandboxDisk.disk '{}'
 only "a machine without a root file system is refused" .failed.noRoot "balthazar has no root file system" '`disk`' nodes/balthazar.nix
-equal "unless it has one of its own" .failed.rootOfOnesOwn '[]'
+equal "unless the user defines one" .failed.rootOfOnesOwn '[]'
 only "a layout without a disk is refused" .failed.noDisk "machinist.disk.layout is true on balthazar" '`disk`'
 
 check "a machine of the sandbox is a container with a listening sshd" '

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The flags of `k3s server` and `k3s agent` (k3s-io/k3s, pkg/cli/cmds/server.go and agent.go). A flag that is not here is refused, as
-// the real one refuses it.
+// The flags of `k3s server` and `k3s agent` (k3s-io/k3s, pkg/cli/cmds/server.go and agent.go). Other flags are
+// refused, as by the real one.
 const (
 	common = `config debug v vmodule log alsologtostderr token token-file server data-dir node-name with-node-id! node-label
 		node-taint image-credential-provider-bin-dir image-credential-provider-config selinux! lb-server-port
@@ -29,7 +29,7 @@ const (
 		secrets-encryption! enable-pprof! disable-agent!`
 )
 
-// What two servers of one cluster must have alike (pkg/daemons/config, CriticalControlArgs).
+// Settings that must be equal on all servers of a cluster (pkg/daemons/config, CriticalControlArgs).
 var critical = []string{"cluster-cidr", "service-cidr", "cluster-dns", "cluster-domain", "disable", "flannel-backend",
 	"secrets-encryption", "disable-kube-proxy", "disable-network-policy", "egress-selector-mode"}
 
@@ -40,7 +40,7 @@ var (
 
 type flags map[string][]string
 
-// parse takes --name=value, --name value and --name, and what the environment says of the flags that have a variable.
+// parse takes --name=value, --name value and --name, and the environment variables of flags that have one.
 func parse(role string, words []string) (flags, error) {
 	known := map[string]bool{}
 	list := common

@@ -1,7 +1,7 @@
 // A STAND-IN for k3s, for machines that cannot have it: no pods, no API. Real are a member of etcd in each server, with its
-// membership (a joiner is a learner first, and is promoted), TLS, the tokens, the flags, and /readyz for the administrator's
-// certificate only. What decides whether a server founds a cluster, joins one or goes on with its data is as in k3s'
-// pkg/cluster/bootstrap.go; `k3s kubectl delete node NAME` takes a member out, as k3s' own controller does.
+// membership (a joining member is a learner first, and is promoted), TLS, the tokens, the flags, and /readyz for the
+// administrator's certificate only. A server founds a cluster, joins one or continues with its data as in k3s'
+// pkg/cluster/bootstrap.go; `k3s kubectl delete node NAME` removes a member, as k3s' own controller does.
 package main
 
 import (
@@ -70,7 +70,7 @@ func server(f flags) error {
 	}
 	data := filepath.Join(home, "db/etcd")
 	address, join := f.one("node-ip"), f.one("server")
-	// With data on the disk, neither --cluster-init nor --server counts.
+	// With data on the disk, --cluster-init and --server have no effect.
 	_, err = os.Stat(filepath.Join(data, "member"))
 	hasData := err == nil
 	state := "existing"
@@ -97,7 +97,7 @@ func server(f flags) error {
 	}
 	cluster := name + "=https://" + address + ":2380"
 	if !hasData && join != "" {
-		// etcd takes nobody in while it is not sure of those that it has.
+		// etcd accepts no new member while the existing ones are unhealthy.
 		for tries := 0; ; tries++ {
 			if cluster, err = enroll(join, name, f.one("node-name"), address); err == nil {
 				break
@@ -119,7 +119,7 @@ func server(f flags) error {
 	return wait(etcd)
 }
 
-// found makes the authorities, and notes that a cluster was founded here: the tests count the notes.
+// found creates the authorities, and records that a cluster was founded here: the tests count the records.
 func found() error {
 	for _, name := range authorities {
 		files, err := authority(name)
@@ -139,7 +139,7 @@ func found() error {
 	return err
 }
 
-// fetch asks a server for the authorities. It holds what must match against what the server has.
+// fetch requests the authorities from a server. It compares the settings that must match with the server's.
 func fetch(server, token string, f flags) error {
 	body, err := json.Marshal(f.critical())
 	if err != nil {
@@ -198,7 +198,7 @@ func leaves(f flags, address string) error {
 	return os.WriteFile(filepath.Join(etc, "k3s.yaml"), []byte("# The stand-in has no API.\n"), 0o600)
 }
 
-// memberName is the node's name with a suffix that is lost with the disk.
+// memberName is the node's name with a suffix that is stored on its disk only.
 func memberName(node string) (string, error) {
 	path := filepath.Join(home, "db/etcd-name")
 	if name, err := os.ReadFile(path); err == nil {
@@ -239,7 +239,7 @@ func members(endpoint string) ([]member, error) {
 	return list.Members, json.Unmarshal(output, &list)
 }
 
-// enroll makes the node a learner of the running cluster. A node of that name must have been taken out before.
+// enroll makes the node a learner of the running cluster. A node of that name must have been removed before.
 func enroll(join, name, node, address string) (string, error) {
 	server, err := url.Parse(join)
 	if err != nil {
@@ -283,7 +283,7 @@ func startEtcd(data, name, address, state, cluster string) (*exec.Cmd, error) {
 		"--key-file="+directory+"/server-client.key", "--peer-trusted-ca-file="+directory+"/peer-ca.crt",
 		"--peer-cert-file="+directory+"/peer-server-client.crt", "--peer-key-file="+directory+"/peer-server-client.key",
 		"--log-level=warn")
-	// READY is this program's to say.
+	// This program reports READY itself.
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "NOTIFY_SOCKET=") && !strings.HasPrefix(variable, "ETCD_") {
 			etcd.Env = append(etcd.Env, variable)
@@ -294,7 +294,7 @@ func startEtcd(data, name, address, state, cluster string) (*exec.Cmd, error) {
 	return etcd, etcd.Start()
 }
 
-// promote makes a learner a voter as soon as etcd lets it. It asks the server that it joined at: a learner answers no such questions.
+// promote makes a learner a voter as soon as etcd allows it. It uses the server that it joined: a learner refuses such requests.
 func promote(name, join string) {
 	server, err := url.Parse(join)
 	if err != nil || join == "" {
@@ -400,7 +400,7 @@ func notify() {
 	}
 }
 
-// wait ends with etcd, or ends etcd when it is told to end.
+// wait returns when etcd ends, or ends etcd on a signal.
 func wait(etcd *exec.Cmd) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

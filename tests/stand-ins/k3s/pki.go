@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// The authorities of a cluster, by their names in server/tls. The founder makes them; who joins gets them with the server token.
+// The authorities of a cluster, by their names in server/tls. The founder creates them; joining servers fetch them with the server token.
 var authorities = []string{"server-ca", "client-ca", "etcd/server-ca", "etcd/peer-ca"}
 
 func authority(name string) (map[string]string, error) {

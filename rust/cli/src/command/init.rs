@@ -88,7 +88,7 @@ pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
     }
     let is_vendored = args.vendor || vendor::is_vendored(&directory);
     refuse_second_library(&directory, args.vendor)?;
-    // All that can be wrong with the arguments is said before anything is written.
+    // Wrong arguments fail before anything is written.
     let url = if is_vendored { None } else { Some(url::url(args.machinist_url.as_deref())?) };
     let beginning = beginning(args, global, &directory, ui)?;
     std::fs::create_dir_all(&directory).failed()?;

@@ -18,6 +18,8 @@ pub mod man;
 pub mod node;
 pub mod objects;
 pub mod plan;
+#[cfg(test)]
+mod reference;
 pub mod rollback;
 pub mod router_config;
 pub mod sandbox;

@@ -1,10 +1,10 @@
-//! Forms of a cluster's `flake.nix` whose reach is known, although they hand on all inputs and the whole directory.
+//! Forms of a cluster's `flake.nix` with a known reach, although they pass on all inputs and the complete directory.
 
 use std::collections::BTreeSet;
 
 use super::reach::{Token, scan_tokens, tokens};
 
-/// Where a cluster's modules are.
+/// Location of a cluster's modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Library {
     /// In its own directory: `import ./nix/cluster.nix { ... }`.
@@ -17,17 +17,17 @@ const VENDORED: &[&str] = &["import", "./nix/cluster.nix"];
 const INPUT: &[&str] = &["inputs", ".", "machinist", ".", "lib", ".", "mkCluster"];
 const ARGUMENT: &[&str] = &["{", "inherit", "inputs", ";", "root", "=", "./.", ";", "}"];
 
-/// Returns where the modules are, and the path literals beside the call that `machinist init` writes. What that call reaches is not
-/// part of the answer.
+/// Returns the location of the modules, and the path literals besides the call that `machinist init` writes. Files
+/// reached through that call are not included.
 ///
 /// # Errors
-/// The file reaches further; says by what.
+/// The file reaches further; the message names the construct.
 pub(super) fn scan(text: &str) -> Result<(Library, BTreeSet<String>), String> {
     let tokens = tokens(text);
     let ([_], [_]) =
         (places(&tokens, &["outputs", "=", "inputs", ":"]).as_slice(), places(&tokens, &["outputs", "="]).as_slice())
     else {
-        return Err("its outputs are no function of `inputs`".to_owned());
+        return Err("its outputs are not a function of `inputs`".to_owned());
     };
     for (library, callee) in [(Library::Vendored, VENDORED), (Library::Input, INPUT)] {
         let call = [callee, ARGUMENT].concat();
@@ -37,10 +37,10 @@ pub(super) fn scan(text: &str) -> Result<(Library, BTreeSet<String>), String> {
             return Ok((library, literals));
         }
     }
-    Err("it does not hand over as `machinist init` writes it".to_owned())
+    Err("it does not call the modules as `machinist init` writes it".to_owned())
 }
 
-/// Returns where these words follow each other.
+/// Returns the positions of this sequence of words.
 fn places(tokens: &[Token<'_>], words: &[&str]) -> Vec<usize> {
     let is_same = |window: &[Token<'_>]| window.iter().map(|(_, text)| *text).eq(words.iter().copied());
     tokens.windows(words.len()).enumerate().filter(|(_, window)| is_same(window)).map(|(at, _)| at).collect()

@@ -42,13 +42,13 @@ pub(super) fn directory(reference: &str) -> Option<&str> {
     (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
 }
 
-/// The work tree of a `git+file:` reference without parameters.
+/// Returns the work tree of a `git+file:` reference without parameters.
 fn worktree(reference: &str) -> Option<&str> {
     let path = reference.strip_prefix("git+file://")?;
     (path.starts_with('/') && !path.contains(['?', '#', '%'])).then_some(path)
 }
 
-/// The directory that the files of a replaced input are in, on this computer.
+/// Returns the directory of a replaced input's files on this computer.
 pub(super) fn tree(reference: &str) -> Option<&str> {
     directory(reference).or_else(|| worktree(reference))
 }
@@ -85,7 +85,7 @@ fn add_directory(digest: &mut Sha256, directory: &Path, entries: &mut usize) -> 
     Ok(())
 }
 
-/// Adds what a flake of a work tree sees: the files that git tracks, by their status, and the commit.
+/// Adds a flake's view of a work tree: the files that git tracks, by their status, and the commit.
 fn add_worktree(digest: &mut Sha256, worktree: &Path) -> Result<(), String> {
     let ask = |arguments: &[&str]| crate::flake::read(worktree, arguments).map_err(|error| error.to_string());
     let listed = ask(&["ls-files", "-z", "--stage"])?;
@@ -93,7 +93,7 @@ fn add_worktree(digest: &mut Sha256, worktree: &Path) -> Result<(), String> {
         if entry.starts_with(b"160000") {
             return Err("a submodule".to_owned());
         }
-        // The blob of the index too: a file that is gone from the work tree has no status.
+        // The blob of the index too: a file that is deleted from the work tree has no status.
         super::add(digest, entry);
         let name = entry.splitn(2, |byte| *byte == b'\t').nth(1).unwrap_or_default();
         if let Ok(metadata) = fs::symlink_metadata(worktree.join(std::ffi::OsStr::from_bytes(name))) {

@@ -1,4 +1,4 @@
-//! The input that holds a cluster's modules: whether its files are the ones whose reach is known.
+//! Input that contains a cluster's modules: comparison of its files with those of known reach.
 
 use std::{
     fs,
@@ -8,18 +8,18 @@ use std::{
 use super::inputs;
 use crate::{FlakeRef, Override, command, flake_lock::Locks};
 
-/// A flake input whose texts are known, and with them which files of the cluster's directory they read.
+/// A flake input with known texts, and thus known reads in the cluster's directory.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownInput<'a> {
-    /// Its name in the cluster's flake.
+    /// The input's name in the cluster's flake.
     pub name: &'a str,
-    /// Files and the texts that they must have.
+    /// Files and their expected texts.
     pub files: &'a [(&'a str, &'a str)],
 }
 
 impl KnownInput<'_> {
-    /// Whether the input of the flake, as it is locked or replaced, has exactly these texts. An input that cannot be looked at
-    /// has others.
+    /// Returns true if the input of the flake, as locked or replaced, has exactly these texts. An input that cannot be
+    /// read counts as different.
     pub(super) fn is_in_use(&self, flake: &FlakeRef, overrides: &[Override]) -> bool {
         let replaced = overrides.iter().find(|replaced| replaced.input == self.name);
         let source = match replaced {
@@ -34,7 +34,7 @@ impl KnownInput<'_> {
     }
 }
 
-/// Returns where the store has the source of an input, by the digest in `flake.lock`. It may not be there (yet).
+/// Returns the store path of an input's source, by the digest in `flake.lock`. It may not exist (yet).
 fn locked_source(directory: &Path, name: &str) -> Option<PathBuf> {
     let locks: Locks = serde_json::from_slice(&fs::read(directory.join("flake.lock")).ok()?).ok()?;
     let locked = locks.input(name)?;

@@ -42,12 +42,12 @@ pub struct KnownFile {
     pub reads: &'static [&'static str],
 }
 
-/// The files whose texts are known.
+/// The files with known texts.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// Files of the cluster's own directory.
     pub files: &'a [KnownFile],
-    /// The flake input that may hold the modules in their place.
+    /// The flake input that may contain the modules instead.
     pub input: KnownInput<'a>,
 }
 
@@ -180,7 +180,7 @@ fn source(tree: &mut Worktree, folder: &str, known: &[KnownFile], is_known_input
                 Source::Known(literals)
             }
             Ok((Library::Input, mut literals)) if is_known_input => {
-                // Beside the nodes' own files, the only ones that nix/cluster.nix of the input reads.
+                // Besides the nodes' own files, the only ones that nix/cluster.nix of the input reads.
                 literals.insert("./app_modules".to_owned());
                 Source::Known(literals)
             }

@@ -1,27 +1,27 @@
-//! Which files of a work tree an evaluation can read, starting at the files that it is known to read.
+//! Set of files in a work tree that an evaluation can read, starting from the files that it certainly reads.
 //!
-//! A flake is pure, so it reads only what a path literal of a file that it has read leads to. Where a text could make
-//! a path in another way, the answer is that anything may be read: too much costs an evaluation, too little would keep
-//! an old system for a new one.
+//! A flake is pure, so it reads only paths from literals in the files that it has read. If a text could construct a
+//! path in another way, the result is that anything may be read: too much costs an evaluation, too little would keep an
+//! outdated system.
 
 use std::collections::BTreeSet;
 
 use rnix::SyntaxKind as Kind;
 
-/// What a file is for the question which others it leads to.
+/// Content of a file, with regard to the files it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Nix, to be searched for paths.
+    /// Nix, which is searched for paths.
     Nix(String),
-    /// Text whose paths are known already, relative to the file.
+    /// Text with known paths, relative to the file.
     Known(BTreeSet<String>),
-    /// Text that Nix may read and take apart, such as JSON.
+    /// Text that Nix may read and parse, such as JSON.
     Data(String),
-    /// Nothing that could lead anywhere.
+    /// No references to other files.
     Leaf,
 }
 
-/// Names by which the whole source, or a path that no literal spells, can be had.
+/// Names that give access to the complete source, or to a path that no literal contains.
 const REACH_FURTHER: [&str; 10] = [
     "__curPos",
     "self",
@@ -35,11 +35,11 @@ const REACH_FURTHER: [&str; 10] = [
     "__toPath",
 ];
 
-/// Returns the files that can be read from the roots on, without those in `known`. A root or a literal that names a
-/// directory stands for all in it.
+/// Returns the files reachable from the roots, without those in `known`. A root or a literal that names a directory
+/// stands for all files in it.
 ///
 /// # Errors
-/// Anything may be read; says why.
+/// Anything may be read; the message gives the reason.
 pub(super) fn reach(
     roots: &[String],
     files: &BTreeSet<String>,
@@ -56,11 +56,12 @@ pub(super) fn reach(
             let literals = match source(file) {
                 Source::Nix(text) => scan(&text).map_err(|why| format!("{file}: {why}"))?,
                 Source::Known(literals) => literals,
-                Source::Data(text) if climbs(&text) => return Err(format!("{file}: a text with `..`")),
+                Source::Data(text) if climbs(&text) => return Err(format!("{file}: text with `..`")),
                 Source::Data(_) | Source::Leaf => continue,
             };
             for literal in literals {
-                let target = resolve(file, &literal).ok_or_else(|| format!("{file}: {literal} leads out"))?;
+                let target =
+                    resolve(file, &literal).ok_or_else(|| format!("{file}: {literal} leads out of the tree"))?;
                 open.push(target);
             }
         }
@@ -68,14 +69,14 @@ pub(super) fn reach(
     Ok(reached)
 }
 
-/// The file itself, or all files of the directory.
+/// Returns the file itself, or all files of the directory.
 fn under<'f>(path: &'f str, files: &'f BTreeSet<String>) -> impl Iterator<Item = &'f String> {
     let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
     let below = files.range(prefix.clone()..).take_while(move |file| file.starts_with(&prefix));
     files.get(path).into_iter().chain(below)
 }
 
-/// Resolves a literal of a file, both relative to the work tree. `None` where it leads out.
+/// Resolves a literal of a file, both relative to the work tree. `None` if it leads out of it.
 fn resolve(file: &str, literal: &str) -> Option<String> {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
@@ -89,7 +90,7 @@ fn resolve(file: &str, literal: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Whether one of the text's words has `..` as a part of a path.
+/// Returns true if a word of the text has `..` as a path component.
 fn climbs(text: &str) -> bool {
     let outside = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '.' || c == '_' || c == '-');
     text.match_indices("..").any(|(at, _)| {
@@ -107,10 +108,10 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     rnix::tokenize(text).filter(|(kind, _)| !trivia(*kind)).collect()
 }
 
-/// Returns the path literals of a Nix text. A literal that goes on with `${` stands for its directory.
+/// Returns the path literals of a Nix text. A literal that continues with `${` stands for its directory.
 ///
 /// # Errors
-/// The text could reach more than its literals say; says by what.
+/// The text could reach more than its literals; the message names the construct.
 pub(super) fn scan(text: &str) -> Result<BTreeSet<String>, String> {
     scan_tokens(&tokens(text))
 }
@@ -124,7 +125,7 @@ pub(super) fn scan_tokens(tokens: &[Token<'_>]) -> Result<BTreeSet<String>, Stri
     for (at, (kind, text)) in tokens.iter().enumerate() {
         let next = |n: usize| tokens.get(at + n).copied();
         match kind {
-            // What goes on after `${x}` is relative to what that is.
+            // The part after `${x}` is relative to an unknown value.
             Kind::TOKEN_PATH_REL if follows_interpolation(tokens, at) && climbs(text) => {
                 return Err(format!("{text} after an interpolation"));
             }
@@ -139,11 +140,11 @@ pub(super) fn scan_tokens(tokens: &[Token<'_>]) -> Result<BTreeSet<String>, Stri
             Kind::TOKEN_PATH_ABS | Kind::TOKEN_PATH_HOME | Kind::TOKEN_PATH_SEARCH => return Err((*text).to_owned()),
             Kind::TOKEN_ERROR => return Err((*text).to_owned()),
             Kind::TOKEN_STRING_CONTENT if !is_example(tokens, at) && (climbs(text) || is_relative_input(text)) => {
-                return Err(format!("the text {text:?}"));
+                return Err(format!("the string {text:?}"));
             }
             Kind::TOKEN_IDENT if REACH_FURTHER.contains(text) => return Err(format!("`{text}`")),
             Kind::TOKEN_IDENT if *text == "inputs" && !names_one_input(next(1), next(2)) => {
-                return Err("all inputs as one value, the flake itself among them".to_owned());
+                return Err("all inputs as one value, including the flake itself".to_owned());
             }
             _ => {}
         }
@@ -156,24 +157,25 @@ fn follows_interpolation(tokens: &[(Kind, &str)], at: usize) -> bool {
     matches!(before, Some((Kind::TOKEN_INTERPOL_END, _)))
 }
 
-/// `toString ./x` is the path of the whole source with a name behind it.
+/// Returns true for `toString ./x`, the path of the complete source with a name appended.
 fn is_made_text(tokens: &[(Kind, &str)], at: usize) -> bool {
     let before = tokens[..at].iter().rev().find(|(kind, _)| *kind != Kind::TOKEN_L_PAREN);
     matches!(before, Some((Kind::TOKEN_IDENT, "toString")))
 }
 
-/// `literalExpression "..."` is text for the manual.
+/// Returns true for `literalExpression "..."`, which is text for the manual.
 fn is_example(tokens: &[(Kind, &str)], at: usize) -> bool {
     let before = tokens[..at].split_last().map(|(start, before)| (start.0, before.last()));
     matches!(before, Some((Kind::TOKEN_STRING_START, Some((Kind::TOKEN_IDENT, "literalExpression")))))
 }
 
-/// An input of the flake that lies in its own tree: no literal, but read all the same.
+/// Returns true for an input of the flake in its own tree: not a literal, but read all the same.
 fn is_relative_input(text: &str) -> bool {
     text.starts_with("./") || text.strip_prefix("path:").is_some_and(|path| !path.starts_with('/'))
 }
 
-/// `inputs.name`, `inputs = ...` and `inputs: ...` hand nothing on; `inputs` alone holds `self`.
+/// Returns true if only one input is used: `inputs.name`, `inputs = ...` and `inputs: ...` pass nothing on; `inputs`
+/// alone includes `self`.
 fn names_one_input(first: Option<(Kind, &str)>, second: Option<(Kind, &str)>) -> bool {
     match first {
         Some((Kind::TOKEN_ASSIGN | Kind::TOKEN_COLON, _)) => true,

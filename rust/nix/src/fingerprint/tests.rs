@@ -16,7 +16,7 @@ const KNOWN: Known<'_> = Known {
     ],
     input: KnownInput { name: "machinist", files: &[("flake.nix", "{ }"), ("nix/cluster.nix", CLUSTER)] },
 };
-/// A cluster's flake as `machinist init` writes it.
+/// A cluster's flake as written by `machinist init`.
 const ONE_INPUT: &str = include_str!("../../../cli/src/template/flake.nix");
 
 fn git(directory: &Path, arguments: &[&str]) {
@@ -72,7 +72,7 @@ fn changed(worktree: &Path, change: impl FnOnce(&Path)) -> String {
     changed_with(worktree, &[], change)
 }
 
-/// The same with inputs that are replaced.
+/// The same with replaced inputs.
 fn changed_with(worktree: &Path, overrides: &[Override], change: impl FnOnce(&Path)) -> String {
     let before = fingerprints(worktree, overrides).of;
     change(&worktree.join("c"));
@@ -181,7 +181,7 @@ fn a_flake_of_a_persons_own_makes_everything_count() {
     check(&[("flake.nix", &more)], &[("README.md", ""), ("shared/text", "ab")]);
 }
 
-/// A source of machinist as an input has it, called `source` as in the store.
+/// Returns a source of machinist in the form of an input, in a directory called `source` as in the store.
 fn library() -> tempfile::TempDir {
     let parent = tempfile::tempdir().unwrap();
     for (file, text) in KNOWN.input.files {
@@ -190,7 +190,7 @@ fn library() -> tempfile::TempDir {
     parent
 }
 
-/// What changes whose digest where the modules come from an input of these texts.
+/// The digests that each change affects if the modules come from an input with these texts.
 const OF_THE_INPUT: [(&str, &str); 7] = [
     ("flake.nix", "ab"),
     ("flake.lock", "ab"),
@@ -238,7 +238,7 @@ fn with_the_modules_in_a_locked_input_the_lock_counts() {
     let locked = lock(&digest);
     let with = [("flake.nix", ONE_INPUT), ("flake.lock", locked.as_str()), OWN_APP];
     check(&with, &OF_THE_INPUT);
-    // What the store does not have is not known.
+    // An input that is not in the store counts as unknown.
     let absent = lock("sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     check(&[with[0], ("flake.lock", &absent)], &[("README.md", "ab"), ("generated/a.nix", "ab")]);
     // The input is updated: every system is evaluated again.

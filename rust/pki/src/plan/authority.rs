@@ -1,5 +1,5 @@
-//! Authorities are made once. One that is there but not right is a person's decision: whatever trusts it would stop to
-//! trust what it signed.
+//! Plan for authorities. They are issued once. An existing but invalid one is left to the operator: everything that
+//! trusts it would stop trusting what it signed.
 
 use time::OffsetDateTime;
 
@@ -18,7 +18,13 @@ impl Verdict {
     }
 }
 
-pub(super) fn judge(spec: &AuthoritySpec, table: &Table, tree: &Tree, policy: &Policy, now: OffsetDateTime) -> Verdict {
+pub(super) fn decide(
+    spec: &AuthoritySpec,
+    table: &Table,
+    tree: &Tree,
+    policy: &Policy,
+    now: OffsetDateTime,
+) -> Verdict {
     let Some(certificate) = tree.certificate(&spec.files.certificate) else {
         return missing(spec, table, tree);
     };
@@ -30,8 +36,8 @@ pub(super) fn judge(spec: &AuthoritySpec, table: &Table, tree: &Tree, policy: &P
     let notice = (left < policy.leaf_life).then(|| Notice {
         subject: spec.name.clone(),
         what: format!(
-            "the authority expires in {}, on {}, and what it signs expires with it: `machinist certs rotate-ca {}` replaces \
-             it in stages, while the cluster goes on",
+            "the authority expires in {}, on {}, and what it signs expires with it: `machinist certs rotate-ca {}` \
+             replaces it in stages, while the cluster keeps running",
             count(certificate.days_left(now)),
             day(certificate.not_after),
             spec.authority,
@@ -40,10 +46,11 @@ pub(super) fn judge(spec: &AuthoritySpec, table: &Table, tree: &Tree, policy: &P
     Verdict { notice, ..Verdict::step(Step::Keep) }
 }
 
-/// There is no certificate. A lone key is what a first run leaves that was cut off, and nothing was signed with it.
+/// Plans an authority without a certificate. A lone key is left by an interrupted first run; nothing was signed with
+/// it.
 fn missing(spec: &AuthoritySpec, table: &Table, tree: &Tree) -> Verdict {
     if tree.get(&spec.files.certificate).is_some() {
-        // It is there but corrupt, which is a problem of its own.
+        // It exists but is corrupt, which is a separate problem.
         return Verdict::step(Step::Refuse);
     }
     let signed = table
@@ -57,16 +64,16 @@ fn missing(spec: &AuthoritySpec, table: &Table, tree: &Tree) -> Verdict {
     }
     let problem = Problem {
         subject: spec.files.certificate.display().to_string(),
-        what: format!("the authority is missing, but certificates that it signed are there ({signed})"),
+        what: format!("the authority is missing, but certificates signed by it exist ({signed})"),
         hint:
-            "restore it and its key from version control; to begin with a new authority, move those certificates away \
-               too, and every machine has to get new ones at the same time"
+            "restore it and its key from version control; to start with a new authority, move those certificates away \
+               too; every machine must then get new ones at the same time"
                 .to_owned(),
     };
     Verdict { problem: Some(problem), ..Verdict::step(Step::Refuse) }
 }
 
-/// What is wrong with the authority, and what to do.
+/// Returns what is wrong with the authority, and the hint.
 fn wrong(
     spec: &AuthoritySpec,
     certificate: &Certificate,
@@ -75,7 +82,7 @@ fn wrong(
 ) -> Option<(String, String)> {
     let restore = "restore the authority from version control".to_owned();
     if !certificate.is_authority || !certificate.usages.contains(&KeyUsage::KeyCertSign) {
-        return Some(("it is no authority: it cannot sign certificates".to_owned(), restore));
+        return Some(("it is not an authority: it cannot sign certificates".to_owned(), restore));
     }
     if certificate.common_name.as_ref() != Some(&spec.common_name) {
         let found = certificate.common_name.as_deref().unwrap_or("none");
@@ -89,7 +96,7 @@ fn wrong(
     {
         let what = format!("its private key belongs to another certificate: {found} instead of {}", certificate.key_id);
         let hint = if tree.rotation(spec.authority.as_str()).is_some() {
-            format!("`machinist certs rotate-ca {}` goes on with the rotation that was cut off", spec.authority)
+            format!("`machinist certs rotate-ca {}` continues the interrupted rotation", spec.authority)
         } else {
             "restore both files of the authority from the same commit".to_owned()
         };
@@ -98,36 +105,35 @@ fn wrong(
     if certificate.not_before > now {
         let (from, today) = (day(certificate.not_before), day(now));
         let what = format!("it is not valid before {from}, and this computer's date is {today}");
-        // Which of the two clocks was wrong cannot be seen from here.
+        // The wrong one of the two clocks cannot be determined here.
         let hint = format!(
-            "if {today} is wrong, set this computer's clock; if it is right, the authority was made with a wrong clock and no \
-             machine accepts it before {from}: {}",
-            make_anew(spec)
+            "if {today} is wrong, set this computer's clock; if it is right, the authority was made with a wrong clock \
+             and no machine accepts it before {from}: {}",
+            start_over(spec)
         );
         return Some((what, hint));
     }
     if certificate.not_after <= now {
-        let what =
-            format!("it expired on {}, so nothing that it signed is accepted any more", day(certificate.not_after));
-        let hint = make_anew(spec);
+        let what = format!("it expired on {}, and what it signed is no longer accepted", day(certificate.not_after));
+        let hint = start_over(spec);
         return Some((what, hint));
     }
     None
 }
 
-/// The way out of an authority that nothing accepts: what it signed is worthless too.
-fn make_anew(spec: &AuthoritySpec) -> String {
+/// Returns the hint for an authority that nothing accepts: the certificates that it signed are useless too.
+fn start_over(spec: &AuthoritySpec) -> String {
     format!(
-        "move {}, its key and the certificates that it signed out of the directory, make new ones, and deploy to all \
+        "move {}, its key and the certificates that it signed out of the directory, issue new ones, and deploy to all \
          machines at once",
         spec.files.certificate.display()
     )
 }
 
-/// An authority was put in the place of another one. Nobody does that by chance, and it is not without consequences.
+/// Reports an authority that was put in the place of another one, which is deliberate and has consequences.
 pub(super) fn successors(table: &Table, tree: &Tree, leaves: &[Action], plan: &mut Plan) {
     for spec in &table.authorities {
-        // In a rotation it is what the stage is for, and everything trusts both.
+        // In a rotation the stage does this on purpose, and everything trusts both.
         if tree.rotation(spec.authority.as_str()).is_some() {
             continue;
         }
@@ -137,7 +143,7 @@ pub(super) fn successors(table: &Table, tree: &Tree, leaves: &[Action], plan: &m
         if !there.is_empty() && there.iter().all(|(_, action)| foreign(action)) {
             let foreign = there.len();
             let what = format!(
-                "it did not sign the certificates that are there ({foreign}): machines that trust another authority refuse \
+                "it did not sign the existing certificates ({foreign}): machines that trust another authority refuse \
                  the new ones until all machines are deployed"
             );
             plan.notices.push(Notice { subject: spec.name.clone(), what });
@@ -145,7 +151,7 @@ pub(super) fn successors(table: &Table, tree: &Tree, leaves: &[Action], plan: &m
     }
 }
 
-/// An authority's private key may be kept elsewhere, as long as nothing has to be signed.
+/// Checks for the authorities' private keys, which may be stored elsewhere as long as nothing has to be signed.
 pub(super) fn keys_at_hand(table: &Table, tree: &Tree, leaves: &[Action], steps: &Steps, plan: &mut Plan) {
     for spec in &table.authorities {
         if steps.get(&spec.authority) != Some(&Step::Keep) || tree.get(&spec.files.key).is_some() {

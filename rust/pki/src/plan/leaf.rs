@@ -1,4 +1,4 @@
-//! Leaf certificates are renewed whenever they are not what the table says.
+//! Plan for leaf certificates: they are renewed whenever they differ from the table.
 
 use rayon::prelude::*;
 use time::OffsetDateTime;
@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 use super::{Action, Policy, Reason, Step, Steps};
 use crate::{AuthoritySpec, Certificate, CertificateSpec, Table, Tree};
 
-/// Judges all rows, in the table's order. In parallel: proving a signature takes 0.1 ms.
-pub(super) fn judge_all(
+/// Plans all rows, in the table's order. In parallel: verifying a signature takes 0.1 ms.
+pub(super) fn decide_all(
     table: &Table,
     tree: &Tree,
     policy: &Policy,
@@ -21,14 +21,14 @@ pub(super) fn judge_all(
             let authority = table.authorities.iter().find(|authority| authority.authority == spec.authority);
             let step = match authorities.get(&spec.authority) {
                 None | Some(Step::Refuse) => Step::Refuse,
-                Some(step) => judge(spec, authority, step, tree, policy, now),
+                Some(step) => decide(spec, authority, step, tree, policy, now),
             };
             Action { name: spec.name.clone(), step }
         })
         .collect()
 }
 
-fn judge(
+fn decide(
     spec: &CertificateSpec,
     authority: Option<&AuthoritySpec>,
     authority_step: &Step,
@@ -40,7 +40,7 @@ fn judge(
     let certificate = match (tree.get(&spec.files.certificate), tree.certificate(&spec.files.certificate)) {
         (None, _) if key.is_some() => return Step::Issue(vec![Reason::NoCertificate]),
         (None, _) => return Step::Issue(vec![Reason::Missing]),
-        // Corrupt, which is a problem of its own.
+        // Corrupt, which is a separate problem.
         (Some(_), None) => return Step::Refuse,
         (Some(_), Some(certificate)) => certificate,
     };
@@ -56,8 +56,8 @@ fn judge(
     reasons.extend(signature(spec, certificate, signer, authority_step));
     reasons.extend(drift(spec, certificate));
     reasons.extend(age(certificate, signer, policy, now));
-    if reasons.is_empty() && policy.renewal.asks_for(&spec.name) {
-        reasons.push(Reason::Asked);
+    if reasons.is_empty() && policy.renewal.includes(&spec.name) {
+        reasons.push(Reason::Requested);
     }
     if reasons.is_empty() { Step::Keep } else { Step::Renew(reasons) }
 }
@@ -78,7 +78,7 @@ fn signature(
     Some(Reason::Signer { wanted: spec.authority, issuer: other_name.then(|| certificate.issuer.clone()) })
 }
 
-/// What the certificate says, against what the row says.
+/// Compares the certificate's fields with the row.
 fn drift(spec: &CertificateSpec, certificate: &Certificate) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if certificate.common_name.as_ref() != Some(&spec.common_name) {
@@ -120,7 +120,7 @@ fn age(
     if certificate.not_after <= now {
         return Some(Reason::Expired { days: (-left).whole_days() });
     }
-    // Near its authority's end a new certificate would live no longer than this one: renewing would never end.
+    // Near its authority's end a new certificate would expire no later than this one, so renewals would never end.
     let renewed = signer.map_or(now + policy.leaf_life, |signer| signer.not_after.min(now + policy.leaf_life));
     let due = left * 3 < life && renewed > certificate.not_after;
     due.then(|| Reason::Due { days: certificate.days_left(now), life: life.whole_days() })

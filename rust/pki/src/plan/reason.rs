@@ -1,4 +1,4 @@
-//! Why a certificate is issued or renewed, in words for people.
+//! Reasons to issue or renew a certificate.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -6,89 +6,89 @@ use time::{Date, OffsetDateTime};
 
 use crate::{Authority, ExtendedUsage, KeyId, KeyUsage, San, spec::join};
 
-/// One reason to issue or renew a certificate. `Display` says it to a person.
+/// A reason to issue or renew a certificate. `Display` gives the text for users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Neither the certificate nor the key is there.
+    /// Both the certificate and the key are missing.
     Missing,
-    /// Only the key is there.
+    /// Only the key exists.
     NoCertificate,
-    /// Only the private half of a key pair is there.
+    /// Only the private half of a key pair exists.
     NoPublicHalf,
-    /// Only the certificate is there.
+    /// Only the certificate exists.
     NoKey,
-    /// The file of the key names another public key.
+    /// The key file names another public key.
     ForeignKey {
-        /// The public key of the file of the key.
+        /// The public key named by the key file.
         found: KeyId,
         /// The public key of the certificate.
         wanted: KeyId,
     },
     /// Another authority signed it.
     Signer {
-        /// Who should have signed it.
+        /// The authority of the row.
         wanted: Authority,
-        /// The issuer that it names, if that is another name than the authority's: the key is another in any case.
+        /// The issuer's name, if it differs from the authority's; the key differs in any case.
         issuer: Option<String>,
     },
-    /// The authority is made anew in this run.
+    /// The authority is created in this run.
     NewAuthority(Authority),
-    /// Another CN.
+    /// The CN differs.
     CommonName {
-        /// What it has.
+        /// The CN of the certificate.
         found: Option<String>,
-        /// What it should have.
+        /// The CN of the row.
         wanted: String,
     },
-    /// Another O.
+    /// The O differs.
     Organization {
-        /// What it has.
+        /// The Os of the certificate.
         found: Vec<String>,
-        /// What it should have.
+        /// The O of the row.
         wanted: Option<String>,
     },
-    /// Another set of SANs.
+    /// The set of SANs differs.
     Sans {
-        /// What it lacks.
+        /// SANs that the certificate is missing.
         added: BTreeSet<San>,
-        /// What it has too much.
+        /// SANs that only the certificate has.
         removed: BTreeSet<San>,
     },
-    /// Other extended key usages.
+    /// The extended key usages differ.
     ExtendedUsages {
-        /// What it has.
+        /// The usages of the certificate.
         found: BTreeSet<ExtendedUsage>,
-        /// What it should have.
+        /// The usages of the row.
         wanted: BTreeSet<ExtendedUsage>,
     },
-    /// Other key usages.
+    /// The key usages differ.
     Usages {
-        /// What it has.
+        /// The usages of the certificate.
         found: BTreeSet<KeyUsage>,
-        /// What it should have.
+        /// The usages of the row.
         wanted: BTreeSet<KeyUsage>,
     },
-    /// It could sign other certificates.
+    /// A leaf that could sign other certificates.
     IsAuthority,
-    /// Its life is over.
+    /// The validity is over.
     Expired {
-        /// Days since then.
+        /// Full days since the end.
         days: i64,
     },
-    /// Its life has not begun.
+    /// The validity has not begun.
     NotYetValid {
-        /// When it begins.
+        /// The start of the validity.
         from: OffsetDateTime,
     },
-    /// Less than a third of its life is left.
+    /// Less than a third of the validity is left.
     Due {
-        /// Days left.
+        /// Full days left.
         days: i64,
-        /// Days of its whole life.
+        /// Full days of the complete validity.
         life: i64,
     },
-    /// Somebody asked for it.
-    Asked,
+    /// Requested by the user.
+    Requested,
 }
 
 impl fmt::Display for Reason {
@@ -99,13 +99,13 @@ impl fmt::Display for Reason {
             Self::NoPublicHalf => formatter.write_str("the public half is missing"),
             Self::NoKey => formatter.write_str("the private key is missing"),
             Self::ForeignKey { found, wanted } => {
-                write!(formatter, "the private key is of {found}, the certificate of {wanted}")
+                write!(formatter, "the private key is that of {found}, the certificate that of {wanted}")
             }
             Self::Signer { wanted, issuer: Some(issuer) } => {
-                write!(formatter, "not signed by the {wanted} authority but by `{issuer}`")
+                write!(formatter, "signed by `{issuer}` instead of the {wanted} authority")
             }
             Self::Signer { wanted, issuer: None } => {
-                write!(formatter, "signed by another key than the {wanted} authority's")
+                write!(formatter, "signed by a key other than the {wanted} authority's")
             }
             Self::NewAuthority(authority) => write!(formatter, "the {authority} authority is new"),
             Self::CommonName { found, wanted } => {
@@ -132,7 +132,7 @@ impl fmt::Display for Reason {
             Self::Due { days, life } => {
                 write!(formatter, "{} left of {life}, less than a third", count(*days))
             }
-            Self::Asked => formatter.write_str("asked for"),
+            Self::Requested => formatter.write_str("requested"),
         }
     }
 }

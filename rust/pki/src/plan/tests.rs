@@ -17,7 +17,7 @@ use crate::{
 const NOW: OffsetDateTime = datetime!(2026-11-21 12:00 UTC);
 const SERVER: &str = "etcd-server-balthazar";
 
-/// A directory in which everything is as it should be, to be spoiled.
+/// A valid directory, which each test modifies.
 struct Case {
     table: Table,
     entries: BTreeMap<PathBuf, Entry>,
@@ -73,7 +73,7 @@ impl Case {
         self.put(&spec, Validity::new(NOW, self.policy.leaf_life, None), KeyAlgorithm::EcdsaP256);
     }
 
-    /// Replaces the server's certificate by one with another life, in days from now.
+    /// Replaces the server's certificate by one with another validity, in days from now.
     fn life(&mut self, from: i64, to: i64) {
         let validity = Validity { not_before: NOW + Duration::days(from), not_after: NOW + Duration::days(to) };
         self.put(&self.spec(), validity, KeyAlgorithm::EcdsaP256);
@@ -196,11 +196,11 @@ fn an_authority_in_the_place_of_another_one_signs_all_again() {
             case.put_authority();
         },
         expect![[r#"
-            renew etcd-healthcheck-client-balthazar: signed by another key than the etcd authority's
-            renew etcd-operator: signed by another key than the etcd authority's
-            renew etcd-peer-balthazar: signed by another key than the etcd authority's
-            renew etcd-server-balthazar: signed by another key than the etcd authority's
-            notice etcd-ca: it did not sign the certificates that are there (4): machines that trust another authority refuse the new ones until all machines are deployed"#]],
+            renew etcd-healthcheck-client-balthazar: signed by a key other than the etcd authority's
+            renew etcd-operator: signed by a key other than the etcd authority's
+            renew etcd-peer-balthazar: signed by a key other than the etcd authority's
+            renew etcd-server-balthazar: signed by a key other than the etcd authority's
+            notice etcd-ca: it did not sign the existing certificates (4): machines that trust another authority refuse the new ones until all machines are deployed"#]],
     );
 }
 
@@ -214,7 +214,7 @@ fn a_certificate_of_another_authority_is_renewed() {
             case.server(|_| {});
             case.signer = etcd;
         },
-        expect!["renew etcd-server-balthazar: not signed by the etcd authority but by `CN=kubernetes-ca`"],
+        expect!["renew etcd-server-balthazar: signed by `CN=kubernetes-ca` instead of the etcd authority"],
     );
 }
 
@@ -228,7 +228,7 @@ fn a_key_of_another_certificate_is_seen_without_decrypting_it() {
             case.entries.insert("nodes/balthazar/etcd-peer.key.age".into(), Entry::Key(Some(id.clone())));
             case.entries.insert(files.key, Entry::Key(Some(id)));
         },
-        expect!["renew etcd-server-balthazar: the private key is of KEYID the certificate of KEYID"],
+        expect!["renew etcd-server-balthazar: the private key is that of KEYID the certificate that of KEYID"],
     );
 }
 
@@ -242,18 +242,14 @@ fn an_authority_is_never_made_a_second_time() {
     let files = || Files::authority(Authority::Etcd);
     check(
         |case| drop(case.entries.remove(&files().certificate)),
-        expect![
-            "problem authorities/etcd.pem: the authority is missing, but certificates that it signed are there (4)"
-        ],
+        expect!["problem authorities/etcd.pem: the authority is missing, but certificates signed by it exist (4)"],
     );
     check(
         |case| {
             case.entries.remove(&files().certificate);
             case.entries.remove(&files().key);
         },
-        expect![
-            "problem authorities/etcd.pem: the authority is missing, but certificates that it signed are there (4)"
-        ],
+        expect!["problem authorities/etcd.pem: the authority is missing, but certificates signed by it exist (4)"],
     );
 }
 
@@ -293,9 +289,7 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
     );
     check(
         with(|_| {}, -3650, -1),
-        expect![
-            "problem authorities/etcd.pem: it expired on 2026-11-20, so nothing that it signed is accepted any more"
-        ],
+        expect!["problem authorities/etcd.pem: it expired on 2026-11-20, and what it signed is no longer accepted"],
     );
     check(
         with(|_| {}, 10, 3650),
@@ -306,7 +300,7 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
     check(
         with(|_| {}, -3600, 50),
         expect![
-            "notice etcd-ca: the authority expires in 50 days, on 2027-01-10, and what it signs expires with it: `machinist certs rotate-ca etcd` replaces it in stages, while the cluster goes on"
+            "notice etcd-ca: the authority expires in 50 days, on 2027-01-10, and what it signs expires with it: `machinist certs rotate-ca etcd` replaces it in stages, while the cluster keeps running"
         ],
     );
     check(
@@ -315,7 +309,7 @@ fn an_authority_that_is_not_right_is_for_a_person_to_decide() {
             case.entries.insert(Files::authority(Authority::Etcd).certificate, leaf);
             case.server(|_| {});
         },
-        expect!["problem authorities/etcd.pem: it is no authority: it cannot sign certificates"],
+        expect!["problem authorities/etcd.pem: it is not an authority: it cannot sign certificates"],
     );
     check(
         |case| {
@@ -374,7 +368,7 @@ fn renewing_near_the_authoritys_end_does_not_go_on_for_ever() {
             }
         },
         expect![
-            "notice etcd-ca: the authority expires in 10 days, on 2026-12-01, and what it signs expires with it: `machinist certs rotate-ca etcd` replaces it in stages, while the cluster goes on"
+            "notice etcd-ca: the authority expires in 10 days, on 2026-12-01, and what it signs expires with it: `machinist certs rotate-ca etcd` replaces it in stages, while the cluster keeps running"
         ],
     );
 }
@@ -389,7 +383,7 @@ fn files_in_the_way_are_named() {
         },
         expect![[r#"
             problem nodes/balthazar/etcd-server.key.age: not an encrypted private key: it does not begin with `-----BEGIN AGE ENCRYPTED FILE-----`
-            problem nodes/balthazar/etcd-server.pem: not a certificate: it holds no PEM block"#]],
+            problem nodes/balthazar/etcd-server.pem: not a certificate: it contains no PEM block"#]],
     );
 }
 
@@ -404,7 +398,7 @@ fn a_private_key_in_the_clear_stops_everything() {
         |case| {
             drop(case.entries.insert("nodes/x/y.key".into(), Entry::classify("nodes/x/y.key".as_ref(), key.as_bytes())))
         },
-        expect!["problem nodes/x/y.key: it holds a private key that is not encrypted"],
+        expect!["problem nodes/x/y.key: it contains an unencrypted private key"],
     );
 }
 
@@ -422,9 +416,9 @@ fn certificates_that_no_machine_needs_are_orphans() {
 }
 
 #[test]
-fn what_is_asked_for_is_renewed() {
+fn what_is_requested_is_renewed() {
     let named = |name: &str| Renewal::Named([name.to_owned()].into());
-    check(|case| case.policy.renewal = named(SERVER), expect!["renew etcd-server-balthazar: asked for"]);
+    check(|case| case.policy.renewal = named(SERVER), expect!["renew etcd-server-balthazar: requested"]);
     check(
         |case| case.policy.renewal = named("etcd-servr"),
         expect!["problem etcd-servr: no certificate has this name"],
@@ -438,9 +432,9 @@ fn what_is_asked_for_is_renewed() {
     check(
         |case| case.policy.renewal = Renewal::All,
         expect![[r#"
-        renew etcd-healthcheck-client-balthazar: asked for
-        renew etcd-operator: asked for
-        renew etcd-peer-balthazar: asked for
-        renew etcd-server-balthazar: asked for"#]],
+            renew etcd-healthcheck-client-balthazar: requested
+            renew etcd-operator: requested
+            renew etcd-peer-balthazar: requested
+            renew etcd-server-balthazar: requested"#]],
     );
 }

@@ -1,4 +1,4 @@
-//! Writes what a stage says. Each can be repeated: what is done already stays as it is.
+//! Applies a stage of a rotation. Every step can be repeated: completed work is left unchanged.
 
 use std::path::Path;
 
@@ -15,45 +15,42 @@ use crate::{
     update::{self, UpdateError, open_key, update},
 };
 
-/// Why a stage could not be applied. Running it again is safe.
+/// Reason why a stage could not be applied. Running it again is safe.
+#[allow(
+    missing_docs,
+    reason = "`file` is relative to the certificates' directory, `what` is the message, `hint` an edit or a command"
+)]
 #[derive(Debug, Error)]
 pub enum RotateError {
     /// The directory cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A key or a certificate cannot be made or opened.
+    /// A key or a certificate cannot be created or decrypted.
     #[error(transparent)]
     Update(#[from] UpdateError),
-    /// There is nothing to replace.
-    #[error("{0} is not there yet")]
+    /// The subject of the rotation does not exist.
+    #[error("{0} does not exist yet")]
     Absent(String),
-    /// The files are not what a stage leaves behind.
+    /// The files do not match the previous stage.
     #[error("{file}: {what}")]
-    Files {
-        /// The file, relative to the certificates' directory.
-        file: String,
-        /// What is wrong with it.
-        what: String,
-        /// What to do.
-        hint: String,
-    },
+    Files { file: String, what: String, hint: String },
 }
 
 impl RotateError {
-    /// What to do about it.
+    /// Returns the way to fix it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Store(StoreError::Busy { .. }) => Some("wait until the other run is done".to_owned()),
+            Self::Store(StoreError::Busy { .. }) => Some("wait until the other run has finished".to_owned()),
             Self::Store(_) => None,
             Self::Update(error) => error.hint(),
-            Self::Absent(_) => Some("`machinist certs gen` makes it".to_owned()),
+            Self::Absent(_) => Some("`machinist certs gen` creates it".to_owned()),
             Self::Files { hint, .. } => Some(hint.clone()),
         }
     }
 }
 
-/// What is needed to write a stage.
+/// Context for writing a stage.
 struct Desk<'a> {
     certs: &'a Path,
     tree: Tree,
@@ -62,11 +59,11 @@ struct Desk<'a> {
     now: OffsetDateTime,
 }
 
-/// Records the stage and brings the directory to it: certificates that the new authority has to sign are re-issued.
-/// Returns what that was.
+/// Records the stage and updates the directory to match it: certificates that the new authority must sign are issued
+/// again. Returns the names of those certificates.
 ///
 /// # Errors
-/// The files are not what the stage before left, a key cannot be opened, or something cannot be written.
+/// The files do not match the previous stage, a key cannot be decrypted, or something cannot be written.
 pub fn apply(
     certs: &Path,
     cluster: &Cluster,
@@ -86,7 +83,7 @@ pub fn apply(
         if let Some(problem) = problem(&desk.tree, subject) {
             return Err(RotateError::Files { file: problem.subject, what: problem.what, hint: problem.hint });
         }
-        // What is not encrypted yet rotates from plain text to its first key.
+        // Unencrypted Secrets rotate from plain text to their first key.
         let from_plain_text =
             subject.is_encryption() && (super::is_plain_text(&table, &desk.tree) || desk.tree.rotation(name).is_some());
         if subject.trusted(&desk.tree).is_empty() && !from_plain_text {
@@ -146,7 +143,7 @@ impl Desk<'_> {
         std::fs::read_to_string(&path).map_err(|source| StoreError::Read { path, source })
     }
 
-    /// Makes the new one, and lets it be trusted beside the old one.
+    /// Creates the new one and adds it to the trusted ones.
     fn trust_both(&self, subject: Subject<'_>) -> Result<(), RotateError> {
         if subject.trusted(&self.tree).len() > 1 {
             return Ok(());
@@ -162,7 +159,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Puts the new key into the old one's place, and the new one first. Proves the key before the old one is gone.
+    /// Moves the new key into the old one's place, and lists the new one first. Verifies the key before the old one is
+    /// removed.
     fn sign_new(
         &self,
         subject: Subject<'_>,
@@ -170,17 +168,17 @@ impl Desk<'_> {
     ) -> Result<(), RotateError> {
         let next = subject.next_key();
         let Some(Some(new)) = self.tree.key(&next) else {
-            // Nothing to do, or a key that another program encrypted, without the note that says whose it is.
+            // Already done, or a key that another program encrypted, without a note that names its public half.
             return match self.tree.get(&next) {
                 None => Ok(()),
-                Some(_) => Err(wrong(&next, "it does not say which key it holds")),
+                Some(_) => Err(wrong(&next, "it does not name the key in it")),
             };
         };
         let files = Files { certificate: subject.files().certificate.clone(), key: next.clone() };
         let identities = identities().map_err(UpdateError::from)?;
         let key = open_key(self.certs, subject.name(), &files, &identities, self.operators)?;
         if key.id() != *new || !subject.trusted(&self.tree).contains(&new) {
-            return Err(wrong(&next, "it holds another key than the one that is to be trusted"));
+            return Err(wrong(&next, "its key is not the new trusted one"));
         }
         let mut texts = blocks(&self.text(subject)?);
         texts.sort_by_key(|block| id(subject, block).as_ref() != Some(new));
@@ -195,11 +193,11 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Copies the key that encrypted until now: what it encrypted is read by it until all of that is written again.
+    /// Copies the previous encryption key: it decrypts existing data until all of it is encrypted again.
     fn keep_previous(&self, subject: Subject<'_>, new: &KeyId) -> Result<(), RotateError> {
         let current = &subject.files().key;
         if self.tree.key(current).flatten().is_none_or(|id| id == new) {
-            // Plain text had no key, or an interrupted run has put the new one in place already.
+            // Plain text had no key, or an interrupted run has already put the new one in place.
             return Ok(());
         }
         let path = self.certs.join(current);
@@ -207,7 +205,7 @@ impl Desk<'_> {
         Ok(store::replace_key(self.certs, &subject.previous_key(), &encrypted)?)
     }
 
-    /// Leaves the one that signs, and ends the record.
+    /// Keeps only the signing one, and removes the record.
     fn drop_old(&self, subject: Subject<'_>) -> Result<(), RotateError> {
         let first = blocks(&self.text(subject)?).into_iter().next().unwrap_or_default();
         store::replace(self.certs, &subject.files().certificate, &first)?;
@@ -217,7 +215,7 @@ impl Desk<'_> {
     }
 }
 
-/// The name of the key in one block.
+/// Returns the id of the key in one block.
 fn id(subject: Subject<'_>, block: &str) -> Option<KeyId> {
     match subject {
         Subject::Authority(_) => Certificate::parse(block.as_bytes()).ok().map(|certificate| certificate.key_id),

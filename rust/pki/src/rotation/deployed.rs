@@ -1,4 +1,4 @@
-//! Whether a stage has arrived on every machine. Pure: what the machines have in, who lags behind out.
+//! Progress of a stage over all machines. Pure: the files of the machines in, the machines that are behind out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use machinist_model::NodeName;
 use super::{Stage, Subject};
 use crate::{Certificate, KeyId, Table, Tree};
 
-/// What a machine that runs its system has in /etc/machinist/pki, name to text; or why it could not be asked.
+/// Files in /etc/machinist/pki of a machine's running system, name to text; or why the machine could not be queried.
 pub type Found = Result<BTreeMap<String, String>, String>;
 
-/// Returns the machines on which the stage has not arrived, with what is lacking, in words. A machine that could not be
-/// asked is one of them: it may still show what the old one signed, or refuse the new.
+/// Returns the machines that have not reached the stage, each with what is missing, as text. A machine that could not
+/// be queried counts as one of them: it may still present the old one's signatures, or reject the new one's.
 #[must_use]
 pub fn behind(
     table: &Table,
@@ -20,21 +20,21 @@ pub fn behind(
     stage: Stage,
     found: &BTreeMap<NodeName, Found>,
 ) -> BTreeMap<NodeName, String> {
-    let lack = |node: &NodeName| match found.get(node) {
-        None => Some("it was not asked".to_owned()),
+    let missing_on = |node: &NodeName| match found.get(node) {
+        None => Some("it was not queried".to_owned()),
         Some(Err(why)) => Some(why.clone()),
         Some(Ok(files)) if files.is_empty() => Some("it has no certificates yet".to_owned()),
-        Some(Ok(files)) => lacks(table, tree, subject, stage, node, files),
+        Some(Ok(files)) => missing(table, tree, subject, stage, node, files),
     };
     subject
         .consumers(table)
         .into_iter()
-        .filter_map(|node| Some((lack(&node)?, node)))
+        .filter_map(|node| Some((missing_on(&node)?, node)))
         .map(|(why, node)| (node, why))
         .collect()
 }
 
-fn lacks(
+fn missing(
     table: &Table,
     tree: &Tree,
     subject: Subject<'_>,
@@ -75,7 +75,7 @@ fn lacks(
                 let certificate = Certificate::parse(text(format!("{}.pem", leaf.leaf)).as_bytes());
                 !certificate.is_ok_and(|certificate| certificate.is_signed_by(signer))
             })?;
-            Some(format!("its {} is not yet one that {} signed", old.leaf, signer.key_id))
+            Some(format!("its {} is not yet signed by {}", old.leaf, signer.key_id))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The record of rotations that are not finished.
+//! Record of unfinished rotations.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 /// The record's file, relative to the certificates' directory.
 pub const RECORD: &str = "rotations.json";
 
-/// How far a rotation is.
+/// Stage of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
@@ -16,7 +16,7 @@ pub enum Stage {
     TrustBoth,
     /// Both are trusted, the new one signs.
     SignNew,
-    /// Only the new one is left. Recorded while that is written, and no longer.
+    /// Only the new one is left. Recorded only while the files are written.
     DropOld,
 }
 
@@ -43,22 +43,22 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What is recorded of one rotation.
+/// Record of one rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
-    /// How far it is.
+    /// The current stage.
     pub stage: Stage,
-    /// When this stage was begun.
+    /// The start of this stage.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// When all machines were first seen to sign with the new key. Only key pairs have it: what the old one signed
-    /// (tokens) is out there for a time, while certificates are replaced with the authority.
+    /// The time when all machines were first seen to sign with the new key. Only for key pairs: the old one's
+    /// signatures (tokens) remain in use for a time, while certificates are replaced together with the authority.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub in_use_since: Option<OffsetDateTime>,
 }
 
-/// The record of all rotations that are not finished, by the name of what is rotated.
+/// The record of all unfinished rotations, by the name of the subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rotations(pub(super) BTreeMap<String, Rotation>);
@@ -67,7 +67,7 @@ impl Rotations {
     /// Parses the record.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not a record.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(text)
     }
@@ -78,7 +78,7 @@ impl Rotations {
         self.0.get(name)
     }
 
-    /// Returns the text of the file, none if there is nothing to record.
+    /// Returns the text of the file; `None` if there is nothing to record.
     pub(super) fn to_text(&self) -> Option<String> {
         let text = serde_json::to_string_pretty(self).ok().map(|text| text + "\n");
         text.filter(|_| !self.0.is_empty())

@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use machinist_model::fixtures;
 use time::macros::datetime;
 
-use super::{Position, RECORD, Rotation, Rotations, Stage, Subject, blocks, judge, position};
+use super::{Position, RECORD, Rotation, Rotations, Stage, Subject, blocks, inspect, position};
 use crate::{
     Authority, Certificate, Entry, Files, KeyAlgorithm, KeyId, PrivateKey, Table, Tree,
     issue::{self, Validity},
@@ -25,7 +25,8 @@ fn record(stage: Stage) -> Rotations {
     Rotations([("etcd".to_owned(), rotation)].into())
 }
 
-/// What is said of a directory with so many authorities of etcd, a record, and the keys of those by their place.
+/// Returns the report on a directory with so many authorities of etcd, a record, and the keys of the authorities at
+/// these positions.
 fn said(trusted: usize, stage: Option<Stage>, key: Option<usize>, next: Option<usize>) -> String {
     let table = table(&fixtures::three_member_etcd());
     let all: Vec<Certificate> = (0..trusted).map(|_| authority(&table)).collect();
@@ -37,7 +38,7 @@ fn said(trusted: usize, stage: Option<Stage>, key: Option<usize>, next: Option<u
     entries.extend(key.map(|place| (files.key, Entry::Key(id(place)))));
     entries.extend(next.map(|place| (subject.next_key(), Entry::Key(id(place)))));
     let tree = Tree::from_entries(entries);
-    let (problems, notices) = judge(&table, &tree);
+    let (problems, notices) = inspect(&table, &tree);
     let position = match position(&table, &tree, subject) {
         Position::Idle => "idle".to_owned(),
         Position::Unfinished(stage) => format!("unfinished {}", stage.number()),
@@ -67,7 +68,7 @@ fn a_stage_whose_files_are_there_waits_for_its_deploy() {
         Some(1),
         &expect![[r#"
             at 1
-            etcd-ca: it is being rotated: stage 1 of 3, trust both, since 2026-11-21; when that is deployed, `machinist certs rotate-ca etcd` goes on"#]],
+            etcd-ca: it is being rotated: stage 1 of 3, trust both, since 2026-11-21; once that is deployed, `machinist certs rotate-ca etcd` continues it"#]],
     );
     check(
         2,
@@ -76,7 +77,7 @@ fn a_stage_whose_files_are_there_waits_for_its_deploy() {
         None,
         &expect![[r#"
             at 2
-            etcd-ca: it is being rotated: stage 2 of 3, sign with the new one, since 2026-11-21; when that is deployed, `machinist certs rotate-ca etcd` goes on"#]],
+            etcd-ca: it is being rotated: stage 2 of 3, sign with the new one, since 2026-11-21; once that is deployed, `machinist certs rotate-ca etcd` continues it"#]],
     );
 }
 
@@ -93,7 +94,7 @@ fn a_stage_that_was_cut_off_is_known_as_that_wherever_it_was() {
     ] {
         let said = said(trusted, Some(stage), key, next);
         assert!(said.starts_with(&format!("unfinished {}\n", stage.number())), "{said}");
-        assert!(said.contains("was cut off in stage") && said.contains("rotate-ca etcd` goes on"), "{said}");
+        assert!(said.contains("was interrupted in stage") && said.contains("rotate-ca etcd` continues it"), "{said}");
         assert_eq!(said.lines().count(), 2, "no problem: {said}");
     }
 }
@@ -107,12 +108,12 @@ fn what_the_record_does_not_explain_is_a_problem() {
         None,
         &expect![[r#"
             idle
-            authorities/etcd.pem: 2 are trusted, and no rotation is recorded in rotations.json"#]],
+            authorities/etcd.pem: 2 are trusted, but no rotation is recorded in rotations.json"#]],
     );
     let said = said(1, Some(Stage::SignNew), Some(0), None);
-    assert!(said.contains("the old one is gone, which machines still need"), "{said}");
+    assert!(said.contains("the old one is missing, but machines still need it"), "{said}");
     let said = self::said(3, Some(Stage::TrustBoth), Some(0), Some(2));
-    assert!(said.contains("3 are trusted, and a rotation knows two"), "{said}");
+    assert!(said.contains("3 are trusted, but a rotation has two"), "{said}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Writing, so that a run that is cut off or finds the disk full leaves every file whole.
+//! Atomic writes: an interrupted run, or a full disk, leaves every file complete.
 //!
-//! All files are first written beside their places under temporary names. Only when every one of them is on disk are they
-//! renamed, a private key before its certificate. A key without its certificate, or with an older one, is a state that the
-//! plan sees and repairs.
+//! All files are first written beside their places under temporary names. Only when all of them are on disk are they
+//! renamed, a private key before its certificate. A key without its certificate, or with an older one, is a state that
+//! the plan detects and repairs.
 
 use std::{
     collections::BTreeSet,
@@ -18,18 +18,18 @@ use super::StoreError;
 /// An encrypted private key and its public half (a certificate, or an SSH public key), to be put in place together.
 #[derive(Debug)]
 pub struct Pair {
-    /// Where the private key goes, relative to the certificates' directory.
+    /// The path of the private key, relative to the certificates' directory.
     pub key: PathBuf,
     /// The encrypted private key. Written with mode 0600.
     pub encrypted: Vec<u8>,
-    /// Where the public half goes, relative to the certificates' directory.
+    /// The path of the public half, relative to the certificates' directory.
     pub public: PathBuf,
     /// The public half. Written with mode 0644.
     pub text: String,
 }
 
-/// Files under their temporary names, and the directories made for them. Dropped without [`Writing::commit`], all of it
-/// goes away again.
+/// Files under their temporary names, and the directories created for them. Dropping it without [`Writing::commit`]
+/// removes all of them.
 struct Writing {
     files: Vec<Staged>,
     made: Vec<PathBuf>,
@@ -38,15 +38,15 @@ struct Writing {
 /// Puts the pairs in place, in their order.
 ///
 /// # Errors
-/// Something cannot be written. If that is known before the first file is in its place, none is.
+/// Something cannot be written. If that is detected before the first rename, no file is replaced.
 pub fn write(certs: &Path, pairs: &[Pair]) -> Result<(), StoreError> {
     stage(certs, pairs)?.commit()
 }
 
-/// Writes everything under temporary names, and waits until the disk has it.
+/// Writes everything under temporary names, and waits until it is on disk.
 ///
 /// # Errors
-/// Something cannot be written; nothing is left then.
+/// Something cannot be written; nothing is left behind.
 fn stage(certs: &Path, pairs: &[Pair]) -> Result<Writing, StoreError> {
     let mut writing = Writing { files: Vec::new(), made: Vec::new() };
     let directories: BTreeSet<PathBuf> = pairs
@@ -71,10 +71,10 @@ fn stage(certs: &Path, pairs: &[Pair]) -> Result<Writing, StoreError> {
 }
 
 impl Writing {
-    /// Renames everything into its place, each key before its public half.
+    /// Renames everything into place, each key before its public half.
     ///
     /// # Errors
-    /// A file cannot be renamed. The ones before it are in place then, the ones after it are as they were.
+    /// A file cannot be renamed. The files before it are replaced, those after it unchanged.
     fn commit(mut self) -> Result<(), StoreError> {
         durable::place_all(std::mem::take(&mut self.files))?;
         for directory in std::mem::take(&mut self.made) {
@@ -89,7 +89,7 @@ impl Drop for Writing {
     fn drop(&mut self) {
         self.files.clear();
         for directory in self.made.iter().rev() {
-            // One that is no longer empty stays.
+            // A directory that is no longer empty is kept.
             let _ = fs::remove_dir(directory);
         }
     }
@@ -101,7 +101,7 @@ impl From<durable::Unplaced> for StoreError {
     }
 }
 
-/// Makes the directory and those above it, and notes the ones that were not there.
+/// Creates the directory and its missing parents, and records the ones that it created.
 fn make_directory(directory: &Path, made: &mut Vec<PathBuf>) -> Result<(), StoreError> {
     match fs::create_dir(directory) {
         Ok(()) => {
@@ -124,25 +124,25 @@ fn temporary(place: PathBuf, content: &[u8], mode: u32) -> Result<Staged, StoreE
     durable::stage_unsynced(&place, content, mode).map_err(|source| StoreError::Write { path: place, source })
 }
 
-/// Replaces one public file as a whole.
+/// Replaces one public file atomically.
 ///
 /// # Errors
-/// It cannot be written; it is as it was then.
+/// It cannot be written; it is unchanged.
 pub(crate) fn replace(certs: &Path, path: &Path, text: &str) -> Result<(), StoreError> {
     let place = certs.join(path);
     durable::replace(&place, text.as_bytes(), 0o644).map_err(|source| StoreError::Write { path: place, source })
 }
 
-/// Replaces one encrypted private key as a whole.
+/// Replaces one encrypted private key atomically.
 ///
 /// # Errors
-/// It cannot be written; it is as it was then.
+/// It cannot be written; it is unchanged.
 pub(crate) fn replace_key(certs: &Path, path: &Path, encrypted: &[u8]) -> Result<(), StoreError> {
     let place = certs.join(path);
     durable::replace(&place, encrypted, 0o600).map_err(|source| StoreError::Write { path: place, source })
 }
 
-/// Removes files of ours, and a node's directory once it is empty.
+/// Removes files of machinist, and a node's directory once it is empty.
 ///
 /// # Errors
 /// A file cannot be removed.
@@ -156,7 +156,7 @@ pub(crate) fn remove(certs: &Path, paths: &[PathBuf]) -> Result<(), StoreError> 
             _ => {}
         }
         if let Some(directory) = absolute.parent().filter(|_| path.components().count() > 2) {
-            // Fails while something else is in there, as it should.
+            // Fails while the directory has other files, as intended.
             let _ = fs::remove_dir(directory);
         }
     }

@@ -1,4 +1,4 @@
-//! The row of BGP: the password that Router and control planes show each other, where machines.nix asks for one.
+//! Row of BGP: the password shared by Router and control planes, if machines.nix enables it.
 
 use machinist_model::{Cluster, Vip};
 
@@ -47,7 +47,7 @@ mod tests {
         }
         assert_eq!(holders(&cluster), ["cp1", "cp2", "cp3"]);
         cluster.nodes.get_mut("router").unwrap().nixos = true;
-        assert_eq!(holders(&cluster), ["cp1", "cp2", "cp3", "router"], "a Router of ours is told too");
+        assert_eq!(holders(&cluster), ["cp1", "cp2", "cp3", "router"], "a deployed Router gets it too");
         assert!(table(&cluster).is_token(BGP_PASSWORD), "nodes get the password, not the key that it follows from");
         cluster.orchestrator = None;
         assert_eq!(holders(&cluster), [""; 0]);

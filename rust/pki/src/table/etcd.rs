@@ -1,7 +1,8 @@
-//! The rows of etcd.
+//! Rows of etcd.
 //!
-//! etcd admits every client that its authority signed (`--client-cert-auth` looks at the authority, not at names), so the
-//! rows are as few as can be. Sources: etcd, "Transport security model"; Kubernetes, "PKI certificates and requirements".
+//! etcd admits every client whose certificate its authority signed (`--client-cert-auth` checks the authority, not
+//! names), so the number of rows is minimal. Sources: etcd, "Transport security model"; Kubernetes, "PKI certificates
+//! and requirements".
 
 use std::collections::BTreeSet;
 
@@ -31,7 +32,7 @@ fn authority() -> AuthoritySpec {
     }
 }
 
-/// Serves clients. It is a client certificate too: etcd's own gRPC gateway dials itself with it.
+/// Server certificate for clients. Also a client certificate: etcd's own gRPC gateway connects to the server with it.
 fn server(cluster: &Cluster, node: &Node) -> CertificateSpec {
     CertificateSpec {
         common_name: "kube-etcd".to_owned(),
@@ -42,7 +43,8 @@ fn server(cluster: &Cluster, node: &Node) -> CertificateSpec {
     }
 }
 
-/// Serves and dials the other members, which know it by its CN (`--peer-cert-allowed-cn`, modules/etcd.nix). The address is the one that `initialAdvertisePeerUrls` names.
+/// Peer certificate for both directions. Other members verify its CN (`--peer-cert-allowed-cn`, modules/etcd.nix). The
+/// address is the one in `initialAdvertisePeerUrls`.
 fn peer(cluster: &Cluster, node: &Node) -> CertificateSpec {
     CertificateSpec {
         common_name: "kube-etcd-peer".to_owned(),
@@ -53,7 +55,7 @@ fn peer(cluster: &Cluster, node: &Node) -> CertificateSpec {
     }
 }
 
-/// Asks the member for its health, and takes snapshots, on the node itself.
+/// Client certificate for health checks and snapshots on the node itself.
 fn health_check(node: &Node) -> CertificateSpec {
     CertificateSpec {
         common_name: "kube-etcd-healthcheck-client".to_owned(),
@@ -62,7 +64,7 @@ fn health_check(node: &Node) -> CertificateSpec {
     }
 }
 
-/// Lets the operators' own computer speak to etcd.
+/// Client certificate for the operators' own computers.
 fn operator() -> CertificateSpec {
     CertificateSpec {
         common_name: "etcd-operator".to_owned(),
@@ -75,7 +77,7 @@ fn leaf(leaf: &str, holder: Holder) -> CertificateSpec {
     super::leaf(Authority::Etcd, leaf, holder)
 }
 
-/// Everything that a member is called by the others and by itself.
+/// Returns all names and addresses under which other members and the member itself reach it.
 fn addresses(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
     super::names_of(cluster, node).into_iter().chain(super::loopback()).collect()
 }

@@ -1,12 +1,12 @@
-//! The rows of k3s. It makes its certificates itself; what it must be given are the tokens with which nodes come to it.
+//! Rows of k3s. It issues its own certificates; the rows are the tokens that nodes join with.
 
 use machinist_model::{Cluster, Node, Orchestrator};
 
 use crate::{Files, KeyPairSpec, KeyUse, Table};
 
-/// Who knows it may become a server: it opens the keys of all authorities.
+/// Token for servers. A holder can join as a server, and decrypt the keys of all authorities.
 const SERVER_TOKEN: &str = "k3s-server-token";
-/// Who knows it may become an agent, and no server.
+/// Token for agents. A holder can join only as an agent.
 const AGENT_TOKEN: &str = "k3s-agent-token";
 
 pub(super) fn add(cluster: &Cluster, table: &mut Table) {
@@ -49,6 +49,6 @@ mod tests {
             [("k3s-agent-token", vec!["a1", "s1", "s2", "s3"]), ("k3s-server-token", vec!["s1", "s2", "s3"])]
         );
         assert!(table.is_token("k3s-agent-token") && !table.is_token("service-account"));
-        assert!(table.authorities.is_empty() && table.certificates.is_empty(), "k3s has authorities of its own");
+        assert!(table.authorities.is_empty() && table.certificates.is_empty(), "k3s has its own authorities");
     }
 }

@@ -1,10 +1,10 @@
-//! The rows of Kubernetes.
+//! Rows of Kubernetes.
 //!
-//! Sources: Kubernetes, "PKI certificates and requirements"; the users that Kubernetes' own roles are bound to ("Using RBAC
-//! authorization", "Using Node Authorization").
+//! Sources: Kubernetes, "PKI certificates and requirements"; the users that Kubernetes' own roles are bound to ("Using
+//! RBAC authorization", "Using Node Authorization").
 //!
-//! No certificate of a node is in the group `system:masters`, which no rule can take anything away from. There is no row
-//! for an administrator: `machinist kubeconfig` makes certificates that live for hours.
+//! No certificate of a node is in the group `system:masters`, whose rights no rule can restrict. There is no row for an
+//! administrator: `machinist kubeconfig` issues certificates that are valid for hours.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -44,7 +44,7 @@ pub(super) fn add(cluster: &Cluster, table: &mut Table) {
     for node in cluster.kubernetes_nodes() {
         table.certificates.extend(of_node(cluster, node));
     }
-    // What one API server signed or encrypted must be of use to the others.
+    // Tokens and Secrets that one API server signed or encrypted must be usable by the others.
     let shared = |name: &str, consumer: &str, used_as| KeyPairSpec {
         name: name.to_owned(),
         holders: planes.iter().map(|node| node.name.clone()).collect(),
@@ -83,7 +83,7 @@ fn of_control_plane(cluster: &Cluster, node: &Node) -> [CertificateSpec; 7] {
         server(node, "kube-apiserver", "services.kubernetes.apiserver.tlsCertFile, tlsKeyFile", {
             api_server_names(cluster, node)
         }),
-        // Needs a binding to the role system:kubelet-api-admin: without a group, the name alone may nothing.
+        // Needs a binding to the role system:kubelet-api-admin: without a group, the name alone has no rights.
         client(
             node,
             "kube-apiserver-kubelet-client",
@@ -126,9 +126,9 @@ fn of_control_plane(cluster: &Cluster, node: &Node) -> [CertificateSpec; 7] {
     ]
 }
 
-/// What every node of Kubernetes has, control planes too.
+/// Returns the rows of every Kubernetes node, control planes included.
 fn of_node(cluster: &Cluster, node: &Node) -> Vec<CertificateSpec> {
-    // The Node authorizer knows a node by this user, whose name must be the one that the kubelet registers.
+    // The Node authorizer identifies a node by this user, whose name must be the one that the kubelet registers.
     let user = format!("system:node:{}", node.name);
     let group = Some("system:nodes".to_owned());
     let mut rows = vec![
@@ -172,8 +172,8 @@ fn server(node: &Node, leaf: &str, consumer: &str, sans: BTreeSet<San>) -> Certi
     CertificateSpec { sans, extended_usages: [ExtendedUsage::Server].into(), ..client(node, leaf, leaf, consumer) }
 }
 
-/// Every name and address by which anyone reaches an API server: nodes and people by the endpoint, pods by the service
-/// `kubernetes`, the control plane's own components by loopback.
+/// Returns every name and address of an API server: nodes and users connect to the endpoint, pods to the service
+/// `kubernetes`, the control plane's own components to loopback.
 fn api_server_names(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
     let service = "kubernetes.default.svc";
     let mut sans = super::names_of(cluster, node);

@@ -8,7 +8,7 @@ use machinist_model::{Cluster, NodeName, fixtures};
 use super::table;
 use crate::{Authority, CertificateSpec, Holder, San, spec::join};
 
-/// A node's rows in a few words: name, CN, O, usages and authority, and the names below.
+/// Checks a node's rows in short form: name, CN, O, usages and authority, with the SANs below.
 #[track_caller]
 fn check(cluster: &Cluster, node: &str, expect: Expect) {
     let table = table(cluster);

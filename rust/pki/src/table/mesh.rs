@@ -1,8 +1,8 @@
-//! The rows of the service mesh: client certificates of etcd for the agent of each node, and for flannel where there is an
+//! Rows of the service mesh: etcd client certificates for the agent of each node, and for flannel if there is an
 //! overlay.
 //!
-//! A CN is the program's user in etcd, to which the cluster's rules give the node's own keys (docs/internals/etcd-model.md). The prefix
-//! keeps a machine's name from being that of another user, such as `root`.
+//! A CN is the program's user in etcd, and the cluster's roles grant it the node's own keys
+//! (docs/internals/etcd-model.md). The prefix keeps a machine's name distinct from other users, such as `root`.
 
 use machinist_model::{Cluster, Node};
 
@@ -41,7 +41,7 @@ mod tests {
             let specs = table(cluster).certificates.into_iter().filter(|spec| spec.leaf == "mesh-agent");
             specs.map(|spec| format!("{} CN={} by {}", spec.name, spec.common_name, spec.authority)).collect()
         };
-        assert!(agents(&cluster).is_empty(), "there is no mesh");
+        assert!(agents(&cluster).is_empty(), "not a mesh");
         cluster.orchestrator = Some(Orchestrator::Mesh);
         assert_eq!(agents(&cluster), ["mesh-agent-casper CN=mesh-agent-casper by etcd"]);
     }
@@ -58,7 +58,7 @@ mod tests {
             let specs = table(&fixtures::cluster(json)).certificates.into_iter();
             specs.filter(|spec| spec.leaf == "mesh-flannel").map(|spec| spec.common_name).collect()
         };
-        assert!(flannels(&json).is_empty(), "there is no overlay");
+        assert!(flannels(&json).is_empty(), "without an overlay");
         json["network"]["overlay"] = serde_json::json!({ "backend": "wireguard", "network": "10.10.0.0/16" });
         assert_eq!(flannels(&json), ["mesh-flannel-w1"], "etcd's members have no part in it");
     }

@@ -28,7 +28,7 @@ fn check(cluster: &Cluster, expect: Expect) {
     expect.assert_eq(&text);
 }
 
-/// The fixture, with only the nodes named.
+/// Returns the fixture with only the named nodes.
 fn only(names: &[&str]) -> Cluster {
     let mut cluster = fixtures::three_member_etcd();
     cluster.nodes.retain(|name, _| names.contains(&name.as_str()));

@@ -1,4 +1,4 @@
-//! A cluster's directory with three etcd members, and an operator who can open its keys.
+//! Test directory of a cluster with three etcd members, and an operator who can decrypt its keys.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, dead_code)]
 
@@ -40,14 +40,14 @@ impl Lab {
         Self { directory, cluster, now: NOW, policy: Policy::default() }
     }
 
-    /// The same with all certificates made.
+    /// The same with all certificates issued.
     pub fn made() -> Self {
         let lab = Self::new();
         lab.update().unwrap();
         lab
     }
 
-    /// Three Kubernetes control planes with stacked etcd and a worker, with all certificates made.
+    /// Three Kubernetes control planes with stacked etcd and a worker, with all certificates issued.
     pub fn kubernetes() -> Self {
         let lab = Self::of(fixtures::ha_kubernetes());
         lab.update().unwrap();
@@ -90,7 +90,7 @@ impl Lab {
         found
     }
 
-    /// Writes the decrypted key of a node's leaf where a program can read it.
+    /// Writes the decrypted key of a node's leaf to a file for other programs.
     pub fn plaintext_key(&self, node: &str, leaf: &str) -> PathBuf {
         let keys = self
             .inventory()
@@ -123,13 +123,13 @@ pub fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// The certificates that a plan makes, with its reasons.
+/// Returns the certificates that a plan issues, with its reasons.
 pub fn made(plan: &Plan) -> Vec<String> {
     let made = plan.actions.iter().filter(|action| action.step.makes_one());
     made.map(|action| format!("{}: {}", action.name, action.step.because())).collect()
 }
 
-/// Runs a program that the tests compare with, and which must be installed.
+/// Runs a program that serves as an independent check, and must be installed.
 pub fn run(program: &str, arguments: &[&str]) -> Output {
     match Command::new(program).args(arguments).output() {
         Ok(output) => output,

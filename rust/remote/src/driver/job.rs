@@ -1,4 +1,4 @@
-//! One channel's life: open, start the command, move bytes both ways, collect the status, close.
+//! Life of one channel: open, start the command, move bytes both ways, collect the status, close.
 
 use crate::error::CHANNEL_FAILURE;
 use crate::link::{ChannelFailure, Event, Feed, Link};
@@ -11,31 +11,31 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How much a host may send on a channel before it has to wait for us. Large enough for 1 Gbit/s at a round
-/// trip of 30 ms; twice libssh2's default.
+/// Receive window: the amount that a host may send on a channel before it has to wait. Large enough for 1 Gbit/s at a
+/// round trip of 30 ms; twice libssh2's default.
 const WINDOW: u32 = 4 << 20;
 
-/// The largest packet that we take; what OpenSSH sends at most.
+/// Maximum size of an incoming packet; OpenSSH's own limit.
 const PACKET: u32 = 32 << 10;
 
-/// How much is read from a channel at once. libssh2 enlarges the window at every read of more than a quarter
-/// of it, and copies packets one by one below.
+/// Size of one read from a channel. libssh2 enlarges the window at every read of more than a quarter of it, and copies
+/// packets one by one below.
 const READ_SIZE: usize = 128 << 10;
 
-/// How many pieces one job moves each way before the others have their turn: 2 MiB.
+/// Number of pieces that one job moves each way before the others have their turn: 2 MiB.
 const TURN: usize = 64;
 
-/// How long the host may refuse to take a packet that is half sent.
+/// Maximum time that the host may refuse the rest of a half sent packet.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// libssh2.h: the operation would block, and has to be repeated.
+/// libssh2.h: the operation would block, and must be repeated.
 const EAGAIN: i32 = -37;
 
-/// libssh2.h: errors after which the transport is out of order: send and receive failures, disconnect,
-/// timeout, bad socket, protocol, MAC, decryption, encryption and key exchange errors.
+/// libssh2.h: errors after which the transport is unusable: send and receive failures, disconnect, timeout, bad socket,
+/// protocol, MAC, decryption, encryption and key exchange errors.
 const TRANSPORT_ERRORS: [i32; 12] = [-4, -5, -7, -8, -9, -12, -13, -14, -30, -43, -44, -45];
 
-/// Time for sshd to count a closed session out. It does so only after it has read all packets that have arrived: with
+/// Time for sshd to release a closed session. It does so only after it has read all packets that have arrived: with
 /// `MaxSessions 1`, a session that opens right after the last one has closed is refused.
 const REOPEN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -48,7 +48,7 @@ pub(crate) struct Wire {
     pub socket: OwnedFd,
 }
 
-/// Why an operation did not succeed.
+/// Reason why an operation did not succeed.
 enum Refusal {
     Again,
     Lost(String),
@@ -66,14 +66,17 @@ impl From<ssh2::Error> for Refusal {
 }
 
 impl Wire {
-    /// Runs an operation until no packet of it is half sent: libssh2 can do nothing else before.
-    fn settle<T>(&self, mut operation: impl FnMut() -> Result<T, ssh2::Error>) -> Result<T, Refusal> {
-        // More rounds mean that the packet is another operation's (a key exchange's): let that one have its turn.
+    /// Repeats an operation until no packet of it is half sent: libssh2 can do nothing else before.
+    fn complete<T>(&self, mut operation: impl FnMut() -> Result<T, ssh2::Error>) -> Result<T, Refusal> {
+        // More rounds mean that the packet belongs to another operation (a key exchange): that one gets its turn.
         for _ in 0..16 {
             match operation().map_err(Refusal::from) {
                 Err(Refusal::Again) if self.has_half_sent() => {
                     if !self.is_writable(STALL_LIMIT).map_err(Refusal::Lost)? {
-                        return Err(Refusal::Lost(format!("the host took no data for {} s", STALL_LIMIT.as_secs())));
+                        return Err(Refusal::Lost(format!(
+                            "the host accepted no data for {} s",
+                            STALL_LIMIT.as_secs()
+                        )));
                     }
                 }
                 result => return result,
@@ -82,9 +85,9 @@ impl Wire {
         Err(Refusal::Again)
     }
 
-    /// The same for `Read` and `Write`, whose errors do not tell libssh2's code.
-    fn settle_io<T>(&self, mut operation: impl FnMut() -> std::io::Result<T>) -> Result<T, Refusal> {
-        self.settle(|| {
+    /// The same for `Read` and `Write`, whose errors do not contain libssh2's code.
+    fn complete_io<T>(&self, mut operation: impl FnMut() -> std::io::Result<T>) -> Result<T, Refusal> {
+        self.complete(|| {
             operation().map_err(|error| {
                 let again = error.kind() == std::io::ErrorKind::WouldBlock;
                 let last = ssh2::Error::last_session_error(&self.session).filter(|_| !again);
@@ -97,16 +100,16 @@ impl Wire {
         matches!(self.session.block_directions(), BlockDirections::Outbound | BlockDirections::Both)
     }
 
-    /// Has what arrives next acknowledged at once. sshd leaves Nagle's algorithm on for commands: each of its
-    /// small packets waits for the acknowledgement of the one before, which the kernel holds back for 40 ms.
-    /// Measured on loopback: 47 ms for connecting and `true`, in place of 100. The kernel forgets the wish, so
-    /// it is repeated.
+    /// Makes the kernel acknowledge the next data at once. sshd leaves Nagle's algorithm on for commands: each of its
+    /// small packets waits for the acknowledgement of the previous one, which the kernel delays by 40 ms. Measured on
+    /// loopback: 47 ms for connecting and `true`, instead of 100. The kernel resets the option, so it is set
+    /// repeatedly.
     pub fn acknowledge_quickly(&self) {
-        // Without effect on a ProxyCommand's pipe, where there is nothing to speed up.
+        // Has no effect on a ProxyCommand's pipe, which does not need it.
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket, true);
     }
 
-    /// Waits until the socket takes more.
+    /// Waits until the socket is writable.
     pub fn is_writable(&self, limit: Duration) -> Result<bool, String> {
         let mut descriptors = [PollFd::new(&self.socket, PollFlags::OUT)];
         match poll(&mut descriptors, Some(&timespec(limit))) {
@@ -117,7 +120,7 @@ impl Wire {
     }
 }
 
-/// What a channel is for.
+/// Purpose of a channel.
 pub(crate) enum Target {
     /// A command line for the user's login shell.
     Command(String),
@@ -125,12 +128,12 @@ pub(crate) enum Target {
     Tcp(String, u16),
 }
 
-/// What a step achieved.
+/// Result of a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Something was done; there may be more.
+    /// Some data was moved; there may be more.
     Moved,
-    /// All that has arrived is taken in; the socket will tell of more.
+    /// All data that has arrived is consumed; the socket will signal more.
     Drained,
     /// The caller has to move first.
     Waiting,
@@ -173,15 +176,15 @@ pub(crate) struct Job {
     phase: Phase,
     chunk: Vec<u8>,
     sent: usize,
-    /// A piece of the chunk may be half sent: only this write may come next.
+    /// True while a piece of the chunk may be half sent: the next operation must be this write.
     writing: bool,
     eof_sent: bool,
-    /// The opening has begun on the wire and has to be carried through.
+    /// True once the opening has begun on the wire, so that it must be completed.
     begun: bool,
-    /// The caller has been told how it ended.
+    /// True once the result has been reported to the caller.
     reported: bool,
     reopening: Option<Reopening>,
-    /// Another connection has refused it before.
+    /// True if another connection has refused the job before.
     is_moved: bool,
 }
 
@@ -207,7 +210,7 @@ impl Job {
         Self { is_moved: true, ..Self::new(Target::Command(command.to_owned()), link) }
     }
 
-    /// Tells whether the job holds one of the sessions that sshd's MaxSessions counts.
+    /// Returns true if the job holds one of the sessions that count towards sshd's MaxSessions.
     pub fn holds_session(&self) -> bool {
         matches!(self.target, Target::Command(_)) && matches!(self.phase, Phase::Starting(_) | Phase::Running(_))
     }
@@ -217,7 +220,7 @@ impl Job {
         self.reopening.as_ref().map(|reopening| reopening.next.saturating_duration_since(Instant::now()))
     }
 
-    /// Leaves the connection, whose host allows no further session: the caller has another connection opened.
+    /// Leaves the connection, whose host allows no further session: the caller opens another connection.
     pub fn hand_back(&mut self) {
         self.phase = Phase::Finished;
         self.link.report(Event::NoSession);
@@ -231,7 +234,7 @@ impl Job {
         matches!(self.phase, Phase::Finished)
     }
 
-    /// Reports that the channel will not come to an end of its own.
+    /// Reports that the channel will not complete.
     pub fn fail(mut self, failure: ChannelFailure) {
         self.report(Err(failure));
     }
@@ -242,7 +245,7 @@ impl Job {
         }
     }
 
-    /// Does what can be done without waiting.
+    /// Performs all work that does not block.
     ///
     /// # Errors
     /// The reason why the connection is lost.
@@ -276,7 +279,7 @@ impl Job {
             return Ok(Progress::Refused);
         }
         self.begun = true;
-        let opened = wire.settle(|| match &self.target {
+        let opened = wire.complete(|| match &self.target {
             Target::Command(_) => wire.session.channel_open("session", WINDOW, PACKET, None),
             Target::Tcp(host, port) => wire.session.channel_direct_tcpip(host, *port, None),
         });
@@ -290,7 +293,7 @@ impl Job {
                 return Ok(Progress::Refused);
             }
             if !self.is_moved {
-                // A command that was given up may still run there and hold the session.
+                // An abandoned command may still run there and hold the session.
                 self.hand_back();
                 return Ok(Progress::Moved);
             }
@@ -318,7 +321,7 @@ impl Job {
 
     fn start(&mut self, wire: &Wire, mut channel: Channel) -> Result<Progress, Refusal> {
         let started = match &self.target {
-            Target::Command(command) => wire.settle(|| channel.exec(command)),
+            Target::Command(command) => wire.complete(|| channel.exec(command)),
             Target::Tcp(..) => Ok(()),
         };
         match started {
@@ -383,7 +386,7 @@ impl Job {
             }
             let mut moved = false;
             for stream in [Stream::Stdout, Stream::Stderr] {
-                let read = wire.settle_io(|| match stream {
+                let read = wire.complete_io(|| match stream {
                     Stream::Stdout => channel.read(&mut buffer),
                     Stream::Stderr => stderr.read(&mut buffer),
                 });
@@ -415,7 +418,7 @@ impl Job {
                 }
             }
             let rest = &self.chunk[self.sent..];
-            match wire.settle_io(|| channel.write(rest)) {
+            match wire.complete_io(|| channel.write(rest)) {
                 // The host's window is full: a packet that enlarges it will come.
                 Ok(0) => return Ok(drained(progress)),
                 Ok(length) => {
@@ -439,7 +442,7 @@ impl Job {
         if self.eof_sent {
             return Ok(progress);
         }
-        match wire.settle(|| channel.send_eof()) {
+        match wire.complete(|| channel.send_eof()) {
             Ok(()) => {
                 self.eof_sent = true;
                 Ok(Progress::Moved)
@@ -454,7 +457,7 @@ impl Job {
         if let Target::Tcp(..) = self.target {
             return Ok(Status::Exited(0));
         }
-        wire.settle(|| channel.wait_close())?;
+        wire.complete(|| channel.wait_close())?;
         let signal = channel.exit_signal()?.exit_signal;
         Ok(match signal {
             Some(signal) => Status::Signaled(signal),
@@ -463,13 +466,13 @@ impl Job {
     }
 
     fn close(&mut self, wire: &Wire, mut channel: Channel) -> Result<Progress, Refusal> {
-        match wire.settle(|| channel.close()) {
+        match wire.complete(|| channel.close()) {
             Err(Refusal::Again) => {
                 self.phase = Phase::Closing(channel);
                 Err(Refusal::Again)
             }
             Err(Refusal::Lost(reason)) => Err(Refusal::Lost(reason)),
-            // The caller has its answer; a channel that does not close properly goes with the session.
+            // The caller has its result; a channel that does not close properly is freed with the session.
             Ok(()) | Err(Refusal::Failed(_)) => Ok(Progress::Moved),
         }
     }

@@ -1,11 +1,11 @@
-//! The text that `ssh -G` prints: a setting a line, the name in lower case, then its value. Pure.
+//! Output of `ssh -G`: one setting per line, the name in lower case, then its value. Pure.
 
 use super::SshConfigError;
 use super::tokens::Context;
 use std::collections::BTreeMap;
 
-/// An option under which `ssh -G` prints what the tokens stand for here: home, user, uid, short and long host name, and
-/// hash. ControlPath takes these tokens in all versions, and is used for nothing else here.
+/// An option that makes `ssh -G` print the values of the tokens on this computer: home, user, uid, short and long host
+/// name, and hash. ControlPath accepts these tokens in all versions, and has no other use here.
 pub(super) const CONTEXT: &str = "ControlPath=~/%u/%i/%L/%l/%C";
 
 /// The settings of one host.
@@ -13,15 +13,15 @@ pub(super) const CONTEXT: &str = "ControlPath=~/%u/%i/%L/%l/%C";
 pub(crate) struct Answer {
     host: String,
     settings: BTreeMap<String, Vec<String>>,
-    /// What tokens stand for.
+    /// The values of the tokens.
     pub context: Context,
 }
 
 impl Answer {
-    /// Reads the answer for `host`, the name as it was given.
+    /// Parses the answer for `host`, the name as given.
     ///
     /// # Errors
-    /// A setting that each answer has is missing.
+    /// A setting that every answer contains is missing.
     pub fn parse(host: &str, text: &str) -> Result<Self, SshConfigError> {
         let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
@@ -38,20 +38,20 @@ impl Answer {
         (value != "none").then_some(value)
     }
 
-    /// Returns all values of a setting, in their order, `none` among them.
+    /// Returns all values of a setting, in their order, `none` included.
     pub fn values(&self, setting: &str) -> impl Iterator<Item = &str> {
         self.settings.get(setting).into_iter().flatten().map(String::as_str)
     }
 
-    /// Returns whether the setting has the value.
-    pub fn says(&self, setting: &str, value: &str) -> bool {
+    /// Returns true if the setting has the value.
+    pub fn has(&self, setting: &str, value: &str) -> bool {
         self.values(setting).any(|found| found == value)
     }
 
     /// Returns a number, such as a count of seconds.
     pub fn number(&self, setting: &'static str) -> Result<Option<u64>, SshConfigError> {
         let Some(value) = self.value(setting) else { return Ok(None) };
-        value.parse().map(Some).map_err(|_| self.invalid(setting, format!("{value} is no number")))
+        value.parse().map(Some).map_err(|_| self.invalid(setting, format!("{value} is not a number")))
     }
 
     /// Returns a setting that every answer has.
@@ -64,14 +64,14 @@ impl Answer {
         SshConfigError::Value { host: self.host.clone(), setting, reason }
     }
 
-    /// Returns the error of a setting that cannot be followed.
+    /// Returns the error of an unsupported setting.
     pub fn unsupported(&self, setting: &'static str, value: &str, remedy: &'static str) -> SshConfigError {
         SshConfigError::Unsupported { host: self.host.clone(), setting, value: value.to_owned(), remedy }
     }
 
     fn context(&self) -> Result<Context, SshConfigError> {
         let path = self.required("controlpath")?;
-        // From the right: the home directory has slashes, the other values have none.
+        // From the right: the home directory has slashes, the other values do not.
         let mut parts = path.rsplitn(6, '/').map(str::to_owned);
         let mut next = || parts.next().ok_or_else(|| self.invalid("ControlPath", format!("{path} has too few parts")));
         let hash = next()?;

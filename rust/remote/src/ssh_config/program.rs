@@ -1,4 +1,4 @@
-//! Runs a program to its end within a bound.
+//! Runs a program to its end within a time limit.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -8,19 +8,19 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Time for a process to end after a hang-up.
+/// Time for a process to end after a hang-up signal.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a program that ended left behind.
+/// Result of a finished program.
 pub(super) struct Finished {
     pub is_success: bool,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
 }
 
-/// Runs `command` without input; `None` when it took longer than `limit` and was killed with all that it started.
+/// Runs `command` without input; `None` if it exceeded `limit` and was killed, including its child processes.
 pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Option<Finished>> {
-    // Files and not pipes: a process that the program leaves behind may hold a pipe open for ever.
+    // Files instead of pipes: a process that the program leaves behind may hold a pipe open forever.
     let stdout = memory_file()?;
     let stderr = memory_file()?;
     let mut child = command
@@ -37,7 +37,8 @@ pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Option<F
     Ok(Some(Finished { is_success: status.success(), stdout: contents(stdout)?, stderr: contents(stderr)? }))
 }
 
-/// Ends a process that leads its own group, and the group: with a hang-up, as OpenSSH ends a ProxyCommand, then by force.
+/// Ends a process that leads its own group, and the group: first with a hang-up, as OpenSSH ends a ProxyCommand, then
+/// by force.
 pub(crate) fn hang_up(child: &mut Child) {
     signal_group(child, Signal::HUP);
     if !has_ended(child, PATIENCE).unwrap_or(false) {
@@ -51,10 +52,10 @@ fn end_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Only before the process is waited for: until then, its number is its own.
+/// Only before the process is waited for: until then, its number cannot be reused.
 fn signal_group(child: &Child, signal: Signal) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // A process that has ended is no error here.
+        // A process that has already ended is not an error here.
         let _ = kill_process_group(group, signal);
     }
 }

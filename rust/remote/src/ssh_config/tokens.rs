@@ -1,14 +1,14 @@
-//! The tokens of ssh_config(5), TOKENS and ENVIRONMENT VARIABLES, in the settings that `ssh -G` prints unexpanded:
+//! Tokens of ssh_config(5), TOKENS and ENVIRONMENT VARIABLES, in the settings that `ssh -G` prints unexpanded:
 //! IdentityFile, CertificateFile and ProxyCommand. Pure.
 
-/// What the tokens stand for. The values come from OpenSSH itself.
+/// The values of the tokens, from OpenSSH itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Context {
     /// `~` and `%d`: the home directory of this process' user.
     pub home: String,
     /// `%u`, `%i`, `%L`, `%l` and `%C`, in this order.
     pub here: [String; 5],
-    /// `%n`: the name as it was given.
+    /// `%n`: the name as given.
     pub original: String,
     /// `%h`: the name after `HostName`.
     pub host: String,
@@ -18,7 +18,7 @@ pub(crate) struct Context {
     pub user: String,
     /// `%j`: the jump hosts.
     pub jump: String,
-    /// `%k`: `HostKeyAlias`, else the name as it was given.
+    /// `%k`: `HostKeyAlias`, otherwise the name as given.
     pub key_name: String,
 }
 
@@ -47,7 +47,7 @@ impl Context {
 /// Expands a file name: a leading `~`, tokens, and `${VARIABLE}`.
 ///
 /// # Errors
-/// The reason, where OpenSSH would end with an error, too.
+/// The reason, in cases where OpenSSH would fail, too.
 pub(crate) fn expand(
     text: &str,
     context: &Context,
@@ -76,10 +76,10 @@ pub(crate) fn expand(
     Ok(expanded)
 }
 
-/// Expands the tokens of a ProxyCommand; all else is its shell's.
+/// Expands the tokens of a ProxyCommand; everything else is left to its shell.
 ///
 /// # Errors
-/// The reason, where OpenSSH would end with an error, too.
+/// The reason, in cases where OpenSSH would fail, too.
 pub(crate) fn expand_proxy_command(text: &str, context: &Context) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -91,7 +91,7 @@ pub(crate) fn expand_proxy_command(text: &str, context: &Context) -> Result<Stri
     Ok(expanded)
 }
 
-/// Appends the value of the token that `text` begins with; returns what follows it.
+/// Appends the value of the token at the start of `text`; returns the rest.
 fn token<'a>(text: &'a str, context: &Context, expanded: &mut String) -> Result<&'a str, String> {
     let letter = text.chars().next().ok_or("a single % at the end")?;
     let value = context.token(letter).ok_or_else(|| format!("the token %{letter} is unknown"))?;

@@ -1,4 +1,4 @@
-//! A real sshd on 127.0.0.1 with keys of its own, ended when it goes out of scope.
+//! Real sshd on 127.0.0.1 with its own keys, stopped when dropped.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -36,10 +36,11 @@ impl Sshd {
         panic!("sshd does not start: {}", sshd.log());
     }
 
-    /// Makes keys and configuration, but starts nothing.
+    /// Creates keys and configuration, but starts nothing.
     pub fn prepare(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // Where Debian's sshd locks itself in before login; made by its unit, which tests may not have run.
+        // Debian's sshd confines itself to this directory before login; it is created by its unit, which tests may not
+        // have started.
         let _ = std::fs::create_dir_all("/run/sshd");
         let path = |name: &str| directory.path().join(name);
         keygen(&path("host_key"), "ed25519", "");
@@ -51,14 +52,14 @@ impl Sshd {
              SetEnv HOME={}\n{config}\n",
             path("host_key").display(),
             path("authorized_keys").display(),
-            // bash reads ~/.bashrc for sshd's commands: what a developer has there is not to be tested.
+            // bash reads ~/.bashrc for sshd's commands: a developer's own file must not influence the test.
             directory.path().display()
         );
         std::fs::write(path("sshd_config"), text).unwrap();
         Self { directory, port: 0, child: None }
     }
 
-    /// Runs `launcher`, which may wrap sshd, with sshd's arguments; returns whether it stays up.
+    /// Runs `launcher`, which may wrap sshd, with sshd's arguments; returns true if it stays up.
     pub fn listen(&mut self, launcher: &mut Command) -> bool {
         let log = std::fs::File::create(self.path("log")).unwrap();
         launcher.args(["-D", "-e", "-p", &self.port.to_string(), "-f"]).arg(self.path("sshd_config"));
@@ -129,7 +130,7 @@ impl Drop for Sshd {
     }
 }
 
-/// A real ssh-agent, ended when it goes out of scope.
+/// A real ssh-agent, stopped when dropped.
 pub struct Agent {
     pub socket: PathBuf,
     child: Child,
@@ -140,7 +141,7 @@ impl Agent {
         let mut ssh_agent = Command::new("ssh-agent");
         let child = ssh_agent.arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap();
         let started = Instant::now();
-        // The socket is there before the agent listens at it.
+        // The socket exists before the agent listens on it.
         while UnixStream::connect(socket).is_err() {
             assert_quick(started, Duration::from_secs(5));
             std::thread::sleep(Duration::from_millis(10));
@@ -179,7 +180,7 @@ pub fn keygen(path: &Path, kind: &str, passphrase: &str) {
     assert!(ssh_keygen.status().unwrap().success());
 }
 
-/// Returns what `ssh-keygen -lf` prints as the key's fingerprint.
+/// Returns the key's fingerprint as printed by `ssh-keygen -lf`.
 pub fn keygen_fingerprint(path: &Path) -> String {
     let output = Command::new("ssh-keygen").arg("-lf").arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned()
@@ -190,14 +191,15 @@ pub fn user() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Returns a port of 127.0.0.1 on which nobody listens. Another test that runs now may be given the same one, so it is tried.
+/// Returns a port of 127.0.0.1 without a listener. A concurrent test may get the same one, so it is tried.
 pub fn closed_port() -> u16 {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let is_closed = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
     (0..20).map(|_| free()).find(is_closed).unwrap()
 }
 
-/// Whether a wait ended by itself, and not by the bound of something else. A busy machine may take four times as long as a quiet one.
+/// Checks that a wait ended by itself, not by another time limit. A busy machine may take four times as long as a quiet
+/// one.
 #[track_caller]
 pub fn assert_quick(started: Instant, limit: Duration) {
     assert!(started.elapsed() < limit * 4, "took {:?}, more than {limit:?}", started.elapsed());

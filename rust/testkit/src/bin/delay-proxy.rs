@@ -1,7 +1,7 @@
-//! `delay-proxy PORT MILLISECONDS`: gives the TCP connections that a redirect rule of nftables sends to 127.0.0.1:PORT
-//! a round trip of so many milliseconds. Where each was to go, the kernel knows.
+//! `delay-proxy PORT MILLISECONDS`: delays TCP connections that an nftables rule redirects to 127.0.0.1:PORT, by a
+//! round trip of so many milliseconds. The kernel provides the original destination.
 //!
-//! Its own connections must be spared by the rule, for example by the group that it runs as.
+//! The rule must exempt the proxy's own connections, for example by the group that it runs as.
 
 use std::{
     error::Error,

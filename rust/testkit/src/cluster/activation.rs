@@ -1,41 +1,41 @@
-//! An activation on a fake host, as `script/activate.sh` runs it.
+//! Activation on a fake host, as `script/activate.sh` performs it.
 
 use machinist_nix::StorePath;
 
 use super::lock::Token;
 
-/// What a system does where it is activated.
+/// Behaviour of a system when it is activated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// Everything starts.
     #[default]
     Works,
-    /// This unit fails, so the host goes back by itself.
+    /// This unit fails, so the host reverts by itself.
     FailsUnit(String),
     /// It has no etcd, or one that does not start: the gate after the activation stays closed.
     WithoutEtcd,
-    /// sshd lets no new connection in.
+    /// sshd accepts no new connections.
     RefusesConnections,
 }
 
-/// An activation that was started.
+/// A started activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activation {
-    /// The transient unit.
+    /// The name of the transient unit.
     pub unit: String,
-    /// The lock under which it was started.
+    /// The token of the lock under which it was started.
     pub token: Token,
     /// The system.
     pub new: StorePath,
     /// The system before it.
     pub old: Option<StorePath>,
-    /// The state, as the file of that name says it: `waiting`, `confirmed`, `reverted WHY` ...
+    /// The state, as in the file of that name: `waiting`, `confirmed`, `reverted WHY` ...
     pub state: String,
 }
 
 impl Activation {
-    /// Whether its process still runs.
-    pub fn goes_on(&self) -> bool {
+    /// Returns true while its process is running.
+    pub fn is_running(&self) -> bool {
         self.state == "waiting"
     }
 }

@@ -1,4 +1,4 @@
-//! Connections to fake hosts, with what a test injects into them.
+//! Connections to fake hosts, with the faults and actions that a test injects.
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +21,13 @@ use super::{
 
 type Action = Box<dyn FnOnce(&FakeCluster) + Send>;
 
-/// What happens right before a request is answered.
+/// An event right before a request is answered.
 enum Event {
     Action(Action),
     Fault(Fault),
 }
 
-/// Waits for the `n`th request of a label at a node.
+/// A watch on the `n`th request with a label at a node.
 struct Watch {
     node: NodeName,
     label: String,
@@ -42,7 +42,7 @@ struct Shared {
     requests: Mutex<Vec<(NodeName, String)>>,
 }
 
-/// A cluster of fake hosts. Clones are the same cluster.
+/// A cluster of fake hosts. Clones share its state.
 #[derive(Clone, Default)]
 pub struct FakeCluster(Arc<Shared>);
 
@@ -59,7 +59,7 @@ impl FakeCluster {
         cluster
     }
 
-    /// Makes nodes members of a healthy etcd. The first one leads.
+    /// Makes nodes members of a healthy etcd. The first one is the leader.
     #[must_use]
     pub fn with_members(self, members: &[NodeName]) -> Self {
         let mut world = self.world();
@@ -74,18 +74,18 @@ impl FakeCluster {
         self
     }
 
-    /// Returns the state of all hosts, to look at or to change. Requests wait until it is given back.
+    /// Returns the state of all hosts, for reading and changing. Requests block until it is released.
     pub fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.0.world)
     }
 
-    /// Returns one host as it is now.
+    /// Returns a snapshot of one host.
     #[must_use]
     pub fn host(&self, node: &NodeName) -> FakeHost {
         self.world().hosts.get(node).cloned().unwrap_or_default()
     }
 
-    /// Returns another cluster in the same state, as a crash of the operator's computer would leave it.
+    /// Returns a separate cluster in the same state, as after a crash of the operator's computer.
     #[must_use]
     pub fn as_it_is(&self) -> Self {
         let other = Self::default();
@@ -93,12 +93,12 @@ impl FakeCluster {
         other
     }
 
-    /// Does something right before the node answers the `n`th request, from 1, whose label begins with the words.
+    /// Runs an action right before the node answers the `n`th request, from 1, whose label starts with the text.
     pub fn at(&self, node: &NodeName, label: &str, n: usize, action: impl FnOnce(&Self) + Send + 'static) {
         self.watch(node, label, n, Event::Action(Box::new(action)));
     }
 
-    /// Makes the `n`th request fail, from 1, whose label begins with the words.
+    /// Makes the `n`th request fail, from 1, whose label starts with the text.
     pub fn fail(&self, node: &NodeName, label: &str, n: usize, fault: Fault) {
         self.watch(node, label, n, Event::Fault(fault));
     }
@@ -107,14 +107,14 @@ impl FakeCluster {
         lock(&self.0.watches).push(Watch { node: node.clone(), label: label.to_owned(), left: n, event });
     }
 
-    /// Returns the nodes that got requests of this label, in their order.
+    /// Returns the nodes that received requests with this label, in their order.
     #[must_use]
     pub fn requested(&self, label: &str) -> Vec<NodeName> {
         let requests = lock(&self.0.requests);
         requests.iter().filter(|(_, found)| found == label).map(|(node, _)| node.clone()).collect()
     }
 
-    /// Notes a request, and returns what happens at it.
+    /// Records a request, and returns its events.
     fn events(&self, node: &NodeName, label: &str) -> Vec<Event> {
         lock(&self.0.requests).push((node.clone(), label.to_owned()));
         let mut watches = lock(&self.0.watches);
@@ -139,13 +139,13 @@ impl Connect for FakeCluster {
     }
 }
 
-/// A connection, which a reboot of the host ends.
+/// A connection, which a reboot of the host closes.
 struct Connection {
     at: Arc<Endpoint>,
     node: NodeName,
     cluster: FakeCluster,
     boot: String,
-    /// Takes the files that are put on the host.
+    /// Receives the files that are put on the host.
     files: FakeRemote,
 }
 
@@ -168,7 +168,7 @@ impl Connection {
         Ok(world.answer(&self.node, label, script, input))
     }
 
-    /// Puts files on the host, and remembers which keys it has.
+    /// Puts files on the host, and records its keys.
     fn put(&self, request: Request<'_>) -> Result<Output, RemoteError> {
         let output = self.files.run(request)?;
         let keys = self
@@ -214,13 +214,13 @@ impl Remote for Connection {
     }
 }
 
-/// Returns the input as text. A stream, which is no text, is read to its end and dropped.
+/// Returns the input as text. A stream, which is not text, is read to its end and dropped.
 fn input(stdin: &mut Stdin) -> String {
     match stdin {
         Stdin::None => String::new(),
         Stdin::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Stdin::Reader(reader) => {
-            // A stream that breaks is one that ends: no test looks at its bytes.
+            // A broken stream counts as ended: no test inspects its bytes.
             let _read = std::io::copy(reader, &mut std::io::sink());
             String::new()
         }

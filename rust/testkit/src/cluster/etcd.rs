@@ -1,4 +1,4 @@
-//! The etcd of a fake cluster, as etcdctl on a member reports it.
+//! etcd of a fake cluster, as etcdctl on a member reports it.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -6,17 +6,17 @@ use machinist_model::NodeName;
 
 use super::host::{FakeHost, Member};
 
-/// The members of the cluster and who leads.
+/// The members of the cluster and the leader.
 #[derive(Clone, Debug, Default)]
 pub struct Etcd {
-    /// Where each member is reached.
+    /// The address of each member.
     pub addresses: BTreeMap<NodeName, IpAddr>,
-    /// The member that leads, as long as it runs.
+    /// The leader, as long as it runs.
     pub leader: Option<NodeName>,
 }
 
 impl Etcd {
-    /// Elects a leader if there is a quorum and the one before is gone.
+    /// Elects a leader if there is a quorum and the previous one is unavailable.
     pub fn elect(&mut self, hosts: &BTreeMap<NodeName, FakeHost>) {
         let fit: Vec<&NodeName> = self.addresses.keys().filter(|name| answers(hosts, name)).collect();
         let has_quorum = fit.len() > self.addresses.len() / 2;
@@ -49,12 +49,12 @@ impl Etcd {
     }
 }
 
-/// Returns the hosts that have a part in etcd.
+/// Returns the hosts that are etcd members.
 fn members(hosts: &BTreeMap<NodeName, FakeHost>) -> impl Iterator<Item = (&NodeName, &Member)> {
     hosts.iter().filter_map(|(name, host)| Some((name, host.member.as_ref()?)))
 }
 
-/// Whether a member answers, on a machine that is on.
+/// Returns true if a member responds, on a machine that is up.
 fn answers(hosts: &BTreeMap<NodeName, FakeHost>, name: &NodeName) -> bool {
     hosts.get(name).is_some_and(|host| host.is_up && host.member.as_ref().is_some_and(Member::answers))
 }

@@ -1,4 +1,4 @@
-//! One fake host: what a machine remembers, and its own part of each answer.
+//! Fake host: the state of a machine, and its own part of each answer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,15 +12,15 @@ use super::{
     lock::{Lock, Token, UPTIME},
 };
 
-/// What a host does when it is told to reboot.
+/// Behaviour of a host on a reboot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reboot {
-    /// It is back at once, with the system that boots.
+    /// It returns at once, with the system of its profile.
     #[default]
     ComesBack,
-    /// It never answers again.
+    /// It never responds again.
     StaysAway,
-    /// It is back, and etcd does not start.
+    /// It returns, but etcd does not start.
     LosesEtcd,
 }
 
@@ -29,66 +29,66 @@ pub enum Reboot {
 pub struct Member {
     /// Its identifier in the cluster.
     pub id: u64,
-    /// Whether its data directory holds a member.
+    /// True if its data directory contains a member.
     pub has_data: bool,
-    /// Whether its process runs.
+    /// True if its process is running.
     pub runs: bool,
-    /// Whether its process does nothing but run.
+    /// True if its process is running but does not respond.
     pub hangs: bool,
 }
 
 impl Member {
-    /// Whether it answers.
+    /// Returns true if it responds.
     #[must_use]
     pub const fn answers(&self) -> bool {
         self.runs && !self.hangs
     }
 }
 
-/// A machine.
+/// State of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct FakeHost {
-    /// The system that runs.
+    /// The running system.
     pub running: Option<StorePath>,
-    /// The system that boots.
+    /// The system for the next boot.
     pub profile: Option<StorePath>,
-    /// The system that a deploy confirmed last.
+    /// The system that a deploy last confirmed.
     pub confirmed: Option<StorePath>,
-    /// How often it was rebooted.
+    /// Number of reboots.
     pub reboots: usize,
-    /// What it does when it is rebooted next.
+    /// Its behaviour on the next reboot.
     pub reboot: Reboot,
-    /// Whether it is on.
+    /// True if it is up.
     pub is_up: bool,
     /// Its lock.
     pub lock: Lock,
-    /// Its last activation. A reboot forgets it.
+    /// Its last activation. A reboot clears it.
     pub activation: Option<Activation>,
-    /// The record of its last activation, which a reboot does not forget: its run, boot, systems and state.
+    /// The record of its last activation, which survives a reboot: its run, boot, systems and state.
     pub last: Vec<String>,
-    /// Its part in etcd, if it has one.
+    /// Its etcd member, if it has one.
     pub member: Option<Member>,
-    /// Store paths that it lacks.
+    /// Store paths that it is missing.
     pub missing: BTreeSet<String>,
     /// File names of its private keys.
     pub keys: BTreeSet<String>,
-    /// What systems do when they are activated here. Others work.
+    /// Behaviours of systems when activated here; [`Behaviour::Works`] for all others.
     pub behaviours: BTreeMap<StorePath, Behaviour>,
 }
 
 impl FakeHost {
-    /// Returns a machine that runs and boots a system which a deploy confirmed.
+    /// Returns a machine that runs and boots a confirmed system.
     pub fn on(system: &StorePath) -> Self {
         let system = Some(system.clone());
         Self { running: system.clone(), profile: system.clone(), confirmed: system, is_up: true, ..Self::default() }
     }
 
-    /// The kernel's identifier of this boot.
+    /// Returns the kernel's identifier of this boot.
     pub fn boot(&self) -> String {
         format!("boot{}", self.reboots)
     }
 
-    /// Whether it lets new connections in.
+    /// Returns true if it accepts new connections.
     pub fn accepts_connections(&self) -> bool {
         self.is_up && self.behaviour(self.running.as_ref()) != Behaviour::RefusesConnections
     }
@@ -97,7 +97,7 @@ impl FakeHost {
         system.and_then(|system| self.behaviours.get(system)).cloned().unwrap_or_default()
     }
 
-    /// Runs a system: etcd starts with it, or does not.
+    /// Runs a system; etcd starts with it, depending on the behaviour.
     pub(super) fn run(&mut self, system: Option<StorePath>) {
         let behaviour = self.behaviour(system.as_ref());
         self.running = system;
@@ -107,7 +107,7 @@ impl FakeHost {
         }
     }
 
-    /// Activates a system, as far as the state `waiting`.
+    /// Activates a system, up to the state `waiting`.
     pub(super) fn activate(&mut self, mut activation: Activation) {
         if !self.lock.holds(&activation.token) {
             activation.state = format!("refused {}", self.lock.gone());
@@ -121,10 +121,10 @@ impl FakeHost {
         self.remember(activation);
     }
 
-    /// Confirms the activation that waits, if the lock still is the token's that asks for it.
+    /// Confirms the waiting activation, if the lock still belongs to this token.
     pub(super) fn confirm(&mut self, token: &Token) {
         let Some(mut activation) = self.activation.take() else { return };
-        if activation.goes_on() && self.lock.holds(token) && self.lock.belongs(&activation.token) {
+        if activation.is_running() && self.lock.holds(token) && self.lock.belongs(&activation.token) {
             self.profile = Some(activation.new.clone());
             self.confirmed = Some(activation.new.clone());
             activation.state = "confirmed".to_owned();
@@ -132,10 +132,10 @@ impl FakeHost {
         self.remember(activation);
     }
 
-    /// Goes back to the system before.
+    /// Reverts to the previous system.
     pub(super) fn revert(&mut self, why: &str) {
         let Some(mut activation) = self.activation.take() else { return };
-        if activation.goes_on() {
+        if activation.is_running() {
             self.run(activation.old.clone());
             activation.state = format!("reverted {why}");
         }
@@ -145,7 +145,7 @@ impl FakeHost {
     fn remember(&mut self, activation: Activation) {
         let path = |path: Option<&StorePath>| path.map(ToString::to_string).unwrap_or_default();
         let run = activation.unit.trim_start_matches("machinist-activate-");
-        let state = if activation.goes_on() { "activating" } else { &activation.state };
+        let state = if activation.is_running() { "activating" } else { &activation.state };
         self.last = vec![
             format!("run={run}"),
             format!("boot={}", self.boot()),
@@ -156,7 +156,7 @@ impl FakeHost {
         self.activation = Some(activation);
     }
 
-    /// Ends this boot. What was not confirmed is gone.
+    /// Ends this boot and runs the system of the profile. An unconfirmed activation is lost.
     pub(super) fn restart(&mut self) {
         self.reboots += 1;
         self.activation = None;
@@ -172,17 +172,17 @@ impl FakeHost {
         }
     }
 
-    /// What `script/look.sh` prints.
+    /// Returns the output of `script/look.sh`.
     pub(super) fn look(&self, name: &str) -> String {
         let mut text = format!("boot={}\nuptime={UPTIME}\nmachine=id-of-{name}\nname={name}\n", self.boot());
-        if self.activation.as_ref().is_some_and(Activation::goes_on) {
+        if self.activation.as_ref().is_some_and(Activation::is_running) {
             text.push_str("activating=yes\n");
         }
         self.lock.text.lines().for_each(|line| text.push_str(&format!("lock={line}\n")));
         text
     }
 
-    /// What `script/gather.sh` prints.
+    /// Returns the output of `script/gather.sh`.
     pub(super) fn facts(&self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let path = |path: &Option<StorePath>| path.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -202,7 +202,7 @@ impl FakeHost {
         if self.member.as_ref().is_some_and(|member| member.runs) {
             lines.push("etcd_active=yes".to_owned());
         }
-        if let Some(activation) = self.activation.as_ref().filter(|activation| activation.goes_on()) {
+        if let Some(activation) = self.activation.as_ref().filter(|activation| activation.is_running()) {
             lines.push(format!("activation={}.service", activation.unit));
         }
         lines.extend(self.keys.iter().map(|key| format!("key={key}")));

@@ -1,18 +1,18 @@
-//! The lock of a fake host, as `script/lock.sh` and `script/holds.sh` keep it.
+//! Lock of a fake host, as in `script/lock.sh` and `script/holds.sh`.
 
 use super::script::variable;
 
-/// Seconds since the boot of each fake host. Its clock stands still, so no lock expires by itself.
+/// Seconds since the boot of each fake host. Its clock is stopped, so no lock expires by itself.
 pub const UPTIME: u64 = 10;
 
-/// A lock file, and who may do what under it.
+/// A lock file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
     /// The text of the file.
     pub text: String,
 }
 
-/// The token that a script is sent with.
+/// The token that is sent with a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     run: String,
@@ -20,7 +20,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Reads the token in front of a script.
+    /// Parses the token in front of a script.
     pub fn of(script: &str) -> Self {
         let fence = variable(script, "fence").and_then(|fence| fence.parse().ok()).unwrap_or(0);
         Self { run: variable(script, "run").unwrap_or_default(), fence }
@@ -36,28 +36,28 @@ impl Lock {
         self.value(key).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
-    /// The person who holds it.
+    /// Returns the operator who holds it.
     pub fn holder(&self) -> Option<&str> {
         self.value("who")
     }
 
-    /// Whether something may begin under the token: `holds` of the script.
+    /// Returns true if an operation may begin under the token: `holds` of the script.
     pub fn holds(&self, token: &Token) -> bool {
         self.number("fence") == token.fence && self.value("run") == Some(&token.run)
     }
 
-    /// Whether what has begun under the token may go on: `belongs` of the script.
+    /// Returns true if a running operation may continue under the token: `belongs` of the script.
     pub fn belongs(&self, token: &Token) -> bool {
         let from = self.value("from").map_or(self.number("fence"), |_| self.number("from"));
         self.value("run") == Some(&token.run) && from <= token.fence && token.fence <= self.number("fence")
     }
 
-    /// Says that the lock is another one's, in the script's words.
+    /// Returns the script's message that another run holds the lock.
     pub fn gone(&self) -> String {
         format!("the lock of this run is gone ({} holds it now)", self.holder().unwrap_or("nobody"))
     }
 
-    /// Takes it if it still reads as expected.
+    /// Takes the lock if it still has the expected content.
     pub fn take(&mut self, script: &str, boot: &str) -> bool {
         let expected = variable(script, "expected").unwrap_or_default();
         let is_free = self.text.trim_end() == expected.trim_end();
@@ -68,7 +68,7 @@ impl Lock {
         is_free
     }
 
-    /// Gives it back; the counter stays. False if it is not the token's.
+    /// Releases the lock; the counter is kept. Returns false if it does not belong to the token.
     pub fn release(&mut self, token: &Token) -> bool {
         let is_ours = self.holds(token);
         if is_ours {

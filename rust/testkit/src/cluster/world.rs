@@ -1,4 +1,4 @@
-//! The state of all fake hosts, and the answer to each request.
+//! State of all fake hosts, and the answer to each request.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -21,10 +21,10 @@ pub struct World {
     pub(super) etcd: Etcd,
 }
 
-/// The status with which a script ends that does not run because the lock is gone.
+/// Exit status of a script that does not run because the lock is lost.
 const LOST: i32 = 75;
 
-/// How a script ended.
+/// Result of a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The exit status.
@@ -46,20 +46,20 @@ impl Answer {
 }
 
 impl World {
-    /// Returns where the members of etcd are reached.
+    /// Returns the addresses of the etcd members.
     #[must_use]
     pub const fn members(&self) -> &BTreeMap<NodeName, IpAddr> {
         &self.etcd.addresses
     }
 
-    /// Returns the member that leads.
+    /// Returns the leader.
     #[must_use]
     pub fn leader(&mut self) -> Option<NodeName> {
         self.etcd.elect(&self.hosts);
         self.etcd.leader.clone()
     }
 
-    /// Answers a request. `None` for one that this host does not know.
+    /// Answers a request. `None` for a request that this host does not support.
     pub(super) fn answer(&mut self, node: &NodeName, label: &str, script: &str, input: &str) -> Option<Answer> {
         self.etcd.elect(&self.hosts);
         let host = self.hosts.get_mut(node)?;
@@ -119,7 +119,7 @@ fn change_lock(node: &NodeName, host: &mut FakeHost, label: &str, script: &str) 
     Answer::of(format!("verdict={verdict}\n{}", host.look(node.as_str())))
 }
 
-/// The paths of a listing that the store lacks: its database does not have them, nor the disk.
+/// Returns the listed paths that the store is missing, on disk or in its database.
 fn missing(host: &FakeHost, listing: &str) -> String {
     let missing = listing.lines().filter(|path| host.missing.contains(*path));
     missing.map(|path| format!("{path}\n!{path}\n")).collect()
@@ -144,7 +144,7 @@ fn wait(host: &mut FakeHost, script: &str) -> Answer {
     }
     let passing = variable(script, "passing").unwrap_or_default();
     let Some(activation) = &host.activation else { return Answer::of("gone\n") };
-    if activation.goes_on() {
+    if activation.is_running() {
         // A real host notices these a moment later.
         if !host.lock.belongs(&activation.token) {
             host.revert(&host.lock.gone());

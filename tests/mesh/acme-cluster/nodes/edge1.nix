@@ -1,5 +1,5 @@
-# Hosts whose certificates an authority of one's own issues: one without a name in DNS, and two that are here. @AUTHORITY@ is the
-# address of the authority and of the name server.
+# Hosts with certificates of a private authority: one without a DNS record, and two that resolve to these nodes.
+# @AUTHORITY@ is the address of the authority and of the name server.
 { lib, ... }:
 let
   web = {
@@ -25,7 +25,7 @@ in
     };
     inherit hosts;
   };
-  # The name server of the test is none that lego could ask for the records of a zone.
+  # The test's name server does not support lego's queries for the records of a zone.
   security.acme.defaults.dnsPropagationCheck = false;
   # A test does not wait a quarter of an hour.
   systemd.timers.machinist-ingress-orders.timerConfig = {

@@ -2,7 +2,7 @@
 {
   machinist.mesh = {
     leaseSeconds = 4;
-    # It asks the frontends as an ingress would.
+    # It reaches the frontends like an ingress.
     groups = [
       "backends"
       "frontends"

@@ -1,4 +1,4 @@
-# A worker. A machine of the sandbox has no file system below its own that podman could lay layers over, and no keyring.
+# A worker. A sandbox machine's file system does not support the overlays of podman's layers, and it has no keyring.
 {
   machinist.mesh.leaseSeconds = 4;
   machinist.apps.notes.secrets.password = "/var/lib/secrets/notes";

@@ -1,4 +1,5 @@
-# Two applications for ingress nodes: one that tells what it was told of its client, and one that a test of websockets puts there.
+# Two applications for ingress nodes: one that returns the client's data in its request, and one that a test of
+# websockets installs.
 { config, lib, pkgs, ... }:
 let
   inherit (config.machinist) network;

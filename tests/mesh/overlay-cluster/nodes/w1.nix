@@ -1,4 +1,4 @@
-# One instance of the application `web`: a server that says on which node it is and who asks.
+# One instance of the application `web`: a server that returns its node's name and the client's address.
 { config, lib, pkgs, ... }:
 let
   inherit (config.machinist) mesh node;

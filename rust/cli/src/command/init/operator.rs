@@ -20,7 +20,7 @@ pub fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String
     let mut operator = set([("age", recipient.into()), ("name", user().into())]);
     match ssh_public_key(args)? {
         Some(key) => drop(operator.insert("ssh".to_owned(), key.into())),
-        None => ui.warn("no SSH public key found: nobody could log in; add `ssh = \"...\";` to operators.nix"),
+        None => ui.warn("no SSH public key found, so no operator can log in; add `ssh = \"...\";` to operators.nix"),
     }
     let header = "Who may log in to the machines as root (ssh) and decrypt the cluster's private keys (age).";
     nix::file(header, &Value::List(vec![operator.into()])).failed()

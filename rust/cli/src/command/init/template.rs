@@ -15,7 +15,7 @@ const DESCRIPTIONS: &str = include_str!("../../../../../examples/templates.json"
 /// Files of a template that `init` makes for each cluster, or that describe the example.
 const NOT_COPIED: [&str; 6] = [".gitignore", "README.md", "flake.lock", "flake.nix", "machines.nix", "operators.nix"];
 
-/// What a cluster begins with.
+/// The beginning of a cluster.
 pub struct Template {
     /// The text of machines.nix, with the cluster's own name.
     pub machines: String,

@@ -1,6 +1,6 @@
 //! Moves a directory with copies of the modules over to a flake input: `--unvendor`.
 //!
-//! Everything is checked before the first file changes, and only committed files are removed: `git checkout` brings them back.
+//! Everything is checked before the first file changes, and only committed files are removed: `git checkout` restores them.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{
 };
 use machinist_operations::files;
 
-/// What a cluster's own modules said to reach the copies, and what they say now.
+/// Expressions by which modules of a cluster reach the copies, and the ones that replace them.
 const REWRITTEN: [(&str, &str); 4] = [
     ("(import ../../modules/apps/app.nix { inherit config lib; })", "config.lib.machinist.app"),
     ("import ../../modules/apps/app.nix { inherit config lib; }", "config.lib.machinist.app"),
@@ -25,9 +25,9 @@ const REWRITTEN: [(&str, &str); 4] = [
     ("import ../../modules/types.nix { inherit lib; }", "config.lib.machinist.types"),
 ];
 
-/// What will change.
+/// The change, as planned.
 struct Move {
-    /// Whether flake.nix takes the modules from the input already, and stays.
+    /// True if flake.nix takes the modules from the input already; it stays then.
     has_flake: bool,
     /// Copies to remove.
     copies: Vec<String>,
@@ -40,8 +40,8 @@ struct Move {
 }
 
 /// Runs `machinist init --unvendor`.
-pub fn run(directory: &Path, asked: Option<&str>, global: &Global, ui: Ui) -> Outcome {
-    let url = url::url(asked)?;
+pub fn run(directory: &Path, url: Option<&str>, global: &Global, ui: Ui) -> Outcome {
+    let url = url::url(url)?;
     let change = plan(directory)?;
     for name in &change.copies {
         files::remove(&directory.join(name)).failed()?;
@@ -129,7 +129,7 @@ fn plan(directory: &Path) -> Result<Move, Failure> {
     Ok(change)
 }
 
-/// What is removed must be in a commit.
+/// Refuses to remove files that no commit has.
 fn check_committed(directory: &Path) -> Result<(), Failure> {
     let paths = ["status", "--porcelain", "--", "modules", "app_modules", "nix", "nodes", "flake.nix", "flake.lock"];
     let output = machinist_nix::program("git").arg("-C").arg(directory).args(paths).output().failed()?;
@@ -137,7 +137,7 @@ fn check_committed(directory: &Path) -> Result<(), Failure> {
     if output.status.success() && changed.is_empty() {
         return Ok(());
     }
-    let failure = Failure::new(Kind::Refused, "what would be removed is not committed, so git could not bring it back");
+    let failure = Failure::new(Kind::Refused, "files to remove are not committed, so git could not restore them");
     Err(failure.hint(format!("commit first:\n{changed}")))
 }
 
@@ -204,13 +204,13 @@ fn all_files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the folders in a folder that are no symbolic links.
+/// Returns the folders in a folder, without symbolic links.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let paths = files::folders(folder).into_iter().map(|name| folder.join(name));
     paths.filter(|path| !path.is_symlink()).collect()
 }
 
-/// Removes the folders of the copies that nothing is left in. git knows no empty folders, so one that stays is no error.
+/// Removes the folders of the copies that are empty now. git has no empty folders, so one that stays does not matter.
 fn remove_empty_folders(directory: &Path) {
     for folder in ["modules", "app_modules", "nix"] {
         remove_if_empty(&directory.join(folder));

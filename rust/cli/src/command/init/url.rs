@@ -1,4 +1,4 @@
-//! Where machinist's flake is, as a cluster's `flake.nix` names it.
+//! URL of machinist's flake, as a cluster's `flake.nix` has it.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use machinist_nix::FlakeRef;
 
 use crate::failure::{Failure, Kind};
 
-/// What the Nix package says (nix/package.nix).
+/// Set by the Nix package (nix/package.nix).
 const PACKAGED: Option<&str> = option_env!("MACHINIST_URL");
 
 /// The work tree that cargo built this program in.
 const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Returns the URL that was asked for, or else where this program comes from.
-pub fn url(asked: Option<&str>) -> Result<String, Failure> {
-    match (asked, PACKAGED) {
+/// Returns the URL of the option, or else the one that this program comes from.
+pub fn url(option: Option<&str>) -> Result<String, Failure> {
+    match (option, PACKAGED) {
         (Some(url), _) => normalise(url),
         (None, Some(url)) => Ok(url.to_owned()),
         (None, None) => FlakeRef::find(Path::new(BUILT_IN)).map(|flake| flake.reference()).map_err(|_| unknown()),
@@ -46,7 +46,7 @@ fn normalise(url: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
 }
 
-/// Whether the URL names a path of the store, which other computers do not have.
+/// True for a path of the store, which other computers do not have.
 pub fn is_in_store(url: &str) -> bool {
     url.strip_prefix("path:").is_some_and(|path| path.starts_with("/nix/store/"))
 }

@@ -14,12 +14,12 @@ const CARGO_LOCK: &str = include_str!("../../../../../Cargo.lock");
 const AGENT_NIX: &str = include_str!("../../../../../nix/agent.nix");
 const CLUSTER_NIX: &str = include_str!("../../../../../nix/cluster.nix");
 
-/// The flake of a directory with modules of its own.
+/// The flake of a directory with copies of the modules.
 pub const FLAKE_NIX: &str = include_str!("../../../../../nix/template-flake.nix");
 /// Its lock: the inputs that machinist itself has.
 pub const FLAKE_LOCK: &str = include_str!("../../../../../flake.lock");
 
-/// Whether the directory has the modules in itself.
+/// True for a directory with copies of the modules.
 pub fn is_vendored(directory: &Path) -> bool {
     directory.join("nix/cluster.nix").exists()
 }

@@ -1,4 +1,4 @@
-# What nixos-generate-config writes, in short.
+# Excerpt of the output of nixos-generate-config.
 { lib, ... }:
 {
   boot.initrd.availableKernelModules = [ "nvme" ];
