@@ -65,6 +65,7 @@ impl Run<'_> {
         planned: Option<PlanFile>,
         rebooted: BTreeSet<NodeName>,
     ) -> Result<Report, Failure> {
+        self.context.stop_here()?;
         let generated = self.context.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
         self.context.project.write_generated(&generated)?;
@@ -73,6 +74,7 @@ impl Run<'_> {
             BuildOn::Local => systems::build(self.context, self.building, &flake, &self.nodes)?,
             on => systems::build_elsewhere(self.context, &flake, &self.nodes, on, &self.connector)?,
         };
+        self.context.stop_here()?;
         let targets = targets(&self.context.project, self.cluster, &systems)?;
         if let Some(plan) = &planned {
             refuse_other_systems(plan, &systems)?;
