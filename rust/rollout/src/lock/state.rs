@@ -164,7 +164,8 @@ impl Lock {
 
     /// Returns the lock's text as taken by the claimant. The node adds `boot` and `expires`, which only it knows.
     ///
-    /// The activation that a run started before it was resumed may still be waiting on the node, under an earlier counter.
+    /// The activation that a run started before it was resumed may still be waiting on the node, under an earlier
+    /// counter.
     #[must_use]
     pub fn claimed(&self, claimant: &Claimant) -> String {
         let Claimant { run, who, process, since } = claimant;
