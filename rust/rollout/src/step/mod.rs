@@ -104,7 +104,7 @@ pub enum StepError {
     /// The operator stopped the run.
     #[error("interrupted before anything was activated here")]
     Interrupted,
-    /// A gate stayed closed. Which one, and its message.
+    /// A gate stayed closed. Its name and message.
     #[error("gate closed: {0}")]
     Gate(String),
     /// It runs the new system, but the reboot after it was not begun.
