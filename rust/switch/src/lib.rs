@@ -4,7 +4,7 @@
 //! [`units`] decides which units stop, start, restart and reload, from the unit files of both systems ([`unit_tree`],
 //! [`unit_file`]) and the units that systemd runs; [`file_systems`](mod@file_systems) adds the effects of a changed
 //! fstab and [`consequences`](mod@consequences) those of systemd's dependencies. [`boot`] compares what takes effect
-//! only after a reboot, [`closure_diff`] the store paths of two closures.
+//! only after a reboot, [`closure_diff`](mod@closure_diff) the store paths of two closures.
 
 pub mod boot;
 pub mod closure_diff;

@@ -154,7 +154,7 @@ pub fn compare(old: &UnitFile, new: &UnitFile) -> Difference {
     }
 }
 
-/// A section that is added or removed restarts the unit whatever its contents, with two exceptions whose keys are
+/// A section that is added or removed restarts the unit regardless of its contents, with two exceptions whose keys are
 /// compared.
 fn section_weight(name: &str, before: Option<&Section>, after: Option<&Section>, appeared: usize) -> Option<Weight> {
     let only = match (before, after) {

@@ -29,7 +29,7 @@ pub fn etcd(remote: &dyn Remote, members: &BTreeMap<NodeName, IpAddr>) -> Result
 pub struct Demand {
     /// Requires every member to be healthy.
     pub whole: bool,
-    /// Requires that no quota alarm is raised: there was none before the activation, so a new one is its effect.
+    /// Requires that no quota alarm is raised: none was raised before the activation, so a new one is its effect.
     pub writable: bool,
 }
 

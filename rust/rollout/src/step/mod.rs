@@ -75,7 +75,7 @@ pub enum StepError {
         /// Last log lines of the failed units.
         log: String,
     },
-    /// The activation failed and there was no previous system to revert to, or the revert failed too.
+    /// The activation failed, and so did the revert, or the host had no previous system to revert to.
     #[error("not reverted: {why}")]
     Broken {
         /// The reasons.
