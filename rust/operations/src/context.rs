@@ -6,7 +6,14 @@ use machinist_model::{Cluster, NodeName};
 use machinist_rollout::{Interrupt, step::Connector};
 use time::OffsetDateTime;
 
-use crate::{certs, consent::Consent, event::Events, failure::Failure, keyring::Keyring, project::Project};
+use crate::{
+    certs,
+    consent::Consent,
+    event::Events,
+    failure::{Failure, Kind},
+    keyring::Keyring,
+    project::Project,
+};
 
 /// Source of the current time.
 #[derive(Clone)]
@@ -66,6 +73,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// Stops the operation here if its interrupt is set: nothing is under way on any machine.
+    pub(crate) fn stop_here(&self) -> Result<(), Failure> {
+        if self.interrupt.is_set() {
+            return Err(Failure::new(Kind::Failed, "interrupted; nothing is under way on any machine")
+                .hint("run the same command again"));
+        }
+        Ok(())
+    }
+
     /// Refuses to continue without the certificates that the nodes need. Warns of those that expire soon.
     ///
     /// # Errors
