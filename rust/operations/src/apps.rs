@@ -56,7 +56,7 @@ pub fn require(project: &Project, cluster: &Cluster, app: &str) -> Result<(), Fa
 /// An instance in etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Registered {
-    /// What it is: backends, frontends or services.
+    /// Its group: backends, frontends or services.
     pub group: &'static str,
     /// The application.
     pub app: String,
@@ -85,7 +85,7 @@ pub fn registered(cluster: &Cluster, connector: &Connector) -> Result<BTreeMap<S
     Ok(instances(pairs))
 }
 
-/// What keys and values say of instances. What no node would route is none.
+/// Instances among keys and values. An instance that no node would route is left out.
 fn instances<'a, K: AsRef<str>>(pairs: impl Iterator<Item = (K, &'a [u8])>) -> BTreeMap<String, Vec<Registered>> {
     let mut found: BTreeMap<String, Vec<Registered>> = BTreeMap::new();
     for (key, value) in pairs {
@@ -107,13 +107,13 @@ fn instances<'a, K: AsRef<str>>(pairs: impl Iterator<Item = (K, &'a [u8])>) -> B
     found
 }
 
-/// What the keys of a node's instances begin with, of one application in one group.
+/// Prefix of the keys of a node's instances, of one application in one group.
 #[must_use]
 pub fn instance_prefix(node: &str, group: &str, app: &str) -> String {
     format!("{INSTANCES}{node}/{group}/{app}/")
 }
 
-/// What a machine still has.
+/// Record of an application on a machine.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Record {
@@ -147,7 +147,7 @@ const ASK: &str = r#"if [ -e "/etc/machinist/apps/$app.json" ]; then echo deploy
 cat "/var/lib/machinist-apps/$app.json" 2>/dev/null || true
 "#;
 
-/// Returns the directories of /var/lib that a record names. What is no plain name there is none: nothing else is ever deleted.
+/// Returns the directories of /var/lib that a record names. Only plain names count: nothing else is ever deleted.
 fn directories(data: &BTreeSet<String>) -> Vec<String> {
     let plain = |name: &&str| {
         !name.is_empty()

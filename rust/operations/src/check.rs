@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{certs, context::Context, failure::Failure, kubernetes::objects};
 
-/// What was found in a cluster's directory without errors.
+/// Result of a check without errors.
 #[derive(Debug, Serialize)]
 pub struct Checked {
     /// Certificates that need attention, in words.
@@ -18,7 +18,7 @@ pub struct Checked {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Checks the directory. What needs attention is a warning, too.
+/// Checks the directory. Each problem that does not stop a deploy is also a warning.
 ///
 /// # Errors
 /// machines.nix, a manifest or an operator's key is wrong.

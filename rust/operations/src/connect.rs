@@ -16,7 +16,7 @@ use crate::{
     sandbox,
 };
 
-/// Where pinned host keys are, relative to the cluster's directory.
+/// File of pinned host keys, relative to the cluster's directory.
 pub const KNOWN_HOSTS: &str = "state/known_hosts";
 
 struct Sessions {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::failure::Failure;
 
-/// What an operation is about to do.
+/// Request for consent.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The question, with the answer that it expects.
     pub text: String,
     /// The answers that give consent.
     pub accepted: Vec<String>,
-    /// What would be done, for where no one can be asked.
+    /// The consequence in words, for an environment without a terminal.
     pub consequence: String,
 }
 
@@ -26,7 +26,7 @@ impl Question {
 /// Answer to a question: an error ends the operation.
 type Answer = dyn Fn(&Question) -> Result<(), Failure> + Send + Sync;
 
-/// Whoever gives consent. Cheap to clone; callable from any thread.
+/// Source of consent. Cheap to clone; callable from any thread.
 #[derive(Clone)]
 pub struct Consent(Arc<Answer>);
 

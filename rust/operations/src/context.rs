@@ -39,7 +39,7 @@ impl Clock {
     }
 }
 
-/// How nodes are reached.
+/// Connections to nodes.
 #[derive(Clone)]
 pub enum Connections {
     /// Over SSH, with these private keys before those of the agent and of ~/.ssh.
@@ -58,9 +58,9 @@ pub struct Context {
     pub project: Project,
     /// Opens private keys of `certs/`.
     pub keyring: Keyring,
-    /// How nodes are reached.
+    /// Connections to nodes.
     pub connections: Connections,
-    /// Who runs the operation, `user@host`. Nodes keep it in their locks.
+    /// Operator, `user@host`. Nodes keep it in their locks.
     pub who: String,
     /// Consent to what cannot be undone.
     pub consent: Consent,

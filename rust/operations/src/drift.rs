@@ -21,7 +21,7 @@ use crate::{
     systems::{self, Building},
 };
 
-/// Whose drift, and against what.
+/// Options of a comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
@@ -50,7 +50,7 @@ pub enum Node {
     Silent {
         /// The reason, with its causes.
         why: String,
-        /// What to do about it.
+        /// Remedy.
         hint: Option<String>,
     },
 }
@@ -73,13 +73,13 @@ pub struct Drift {
 }
 
 impl Report {
-    /// Whether a node did not answer.
+    /// True if a node did not answer.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.nodes.values().any(|node| matches!(node, Node::Silent { .. }))
     }
 
-    /// Whether there is drift on a node that answered, or in etcd.
+    /// True if there is drift on a node that answered, or in etcd.
     #[must_use]
     pub fn has_drift(&self) -> bool {
         let differs = |node: &Node| matches!(node, Node::Answers(drift) if !drift.findings.is_empty());

@@ -27,7 +27,7 @@ pub enum Event {
         /// One sentence.
         text: String,
     },
-    /// Progress in words, of interest for whoever looks for a cause.
+    /// Progress in words, for troubleshooting.
     Detail {
         /// One sentence.
         text: String,
@@ -52,7 +52,7 @@ pub enum Event {
     },
     /// Part of the operation failed, and the operation continues.
     Problem {
-        /// What failed.
+        /// The error.
         failure: Failure,
     },
     /// A builder's output.
@@ -64,12 +64,12 @@ pub enum Event {
     },
     /// A program is started.
     Command {
-        /// What it does, such as `install`.
+        /// Its purpose, such as `install`.
         what: String,
         /// Its command line.
         line: String,
     },
-    /// Private keys in clear text lie in a directory until the operation ends. A caller that can be killed removes it then.
+    /// Private keys in clear text are in a directory until the operation ends. A caller that is killed must remove it.
     SecretsWritten {
         /// The directory.
         directory: PathBuf,
@@ -95,7 +95,7 @@ pub enum Event {
     RolloutEnded,
     /// Objects were applied to Kubernetes.
     Objects {
-        /// What changed.
+        /// Each object's change.
         #[serde(serialize_with = "applied")]
         objects: Arc<apply::Outcome>,
         /// Duration.
@@ -104,7 +104,7 @@ pub enum Event {
     },
     /// The end of a rollout.
     Report {
-        /// What became of each node.
+        /// Each node's outcome.
         report: Box<Report>,
         /// Duration since the operation started.
         #[serde(skip)]
@@ -115,7 +115,7 @@ pub enum Event {
         /// The machine; none for what all machines share.
         #[serde(skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
-        /// What happened to it, in words that follow its name.
+        /// The event in words that follow its name.
         text: String,
     },
     /// Progress on machines.
@@ -211,7 +211,7 @@ fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
     }
 }
 
-/// Hosts' words are in most texts: no terminal and no log acts on one.
+/// Most texts contain output of hosts: none may act on a terminal or a log.
 fn clean(text: String) -> String {
     bounded(&visible(&text), LONGEST).into_owned()
 }

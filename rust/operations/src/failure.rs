@@ -34,12 +34,12 @@ pub struct Failure {
     /// Kind, which decides the exit code.
     #[serde(skip)]
     pub kind: Kind,
-    /// What was attempted, on what.
+    /// The attempt and its subject.
     #[serde(rename = "error")]
     pub message: String,
-    /// What lies behind it, the nearest first.
+    /// Causes, the nearest first.
     pub causes: Vec<String>,
-    /// What to do next.
+    /// Remedies.
     pub hints: Vec<String>,
     /// Errors in machines.nix, with their places.
     #[serde(skip)]

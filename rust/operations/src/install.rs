@@ -31,7 +31,7 @@ use crate::{
     project::Project,
 };
 
-/// Where the host key is on the machine.
+/// Path of the host key on the machine.
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
 /// The tree of extra files inside the temporary directory. The temporary directory itself is for its owner only; its mode
@@ -44,13 +44,13 @@ const LONGEST_LINE: u64 = 16 << 10;
 /// Time to wait for the rest of a program's output after its end: a process that it left behind may hold it open.
 const REST: Duration = Duration::from_secs(2);
 
-/// How long the installed machine may take to answer: firmware of servers takes minutes.
+/// Time for the installed machine to respond: firmware of servers takes minutes.
 const BOOT_BOUND: Duration = Duration::from_secs(900);
 
-/// How soon the end of a program, or an interruption, is noticed.
+/// Interval of the checks for the end of a program, or an interruption.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Which machine.
+/// Options of an installation.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Its name.

@@ -1,4 +1,4 @@
-//! Keyring: what opens the private keys of `certs/`.
+//! Keyring: the operator's identity, which opens the private keys of `certs/`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,7 +6,7 @@ use machinist_secrets::{Identities, IdentityError, IdentityPlaces, Prompt};
 
 use crate::failure::{Failure, Kind};
 
-/// What opens private keys: the operator's identity, and who answers when it is locked.
+/// The operator's identity, which opens private keys, and the prompt for its passphrase.
 #[derive(Clone)]
 pub struct Keyring {
     /// File of the age identity or SSH private key; else the places where identities are by default.

@@ -20,14 +20,14 @@ const ADMIN: &str = "kubernetes-admin";
 /// The group that may do everything, by the API server's own code.
 const MASTERS: &str = "system:masters";
 
-/// For whom, and for how long.
+/// User and lifetime.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The user's name in Kubernetes; an administrator if there is neither a name nor a group.
     pub user: Option<String>,
     /// The user's group in Kubernetes.
     pub group: Option<String>,
-    /// How long the certificate is valid. It cannot be revoked.
+    /// Lifetime of the certificate. It cannot be revoked.
     pub valid: Duration,
     /// URL of the API server; that of the cluster by default.
     pub server: Option<String>,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
 
-/// Which manifests.
+/// Manifests to lint.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Files and directories.

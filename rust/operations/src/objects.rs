@@ -33,7 +33,7 @@ pub fn show(context: &Context) -> Result<Desired, Failure> {
 pub struct Difference {
     /// The differences.
     pub comparison: Comparison,
-    /// What the API server refused to compare.
+    /// Errors of the API server.
     pub problems: Vec<Failure>,
 }
 
@@ -56,7 +56,7 @@ pub fn compare(context: &Context) -> Result<Difference, Failure> {
     Ok(Difference { comparison, problems })
 }
 
-/// How objects are applied.
+/// Options of an apply.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// Also removes objects that hold data once they are no longer declared.
@@ -65,12 +65,12 @@ pub struct Request {
     pub wait_for_nodes: Duration,
 }
 
-/// What was applied.
+/// Result of an apply.
 #[derive(Debug)]
 pub struct Applied {
     /// Each object's change.
     pub outcome: Outcome,
-    /// What the API server refused.
+    /// Errors of the API server.
     pub problems: Vec<Failure>,
 }
 

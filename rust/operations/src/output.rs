@@ -13,7 +13,7 @@ use std::{
 /// Links that are followed by hand, as many as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Where a name leads.
+/// Target of a name.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     /// A plain file at the end of the links, or none yet.

@@ -24,14 +24,14 @@ use crate::{
     systems::{self, Building},
 };
 
-/// What is planned.
+/// Options of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
     pub targets: Vec<String>,
-    /// How nodes are spread over waves.
+    /// Order of nodes in waves.
     pub spread: Spread,
-    /// How systems are evaluated and built.
+    /// Build options.
     pub building: Building,
 }
 
@@ -75,7 +75,7 @@ pub struct Certificate {
 }
 
 impl Report {
-    /// Whether a deploy has anything to do.
+    /// True if a deploy has anything to do.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         self.plan.has_changes() || !self.generated.is_empty() || !self.certificates.is_empty()

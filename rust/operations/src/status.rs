@@ -14,7 +14,7 @@ use crate::{
     query::{self, Asked},
 };
 
-/// Whose status.
+/// Selection of nodes.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
@@ -27,7 +27,7 @@ pub struct Request {
 pub struct Status {
     /// Alarm of etcd in words, such as an exhausted quota.
     pub etcd_alarm: Option<String>,
-    /// Whether there is nothing to complain about.
+    /// True if there is nothing to complain about.
     pub healthy: bool,
     /// The nodes, sorted by name.
     pub nodes: Vec<Node>,
@@ -64,7 +64,7 @@ pub enum Answer {
     Silent {
         /// The reason, with its causes.
         why: String,
-        /// What to do about it.
+        /// Remedy.
         hint: Option<String>,
     },
 }
@@ -72,9 +72,9 @@ pub enum Answer {
 /// Status of a member of etcd.
 #[derive(Debug, Serialize)]
 pub struct Member {
-    /// Whether it has no problems.
+    /// True if it has no problems.
     pub healthy: bool,
-    /// Whether it leads.
+    /// True if it leads.
     pub leader: bool,
     /// Its problems in words.
     pub problems: Vec<String>,
@@ -85,7 +85,7 @@ pub struct Member {
 }
 
 impl Node {
-    /// Whether there is nothing to complain about.
+    /// True if there is nothing to complain about.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         let answers = match &self.answer {

@@ -17,7 +17,7 @@ use crate::{
     run_id::run_id,
 };
 
-/// Whose locks.
+/// Selection of nodes.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
@@ -37,7 +37,7 @@ pub struct Found {
 
 /// A lock on a node, with the connection to the node.
 pub struct Lock {
-    /// What is known of it.
+    /// Its state.
     pub state: LockState,
     remote: Box<dyn Remote>,
     facts: HostFacts,
@@ -52,7 +52,7 @@ pub struct LockState {
     pub holder: Holder,
     /// Seconds until it expires.
     pub left: u64,
-    /// Whether the holder is known to have ended, or the lock has expired.
+    /// True if the holder is known to have ended, or the lock has expired.
     pub abandoned: bool,
     /// Units that activate a system now.
     pub activations: Vec<String>,

@@ -27,13 +27,13 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// How long new instances may take until etcd has them, after their machines were deployed.
+/// Time for new instances to appear in etcd, after a deploy of their machines.
 const IN_THE_MESH: Duration = Duration::from_secs(30);
 
 /// The permissions of machines.nix, which may be a link.
 const MACHINES_MODE: u32 = 0o644;
 
-/// Where an application comes to, and where it goes from.
+/// Machines that gain and lose an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Machines that run it from then on.
@@ -59,7 +59,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether machines.nix changes.
+    /// True if machines.nix changes.
     #[must_use]
     pub fn is_change(&self) -> bool {
         self.old != self.new
@@ -113,16 +113,16 @@ fn plan(context: &Context, cluster: Cluster, app: &str, change: Change) -> Resul
     Ok(Plan { app: app.to_owned(), change, diff, order, old, new, cluster })
 }
 
-/// How a change is made.
+/// Options of a change.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Continues although a machine that no longer runs the application has data of it, which stays there.
     pub leave_data: bool,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
-    /// How systems are evaluated and built.
+    /// Build options.
     pub building: Building,
-    /// Who builds.
+    /// Builder.
     pub build_on: BuildOn,
 }
 
@@ -187,9 +187,9 @@ fn deploy(context: &Context, nodes: &BTreeSet<NodeName>, request: &Request) -> R
 struct Choice {
     name: NodeName,
     zone: Option<String>,
-    /// How many applications it has.
+    /// Number of its applications.
     apps: usize,
-    /// Whether it has this one.
+    /// True if it has this one.
     runs: bool,
     /// Whether its roles are those of machines that have it; of workers, if none has.
     is_alike: bool,
@@ -254,7 +254,7 @@ fn edit(text: &str, app: &str, change: &Change) -> Result<String, Failure> {
     })
 }
 
-/// What a person would have to write.
+/// Instructions for an edit by hand.
 fn by_hand(app: &str, change: &Change) -> String {
     let add = change.add.iter().map(|node| format!("add \"{app}\" to machines.{node}.apps"));
     let remove = change.remove.iter().map(|node| format!("take \"{app}\" out of machines.{node}.apps"));

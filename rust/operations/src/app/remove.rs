@@ -27,11 +27,11 @@ use crate::{
     rollout::target::voters,
 };
 
-/// How long a machine may take to answer, or to delete.
+/// Time for a machine to respond, or to delete.
 const ANSWER: Duration = Duration::from_secs(60);
 const DELETION: Duration = Duration::from_secs(600);
 
-/// Which application, and from where.
+/// Application, and its machine.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The application.
@@ -40,7 +40,7 @@ pub struct Request {
     pub on: Option<NodeName>,
 }
 
-/// What is left of an application.
+/// Data and keys that an application left.
 pub struct Remains {
     /// Data on machines.
     pub left: Vec<Left>,
@@ -51,7 +51,7 @@ pub struct Remains {
     connector: Connector,
 }
 
-/// What is left on a machine.
+/// Data on a machine.
 #[derive(Debug, Serialize)]
 pub struct Left {
     /// The machine.
@@ -94,7 +94,7 @@ pub fn find(context: &Context, request: &Request) -> Result<Remains, Failure> {
 }
 
 impl Remains {
-    /// Whether nothing is left.
+    /// True if nothing is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.left.is_empty() && self.keys.is_empty()
@@ -103,7 +103,7 @@ impl Remains {
     /// Deletes it: data on the machines and, if all machines were asked, the keys in etcd.
     ///
     /// # Errors
-    /// A machine or etcd does not answer. What was deleted until then is gone.
+    /// A machine or etcd does not answer. Data that was deleted until then is gone.
     pub fn delete(&self) -> Result<(), Failure> {
         for machine in &self.left {
             delete(&self.connector, machine, &self.request.app)?;

@@ -22,7 +22,7 @@ use crate::{
 pub struct Listing {
     /// The applications on their machines, sorted.
     pub applications: Vec<Row>,
-    /// Whether the mesh has all that machines.nix places, as far as was asked.
+    /// True if the mesh has all that machines.nix places, as far as was asked.
     pub healthy: bool,
 }
 
@@ -33,14 +33,14 @@ pub struct Row {
     pub app: String,
     /// The machine.
     pub machine: String,
-    /// Whether machines.nix places it there.
+    /// True if machines.nix places it there.
     pub placed: bool,
-    /// What the mesh has of it there; null if it was not asked.
+    /// Its instances in the mesh; null if etcd was not queried.
     pub instances: Option<Vec<Registered>>,
 }
 
 impl Row {
-    /// What is placed is in the mesh, as far as is known.
+    /// A placed application is in the mesh, or etcd was not queried.
     #[must_use]
     pub fn is_well(&self) -> bool {
         !self.placed || self.instances.as_ref().is_none_or(|instances| !instances.is_empty())
@@ -92,7 +92,7 @@ fn rows(placed: &BTreeSet<(String, String)>, found: Option<&BTreeMap<String, Vec
 pub struct Shown {
     /// The application.
     pub application: String,
-    /// Whether every machine answers, and the mesh has all that machines.nix places.
+    /// True if every machine answers, and the mesh has all that machines.nix places.
     pub healthy: bool,
     /// Its machines.
     pub machines: Vec<Machine>,
@@ -114,13 +114,13 @@ pub struct Unit {
 pub struct Machine {
     /// The machine.
     pub machine: NodeName,
-    /// Whether machines.nix places it there.
+    /// True if machines.nix places it there.
     pub placed: bool,
     /// Its units that are there; null if the machine does not answer.
     pub units: Option<Vec<Unit>>,
     /// Why the machine does not answer.
     pub why: Option<String>,
-    /// What the mesh has of it there.
+    /// Its instances in the mesh.
     pub instances: Vec<Registered>,
 }
 

@@ -16,15 +16,15 @@ use crate::{
 pub struct Request {
     /// The application.
     pub app: String,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
-    /// How systems are evaluated and built.
+    /// Build options.
     pub building: Building,
-    /// Who builds.
+    /// Builder.
     pub build_on: BuildOn,
 }
 
-/// Deploys the machines. What else has changed on them comes with it: a machine runs one system, not a set of parts.
+/// Deploys the machines. Other changes of these machines are deployed too: a machine runs one system, not a set of parts.
 ///
 /// # Errors
 /// There is no such application, or what a deploy refuses.

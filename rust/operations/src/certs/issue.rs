@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, Kind, OrFail as _},
 };
 
-/// What is issued.
+/// Options of issuing.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Directory of the certificates; `certs` in the cluster's directory by default.

@@ -111,7 +111,7 @@ pub fn require(
         return Err(Failure::new(Kind::Input, format!("certs/ is not as it should be:\n{refusal}")).maybe_hint(hint));
     }
     let names: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
-    // What is only due for renewal still serves.
+    // A certificate that is only due for renewal is still valid.
     let unusable = |row: &Row| !matches!(row.state, State::Ok | State::Renew | State::Orphan);
     let of_targets = |row: &Row| row.node.as_deref().is_none_or(|node| names.contains(node));
     let bad: BTreeMap<String, String> = report::list(&survey)

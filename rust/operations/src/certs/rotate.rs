@@ -21,7 +21,7 @@ use crate::{
     run_id::run_id,
 };
 
-/// What is rotated.
+/// Subject of a rotation.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// An authority.
@@ -33,7 +33,7 @@ pub enum Request {
     },
     /// The key pair that signs service accounts' tokens.
     ServiceAccount {
-        /// How long tokens of the old key stay valid.
+        /// Lifetime of tokens that the old key signed.
         tokens_live: Duration,
         /// Algorithm of the new key.
         algorithm: KeyAlgorithm,
@@ -45,7 +45,7 @@ pub enum Request {
 /// A stage that was made.
 #[derive(Clone, Debug)]
 pub struct Rotated {
-    /// What rotates.
+    /// Name of the subject.
     pub name: String,
     /// The stage that is to be deployed now.
     pub stage: Stage,
@@ -53,7 +53,7 @@ pub struct Rotated {
     pub trusted: Vec<KeyId>,
     /// Number of certificates that were issued again.
     pub issued: usize,
-    /// Whether it is the key that encrypts Secrets.
+    /// True if it is the key that encrypts Secrets.
     pub is_encryption: bool,
     /// The command of the next stage.
     pub command: String,
@@ -118,7 +118,7 @@ fn encryption(context: &Context, cluster: &Cluster) -> Result<Rotated, Failure> 
     Desk { context, cluster, name, algorithm, tokens_live: Duration::ZERO }.run()
 }
 
-/// What one step of a rotation is made with.
+/// Inputs of one step of a rotation.
 struct Desk<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
@@ -218,7 +218,7 @@ impl Desk<'_> {
         }))
     }
 
-    /// What the old one signed or encrypted has to be replaced, or to end, before it is dropped.
+    /// Replaces data of the old key, or waits for its end, before the key is dropped.
     fn replace_what_is_left(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
         match subject {
             Subject::Authority(_) => Ok(()),
@@ -241,7 +241,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// What the old key signed is valid for a time, which begins when nobody signs with it any more.
+    /// Tokens of the old key stay valid for a time, which begins when no API server signs with it.
     fn wait_for_tokens(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
         let now = self.context.clock.now();
         let since = match rotation.in_use_since {

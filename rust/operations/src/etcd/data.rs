@@ -44,7 +44,7 @@ pub fn list(context: &Context, prefix: &str) -> Result<Listing, Failure> {
     Ok(Listing { revision, entries })
 }
 
-/// Which changes are watched.
+/// Options of a watch.
 #[derive(Clone, Debug, Default)]
 pub struct WatchRequest {
     /// Prefix of the keys.

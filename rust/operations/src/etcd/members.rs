@@ -14,7 +14,7 @@ pub struct Members {
     pub asked: NodeName,
     /// The members, those that machines.nix knows first.
     pub members: Vec<Member>,
-    /// Whether all members are there and healthy.
+    /// True if all members are there and healthy.
     #[serde(skip)]
     pub healthy: bool,
 }
@@ -30,7 +30,7 @@ pub struct Member {
     pub address: String,
     /// Its state in words.
     pub state: String,
-    /// Whether there is nothing to complain about.
+    /// True if there is nothing to complain about.
     #[serde(skip)]
     pub healthy: bool,
 }
@@ -75,7 +75,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether all members are there and healthy, and writes are accepted.
+    /// True if all members are there and healthy, and writes are accepted.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.health.is_whole() && self.health.over_quota.is_empty()

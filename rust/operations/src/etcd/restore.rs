@@ -37,11 +37,11 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// How many bytes tell an age file from a snapshot.
+/// First bytes of an age file.
 const AGE_BINARY: &[u8] = b"age-encryption.org/";
 const AGE_ARMORED: &[u8] = b"-----BEGIN AGE";
 
-/// How long etcd may take to be whole again.
+/// Time for all members of etcd to become healthy.
 const SETTLING: Duration = Duration::from_secs(120);
 
 /// A restore.
@@ -51,7 +51,7 @@ pub struct Request {
     pub snapshot: String,
     /// Restores although etcd runs: what was written since the snapshot is put aside.
     pub discard_running_data: bool,
-    /// How systems are brought to members that are new.
+    /// Rollout options for new members.
     pub options: Options,
 }
 
@@ -62,7 +62,7 @@ pub enum End {
     Restored(Restored),
     /// Members that were new did not all get their systems.
     NotDone {
-        /// What became of each node.
+        /// Each node's outcome.
         report: Box<Report>,
     },
 }
@@ -80,9 +80,9 @@ pub struct Restored {
     pub before: String,
     /// Quota alarm in words, which the snapshot holds.
     pub quota_notice: Option<String>,
-    /// Whether programs of Kubernetes still know what was there before.
+    /// True if programs of Kubernetes still know what was there before.
     pub runs_kubernetes: bool,
-    /// Whether all members are there and healthy.
+    /// True if all members are there and healthy.
     pub healthy: bool,
 }
 

@@ -28,7 +28,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 pub struct Defragmented {
     /// The members, in the order of their defragmentation.
     pub members: Vec<Freed>,
-    /// Whether a quota alarm was disarmed.
+    /// True if a quota alarm was disarmed.
     pub disarmed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What was applied to Kubernetes, as data.
+//! Result of an apply to Kubernetes, as JSON.
 
 use machinist_kubernetes::apply::Outcome;
 use serde_json::{Value, json};

@@ -19,20 +19,20 @@ use crate::{
     keyring::Keyring,
 };
 
-/// Who writes, in the API server's audit log.
+/// User in the API server's audit log.
 const USER: &str = "machinist";
 /// The group that may do everything, by the API server's own code: nothing has to be there for it.
 const MASTERS: &str = "system:masters";
-/// How long the certificate is valid: as long as one run could take.
+/// Lifetime of the certificate: the longest duration of one run.
 const LIFE: time::Duration = time::Duration::minutes(30);
-/// How long one API server may take to say that it is ready before the next one is asked.
+/// Time for one API server to report that it is ready, before the next one is tried.
 const READY: Duration = Duration::from_secs(3);
-/// How long any of them may take, and how long failures that pass by themselves are waited for.
+/// Time for any of them, and for retries of transient failures.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is needed to reach the cluster.
+/// Access to the API servers.
 pub struct Reach<'a> {
-    /// Where the certificates are.
+    /// Directory of the certificates.
     pub certs: PathBuf,
     /// The cluster.
     pub cluster: &'a Cluster,

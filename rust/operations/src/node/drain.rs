@@ -24,11 +24,11 @@ pub struct Request {
     pub node: NodeName,
     /// Time that pods, or connections to instances, may take to go away.
     pub bound: Duration,
-    /// Which pods may be evicted although something is lost.
+    /// Pods that may be evicted although data is lost.
     pub allowed: Allowed,
 }
 
-/// What left a node, or came back.
+/// Workload that left a node, or came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// Pods of Kubernetes.
@@ -75,13 +75,13 @@ pub fn uncordon(context: &Context, node: &NodeName) -> Result<Moved, Failure> {
     }
 }
 
-/// What runs on the node.
+/// Workload of the node.
 enum Work {
     Pods(Pods),
     Instances(Instances),
 }
 
-/// What has to be locked.
+/// Scope of the lock.
 type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
 
 /// Opens what runs on the node, under locks.

@@ -32,13 +32,13 @@ use crate::{
 /// A change of membership.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What changes.
+    /// Kind of change.
     pub what: What,
     /// The node.
     pub node: NodeName,
     /// Continues without a snapshot of etcd's data.
     pub no_snapshot: bool,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
 }
 
@@ -47,7 +47,7 @@ pub struct Request {
 pub enum Changed {
     /// The change is done, and every member has it.
     Done {
-        /// What the node does now, such as `votes`.
+        /// New state of the node, such as `votes`.
         what: &'static str,
         /// The members of etcd.
         members: BTreeSet<NodeName>,
@@ -61,7 +61,7 @@ pub enum Changed {
     Forgotten,
     /// A rollout on the way failed: the same request continues when its cause is fixed.
     NotDone {
-        /// What became of each node.
+        /// Each node's outcome.
         report: Box<Report>,
     },
 }

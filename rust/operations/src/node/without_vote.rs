@@ -63,7 +63,7 @@ pub fn answer(
     }
 }
 
-/// What etcd still has of the machine goes: its rights, its record and its part of the overlay. Its instances end with its lease.
+/// Removes the machine from etcd: its rights, its record and its part of the overlay. Its instances end with its lease.
 fn forget(
     node: &NodeName,
     cluster: &Cluster,

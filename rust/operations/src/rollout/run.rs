@@ -42,7 +42,7 @@ use crate::{
 pub struct Run<'a> {
     /// Context of the operation.
     pub context: &'a Context,
-    /// Who builds.
+    /// Builder.
     pub build_on: &'a BuildOn,
     /// From what.
     pub building: &'a Building,

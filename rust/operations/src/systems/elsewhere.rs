@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, Kind},
 };
 
-/// Who builds.
+/// Builder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum BuildOn {
     /// This computer.

@@ -67,7 +67,7 @@ const KNOWN_FILES: [KnownFile; 2] = [
     },
 ];
 
-/// How systems are evaluated and built.
+/// Build options.
 #[derive(Clone, Debug, Default)]
 pub struct Building {
     /// Evaluates all systems, also those that nothing changed for.
@@ -79,7 +79,7 @@ pub struct Building {
 }
 
 impl Building {
-    /// Whether the systems were built elsewhere, so that what the directory says does not change them.
+    /// True if the systems were built elsewhere, so that what the directory says does not change them.
     #[must_use]
     pub const fn is_given(&self) -> bool {
         !self.store_path.is_empty()
