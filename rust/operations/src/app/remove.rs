@@ -153,7 +153,8 @@ fn refuse_placed(request: &Request, project: &Project, placed: &[&NodeName]) -> 
 
 /// Returns the lines of machines.nix that give these machines their applications, each once, with their numbers.
 fn lines(text: &str, placed: &[&NodeName]) -> Vec<String> {
-    let (index, source) = (SourceIndex::parse(text), SourceText::new("machines.nix", text));
+    let index = SourceIndex::parse(text);
+    let source = SourceText::new("machines.nix", text);
     let numbers: BTreeSet<usize> = placed
         .iter()
         .map(|node| {

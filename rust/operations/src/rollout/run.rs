@@ -65,13 +65,19 @@ pub struct Job {
     run: String,
     journal: Journal,
     targets: Vec<Target>,
-    resumes: bool,
     from_host: bool,
     planned: Option<PlanFile>,
-    /// What the run asked for before it was cut off.
-    reboots: Option<Reboots>,
-    rebooting: BTreeMap<NodeName, String>,
     rebooted: BTreeSet<NodeName>,
+    /// State of the run before it was cut off.
+    before: Option<Before>,
+}
+
+/// State of an interrupted run.
+struct Before {
+    /// Nodes that it was to reboot.
+    reboots: Reboots,
+    /// Nodes whose reboot had begun, with the boot that was to end.
+    rebooting: BTreeMap<NodeName, String>,
 }
 
 impl Job {
@@ -88,17 +94,7 @@ impl Job {
             journal => (first, journal),
         };
         let journal = journal.failed()?;
-        Ok(Self {
-            run,
-            journal,
-            targets,
-            resumes: false,
-            from_host,
-            planned: None,
-            reboots: None,
-            rebooting: BTreeMap::new(),
-            rebooted: BTreeSet::new(),
-        })
+        Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
     }
 
     /// Goes on with a run that was cut off.
@@ -112,12 +108,10 @@ impl Job {
             run,
             journal,
             targets,
-            resumes: true,
             from_host: false,
             planned: None,
-            reboots: Some(record.reboots),
-            rebooting: record.rebooting.clone(),
             rebooted: record.rebooted.clone(),
+            before: Some(Before { reboots: record.reboots, rebooting: record.rebooting.clone() }),
         })
     }
 }
@@ -185,7 +179,8 @@ impl Run<'_> {
 
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
+        let Job { run, journal, targets, from_host, planned, rebooted, before } = job;
+        let reboots = before.as_ref().map(|before| before.reboots);
         self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
         let deploy = Deploy {
             context: DeployContext {
@@ -206,7 +201,7 @@ impl Run<'_> {
                 planned,
                 rebooted,
             },
-            resume: resumes.then_some(Resume { rebooting }),
+            resume: before.map(|before| Resume { rebooting: before.rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });
