@@ -38,7 +38,7 @@ use crate::{
 pub struct Run<'a> {
     /// Context of the operation.
     pub context: &'a Context,
-    /// Who builds.
+    /// Builder.
     pub build_on: &'a BuildOn,
     /// From what.
     pub building: &'a Building,
@@ -54,6 +54,73 @@ pub struct Run<'a> {
     pub connector: Connector,
     /// The locks of the command.
     pub locks: &'a Locks,
+}
+
+/// One pass: what is brought where, and its record.
+pub struct Job {
+    run: String,
+    journal: Journal,
+    targets: Vec<Target>,
+    from_host: bool,
+    planned: Option<PlanFile>,
+    rebooted: BTreeSet<NodeName>,
+    /// State of the run before it was cut off.
+    before: Option<Before>,
+}
+
+/// State of an interrupted run.
+struct Before {
+    /// Nodes that it was to reboot.
+    reboots: Reboots,
+    /// Nodes whose reboot had begun, with the boot that was to end.
+    rebooting: BTreeMap<NodeName, String>,
+}
+
+impl Job {
+    /// Begins a run. With `from_host` the hosts have the systems already.
+    pub fn new(context: &Context, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
+        // The first run of a command has the name under which the nodes are locked.
+        let first = locks.keeper.claimant().run.clone();
+        let (run, journal) = match Journal::begin(&runs(context), &first) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let run = run_id(context);
+                let journal = Journal::begin(&runs(context), &run);
+                (run, journal)
+            }
+            journal => (first, journal),
+        };
+        let journal = journal.failed()?;
+        Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
+    }
+
+    /// Goes on with a run that was cut off.
+    pub fn resume(context: &Context, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
+        let run = record.run.clone();
+        let journal = Journal::resume(&runs(context), &run).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => still_exists(record),
+            _ => Failure::from_error(Kind::Failed, &error),
+        })?;
+        Ok(Self {
+            run,
+            journal,
+            targets,
+            from_host: false,
+            planned: None,
+            rebooted: record.rebooted.clone(),
+            before: Some(Before { reboots: record.reboots, rebooting: record.rebooting.clone() }),
+        })
+    }
+}
+
+/// The process of a run exists, whether it works or is suspended: two would act for one run.
+fn still_exists(record: &Record) -> Failure {
+    let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
+    Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))
+        .hint("wait for it; one that is suspended goes on with SIGCONT or ends with SIGKILL, then this again")
+}
+
+fn runs(context: &Context) -> PathBuf {
+    context.project.local().join("runs")
 }
 
 impl Run<'_> {
@@ -108,7 +175,8 @@ impl Run<'_> {
 
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
+        let Job { run, journal, targets, from_host, planned, rebooted, before } = job;
+        let reboots = before.as_ref().map(|before| before.reboots);
         self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
         let deploy = Deploy {
             context: DeployContext {
@@ -129,7 +197,7 @@ impl Run<'_> {
                 planned,
                 rebooted,
             },
-            resume: resumes.then_some(Resume { rebooting }),
+            resume: before.map(|before| Resume { rebooting: before.rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });
