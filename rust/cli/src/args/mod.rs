@@ -28,11 +28,12 @@ pub struct Global {
     #[arg(long, global = true)]
     pub yes: bool,
 
-    /// Say more
+    /// Verbose output
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
-    /// Take another flake in place of an input, such as `nixpkgs path:/x` (also MACHINIST_OVERRIDE_INPUTS="nixpkgs=path:/x ...")
+    /// Replace an input by another flake, such as `nixpkgs path:/x` (also MACHINIST_OVERRIDE_INPUTS="nixpkgs=path:/x
+    /// ...")
     #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], global = true)]
     pub override_input: Vec<String>,
 

@@ -21,7 +21,7 @@ pub struct DriftArgs {
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Do not build what the directory says; compare only with what the last deploy left there
+    /// Compare only with the last deploy; do not build the directory's systems
     #[arg(long)]
     recorded: bool,
 }

@@ -40,7 +40,7 @@ pub struct InitArgs {
     #[arg(value_name = "DIR")]
     new_directory: Option<PathBuf>,
 
-    /// Begin with this template; --list-templates names them
+    /// Start from this template; --list-templates names them
     #[arg(long, value_name = "NAME", conflicts_with = "from")]
     template: Option<String>,
 
@@ -48,7 +48,7 @@ pub struct InitArgs {
     #[arg(long)]
     list_templates: bool,
 
-    /// Take this machines.nix; the flat shape of the original project is rewritten in today's
+    /// Use this machines.nix; the flat shape of the original project is converted to today's
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
@@ -64,11 +64,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL", conflicts_with = "vendor")]
     machinist_url: Option<String>,
 
-    /// Copy the modules and applications into the directory, in the place of an input
+    /// Copy the modules and applications into the directory, instead of an input
     #[arg(long)]
     vendor: bool,
 
-    /// Write copies of modules, applications and nix/ again as this version of machinist has them; `git diff` shows what changes
+    /// Update the copies of modules, applications and nix/ to this version of machinist; `git diff` shows the changes
     #[arg(long)]
     refresh: bool,
 

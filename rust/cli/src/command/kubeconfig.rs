@@ -32,7 +32,7 @@ pub struct KubeconfigArgs {
     #[arg(long, value_parser = subject)]
     group: Option<String>,
 
-    /// How long it is valid, such as 30m, 8h or 7d; it cannot be revoked
+    /// Validity, such as 30m, 8h or 7d; it cannot be revoked
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = life)]
     valid: Duration,
 

@@ -25,7 +25,7 @@ pub struct PlanArgs {
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Keep the plan in this file: `machinist deploy --plan FILE` brings exactly that, or refuses
+    /// Write the plan to this file: `machinist deploy --plan FILE` deploys exactly that, or refuses
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 

@@ -23,11 +23,11 @@ pub struct NewArgs {
     #[arg(value_name = "NAME", value_parser = app_name)]
     app: String,
 
-    /// It is an image of a container, by its digest: registry.example/name@sha256:...
+    /// Run a container image, by its digest: registry.example/name@sha256:...
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     container: Option<String>,
 
-    /// The port that it listens on; the next one is its other slot's
+    /// The port that it listens on; its other slot uses the next one
     #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..65535))]
     port: u16,
 }

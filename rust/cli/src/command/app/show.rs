@@ -16,7 +16,7 @@ use crate::{
 /// What is asked.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only what machines.nix says: ask nobody
+    /// Print only the placements of machines.nix, without querying the mesh
     #[arg(long)]
     offline: bool,
 }

@@ -27,7 +27,7 @@ use crate::{
 /// Makes, lists and shows certificates. Private keys are encrypted to the operators.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
-    /// Make what is missing and re-issue what has drifted; say why for each
+    /// Make missing certificates and re-issue those that no longer match, with the reason for each
     Gen(GenArgs),
     /// List all certificates with their state, and rotations that are not finished
     #[command(visible_alias = "status")]

@@ -29,7 +29,7 @@ pub struct RotateCaArgs {
 /// Replaces the service accounts' key pair.
 #[derive(Debug, Args)]
 pub struct RotateSaArgs {
-    /// How long tokens of the old key stay valid after all API servers sign with the new one
+    /// Time that tokens of the old key stay valid after all API servers sign with the new one
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = token_life)]
     tokens_live: Duration,
 

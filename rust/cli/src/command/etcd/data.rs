@@ -28,7 +28,7 @@ pub struct GetArgs {
 /// Which keys.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// What the keys begin with; all keys by default
+    /// Prefix of the keys; all keys by default
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
 }
@@ -36,11 +36,11 @@ pub struct LsArgs {
 /// Which keys, and from when on.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// What the keys begin with; all keys by default
+    /// Prefix of the keys; all keys by default
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
 
-    /// From this revision on, in place of now
+    /// Start at this revision instead of now
     #[arg(long, value_name = "REVISION")]
     revision: Option<u64>,
 }

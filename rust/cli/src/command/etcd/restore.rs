@@ -23,7 +23,7 @@ pub struct RestoreArgs {
     #[arg(value_name = "SNAPSHOT")]
     snapshot: String,
 
-    /// Restore although etcd runs: what was written since the snapshot is put aside
+    /// Restore although etcd runs: data written since the snapshot is moved aside
     #[arg(long)]
     discard_running_data: bool,
 

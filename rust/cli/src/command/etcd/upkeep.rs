@@ -15,7 +15,7 @@ use crate::{
 /// To whom.
 #[derive(Debug, Args)]
 pub struct MoveLeaderArgs {
-    /// The member that is to lead; the one that has applied most by default
+    /// The new leader [default: the member with the highest applied index]
     #[arg(value_name = "MEMBER")]
     member: Option<String>,
 }

@@ -21,15 +21,15 @@ pub struct DrainArgs {
     #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
 
-    /// Seconds that its pods, or the connections to its instances, may take to go away
+    /// Time to wait for its pods, or the connections to its instances, to finish, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
 
-    /// Evict pods too that nobody makes anew
+    /// Also evict pods without a controller, which are not recreated
     #[arg(long)]
     delete_unmanaged_pods: bool,
 
-    /// Evict pods too that lose what is in their emptyDir volumes
+    /// Also evict pods that lose the data of their emptyDir volumes
     #[arg(long)]
     delete_local_data: bool,
 }

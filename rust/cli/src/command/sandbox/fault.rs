@@ -31,23 +31,23 @@ pub struct FaultArgs {
 enum FaultKind {
     /// Pull its network cable
     Link,
-    /// Drop what arrives for its sshd, on connections that stand too
+    /// Drop packets for its sshd, on open connections too
     Ssh,
     /// Stop a unit
     Unit {
         /// The unit, such as etcd.service
         unit: String,
     },
-    /// Leave no byte free for /nix; the first time, the machine is stopped and started, to give /nix a disk of its own
+    /// Fill the disk of /nix; the first time, the machine is restarted, to give /nix a separate disk
     Disk,
-    /// Slow down what it receives
+    /// Limit its incoming bandwidth
     Bandwidth {
         /// Such as 500kbit, 20mbit or 1gbit
         rate: Rate,
     },
     /// Kill its etcd with SIGKILL
     Etcd,
-    /// Pull the plug, and put it in again
+    /// Cut its power, and start it again
     Reboot,
 }
 
