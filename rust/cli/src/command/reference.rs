@@ -1,4 +1,5 @@
 //! Generator of docs/reference/commands.md: all commands as declared in clap. `UPDATE_EXPECT=1` rewrites it.
+#![allow(clippy::unwrap_used)]
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
