@@ -131,7 +131,7 @@ fn installable(node: &Node) -> Result<&str, Failure> {
 }
 
 impl Install {
-    /// The machine.
+    /// Returns the name of the machine.
     #[must_use]
     pub const fn node(&self) -> &NodeName {
         &self.node.name

@@ -12,7 +12,7 @@ use machinist_rollout::{
     waves::{Limit, Reboots, Spread},
 };
 
-/// How systems are brought to machines.
+/// Arguments for a rollout of systems to machines.
 #[derive(Clone, Debug, Args)]
 pub struct RolloutArgs {
     /// Seconds that an activation may take on a host before it is reverted
@@ -56,7 +56,7 @@ pub struct RolloutArgs {
     pub accept_host_key: Option<Fingerprint>,
 }
 
-/// How nodes without a vote are spread over waves.
+/// Distribution over waves of the nodes without a vote.
 #[derive(Clone, Debug, Args)]
 pub struct SpreadArgs {
     /// How many nodes without a vote in etcd may change at the same time, such as 2 or 25%; a whole zone if not said
@@ -85,7 +85,7 @@ impl SpreadArgs {
     }
 }
 
-/// When nodes hand on what they got.
+/// Use of peer-to-peer copies between nodes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FanOutArg {
     /// From four nodes on, where it saves 48 MiB

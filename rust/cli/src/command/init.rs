@@ -33,7 +33,7 @@ const FLAKE_NIX: &str = include_str!("../template/flake.nix");
 const MACHINES_NIX: &str = include_str!("../template/machines.nix");
 const GITIGNORE: &str = include_str!("../template/gitignore");
 
-/// Writes a cluster's directory. Files that are there stay as they are.
+/// Writes a cluster's directory. Existing files are kept.
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The directory; the one of -C by default

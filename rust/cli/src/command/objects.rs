@@ -20,7 +20,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Brings objects to the cluster.
+/// Applies objects to the cluster.
 #[derive(Debug, Subcommand)]
 pub enum ObjectsCommand {
     /// Print the objects that machines.nix and manifests/ ask for, as YAML, without asking anybody
@@ -31,7 +31,7 @@ pub enum ObjectsCommand {
     Apply(ApplyArgs),
 }
 
-/// How objects are brought.
+/// Arguments of `objects apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
     /// Remove also what holds data (namespaces, volumes and their claims, definitions of kinds) when nobody wants it any more

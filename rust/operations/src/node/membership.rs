@@ -34,7 +34,7 @@ use crate::{
 pub struct Request {
     /// Kind of the change.
     pub what: What,
-    /// The node.
+    /// Name of the node.
     pub node: NodeName,
     /// Continues without taking a snapshot of etcd's data.
     pub no_snapshot: bool,
@@ -219,7 +219,7 @@ impl Change<'_> {
         }
     }
 
-    /// The recorded members that are no longer in machines.nix.
+    /// Returns the recorded members that machines.nix does not contain.
     fn leaving(&self) -> Vec<&NodeName> {
         let wanted = voters(self.cluster);
         self.state.etcd.members.iter().filter(|member| !wanted.contains_key(*member)).collect()

@@ -12,7 +12,7 @@ use crate::{
     ui::Ui,
 };
 
-/// To whom.
+/// Arguments of `etcd move-leader`.
 #[derive(Debug, Args)]
 pub struct MoveLeaderArgs {
     /// The member that is to lead; the one that has applied most by default
