@@ -148,7 +148,7 @@ impl Change<'_> {
         self.state.etcd.members.contains(self.node)
     }
 
-    /// The members that are both in machines.nix and in the record, except `self.node`.
+    /// Returns the members that are both in machines.nix and in the record, except `self.node`.
     fn others(&self) -> BTreeMap<NodeName, IpAddr> {
         let mut voters = voters(self.cluster);
         voters.retain(|name, _| name != self.node && self.state.etcd.members.contains(name));
@@ -350,7 +350,7 @@ impl Change<'_> {
         self.settle("votes")
     }
 
-    /// A member that has never run must not find data: it would resume its former identity.
+    /// Moves stale data aside: a member that has never run would resume the data's former identity.
     fn put_stale_data_aside(&self) -> Result<(), Failure> {
         let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
             let facts = gather(&*remote)?;

@@ -34,7 +34,7 @@ pub fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Re
     )))
 }
 
-/// A state file from before addresses were recorded contains nothing to compare: etcd itself is queried for its
+/// Refuses moved members if the state file is from before addresses were recorded: etcd itself is queried for its
 /// members' addresses.
 pub fn refuse_unrecorded_move(
     connector: &Connector,
@@ -57,8 +57,8 @@ pub fn refuse_unrecorded_move(
     ))
 }
 
-/// A new server of k3s joins when it is deployed. One that was removed from machines.nix is still a member, and counts
-/// for the quorum.
+/// Refuses the removal of k3s servers from machines.nix: they are still members and count for the quorum. A new server
+/// joins when it is deployed.
 fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
     let Some(first) = gone.first() else { return Ok(()) };
     let message = format!("{} would be gone from the servers of the running k3s cluster", gone.join(", "));

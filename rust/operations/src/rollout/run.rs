@@ -57,7 +57,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Generates, builds and rolls out once.
+    /// Performs one pass: generates, builds and rolls out.
     pub fn pass(
         &self,
         state: &RecordedState,
