@@ -74,7 +74,8 @@ fn tell(file: &Path, made: &Kubeconfig, ui: Ui) {
         return;
     }
     let group = group.as_ref().map_or_else(|| "no group".to_owned(), |group| format!("group {group}"));
-    let (time, date) = (not_after.time(), not_after.date());
+    let time = not_after.time();
+    let date = not_after.date();
     let end = format!("{date} {:02}:{:02} UTC", time.hour(), time.minute());
     ui.result(&format!("wrote {}: {} ({group}) at {server}, valid until {end}", file.display(), user));
     ui.story(&format!("use it with `kubectl --kubeconfig {} get --raw /readyz`", file.display()));

@@ -267,7 +267,8 @@ fn order(app: &str, change: &Change) -> String {
     let names = |nodes: &BTreeSet<NodeName>| nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
     match (change.add.is_empty(), change.remove.is_empty()) {
         (false, false) => {
-            let (add, remove) = (names(&change.add), names(&change.remove));
+            let add = names(&change.add);
+            let remove = names(&change.remove);
             format!(
                 "`machinist deploy {add}`, and when `machinist app list` has {app} there, `machinist deploy {remove}`"
             )

@@ -154,7 +154,8 @@ fn refuse_placed(request: &Request, project: &Project, placed: &[&NodeName]) -> 
 /// Returns the lines of machines.nix that assign applications to these machines, without duplicates, with their
 /// numbers.
 fn lines(text: &str, placed: &[&NodeName]) -> Vec<String> {
-    let (index, source) = (SourceIndex::parse(text), SourceText::new("machines.nix", text));
+    let index = SourceIndex::parse(text);
+    let source = SourceText::new("machines.nix", text);
     let numbers: BTreeSet<usize> = placed
         .iter()
         .map(|node| {

@@ -174,7 +174,8 @@ systemctl show --property=Id,ActiveState,SubState,ActiveEnterTimestamp -- $names
 fn read_units(text: &str) -> Vec<Unit> {
     let unit = |block: &str| {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let (active, sub) = (field("ActiveState")?, field("SubState")?);
+        let active = field("ActiveState")?;
+        let sub = field("SubState")?;
         let state = if active == sub { active.to_owned() } else { format!("{active} ({sub})") };
         let since = field("ActiveEnterTimestamp").filter(|since| !since.is_empty()).unwrap_or("-");
         Some(Unit { unit: field("Id")?.trim_end_matches(".service").to_owned(), state, since: since.to_owned() })

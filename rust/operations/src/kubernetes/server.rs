@@ -94,7 +94,8 @@ impl Reach<'_> {
     }
 
     async fn server_of(&self, node: &Node, access: &Access, end: Instant) -> Result<Server, String> {
-        let (connector, name) = (Arc::clone(self.connector), node.name.clone());
+        let connector = Arc::clone(self.connector);
+        let name = node.name.clone();
         let connected = tokio::task::spawn_blocking(move || connector.connect(&name)).await;
         let remote: Arc<dyn Remote> = match connected {
             Ok(Ok(remote)) => Arc::from(remote),

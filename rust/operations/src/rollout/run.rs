@@ -108,7 +108,8 @@ impl Run<'_> {
 
     /// Rolls the systems out to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
+        let Job { run, journal, targets, from_host, planned, rebooted, before } = job;
+        let reboots = before.as_ref().map(|before| before.reboots);
         self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
         let deploy = Deploy {
             context: DeployContext {
@@ -129,7 +130,7 @@ impl Run<'_> {
                 planned,
                 rebooted,
             },
-            resume: resumes.then_some(Resume { rebooting }),
+            resume: before.map(|before| Resume { rebooting: before.rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });

@@ -88,7 +88,8 @@ fn kinds(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn a_deploy_changes_its_nodes_once_and_is_history() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     let first = deploy::run(&stage.context(NOW, cluster.clone()), &request(&["w1", "w2"])).unwrap();
     assert_eq!(first.verdict(), None, "{first:?}");
     expect![[r#"
@@ -109,7 +110,8 @@ fn a_deploy_changes_its_nodes_once_and_is_history() {
 
 #[test]
 fn a_node_that_goes_back_fails_the_deploy() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     cluster
         .world()
         .hosts
@@ -125,7 +127,8 @@ fn a_node_that_goes_back_fails_the_deploy() {
 
 #[test]
 fn an_interrupt_before_the_rollout_leaves_every_machine_alone() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     let context = stage.context(NOW, cluster.clone());
     context.interrupt.set();
     let failure = deploy::run(&context, &request(&["w1"])).unwrap_err();
@@ -135,7 +138,8 @@ fn an_interrupt_before_the_rollout_leaves_every_machine_alone() {
 
 #[test]
 fn status_of_a_fleet_is_that_of_its_hosts() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     let status = status::run(&stage.context(NOW, cluster), &status::Request::default()).unwrap();
     assert!(status.healthy, "{status:?}");
     assert_eq!(status.nodes.len(), NODES.len());
