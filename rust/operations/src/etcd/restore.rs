@@ -1,6 +1,6 @@
 //! Restore of etcd from a snapshot. Nothing is changed until every member has the snapshot; from then on a member
-//! restores before its etcd starts, by whatever means (`modules/etcd-restore.nix`). An interrupted restore therefore
-//! continues, and the same request may be repeated.
+//! restores before its etcd starts, regardless of the trigger (`modules/etcd-restore.nix`). An interrupted restore
+//! therefore continues, and the same request may be repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
