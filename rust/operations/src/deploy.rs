@@ -24,31 +24,31 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// What is deployed.
+/// Selection of systems to deploy.
 #[derive(Clone, Debug)]
 pub enum What {
     /// All machines.
     All,
     /// The machines that names, globs, `@role` or `label=value` select.
     Machines(Vec<String>),
-    /// What a run that was cut off was to bring; the last run if the name is empty.
+    /// The systems of an interrupted run; the last run if the name is empty.
     Resumed(String),
-    /// What a file says that [`plan::file`](crate::plan::file) returned.
+    /// The systems of a file that [`plan::file`](crate::plan::file) returned.
     Planned(PathBuf),
 }
 
 /// A deploy.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is deployed.
+    /// Selection of systems to deploy.
     pub what: What,
-    /// How it is brought to the machines.
+    /// Rollout options.
     pub options: Options,
-    /// How systems are evaluated and built.
+    /// Build options.
     pub building: Building,
-    /// Who builds.
+    /// Builder.
     pub build_on: BuildOn,
-    /// Whether objects in Kubernetes are applied afterwards.
+    /// True if objects in Kubernetes are applied afterwards.
     pub objects: bool,
 }
 
@@ -67,9 +67,9 @@ pub enum Deployed {
     NothingToResume,
     /// The run came to its end.
     Ended {
-        /// What became of each node.
+        /// Each node's outcome.
         report: Box<Report>,
-        /// Whether no object in Kubernetes was left out because of an error.
+        /// True if no object in Kubernetes was left out because of an error.
         objects_applied: bool,
     },
 }
@@ -132,7 +132,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     Ok(Deployed::Ended { report: Box::new(report), objects_applied })
 }
 
-/// What a request comes to.
+/// Nodes of a request, with its earlier run or its plan.
 struct Wanted {
     nodes: Vec<NodeName>,
     resumed: Option<Record>,

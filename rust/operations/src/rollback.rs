@@ -35,7 +35,7 @@ pub struct Request {
     /// A generation's number on the nodes, or the name of a run: what it was to bring. Else the newest generation from
     /// before the one that boots which is another system.
     pub to: Option<String>,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
 }
 

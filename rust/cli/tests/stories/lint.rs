@@ -24,30 +24,30 @@ fn a_manifest_is_shown_with_the_line_that_is_wrong() {
     environment.check(
         &["lint", "manifests"],
         &expect![[r#"
-        exit code 2
-        --- stdout
-        1 document: 2 errors, 0 warnings
-        --- stderr
-        service-selector
+            exit code 2
+            --- stdout
+            1 document: 2 errors, 0 warnings
+            --- stderr
+            service-selector
 
-          × Service web selects no pod: app=web
-           ╭─[<root>/cluster/manifests/web.yaml:6:3]
-         5 │ spec:
-         6 │   selector:
-           ·   ─────────
-         7 │     app: web
-           ╰────
-          help: there are no pods in the namespace default
-        unknown-field
+              × Service web selects no pod: app=web
+               ╭─[<root>/cluster/manifests/web.yaml:6:3]
+             5 │ spec:
+             6 │   selector:
+               ·   ─────────
+             7 │     app: web
+               ╰────
+              help: there are no pods in the namespace default
+            unknown-field
 
-          × Service has no field spec.typ
-            ╭─[<root>/cluster/manifests/web.yaml:11:3]
-         10 │       targetPort: http
-         11 │   typ: NodePort
-            ·   ─────────────
-            ╰────
-          help: an API server drops it or refuses the object: take it out, or put it where it belongs
-    "#]],
+              × Service has no field spec.typ
+                ╭─[<root>/cluster/manifests/web.yaml:11:3]
+             10 │       targetPort: http
+             11 │   typ: NodePort
+                ·   ─────────────
+                ╰────
+              help: an API server drops it or rejects the object: remove it, or move it to the right place
+        "#]],
     );
 }
 

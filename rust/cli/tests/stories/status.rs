@@ -59,11 +59,11 @@ fn a_name_that_no_machine_has_is_wrong_input() {
     environment(ETCD).check(
         &["status", "nobody"],
         &expect![[r#"
-        exit code 2
-        --- stderr
-        error: nobody matches no node
-          hint: there are balthazar, casper, melchior
-    "#]],
+            exit code 2
+            --- stderr
+            error: nobody matches no node
+              hint: available: balthazar, casper, melchior
+        "#]],
     );
 }
 

@@ -21,9 +21,9 @@ use crate::{
     rollout::run::Run,
 };
 
-/// Where a person's own objects are, in the cluster's directory.
+/// Directory of the operator's own objects, in the cluster's directory.
 const MANIFESTS: &str = "manifests";
-/// How long nodes may take to register when a deploy brings objects to a new cluster.
+/// Time for nodes to register when a deploy applies objects to a new cluster.
 const REGISTRATION: Duration = Duration::from_secs(10);
 
 /// Returns all objects that should be in the cluster; `None` without Kubernetes. k3s takes its objects from its servers' disks.
@@ -92,14 +92,14 @@ pub fn bring(reach: &Reach<'_>, desired: &Desired, options: Options) -> Result<A
     reach.with_server(|server| async move { apply::apply(&server, desired, &options).await.map_err(failure) })
 }
 
-/// What the API servers said, as a failure.
+/// Error of the API servers, as a failure.
 #[must_use]
 pub fn failure(error: ApplyError) -> Failure {
     let kind = if matches!(error, ApplyError::UnknownKinds(_)) { Kind::Input } else { Kind::Failed };
     Failure::from_error(kind, &error).maybe_hint(error.hint())
 }
 
-/// Returns what the API server refused.
+/// Returns the errors of the API server.
 #[must_use]
 pub fn problems(outcome: &Applied, desired: &Desired) -> Vec<Failure> {
     let failure =

@@ -26,13 +26,19 @@ pub struct Job {
     pub(super) run: String,
     pub(super) journal: Journal,
     pub(super) targets: Vec<Target>,
-    pub(super) resumes: bool,
     pub(super) from_host: bool,
     pub(super) planned: Option<PlanFile>,
-    /// What the run asked for before it was cut off.
-    pub(super) reboots: Option<Reboots>,
-    pub(super) rebooting: BTreeMap<NodeName, String>,
     pub(super) rebooted: BTreeSet<NodeName>,
+    /// State of the run before it was cut off.
+    pub(super) before: Option<Before>,
+}
+
+/// State of an interrupted run.
+pub(super) struct Before {
+    /// Nodes that it was to reboot.
+    pub(super) reboots: Reboots,
+    /// Nodes whose reboot had begun, with the boot that was to end.
+    pub(super) rebooting: BTreeMap<NodeName, String>,
 }
 
 impl Job {
@@ -49,17 +55,7 @@ impl Job {
             journal => (first, journal),
         };
         let journal = journal.failed()?;
-        Ok(Self {
-            run,
-            journal,
-            targets,
-            resumes: false,
-            from_host,
-            planned: None,
-            reboots: None,
-            rebooting: BTreeMap::new(),
-            rebooted: BTreeSet::new(),
-        })
+        Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
     }
 
     /// Goes on with a run that was cut off.
@@ -73,12 +69,10 @@ impl Job {
             run,
             journal,
             targets,
-            resumes: true,
             from_host: false,
             planned: None,
-            reboots: Some(record.reboots),
-            rebooting: record.rebooting.clone(),
             rebooted: record.rebooted.clone(),
+            before: Some(Before { reboots: record.reboots, rebooting: record.rebooting.clone() }),
         })
     }
 }

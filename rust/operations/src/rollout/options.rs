@@ -7,12 +7,12 @@ use machinist_rollout::{
     waves::{Limit, Reboots, Spread},
 };
 
-/// How systems are brought to machines.
+/// Rollout options.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What a run may do.
+    /// Policy of a run.
     pub policy: Policy,
-    /// Which nodes are rebooted after they have changed, if that was said. It wins over what a resumed run had.
+    /// Nodes to reboot after their change, if the caller chose. It wins over the choice of a resumed run.
     pub reboots: Option<Reboots>,
     /// Fingerprint of a host key that replaces the pinned one.
     pub accept_host_key: Option<Fingerprint>,

@@ -38,7 +38,7 @@ use crate::{
 pub struct Run<'a> {
     /// Context of the operation.
     pub context: &'a Context,
-    /// Who builds.
+    /// Builder.
     pub build_on: &'a BuildOn,
     /// From what.
     pub building: &'a Building,
@@ -65,6 +65,7 @@ impl Run<'_> {
         planned: Option<PlanFile>,
         rebooted: BTreeSet<NodeName>,
     ) -> Result<Report, Failure> {
+        self.context.stop_here()?;
         let generated = self.context.project.generated(self.cluster)?;
         generated.refuse_foreign()?;
         self.context.project.write_generated(&generated)?;
@@ -73,6 +74,7 @@ impl Run<'_> {
             BuildOn::Local => systems::build(self.context, self.building, &flake, &self.nodes)?,
             on => systems::build_elsewhere(self.context, &flake, &self.nodes, on, &self.connector)?,
         };
+        self.context.stop_here()?;
         let targets = targets(&self.context.project, self.cluster, &systems)?;
         if let Some(plan) = &planned {
             refuse_other_systems(plan, &systems)?;
@@ -106,7 +108,8 @@ impl Run<'_> {
 
     /// Brings systems to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
+        let Job { run, journal, targets, from_host, planned, rebooted, before } = job;
+        let reboots = before.as_ref().map(|before| before.reboots);
         self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
         let deploy = Deploy {
             context: DeployContext {
@@ -127,7 +130,7 @@ impl Run<'_> {
                 planned,
                 rebooted,
             },
-            resume: resumes.then_some(Resume { rebooting }),
+            resume: before.map(|before| Resume { rebooting: before.rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });

@@ -74,7 +74,8 @@ impl FaultKind {
 
 /// Runs `sandbox fault`.
 pub(super) fn inject(args: &FaultArgs, context: &Context, ui: Ui) -> Result<(), Failure> {
-    let (machine, fault) = (&args.machine, args.kind.fault());
+    let machine = &args.machine;
+    let fault = args.kind.fault();
     let duration = args.duration.map(Duration::from_secs);
     fault::inject(context, &Request { machine: machine.clone(), fault: fault.clone(), duration })?;
     let goes_on = fault.lasts() && args.duration.is_none();

@@ -1,54 +1,27 @@
-//! Operations as a caller sees them: a context with fakes in, typed results and events out. No host takes part.
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+//! Operations that look: status, locks, certificates, and what they refuse.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Mutex};
 
 use expect_test::expect;
 use machinist_model::NodeName;
-use machinist_nix::Nix;
 use machinist_operations::{
     certs::issue,
-    consent::Consent,
-    context::{Clock, Connections, Context},
-    event::{Event, Events},
-    failure::{Failure, Kind},
-    keyring::Keyring,
-    node::membership::{self, Request},
-    node::without_vote::What,
-    project::Project,
+    context::Context,
+    failure::Kind,
+    node::{
+        membership::{self, Request},
+        without_vote::What,
+    },
     rollout::options::Options,
     status::{self, Answer},
     unlock,
 };
 use machinist_pki::report::State;
 use machinist_remote::{FakeRemote, Fault, Remote, RemoteError};
-use machinist_rollout::{
-    Interrupt,
-    step::{Connect, Connector},
-};
-use time::{Duration, OffsetDateTime, macros::datetime};
+use machinist_rollout::step::Connect;
+use time::{Duration, OffsetDateTime};
 
-const NOW: OffsetDateTime = datetime!(2026-11-30 10:00 UTC);
-
-const FLEET: &str = r#"{
-  cluster.name = "fleet";
-  cluster.operators = [
-    {
-      name = "ops";
-      age = "age1lqk39lsxe6gvstlz0z4t4sglfh0rkpjar5e3tl22zkqpkqh4d0mq2yqpvu";
-      ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ops";
-    }
-  ];
-  network.nodes = "10.13.13.0/24";
-  machines.w1 = { ip = "10.13.13.2"; disk = "/dev/vda"; };
-  machines.w2 = { ip = "10.13.13.3"; disk = "/dev/vda"; };
-  machines.w3 = { ip = "10.13.13.4"; disk = "/dev/vda"; };
-}
-"#;
+use super::stage::{FLEET, NOW, Stage};
 
 const ETCD: &str = r#"{
   cluster.name = "magi";
@@ -79,43 +52,9 @@ impl Connect for Hosts {
     }
 }
 
-/// A directory with a cluster, and the events that operations send.
-struct Stage {
-    directory: tempfile::TempDir,
-    heard: Arc<Mutex<Vec<Event>>>,
-}
-
-impl Stage {
-    fn new(machines: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("machines.nix"), machines).unwrap();
-        Self { directory, heard: Arc::default() }
-    }
-
-    fn context<const N: usize>(&self, now: OffsetDateTime, hosts: [(&str, FakeRemote); N]) -> Context {
-        let heard = Arc::clone(&self.heard);
-        let events = Events::new(move |event| heard.lock().unwrap().push(event));
-        let hosts = hosts.map(|(name, host)| (name.to_owned(), host)).into();
-        let connector: Connector = Arc::new(Hosts(Mutex::new(hosts)));
-        let directory = self.directory.path().to_owned();
-        Context {
-            project: Project { directory, nix: Nix::find(Vec::new()).unwrap(), events: events.clone() },
-            keyring: Keyring { identity: None, prompt: machinist_secrets::no_prompt() },
-            connections: Connections::Given(connector),
-            consent: Consent::new(|question| Err(Failure::new(Kind::Refused, &question.consequence))),
-            who: "ann@desk".to_owned(),
-            clock: Clock::fixed(now),
-            events,
-            interrupt: Interrupt::default(),
-        }
-    }
-
-    /// The events so far, as JSON lines.
-    fn events(&self) -> String {
-        let lines: Vec<String> =
-            self.heard.lock().unwrap().iter().map(|event| serde_json::to_string(event).unwrap()).collect();
-        lines.join("\n")
-    }
+fn context<const N: usize>(stage: &Stage, now: OffsetDateTime, hosts: [(&str, FakeRemote); N]) -> Context {
+    let hosts = hosts.map(|(name, host)| (name.to_owned(), host)).into();
+    stage.context(now, Hosts(Mutex::new(hosts)))
 }
 
 fn host(name: &str, more: &str) -> FakeRemote {
@@ -126,7 +65,7 @@ fn host(name: &str, more: &str) -> FakeRemote {
 fn status_has_every_node_with_its_answer() {
     let stage = Stage::new(FLEET);
     let hosts = [("w1", host("w1", "")), ("w2", host("w2", "failed=web.service\n"))];
-    let status = status::run(&stage.context(NOW, hosts), &status::Request::default()).unwrap();
+    let status = status::run(&context(&stage, NOW, hosts), &status::Request::default()).unwrap();
     let shown: Vec<String> = status
         .nodes
         .iter()
@@ -147,7 +86,7 @@ fn status_has_every_node_with_its_answer() {
 fn status_of_nodes_that_are_well_is_healthy() {
     let stage = Stage::new(FLEET);
     let targets = vec!["w1".to_owned()];
-    let status = status::run(&stage.context(NOW, [("w1", host("w1", ""))]), &status::Request { targets }).unwrap();
+    let status = status::run(&context(&stage, NOW, [("w1", host("w1", ""))]), &status::Request { targets }).unwrap();
     assert!(status.healthy, "{status:?}");
     assert_eq!(status.nodes.len(), 1);
 }
@@ -155,7 +94,7 @@ fn status_of_nodes_that_are_well_is_healthy() {
 #[test]
 fn a_node_that_gives_no_answer_is_a_warning_of_unlock() {
     let stage = Stage::new(FLEET);
-    let context = stage.context(NOW, [("w1", host("w1", "")), ("w2", host("w2", ""))]);
+    let context = context(&stage, NOW, [("w1", host("w1", "")), ("w2", host("w2", ""))]);
     let found = unlock::find(&context, &unlock::Request::default()).unwrap();
     assert_eq!((found.asked, found.silent, found.locks.len()), (3, 1, 0));
     expect![[r#"{"event":"warning","text":"w3: connection to root@192.0.2.1:22 lost during `gather facts` after 0.0 s: injected fault"}"#]].assert_eq(&stage.events());
@@ -164,10 +103,10 @@ fn a_node_that_gives_no_answer_is_a_warning_of_unlock() {
 #[test]
 fn certificates_are_issued_and_fall_due_by_the_clock_of_the_context() {
     let stage = Stage::new(ETCD);
-    let plan = issue::run(&stage.context(NOW, []), &issue::Request::default()).unwrap();
+    let plan = issue::run(&context(&stage, NOW, []), &issue::Request::default()).unwrap();
     assert!(plan.actions.iter().all(|action| action.step.makes_one()), "{:?}", plan.actions);
     let states = |later: Duration| -> Vec<State> {
-        let rows = issue::list(&stage.context(NOW + later, [])).unwrap();
+        let rows = issue::list(&context(&stage, NOW + later, [])).unwrap();
         rows.into_iter().filter(|row| row.node.is_some()).map(|row| row.state).collect()
     };
     assert!(states(Duration::days(1)).iter().all(|state| *state == State::Ok));
@@ -177,7 +116,7 @@ fn certificates_are_issued_and_fall_due_by_the_clock_of_the_context() {
 #[test]
 fn an_error_in_machines_nix_is_a_failure_with_its_place() {
     let stage = Stage::new(&FLEET.replace("10.13.13.4", "10.14.0.4"));
-    let failure = status::run(&stage.context(NOW, []), &status::Request::default()).unwrap_err();
+    let failure = status::run(&context(&stage, NOW, []), &status::Request::default()).unwrap_err();
     assert_eq!(failure.kind, Kind::Input);
     assert_eq!(failure.diagnostics.len(), 1);
     assert_eq!(failure.diagnostics[0].path.to_string(), "machines.w3.ip");
@@ -188,6 +127,6 @@ fn a_change_of_members_of_no_cluster_is_refused_before_any_host_is_contacted() {
     let stage = Stage::new(ETCD);
     let node = NodeName::parse("a").unwrap();
     let request = Request { what: What::Replace, node, no_snapshot: false, options: Options::default() };
-    let failure = membership::run(&stage.context(NOW, []), &request).unwrap_err();
+    let failure = membership::run(&context(&stage, NOW, []), &request).unwrap_err();
     assert_eq!((failure.kind, failure.message.as_str()), (Kind::Input, "there is no running etcd cluster yet"));
 }
