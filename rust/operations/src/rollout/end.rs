@@ -113,29 +113,4 @@ pub fn both(first: Report, second: Report) -> Report {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use machinist_model::NodeName;
-    use machinist_rollout::deploy::{Outcome, Report};
-
-    use super::both;
-
-    fn report(nodes: &[(&str, Outcome)], rebooted: &[&str]) -> Report {
-        let name = |text: &str| NodeName::parse(text).unwrap();
-        Report {
-            nodes: nodes.iter().map(|(node, outcome)| (name(node), outcome.clone())).collect(),
-            rebooted: rebooted.iter().map(|node| name(node)).collect(),
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn what_the_second_pass_leaves_alone_has_the_outcome_of_the_first() {
-        let failed = Outcome::Refused { why: "locked".to_owned() };
-        let first = report(&[("a", Outcome::Changed), ("b", Outcome::Changed), ("c", failed.clone())], &["a"]);
-        let second = report(&[("a", Outcome::Unchanged), ("b", failed.clone())], &["b"]);
-        let both = both(first, second);
-        let expect = report(&[("a", Outcome::Changed), ("b", failed.clone()), ("c", failed)], &["a", "b"]);
-        assert_eq!((both.nodes, both.rebooted), (expect.nodes, expect.rebooted));
-    }
-}
+mod tests;
