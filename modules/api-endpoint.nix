@@ -110,7 +110,9 @@ in
     };
 
     taints = lib.mkOption {
-      type = lib.types.listOf (lib.types.strMatching "[^=:]+(=[^=:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)");
+      type = lib.types.listOf (
+        lib.types.strMatching "[^=:]+(=[^=:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)"
+      );
       default = [ ];
       example = [ "dedicated=gpu:NoExecute" ];
       description = "Taints that the node registers with, `key=value:Effect`.";

@@ -15,11 +15,13 @@ let
   issued = lib.mapAttrs (_: entry: entry.certificate) pki.certificates;
   trusted = lib.mapAttrs' (name: path: lib.nameValuePair "${name}-ca" path) pki.authorities;
   checks = lib.concatStringsSep "\n" (
-    lib.mapAttrsToList (
-      name: path: "check ${lib.escapeShellArg name} ${lib.escapeShellArg path}"
-    ) (issued // trusted)
+    lib.mapAttrsToList (name: path: "check ${lib.escapeShellArg name} ${lib.escapeShellArg path}") (
+      issued // trusted
+    )
     # Patterns, which the shell expands.
-    ++ map (pattern: "for path in ${pattern}; do if [ -f \"$path\" ]; then check \"$path\" \"$path\"; fi; done") cfg.files
+    ++ map (
+      pattern: "for path in ${pattern}; do if [ -f \"$path\" ]; then check \"$path\" \"$path\"; fi; done"
+    ) cfg.files
   );
 in
 {

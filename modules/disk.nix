@@ -73,25 +73,27 @@ in
         }
       ];
 
-      disko.devices = lib.mkIf (node.disk != null) (lib.mkDefault {
-        disk.main = {
-          type = "disk";
-          device = node.disk;
-          content = {
-            type = "gpt";
-            partitions = bootPartition.${cfg.firmware} // {
-              root = {
-                size = "100%";
-                content = {
-                  type = "filesystem";
-                  format = "ext4";
-                  mountpoint = "/";
+      disko.devices = lib.mkIf (node.disk != null) (
+        lib.mkDefault {
+          disk.main = {
+            type = "disk";
+            device = node.disk;
+            content = {
+              type = "gpt";
+              partitions = bootPartition.${cfg.firmware} // {
+                root = {
+                  size = "100%";
+                  content = {
+                    type = "filesystem";
+                    format = "ext4";
+                    mountpoint = "/";
+                  };
                 };
               };
             };
           };
-        };
-      });
+        }
+      );
 
       boot.loader = {
         efi.canTouchEfiVariables = lib.mkDefault uefi;

@@ -11,7 +11,9 @@ let
   etcdPackage = config.services.etcd.package;
   # Root never opens files in a directory that etcd's user controls.
   asEtcd = "${pkgs.util-linux}/bin/setpriv --reuid=etcd --regid=etcd --clear-groups --inh-caps=-all --no-new-privs";
-  recipients = pkgs.writeText "etcd-snapshot-recipients" (lib.concatStringsSep "\n" cfg.recipients + "\n");
+  recipients = pkgs.writeText "etcd-snapshot-recipients" (
+    lib.concatStringsSep "\n" cfg.recipients + "\n"
+  );
 in
 {
   options.machinist.etcd.snapshots = {

@@ -214,18 +214,20 @@ in
     };
 
     # A separate table: packets dropped here never reach the firewall's rules.
-    networking.nftables.tables.machinist-etcd-clients = lib.mkIf (cfg.clientBytesPerSecond != null && cfg.clients != [ ]) {
-      family = "inet";
-      content = ''
-        ${limited "4" (lib.filter (address: !isIPv6 address) cfg.clients)}
-        ${limited "6" (lib.filter isIPv6 cfg.clients)}
-        chain input {
-          type filter hook input priority filter - 10; policy accept;
-          ${drop "4" "ip"}
-          ${drop "6" "ip6"}
-        }
-      '';
-    };
+    networking.nftables.tables.machinist-etcd-clients =
+      lib.mkIf (cfg.clientBytesPerSecond != null && cfg.clients != [ ])
+        {
+          family = "inet";
+          content = ''
+            ${limited "4" (lib.filter (address: !isIPv6 address) cfg.clients)}
+            ${limited "6" (lib.filter isIPv6 cfg.clients)}
+            chain input {
+              type filter hook input priority filter - 10; policy accept;
+              ${drop "4" "ip"}
+              ${drop "6" "ip6"}
+            }
+          '';
+        };
 
     assertions = [
       {

@@ -126,7 +126,8 @@ in
               fi
             }
             ${lib.concatMapStringsSep "\n" (
-              leaf: lib.escapeShellArgs [
+              leaf:
+              lib.escapeShellArgs [
                 "check"
                 leaf
                 (files.key leaf)

@@ -230,11 +230,13 @@ in
 
     machinist.gates.overlay.command = [ "${isUp}" ];
 
-    boot.kernelModules = {
-      wireguard = [ "wireguard" ];
-      vxlan = [ "vxlan" ];
-      host-gw = [ ];
-    }.${cfg.backend};
+    boot.kernelModules =
+      {
+        wireguard = [ "wireguard" ];
+        vxlan = [ "vxlan" ];
+        host-gw = [ ];
+      }
+      .${cfg.backend};
 
     machinist.firewall.udp = {
       # Both, so that the backend can change while packets are still sent by the other one.
@@ -256,7 +258,9 @@ in
       content = ''
         chain input {
           type filter hook input priority filter - 10; policy accept;
-          ip daddr ${cfg.network} iifname != { ${lib.concatMapStringsSep ", " (device: "\"${device}\"") ([ "lo" ] ++ devices)} } drop comment "overlay"
+          ip daddr ${cfg.network} iifname != { ${
+            lib.concatMapStringsSep ", " (device: "\"${device}\"") ([ "lo" ] ++ devices)
+          } } drop comment "overlay"
         }
       '';
     };

@@ -145,7 +145,9 @@ in
       rm -f /run/bird/password.conf
       printf 'password "%s";\n' "$(<${config.machinist.keys.units.bird.files.bgp-password.key})" >/run/bird/password.conf
     '';
-    environment.etc = lib.mkIf cfg.password { "bird/password.conf".source = "/run/bird/password.conf"; };
+    environment.etc = lib.mkIf cfg.password {
+      "bird/password.conf".source = "/run/bird/password.conf";
+    };
 
     machinist.firewall.tcp.bgp = {
       port = 179;

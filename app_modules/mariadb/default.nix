@@ -13,14 +13,18 @@ let
   directory = "/run/mariadb-members";
   # Members reach each other at these addresses, clients use that of the mesh.
   addressOf =
-    name: address: if cfg.replicatesOver == "overlay" then overlay.nodes.${name}.ip or address else address;
+    name: address:
+    if cfg.replicatesOver == "overlay" then overlay.nodes.${name}.ip or address else address;
   addresses = lib.mapAttrs addressOf cfg.members;
   host = urlHost (addresses.${node.name} or network.address);
   # Packets from the overlay have an address of the node's subnet that the backend selects, or the
   # node's own.
   sourcesOf =
     name: address:
-    [ address ] ++ lib.optional (cfg.replicatesOver == "overlay" && overlay.nodes ? ${name}) overlay.nodes.${name}.subnet;
+    [ address ]
+    ++ lib.optional (
+      cfg.replicatesOver == "overlay" && overlay.nodes ? ${name}
+    ) overlay.nodes.${name}.subnet;
   others = lib.concatLists (lib.mapAttrsToList sourcesOf (removeAttrs cfg.members [ node.name ]));
 
   ports = {
@@ -273,7 +277,9 @@ in
           Type = "oneshot";
           RemainAfterExit = true;
           User = "mysql";
-          LoadCredential = lib.mapAttrsToList (name: database: "${name}:${database.passwordFile}") cfg.databases;
+          LoadCredential = lib.mapAttrsToList (
+            name: database: "${name}:${database.passwordFile}"
+          ) cfg.databases;
           Restart = "on-failure";
           RestartSec = "2s";
         };
@@ -299,7 +305,8 @@ in
       }
       {
         assertion =
-          cfg.replicatesOver == "nodes" || lib.all (name: overlay.nodes ? ${name}) (lib.attrNames cfg.members);
+          cfg.replicatesOver == "nodes"
+          || lib.all (name: overlay.nodes ? ${name}) (lib.attrNames cfg.members);
         message =
           "machinist.apps.mariadb.replicatesOver on ${node.name} is overlay, but not every member is in one: set "
           + "network.overlay in machines.nix.";

@@ -10,7 +10,8 @@ let
   cfg = config.machinist.apps.registry;
   inherit (config.lib.machinist.types) urlHost;
   host = "localhost:${toString cfg.publish.port}";
-  fetches = other: other.enable && other.container != null && lib.hasPrefix "${host}/" other.container.image;
+  fetches =
+    other: other.enable && other.container != null && lib.hasPrefix "${host}/" other.container.image;
 in
 {
   config = {

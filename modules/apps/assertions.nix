@@ -3,7 +3,12 @@
 let
   inherit (config.machinist) enabledApps mesh node;
   slots = import ./slots.nix { inherit lib; };
-  taken = lib.groupBy toString (slots.map enabledApps (_: _: slot: slot.port));
+  taken = lib.groupBy toString (
+    slots.map enabledApps (
+      _: _: slot:
+      slot.port
+    )
+  );
 in
 {
   config = lib.mkIf (enabledApps != { } || node.apps != [ ]) {
@@ -50,9 +55,7 @@ in
         }
         {
           assertion =
-            app.canary == null
-            || app.canary.command == [ ]
-            || lib.hasPrefix "/" (lib.head app.canary.command);
+            app.canary == null || app.canary.command == [ ] || lib.hasPrefix "/" (lib.head app.canary.command);
           message =
             "machinist.apps.${name}.canary.command does not begin with an absolute path: nothing else is looked for the "
             + "program.";

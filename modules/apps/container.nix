@@ -30,9 +30,9 @@ let
         environmentFiles = map (consumed: "${mesh.environmentDirectory}/${consumed}.env") app.consumes;
         volumes =
           app.container.volumes
-          ++ map (
-            secret: "/run/credentials/${slot.unit}.service/${secret}:/run/secrets/${secret}:ro"
-          ) (lib.attrNames app.secrets);
+          ++ map (secret: "/run/credentials/${slot.unit}.service/${secret}:/run/secrets/${secret}:ro") (
+            lib.attrNames app.secrets
+          );
       }
       (
         { ... }:
@@ -47,7 +47,10 @@ in
   config.virtualisation.oci-containers = lib.mkIf (contained != { }) {
     backend = "podman";
     containers = lib.listToAttrs (
-      slots.map contained (_: app: slot: lib.nameValuePair slot.unit (container app slot))
+      slots.map contained (
+        _: app: slot:
+        lib.nameValuePair slot.unit (container app slot)
+      )
     );
   };
 }

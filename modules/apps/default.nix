@@ -60,7 +60,10 @@ in
 
   config = lib.mkIf (config.machinist.enabledApps != { } || node.apps != [ ]) {
     machinist.mesh.instances = lib.listToAttrs (
-      slots.map config.machinist.enabledApps (name: app: slot: lib.nameValuePair slot.name (instance name app slot))
+      slots.map config.machinist.enabledApps (
+        name: app: slot:
+        lib.nameValuePair slot.name (instance name app slot)
+      )
     );
 
     systemd.tmpfiles.rules = [

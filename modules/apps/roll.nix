@@ -11,45 +11,42 @@ let
   slots = import ./slots.nix { inherit lib; };
 
   file = name: "machinist/apps/${name}.json";
-  definition = name: app: {
-    app = name;
-    inherit (app) startSeconds settleSeconds;
-    state = "/var/lib/machinist-apps/${name}.json";
-    socket = "/run/machinist-agent/agent.sock";
-    slots = map (
-      slot:
-      let
-        text = builtins.toJSON (
-          removeAttrs mesh.instances.${slot.name} [ "static" ] // { inherit (slot) name; }
-        );
-      in
-      {
-        instance = slot.name;
-        unit = "${slot.unit}.service";
-        # Any change of the unit, or of its instance in the mesh, changes the definition.
-        definition = builtins.hashString "sha256" (
-          config.systemd.units."${slot.unit}.service".text + text
-        );
-      }
-      // lib.optionalAttrs (app.strategy == "surge") {
-        # A running instance is offered as it was started, until it is replaced.
-        offer = {
-          path = "/run/machinist-apps/${slot.name}.json";
-          inherit text;
-        };
-      }
-    ) (slots.of name app);
-  }
-  // lib.optionalAttrs (app.canary != null) { inherit (app) canary; };
+  definition =
+    name: app:
+    {
+      app = name;
+      inherit (app) startSeconds settleSeconds;
+      state = "/var/lib/machinist-apps/${name}.json";
+      socket = "/run/machinist-agent/agent.sock";
+      slots = map (
+        slot:
+        let
+          text = builtins.toJSON (
+            removeAttrs mesh.instances.${slot.name} [ "static" ] // { inherit (slot) name; }
+          );
+        in
+        {
+          instance = slot.name;
+          unit = "${slot.unit}.service";
+          # Any change of the unit, or of its instance in the mesh, changes the definition.
+          definition = builtins.hashString "sha256" (config.systemd.units."${slot.unit}.service".text + text);
+        }
+        // lib.optionalAttrs (app.strategy == "surge") {
+          # A running instance is offered as it was started, until it is replaced.
+          offer = {
+            path = "/run/machinist-apps/${slot.name}.json";
+            inherit text;
+          };
+        }
+      ) (slots.of name app);
+    }
+    // lib.optionalAttrs (app.canary != null) { inherit (app) canary; };
 
   # The last run of the canary's command may take 30 s, and then the other nodes must learn its full
   # weight.
   trialSeconds =
     app:
-    if app.canary == null then
-      0
-    else
-      app.canary.seconds + 30 + app.startSeconds + app.settleSeconds;
+    if app.canary == null then 0 else app.canary.seconds + 30 + app.startSeconds + app.settleSeconds;
 
   roll =
     name: app:
@@ -81,10 +78,7 @@ let
         RemainAfterExit = true;
         ExecStart = "${mesh.package}/bin/machinist-agent roll --definition /etc/${file name}";
         TimeoutStartSec =
-          app.startSeconds
-          + app.settleSeconds
-          + 3 * (app.drainSeconds + 30)
-          + trialSeconds app;
+          app.startSeconds + app.settleSeconds + 3 * (app.drainSeconds + 30) + trialSeconds app;
       };
     };
 
@@ -106,7 +100,9 @@ let
 in
 {
   config = lib.mkIf (enabledApps != { } || node.apps != [ ]) {
-    machinist.gates = lib.mapAttrs' (name: app: lib.nameValuePair "app-${name}" (gate name app)) enabledApps;
+    machinist.gates = lib.mapAttrs' (
+      name: app: lib.nameValuePair "app-${name}" (gate name app)
+    ) enabledApps;
 
     environment.etc = lib.mapAttrs' (
       name: app: lib.nameValuePair (file name) { text = builtins.toJSON (definition name app); }

@@ -207,7 +207,7 @@ in
     secrets = lib.mkOption {
       type = lib.types.attrsOf secretPath;
       default = { };
-      example = lib.literalExpression ''{ password = config.sops.secrets.web.path; }'';
+      example = lib.literalExpression "{ password = config.sops.secrets.web.path; }";
       description = ''
         Files on the node, by a name. Each is {file}`$CREDENTIALS_DIRECTORY/<name>` for the program, in a container
         {file}`/run/secrets/<name>`, and readable for no other user.

@@ -27,7 +27,9 @@ rec {
       ];
 
   # Applies a function of name, application and slot to all slots of these applications; a list.
-  map = apps: f: lib.concatLists (lib.mapAttrsToList (name: app: builtins.map (f name app) (of name app)) apps);
+  map =
+    apps: f:
+    lib.concatLists (lib.mapAttrsToList (name: app: builtins.map (f name app) (of name app)) apps);
 
   # True if the application is a container with a separate network.
   isBridged = app: app.container != null && app.container.network == "bridge";

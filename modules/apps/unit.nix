@@ -109,6 +109,9 @@ let
 in
 {
   config.systemd.services = lib.listToAttrs (
-    slots.map enabledApps (_: app: slot: lib.nameValuePair slot.unit (unit app slot))
+    slots.map enabledApps (
+      _: app: slot:
+      lib.nameValuePair slot.unit (unit app slot)
+    )
   );
 }

@@ -33,7 +33,10 @@ in
       "/var/lib/rancher/k3s/server/tls/etcd/*.crt"
     ];
 
-    machinist.keys.units.k3s.keyPairs = [ "k3s-agent-token" ] ++ lib.optional isServer "k3s-server-token";
+    machinist.keys.units.k3s.keyPairs = [
+      "k3s-agent-token"
+    ]
+    ++ lib.optional isServer "k3s-server-token";
 
     assertions = [
       {

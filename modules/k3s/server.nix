@@ -137,8 +137,7 @@ in
       }
       {
         assertion = cfg.founded || cfg.servers ? ${cfg.founder};
-        message =
-          "machinist.k3s.founder of ${node.name} is not a server of the cluster: run `machinist generate`.";
+        message = "machinist.k3s.founder of ${node.name} is not a server of the cluster: run `machinist generate`.";
       }
     ];
   };

@@ -57,14 +57,15 @@ in
       runtimeConfig = "";
 
       # NixOS has no options for these.
-      extraOpts = lib.concatStringsSep " " [
-        "--requestheader-client-ca-file=${files.authorities.front-proxy}"
-        "--requestheader-allowed-names=front-proxy-client"
-        "--requestheader-extra-headers-prefix=X-Remote-Extra-"
-        "--requestheader-group-headers=X-Remote-Group"
-        "--requestheader-username-headers=X-Remote-User"
-      ]
-      + lib.optionalString isEncrypted " --encryption-provider-config=${files.secrets-encryption.key}";
+      extraOpts =
+        lib.concatStringsSep " " [
+          "--requestheader-client-ca-file=${files.authorities.front-proxy}"
+          "--requestheader-allowed-names=front-proxy-client"
+          "--requestheader-extra-headers-prefix=X-Remote-Extra-"
+          "--requestheader-group-headers=X-Remote-Group"
+          "--requestheader-username-headers=X-Remote-User"
+        ]
+        + lib.optionalString isEncrypted " --encryption-provider-config=${files.secrets-encryption.key}";
     };
 
     machinist.keys.units.kube-apiserver = {

@@ -73,7 +73,8 @@ in
       }
       {
         assertion =
-          config.swapDevices == [ ] || config.services.kubernetes.kubelet.extraConfig.failSwapOn or true == false;
+          config.swapDevices == [ ]
+          || config.services.kubernetes.kubelet.extraConfig.failSwapOn or true == false;
         message =
           "${node.name} has swap, with which the kubelet does not start: remove swapDevices, or set "
           + "services.kubernetes.kubelet.extraConfig.failSwapOn = false.";

@@ -74,7 +74,8 @@ in
       # Never the node's own: with the port, which NixOS' default omits if an address is advertised.
       apiserverAddress =
         let
-          address = if cfg.endpoint == null then lib.head (lib.attrValues cfg.controlPlanes) else cfg.endpoint.address;
+          address =
+            if cfg.endpoint == null then lib.head (lib.attrValues cfg.controlPlanes) else cfg.endpoint.address;
         in
         "https://${urlHost address}:${toString cfg.port}";
       # Has no default in NixOS, and is used in the defaults for etcd.

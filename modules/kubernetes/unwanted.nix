@@ -15,7 +15,9 @@ in
       (refuse "roles" (kubernetes.roles != [ ]) (
         "any role makes NixOS set up a single control plane with its own certificates and etcd"
       ))
-      (refuse "easyCerts" kubernetes.easyCerts "NixOS would issue certificates in addition to machinist's")
+      (refuse "easyCerts" kubernetes.easyCerts
+        "NixOS would issue certificates in addition to machinist's"
+      )
       (refuse "addonManager.enable" kubernetes.addonManager.enable (
         "it runs on every control plane at once and has no kubeconfig without easyCerts"
       ))
@@ -23,7 +25,9 @@ in
       (refuse "kubelet.unschedulable" (kubernetes.kubelet.enable && kubernetes.kubelet.unschedulable) (
         "`machinist objects` removes its taint from nodes; `taints` of the machine in machines.nix keeps pods off, and this"
       ))
-      (refuse "flannel.enable" kubernetes.flannel.enable "flannel is set up by machinist, with its ports closed to others")
+      (refuse "flannel.enable" kubernetes.flannel.enable
+        "flannel is set up by machinist, with its ports closed to others"
+      )
       {
         assertion = kubernetes.apiserver.serviceClusterIpRange == lib.concatStringsSep "," cfg.services;
         message =

@@ -97,7 +97,10 @@ in
         "network-online.target"
       ];
       # Never empty: a unit that loses its last trigger is not reloaded.
-      reloadTriggers = [ "instances" ] ++ lib.mapAttrsToList (_: file: file.source) (
+      reloadTriggers = [
+        "instances"
+      ]
+      ++ lib.mapAttrsToList (_: file: file.source) (
         lib.filterAttrs (
           name: _: lib.hasPrefix "machinist/mesh/instances/" name || lib.hasPrefix "machinist/apps/" name
         ) config.environment.etc

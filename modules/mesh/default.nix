@@ -129,12 +129,10 @@ in
         }
         {
           assertion = instance.check.http == null || instance.check.command == [ ];
-          message =
-            "machinist.mesh.instances.${name}.check on ${node.name} has both a path and a command: give it one of the two.";
+          message = "machinist.mesh.instances.${name}.check on ${node.name} has both a path and a command: give it one of the two.";
         }
         {
-          assertion =
-            instance.check.command == [ ] || lib.hasPrefix "/" (lib.head instance.check.command);
+          assertion = instance.check.command == [ ] || lib.hasPrefix "/" (lib.head instance.check.command);
           message =
             "machinist.mesh.instances.${name}.check.command on ${node.name} does not begin with an absolute path: "
             + "the agent has no search path.";

@@ -16,7 +16,9 @@ let
   former = "/run/machinist-mesh/env/";
   environmentFiles = unit: lib.toList (unit.serviceConfig.EnvironmentFile or [ ]);
   outdated = lib.attrNames (
-    lib.filterAttrs (_: unit: lib.any (lib.hasInfix former) (environmentFiles unit)) config.systemd.services
+    lib.filterAttrs (
+      _: unit: lib.any (lib.hasInfix former) (environmentFiles unit)
+    ) config.systemd.services
   );
 in
 {

@@ -54,40 +54,38 @@ let
   isName = name: builtins.match "[A-Za-z0-9][A-Za-z0-9._-]*" name != null;
   files = lib.filterAttrs (name: _: isName name) cfg.files;
   unit = name: "machinist-mesh-file-${name}";
-  bring =
-    name: file:
-    ''
-      set +e -uo pipefail
-      umask 022
-      file=${file.path}
-      # Restores the file if power failed during the check.
-      if [ -e "$file.before" ]; then mv "$file.before" "$file"; fi
-      [ -e ${laid name} ] || exit 0
-      ${
-        take {
-          path = laid name;
-          longest = longest + 1;
-        }
-      } >"$file.new" || exit 1
-      if [ "$(stat --format=%s "$file.new")" -gt ${toString longest} ]; then
-        echo "the agent's file has more than ${toString longest} bytes: keeping the previous file" >&2
+  bring = name: file: ''
+    set +e -uo pipefail
+    umask 022
+    file=${file.path}
+    # Restores the file if power failed during the check.
+    if [ -e "$file.before" ]; then mv "$file.before" "$file"; fi
+    [ -e ${laid name} ] || exit 0
+    ${
+      take {
+        path = laid name;
+        longest = longest + 1;
+      }
+    } >"$file.new" || exit 1
+    if [ "$(stat --format=%s "$file.new")" -gt ${toString longest} ]; then
+      echo "the agent's file has more than ${toString longest} bytes: keeping the previous file" >&2
+      exit 1
+    fi
+    cmp --quiet "$file.new" "$file" && exit 0
+    cp --preserve "$file" "$file.before" && mv "$file.new" "$file" || exit 1
+    ${lib.optionalString (file.check != [ ]) ''
+      if ! ${lib.escapeShellArgs file.check}; then
+        mv "$file.before" "$file"
+        echo "the check refused the new routing: keeping the previous file" >&2
         exit 1
       fi
-      cmp --quiet "$file.new" "$file" && exit 0
-      cp --preserve "$file" "$file.before" && mv "$file.new" "$file" || exit 1
-      ${lib.optionalString (file.check != [ ]) ''
-        if ! ${lib.escapeShellArgs file.check}; then
-          mv "$file.before" "$file"
-          echo "the check refused the new routing: keeping the previous file" >&2
-          exit 1
-        fi
-      ''}
-      rm "$file.before"
-      ${lib.optionalString (
-        file.reload != [ ]
-      ) "systemctl --no-block try-reload-or-restart ${lib.escapeShellArgs file.reload}"}
-      exit 0
-    '';
+    ''}
+    rm "$file.before"
+    ${lib.optionalString (
+      file.reload != [ ]
+    ) "systemctl --no-block try-reload-or-restart ${lib.escapeShellArgs file.reload}"}
+    exit 0
+  '';
 in
 {
   options.machinist.mesh.files = lib.mkOption {
@@ -134,9 +132,7 @@ in
     ) files;
 
     assertions = lib.mapAttrsToList (name: file: {
-      assertion =
-        isName name
-        && (file.check == [ ] || lib.hasPrefix "/" (lib.head file.check));
+      assertion = isName name && (file.check == [ ] || lib.hasPrefix "/" (lib.head file.check));
       message =
         "machinist.mesh.files.\"${name}\" on ${config.machinist.node.name}: the name must be a file name (letters, digits and . _ -), and "
         + "its check must begin with an absolute path.";

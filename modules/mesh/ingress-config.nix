@@ -5,13 +5,17 @@ let
   # The first match wins: longer paths first.
   byLength =
     locations:
-    lib.sort (a: b: builtins.stringLength a > builtins.stringLength b || (builtins.stringLength a == builtins.stringLength b && a < b)) (
-      lib.attrNames locations
-    );
+    lib.sort (
+      a: b:
+      builtins.stringLength a > builtins.stringLength b
+      || (builtins.stringLength a == builtins.stringLength b && a < b)
+    ) (lib.attrNames locations);
 
   # The complete header, which hdr() would split at commas. Clients may add a port, and use any
   # case.
-  isHost = name: host: "{ req.fhdr(host),host_only -i ${lib.concatStringsSep " " ([ name ] ++ host.aliases)} }";
+  isHost =
+    name: host:
+    "{ req.fhdr(host),host_only -i ${lib.concatStringsSep " " ([ name ] ++ host.aliases)} }";
 
   # Exactly one host, as a name or an address with or without a port: applications and caches may
   # read another one than the routing.
@@ -92,22 +96,22 @@ in
       secure = lib.filterAttrs (_: host: host.https) hosts;
       plain = lib.filterAttrs (_: host: !host.https) hosts;
       local = "server here 127.0.0.1:${toString challenge.local}";
-      others = lib.imap1 (number: peer: "server peer${toString number} ${peer}:${toString challenge.peers}") peers;
+      others = lib.imap1 (
+        number: peer: "server peer${toString number} ${peer}:${toString challenge.peers}"
+      ) peers;
       # A client's own values are not passed on: applications trust these headers. CGI and its
       # successors read X_Forwarded_For as X-Forwarded-For. An instance may have the address of an
       # ingress: its requests would loop until all connections are in use.
-      headers =
-        protocol:
-        [
-          "http-request deny deny_status 400 unless ${hasOneHost}"
-          "http-request return status 508 content-type text/plain string \"loop: the ingress received its own request\" if { req.fhdr(x-machinist-ingress) -m str ${cluster} }"
-          "http-request del-header [^A-Za-z0-9-] -m reg"
-          "http-request del-header ${forwarding} -m reg"
-          "http-request set-header X-Machinist-Ingress ${cluster}"
-          "http-request set-header X-Forwarded-For %[src]"
-          "http-request set-header X-Forwarded-Proto ${protocol}"
-          "http-request set-header X-Forwarded-Host %[req.fhdr(host)]"
-        ];
+      headers = protocol: [
+        "http-request deny deny_status 400 unless ${hasOneHost}"
+        "http-request return status 508 content-type text/plain string \"loop: the ingress received its own request\" if { req.fhdr(x-machinist-ingress) -m str ${cluster} }"
+        "http-request del-header [^A-Za-z0-9-] -m reg"
+        "http-request del-header ${forwarding} -m reg"
+        "http-request set-header X-Machinist-Ingress ${cluster}"
+        "http-request set-header X-Forwarded-For %[src]"
+        "http-request set-header X-Forwarded-Proto ${protocol}"
+        "http-request set-header X-Forwarded-Host %[req.fhdr(host)]"
+      ];
     in
     lib.concatStringsSep "\n" (
       [
@@ -186,13 +190,18 @@ in
         ])
       ]
       ++ lib.mapAttrsToList (
-        name: location: block "backend ${name}" [
+        name: location:
+        block "backend ${name}" [
           # The mesh selects an instance for each connection: clients that share one would all use
           # the same instance.
           "http-reuse never"
           "server mesh 127.0.0.1:${toString location.port}"
         ]
       ) (applications hosts)
-      ++ [ (block "backend nothing" [ "http-request return status 404 content-type text/plain string \"no such host or path\"" ]) ]
+      ++ [
+        (block "backend nothing" [
+          "http-request return status 404 content-type text/plain string \"no such host or path\""
+        ])
+      ]
     );
 }

@@ -18,7 +18,9 @@ let
     production = "https://acme-v02.api.letsencrypt.org/directory";
     staging = "https://acme-staging-v02.api.letsencrypt.org/directory";
   };
-  issuer = lib.types.either (lib.types.enum (lib.attrNames issuers)) (lib.types.strMatching "https://[^[:space:]]+");
+  issuer = lib.types.either (lib.types.enum (lib.attrNames issuers)) (
+    lib.types.strMatching "https://[^[:space:]]+"
+  );
 
   location =
     { config, ... }:
@@ -275,11 +277,11 @@ in
         bad = lib.filter (name: !hostName.check name) (lib.attrNames cfg.hosts);
         each = lib.concatLists (
           lib.mapAttrsToList (
-            name: host:
-            lib.mapAttrsToList (path: location: { inherit name path location; }) host.locations
+            name: host: lib.mapAttrsToList (path: location: { inherit name path location; }) host.locations
           ) cfg.hosts
         );
-        where = entry: "machinist.mesh.ingress.hosts.\"${entry.name}\".locations.\"${entry.path}\" on ${node.name}";
+        where =
+          entry: "machinist.mesh.ingress.hosts.\"${entry.name}\".locations.\"${entry.path}\" on ${node.name}";
       in
       [
         {
@@ -302,7 +304,7 @@ in
       ++ lib.concatMap (entry: [
         {
           assertion = lib.hasPrefix "/" entry.path && builtins.match "/[A-Za-z0-9._~/-]*" entry.path != null;
-        message = "${where entry} is not a valid path: it begins with / and has letters, digits and . _ ~ - / only.";
+          message = "${where entry} is not a valid path: it begins with / and has letters, digits and . _ ~ - / only.";
         }
         {
           assertion = entry.location.port != null;

@@ -72,33 +72,42 @@ let
   web = of [ "web" ] [ ];
   changed = of [ "web" ] [ { machinist.apps.web.greeting = "changed"; } ];
   checked = of [ "web" ] [ { machinist.apps.web.check.fall = 3; } ];
-  proven = of [ "web" ] [
-    {
-      machinist.apps.web.canary = {
-        weight = 5;
-        seconds = 100;
-      };
-    }
-  ];
+  proven =
+    of
+      [ "web" ]
+      [
+        {
+          machinist.apps.web.canary = {
+            weight = 5;
+            seconds = 100;
+          };
+        }
+      ];
   other = of [ "web" ] [ { environment.etc.unrelated.text = ""; } ];
-  contained = of [ "box" ] [
-    (app "box" {
-      secrets.password = "/run/secrets/box";
-      drainSignal = "QUIT";
-      container = {
-        image = "registry.example/box${digest}";
-        environment.LOG = "info";
-        settings.user = "1000";
-      };
-    })
-  ];
-  native = of [ "box" ] [
-    (app "box" {
-      secrets.password = "/run/secrets/box";
-      consumes = [ "web" ];
-      service.serviceConfig.ExecStart = "/bin/box";
-    })
-  ];
+  contained =
+    of
+      [ "box" ]
+      [
+        (app "box" {
+          secrets.password = "/run/secrets/box";
+          drainSignal = "QUIT";
+          container = {
+            image = "registry.example/box${digest}";
+            environment.LOG = "info";
+            settings.user = "1000";
+          };
+        })
+      ];
+  native =
+    of
+      [ "box" ]
+      [
+        (app "box" {
+          secrets.password = "/run/secrets/box";
+          consumes = [ "web" ];
+          service.serviceConfig.ExecStart = "/bin/box";
+        })
+      ];
 in
 {
   systems = [
@@ -107,7 +116,10 @@ in
   ]
   ++ map (name: of [ name ] [ ]) names;
   known = names;
-  redis = lines (of [ "redis" ] [ { machinist.apps.redis.secrets.auth = "/run/secrets/redis"; } ]) "app-redis";
+  redis = lines (of
+    [ "redis" ]
+    [ { machinist.apps.redis.secrets.auth = "/run/secrets/redis"; } ]
+  ) "app-redis";
   postgresql =
     let
       system = of [ "postgresql" ] [ ];
@@ -125,9 +137,14 @@ in
     };
   registry =
     let
-      locked = of [ "registry" ] [ { machinist.apps.registry.secrets.htpasswd = "/run/secrets/registry"; } ];
+      locked =
+        of
+          [ "registry" ]
+          [ { machinist.apps.registry.secrets.htpasswd = "/run/secrets/registry"; } ];
       fetching =
-        image: (of [ "whoami" ] [ { machinist.apps.whoami.container.image = lib.mkForce "${image}${digest}"; } ]).config.virtualisation;
+        image:
+        (of [ "whoami" ] [ { machinist.apps.whoami.container.image = lib.mkForce "${image}${digest}"; } ])
+        .config.virtualisation;
     in
     {
       unit = lines locked "docker-registry";
@@ -140,23 +157,35 @@ in
     };
   mariadb =
     let
-      database = { machinist.apps.mariadb.databases.shop.passwordFile = "/run/secrets/shop"; };
+      database = {
+        machinist.apps.mariadb.databases.shop.passwordFile = "/run/secrets/shop";
+      };
       system = of [ "mariadb" ] [ database ];
-      two = of [ "mariadb" ] [ { machinist.cluster.apps.mariadb = lib.mkForce (removeAttrs members [ "casper" ]); } ];
-      four = of [ "mariadb" ] [
-        database
-        { machinist.cluster.apps.mariadb.kaspar = "10.13.13.9"; }
-      ];
+      two =
+        of
+          [ "mariadb" ]
+          [ { machinist.cluster.apps.mariadb = lib.mkForce (removeAttrs members [ "casper" ]); } ];
+      four =
+        of
+          [ "mariadb" ]
+          [
+            database
+            { machinist.cluster.apps.mariadb.kaspar = "10.13.13.9"; }
+          ];
       part = host: {
         ip = "10.10.${host}.1";
         subnet = "10.10.${host}.0/24";
       };
-      overlaid = parts: of [ "mariadb" ] [
-        {
-          machinist.apps.mariadb.replicatesOver = "overlay";
-          machinist.overlay.nodes = parts;
-        }
-      ];
+      overlaid =
+        parts:
+        of
+          [ "mariadb" ]
+          [
+            {
+              machinist.apps.mariadb.replicatesOver = "overlay";
+              machinist.overlay.nodes = parts;
+            }
+          ];
       inOverlay = overlaid {
         balthazar = part "2";
         casper = part "4";
@@ -180,7 +209,8 @@ in
       firewall = lib.splitString "\n" system.config.networking.firewall.extraInputRules;
       opened = system.config.networking.firewall.allowedTCPPorts;
       instance = builtins.fromJSON (
-        builtins.unsafeDiscardStringContext system.config.environment.etc."machinist/mesh/instances/mariadb.json".text
+        builtins.unsafeDiscardStringContext
+          system.config.environment.etc."machinist/mesh/instances/mariadb.json".text
       );
       stays = lines four "mysql" == lines system "mysql";
       warned = lib.filter (lib.hasInfix "two members") two.config.warnings;
@@ -241,9 +271,10 @@ in
     };
   # An option of one application does not exist on another.
   mixed =
-    (builtins.tryEval (builtins.deepSeq
-      (of [ "box" ] [ (app "box" { greeting = "hello"; }) ]).config.machinist.apps.box.port
-      true
+    (builtins.tryEval (
+      builtins.deepSeq
+        (of [ "box" ] [ (app "box" { greeting = "hello"; }) ]).config.machinist.apps.box.port
+        true
     )).success;
   canary = {
     said = (definition proven "web").canary;
@@ -256,45 +287,64 @@ in
   };
   wrong = lib.mapAttrs (_: failed) {
     unknown = of [ "nothing" ] [ ];
-    noMesh = (of [ "web" ] [ ]).extendModules { modules = [ { machinist.mesh.enable = lib.mkForce false; } ]; };
+    noMesh = (of [ "web" ] [ ]).extendModules {
+      modules = [ { machinist.mesh.enable = lib.mkForce false; } ];
+    };
     nothing = of [ "box" ] [ (app "box" { }) ];
-    both = of [ "box" ] [
-      (app "box" {
-        unit = "x";
-        service = { };
-      })
-    ];
-    twoOfOne = of [ "box" ] [
-      (app "box" {
-        unit = "sshd";
-        strategy = "surge";
-      })
-    ];
-    canaryOfOne = of [ "box" ] [
-      (app "box" {
-        strategy = "recreate";
-        canary = { };
-        service.serviceConfig.ExecStart = "/bin/box";
-      })
-    ];
+    both =
+      of
+        [ "box" ]
+        [
+          (app "box" {
+            unit = "x";
+            service = { };
+          })
+        ];
+    twoOfOne =
+      of
+        [ "box" ]
+        [
+          (app "box" {
+            unit = "sshd";
+            strategy = "surge";
+          })
+        ];
+    canaryOfOne =
+      of
+        [ "box" ]
+        [
+          (app "box" {
+            strategy = "recreate";
+            canary = { };
+            service.serviceConfig.ExecStart = "/bin/box";
+          })
+        ];
     canaryAnywhere = of [ "web" ] [ { machinist.apps.web.canary.command = [ "check-web" ]; } ];
-    ports = of [ "box" "web" ] [
-      (app "box" {
-        port = 8081;
-        service.serviceConfig.ExecStart = "/bin/box";
-      })
-    ];
+    ports =
+      of
+        [ "box" "web" ]
+        [
+          (app "box" {
+            port = 8081;
+            service.serviceConfig.ExecStart = "/bin/box";
+          })
+        ];
     tag = of [ "box" ] [ (app "box" { container.image = "registry.example/box:latest"; }) ];
-    bridged = of [ "box" ] [
-      (app "box" {
-        container.image = "box${digest}";
-        consumes = [ "web" ];
-      })
-    ];
+    bridged =
+      of
+        [ "box" ]
+        [
+          (app "box" {
+            container.image = "box${digest}";
+            consumes = [ "web" ];
+          })
+        ];
   };
   keyInStore =
-    (builtins.tryEval (builtins.deepSeq
-      (of [ "box" ] [ (app "box" { secrets.password = "${builtins.storeDir}/password"; }) ]).config.machinist.apps.box.secrets
-      true
+    (builtins.tryEval (
+      builtins.deepSeq
+        (of [ "box" ] [ (app "box" { secrets.password = "${builtins.storeDir}/password"; }) ])
+        .config.machinist.apps.box.secrets
+        true
     )).success;
 }

@@ -28,8 +28,7 @@ let
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
   failed =
-    system:
-    map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);
+    system: map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);
   with' = system: module: system.extendModules { modules = [ module ]; };
 
   view =
@@ -199,7 +198,14 @@ let
     }
   ) partModules;
 
-  defined = system: definedIn [ ] (removeAttrs system.options [ "lib" "machinist" ]);
+  defined =
+    system:
+    definedIn [ ] (
+      removeAttrs system.options [
+        "lib"
+        "machinist"
+      ]
+    );
 in
 {
   nodes = {
@@ -456,13 +462,19 @@ in
       unit = system.config.systemd.services.machinist-ingress;
       orders =
         system:
-        lib.mapAttrs' (name: order: lib.nameValuePair (lib.removePrefix "acme-order-renew-" name) {
-          inherit (order.serviceConfig) Restart SuccessExitStatus;
-          lego = (lib.head order.path).name;
-        }) (lib.filterAttrs (name: _: lib.hasPrefix "acme-order-renew-" name) system.config.systemd.services);
+        lib.mapAttrs'
+          (
+            name: order:
+            lib.nameValuePair (lib.removePrefix "acme-order-renew-" name) {
+              inherit (order.serviceConfig) Restart SuccessExitStatus;
+              lego = (lib.head order.path).name;
+            }
+          )
+          (lib.filterAttrs (name: _: lib.hasPrefix "acme-order-renew-" name) system.config.systemd.services);
       refused =
         issuer:
-        !(builtins.tryEval (of { acme = { inherit issuer; }; }).config.machinist.mesh.ingress.acme.issuer).success;
+        !(builtins.tryEval (of { acme = { inherit issuer; }; }).config.machinist.mesh.ingress.acme.issuer)
+        .success;
     in
     {
       configuration = file system "haproxy.cfg";
@@ -470,9 +482,15 @@ in
       failed = failed system;
       ports = system.config.networking.firewall.allowedTCPPorts;
       firewall = system.config.networking.firewall.extraInputRules;
-      certs = lib.mapAttrs (
-        _: cert: { inherit (cert) extraDomainNames group listenHTTP reloadServices server; }
-      ) system.config.security.acme.certs;
+      certs = lib.mapAttrs (_: cert: {
+        inherit (cert)
+          extraDomainNames
+          group
+          listenHTTP
+          reloadServices
+          server
+          ;
+      }) system.config.security.acme.certs;
       orders = orders system;
       again = {
         inherit (system.config.systemd.services.machinist-ingress-orders) script;
@@ -483,11 +501,17 @@ in
       dns = {
         failed = failed dns;
         orders = orders dns;
-        certs = lib.mapAttrs (_: cert: { inherit (cert) dnsProvider listenHTTP; }) dns.config.security.acme.certs;
+        certs = lib.mapAttrs (_: cert: {
+          inherit (cert) dnsProvider listenHTTP;
+        }) dns.config.security.acme.certs;
         configuration = file dns "haproxy.cfg";
         firewall = dns.config.networking.firewall.extraInputRules;
       };
-      refused = map refused [ "http://ca.example.org/directory" "letsencrypt" "https://ca.example.org" ];
+      refused = map refused [
+        "http://ca.example.org/directory"
+        "letsencrypt"
+        "https://ca.example.org"
+      ];
       nothing = (of { }).config.systemd.services ? machinist-ingress;
       wrong = failed (of {
         hosts = {
@@ -525,9 +549,9 @@ in
     found = import ./ownership.nix (
       cluster.nixosConfigurations
       // lib.listToAttrs (
-        lib.imap0 (number: system: lib.nameValuePair "${toString number}-${system.config.machinist.node.name}" system) (
-          apps.systems ++ overlay.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems
-        )
+        lib.imap0 (
+          number: system: lib.nameValuePair "${toString number}-${system.config.machinist.node.name}" system
+        ) (apps.systems ++ overlay.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems)
       )
       // {
         edge = with' melchior {
@@ -577,15 +601,14 @@ in
         };
       };
     };
-    former =
-      failed (
-        with' melchior {
-          machinist.etcd.enable = lib.mkForce false;
-          machinist.mesh.enable = true;
-          machinist.mesh.etcdMembers = [ "10.13.13.2" ];
-          systemd.services.own.serviceConfig.EnvironmentFile = "/run/machinist-mesh/env/web.env";
-        }
-      );
+    former = failed (
+      with' melchior {
+        machinist.etcd.enable = lib.mkForce false;
+        machinist.mesh.enable = true;
+        machinist.mesh.etcdMembers = [ "10.13.13.2" ];
+        systemd.services.own.serviceConfig.EnvironmentFile = "/run/machinist-mesh/env/web.env";
+      }
+    );
   };
   apps = removeAttrs apps [ "systems" ];
   overlay = removeAttrs overlay [ "systems" ];
@@ -593,12 +616,19 @@ in
   kubernetes = removeAttrs kubernetes [ "systems" ];
   router = removeAttrs router [ "systems" ];
   defined = lib.unique (
-    lib.concatMap defined (apps.systems ++ overlay.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems ++ [
-      balthazar
-      melchior
-      (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })
-      (with' balthazar { machinist.network.nameservers = [ "10.13.13.1" ]; })
-      (with' melchior { machinist.mesh.enable = true; })
-    ])
+    lib.concatMap defined (
+      apps.systems
+      ++ overlay.systems
+      ++ k3s.systems
+      ++ kubernetes.systems
+      ++ router.systems
+      ++ [
+        balthazar
+        melchior
+        (with' balthazar { machinist.network.gateway = lib.mkForce "fd13::1"; })
+        (with' balthazar { machinist.network.nameservers = [ "10.13.13.1" ]; })
+        (with' melchior { machinist.mesh.enable = true; })
+      ]
+    )
   );
 }

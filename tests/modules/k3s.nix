@@ -9,7 +9,12 @@ let
     root = ./k3s;
     inherit inputs;
   };
-  inherit (cluster.nixosConfigurations) s1 s2 s3 a1;
+  inherit (cluster.nixosConfigurations)
+    s1
+    s2
+    s3
+    a1
+    ;
   with' = system: module: system.extendModules { modules = [ module ]; };
   failed =
     system: map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);

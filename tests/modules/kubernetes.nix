@@ -184,8 +184,12 @@ in
     dns = refused { services.kubernetes.addons.dns.enable = lib.mkForce true; };
     unschedulable = refused { services.kubernetes.kubelet.unschedulable = lib.mkForce true; };
     ownFlannel = refused { services.kubernetes.flannel.enable = true; };
-    advertised = refused { services.kubernetes.apiserver.advertiseAddress = lib.mkForce "10.13.100.1"; };
-    range = refused { services.kubernetes.apiserver.serviceClusterIpRange = lib.mkForce "10.0.0.0/24"; };
+    advertised = refused {
+      services.kubernetes.apiserver.advertiseAddress = lib.mkForce "10.13.100.1";
+    };
+    range = refused {
+      services.kubernetes.apiserver.serviceClusterIpRange = lib.mkForce "10.0.0.0/24";
+    };
     hostname = refused { services.kubernetes.proxy.hostname = lib.mkForce "cp1.magi.internal"; };
     swap = refused { swapDevices = [ { device = "/dev/sdb"; } ]; };
     swapAllowed = refused {
@@ -207,7 +211,9 @@ in
         "vm.overcommit_memory" = 1;
         "net.ipv6.conf.all.forwarding" = 1;
       };
-      sysctl = priority: module: (with' module { boot.kernel.sysctl = lib.mapAttrs (_: priority) ours; }).config.boot.kernel.sysctl;
+      sysctl =
+        priority: module:
+        (with' module { boot.kernel.sysctl = lib.mapAttrs (_: priority) ours; }).config.boot.kernel.sysctl;
       dual = with' cp1 { machinist.network.nodes6 = "fd13::/64"; };
     in
     {

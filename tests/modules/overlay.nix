@@ -54,12 +54,13 @@ in
   firewall = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
     backend: lib.splitString "\n" (of backend { }).config.networking.firewall.extraInputRules
   );
-  peers =
-    lib.filter (lib.hasInfix "dport 8472 ")
-      (lib.splitString "\n" (of "vxlan" { machinist.network.peersFile = ./peers.nix; }).config.networking.firewall.extraInputRules);
+  peers = lib.filter (lib.hasInfix "dport 8472 ") (
+    lib.splitString "\n"
+      (of "vxlan" { machinist.network.peersFile = ./peers.nix; })
+      .config.networking.firewall.extraInputRules
+  );
   nftables = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
-    backend:
-    (of backend { }).config.networking.nftables.tables.machinist-overlay.content or null
+    backend: (of backend { }).config.networking.nftables.tables.machinist-overlay.content or null
   );
   stopped = lib.genAttrs [ "wireguard" "vxlan" "host-gw" ] (
     backend:

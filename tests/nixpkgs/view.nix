@@ -23,7 +23,8 @@ let
   inputs = {
     nixpkgs = self;
     disko = if disko == null then self else { nixosModules.disko = import (disko + "/module.nix"); };
-    sops-nix = if sops-nix == null then self else { nixosModules.sops = import (sops-nix + "/modules/sops"); };
+    sops-nix =
+      if sops-nix == null then self else { nixosModules.sops = import (sops-nix + "/modules/sops"); };
   };
   cluster = import ../../nix/cluster.nix { inherit inputs root; };
   plain = cluster.nixosConfigurations.${node};
@@ -38,7 +39,10 @@ let
   content = entry: if entry.text != null then entry.text else textOf entry.source;
   textOf =
     source:
-    if builtins.isAttrs source && source ? text && builtins.isString source.text then source.text else "${source}";
+    if builtins.isAttrs source && source ? text && builtins.isString source.text then
+      source.text
+    else
+      "${source}";
 
   scripts = [
     "preStart"
@@ -61,7 +65,8 @@ let
       scripts = scriptsOf (config.systemd.services.${lib.removeSuffix ".service" name} or { });
     };
 
-  withoutContext = value: if builtins.isString value then builtins.unsafeDiscardStringContext value else value;
+  withoutContext =
+    value: if builtins.isString value then builtins.unsafeDiscardStringContext value else value;
   view = lib.mapAttrsRecursive (_: withoutContext) {
     units = lib.mapAttrs unit config.systemd.units;
     etc = lib.mapAttrs (_: entry: {
@@ -69,7 +74,12 @@ let
       inherit (entry) mode user group;
     }) (lib.filterAttrs (_: entry: entry.enable) config.environment.etc);
     users = lib.mapAttrs (_: user: {
-      inherit (user) uid group home isSystemUser;
+      inherit (user)
+        uid
+        group
+        home
+        isSystemUser
+        ;
       extraGroups = lib.naturalSort user.extraGroups;
       keys = user.openssh.authorizedKeys.keys;
     }) config.users.users;

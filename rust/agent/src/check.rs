@@ -16,7 +16,7 @@ use tokio::{
 
 /// Health of an instance after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct HealthChange {
     /// Name of the instance.
     pub instance: Name,
     /// True if it is healthy.
@@ -24,7 +24,7 @@ pub struct Verdict {
 }
 
 /// Checks an instance until the receiver is dropped, and sends each change of its health.
-pub async fn run(instance: LocalInstance, to: Sender<Verdict>) {
+pub async fn run(instance: LocalInstance, to: Sender<HealthChange>) {
     let address = SocketAddr::new(instance.value.address, instance.value.port);
     let mut health = Health::default();
     let mut ticks = interval(instance.check.interval);
@@ -33,8 +33,8 @@ pub async fn run(instance: LocalInstance, to: Sender<Verdict>) {
         ticks.tick().await;
         let succeeded = timeout(instance.check.timeout, probe(&instance.check.kind, address)).await.unwrap_or(false);
         if let Some(healthy) = health.count(succeeded, &instance.check) {
-            let verdict = Verdict { instance: instance.name.clone(), healthy };
-            if to.send(verdict).await.is_err() {
+            let change = HealthChange { instance: instance.name.clone(), healthy };
+            if to.send(change).await.is_err() {
                 return;
             }
         }
@@ -107,9 +107,9 @@ mod tests {
         let check = Check { kind: CheckKind::Tcp, interval: Duration::ZERO, timeout: Duration::ZERO, fall: 2, rise: 1 };
         let mut health = Health::default();
         let results = [true, true, false, true, false, false, false, true];
-        let verdicts: Vec<_> = results.iter().map(|result| health.count(*result, &check)).collect();
+        let changes: Vec<_> = results.iter().map(|result| health.count(*result, &check)).collect();
         let expected = [Some(true), None, None, None, None, Some(false), None, Some(true)];
-        assert_eq!(verdicts, expected);
+        assert_eq!(changes, expected);
     }
 
     #[tokio::test]

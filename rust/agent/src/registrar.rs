@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     backoff::Backoff,
-    check::{self, Verdict},
+    check::{self, HealthChange},
     config::{Config, chain},
     etcd::{Etcd, EtcdError, Member, Written},
     status::{InstanceState, Status},
@@ -47,7 +47,7 @@ pub struct Registrar {
     etcd: Arc<Etcd>,
     status: Arc<Status>,
     instances: BTreeMap<Name, Managed>,
-    verdicts: (Sender<Verdict>, Receiver<Verdict>),
+    health_changes: (Sender<HealthChange>, Receiver<HealthChange>),
     requests: Receiver<Request>,
     waiting: Vec<(Name, oneshot::Sender<Result<LocalInstance, String>>)>,
 }
@@ -78,7 +78,7 @@ impl Registrar {
             etcd,
             status,
             instances: BTreeMap::new(),
-            verdicts: channel(64),
+            health_changes: channel(64),
             requests,
             waiting: Vec::new(),
         };
@@ -106,7 +106,7 @@ impl Registrar {
             loop {
                 tokio::select! {
                     () = &mut wait => break,
-                    Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
+                    Some(change) = self.health_changes.1.recv() => self.update_health(&change),
                     Some(request) = self.requests.recv() => self.handle(request),
                 }
             }
@@ -126,7 +126,7 @@ impl Registrar {
             self.converge(&mut session).await?;
             tokio::select! {
                 _ = ticks.tick() => session.keep_alive(ttl / 2).await?,
-                Some(verdict) = self.verdicts.1.recv() => self.judge(&verdict),
+                Some(change) = self.health_changes.1.recv() => self.update_health(&change),
                 Some(request) = self.requests.recv() => self.handle(request),
             }
         }
@@ -169,12 +169,12 @@ impl Registrar {
         Ok(())
     }
 
-    fn judge(&mut self, verdict: &Verdict) {
-        let Some(managed) = self.instances.get_mut(&verdict.instance) else { return };
-        managed.healthy = Some(verdict.healthy);
+    fn update_health(&mut self, change: &HealthChange) {
+        let Some(managed) = self.instances.get_mut(&change.instance) else { return };
+        managed.healthy = Some(change.healthy);
         // It was stopped after a deliberate drain; once it is healthy again, it may rejoin.
-        managed.draining &= verdict.healthy;
-        eprintln!("{} is {}", verdict.instance, if verdict.healthy { "healthy" } else { "unhealthy" });
+        managed.draining &= change.healthy;
+        eprintln!("{} is {}", change.instance, if change.healthy { "healthy" } else { "unhealthy" });
         self.report();
     }
 
@@ -186,7 +186,7 @@ impl Registrar {
                     // A restart may be quicker than any check: the new process must prove its health before it joins
                     // the mesh.
                     managed.task.abort();
-                    managed.task = tokio::spawn(check::run(managed.instance.clone(), self.verdicts.0.clone()));
+                    managed.task = tokio::spawn(check::run(managed.instance.clone(), self.health_changes.0.clone()));
                     managed.healthy = None;
                     managed.draining = false;
                 }
@@ -237,7 +237,7 @@ impl Registrar {
             if let Some(managed) = before {
                 managed.task.abort();
             }
-            let task = tokio::spawn(check::run(instance.clone(), self.verdicts.0.clone()));
+            let task = tokio::spawn(check::run(instance.clone(), self.health_changes.0.clone()));
             self.instances.insert(instance.name.clone(), Managed { instance, healthy, draining, task });
         }
         self.report();

@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use self::{
     plan::{Plan, SLOTS, Slot, plan},
     systemd::{SystemdError, UnitState},
-    trial::{Canary, WHOLE},
+    trial::{Canary, FULL},
 };
 use crate::{
     config::chain,
@@ -178,7 +178,7 @@ impl Application {
         }
         let canary = self.canary.as_ref().filter(|_| starts && replaces);
         // A current instance already has the same offer.
-        self.offer(place, canary.map_or(WHOLE, |canary| canary.weight)).await?;
+        self.offer(place, canary.map_or(FULL, |canary| canary.weight)).await?;
         if starts {
             eprintln!("{}: starting {}", self.app, place.unit);
             systemd::start(&place.unit).await?;
@@ -192,7 +192,7 @@ impl Application {
                 // There is no healthy instance to return to: systemd keeps restarting it.
                 return Err(failed.with(""));
             }
-            self.share(other, WHOLE).await?;
+            self.share(other, FULL).await?;
             self.retire(place).await?;
             return Err(failed.with(&format!("; {} stays active", other.unit)));
         }

@@ -140,9 +140,9 @@ impl Router {
                 received = news.recv() => match received {
                     Some(first) => {
                         sleep(GATHER).await;
-                        let mut changed = self.take(first);
+                        let mut changed = self.update_store(first);
                         while let Ok(next) = news.try_recv() {
-                            changed |= self.take(next);
+                            changed |= self.update_store(next);
                         }
                         if changed {
                             self.apply().await;
@@ -158,7 +158,7 @@ impl Router {
         }
     }
 
-    fn take(&mut self, news: News) -> bool {
+    fn update_store(&mut self, news: News) -> bool {
         match news {
             News::All(pairs) => {
                 self.store = Store::of(pairs);

@@ -186,10 +186,14 @@ pub fn assess(stdout: &str, stderr: &str, expected: &BTreeMap<NodeName, IpAddr>)
     let statuses: Vec<EndpointStatus> =
         lines.next().map_or(Ok(Vec::new()), serde_json::from_str).map_err(ProbeError::Format)?;
     let statuses: BTreeMap<u64, Status> = statuses.into_iter().map(|s| (s.status.header.member_id, s.status)).collect();
-    Ok(judge(&list.members, &statuses, expected))
+    Ok(evaluate(&list.members, &statuses, expected))
 }
 
-fn judge(listed: &[ListedMember], statuses: &BTreeMap<u64, Status>, expected: &BTreeMap<NodeName, IpAddr>) -> Health {
+fn evaluate(
+    listed: &[ListedMember],
+    statuses: &BTreeMap<u64, Status>,
+    expected: &BTreeMap<NodeName, IpAddr>,
+) -> Health {
     let newest = statuses.values().map(|status| status.raft_applied_index).max().unwrap_or(0);
     let term = statuses.values().map(|status| status.raft_term).max().unwrap_or(0);
     let mut members = BTreeMap::new();

@@ -70,7 +70,7 @@ struct File {
     publish: FilePublish,
     weight: u16,
     /// Percentage of the weight in effect: less than 100 during a canary phase.
-    #[serde(default = "whole")]
+    #[serde(default = "full_share")]
     share: u16,
     #[serde(default)]
     env: FileEnv,
@@ -80,12 +80,12 @@ struct File {
     drain_seconds: u64,
 }
 
-const fn whole() -> u16 {
+const fn full_share() -> u16 {
     100
 }
 
 /// Returns a share of a weight, in percent. A share above 0 yields at least 1.
-fn part(weight: u16, share: u16) -> u16 {
+fn share_of(weight: u16, share: u16) -> u16 {
     let part = (u32::from(weight) * u32::from(share.min(100)) + 50) / 100;
     let least = u32::from(weight > 0 && share > 0);
     u16::try_from(part.max(least)).unwrap_or(weight)
@@ -141,7 +141,7 @@ impl LocalInstance {
             node: node.clone(),
             address: file.address.to_canonical(),
             port: file.port,
-            weight: part(file.weight.min(256), file.share),
+            weight: share_of(file.weight.min(256), file.share),
             publish: Some(file.publish.port),
             env,
         };
@@ -192,7 +192,7 @@ mod tests {
         for (weight, share, part) in
             [(100, 100, 100), (100, 10, 10), (100, 0, 0), (3, 10, 1), (0, 50, 0), (256, 99, 253), (100, 900, 100)]
         {
-            assert_eq!(super::part(weight, share), part, "{share} % of {weight}");
+            assert_eq!(super::share_of(weight, share), part, "{share} % of {weight}");
         }
         let text = r#"{"address":"10.0.0.5","app":"web","group":"services","name":"web","port":1,"publish":{"port":80},"weight":100}"#;
         assert_eq!(read(text).unwrap().value.weight, 100, "without a share it has its full weight");

@@ -1,6 +1,6 @@
 //! Deploy: generate, build, bring the systems to the machines in waves, and record what came of it.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use machinist_model::{Cluster, NodeName};
 use machinist_rollout::{deploy::Report, journal::Record, plan::PlanFile};
@@ -11,7 +11,7 @@ use crate::{
     failure::{Failure, Kind},
     locks::Locks,
     rollout::{
-        end::End,
+        end::{End, both},
         membership::{refuse_changed_membership, refuse_unrecorded_move},
         options::Options,
         planned,
@@ -95,7 +95,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     let begun = Instant::now();
     let project = &context.project;
     let cluster = project.load()?.cluster;
-    let Some(Wanted { nodes, resumed, planned }) = wanted(context, &request.what, &cluster)? else {
+    let Some(Wanted { nodes, mut resumed, mut planned }) = wanted(context, &request.what, &cluster)? else {
         return Ok(Deployed::NothingToResume);
     };
     project.refuse_conflicts(&cluster)?;
@@ -103,7 +103,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     let end = End::of(project, &cluster, request.objects)?;
     let connector = connect::connector_to(&nodes, context, &cluster, request.options.accept_host_key)?;
     let voters = voters(&cluster);
-    let state = project.state()?;
+    let mut state = project.state()?;
     refuse_changed_membership(&cluster, &state)?;
     let lock = resumed.as_ref().map_or_else(|| run_id(context), |record| record.lock.clone());
     let locks = Locks::new(context, lock, &connector);
@@ -119,8 +119,16 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
         connector,
         locks: &locks,
     };
-    let report = run.pass(&state, resumed.as_ref(), planned, BTreeSet::new())?;
-    let (report, objects_applied) = end.finish(&run, &state, report, begun)?;
+    let mut report = Report::default();
+    loop {
+        let rebooted = report.rebooted.clone();
+        let pass = run.pass(&state, resumed.take().as_ref(), planned.take(), rebooted)?;
+        report = both(report, pass);
+        if !end.record_members(&run, &mut state, &report)? {
+            break;
+        }
+    }
+    let objects_applied = end.finish(&run, &state, &report, begun)?;
     Ok(Deployed::Ended { report: Box::new(report), objects_applied })
 }
 

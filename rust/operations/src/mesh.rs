@@ -1,14 +1,15 @@
-//! After a deploy of a service mesh: who may do what in its etcd.
+//! Permissions in etcd that a service mesh needs.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use machinist_etcd::permissions::Rules;
-use machinist_model::{Cluster, NodeName};
-use machinist_rollout::{membership::find_voice, permissions, step::Connector};
+use machinist_model::{Cluster, NodeName, RecordedState};
+use machinist_rollout::{deploy::Report, membership::find_voice, permissions, step::Connector};
 
 use crate::{
     event::Events,
     failure::{Failure, Kind},
+    rollout::run::Run,
 };
 
 /// Applies the rules of the mesh to etcd, if the cluster has a mesh.
@@ -30,4 +31,25 @@ pub fn permit(
         events.progress("etcd: each node's agent may read the mesh and write its own instances, and nothing else");
     }
     Ok(())
+}
+
+/// Applies the permissions at the end of a deploy, now that no node uses those that are revoked.
+pub(crate) fn after_deploy(run: &Run<'_>, state: &RecordedState, report: &Report) -> Result<(), Failure> {
+    if report.lost.is_some() {
+        return Ok(());
+    }
+    let events = &run.context.events;
+    let permitted = || permit(&run.connector, run.cluster, &run.voters, events);
+    match &report.etcd {
+        Some(end) if end.has_quorum() => permitted(),
+        Some(_) => Ok(()),
+        // No member was among the targets, and none was asked. A new node has no rights until one is.
+        None if state.etcd.bootstrapped => {
+            if let Err(failure) = permitted() {
+                events.warn(format!("who may do what in etcd was not looked at: {}", failure.message));
+            }
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }

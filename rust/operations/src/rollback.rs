@@ -22,11 +22,7 @@ use crate::{
     history,
     locks::Locks,
     query,
-    rollout::{
-        options::Options,
-        run::{Job, Run},
-        target::voters,
-    },
+    rollout::{job::Job, options::Options, run::Run, target::voters},
     run_id::run_id,
     systems::{BuildOn, Building},
 };

@@ -100,6 +100,10 @@ fn documentation_is_written_in_the_words_of_the_field() {
         let mut hits = Vec::new();
         for file in tracked(limit.kind) {
             let text = fs::read_to_string(root().join(&file)).unwrap();
+            // A generated page has the words of its source, where they are to be changed.
+            if text.contains("<!-- Generated ") {
+                continue;
+            }
             for (number, line) in prose(&text) {
                 total += words(line).len();
                 hits.extend(

@@ -19,7 +19,7 @@ use super::{Application, Failed, Offer, PAUSE, Place, RollError, write};
 use crate::config::chain;
 
 /// The full weight of an instance, in percent.
-pub const WHOLE: u16 = 100;
+pub const FULL: u16 = 100;
 
 /// Timeout of the application's canary command, and the pause between two runs.
 const COMMAND: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ impl Application {
     pub(super) async fn prove(&self, canary: &Canary, place: &Place, other: &Place) -> Result<(), Failed> {
         let Canary { weight, seconds, .. } = canary;
         eprintln!("{}: {} canary with {weight} % for {seconds} s", self.app, place.unit);
-        if let Err(error) = self.share(other, WHOLE.saturating_sub(*weight)).await {
+        if let Err(error) = self.share(other, FULL.saturating_sub(*weight)).await {
             return Err(self.failed(place, chain(&error)).await);
         }
         let begun = Instant::now();
@@ -66,7 +66,7 @@ impl Application {
             }
             sleep(PAUSE).await;
         }
-        if let Err(error) = self.offer(place, WHOLE).await {
+        if let Err(error) = self.offer(place, FULL).await {
             return Err(self.failed(place, chain(&error)).await);
         }
         // The old one is stopped next, so the other nodes must be able to learn that.
@@ -116,7 +116,7 @@ impl Canary {
 /// Returns the offer with this share of its weight in percent.
 pub fn with_share(text: &str, share: u16) -> io::Result<String> {
     let mut offer: serde_json::Map<String, Value> = serde_json::from_str(text)?;
-    if share == WHOLE {
+    if share == FULL {
         offer.remove("share");
     } else {
         offer.insert("share".to_owned(), share.into());
@@ -127,7 +127,7 @@ pub fn with_share(text: &str, share: u16) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{Canary, WHOLE, with_share};
+    use super::{Canary, FULL, with_share};
     use crate::roll::{Offer, Place};
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
         let part = with_share(whole, 10).unwrap();
         assert_eq!(part, r#"{"name":"web-a","share":10,"weight":100}"#);
         assert_eq!(with_share(&part, 90).unwrap(), r#"{"name":"web-a","share":90,"weight":100}"#);
-        assert_eq!(with_share(&part, WHOLE).unwrap(), whole);
+        assert_eq!(with_share(&part, FULL).unwrap(), whole);
         assert!(with_share("", 10).is_err());
     }
 

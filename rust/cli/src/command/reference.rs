@@ -1,4 +1,5 @@
 //! The page docs/reference/commands.md: all commands as clap has them. `UPDATE_EXPECT=1` rewrites it.
+#![allow(clippy::unwrap_used)]
 
 use std::{env, fmt::Write as _, fs, path::Path};
 

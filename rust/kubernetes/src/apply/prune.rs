@@ -46,7 +46,7 @@ impl Run<'_> {
         left_over
     }
 
-    /// Returns the recorded objects that are no longer desired, in the order of their deletion.
+    /// Returns the recorded objects to prune, in the order of their deletion.
     pub(crate) fn unwanted(&self, wanted: &[Entry]) -> Vec<Entry> {
         unwanted(&self.stored.inventory.entries, wanted)
     }
@@ -92,8 +92,8 @@ impl Run<'_> {
     }
 }
 
-/// The recorded objects that are no longer desired, in the order of their deletion: users before what they use,
-/// namespaces last. Another version of a desired object is the same object.
+/// The recorded objects to prune, in the order of their deletion: users before what they use, namespaces last. Another
+/// version of a desired object is the same object.
 fn unwanted(recorded: &BTreeSet<Entry>, wanted: &[Entry]) -> Vec<Entry> {
     let wanted: BTreeSet<_> = wanted.iter().map(|entry| &entry.id).collect();
     let mut unwanted: Vec<Entry> = recorded.iter().filter(|entry| !wanted.contains(&entry.id)).cloned().collect();

@@ -11,14 +11,14 @@ use machinist_kubernetes::{
     manifest,
 };
 use machinist_model::{Cluster, Orchestrator};
-use machinist_rollout::step::Connector;
+use machinist_rollout::deploy::{EtcdEnd, Outcome, Report};
 
 use super::server::Reach;
 use crate::{
-    context::Context,
     event::Event,
     failure::{Failure, Kind},
     project::Project,
+    rollout::run::Run,
 };
 
 /// Directory of the operator's own objects, in the cluster's directory.
@@ -46,8 +46,19 @@ pub fn desired(project: &Project, cluster: &Cluster) -> Result<Option<Desired>, 
     Ok(Some(desired))
 }
 
-/// Applies the objects at the end of a deploy, if they have changed. Returns whether all are applied.
-pub(crate) fn after_deploy(context: &Context, cluster: &Cluster, connector: &Connector, desired: &Desired) -> bool {
+/// Applies the objects at the end of a deploy, if they have changed and the machines are healthy. Returns false if one was left out
+/// because of an error.
+pub(crate) fn after_deploy(run: &Run<'_>, report: &Report, desired: &Desired) -> bool {
+    let Run { context, cluster, connector, .. } = run;
+    let went_wrong = |outcome: &Outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Reverted { .. });
+    let has_quorum = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
+    let is_founded = context.project.state().is_ok_and(|state| state.etcd.bootstrapped);
+    let is_cut = report.interrupted || report.lost.is_some();
+    if is_cut || !has_quorum || !is_founded || report.nodes.values().any(went_wrong) {
+        let text = "the objects in Kubernetes were left as they are: first the machines must be well";
+        context.events.progress(text);
+        return true;
+    }
     let begun = Instant::now();
     let options = Options { wait_for_nodes: REGISTRATION, ..Options::default() };
     let reach = Reach { certs: context.project.certs(), cluster, connector, keyring: &context.keyring };

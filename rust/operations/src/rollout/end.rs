@@ -1,10 +1,10 @@
 //! End of a deploy: what is recorded of the cluster, and what its orchestrator needs once the machines have changed.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use machinist_kubernetes::desired::Desired;
-use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
-use machinist_rollout::deploy::{EtcdEnd, Outcome, Report};
+use machinist_model::{Cluster, Orchestrator, RecordedState};
+use machinist_rollout::deploy::{Outcome, Report};
 
 use super::{run::Run, verdict::verdict};
 use crate::{failure::Failure, kubernetes::objects, locks, mesh, project::Project};
@@ -36,8 +36,44 @@ impl End {
         })
     }
 
-    /// Finishes a deploy whose first pass had this report. Returns the report of all passes, and whether no object was left out
-    /// because of an error.
+    /// Records the members of etcd after a pass: all with the first quorum, and servers of k3s as they join. True if the nodes need
+    /// another pass: their systems still say that the cluster is new, so that no node is ever again told to form one.
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub fn record_members(&self, run: &Run<'_>, state: &mut RecordedState, report: &Report) -> Result<bool, Failure> {
+        let Some(etcd) = &report.etcd else { return Ok(false) };
+        let known = matches!(self, Self::K3s).then_some(&etcd.known);
+        if !state.etcd.bootstrapped && etcd.has_quorum() {
+            *state = run.record_bootstrap(known)?;
+            return Ok(self.takes_another_pass(run, report));
+        }
+        if let (true, Some(known)) = (state.etcd.bootstrapped, known) {
+            run.record_servers(known)?;
+        }
+        Ok(false)
+    }
+
+    /// True if the systems that say that a cluster exists are built and deployed right after its first quorum. They change a file
+    /// in /etc and restart nothing.
+    fn takes_another_pass(&self, run: &Run<'_>, report: &Report) -> bool {
+        // Servers of k3s join one by one: if one failed, the rest is for the next deploy.
+        let is_partial = matches!(self, Self::K3s) && verdict(report).is_some();
+        if report.interrupted || report.lost.is_some() || is_partial {
+            return false;
+        }
+        if run.building.is_given() {
+            let now = "etcd has formed its quorum; recorded in state/cluster.json. The systems that were given still say \
+                       that the cluster is new: build them again from the directory as it is now, and deploy those";
+            run.context.events.warn(now);
+            return false;
+        }
+        let text = "etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members";
+        run.context.events.progress(text);
+        true
+    }
+
+    /// Finishes a deploy with this report. Returns false if an object was left out because of an error.
     ///
     /// # Errors
     /// A record cannot be written, or etcd refuses the permissions of a mesh.
@@ -45,65 +81,25 @@ impl End {
         &self,
         run: &Run<'_>,
         state: &RecordedState,
-        report: Report,
+        report: &Report,
         begun: Instant,
-    ) -> Result<(Report, bool), Failure> {
-        let report = self.record_members(run, state, report)?;
-        record_running(run, &report)?;
-        locks::record_machines(&run.context.project, run.locks, &report)?;
+    ) -> Result<bool, Failure> {
+        run.record_running(report)?;
+        locks::record_machines(&run.context.project, run.locks, report)?;
         let objects_applied = match self {
-            Self::Kubernetes(Some(desired)) => apply_objects(run, &report, desired),
+            Self::Kubernetes(Some(desired)) => objects::after_deploy(run, report, desired),
             Self::Kubernetes(None) | Self::Machines | Self::K3s | Self::Mesh => true,
         };
-        run.report(&report, begun.elapsed());
+        run.report(report, begun.elapsed());
         if matches!(self, Self::Mesh) {
-            apply_permissions(run, state, &report)?;
+            mesh::after_deploy(run, state, report)?;
         }
-        Ok((report, objects_applied))
-    }
-
-    /// Records the members of etcd that the pass has founded or, with k3s, found.
-    fn record_members(&self, run: &Run<'_>, state: &RecordedState, report: Report) -> Result<Report, Failure> {
-        if !state.etcd.bootstrapped && report.etcd.as_ref().is_some_and(EtcdEnd::has_quorum) {
-            return self.record_bootstrap(run, report);
-        }
-        if let (Self::K3s, true, Some(etcd)) = (self, state.etcd.bootstrapped, &report.etcd) {
-            record_servers(run, &etcd.known)?;
-        }
-        Ok(report)
-    }
-
-    /// After the first quorum: records it, so that no node is ever again told to form a new cluster, and deploys that to the
-    /// nodes. It changes a file in /etc and restarts nothing.
-    fn record_bootstrap(&self, run: &Run<'_>, first: Report) -> Result<Report, Failure> {
-        let mut state = run.context.project.state()?;
-        state.etcd.bootstrapped = true;
-        state.etcd.members = match (self, &first.etcd) {
-            (Self::K3s, Some(etcd)) => etcd.known.clone(),
-            _ => run.cluster.voters().map(|node| node.name.clone()).collect(),
-        };
-        state.record_running(run.cluster, &state.etcd.members.clone());
-        run.context.project.record(&state)?;
-        // Servers of k3s join one by one: if one failed, the rest is for the next deploy.
-        let is_partial = matches!(self, Self::K3s) && verdict(&first).is_some();
-        if first.interrupted || first.lost.is_some() || is_partial {
-            return Ok(first);
-        }
-        if run.building.is_given() {
-            let now = "etcd has formed its quorum; recorded in state/cluster.json. The systems that were given still say \
-                       that the cluster is new: build them again from the directory as it is now, and deploy those";
-            run.context.events.warn(now);
-            return Ok(first);
-        }
-        let text = "etcd has formed its quorum; recorded in state/cluster.json, bringing that to the members";
-        run.context.events.progress(text);
-        let second = run.pass(&state, None, None, first.rebooted.clone())?;
-        Ok(both(first, second))
+        Ok(objects_applied)
     }
 }
 
 /// Returns the report of two passes. A node that the second one left alone has the outcome of the first.
-fn both(first: Report, second: Report) -> Report {
+pub fn both(first: Report, second: Report) -> Report {
     let mut report = second;
     report.rebooted.extend(first.rebooted);
     for (node, outcome) in first.nodes {
@@ -113,58 +109,6 @@ fn both(first: Report, second: Report) -> Report {
         }
     }
     report
-}
-
-/// Records the servers of k3s that have joined since.
-fn record_servers(run: &Run<'_>, joined: &BTreeSet<NodeName>) -> Result<(), Failure> {
-    let mut state = run.context.project.state()?;
-    let before = state.etcd.members.len();
-    state.etcd.members.extend(joined.iter().cloned());
-    if state.etcd.members.len() > before { run.context.project.record(&state) } else { Ok(()) }
-}
-
-/// After a run without failures: records what the cluster runs with, by what etcd itself reports of its members. State files from
-/// before that was recorded are filled in.
-fn record_running(run: &Run<'_>, report: &Report) -> Result<(), Failure> {
-    match &report.etcd {
-        Some(etcd) if verdict(report).is_none() => run.context.project.record_running(run.cluster, &etcd.known),
-        _ => Ok(()),
-    }
-}
-
-/// Applies the objects to a cluster whose machines are healthy. Returns whether none was left out because of an error.
-fn apply_objects(run: &Run<'_>, report: &Report, desired: &Desired) -> bool {
-    let went_wrong = |outcome: &Outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Reverted { .. });
-    let has_quorum = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
-    let is_founded = run.context.project.state().is_ok_and(|state| state.etcd.bootstrapped);
-    let is_cut = report.interrupted || report.lost.is_some();
-    if is_cut || !has_quorum || !is_founded || report.nodes.values().any(went_wrong) {
-        let text = "the objects in Kubernetes were left as they are: first the machines must be well";
-        run.context.events.progress(text);
-        return true;
-    }
-    objects::after_deploy(run.context, run.cluster, &run.connector, desired)
-}
-
-/// Applies the permissions of a mesh to etcd, now that no node uses those that are revoked.
-fn apply_permissions(run: &Run<'_>, state: &RecordedState, report: &Report) -> Result<(), Failure> {
-    if report.lost.is_some() {
-        return Ok(());
-    }
-    let events = &run.context.events;
-    let permitted = || mesh::permit(&run.connector, run.cluster, &run.voters, events);
-    match &report.etcd {
-        Some(end) if end.has_quorum() => permitted(),
-        Some(_) => Ok(()),
-        // No member was among the targets, and none was asked. A new node has no rights until one is.
-        None if state.etcd.bootstrapped => {
-            if let Err(failure) = permitted() {
-                events.warn(format!("who may do what in etcd was not looked at: {}", failure.message));
-            }
-            Ok(())
-        }
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Systems on their way to machines: what all operations that change machines share.
 
 pub(crate) mod end;
+pub mod job;
 pub(crate) mod membership;
 pub mod options;
 pub(crate) mod planned;

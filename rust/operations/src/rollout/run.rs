@@ -2,9 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::ErrorKind,
     net::IpAddr,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -12,20 +10,19 @@ use std::{
 use machinist_etcd::permissions::Rules;
 use machinist_model::{Cluster, NodeName, RecordedState};
 use machinist_rollout::{
-    deploy::{
-        Context as DeployContext, Datastore, Deploy, DeployError, Policy, Report, Request, Resume, Target, Topology,
-    },
-    journal::{Journal, Record},
+    deploy::{Context as DeployContext, Datastore, Deploy, DeployError, Policy, Report, Request, Resume, Topology},
+    journal::Record,
     plan::PlanFile,
     step::Connector,
-    waves::Reboots,
 };
 
 use super::{
+    job::Job,
     options::Options,
     planned::{PLAN_AGAIN, refuse_other_systems},
     runs,
     target::{targets, traits},
+    verdict::verdict,
 };
 use crate::{
     certs,
@@ -33,7 +30,6 @@ use crate::{
     event::Event,
     failure::{Failure, Kind, OrFail as _},
     locks::{self, Locks},
-    run_id::run_id,
     systems::{self, BuildOn, Building},
     workload::workload,
 };
@@ -58,73 +54,6 @@ pub struct Run<'a> {
     pub connector: Connector,
     /// The locks of the command.
     pub locks: &'a Locks,
-}
-
-/// One pass: what is brought where, and its record.
-pub struct Job {
-    run: String,
-    journal: Journal,
-    targets: Vec<Target>,
-    from_host: bool,
-    planned: Option<PlanFile>,
-    rebooted: BTreeSet<NodeName>,
-    /// State of the run before it was cut off.
-    before: Option<Before>,
-}
-
-/// State of an interrupted run.
-struct Before {
-    /// Nodes that it was to reboot.
-    reboots: Reboots,
-    /// Nodes whose reboot had begun, with the boot that was to end.
-    rebooting: BTreeMap<NodeName, String>,
-}
-
-impl Job {
-    /// Begins a run. With `from_host` the hosts have the systems already.
-    pub fn new(context: &Context, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
-        // The first run of a command has the name under which the nodes are locked.
-        let first = locks.keeper.claimant().run.clone();
-        let (run, journal) = match Journal::begin(&runs(context), &first) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let run = run_id(context);
-                let journal = Journal::begin(&runs(context), &run);
-                (run, journal)
-            }
-            journal => (first, journal),
-        };
-        let journal = journal.failed()?;
-        Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
-    }
-
-    /// Goes on with a run that was cut off.
-    pub fn resume(context: &Context, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
-        let run = record.run.clone();
-        let journal = Journal::resume(&runs(context), &run).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => still_exists(record),
-            _ => Failure::from_error(Kind::Failed, &error),
-        })?;
-        Ok(Self {
-            run,
-            journal,
-            targets,
-            from_host: false,
-            planned: None,
-            rebooted: record.rebooted.clone(),
-            before: Some(Before { reboots: record.reboots, rebooting: record.rebooting.clone() }),
-        })
-    }
-}
-
-/// The process of a run exists, whether it works or is suspended: two would act for one run.
-fn still_exists(record: &Record) -> Failure {
-    let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
-    Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))
-        .hint("wait for it; one that is suspended goes on with SIGCONT or ends with SIGKILL, then this again")
-}
-
-fn runs(context: &Context) -> PathBuf {
-    context.project.local().join("runs")
 }
 
 impl Run<'_> {
@@ -215,6 +144,34 @@ impl Run<'_> {
             let moved = matches!(error, DeployError::Moved(_)).then(|| PLAN_AGAIN.to_owned());
             Failure::from_error(kind, &error).maybe_hint(moved)
         })
+    }
+
+    /// Records that etcd has formed its quorum, with the members that it knows, or with those of machines.nix.
+    pub fn record_bootstrap(&self, known: Option<&BTreeSet<NodeName>>) -> Result<RecordedState, Failure> {
+        let mut state = self.context.project.state()?;
+        state.etcd.bootstrapped = true;
+        state.etcd.members =
+            known.cloned().unwrap_or_else(|| self.cluster.voters().map(|node| node.name.clone()).collect());
+        state.record_running(self.cluster, &state.etcd.members.clone());
+        self.context.project.record(&state)?;
+        Ok(state)
+    }
+
+    /// Records the servers of k3s that have joined since.
+    pub fn record_servers(&self, joined: &BTreeSet<NodeName>) -> Result<(), Failure> {
+        let mut state = self.context.project.state()?;
+        let before = state.etcd.members.len();
+        state.etcd.members.extend(joined.iter().cloned());
+        if state.etcd.members.len() > before { self.context.project.record(&state) } else { Ok(()) }
+    }
+
+    /// After a run without failures: records what the cluster runs with, by what etcd itself reports of its members. State files
+    /// from before that was recorded are filled in.
+    pub fn record_running(&self, report: &Report) -> Result<(), Failure> {
+        match &report.etcd {
+            Some(etcd) if verdict(report).is_none() => self.context.project.record_running(self.cluster, &etcd.known),
+            _ => Ok(()),
+        }
     }
 
     /// Reports the end of the rollout.

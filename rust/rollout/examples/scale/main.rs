@@ -1,12 +1,12 @@
-//! How a deploy grows with the number of hosts: the time and the memory of the deployer for many FAKE hosts, and the time
-//! that planning waves takes:
+//! Scaling of a deploy with the number of hosts: the deployer's time and memory for many FAKE hosts, and the time to
+//! plan the waves:
 //!
 //! ```text
 //! cargo run --release -p machinist-rollout --example scale [HOSTS] [PATHS]
 //! ```
 //!
-//! The store, its closures and the nix programs are this computer's real ones; the connections are not. A real one takes
-//! memory of its own.
+//! The store, its closures and the nix programs are real ones of this computer; the connections are not, and a real
+//! connection takes additional memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ fn main() -> Result<(), Failure> {
     let after = systems(hosts, paths, "after")?;
     let cluster = FakeCluster::new(&before);
     for (what, wanted, changed) in [("no-op", &before, 0), ("one line changed on each", &after, hosts)] {
-        // Forget the peak so far.
+        // Resets the recorded peak.
         fs::write("/proc/self/clear_refs", "5")?;
         let begun = Instant::now();
         let report = deploy(&cluster, wanted, what)?;
@@ -153,7 +153,7 @@ fn deploy(
     Ok(report?.nodes)
 }
 
-/// The most memory that this process had at once, in MB.
+/// Returns the peak memory of this process, in MiB.
 fn peak_memory() -> Result<u64, Failure> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;

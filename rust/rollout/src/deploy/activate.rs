@@ -1,4 +1,4 @@
-//! The activation of one host: its gates, etcd's, and the confirmation over a fresh connection.
+//! Activation of one host: the gates on the host, the gate of etcd, and the confirmation over a fresh connection.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Deploy {
         self.finish(activation, host, state, demand)
     }
 
-    /// Waits for the host, and says which gate it asks.
+    /// Waits for the host's gates, and reports which one is being checked.
     pub(super) fn wait_for_gates(&self, activation: &Activation, host: &Host) -> Result<State, StepError> {
         let shown = |gate: &str| self.context.events.step(&activation.node, format!("waiting for the gate {gate}"));
         activation.wait_for_gates(&*host.remote, &self.context.connector, shown)
@@ -51,7 +51,7 @@ impl Deploy {
             return activation.verdict(state, &*host.remote);
         }
         if self.context.locks.token(node).is_err() {
-            // Without the lock the host goes back by itself, or another process of this run confirms there.
+            // Without the lock the host reverts by itself, or another process of this run confirms the activation.
             let state =
                 activation.wait(&*host.remote, &self.context.connector, "waiting|reverting").map_err(unknown)?;
             return activation.verdict(state, &*host.remote);
@@ -71,8 +71,8 @@ impl Deploy {
         self.context.events.step(node, "confirming over a fresh connection");
         match self.context.connector.connect(node) {
             Ok(fresh) => activation.confirm_at_once(&*fresh, &self.context.connector).map_err(unknown),
-            // The new system lets nobody in. It would revert by itself; over the old connection, if that still stands, it
-            // does so at once.
+            // The new system refuses connections. It reverts by itself in time; the old connection, if still open,
+            // makes it revert at once.
             Err(error) => {
                 let why = format!("no fresh connection could be opened: {error}");
                 let state = activation.abort(&*host.remote, &self.context.connector, &why).map_err(|_| {
@@ -84,7 +84,7 @@ impl Deploy {
         }
     }
 
-    /// The gate of etcd after a change of one of its members.
+    /// Returns the gate of etcd after a change of one of its members.
     pub(super) const fn etcd_gate<'a>(
         &'a self,
         node: &'a NodeName,
@@ -94,8 +94,8 @@ impl Deploy {
         EtcdGate { members: &self.topology().members, node, demand, bound: self.policy.bounds.etcd, interrupt }
     }
 
-    /// Waits until etcd is healthy, over the connection that is there, or over a new one if the activation cut it. If the
-    /// gate stays closed, the host goes back at once, and what etcd logged is told.
+    /// Waits until etcd is healthy, over the open connection, or over a new one if the activation closed it. If the
+    /// gate stays closed, the host reverts at once, and etcd's log is reported.
     fn gate(&self, activation: &Activation, host: &Host, demand: Demand) -> Result<(), StepError> {
         let node = &activation.node;
         let gate = self.etcd_gate(node, demand, self.interrupt());
@@ -115,11 +115,11 @@ impl Deploy {
     }
 }
 
-/// Once an activation has begun, only the host can say what became of it.
+/// Converts connection errors: once an activation has begun, only the host knows its result.
 fn unknown(error: StepError) -> StepError {
     match error {
         StepError::Remote(error) => {
-            // The node's name, with which it begins, is at the beginning of the line anyway.
+            // The line already begins with the node's name, so it is removed from the error.
             let text = chain(&error);
             StepError::Unknown { why: text.split_once(": ").map_or(text.clone(), |(_, why)| why.to_owned()) }
         }

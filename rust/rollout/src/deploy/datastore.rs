@@ -1,25 +1,25 @@
-//! The two ways in which a cluster runs etcd, and what each means for a deploy. Pure.
+//! The two ways in which a cluster can run etcd, and their effect on a deploy. Pure.
 
 use machinist_etcd::etcd::Health;
 use machinist_model::NodeName;
 
 use crate::HostFacts;
 
-/// Where the cluster's etcd runs.
+/// Location of the cluster's etcd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Datastore {
-    /// A service of its own on each member, with members that the configuration names.
+    /// A separate service on each member; the configuration names the members.
     #[default]
     Etcd,
-    /// Inside of k3s' servers, which join by themselves, one by one.
+    /// Embedded in k3s servers, which join by themselves, one by one.
     K3s {
-        /// The server that founds the cluster.
+        /// The server that bootstraps the cluster.
         founder: NodeName,
     },
 }
 
 impl Datastore {
-    /// Returns where etcd runs in a cluster with this founder. Only a cluster of k3s has one.
+    /// Returns the datastore of a cluster with this founder. Only k3s clusters have one.
     #[must_use]
     pub fn of(founder: Option<NodeName>) -> Self {
         founder.map_or(Self::Etcd, |founder| Self::K3s { founder })
@@ -34,7 +34,8 @@ impl Datastore {
         }
     }
 
-    /// Returns the health without what this datastore does not expect: a server that k3s does not know yet is no broken member.
+    /// Returns the health without the problems that this datastore permits: a server that k3s does not know yet is not
+    /// a broken member.
     #[must_use]
     pub fn expected(&self, health: Health) -> Health {
         match self {
@@ -43,7 +44,7 @@ impl Datastore {
         }
     }
 
-    /// Returns how many members vote. The configuration names etcd's; k3s' servers are those that joined.
+    /// Returns the number of voters: the configured members of etcd, or the servers that joined k3s.
     #[must_use]
     pub fn voters(&self, configured: usize, health: &Health) -> usize {
         match self {
@@ -52,13 +53,13 @@ impl Datastore {
         }
     }
 
-    /// Whether the host is a server of k3s without data, which joins the cluster by itself when it starts.
+    /// Returns true if the host is a k3s server without data, which joins the cluster by itself when it starts.
     #[must_use]
     pub const fn joins(&self, facts: &HostFacts) -> bool {
         matches!(self, Self::K3s { .. }) && !facts.etcd_data
     }
 
-    /// Says what to do about a member of the running cluster whose data is gone.
+    /// Returns the instructions for a member of the running cluster whose data is lost.
     #[must_use]
     pub fn data_is_gone(&self, node: &NodeName) -> String {
         match self {
@@ -73,7 +74,7 @@ impl Datastore {
         }
     }
 
-    /// Returns the server that founds the cluster, where one does.
+    /// Returns the server that bootstraps the cluster, if there is one.
     #[must_use]
     pub const fn founder(&self) -> Option<&NodeName> {
         match self {

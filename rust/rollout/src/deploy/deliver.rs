@@ -1,4 +1,4 @@
-//! Brings keys and store paths to all hosts at once; running systems are not touched yet.
+//! Copy of keys and store paths to all hosts at once; running systems are not changed yet.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,14 +39,14 @@ struct Delivery {
     hosts: Hosts,
     deltas: Deltas,
     peers: Peers,
-    /// Where the hosts that take part reach each other.
+    /// Addresses under which the participating hosts reach each other.
     addresses: BTreeMap<NodeName, IpAddr>,
     /// The slices that the operator has sent to a first host.
     sent: Mutex<BTreeMap<usize, Arc<Sent>>>,
     received: Mutex<BTreeMap<NodeName, Received>>,
 }
 
-/// What a host has got.
+/// Bytes that a host has received, by sender.
 #[derive(Clone, Debug, Default)]
 struct Received {
     operator: u64,
@@ -60,7 +60,7 @@ impl Received {
 }
 
 impl Deploy {
-    /// Copies closures and keys. Returns who is ready.
+    /// Copies closures and keys. Returns the hosts that are ready.
     pub(super) async fn prepare(
         self: &Arc<Self>,
         hosts: &Hosts,
@@ -86,7 +86,8 @@ impl Deploy {
         done
     }
 
-    /// Puts keys in place where there is room for the rest, and lets the host fetch what it can. Returns what is left to send.
+    /// Copies keys if there is room for the rest, and lets the host substitute paths. Returns the paths that remain to
+    /// be sent.
     fn make_ready(&self, host: &Host, delta: &Arc<Delta>) -> Result<Arc<Delta>, StepError> {
         if self.interrupt().is_set() {
             return Err(StepError::Interrupted);
@@ -97,7 +98,7 @@ impl Deploy {
         if self.policy.substitute { self.substitute(host, delta).map(Arc::new) } else { Ok(Arc::clone(delta)) }
     }
 
-    /// Puts the private keys in place that the host lacks.
+    /// Copies the private keys that are missing on the host.
     fn put_keys(&self, host: &Host) -> Result<(), StepError> {
         let node = &host.target.node;
         let lacking: Vec<String> =
@@ -110,7 +111,7 @@ impl Deploy {
         keys::put(&*host.remote, keys)
     }
 
-    /// Lets the host fetch, and returns what is left to send.
+    /// Lets the host fetch from its substituters, and returns the paths that remain to be sent.
     fn substitute(&self, host: &Host, delta: &Delta) -> Result<Delta, StepError> {
         let node = &host.target.node;
         if delta.paths.is_empty() {
@@ -127,7 +128,7 @@ impl Deploy {
 }
 
 impl Delivery {
-    /// Decides who hands on what, and makes these hosts sources.
+    /// Selects the hosts that serve slices to others, and starts their servers.
     async fn begin(deploy: &Arc<Deploy>, hosts: &Hosts, deltas: Deltas) -> (Arc<Self>, Parts) {
         let threshold = deploy.policy.fan_out.threshold();
         let mut peers = match threshold {
@@ -171,7 +172,7 @@ impl Delivery {
         (Arc::new(delivery), parts)
     }
 
-    /// Runs the copy. Returns the hosts that have all that they lacked.
+    /// Runs the copy. Returns the hosts that have received all missing paths.
     async fn run(self: &Arc<Self>, parts: Parts, report: &mut Report) -> BTreeSet<NodeName> {
         for (node, delta) in self.deltas.iter().filter(|(_, delta)| !delta.paths.is_empty()) {
             self.deploy.context.events.step(node, format!("copying {} paths", delta.paths.len()));
@@ -188,7 +189,7 @@ impl Delivery {
                 });
             }
             let Some(ended) = tasks.join_next().await else { break };
-            // Nothing in a job panics; if one did, its host would get nothing more.
+            // Jobs do not panic; if one did, its host would not receive anything else.
             let Ok((job, result)) = ended else { continue };
             schedule.ended(&job, self.end_of(&job, result, report));
         }
@@ -197,14 +198,14 @@ impl Delivery {
             if done.contains(node) {
                 self.arrived(node);
             } else if !report.nodes.contains_key(node) {
-                // What an interruption broke is not what went wrong.
+                // A failure that the interruption caused is not reported as the host's failure.
                 self.deploy.fail(report, node, &StepError::Interrupted);
             }
         }
         done
     }
 
-    /// Says how a job ended, and tells what went wrong.
+    /// Returns the end of a job, and reports its failure.
     fn end_of(&self, job: &Job, result: Result<End, StepError>, report: &mut Report) -> End {
         let node = job.host();
         match (job, result) {
@@ -234,7 +235,7 @@ impl Delivery {
         let (before, total) = (self.received(&node).bytes(), self.total(&node));
         let name = node.clone();
         let progress = move |bytes: u64| {
-            // The stream has a little more than the archives in it. That all is there, only the end says.
+            // The stream is slightly larger than its archives. Only its end proves that it is complete.
             events.node(&name, EventKind::Copied { bytes: (before + bytes).min(total.saturating_sub(1)), total });
             !interrupt.is_set()
         };
@@ -268,7 +269,7 @@ impl Delivery {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).get(node).cloned().unwrap_or_default()
     }
 
-    /// Counts what a host got, and tells.
+    /// Counts received bytes, and reports the progress.
     fn count(&self, node: &NodeName, change: impl FnOnce(&mut Received)) {
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         let own = received.entry(node.clone()).or_default();
@@ -285,20 +286,21 @@ impl Delivery {
         }
     }
 
-    /// Ends the serving everywhere.
+    /// Stops the servers on all hosts.
     async fn end(self: &Arc<Self>) {
         let mut tasks = JoinSet::new();
         for node in self.addresses.keys() {
             let Some(host) = self.hosts.get(node).map(Arc::clone) else { continue };
             let this = Arc::clone(self);
-            // A host that cannot be told ends it by itself.
+            // A host that cannot be reached stops its server by itself.
             tasks.spawn_blocking(move || drop(this.peers.close(&*host.remote)));
         }
         tasks.join_all().await;
     }
 }
 
-/// The hosts that can take part: others reach them, and there is room for the slices beside what is made of them.
+/// Returns the hosts that can participate: others can reach them, and they have room for the slices in addition to the
+/// unpacked store paths.
 fn able(deploy: &Deploy, hosts: &Hosts, deltas: &Deltas) -> BTreeSet<NodeName> {
     let has_room = |host: &Host, delta: &Delta| {
         host.facts.store_free.is_none_or(|free| free >= copy::room_for(delta).saturating_add(delta.bytes))
@@ -310,7 +312,7 @@ fn able(deploy: &Deploy, hosts: &Hosts, deltas: &Deltas) -> BTreeSet<NodeName> {
     deltas.iter().filter(is_able).map(|(node, _)| node.clone()).collect()
 }
 
-/// A word that nobody can guess: 128 bits.
+/// Returns a random token of 128 bits, in hexadecimal.
 fn token() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

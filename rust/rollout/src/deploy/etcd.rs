@@ -21,12 +21,12 @@ use crate::{
     text::chain,
 };
 
-/// How long etcd may take at the end of a run to have a quorum: an election takes a second or two.
+/// Time limit for etcd to have a quorum at the end of a run: an election takes a second or two.
 const SETTLING: Duration = Duration::from_secs(15);
 
 impl Deploy {
-    /// Asks etcd through any connected member, `away` only if there is no other. A server of k3s that has no data cannot ask: then
-    /// the others are, that are no targets.
+    /// Queries etcd through any connected member, through `away` only as a last resort. A k3s server without data
+    /// cannot query it: then the members that are not targets are tried.
     pub(super) fn health(&self, hosts: &Hosts, away: Option<&NodeName>) -> Result<Health, StepError> {
         let mut askable: Vec<&Arc<Host>> =
             self.topology().members.keys().filter_map(|member| hosts.get(member)).collect();
@@ -44,14 +44,14 @@ impl Deploy {
         self.health_from(self.topology().members.keys().filter(|member| !hosts.contains_key(*member))).ok_or(last)
     }
 
-    /// Reports etcd after the run. Right after a host was reset the connection to it is dead and an election may be under way:
-    /// every member is asked, over a fresh connection where needed, until a quorum answers.
+    /// Reports etcd's health after the run. Right after a reset of a host its connection is dead and an election may be
+    /// in progress: all members are tried, over fresh connections where necessary, until a quorum responds.
     pub(super) async fn etcd_at_the_end(self: &Arc<Self>, hosts: &Hosts, report: &Report) -> Option<EtcdEnd> {
         if !self.topology().members.keys().any(|member| hosts.contains_key(member)) {
             return None;
         }
         let (this, hosts) = (Arc::clone(self), hosts.clone());
-        // Where nothing was touched there is nothing to wait for.
+        // Without a change on any node, etcd is queried once.
         let is_untouched = |outcome: &Outcome| {
             matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. } | Outcome::Refused { .. })
         };

@@ -1,4 +1,4 @@
-//! Hosts of a deploy: connected, with what is true there.
+//! Connected hosts of a deploy, with their facts.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,17 +7,17 @@ use machinist_remote::Remote;
 
 use crate::{HostFacts, target::Target};
 
-/// A host that is connected and known.
+/// A connected host with known facts.
 pub(super) struct Host {
     pub target: Target,
     pub remote: Arc<dyn Remote>,
     pub facts: HostFacts,
-    /// What only a reboot would bring there, in words.
+    /// The changes that take effect only after a reboot, in words.
     pub due: Vec<String>,
 }
 
 impl Host {
-    /// Whether it runs and boots what it is to, with the keys for that.
+    /// Returns true if it runs and boots its target system, and has all keys of that system.
     pub fn is_ready(&self) -> bool {
         self.facts.is_on(&self.target.system) && self.target.keys.iter().all(|key| self.facts.keys.contains(key))
     }

@@ -1,4 +1,4 @@
-//! The versions of Kubernetes: what the systems to bring have, and what runs on all nodes.
+//! Version skew of Kubernetes between the systems to deploy and the running nodes.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Deploy {
-    /// Returns what the skew policy says against this deploy. Nodes that are no targets are asked only if a version changes:
-    /// that is rare, and there may be many.
+    /// Returns the violations of the skew policy by this deploy. Nodes that are not targets are queried only if a
+    /// version changes: that is rare, and there may be many nodes.
     pub(super) async fn version_skew(self: &Arc<Self>, hosts: &Hosts, deltas: &Deltas) -> Vec<Problem> {
         let mut nodes = BTreeMap::new();
         let mut changes = false;
@@ -46,7 +46,7 @@ impl Deploy {
         Change { control_plane, running, after }
     }
 
-    /// The version of the system that the host is to run.
+    /// Returns the Kubernetes version of the host's target system.
     fn version(&self, host: &Host) -> Option<Version> {
         let system = host.target.system.as_str();
         if !self.request.from_host {

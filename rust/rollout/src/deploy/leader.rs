@@ -1,4 +1,4 @@
-//! The leader hands over before it changes: an orderly change of leaders takes milliseconds, an election after a crash
+//! Transfer of etcd's leadership before the leader changes: a transfer takes milliseconds, an election after a crash
 //! more than a second without writes.
 
 use std::time::Duration;
@@ -9,8 +9,8 @@ use super::{host::Host, run::Deploy};
 use crate::{EventKind, lock::run_under, script};
 
 impl Deploy {
-    /// Moves the leadership to the healthiest follower, if the host's member has it. If that fails the run goes on: the
-    /// others hold a quorum and elect one.
+    /// Moves the leadership to the healthiest follower, if the host's member is the leader. If that fails the run
+    /// continues: the others have a quorum and elect a leader.
     pub(super) fn move_leader(&self, host: &Host, health: &Health) {
         let node = &host.target.node;
         let (Some((heir, id)), Some(ip)) = (health.heir(), self.topology().members.get(node)) else { return };

@@ -1,4 +1,5 @@
-//! All locks of a run are taken before anything is changed anywhere, or none; what was found before that is looked at again.
+//! Locks of a run: all of them are taken before the first change, or none. The facts from before are then checked
+//! again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,8 +22,8 @@ use crate::{
 };
 
 impl Deploy {
-    /// Takes the locks of the nodes that change and, if one of them votes, of all voters. False if one is refused: none was taken
-    /// then.
+    /// Takes the locks of the changing nodes and, if one of them votes, of all voters. Returns false if one is refused;
+    /// then none was taken.
     pub(super) async fn lock(self: &Arc<Self>, hosts: &Hosts, nodes: &BTreeSet<NodeName>, report: &mut Report) -> bool {
         let scope = Scope {
             nodes: nodes.clone(),
@@ -48,8 +49,9 @@ impl Deploy {
         }
     }
 
-    /// The voters that are locked as one, because the run may take one of them away. A member that is down takes nothing from a
-    /// quorum, so then the others are locked if they answer, and need not.
+    /// Returns the voters that are locked as a group, because the run may take one of them down. A member that is
+    /// already down does not count toward the quorum: if only such members change, the other voters are locked if they
+    /// respond, but a majority is not required.
     fn voters_at_stake(&self, hosts: &Hosts, nodes: &BTreeSet<NodeName>) -> Electorate {
         let mut changing = nodes.iter().filter(|node| self.topology().electorate.all.contains(*node)).peekable();
         if changing.peek().is_none() {
@@ -81,8 +83,8 @@ impl Deploy {
         }
     }
 
-    /// Looks again at what was found before the locks were taken: another run may have changed it since, and been done. `None` if
-    /// one has.
+    /// Gathers the facts again that were gathered before the locks were taken: another run may have changed a host and
+    /// ended since. Returns `None` if one has.
     pub(super) async fn found_again(
         self: &Arc<Self>,
         hosts: &Hosts,

@@ -1,4 +1,4 @@
-//! The check right before a voting member is touched: the others hold a quorum without it.
+//! Check right before a voting member changes: the others must have a quorum without it.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Deploy {
-    /// Refuses a change that would cost the quorum. Returns whether etcd is known to take writes.
+    /// Refuses a change that would break the quorum. Returns true if etcd is known to accept writes.
     pub(super) fn member_may_change(&self, host: &Host, hosts: &Hosts, facts: &HostFacts) -> Result<bool, StepError> {
         let node = &host.target.node;
         match self.ask_for_quorum(host, hosts) {
@@ -30,7 +30,8 @@ impl Deploy {
         }
     }
 
-    /// Whether etcd is known to take writes. A quota alarm from before the activation is reported: it is not its work.
+    /// Returns true if etcd is known to accept writes. A quota alarm is reported as older than the activation, not as
+    /// its effect.
     fn takes_writes(&self, node: &NodeName, health: Option<&Health>) -> bool {
         let Some(health) = health else { return false };
         let Some(notice) = health.quota_notice() else { return true };
@@ -39,13 +40,13 @@ impl Deploy {
         false
     }
 
-    /// Takes the member out of the quorum's way, or refuses. A member that is down already takes nothing from a quorum, and
-    /// a deploy may be what brings it back. Returns the health of etcd, `None` if it gave no answer.
+    /// Moves the leadership away from the member, or refuses the change. A member that is already down does not count
+    /// toward the quorum, and a deploy may repair it. Returns the health of etcd, `None` if it did not respond.
     pub(super) fn ask_for_quorum(&self, host: &Host, hosts: &Hosts) -> Result<Option<Health>, StepError> {
         let node = &host.target.node;
         let health = match self.health(hosts, Some(node)) {
             Ok(health) => health,
-            // One that is only to join needs a cluster that is well.
+            // A server that is about to join needs a healthy cluster.
             Err(_) if is_down(host) && !self.topology().datastore.joins(&host.facts) => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -68,7 +69,7 @@ impl Deploy {
         }
     }
 
-    /// The record by which voters were counted when they were locked may be older than what etcd says.
+    /// The recorded voters, which were counted when the locks were taken, may be older than etcd's own list.
     fn refuse_unlocked_voters(&self, health: &Health) -> Result<(), StepError> {
         let voters = health.members.iter().filter(|(_, member)| member.id.is_some() && !member.learner);
         let locked = voters.clone().filter(|(name, _)| self.context.locks.has(name)).count();
@@ -81,7 +82,8 @@ impl Deploy {
     }
 }
 
-/// Whether the new system neither stops nor restarts etcd: then its member is not taken away. Without knowing, it does.
+/// Returns true if the new system neither stops nor restarts etcd, so that its member stays up. Unknown counts as
+/// false.
 fn leaves_etcd_alone(host: &Host) -> bool {
     let units = Path::new(host.target.system.as_str()).join("etc/systemd/system");
     let Ok(new) = local_system::unit_tree(&units) else { return false };
@@ -93,7 +95,7 @@ fn leaves_etcd_alone(host: &Host) -> bool {
         && !changes.iter().any(|change| quorum::UNITS.contains(&change.unit.as_str()) && disturbs(change.action))
 }
 
-/// Whether the host's etcd does not run, asked right now. Without an answer it counts as running.
+/// Returns true if the host's etcd is not running at this moment. Without an answer it counts as running.
 fn is_down(host: &Host) -> bool {
     gather(&*host.remote).is_ok_and(|facts| !facts.etcd_active)
 }

@@ -1,4 +1,4 @@
-//! A deploy: gather, plan, lock, copy, then wave after wave.
+//! Deploy of systems to hosts: gather, plan, lock and copy, then one wave after another.
 
 mod activate;
 mod datastore;

@@ -1,4 +1,4 @@
-//! All nodes are looked at before the first is touched.
+//! Inspection of all nodes before the first one is changed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,14 +25,14 @@ use crate::{
     },
 };
 
-/// What each host lacks.
+/// The missing paths of each host.
 pub(super) type Deltas = BTreeMap<NodeName, Arc<Delta>>;
 
-/// Bytes that a store's database needs to be opened, generously.
+/// Free bytes that a store's database needs in order to be opened, a generous estimate.
 const LEAST_ROOM: u64 = 1 << 20;
 
 impl Deploy {
-    /// Asks all hosts at once what they lack, without changing anything.
+    /// Queries all hosts at once for their missing paths, without changing anything.
     pub(super) async fn survey(
         self: &Arc<Self>,
         hosts: &Hosts,
@@ -69,7 +69,7 @@ impl Deploy {
         Ok(deltas)
     }
 
-    /// Tells all problems of all hosts. False if the run must not begin.
+    /// Reports all problems of all hosts. Returns false if the run must not begin.
     pub(super) fn preflight(
         &self,
         hosts: &Hosts,
@@ -120,7 +120,8 @@ impl Deploy {
     }
 }
 
-/// A store without any room cannot even be asked: its database writes when it is opened, and says "disk I/O error".
+/// Replaces the error of a full store. It cannot even be queried: its database is written when it is opened, which
+/// fails with "disk I/O error".
 fn full_store(free: Option<u64>, error: StepError) -> StepError {
     match free {
         Some(free) if free < LEAST_ROOM => StepError::Full { free, needed: LEAST_ROOM },

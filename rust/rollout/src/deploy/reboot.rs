@@ -1,4 +1,5 @@
-//! What only a reboot brings, and the reboots: after a wave has changed and was confirmed, before the next one begins.
+//! Reboots of hosts: after a wave has changed and was confirmed, before the next one begins; and the changes that
+//! require one.
 
 use std::{
     collections::BTreeMap,
@@ -32,19 +33,19 @@ use crate::{
     target::Target,
 };
 
-/// A host that was rebooted.
+/// A host after its reboot, and the duration of the reboot.
 struct Back {
     host: Host,
     took: Duration,
 }
 
 impl Deploy {
-    /// Returns the boot that was to end, if the node's reboot was begun before the run was cut off.
+    /// Returns the ID of the boot before the reboot, if the node's reboot had begun before the run was cut off.
     fn rebooting(&self, node: &NodeName) -> Option<&String> {
         self.resume.as_ref()?.rebooting.get(node)
     }
 
-    /// Connects to a node. One whose reboot was begun before the run was cut off may still be on its way.
+    /// Connects to a node. A node whose reboot had begun before the run was cut off may still be rebooting.
     pub(super) fn reach(&self, node: &NodeName) -> Result<Box<dyn Remote>, StepError> {
         let connected = self.context.connector.connect(node);
         if connected.is_ok() || self.rebooting(node).is_none() {
@@ -68,9 +69,9 @@ impl Deploy {
         }
     }
 
-    /// Returns what only a reboot would bring to a host, in words.
+    /// Returns the changes that take effect only after a reboot of the host, in words.
     pub(super) fn due(&self, remote: &dyn Remote, facts: &HostFacts, target: &Target) -> Vec<String> {
-        // A host that has not booted one of our systems, or a container.
+        // A container, or a host that did not boot a system of this deployer.
         if facts.booted == BootFiles::default() {
             return Vec::new();
         }
@@ -78,27 +79,28 @@ impl Deploy {
         let new = if path.exists() {
             local_system::boot_files(path)
         } else {
-            // A host that lacks the system too says so later.
+            // If the system is missing on the host as well, a later step reports that.
             boot_files_of(remote, &target.system).unwrap_or_default()
         };
         boot::reboot(&facts.booted, &facts.booted, &new).map_or_else(Vec::new, |reboot| reboot.why)
     }
 
-    /// Whether the run reboots the host, or waits for the end of a reboot that it has begun.
+    /// Returns true if the run reboots the host, or waits for the end of a reboot that it has begun.
     pub(super) fn reboots(&self, host: &Host) -> bool {
         let node = &host.target.node;
         let wanted = self.rebooting(node).is_some() || self.policy.spread.reboots.wants(!host.due.is_empty());
         wanted && !self.request.rebooted.contains(node)
     }
 
-    /// Returns the hosts of the run that need a reboot which it has not given them, with the reasons.
+    /// Returns the hosts of the run that need a reboot which the run did not perform, with the reasons.
     pub(super) fn still_due(&self, hosts: &Hosts, report: &Report) -> BTreeMap<NodeName, Vec<String>> {
         let stands = |node: &NodeName| matches!(report.nodes.get(node), Some(Outcome::Changed | Outcome::Unchanged));
         let due = hosts.iter().filter(|(node, host)| !host.due.is_empty() && stands(node));
         due.map(|(node, host)| (node.clone(), host.due.clone())).collect()
     }
 
-    /// Reboots the nodes of a wave, all at once: the wave has no more than may be away. False if one is not well.
+    /// Reboots the nodes of a wave, all at once: a wave never exceeds the number of nodes that may be down. Returns
+    /// false if one is unhealthy.
     pub(super) async fn reboot(
         self: &Arc<Self>,
         nodes: &[NodeName],
@@ -128,7 +130,7 @@ impl Deploy {
                     all_well = false;
                     self.fail(report, &node, &error);
                     if matches!(error, StepError::NotBack { .. }) {
-                        // Nobody is there to be asked any more.
+                        // The host can no longer be queried.
                         hosts.remove(&node);
                     }
                 }
@@ -141,7 +143,7 @@ impl Deploy {
     fn reboot_one(&self, host: &Host, hosts: &Hosts, keeper: &Keeper) -> Result<Back, StepError> {
         let (node, begun) = (&host.target.node, Instant::now());
         let changed = !host.facts.is_on(&host.target.system);
-        // Of a node that has changed it must not be said that it was not touched.
+        // A node that has changed must not be reported as untouched.
         let not_begun = |error: StepError| match error {
             error @ StepError::NotRebooted { .. } => error,
             error if changed => StepError::NotRebooted { why: error.to_string() },
@@ -149,7 +151,7 @@ impl Deploy {
         };
         let before = self.ready_to_reboot(host, hosts).map_err(not_begun)?;
         let token = keeper.token(node).map_err(not_begun)?;
-        // A reboot that was begun before the run was cut off came after that.
+        // A reboot that had begun before the run was cut off came after the drain.
         if let Some(workload) = self.context.workload.as_ref().filter(|_| self.rebooting(node).is_none()) {
             self.context.events.step(node, "draining it");
             let left = workload.leave(node, &|text| self.context.events.step(node, text));
@@ -173,7 +175,7 @@ impl Deploy {
         keeper.moved(node, &remote);
         if self.topology().members.contains_key(node) {
             self.context.events.step(node, "waiting for etcd to be healthy");
-            // Not cut short by a person who stops the run: how the node is has to be known at its end.
+            // A user's interruption does not end this wait: the node's health must be known at the end of the run.
             self.etcd_gate(node, Demand::default(), &Interrupt::default())
                 .wait(&*remote)
                 .map_err(|error| StepError::NotWell { why: error.to_string(), verdict: Verdict::Confirmed })?;
@@ -186,10 +188,11 @@ impl Deploy {
         Ok(Back { host: Host { target: host.target.clone(), remote, facts, due }, took: begun.elapsed() })
     }
 
-    /// Asks what is true right before: the host runs and boots what it was to, and the others hold a quorum without it.
+    /// Checks right before the reboot that the host runs and boots its target system, and that the others have a quorum
+    /// without it.
     fn ready_to_reboot(&self, host: &Host, hosts: &Hosts) -> Result<Host, StepError> {
         let target = host.target.clone();
-        // The activation may have cut the first connection.
+        // The activation may have closed the first connection.
         let (remote, facts) = match gather(&*host.remote) {
             Ok(facts) => (Arc::clone(&host.remote), facts),
             Err(_) => {
@@ -207,7 +210,7 @@ impl Deploy {
         }
         let mut now = Host { target, remote, facts, due: host.due.clone() };
         match self.rebooting(&now.target.node) {
-            // It is back already from the reboot that was begun before the run was cut off.
+            // It has already returned from the reboot that had begun before the run was cut off.
             Some(boot) if *boot != now.facts.boot => now.facts.boot.clone_from(boot),
             _ if self.topology().members.contains_key(&now.target.node) => {
                 self.ask_for_quorum(&now, hosts)?;

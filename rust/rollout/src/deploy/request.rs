@@ -1,4 +1,4 @@
-//! The input of a deploy: what is deployed where, with what, under which rules.
+//! Input of a deploy: its targets, the cluster around them, the policy, and the connections and records to use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,20 +23,20 @@ use crate::{
     waves::Spread,
 };
 
-/// Decrypts private keys of a node, by file name. Called only for keys that the node lacks.
+/// Decrypts private keys of a node, by file name. Called only for keys that are missing on the node.
 pub type KeySource = Arc<dyn Fn(&NodeName, &[String]) -> Result<Vec<Key>, String> + Send + Sync>;
 
-/// The connections, programs and records that a run works with.
+/// The connections, programs and records that a run uses.
 pub struct Context {
     /// Connects to nodes.
     pub connector: Connector,
-    /// The locks of the command, to which the run adds those that it needs. They also carry the interruption.
+    /// The locks of the command; the run adds the ones that it needs. They also carry the interruption.
     pub locks: Arc<Keeper>,
     /// Source of private keys.
     pub keys: KeySource,
     /// The local store.
     pub nix: Nix,
-    /// The orchestrator's workload on nodes, which must leave a node before it is rebooted.
+    /// The orchestrator's workload on nodes, which is drained from a node before a reboot.
     pub workload: Option<Arc<dyn Workload>>,
     /// Receives the run's events.
     pub events: Events,
@@ -44,19 +44,19 @@ pub struct Context {
     pub journal: Arc<Journal>,
 }
 
-/// What is deployed where.
+/// Targets of a deploy and the cluster around them.
 pub struct Request {
     /// The identifier of the run: letters, digits and `-`.
     pub run: String,
-    /// The nodes, each with its system.
+    /// The nodes, each with the system to deploy.
     pub targets: Vec<Target>,
     /// The cluster around them.
     pub topology: Topology,
-    /// Whether the hosts have the systems already, and this computer need not have them.
+    /// True if the hosts already have the systems, so that they may be missing in the local store.
     pub from_host: bool,
-    /// The plan that this run must match to the letter.
+    /// The plan that this run must match exactly.
     pub planned: Option<PlanFile>,
-    /// The nodes that were rebooted before, by this run or by the pass before it: they are not rebooted again.
+    /// The nodes that this run or the previous pass already rebooted; they are not rebooted again.
     pub rebooted: BTreeSet<NodeName>,
 }
 
@@ -65,13 +65,13 @@ pub struct Request {
 pub struct Topology {
     /// All voting members of etcd with their addresses, targets or not.
     pub members: BTreeMap<NodeName, IpAddr>,
-    /// Whether the members formed a quorum once, as recorded.
+    /// True if the members are recorded to have formed a quorum.
     pub bootstrapped: bool,
-    /// Where etcd runs.
+    /// Location of etcd.
     pub datastore: Datastore,
-    /// Who votes, as far as the locks are concerned.
+    /// The voters to lock.
     pub electorate: Electorate,
-    /// Which machine each node is.
+    /// The known identity of each node's machine.
     pub known: Known,
     /// The traits of all nodes.
     pub traits: BTreeMap<NodeName, Traits>,
@@ -79,43 +79,43 @@ pub struct Topology {
     pub mesh: Option<Rules>,
 }
 
-/// What the person allows in a run.
+/// Options that the user sets for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Deploy over changes that no deploy made on the hosts.
+    /// Deploy over changes on the hosts that were not made by a deploy.
     pub accept_drift: bool,
-    /// How nodes without a vote are spread over waves.
+    /// Distribution of non-voting nodes over waves.
     pub spread: Spread,
-    /// Leave the nodes of a wave that failed as they are; without it those that were confirmed go back too.
+    /// Leave the nodes of a failed wave as they are. By default the confirmed nodes of the wave are reverted as well.
     pub no_revert: bool,
-    /// Whether hosts hand on to each other what they got.
+    /// Peer-to-peer copies of store paths between hosts.
     pub fan_out: FanOut,
     /// Confirm as soon as the new system runs, without gates and without a fresh connection.
     pub no_rollback: bool,
-    /// Let hosts fetch what they lack from their own substituters before the rest is sent.
+    /// Let hosts fetch missing paths from their own substituters before the rest is sent.
     pub substitute: bool,
     /// Time limits on a host.
     pub bounds: Bounds,
 }
 
-/// The run of the same identifier that was cut off: what it began on hosts is finished.
+/// The run with the same identifier that was cut off, whose unfinished operations on hosts are completed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
-    /// The nodes whose reboot had begun, with the boot that was to end.
+    /// The nodes whose reboot had begun, with the ID of the boot before it.
     pub rebooting: BTreeMap<NodeName, String>,
 }
 
-/// What an orchestrator runs on nodes. The errors are sentences.
+/// Workload of an orchestrator on nodes. Errors are sentences.
 pub trait Workload: Send + Sync {
-    /// Takes it away from a node that is to be rebooted. A node that is none of the orchestrator's is left alone.
+    /// Drains a node before a reboot. A node that the orchestrator does not manage is left unchanged.
     ///
     /// # Errors
-    /// Something stays, or cannot be asked.
+    /// Part of the workload remains on the node, or the orchestrator does not respond.
     fn leave(&self, node: &NodeName, tell: &(dyn Fn(&str) + Send + Sync)) -> Result<(), String>;
 
-    /// Waits until the node works again, and lets it come back, unless a person had sent it away before.
+    /// Waits until the node is healthy, and uncordons it unless a user had cordoned it before.
     ///
     /// # Errors
-    /// The node does not work, or cannot be asked.
+    /// The node is not healthy, or the orchestrator does not respond.
     fn come_back(&self, node: &NodeName) -> Result<(), String>;
 }

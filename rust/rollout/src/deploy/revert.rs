@@ -1,4 +1,4 @@
-//! A wave that fails takes back what it has confirmed, on the same path as any change.
+//! Revert of a failed wave's confirmed nodes, by the same path as any other change.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Deploy {
-    /// Brings the nodes back to what they ran before this run.
+    /// Activates the systems again that the nodes ran before this run.
     pub(super) async fn revert(
         self: &Arc<Self>,
         nodes: &[NodeName],

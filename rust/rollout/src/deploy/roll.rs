@@ -1,4 +1,4 @@
-//! Wave after wave: what is changed, gated and confirmed, and what ends the run.
+//! Execution of the waves: changes, gates and confirmations, and the conditions that end the run.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Deploy {
-    /// Runs the waves. The first that fails ends the run.
+    /// Runs the waves. The first one that fails ends the run.
     pub(super) async fn roll(
         self: &Arc<Self>,
         hosts: &mut Hosts,
@@ -46,13 +46,13 @@ impl Deploy {
                 continue;
             }
             self.context.events.run(EventKind::Wave { number, of, wave: wave.clone() });
-            // The members of a new cluster cannot be asked before they run.
+            // The members of a new cluster do not respond before they are started.
             if wave.kind != WaveKind::Bootstrap && !welcomed {
                 welcomed = true;
                 self.welcome(hosts).await;
             }
             stopped = !self.wave(wave.kind, &nodes, hosts, keeper, report).await?;
-            // The members of a new cluster have just found each other: the next run may take one away.
+            // Not after a bootstrap wave: its members have just formed a cluster, and the next run may take one down.
             if !stopped && wave.kind != WaveKind::Bootstrap && !self.interrupt().is_set() {
                 let wanted = nodes.iter().map(|host| &host.target.node).filter(|node| rebooting.contains(*node));
                 let wanted: Vec<NodeName> = wanted.cloned().collect();
@@ -63,7 +63,7 @@ impl Deploy {
         Ok(())
     }
 
-    /// What a wave neither changed nor rebooted stays as it is.
+    /// Reports the nodes of a wave that were neither changed nor rebooted as unchanged.
     fn untouched(&self, nodes: &[Arc<Host>], report: &mut Report) {
         for host in nodes {
             let node = &host.target.node;
@@ -83,9 +83,9 @@ impl Deploy {
         report: &mut Report,
     ) -> Result<bool, DeployError> {
         let mut tasks = JoinSet::new();
-        // A new cluster must be whole; if a member could not be prepared, those that come up need only be healthy.
+        // A new cluster must be complete; if a member could not be prepared, the started ones need only be healthy.
         let whole = kind == WaveKind::Bootstrap && nodes.len() == self.topology().members.len();
-        // One that has the system and its keys already is only rebooted.
+        // A host that already has the system and its keys is only rebooted.
         for host in nodes.iter().filter(|host| !host.is_ready()) {
             let (this, host, hosts, keeper) = (Arc::clone(self), Arc::clone(host), hosts.clone(), Arc::clone(keeper));
             tasks.spawn_blocking(move || {
@@ -117,7 +117,7 @@ impl Deploy {
         Ok(all_well)
     }
 
-    /// Changes one host: the check right before, the activation, the gates, the confirmation.
+    /// Changes one host: final check, activation, gates, confirmation.
     fn change(
         &self,
         kind: WaveKind,
@@ -137,7 +137,8 @@ impl Deploy {
             Activation { node: node.clone(), system, id, token, bounds: self.policy.bounds, gates, interrupt };
         let mut facts = host.facts.clone();
         if activation.found(&facts) {
-            // It was begun before the run was cut off. Its member is away already, if it is: no quorum to ask for.
+            // It was started before the run was cut off. The member may already be down, so the quorum is not
+            // checked.
             self.context.events.step(node, "going on with the activation that was begun");
             keeper.activating(&activation);
             match self.wait_for_gates(&activation, host)? {

@@ -1,4 +1,4 @@
-//! A deploy: gather, plan, lock, copy, then wave after wave.
+//! Sequence of a deploy: gather, plan, lock and copy, then one wave after another.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -22,31 +22,31 @@ use crate::{
     waves::{self, Situation, Wave, WaveError},
 };
 
-/// A deploy.
+/// A deploy that is ready to run.
 pub struct Deploy {
-    /// The connections, programs and records that it works with.
+    /// The connections, programs and records that it uses.
     pub context: Context,
-    /// What is deployed where.
+    /// The targets and the cluster around them.
     pub request: Request,
-    /// What the person allows.
+    /// The user's options.
     pub policy: Policy,
-    /// The cut-off run that this one continues.
+    /// The run to continue, which was cut off.
     pub resume: Option<Resume>,
 }
 
-/// Why a deploy did not begin.
+/// Reasons why a deploy did not begin.
 #[derive(Debug, Error)]
 pub enum DeployError {
-    /// No safe order.
+    /// No order of the nodes is safe.
     #[error(transparent)]
     Waves(#[from] WaveError),
-    /// The local store lacks a path.
+    /// A path is missing in the local store.
     #[error(transparent)]
     Nix(#[from] machinist_nix::NixError),
-    /// Something is no longer as it was when the plan was made.
+    /// The hosts or the waves differ from the plan. Each entry describes one difference.
     #[error("this is no longer what was planned: {}", .0.join("; "))]
     Moved(Vec<String>),
-    /// The record of the run cannot be written.
+    /// The journal of the run cannot be written.
     #[error("cannot write the journal of this run")]
     Journal(#[source] std::io::Error),
 }
@@ -55,7 +55,7 @@ impl Deploy {
     /// Runs the deploy.
     ///
     /// # Errors
-    /// It cannot begin. What goes wrong on a host is that host's outcome, not an error.
+    /// It cannot begin. A failure on a host is that host's outcome, not an error.
     pub async fn run(self) -> Result<Report, DeployError> {
         let this = Arc::new(self);
         this.record(&this.beginning())?;
@@ -64,7 +64,7 @@ impl Deploy {
         if let Err(error @ (DeployError::Waves(_) | DeployError::Moved(_) | DeployError::Nix(_))) = &result
             && this.resume.is_none()
         {
-            // It came to an end: a run without one would be taken for one that was cut off.
+            // The run ended: without this entry it would be considered cut off.
             let refused = |target: &Target| (target.node.clone(), Outcome::Refused { why: error.to_string() });
             this.record(&Entry::ended(&this.request.targets.iter().map(refused).collect()))?;
         }
@@ -107,11 +107,11 @@ impl Deploy {
         report.lost = self.context.locks.lost();
         report.reboot_due = self.still_due(&hosts, report);
         report.etcd = self.etcd_at_the_end(&hosts, report).await;
-        // What was cut off before is still unfinished when its resumption is refused, and can be resumed later.
+        // When a run that was cut off is not allowed to resume, its work stays unfinished, and it can be resumed later.
         if begun || self.resume.is_none() { self.record(&Entry::ended(&report.nodes)) } else { Ok(()) }
     }
 
-    /// Holds what is true against the plan that this is to be.
+    /// Compares the hosts and the waves with the plan that this run must match.
     fn refuse_what_moved(&self, hosts: &Hosts, waves: &[Wave]) -> Result<(), DeployError> {
         let Some(plan) = &self.request.planned else { return Ok(()) };
         let runs = |(node, host): (&NodeName, &Arc<Host>)| {
@@ -121,7 +121,7 @@ impl Deploy {
         if moved.is_empty() { Ok(()) } else { Err(DeployError::Moved(moved)) }
     }
 
-    /// Connects to all targets at once and asks each what is true.
+    /// Connects to all targets at once and gathers the facts of each.
     async fn gather(self: &Arc<Self>, report: &mut Report) -> Hosts {
         let mut tasks = JoinSet::new();
         for target in self.request.targets.clone() {
@@ -148,7 +148,7 @@ impl Deploy {
         hosts
     }
 
-    /// Sorts out the hosts that are already as they should be.
+    /// Returns the hosts that need a change or a reboot, and reports the others as unchanged.
     fn changing(&self, hosts: &Hosts, report: &mut Report) -> BTreeSet<NodeName> {
         let mut changing = BTreeSet::new();
         for (node, host) in hosts {
@@ -162,7 +162,7 @@ impl Deploy {
         changing
     }
 
-    /// Decides on what the order depends. Etcd is asked if it does.
+    /// Collects the input for the order of the nodes, with the health of etcd if the order depends on it.
     fn situation(&self, hosts: &Hosts, changing: &BTreeSet<NodeName>) -> Situation {
         let topology = self.topology();
         let rebooting = hosts.iter().filter(|(_, host)| self.reboots(host)).map(|(node, _)| node.clone()).collect();
@@ -183,7 +183,7 @@ impl Deploy {
         &self.request.topology
     }
 
-    /// The person's request to stop.
+    /// The user's request to stop.
     pub(super) fn interrupt(&self) -> &Interrupt {
         self.context.locks.interrupt()
     }

@@ -1,4 +1,4 @@
-//! The situation from which the waves of a deploy follow, out of what was recorded and what was found. Pure.
+//! Situation from which the waves of a deploy are computed, from the records and the facts of the hosts. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +12,21 @@ use crate::{
     waves::{Situation, Spread},
 };
 
-/// What was found on the connected hosts and in etcd.
+/// State of the connected hosts and of etcd.
 #[derive(Default)]
 pub struct Found<'a> {
     /// The facts of each connected host.
     pub hosts: BTreeMap<&'a NodeName, &'a HostFacts>,
     /// The nodes that change.
     pub changing: BTreeSet<NodeName>,
-    /// The nodes that are rebooted after they have changed.
+    /// The nodes that are rebooted after their change.
     pub rebooting: BTreeSet<NodeName>,
-    /// The health of etcd, if it was asked and answered.
+    /// The health of etcd, if it was queried and responded.
     pub health: Option<Health>,
 }
 
 impl Found<'_> {
-    /// Whether the order depends on the health of etcd: a member changes, of a cluster that was there before.
+    /// Returns true if the order depends on the health of etcd: a member of an existing cluster changes.
     pub fn needs_health(&self, topology: &Topology) -> bool {
         let is_member = |node: &NodeName| topology.members.contains_key(node);
         (topology.bootstrapped || self.has_data(topology)) && self.changing.iter().any(is_member)
@@ -36,14 +36,15 @@ impl Found<'_> {
         topology.members.keys().filter_map(|member| Some((member, *self.hosts.get(member)?)))
     }
 
-    /// Whether a member has data of a cluster.
+    /// Returns true if a member has data of a cluster.
     fn has_data(&self, topology: &Topology) -> bool {
         self.members(topology).any(|(_, facts)| facts.etcd_data)
     }
 
-    /// Whether there is a cluster whose quorum must be kept. The record may be lost, or was never written because the first
-    /// deploy was cut off. What runs is the truth: a quorum that is there must not be restarted at once. Nor can a quorum run
-    /// where too few members do: a cold start activates them together, one alone would wait forever.
+    /// Returns true if there is a cluster whose quorum must be kept. The record may be lost, or missing because the
+    /// first deploy was cut off, so the running members decide: the members of a running quorum must not be restarted
+    /// all at once. With too few running members for a quorum, a cold start activates all of them together, since a
+    /// single member would wait forever.
     fn is_bootstrapped(&self, topology: &Topology) -> bool {
         let members = topology.members.len();
         let has_quorum = |health: &Health| health.healthy() >= quorum(topology.datastore.voters(members, health));
@@ -52,7 +53,7 @@ impl Found<'_> {
         (topology.bootstrapped && !is_cold) || self.health.as_ref().is_some_and(has_quorum)
     }
 
-    /// Returns the situation.
+    /// Returns the situation for the computation of the waves.
     pub fn situation(self, topology: &Topology, spread: Spread) -> Situation {
         let members: BTreeSet<NodeName> = topology.members.keys().cloned().collect();
         let joins = |(_, facts): &(&NodeName, &HostFacts)| topology.datastore.joins(facts);
@@ -117,7 +118,7 @@ mod tests {
         Topology { members, bootstrapped, datastore, ..Topology::default() }
     }
 
-    /// Members as words `a`, or `-a` for one that is not healthy; the first one leads.
+    /// Parses members from words: `a`, or `-a` for an unhealthy one. The first one is the leader.
     fn health(text: &str) -> Health {
         let member = |word: &str| match word.strip_prefix('-') {
             None => (name(word), Member { id: Some(1), ..Member::default() }),
@@ -128,7 +129,7 @@ mod tests {
         Health { members, unmanaged: Vec::new(), leader, over_quota: BTreeSet::new() }
     }
 
-    /// Hosts as words `a:data,active,vip`, of which all change but those in parentheses.
+    /// Hosts are words such as `a:data,active,vip`; all of them change, except those in parentheses.
     #[track_caller]
     fn check(topology: &Topology, hosts: &str, asked: Option<&str>, expect: &Expect) {
         let mut facts = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What the nodes of a service mesh need in etcd before they change.
+//! Permissions in etcd for the nodes of a service mesh, granted before the nodes change.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use super::{host::Hosts, run::Deploy};
 use crate::{EventKind, permissions, step::StepError, text::chain};
 
 impl Deploy {
-    /// Lets new nodes in and says to flannel what the overlay is, so that applications find both when they start. If it cannot be
-    /// done the deploy goes on: nodes that are known need nothing, and the end of the deploy looks again.
+    /// Grants permissions to new nodes and publishes the overlay's configuration for flannel, so that applications find
+    /// both when they start. On failure the deploy continues: known nodes need nothing, and the end of the deploy tries
+    /// again.
     pub(super) async fn welcome(self: &Arc<Self>, hosts: &Hosts) {
         let Some(rules) = self.topology().mesh.clone().filter(|_| self.context.locks.lost().is_none()) else { return };
         let (this, all) = (Arc::clone(self), hosts.clone());
@@ -30,7 +31,7 @@ impl Deploy {
         }
     }
 
-    /// Asks members until one answers, those first that are connected. Returns the nodes that are new to etcd.
+    /// Tries the members until one responds, the connected ones first. Returns the nodes that are new to etcd.
     fn let_in(&self, hosts: &Hosts, rules: &Rules) -> Result<Vec<String>, StepError> {
         let mut last = StepError::Gate("no etcd member can be asked".to_owned());
         for host in self.topology().members.keys().filter_map(|member| hosts.get(member)) {
@@ -50,7 +51,8 @@ impl Deploy {
     }
 }
 
-/// Says which new nodes etcd's members do not let in: their firewalls know the nodes of the time when the members were deployed.
+/// Returns a warning about new nodes that are blocked by etcd members: a member's firewall allows only the nodes that
+/// were known when the member was deployed.
 fn shut_out(new: &[String], not_deployed: &[&NodeName]) -> Option<String> {
     let first = not_deployed.first().filter(|_| !new.is_empty())?;
     let (new, is) = (new.join(", "), if new.len() == 1 { "is" } else { "are" });

@@ -1,10 +1,10 @@
-//! Copies that hosts hand on to each other, so that the operator's link carries each path about once.
+//! Peer-to-peer copies between hosts, so that the operator's link carries each path about once.
 //!
-//! What many hosts lack is cut into slices ([`slices`]); a host that has a slice serves it to the others ([`schedule`]).
-//! A slice is the very stream that the operator sent to the first host, and its digest reaches every other host over
-//! that host's own connection to the operator, whose key is pinned. A host imports nothing that has another digest: so no
-//! key signs anything, none has to be kept or trusted, and a source that was tampered with can only refuse to serve.
-//! Whatever goes wrong between two hosts, the operator sends the slice itself.
+//! Paths that are missing on many hosts are cut into slices ([`slices`]); a host that has a slice serves it to the
+//! others ([`schedule`]). A slice is the exact stream that the operator sent to the first host, and its digest reaches
+//! every other host over that host's own connection to the operator, whose key is pinned. A host imports a slice only
+//! if the digest matches: therefore no signing keys need to be kept or trusted, and a compromised source can only
+//! refuse to serve. If a copy between two hosts fails, the operator sends the slice itself.
 
 pub mod peers;
 pub mod schedule;
@@ -12,20 +12,20 @@ pub mod slices;
 
 use self::slices::Threshold;
 
-/// Whether hosts hand on what they got.
+/// Mode of peer-to-peer copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FanOut {
-    /// Where it saves much.
+    /// Peer-to-peer where it saves a large amount of data.
     #[default]
     Auto,
-    /// Wherever two hosts lack the same.
+    /// Peer-to-peer for all paths that are missing on two or more hosts.
     Always,
-    /// Nowhere: each host gets everything from the operator.
+    /// Each host receives everything from the operator.
     Never,
 }
 
 impl FanOut {
-    /// From where on hosts hand things on. `None`: never.
+    /// Returns the threshold for peer-to-peer copies, `None` if they are disabled.
     #[must_use]
     pub const fn threshold(self) -> Option<Threshold> {
         match self {

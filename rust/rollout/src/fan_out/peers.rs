@@ -1,4 +1,4 @@
-//! What hosts do for each other during a copy: serve slices, fetch them, and stop serving.
+//! Operations on the peers of a copy: serve slices, fetch them, and stop serving.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,16 +14,16 @@ use crate::{
     },
 };
 
-/// The port on which nodes hand on slices. The firewall of `modules/fan-out.nix` opens the same one.
+/// The port on which nodes serve slices. The firewall of `modules/fan-out.nix` opens the same one.
 pub const PORT: u16 = 7080;
 
-/// Where slices lie while they are handed on: in the file system of the store, whose room is known.
+/// Directory for slices while they are served: on the file system of the store, whose free space is known.
 const DIRECTORY: &str = "/nix/var/machinist-peers";
 
-/// A host serves for so many seconds at most. It ends sooner when its lock is gone or no longer renewed.
+/// Time limit for a host's server, in seconds. It stops earlier when the lock is lost or no longer renewed.
 const LONGEST: u64 = 3600;
 
-/// What the peers of one run have in common.
+/// Properties that the peers of one run have in common.
 #[derive(Clone)]
 pub struct Peers {
     run: String,
@@ -31,7 +31,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Peers of the run that know each other by the token: letters and digits.
+    /// Returns the peers of the run; they authenticate to each other by the token: letters and digits.
     #[must_use]
     pub fn new(run: &str, token: &str) -> Self {
         Self { run: run.to_owned(), token: token.to_owned() }
@@ -41,10 +41,10 @@ impl Peers {
         format!("machinist-peers-{}", self.run)
     }
 
-    /// Makes the host a source that listens on the address.
+    /// Starts the host's server for slices, on the address.
     ///
     /// # Errors
-    /// The connection fails, the host lacks a program, or the port is taken.
+    /// The connection fails, a program is missing on the host, or the port is in use.
     pub fn open(&self, remote: &dyn Remote, address: IpAddr) -> Result<(), RemoteError> {
         let listen = std::net::SocketAddr::new(address, PORT).to_string();
         let variables = [
@@ -63,10 +63,10 @@ impl Peers {
         run(remote, "serve other nodes", &script, Duration::from_secs(30)).map(drop)
     }
 
-    /// Ends the serving and removes the slices.
+    /// Stops the server and removes the slices.
     ///
     /// # Errors
-    /// The connection fails. The host then ends it by itself.
+    /// The connection fails. The host then stops its server by itself.
     pub fn close(&self, remote: &dyn Remote) -> Result<(), RemoteError> {
         let script = script::with(
             &[("unit", &format!("{}.service", self.unit())), ("directory", DIRECTORY)],
@@ -76,7 +76,7 @@ impl Peers {
         run(remote, "stop serving other nodes", &script, Duration::from_secs(30)).map(drop)
     }
 
-    /// Sends a slice to a host that keeps it for the others. Says whether it could keep it.
+    /// Sends a slice to a host that keeps it for the others. Returns its digest and size, and true if the host kept it.
     ///
     /// # Errors
     /// As [`copy::send`].
@@ -93,12 +93,13 @@ impl Peers {
         Ok((sent, is_kept))
     }
 
-    /// Lets a host fetch a slice from another one. Says whether it could keep it for others.
+    /// Makes a host fetch a slice from another one. Returns true if the host kept it for others.
     ///
     /// # Errors
-    /// The connection to the host fails, or it cannot fetch the slice, or what it fetched is not the slice.
+    /// The connection to the host fails, the host cannot fetch the slice, or the fetched data does not match the
+    /// digest.
     pub fn fetch(&self, remote: &dyn Remote, slice: usize, sent: &Sent, address: IpAddr) -> Result<bool, RemoteError> {
-        // A megabyte a second is little between nodes.
+        // Allows for 1 MiB/s, a low rate between nodes.
         let seconds = 20 + (sent.bytes >> 20);
         let variables = [
             ("directory", DIRECTORY),
@@ -110,7 +111,7 @@ impl Peers {
             ("bytes", &sent.bytes.to_string()),
             ("seconds", &seconds.to_string()),
         ];
-        // The import takes its time after that.
+        // Includes time for the import, which follows the fetch.
         let bound = Duration::from_secs(2 * seconds + 300);
         let output = run(remote, "fetch from another node", &script::with(&variables, script::FETCH), bound)?;
         Ok(output.stdout_text().trim() == "kept")

@@ -1,8 +1,9 @@
-//! Who sends which slice to whom, and when. Pure: it says what can begin now and is told what ended how.
+//! Schedule of the transfers of slices between hosts. Pure: it returns the jobs that can begin, and receives their
+//! results.
 //!
-//! A host takes its parts in their order, one at a time. The operator sends a slice to the first host that comes to it;
-//! from then on whoever has it hands it on, so the number of sources doubles while the operator's link already carries
-//! the next slice. What goes wrong between two hosts is made good by the operator.
+//! A host receives its parts in order, one at a time. The operator sends a slice to the first host that needs it; from
+//! then on its holders serve it to others, so the number of sources doubles while the operator's link already carries
+//! the next slice. A failure between two hosts is compensated by the operator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,37 +13,37 @@ use machinist_nix::PathInfo;
 
 use super::slices::{Part, Parts};
 
-/// A host serves so many others at the same time.
+/// Number of hosts that a host serves at the same time.
 const UPLOADS: usize = 3;
 
-/// After so many failures a host fetches nothing any more, or is no source any more.
+/// Number of failures after which a host no longer fetches, or no longer serves.
 const FAILURES: usize = 2;
 
-/// Something to be done now.
+/// A transfer that can begin now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// The operator sends paths to a host.
     Send {
-        /// To which.
+        /// The receiver.
         host: NodeName,
-        /// What.
+        /// The paths to send, references before referrers.
         paths: Vec<Arc<PathInfo>>,
-        /// Which slice that is, if the host is to hand it on.
+        /// The number of the slice, if the host is to serve it to others.
         slice: Option<usize>,
     },
     /// A host fetches a slice.
     Fetch {
-        /// Which host.
+        /// The receiver.
         host: NodeName,
-        /// From which.
+        /// The source.
         from: NodeName,
-        /// Which slice.
+        /// The number of the slice.
         slice: usize,
     },
 }
 
 impl Job {
-    /// Returns the host that gets something.
+    /// Returns the receiver.
     #[must_use]
     pub const fn host(&self) -> &NodeName {
         match self {
@@ -51,18 +52,18 @@ impl Job {
     }
 }
 
-/// How a job ended.
+/// Result of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The host has the paths and hands them on, if it was to.
+    /// The host has the paths, and serves them if requested.
     Done,
-    /// The host has the paths and cannot hand them on.
+    /// The host has the paths, but cannot serve them.
     NotKept,
-    /// The host has not got the paths.
+    /// The host does not have the paths.
     Failed,
 }
 
-/// A copy to many hosts.
+/// Schedule of a copy to many hosts.
 #[derive(Debug)]
 pub struct Schedule {
     parts: Parts,
@@ -72,38 +73,38 @@ pub struct Schedule {
 
 #[derive(Debug, Default)]
 struct Host {
-    /// How many of its parts it has.
+    /// Number of parts that it has received.
     got: usize,
     busy: bool,
-    /// It could not be reached, or had no room: nothing more is sent.
+    /// True if it was unreachable or had no room: nothing else is sent to it.
     lost: bool,
-    /// How many others fetch from it now.
+    /// Number of hosts that fetch from it at the moment.
     uploads: usize,
-    /// How often it could not fetch.
+    /// Number of its failed fetches.
     failed: usize,
-    /// How often others could not fetch from it.
+    /// Number of failed fetches of others from it.
     refused: usize,
-    /// The slice that it could not fetch, which the operator sends.
+    /// The slice that it failed to fetch, which the operator sends.
     owed: Option<usize>,
 }
 
-/// How far a slice has spread.
+/// Distribution of a slice.
 #[derive(Debug, Default)]
 struct Spread {
     holders: BTreeSet<NodeName>,
-    /// To how many hosts that will hand it on the operator sends it now.
+    /// Number of running transfers from the operator to hosts that will serve the slice.
     sending: usize,
 }
 
 impl Schedule {
-    /// Begins a copy.
+    /// Returns the schedule of a copy that has not begun.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let hosts = parts.hosts.keys().map(|node| (node.clone(), Host::default())).collect();
         Self { parts, hosts, slices: BTreeMap::new() }
     }
 
-    /// Returns what can begin now. Each job must be reported to [`Schedule::ended`].
+    /// Returns the jobs that can begin now. The result of each job must be passed to [`Schedule::ended`].
     pub fn begin(&mut self) -> Vec<Job> {
         let idle = self.hosts.iter().filter(|(_, host)| !host.busy && !host.lost).map(|(node, _)| node.clone());
         let idle: Vec<NodeName> = idle.collect();
@@ -128,7 +129,7 @@ impl Schedule {
         Some(job)
     }
 
-    /// Says where the host gets the slice from. `None`: it waits for one of the others.
+    /// Returns the job by which the host gets the slice, `None` while it has to wait for another host.
     fn source(&self, slice: usize, node: &NodeName, by_the_operator: bool) -> Option<Job> {
         let serves = |node: &NodeName| self.hosts.get(node).is_some_and(|host| host.refused < FAILURES);
         let sent = || {
@@ -142,7 +143,7 @@ impl Schedule {
         let holders: Vec<&NodeName> =
             spread.iter().flat_map(|spread| &spread.holders).filter(|node| serves(node)).collect();
         if holders.is_empty() {
-            // Whoever cannot serve waits for one that can.
+            // A host that cannot serve waits for one that can.
             let another = |(other, host): (&NodeName, &Host)| !host.lost && serves(other) && self.lacks(other, slice);
             let waits =
                 spread.is_some_and(|spread| spread.sending > 0) || (!serves(node) && self.hosts.iter().any(another));
@@ -158,7 +159,7 @@ impl Schedule {
         self.parts.hosts.get(node).is_some_and(|parts| parts.iter().skip(got).any(|part| *part == Part::Shared(slice)))
     }
 
-    /// Takes in how a job ended.
+    /// Records the result of a job.
     pub fn ended(&mut self, job: &Job, end: End) {
         let host = job.host();
         if let Job::Fetch { from, .. } = job {
@@ -215,7 +216,7 @@ mod tests {
         NodeName::parse(&format!("n{index}")).unwrap()
     }
 
-    /// So many hosts that lack the same slices, and each something of its own.
+    /// Returns the parts of hosts that need the same slices, and one part each that is not shared.
     fn parts(hosts: usize, slices: usize) -> Parts {
         let own = Part::Own(Vec::new());
         let parts: Vec<Part> = (0..slices).map(Part::Shared).chain([own]).collect();
@@ -225,10 +226,10 @@ mod tests {
         }
     }
 
-    /// What happened in a copy.
+    /// Statistics of a copy.
     #[derive(Default)]
     struct Story {
-        /// How often the operator sent each slice.
+        /// Number of times that the operator sent each slice.
         sent: BTreeMap<usize, usize>,
         /// The largest number of hosts that one host served at the same time.
         uploads: usize,
@@ -237,7 +238,7 @@ mod tests {
         rounds: usize,
     }
 
-    /// Plays a copy to its end; each job takes one round. `judge` says how a job ends.
+    /// Runs a copy to its end; each job takes one round. `judge` returns the result of a job.
     fn play(parts: Parts, judge: impl Fn(&Job) -> End) -> Story {
         let whole = parts.clone();
         let mut schedule = Schedule::new(parts);

@@ -1,4 +1,4 @@
-//! What goes to many hosts, cut into slices that one host can hand on to another. Pure.
+//! Paths for many hosts, cut into slices that one host can serve to another. Pure.
 
 use std::{
     cmp::Reverse,
@@ -11,49 +11,50 @@ use machinist_nix::{PathInfo, StorePath};
 
 use crate::step::copy::Delta;
 
-/// Paths that the same hosts lack, sent as one stream.
+/// Paths that are missing on the same hosts, sent as one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// The paths, what a path refers to before it.
+    /// The paths, references before referrers.
     pub paths: Vec<Arc<PathInfo>>,
     /// Their size in bytes.
     pub bytes: u64,
 }
 
-/// A part of what a host lacks.
+/// A part of the paths that are missing on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A slice that other hosts lack too, by its number.
+    /// A slice that is missing on other hosts too, by its index.
     Shared(usize),
     /// Paths that the operator sends to this host.
     Own(Vec<Arc<PathInfo>>),
 }
 
-/// What each host gets, in which order.
+/// Contents and order of the transfers to each host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     /// The slices.
     pub slices: Vec<Slice>,
-    /// Each host's parts: what a path refers to is in an earlier part or before it in the same.
+    /// Each host's parts; the references of a path are in an earlier part or earlier in the same part.
     pub hosts: BTreeMap<NodeName, Vec<Part>>,
 }
 
-/// From where on it is worth while that hosts fetch from each other.
+/// Minimum gain at which hosts fetch from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threshold {
-    /// So many hosts lack something that others lack too.
+    /// Number of hosts with missing paths that are missing on others too.
     pub hosts: usize,
-    /// So many bytes would go over the operator's link more than once.
+    /// Number of bytes that would otherwise cross the operator's link more than once.
     pub saved: u64,
-    /// What the same hosts lack has so many bytes; the operator sends what is less.
+    /// Number of bytes that the same hosts are missing; smaller amounts are sent by the operator.
     pub bytes: u64,
 }
 
-/// A slice is an eighth of what its hosts share, within these bounds: while the operator sends one, the hosts hand on
-/// those before it, and each costs a command on each host.
+/// Size of a slice in bytes: an eighth of the bytes that its hosts share, within these bounds. While the operator sends
+/// a slice, the hosts exchange the previous ones, and each slice costs a command on each host.
 const SLICE: std::ops::RangeInclusive<u64> = (4 << 20)..=(64 << 20);
 
-/// Cuts what hosts lack into parts. Only `peers` hand on slices; the others get all that they lack from the operator.
+/// Cuts the missing paths of hosts into parts. Only `peers` serve slices; the others receive everything from the
+/// operator.
 #[must_use]
 pub fn cut(deltas: &BTreeMap<NodeName, Arc<Delta>>, peers: &BTreeSet<NodeName>, threshold: Threshold) -> Parts {
     let groups = Groups::new(deltas, peers);
@@ -66,7 +67,7 @@ pub fn cut(deltas: &BTreeMap<NodeName, Arc<Delta>>, peers: &BTreeSet<NodeName>, 
             parts.own(node, &delta.paths);
         }
     }
-    // The slice that grows, and whose it is.
+    // The slice being filled, and its hosts.
     let mut open: Option<(&BTreeSet<NodeName>, Slice)> = None;
     for info in groups.ordered() {
         let hosts = groups.of(&info.path);
@@ -124,10 +125,10 @@ impl Parts {
     }
 }
 
-/// Which peers lack which paths.
+/// Peers, grouped by their missing paths.
 struct Groups {
     paths: BTreeMap<StorePath, (Arc<PathInfo>, BTreeSet<NodeName>)>,
-    /// The bytes that each set of hosts lacks in common.
+    /// Number of bytes that are missing on exactly this set of hosts.
     bytes: BTreeMap<BTreeSet<NodeName>, u64>,
     nobody: BTreeSet<NodeName>,
 }
@@ -148,7 +149,8 @@ impl Groups {
         Self { paths, bytes, nobody: BTreeSet::new() }
     }
 
-    /// How many hosts lack something that others lack too, and how many bytes of it would be sent again.
+    /// Returns the number of hosts with paths that are missing on others too, and the number of bytes that would be
+    /// sent repeatedly.
     fn gain(&self) -> (usize, u64) {
         let shared = || self.bytes.iter().filter(|(hosts, _)| hosts.len() >= 2);
         let hosts: BTreeSet<&NodeName> = shared().flat_map(|(hosts, _)| hosts).collect();
@@ -159,8 +161,8 @@ impl Groups {
         self.paths.get(path).map_or(&self.nobody, |(_, hosts)| hosts)
     }
 
-    /// All paths, what a path refers to before it, and as far as that allows what most hosts lack first and what the
-    /// same hosts lack together.
+    /// Returns all paths, references before referrers; within this order, paths that are missing on the most hosts come
+    /// first, and paths of the same hosts are adjacent.
     fn ordered(&self) -> Vec<Arc<PathInfo>> {
         let mut waits: BTreeMap<&StorePath, usize> = BTreeMap::new();
         let mut waiting: BTreeMap<&StorePath, Vec<&StorePath>> = BTreeMap::new();
@@ -232,7 +234,7 @@ mod tests {
         deltas.keys().cloned().collect()
     }
 
-    /// The names of what a host gets, shared slices in brackets.
+    /// Returns the names of the paths that a host receives, with shared slices in brackets.
     fn told(parts: &Parts, host: &str) -> String {
         let names = |paths: &[Arc<PathInfo>]| {
             let name = |info: &Arc<PathInfo>| info.path.as_str()[44..].to_owned();
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_path_never_comes_before_what_it_refers_to() {
-        // `shared` is lacked by both and refers to what only one lacks.
+        // `shared` is missing on both hosts and refers to a path that is missing on only one.
         let (own, shared) = (info("own", 1, &[]), info("shared", 1, &["own", "shared"]));
         let deltas = deltas(&[("a", &[&own, &shared]), ("b", &[&shared])]);
         let parts = cut(&deltas, &all(&deltas), ALWAYS);

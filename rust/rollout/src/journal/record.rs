@@ -1,4 +1,4 @@
-//! Reads the records of runs.
+//! Parser of the journals of runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,57 +13,57 @@ use thiserror::Error;
 
 use crate::{outcome::Outcome, waves::Reboots};
 
-/// What the record of a run says.
+/// Content of a run's journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Record {
-    /// The run.
+    /// The identifier of the run.
     pub run: String,
-    /// The name under which it has locked the nodes: its own, or that of the run before it in one command.
+    /// The name in the locks of its nodes: its own, or that of the previous run of the same command.
     pub lock: String,
-    /// The process that wrote the record last. Old records do not say.
+    /// The process that last wrote the journal. Missing in old journals.
     pub process: Option<u32>,
-    /// When it began (RFC 3339).
+    /// The start time (RFC 3339).
     pub began: String,
-    /// Who began it, `user@host`. Empty in old records.
+    /// The user who started it, `user@host`. Empty in old journals.
     pub who: String,
-    /// What it was to bring to the nodes.
+    /// The system to deploy to each node.
     pub systems: BTreeMap<NodeName, String>,
-    /// Which nodes were to be rebooted.
+    /// The selection of nodes to reboot.
     pub reboots: Reboots,
-    /// The nodes whose reboot was begun, with the boot that was to end.
+    /// The nodes whose reboot has begun, with the ID of the boot before it.
     pub rebooting: BTreeMap<NodeName, String>,
-    /// The nodes whose reboot came to its end.
+    /// The nodes whose reboot has ended.
     pub rebooted: BTreeSet<NodeName>,
-    /// The nodes on which something was begun.
+    /// The nodes on which a change has begun.
     pub started: Vec<NodeName>,
-    /// What became of the nodes, as far as it is recorded.
+    /// The recorded outcomes of the nodes.
     pub nodes: BTreeMap<NodeName, Outcome>,
-    /// Whether it came to its end, well or not.
+    /// True if it ended, successfully or not.
     pub ended: bool,
 }
 
-/// All records of a directory.
+/// All journals in a directory.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// Those that can be read, the oldest first.
+    /// The readable ones, the oldest first.
     pub runs: Vec<Record>,
-    /// Where those that cannot be read are now.
+    /// Paths of the unreadable ones, after they were renamed.
     pub unreadable: Vec<PathBuf>,
 }
 
-/// Why a record cannot be read.
+/// Reasons why a journal cannot be parsed.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// A line is no entry.
+    /// A line is not a journal entry.
     #[error("line {line} is no entry of a journal")]
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// The first entry is missing or of a later version.
+    /// The first entry is missing, or has an unsupported version.
     #[error("it does not begin as a journal that this machinist knows")]
     Beginning,
 }
@@ -103,23 +103,23 @@ enum Line {
         #[serde(default)]
         process: Option<u32>,
     },
-    /// What later versions add, and what says nothing about the outcome.
+    /// Entries of later versions, and entries that do not affect the outcome.
     #[serde(other)]
     Other,
 }
 
 impl Record {
-    /// Reads a record. A last line without an end is what a cut leaves behind, and is passed over.
+    /// Parses a journal. A last line without a line break was cut off by a crash, and is skipped.
     ///
     /// # Errors
-    /// Any other line cannot be read, or the record does not begin with the beginning.
+    /// Another line cannot be parsed, or the first entry does not begin a run.
     pub fn parse(text: &str) -> Result<Self, RecordError> {
         let mut record: Option<Self> = None;
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for (number, line) in (1..).zip(whole.lines()) {
             let line: Line = match serde_json::from_str(line) {
                 Ok(line) => line,
-                // A run that was resumed ended the line that was cut.
+                // A line that was cut off by a crash; the resumed run ended it with a line break.
                 Err(_) if is_cut(whole, number) => continue,
                 Err(source) => return Err(RecordError::Line { line: number, source }),
             };
@@ -157,7 +157,7 @@ impl Record {
         }
     }
 
-    /// Returns the outcome of the run in a word: `done`, `failed`, `refused` or `cut off`.
+    /// Returns the run's outcome in a word: `done`, `failed`, `refused` or `cut off`.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         let any = |wanted: fn(&Outcome) -> bool| self.nodes.values().any(wanted);
@@ -172,7 +172,7 @@ impl Record {
         }
     }
 
-    /// Returns the nodes whose system is another one now, with both.
+    /// Returns the nodes whose system differs now, each with its recorded and its current system.
     #[must_use]
     pub fn changed<'a>(&'a self, systems: &'a BTreeMap<NodeName, StorePath>) -> Vec<(&'a NodeName, &'a str, &'a str)> {
         let pairs =
@@ -181,16 +181,16 @@ impl Record {
     }
 }
 
-/// Whether the next line says that the run was resumed after this one was cut.
+/// Returns true if the next line records the resumption of the run, so that this line was cut off.
 fn is_cut(text: &str, number: usize) -> bool {
     text.lines().nth(number).is_some_and(|next| next.contains("\"entry\":\"resumed\""))
 }
 
 impl Records {
-    /// Reads all records of a directory. Those that cannot be read are kept aside, under another name, and named.
+    /// Reads all journals in a directory. Unreadable ones are renamed and listed, never deleted.
     ///
     /// # Errors
-    /// The directory cannot be read. None at all is no error.
+    /// The directory cannot be read. A missing directory is not an error.
     pub fn read(directory: &Path) -> io::Result<Self> {
         let mut records = Self::default();
         let entries = match fs::read_dir(directory) {
@@ -204,7 +204,7 @@ impl Records {
             if path.extension().is_some_and(|extension| extension == "unreadable") {
                 records.unreadable.push(path);
             } else if path.extension().is_some_and(|extension| extension == "jsonl") {
-                // Any bytes may be in there.
+                // The file may contain arbitrary bytes.
                 let bytes = fs::read(&path)?;
                 match Record::parse(&String::from_utf8_lossy(&bytes)) {
                     Ok(record) => records.runs.push(record),
@@ -221,8 +221,9 @@ impl Records {
     }
 }
 
-/// A run that is just beginning, or was cut off within its first line, has done nothing yet. Anything else without a line,
-/// such as the zeros that a file system leaves behind after a power cut, may have been a whole journal.
+/// Returns true for a run that is just beginning, or was cut off within its first line: it has not changed anything
+/// yet. Any other file without a complete line, such as one that a file system filled with zeros after a power failure,
+/// may have been a complete journal.
 fn is_only_begun(bytes: &[u8]) -> bool {
     bytes.is_empty() || bytes.starts_with(b"{") && !bytes.contains(&b'\n') && !bytes.contains(&0)
 }
@@ -259,7 +260,7 @@ mod tests {
         check(&[BEGIN, &CHANGED[..9], r#"{"at":"T","entry":"resumed","who":"x"}"#, ENDED, ""], "done");
     }
 
-    /// Written by the first version; journals like this one are on disks.
+    /// Written by the first version; such journals still exist on disks.
     #[test]
     fn the_first_journals_can_still_be_read() {
         let begin = BEGIN.replace(r#""who":"ann@desk","#, "");

@@ -1,5 +1,6 @@
-//! Takes the locks of a command: all that it needs, or none. Nothing waits for a lock, so two commands cannot wait for each other;
-//! the first of the voters is taken before the others, so of two commands that begin at once one gets all.
+//! Acquires the locks of a command: all that it needs, or none. No command waits for a lock, so two commands cannot
+//! wait for each other; the first voter is locked before the others, so of two commands that begin at the same time one
+//! gets all locks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,33 +25,33 @@ use crate::{
     step::StepError,
 };
 
-/// How often a take is tried when someone changes the lock at the same time.
+/// Number of attempts to take a lock that someone else changes at the same time.
 const TRIES: usize = 3;
 
-/// What a command locks.
+/// Nodes and voters to lock for a command.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// The nodes that it changes: each must be locked.
+    /// The nodes to change; each must be locked.
     pub nodes: BTreeSet<NodeName>,
-    /// The voters, if it may take one of them away: each that answers is locked, a majority at least.
+    /// The voters, if the command may take one of them down: every one that responds is locked, a majority at least.
     pub voters: Electorate,
-    /// Which machine each node has to be.
+    /// The known identity of each node's machine.
     pub known: Known,
 }
 
-/// Why the locks were refused, by node.
+/// Reasons for refused locks, by node.
 pub type Refusals = BTreeMap<NodeName, StepError>;
 
-/// Nodes with an open connection, and how they were found.
+/// Nodes with an open connection and the state of their locks.
 type Looked = BTreeMap<NodeName, (Arc<dyn Remote>, Look)>;
 
 impl Keeper {
-    /// Takes the locks that the scope needs and the command does not hold yet. `open` are connections to use; `note` is told what
-    /// a person should know. Returns the voters that do not answer.
+    /// Takes the locks in the scope that the command does not hold yet. `open` are connections to reuse; `note`
+    /// receives messages for the user. Returns the voters that do not respond.
     ///
     /// # Errors
-    /// One of them is held by someone else, cannot be taken, or leads to a machine that is not the node. None of these was
-    /// taken then.
+    /// A lock is held by someone else or cannot be taken, or a node's name leads to a different machine. In that case
+    /// none of these locks was taken.
     pub fn acquire(
         &self,
         scope: &Scope,
@@ -84,7 +85,7 @@ impl Keeper {
         Ok(absent)
     }
 
-    /// Looks at all nodes at once.
+    /// Reads the locks of all nodes at once.
     fn look_at_all(&self, wanted: BTreeMap<NodeName, Option<Arc<dyn Remote>>>) -> (Looked, Refusals) {
         let asked = each(wanted, |node, open| {
             let connected = open.clone().map_or_else(|| self.connector.connect(node).map(Arc::from), Ok);
@@ -105,7 +106,7 @@ impl Keeper {
         (looked, silent)
     }
 
-    /// The nodes of which the machine is another one's.
+    /// Returns the refusals of nodes whose name leads to the machine of another node.
     fn strange(&self, known: &Known, looked: &Looked) -> Refusals {
         let mut machines: BTreeMap<NodeName, Machine> =
             table(&self.table).held.iter().map(|(node, held)| (node.clone(), held.machine.clone())).collect();
@@ -121,7 +122,7 @@ impl Keeper {
         let holder = look.lock.holder.as_ref();
         let Claimant { run, process, .. } = &self.claimant;
         if holder.is_some_and(|holder| holder.run == *run && holder.process == *process) {
-            // An earlier try of this process took it, and its answer was lost.
+            // An earlier attempt of this process took it, and the response was lost.
             return Decision::Resume;
         }
         let holder_ended = holder.is_some_and(has_ended);
@@ -192,7 +193,7 @@ impl Keeper {
             table.held.extend(taken);
             table.voters.extend(voters.all.iter().cloned());
             let locked = table.voters.iter().filter(|voter| table.held.contains_key(*voter)).count();
-            // Before the first quorum there is no majority: what was locked is what counts.
+            // Before the first quorum a majority may not have been locked: then all locked voters are required.
             table.needed = quorum(table.voters.len()).min(locked);
         }
         self.renew_from_now_on();

@@ -1,5 +1,5 @@
-//! Takes the locks of a command, keeps them alive while it goes on, notices when they are lost, and passes an interruption on to
-//! the hosts in the middle.
+//! Keeper of a command's locks: takes and renews them, detects when they are lost, and forwards an interruption to the
+//! hosts with an activation in progress.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,13 +27,13 @@ use crate::{
     step::{Connector, StepError, activate::Activation},
 };
 
-/// How long nodes may take to answer when their locks are renewed at once.
+/// Time limit for nodes to respond when their locks are renewed immediately.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// How soon an interruption reaches the hosts.
+/// Interval of the check for an interruption.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The locks of a command.
+/// Locks of a command.
 pub struct Keeper {
     pub(super) claimant: Claimant,
     pub(super) connector: Connector,
@@ -43,25 +43,25 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Begins without locks.
+    /// Returns a keeper without locks.
     #[must_use]
     pub fn new(claimant: Claimant, connector: Connector, interrupt: Interrupt) -> Self {
         Self { claimant, connector, interrupt, table: Shared::default(), stop: Mutex::default() }
     }
 
-    /// Returns who takes the locks.
+    /// Returns the claimant of the locks.
     #[must_use]
     pub const fn claimant(&self) -> &Claimant {
         &self.claimant
     }
 
-    /// Returns what stops the command.
+    /// Returns the interruption of the command.
     #[must_use]
     pub const fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
 
-    /// Begins to renew the locks, with the first one.
+    /// Starts the renewal of the locks. Called with the first lock.
     pub(super) fn renew_from_now_on(&self) {
         let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
         if stop.is_some() {
@@ -85,20 +85,20 @@ impl Keeper {
         *stop = Some((sender, thread));
     }
 
-    /// Whether the node's lock was taken.
+    /// Returns true if the node's lock was taken.
     #[must_use]
     pub fn has(&self, node: &NodeName) -> bool {
         table(&self.table).held.contains_key(node)
     }
 
-    /// Returns the nodes that are locked.
+    /// Returns the locked nodes.
     #[must_use]
     pub fn locked(&self) -> BTreeSet<NodeName> {
         table(&self.table).held.keys().cloned().collect()
     }
 
-    /// Returns the token under which the next thing may be done on a node. A process that was suspended asks the nodes first
-    /// whether the locks still are its own.
+    /// Returns the token for the next operation on a node. If the locks may have expired, because the process was
+    /// suspended, they are first renewed on the nodes.
     ///
     /// # Errors
     /// The node was not locked, or the locks are lost.
@@ -111,7 +111,8 @@ impl Keeper {
             .ok_or_else(|| StepError::Locked("the locks of this run could not be renewed in time".to_owned()))
     }
 
-    /// Renews the locks at once, and waits until that was `enough`, all nodes have answered, or the time is over.
+    /// Renews the locks immediately, and waits until `enough` returns true, all nodes have responded, or the time limit
+    /// expires.
     fn renew_now(&self, enough: impl Fn() -> bool) {
         renew(&self.table, &self.connector);
         let deadline = Instant::now() + ANSWER;
@@ -135,7 +136,7 @@ impl Keeper {
         Ok(is_valid.then(|| held.token.clone()))
     }
 
-    /// Returns why a lock is lost, if one is. Locks that were not renewed for too long are asked for first.
+    /// Returns the reason if a lock is lost. Locks whose renewal is overdue are renewed first.
     #[must_use]
     pub fn lost(&self) -> Option<String> {
         if self.locked().iter().any(|node| matches!(self.valid(node), Ok(None))) {
@@ -153,28 +154,28 @@ impl Keeper {
         known.map(|(node, held)| (node.clone(), held.machine.id.clone())).collect()
     }
 
-    /// Remembers what goes on on a node, so that an interruption reaches it.
+    /// Records the activation in progress on a node, so that an interruption is forwarded to it.
     pub(crate) fn activating(&self, activation: &Activation) {
         if let Some(held) = table(&self.table).held.get_mut(&activation.node) {
             held.activation = Some(activation.clone());
         }
     }
 
-    /// The connection to the node is another one now.
+    /// Replaces the connection to the node.
     pub(crate) fn moved(&self, node: &NodeName, remote: &Arc<dyn Remote>) {
         if let Some(held) = table(&self.table).held.get_mut(node) {
             held.remote = Arc::clone(remote);
         }
     }
 
-    /// The node's activation has ended.
+    /// Records that the node's activation has ended.
     pub(crate) fn ended(&self, node: &NodeName) {
         if let Some(held) = table(&self.table).held.get_mut(node) {
             held.activation = None;
         }
     }
 
-    /// Gives all locks back, all at once. Returns the nodes where that failed: there they expire.
+    /// Releases all locks, all at once. Returns the nodes where that failed; their locks expire.
     pub fn release(&self) -> Vec<NodeName> {
         self.end();
         let held = std::mem::take(&mut table(&self.table).held);
@@ -193,20 +194,20 @@ impl Keeper {
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((sender, thread)) = stop {
             drop(sender);
-            // It does not panic; if it did, the locks expire.
+            // The thread does not panic; if it did, the locks would expire.
             let _ended = thread.join();
         }
     }
 }
 
 impl Drop for Keeper {
-    /// Locks that were not given back expire.
+    /// Stops the renewal; unreleased locks expire.
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// Does the same for all nodes at once and returns what it returned.
+/// Runs the same work for all nodes at once and returns the results.
 pub(super) fn each<I: Send, T: Send>(
     nodes: BTreeMap<NodeName, I>,
     work: impl Fn(&NodeName, &I) -> Option<T> + Sync,

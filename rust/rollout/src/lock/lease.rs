@@ -1,8 +1,8 @@
-//! How long locks hold, seen from the run that holds them, and how many voters it must have locked. Pure.
+//! Validity of locks from the view of the run that holds them, and the number of voters that it must have locked. Pure.
 //!
-//! The locks of all voters together are one lock, with the counter of each voter as its token there. A run holds it while
-//! a majority of the voters has been renewed recently: two runs cannot both have that. What the run knows is older than what
-//! the nodes know, so it stops well before a node lets another run take over.
+//! The locks of all voters form a single lock, whose token on each voter is that voter's counter. A run holds it while
+//! a majority of the voters was renewed recently, which is never true for two runs at once. The run's knowledge is
+//! older than the nodes', so it stops well before a node lets another run take over.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,27 +10,29 @@ use machinist_model::{NodeName, quorum::quorum};
 
 use super::state::LASTS;
 
-/// How often locks are renewed.
+/// Interval of renewals.
 pub const EVERY: Duration = Duration::from_secs(LASTS / 4);
 
-/// A node refuses what is to be done under a lock that ends sooner than this, in seconds. Longer than [`EVERY`], see [`lasts`].
+/// A node refuses operations under a lock with less remaining time than this, in seconds. Longer than [`EVERY`], see
+/// [`lasts`].
 pub const MARGIN: u64 = 30;
 
-/// How long the run itself relies on a renewal: two may fail in a row, and a request has ten seconds to reach the node.
+/// Time for which the run relies on a renewal: two renewals may fail in a row, and a request has ten seconds to reach
+/// the node.
 pub const VALID: Duration = Duration::from_secs(LASTS - MARGIN - 10);
 
-/// The voters of a cluster.
+/// Voters of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Electorate {
-    /// Those that machines.nix or the record names and that can be reached by their names: each that answers is locked.
+    /// The voters in machines.nix or the record that are reachable by name; every one that responds is locked.
     pub all: BTreeSet<NodeName>,
-    /// Those of the running cluster, as recorded: a majority must be locked. Empty before the first quorum, when there is none
-    /// to lose.
+    /// The recorded voters of the running cluster; a majority must be locked. Empty before the first quorum, when none
+    /// can be lost.
     pub counted: BTreeSet<NodeName>,
 }
 
 impl Electorate {
-    /// Says why the locks of a run are too few to take a voter away, or `None`.
+    /// Returns the reason why the run has too few locks to take a voter down, or `None`.
     #[must_use]
     pub fn objection(&self, locked: &BTreeSet<NodeName>) -> Option<String> {
         let voters = self.counted.len();
@@ -46,7 +48,8 @@ impl Electorate {
     }
 }
 
-/// Returns since when a group of locks was held as a whole: the time before which fewer than `needed` were renewed.
+/// Returns the time since when a group of locks was held as a whole, that is, since when at least `needed` of them were
+/// renewed.
 #[must_use]
 pub fn held_since(renewed: impl IntoIterator<Item = Duration>, needed: usize) -> Option<Duration> {
     let mut times: Vec<Duration> = renewed.into_iter().collect();
@@ -54,14 +57,15 @@ pub fn held_since(renewed: impl IntoIterator<Item = Duration>, needed: usize) ->
     times.get(needed.checked_sub(1)?).copied()
 }
 
-/// Whether something may still be done under locks that were held at `since`.
+/// Returns true if an operation may begin under locks that were held at `since`.
 #[must_use]
 pub fn is_valid(since: Duration, now: Duration) -> bool {
     now.saturating_sub(since) < VALID
 }
 
-/// Returns for how many seconds a lock is renewed. While the group is not renewed as a whole, no single lock outlives it by
-/// more than [`EVERY`]: otherwise a node that only this run reaches would obey it after another run has locked the majority.
+/// Returns the lifetime for which a lock is renewed, in seconds. While the group is not renewed as a whole, no single
+/// lock outlives it by more than [`EVERY`]: otherwise a node that only this run can reach would obey it after another
+/// run has locked the majority.
 #[must_use]
 pub fn lasts(group: Duration, now: Duration) -> u64 {
     let late = now.saturating_sub(group).saturating_sub(EVERY + Duration::from_secs(1));

@@ -1,18 +1,19 @@
-//! The lock on a node, which says who may change it, and the locks of a command together.
+//! Lock of a node, whose holder alone may change it, and the locks of a command as a group.
 //!
-//! `state` and `lease` decide (pure), `remote` takes, renews and releases one lock on its node, `acquire` takes all locks of
-//! a command or none, and `renew` keeps them while the [`Keeper`] lives.
+//! `state` and `lease` decide (pure), `remote` takes, renews and releases one lock on its node, `acquire` takes all
+//! locks of a command or none, and `renew` renews them as long as the [`Keeper`] exists.
 //!
-//! `/var/lib/machinist/lock` holds a fencing counter that only grows and, while a run holds the lock, who that is. Each
-//! take adds one to the counter. The activation on the node knows the counter that it was started with and does nothing
-//! under another one, so a run that lost its lock (a laptop that slept too long) can change nothing any more.
+//! `/var/lib/machinist/lock` contains a fencing counter that only increases and, while a run holds the lock, its
+//! holder. Each take increments the counter. The activation on the node knows the counter under which it was started
+//! and does nothing under another one, so a run that lost its lock (for example after a laptop was suspended for too
+//! long) cannot change anything.
 //!
-//! A run that is resumed takes a new counter as well, so the process that it was cut off from, which may only have been
-//! suspended, can no longer renew, confirm, abort or release anything. `from` is the counter of the run's first take: an
-//! activation that was started under it or a later one still belongs to the run.
+//! A resumed run takes a new counter as well, so the earlier process of the run, which may only have been suspended,
+//! can no longer renew, confirm, abort or release anything. `from` is the counter of the run's first take: an
+//! activation that was started under this counter or a later one still belongs to the run.
 //!
-//! Expiry counts in seconds since the node booted: no clock that jumps makes a lock older or younger. After a reboot the
-//! holder has as long again as it ever had.
+//! The expiry is in seconds since the node's boot, so clock adjustments do not affect a lock's age. After a reboot of
+//! the node, the lock lasts for a full period again.
 
 mod acquire;
 mod keeper;

@@ -1,4 +1,4 @@
-//! The process that holds a lock: how it is told from all others, and whether it has ended.
+//! Process that holds a lock: its unique identifier, and the check that it has ended.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::state::{Claimant, Holder, Lock, Moment};
 use crate::HostFacts;
 
-/// Returns a claimant: this process, for a person.
+/// Returns a claimant: this process, on behalf of a user.
 #[must_use]
 pub fn claimant(run: String, who: String) -> Claimant {
     let now = OffsetDateTime::now_utc();
@@ -15,7 +15,7 @@ pub fn claimant(run: String, who: String) -> Claimant {
     Claimant { run, who, process: this_process(), since }
 }
 
-/// Returns what is true on the node besides its lock.
+/// Returns the state of the node besides its lock.
 #[must_use]
 pub fn moment(facts: &HostFacts, lock: &Lock) -> Moment {
     Moment {
@@ -26,8 +26,8 @@ pub fn moment(facts: &HostFacts, lock: &Lock) -> Moment {
     }
 }
 
-/// Returns how this process is told from all others, in this boot of this computer: boot, process namespace, number and
-/// the tick at which it started (numbers are used again).
+/// Returns an identifier of this process that is unique across reboots: boot, process namespace, process ID and start
+/// time in ticks (process IDs are reused).
 #[must_use]
 pub fn this_process() -> String {
     let start = started("self").unwrap_or_default();
@@ -40,14 +40,14 @@ fn here() -> String {
     format!("{}/{}", boot.trim(), namespace.display())
 }
 
-/// Field 22 of `/proc/<pid>/stat` (proc(5)). The name before it may hold spaces and parentheses.
+/// Returns field 22 of `/proc/<pid>/stat` (proc(5)). The name before it may contain spaces and parentheses.
 fn started(pid: &str) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(19).map(str::to_owned)
 }
 
-/// Whether the holder is a process of this computer that is no more.
+/// Returns true if the holder is a process of this computer that no longer exists.
 pub(crate) fn has_ended(holder: &Holder) -> bool {
     let mine = format!("{}/", here());
     let Some((pid, start)) = holder.process.strip_prefix(&mine).and_then(|rest| rest.split_once('/')) else {

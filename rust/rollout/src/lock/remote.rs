@@ -1,4 +1,4 @@
-//! Takes, renews and releases the lock on a node. Each is one command that the node carries out whole or not at all.
+//! Takes, renews and releases the lock on a node. Each operation is a single command that is atomic on the node.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::{
     step::{StepError, run},
 };
 
-/// Longer than the node waits for its guard.
+/// Time limit of a command; longer than the node waits for the guard of its lock.
 const BOUND: Duration = Duration::from_secs(75);
 
-/// A node as it was found when its lock was looked at.
+/// State of a node and its lock.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
     /// The lock.
     pub lock: Lock,
-    /// What else decides whether it may be taken. Whether the holder has ended is not known there.
+    /// The rest of the node's state. The node does not know whether the holder has ended.
     pub moment: Moment,
-    /// Which machine it is.
+    /// The identity of the machine.
     pub machine: Machine,
 }
 
 impl Look {
-    /// Reads what the node says. Other lines are passed over: login shells print things.
+    /// Parses the output of the script. Unknown lines are skipped, since login shells print messages.
     fn parse(text: &str) -> Self {
         let mut look = Self::default();
         let mut lock = String::new();
@@ -50,16 +50,16 @@ impl Look {
     }
 }
 
-/// Looks at a node's lock.
+/// Reads a node's lock and state.
 ///
 /// # Errors
-/// The connection fails, or systemd on the node gives no answer.
+/// The connection fails, or systemd on the node does not respond.
 pub fn look(remote: &dyn Remote) -> Result<Look, RemoteError> {
     let output = run(remote, "look at the lock", script::LOOK, BOUND)?;
     Ok(Look::parse(&output.stdout_text()))
 }
 
-/// Takes the lock, if it still is what was read. `Err` within `Ok` is how it is now.
+/// Takes the lock, if it is unchanged since it was read. Otherwise the inner `Err` is its current state.
 ///
 /// # Errors
 /// The connection fails or the node cannot write.
@@ -72,7 +72,7 @@ pub fn take(remote: &dyn Remote, read: &Lock, claimant: &Claimant) -> Result<Res
         ("lasts", &LASTS.to_string()),
     ];
     let (done, look) = change(remote, "take the lock", &variables)?;
-    // The answer to the first try may have been lost with its connection.
+    // The response to the first attempt may have been lost with its connection.
     let ours = look
         .lock
         .holder
@@ -81,12 +81,12 @@ pub fn take(remote: &dyn Remote, read: &Lock, claimant: &Claimant) -> Result<Res
     Ok(if done || ours { Ok(Token { fence: look.lock.fence, run: claimant.run.clone() }) } else { Err(look) })
 }
 
-/// What became of a lock that was to be renewed or released.
+/// Result of the renewal or release of a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// It was ours.
+    /// The token's lock was still held.
     Ours,
-    /// It is another run's now, or nobody's. The text names who has it.
+    /// Another run holds it, or it is free. The text names the holder.
     Lost(String),
 }
 
@@ -97,7 +97,7 @@ impl Kept {
     }
 }
 
-/// Lets the lock last for so many seconds from now on.
+/// Renews the lock for this many seconds from now.
 ///
 /// # Errors
 /// The connection fails or the node cannot write.
@@ -108,7 +108,7 @@ pub fn renew(remote: &dyn Remote, token: &Token, lasts: u64) -> Result<Kept, Rem
     change(remote, "renew the lock", &variables).map(Kept::of)
 }
 
-/// Gives the lock back; the counter stays.
+/// Releases the lock; the counter is kept.
 ///
 /// # Errors
 /// The connection fails or the node cannot write.
@@ -124,10 +124,10 @@ fn change(remote: &dyn Remote, label: &str, variables: &[(&str, &str)]) -> Resul
     Ok((text.lines().any(|line| line == "verdict=done"), Look::parse(&text)))
 }
 
-/// Runs a script that must succeed, if the lock on the node is still the one of the token.
+/// Runs a script that must succeed, if the token's lock is still held on the node.
 ///
 /// # Errors
-/// The lock is gone, the connection fails, or the script does.
+/// The lock is lost, the connection fails, or the script fails.
 pub fn run_under(
     remote: &dyn Remote,
     token: &Token,
@@ -138,7 +138,7 @@ pub fn run_under(
     request_under(remote, token, Request::new(label, script).timeout(bound))
 }
 
-/// The same for a request with input or of which the output goes elsewhere.
+/// Like [`run_under`], for a request with input or with redirected output.
 ///
 /// # Errors
 /// As [`run_under`].
@@ -160,8 +160,8 @@ pub fn request_under(remote: &dyn Remote, token: &Token, mut request: Request<'_
     }
 }
 
-/// Takes a node's lock whoever holds it and gives it back at once, so that what was started under it ends on the old
-/// system.
+/// Takes a node's lock from any holder and releases it at once, so that an activation under the old lock reverts to the
+/// previous system.
 ///
 /// # Errors
 /// The node cannot be reached, or someone took the lock in between.
@@ -191,7 +191,7 @@ mod tests {
         script,
     };
 
-    /// Runs a script with another directory in place of the node's.
+    /// Runs a script with another directory in place of the node's state directory.
     fn sh(directory: &Path, script: &str) -> Output {
         let script = script.replace("/var/lib/machinist", &directory.to_string_lossy());
         Command::new("sh").args(["-c", &script]).output().unwrap()
@@ -204,7 +204,7 @@ mod tests {
         (text.lines().any(|line| line == "verdict=done"), Look::parse(&text).lock)
     }
 
-    /// What a script does that is sent under a token: `done`, or why not.
+    /// Returns `done` if a script runs under the token, otherwise the reason why it does not.
     fn under(directory: &Path, fence: u64, run: &str) -> String {
         let token = Token { fence, run: run.to_owned() };
         let output = sh(directory, &script::under(&token, "echo done"));
@@ -213,7 +213,7 @@ mod tests {
         String::from_utf8_lossy(said).trim().to_owned()
     }
 
-    /// Whether an activation that was started under the token goes on.
+    /// Returns true if an activation that was started under the token continues.
     fn goes_on(directory: &Path, fence: u64, run: &str) -> bool {
         let token = Token { fence, run: run.to_owned() };
         let variables = token.variables();

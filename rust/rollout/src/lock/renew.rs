@@ -1,4 +1,4 @@
-//! Renewal of held locks, each by a thread of its own, and an interruption on its way to the hosts.
+//! Renewal of held locks, each in its own thread, and forwarding of an interruption to the hosts.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::step::{Connector, activate::Activation};
 
-/// Tells each host in the middle to go back. The host decides: one that was just confirmed stays.
+/// Requests each host with an activation in progress to revert. The host decides: an activation that was just confirmed
+/// stays.
 pub fn abort(shared: &Shared) {
     let told: Vec<(Activation, Arc<dyn Remote>)> = table(shared)
         .held
@@ -21,13 +22,13 @@ pub fn abort(shared: &Shared) {
         .filter_map(|held| Some((held.activation.take()?, Arc::clone(&held.remote))))
         .collect();
     for (activation, remote) in told {
-        // If it cannot be told, no confirmation comes and it goes back by itself.
+        // If the host cannot be reached, it reverts by itself when no confirmation arrives.
         let _told = activation.ask_to_abort(&*remote, "the operator stopped the run");
     }
 }
 
-/// Renews the locks, each by a thread of its own: a node that does not answer must not let the other locks grow old. One that is
-/// still at it is left alone.
+/// Renews the locks, each in its own thread, so that an unresponsive node does not delay the other locks. A lock whose
+/// renewal is still in progress is skipped.
 pub fn renew(shared: &Shared, connector: &Connector) {
     let now = uptime();
     let mut table = table(shared);
@@ -60,7 +61,7 @@ impl Renewal {
             },
         };
         let mut table = table(shared);
-        // It may have been given back and taken again meanwhile.
+        // The lock may have been released and taken again in the meantime.
         let Some(held) = table.held.get_mut(&self.node).filter(|held| held.token == self.token) else { return };
         held.renewing = false;
         if let Some(fresh) = fresh {
@@ -79,7 +80,7 @@ impl Renewal {
         }
     }
 
-    /// Returns when the renewal was sent, and what the node said.
+    /// Returns the time at which the renewal was sent, and the node's response.
     fn ask(&self, remote: &dyn Remote) -> Result<(Duration, Kept), RemoteError> {
         let sent = uptime();
         Ok((sent, remote::renew(remote, &self.token, self.lasts)?))

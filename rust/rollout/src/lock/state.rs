@@ -1,86 +1,87 @@
-//! A lock as data, and who may take it. Pure.
+//! State of a lock, and the decision about who may take it. Pure.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-/// How long a lock lasts without being renewed, in seconds.
+/// Lifetime of a lock without renewal, in seconds.
 pub const LASTS: u64 = 90;
 
-/// What the lock file of a node says.
+/// Content of a node's lock file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lock {
-    /// Grows by one each time that the lock is taken. 0 if it never was.
+    /// Incremented each time that the lock is taken. 0 if it never was.
     pub fence: u64,
-    /// Who holds it.
+    /// The current holder.
     pub holder: Option<Holder>,
-    /// The file as it was read. What is written must replace exactly this.
+    /// The file as it was read. A write must replace exactly this text.
     #[serde(skip)]
     pub text: String,
 }
 
-/// Who holds a lock.
+/// Holder of a lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The run.
+    /// The holder's run.
     pub run: String,
-    /// The counter with which the run took the lock first, before it was resumed. Locks of older versions do not say.
+    /// The counter of the run's first take, before it was resumed. Missing in locks of older versions.
     pub from: u64,
-    /// The person and the computer, `user@host`.
+    /// The user and the computer, `user@host`.
     pub who: String,
-    /// The holder's process, `boot id/process id/start time`, by which its own computer tells whether it still runs.
+    /// The holder's process, `boot id/process id/start time`, by which its computer detects whether it is still
+    /// running.
     pub process: String,
-    /// When it was taken, on the holder's clock (RFC 3339). For people only.
+    /// The time of the take, from the holder's clock (RFC 3339). For display only.
     pub since: String,
-    /// The node's boot when it was last renewed.
+    /// The ID of the node's boot at the last renewal.
     pub boot: String,
-    /// Seconds since that boot at which it expires.
+    /// Expiry, in seconds since that boot.
     pub expires: u64,
-    /// How many seconds it lasts after being renewed.
+    /// Lifetime after a renewal, in seconds.
     pub lasts: u64,
 }
 
-/// Whoever wants a lock.
+/// Applicant for a lock.
 #[derive(Clone, Debug)]
 pub struct Claimant {
-    /// The run.
+    /// The applicant's run.
     pub run: String,
-    /// The person and the computer, `user@host`.
+    /// The user and the computer, `user@host`.
     pub who: String,
-    /// The process, as in [`Holder`].
+    /// The process, in the format of [`Holder::process`].
     pub process: String,
-    /// The time (RFC 3339).
+    /// The current time (RFC 3339).
     pub since: String,
 }
 
-/// What is true on the node besides the lock.
+/// State of the node besides its lock.
 #[derive(Clone, Debug, Default)]
 pub struct Moment {
-    /// The node's boot.
+    /// The ID of the node's current boot.
     pub boot: String,
-    /// Seconds since then.
+    /// Seconds since that boot.
     pub uptime: u64,
-    /// Whether a system is being activated right now.
+    /// True if an activation is in progress.
     pub activating: bool,
-    /// Whether the holder is known to have ended: a process of this computer that runs no more.
+    /// True if the holder is known to have ended: a process of this computer that no longer runs.
     pub holder_ended: bool,
 }
 
-/// What may be done about a lock.
+/// Result of a request for a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nobody holds it.
+    /// The lock is free.
     Take,
-    /// The run itself holds it, and its process has ended or is silent: it is resumed, under a new counter.
+    /// The run itself holds it, and its process has ended or no longer renews it: it is resumed, under a new counter.
     Resume,
-    /// It was left behind; it may be taken over.
+    /// It was abandoned and may be taken over.
     TakeOver {
-        /// Why, in words.
+        /// The reason, in words.
         why: String,
     },
     /// Someone else holds it.
     Refuse {
-        /// Who, since when and until when, in words.
+        /// The holder, since when and until when, in words.
         why: String,
     },
 }
@@ -97,7 +98,7 @@ pub fn decide(lock: &Lock, run: &str, moment: &Moment) -> Decision {
     };
     let left = holder.left(moment);
     if holder.run == run {
-        // Only a run that is resumed finds a lock of its own.
+        // Only a resumed run finds its own lock.
         return if moment.holder_ended || left == 0 {
             Decision::Resume
         } else {
@@ -108,7 +109,7 @@ pub fn decide(lock: &Lock, run: &str, moment: &Moment) -> Decision {
     }
     let held = format!("{} has been changing it since {} (run {})", holder.who, holder.since, holder.run);
     if moment.activating {
-        // Even an abandoned activation still decides what the node runs.
+        // Even an abandoned activation still determines the node's system.
         let why = if left == 0 || moment.holder_ended {
             format!("{held}; that run has ended, but its activation has not: it ends or reverts by itself")
         } else {
@@ -126,18 +127,18 @@ pub fn decide(lock: &Lock, run: &str, moment: &Moment) -> Decision {
 }
 
 impl Holder {
-    /// Returns for how many more seconds the lock is valid.
+    /// Returns the remaining validity of the lock, in seconds.
     #[must_use]
     pub fn left(&self, moment: &Moment) -> u64 {
         let end = if self.boot == moment.boot { self.expires } else { self.lasts };
-        // A holder cannot have asked for more than it lasts: whatever else the file says, it ends.
+        // A holder cannot request more than the lock's lifetime: it expires, regardless of the rest of the file.
         end.saturating_sub(moment.uptime).min(self.lasts)
     }
 }
 
 impl Lock {
-    /// Reads the lock file. What cannot be read counts as free with the counter that it has: the counter is what
-    /// protects, and a torn file cannot arise, since it is replaced whole.
+    /// Parses the lock file. Unreadable content counts as a free lock with the counter that was read: the counter is
+    /// the protection, and a partial file cannot occur, since each write replaces the file atomically.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut fence = 0;
@@ -161,9 +162,10 @@ impl Lock {
         Self { fence, holder, text: text.to_owned() }
     }
 
-    /// Returns the lock as the claimant takes it. The node adds `boot` and `expires`, which only it knows.
+    /// Returns the lock's text as taken by the claimant. The node adds `boot` and `expires`, which only it knows.
     ///
-    /// The activation that a run started before it was resumed may still be waiting on the node, under an earlier counter.
+    /// The activation that a run started before it was resumed may still be waiting on the node, under an earlier
+    /// counter.
     #[must_use]
     pub fn claimed(&self, claimant: &Claimant) -> String {
         let Claimant { run, who, process, since } = claimant;
@@ -184,7 +186,7 @@ impl Lock {
     }
 }
 
-/// A value takes one line: a user name with a line break must not write fields.
+/// Returns a value on one line: a line break in a user name must not add fields.
 fn line(value: &str) -> String {
     value.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

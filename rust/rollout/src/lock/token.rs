@@ -1,18 +1,18 @@
-//! The token of a lock: what proves that a command holds it.
+//! Token of a lock, which proves that a command holds it.
 
 use super::lease::MARGIN;
 
-/// A lock that is held.
+/// Proof of a held lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The counter that was given with it.
+    /// The counter after the lock was taken.
     pub fence: u64,
     /// The run that holds it.
     pub run: String,
 }
 
 impl Token {
-    /// What a script has to know to act under the lock only.
+    /// Returns the variables that a script needs to act only under the lock.
     pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
         [("fence", self.fence.to_string()), ("run", self.run.clone()), ("margin", MARGIN.to_string())]
     }

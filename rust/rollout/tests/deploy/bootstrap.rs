@@ -6,7 +6,7 @@ use machinist_testkit::cluster::Behaviour;
 
 use crate::environment::{Environment, name};
 
-/// Members without data, on machines that run a first system without etcd.
+/// Members without data, on machines that run an earlier system without etcd.
 fn new_cluster() -> Environment {
     let mut environment = Environment::new("a b c", "w1");
     environment.bootstrapped = false;

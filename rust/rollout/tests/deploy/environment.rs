@@ -1,4 +1,4 @@
-//! A cluster with members of etcd and workers, the runs that deploy it, and their reports as text.
+//! Cluster of etcd members and workers, the runs that deploy it, and their reports as text.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use machinist_rollout::{
 use machinist_testkit::cluster::{Behaviour, FakeCluster};
 use tempfile::TempDir;
 
-/// Every run has this name: no test has two that begin.
+/// Name of every run: no test begins two.
 pub const RUN: &str = "r1";
 
 pub fn name(text: &str) -> NodeName {
@@ -36,12 +36,12 @@ pub fn names(text: &str) -> Vec<NodeName> {
     text.split_whitespace().map(name).collect()
 }
 
-/// The first system of a node, which runs at the beginning.
+/// Returns a node's initial system.
 pub fn old(node: &NodeName) -> StorePath {
     StorePath::parse(&format!("/nix/store/{}-nixos-system-{node}-1", "0".repeat(32))).unwrap()
 }
 
-/// The system of a node that is to be deployed.
+/// Returns a node's system to deploy.
 pub fn new(node: &NodeName) -> StorePath {
     StorePath::parse(&format!("/nix/store/{}-nixos-system-{node}-2", "1".repeat(32))).unwrap()
 }
@@ -60,14 +60,14 @@ pub struct Environment {
     directory: TempDir,
 }
 
-/// What a run said and what came of it.
+/// Report of a run and its messages to the user.
 pub struct Ran {
     pub report: Report,
     pub notes: Vec<String>,
 }
 
 impl Environment {
-    /// A cluster with these members and workers, which run and boot their first systems.
+    /// Returns a cluster with these members and workers, which run and boot their initial systems.
     pub fn new(members: &str, workers: &str) -> Self {
         let members = names(members);
         let nodes: Vec<NodeName> = members.iter().cloned().chain(names(workers)).collect();
@@ -92,7 +92,7 @@ impl Environment {
         }
     }
 
-    /// Says what the new system of a node does there.
+    /// Sets the behaviour of a node's new system.
     pub fn behaves(self, node: &str, behaviour: Behaviour) -> Self {
         let node = name(node);
         self.cluster.world().hosts.get_mut(&node).unwrap().behaviours.insert(new(&node), behaviour);
@@ -119,13 +119,13 @@ impl Environment {
         self.run(&names(targets), journal, None, BTreeSet::new()).unwrap()
     }
 
-    /// The same, where no wave may begin.
+    /// Like [`Self::deploy`], for a run that fails before its first wave.
     pub fn refused(&self, targets: &str) -> DeployError {
         let journal = Journal::begin(&self.runs(), RUN).unwrap();
         self.run(&names(targets), journal, None, BTreeSet::new()).err().unwrap()
     }
 
-    /// Continues the run that was cut off, as its record has it.
+    /// Continues the run that was cut off, from its journal.
     pub fn resume(&self) -> Ran {
         let record = self.record();
         assert!(!record.ended, "a run that ended is not resumed");
@@ -165,7 +165,7 @@ impl Environment {
                 run: RUN.to_owned(),
                 targets: targets.iter().map(target).collect(),
                 topology: self.topology(),
-                // The hosts have the systems: this is about the loop, not about the copy.
+                // The hosts have the systems: these tests cover the loop, not the copy.
                 from_host: true,
                 planned: None,
                 rebooted,
@@ -184,12 +184,13 @@ impl Environment {
         self.directory.path().join("runs")
     }
 
-    /// The record of the run, as the next command reads it.
+    /// Returns the run's record, as the next command reads it.
     pub fn record(&self) -> Record {
         Records::read(&self.runs()).unwrap().runs.pop().unwrap()
     }
 
-    /// Another computer's view after this one has crashed: the hosts as they are now, and the record as far as it was written.
+    /// Returns the view of another computer after this one has crashed: the hosts in their current state, and the
+    /// written part of the journal.
     pub fn after_a_crash(&self) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("runs")).unwrap();
@@ -212,7 +213,7 @@ impl Environment {
         }
     }
 
-    /// The nodes that run and boot their new systems.
+    /// Returns the nodes that run and boot their new systems.
     pub fn changed(&self) -> String {
         let is_new = |node: &&NodeName| {
             let host = self.cluster.host(node);
@@ -221,7 +222,7 @@ impl Environment {
         words(self.traits.keys().filter(is_new))
     }
 
-    /// The nodes that run and boot their first systems.
+    /// Returns the nodes that run and boot their initial systems.
     pub fn unchanged(&self) -> String {
         let is_old = |node: &&NodeName| {
             let host = self.cluster.host(node);
@@ -230,12 +231,12 @@ impl Environment {
         words(self.traits.keys().filter(is_old))
     }
 
-    /// The nodes on which an activation was started, in their order.
+    /// Returns the nodes on which an activation was started, in order.
     pub fn activated(&self) -> String {
         words(self.cluster.requested("start the activation").iter())
     }
 
-    /// The nodes that someone still holds the lock of.
+    /// Returns the nodes whose lock is still held.
     pub fn locked(&self) -> String {
         words(self.traits.keys().filter(|node| self.cluster.host(node).lock.holder().is_some()))
     }
@@ -249,7 +250,7 @@ pub fn words<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {
     nodes.map(NodeName::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// Keeps what a person is told besides the outcomes.
+/// Collects the messages to the user other than the outcomes.
 fn note_into(notes: &Arc<Mutex<Vec<String>>>) -> Events {
     let notes = Arc::clone(notes);
     Events::new(move |event| {
@@ -261,7 +262,7 @@ fn note_into(notes: &Arc<Mutex<Vec<String>>>) -> Events {
 }
 
 impl Ran {
-    /// Compares the report, a line a node, then etcd and whether the run was stopped.
+    /// Compares the report: one line per node, then etcd and whether the run was stopped.
     #[track_caller]
     pub fn check(&self, expect: &Expect) {
         let mut text = String::new();

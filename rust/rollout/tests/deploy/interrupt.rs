@@ -1,4 +1,4 @@
-//! A person stops the run.
+//! Interruption of a run by the user.
 
 use expect_test::expect;
 use machinist_rollout::waves::Limit;
@@ -51,7 +51,7 @@ fn a_host_in_the_middle_goes_back_and_the_next_wave_does_not_begin() {
 fn a_wave_that_is_being_confirmed_is_finished_and_the_next_one_does_not_begin() {
     let environment = one_by_one();
     let interrupt = environment.interrupt.clone();
-    // The first wait is for the gates, the second one confirms.
+    // The first wait is for the gates, the second one for the confirmation.
     environment.cluster.at(&name("w1"), "wait for the activation", 2, move |_| interrupt.set());
     let ran = environment.deploy("w1 w2");
     ran.check(&expect![[r#"

@@ -1,4 +1,4 @@
-//! Locks: all of a run or none, and what a run does that has lost one.
+//! Locks: all locks of a run or none, and the behaviour of a run that has lost one.
 
 use expect_test::expect;
 use machinist_rollout::waves::Limit;
@@ -9,7 +9,7 @@ use crate::environment::{Environment, name};
 const OTHER: &str =
     "fence=9\nfrom=9\nrun=r9\nwho=ben@desk\nprocess=x/1/1\nsince=T\nlasts=90\nboot=boot0\nexpires=100\n";
 
-/// Another run takes a node's lock over.
+/// Makes another run take over a node's lock.
 fn steal(cluster: &FakeCluster, node: &str) {
     OTHER.clone_into(&mut cluster.world().hosts.get_mut(&name(node)).unwrap().lock.text);
 }
@@ -76,7 +76,7 @@ fn a_host_whose_lock_is_lost_refuses_and_the_run_ends() {
 #[test]
 fn a_lock_that_is_lost_before_the_confirmation_takes_the_host_back() {
     let environment = one_by_one();
-    // The first wait is for the gates, the second one confirms.
+    // The first wait is for the gates, the second one for the confirmation.
     environment.cluster.at(&name("w1"), "wait for the activation", 2, |cluster| steal(cluster, "w1"));
     let ran = environment.deploy("w1 w2");
     ran.check(&expect![[r#"

@@ -1,4 +1,4 @@
-//! The deploy loop, run from its first question to its report, on a cluster of fake hosts.
+//! The deploy loop, run from its first query to its report, on a cluster of fake hosts.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bootstrap;

@@ -1,4 +1,4 @@
-//! All hosts are looked at before the first one is touched.
+//! Inspection of all hosts before the first one is changed.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! The quorum of etcd, asked for right before a member is touched.
+//! Quorum of etcd, checked right before a member changes.
 
 use expect_test::expect;
 use machinist_testkit::cluster::{Behaviour, FakeHost};
@@ -35,7 +35,7 @@ fn the_member_that_is_down_may_change_and_goes_first() {
         etcd 3 of 3
     "#]]);
     assert_eq!(environment.activated(), "c b a");
-    // The first member is asked first, and does not answer; then b leads, and goes last.
+    // The first member is queried first and does not respond; then b is the leader, and changes last.
     let environment = Environment::new("a b c", "");
     stop_etcd(&environment, "a");
     environment.deploy("a b c");
@@ -64,7 +64,7 @@ fn a_member_that_is_down_may_change_although_the_others_hold_no_quorum() {
 #[test]
 fn a_member_that_goes_down_during_the_run_keeps_the_next_from_changing() {
     let environment = Environment::new("a b c", "");
-    // The second wait confirms: b fails right after its gates were open.
+    // The second wait is for the confirmation: b fails right after its gates were open.
     environment.cluster.at(&name("b"), "wait for the activation", 2, |cluster| {
         cluster.world().hosts.get_mut(&name("b")).unwrap().member.as_mut().unwrap().runs = false;
     });

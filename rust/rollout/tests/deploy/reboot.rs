@@ -71,7 +71,7 @@ fn a_member_whose_etcd_does_not_start_after_the_reboot_ends_the_run() {
 #[test]
 fn a_member_is_not_rebooted_when_another_one_went_down_since_it_changed() {
     let environment = rebooting();
-    // The second wait confirms: after it the member is asked about again, before its reboot.
+    // The second wait is for the confirmation: after it the member is checked again, before its reboot.
     environment.cluster.at(&name("b"), "wait for the activation", 2, |cluster| {
         cluster.world().hosts.get_mut(&name("c")).unwrap().member.as_mut().unwrap().runs = false;
     });
@@ -84,7 +84,7 @@ fn a_member_is_not_rebooted_when_another_one_went_down_since_it_changed() {
     assert_eq!(environment.cluster.host(&name("b")).reboots, 0);
 }
 
-/// Writes down what it is told, and refuses to leave one node.
+/// Records its calls, and fails to drain one node.
 #[derive(Default)]
 struct Pods {
     said: Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! A run that was cut off, and the one that continues it.
+//! Resumption of a run that was cut off.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,8 @@ fn one_by_one() -> Environment {
     environment
 }
 
-/// Deploys w1, w2 and w3, and returns what a crash at the `n`th such request of w2 would have left.
+/// Deploys w1, w2 and w3, and returns the state that a crash at the `n`th request with this label on w2 would have
+/// left.
 fn cut_off(environment: Environment, label: &str, n: usize) -> Environment {
     let environment = Arc::new(environment);
     let left = Arc::new(Mutex::new(None));
@@ -60,7 +61,7 @@ fn an_activation_that_had_begun_is_confirmed_and_not_begun_again() {
 fn a_reboot_that_had_begun_is_not_begun_again() {
     let mut environment = one_by_one();
     environment.policy.spread.reboots = Reboots::Always;
-    // The first request tells it to reboot, the second one finds it back.
+    // The first request starts the reboot, the second one finds the node up again.
     let after = cut_off(environment, "reboot", 2);
     let ran = after.resume();
     ran.check(&expect![[r#"

@@ -1,4 +1,4 @@
-//! Hosts that do not answer, or stop to.
+//! Hosts that do not respond, or stop responding.
 
 use expect_test::expect;
 use machinist_remote::Fault;

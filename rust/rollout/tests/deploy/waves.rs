@@ -1,4 +1,4 @@
-//! Waves: their order, and what a failure leaves of one.
+//! Waves: their order, and the state of a failed one.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ fn fails() -> Behaviour {
     Behaviour::FailsUnit("web.service".to_owned())
 }
 
-/// Three members and four workers, two of which change at a time.
+/// Returns a cluster of three members and four workers, two of which change at a time.
 fn environment() -> Environment {
     let mut environment = Environment::new("a b c", "w1 w2 w3 w4");
     environment.policy.spread.max_unavailable = Some(Limit::Nodes(2));

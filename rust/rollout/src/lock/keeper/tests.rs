@@ -1,4 +1,4 @@
-//! Commands against nodes that are directories of this computer, on which the scripts themselves run.
+//! Tests of commands on nodes that are local directories, on which the real scripts run.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -30,7 +30,7 @@ fn names(text: &str) -> BTreeSet<NodeName> {
     text.split_whitespace().map(name).collect()
 }
 
-/// A node: a directory in the place of /var/lib/machinist.
+/// A node: a directory that replaces /var/lib/machinist.
 struct Node {
     at: Arc<Endpoint>,
     directory: PathBuf,
@@ -53,7 +53,7 @@ impl Remote for Node {
     }
 }
 
-/// Nodes below one directory. Those in `away` do not answer.
+/// Nodes in one directory. The ones in `away` do not respond.
 #[derive(Clone)]
 struct Nodes {
     root: PathBuf,
@@ -87,7 +87,7 @@ fn keeper(nodes: &Nodes, run: &str) -> Keeper {
     Keeper::new(claimant(run.to_owned(), format!("{run}@desk")), Arc::new(nodes.clone()), Interrupt::default())
 }
 
-/// Takes a node of three voters.
+/// Takes the lock of a node of a cluster with three voters.
 fn take(keeper: &Keeper, node: &str) -> Result<BTreeSet<NodeName>, Refusals> {
     let voters = Electorate { all: names("a b c"), counted: names("a b c") };
     let scope = Scope { nodes: names(node), voters, ..Scope::default() };
@@ -142,7 +142,7 @@ fn a_voter_that_does_not_answer_is_left_out_and_two_are_too_many() {
     assert!(take(&keeper(&nodes, "dan"), "c").is_ok(), "nothing was left locked");
 }
 
-/// Makes the locks look as old as they are when the process was suspended.
+/// Makes the locks look as old as after a suspension of the process.
 fn suspended(keeper: &Keeper) {
     for held in table(&keeper.table).held.values_mut() {
         held.renewed = held.renewed.saturating_sub(VALID);

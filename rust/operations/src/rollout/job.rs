@@ -1,0 +1,89 @@
+//! One pass of a deploy with its record: begun, or continued where it was cut off.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    path::PathBuf,
+};
+
+use machinist_model::NodeName;
+use machinist_rollout::{
+    deploy::Target,
+    journal::{Journal, Record},
+    plan::PlanFile,
+    waves::Reboots,
+};
+
+use crate::{
+    context::Context,
+    failure::{Failure, Kind, OrFail as _},
+    locks::Locks,
+    run_id::run_id,
+};
+
+/// One pass: the systems of its targets, and its record.
+pub struct Job {
+    pub(super) run: String,
+    pub(super) journal: Journal,
+    pub(super) targets: Vec<Target>,
+    pub(super) from_host: bool,
+    pub(super) planned: Option<PlanFile>,
+    pub(super) rebooted: BTreeSet<NodeName>,
+    /// State of the run before it was cut off.
+    pub(super) before: Option<Before>,
+}
+
+/// State of an interrupted run.
+pub(super) struct Before {
+    /// Nodes that it was to reboot.
+    pub reboots: Reboots,
+    /// Nodes whose reboot had begun, with the boot that was to end.
+    pub rebooting: BTreeMap<NodeName, String>,
+}
+
+impl Job {
+    /// Begins a run. With `from_host` the hosts have the systems already.
+    pub fn new(context: &Context, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
+        // The first run of a command has the name under which the nodes are locked.
+        let first = locks.keeper.claimant().run.clone();
+        let (run, journal) = match Journal::begin(&runs(context), &first) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let run = run_id(context);
+                let journal = Journal::begin(&runs(context), &run);
+                (run, journal)
+            }
+            journal => (first, journal),
+        };
+        let journal = journal.failed()?;
+        Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
+    }
+
+    /// Goes on with a run that was cut off.
+    pub fn resume(context: &Context, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
+        let run = record.run.clone();
+        let journal = Journal::resume(&runs(context), &run).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => still_exists(record),
+            _ => Failure::from_error(Kind::Failed, &error),
+        })?;
+        Ok(Self {
+            run,
+            journal,
+            targets,
+            from_host: false,
+            planned: None,
+            rebooted: record.rebooted.clone(),
+            before: Some(Before { reboots: record.reboots, rebooting: record.rebooting.clone() }),
+        })
+    }
+}
+
+/// The process of a run exists, whether it works or is suspended: two would act for one run.
+fn still_exists(record: &Record) -> Failure {
+    let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
+    Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))
+        .hint("wait for it; one that is suspended goes on with SIGCONT or ends with SIGKILL, then this again")
+}
+
+fn runs(context: &Context) -> PathBuf {
+    context.project.local().join("runs")
+}
