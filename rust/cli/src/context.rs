@@ -60,7 +60,7 @@ pub fn nix(global: &Global) -> Result<Nix, Failure> {
     Nix::find(overrides).map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
 }
 
-/// The environment comes first, so that the command line overrides it.
+/// Returns the overrides of the environment and of the command line, which replaces the former.
 fn overrides(global: &Global, variable: Option<&str>) -> Result<Vec<Override>, Failure> {
     let mut overrides = Vec::new();
     for pair in variable.unwrap_or_default().split_whitespace() {

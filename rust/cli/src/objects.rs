@@ -134,7 +134,7 @@ fn summary(outcome: &Outcome) -> String {
     parts.join(", ")
 }
 
-/// A node that has not registered yet gets its labels later, which the output must mention.
+/// Reports nodes that have not registered yet, since they get their labels later.
 fn absent(outcome: &Outcome, ui: Ui) {
     let names: Vec<&str> =
         outcome.nodes.iter().filter(|(_, marked)| **marked == Marked::Absent).map(|(name, _)| name.as_str()).collect();

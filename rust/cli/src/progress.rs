@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// From here on an interrupt stops the operation in order.
+    /// Starts the display of a rollout. From here on an interrupt stops the operation in order.
     fn start(&self, nodes: &[NodeName]) {
         self.listening.call_once(|| signals::stop_on(self.interrupt.clone(), self.ui));
         let mut machines = self.machines();

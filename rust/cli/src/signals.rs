@@ -21,7 +21,7 @@ pub fn who() -> String {
     one_line(&bounded(&format!("{person}@{}", host.trim()), LONGEST_NAME)).into_owned()
 }
 
-/// The environment comes first, but services and containers have none of its variables.
+/// Returns the user's name, from the environment if possible; services and containers have none of its variables.
 fn person(variable: impl Fn(&str) -> Option<String>, uid: u32, passwd: &str) -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(variable).find(|name| !name.is_empty());
     named.or_else(|| user_of(uid, passwd)).unwrap_or_else(|| format!("uid-{uid}"))
@@ -61,7 +61,7 @@ async fn ended() -> i32 {
     }
 }
 
-/// Private keys in clear text must not outlive a Ctrl-C, a termination or a closed terminal.
+/// Removes the directory before a signal ends the process: private keys in clear text must not outlive it.
 pub fn remove_when_interrupted(directory: PathBuf) {
     thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };

@@ -74,7 +74,7 @@ impl Ui {
     pub fn result_table(&self, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
-        // A cell must fit on its line, whatever unit names a host reports.
+        // A cell must stay on one line, even if a host's unit name contains a line break.
         table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| cell.replace(['\n', '\t'], " "))));
         // Cells are padded even without borders; the padding at both ends of a line is removed.
         let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());

@@ -24,7 +24,7 @@ use crate::{
 /// Timeout of a request to a machine.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Name of an application: any valid folder name in `app_modules/`.
+/// Parses the name of an application: any valid folder name in `app_modules/`.
 ///
 /// # Errors
 /// The name is invalid.

@@ -10,7 +10,7 @@ use crate::{certs, context::Context, failure::Failure, kubernetes::objects};
 pub struct Checked {
     /// Descriptions of certificates that need attention.
     pub certificates: Vec<String>,
-    /// The cluster.
+    /// Cluster described by machines.nix.
     pub cluster: Cluster,
     /// Changes that are unsafe for the running cluster.
     pub conflicts: Vec<Conflict>,

@@ -37,7 +37,7 @@ impl Connect for Sessions {
 }
 
 impl Sessions {
-    /// For an unreachable sandbox machine, the sandbox knows more of the cause than the network.
+    /// Adds the cause known to the sandbox to the error of a stopped machine; the network does not know it.
     fn explain(&self, node: &NodeName, error: RemoteError) -> RemoteError {
         let RemoteError::Connect { at, .. } = &error else { return error };
         let machine = self.sandbox.as_ref().and_then(|state| {

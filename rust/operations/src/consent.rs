@@ -11,7 +11,7 @@ pub struct Question {
     pub text: String,
     /// Answers that give consent.
     pub accepted: Vec<String>,
-    /// Description of the action, shown if no one can be asked.
+    /// Description of the action, for the error message if no terminal is available.
     pub consequence: String,
 }
 

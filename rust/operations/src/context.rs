@@ -20,13 +20,13 @@ use crate::{
 pub struct Clock(Arc<dyn Fn() -> OffsetDateTime + Send + Sync>);
 
 impl Clock {
-    /// System clock of the computer.
+    /// Returns the system clock of the computer.
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(OffsetDateTime::now_utc))
     }
 
-    /// Clock with a fixed time.
+    /// Returns a clock with a fixed time.
     #[must_use]
     pub fn fixed(time: OffsetDateTime) -> Self {
         Self(Arc::new(move || time))

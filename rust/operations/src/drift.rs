@@ -68,7 +68,7 @@ pub struct Drift {
     pub expected: Option<StorePath>,
     /// Booted kernel, initrd and parameters.
     pub booted: BootFiles,
-    /// The differences.
+    /// Differences between these systems, and other unexpected state.
     pub findings: Vec<Finding>,
 }
 

@@ -212,8 +212,7 @@ fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
     }
 }
 
-/// Most texts contain output of hosts: control characters are made visible, since a terminal or a log might act on
-/// them.
+/// Makes control characters visible: most texts contain output of hosts, and a terminal or a log might act on them.
 fn clean(text: String) -> String {
     bounded(&visible(&text), LONGEST).into_owned()
 }

@@ -76,7 +76,7 @@ fn select(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> Vec<Strin
     entries.flatten().filter(wanted).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Atomically writes a world-readable file, durable across a power failure. Creates missing directories.
+/// Writes a world-readable file atomically and durably across a power failure. Creates missing directories.
 pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let failed = |source| FileError::Write { path: path.to_owned(), source };
     machinist_durable::create_directories(machinist_durable::directory_of(path)).map_err(failed)?;

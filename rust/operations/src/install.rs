@@ -104,7 +104,8 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     Ok(Install { context: context.clone(), cluster, node, disk, machine, hardware })
 }
 
-/// An installation erases the member's data: the cluster would lose a voter, and the new machine could not join.
+/// Refuses a recorded member. Its data would be erased: the cluster would lose a voter, and the new machine could not
+/// join.
 fn refuse_recorded_member(project: &Project, node: &Node) -> Result<(), Failure> {
     let state = project.state()?;
     if !state.etcd.bootstrapped || !state.etcd.members.contains(&node.name) {
@@ -131,7 +132,7 @@ fn installable(node: &Node) -> Result<&str, Failure> {
 }
 
 impl Install {
-    /// The machine.
+    /// Returns the name of the machine.
     #[must_use]
     pub const fn node(&self) -> &NodeName {
         &self.node.name
@@ -171,7 +172,7 @@ impl Install {
         Ok(files)
     }
 
-    /// Asks for consent: the machine's disk is erased.
+    /// Requests consent: the machine's disk is erased.
     fn confirm(&self) -> Result<(), Failure> {
         let name = &self.node.name;
         let host = &self.machine.host;
@@ -296,7 +297,7 @@ impl Install {
         Ok(directory)
     }
 
-    /// An installed machine has a new machine-id, which the next deploy records.
+    /// Removes the recorded machine-id: the installed machine has a new one, which the next deploy records.
     fn forget_machine(&self) -> Result<(), Failure> {
         self.context.project.forget_machines(&[self.node.name.to_string()].into())
     }

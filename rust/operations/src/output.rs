@@ -70,7 +70,7 @@ fn replace(target: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-/// Appends, to keep the existing content of an open file.
+/// Appends the content, to keep the existing content of an open file.
 fn open(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     file.write_all(content)?;

@@ -96,7 +96,7 @@ impl Project {
         load::Directory { apps, node_modules: files.chain(folders).collect() }
     }
 
-    /// Nix' own message, plus the line of machines.nix if nix reports its number.
+    /// Returns Nix' own message, plus the line of machines.nix if nix reports its number.
     fn not_evaluated(&self, error: EvalError) -> Failure {
         if let EvalError::Refused { message, position: Some(Position { line, column }) } = &error {
             let shown = message.contains(&format!("{line}|"));

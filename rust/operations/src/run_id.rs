@@ -4,7 +4,7 @@ use time::macros::format_description;
 
 use crate::context::Context;
 
-/// The time in milliseconds: it sorts, and two runs of one operator never share it.
+/// Returns the time in milliseconds: it sorts, and two runs of one operator never share it.
 #[must_use]
 pub fn run_id(context: &Context) -> String {
     let format = format_description!("[year][month][day]t[hour][minute][second]-[subsecond digits:3]");

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use machinist_operations::systems::{Building, Given};
 
-/// How systems are evaluated and built.
+/// Arguments for evaluation and build.
 #[derive(Clone, Debug, Default, Args)]
 pub struct BuildArgs {
     /// Evaluate all systems, unchanged ones too

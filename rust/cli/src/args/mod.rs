@@ -13,7 +13,7 @@ pub use self::{
     rollout::{RolloutArgs, SpreadArgs},
 };
 
-/// What holds for every command.
+/// Arguments accepted by every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The cluster's directory, the one with machines.nix
@@ -46,7 +46,7 @@ pub struct Global {
     pub identity: Option<PathBuf>,
 }
 
-/// Which nodes a command is for.
+/// Selection of the nodes that a command applies to.
 #[derive(Clone, Debug, Args)]
 pub struct Targets {
     /// Names, globs such as `cp*`, `@role`, or `label=value`

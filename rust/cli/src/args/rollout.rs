@@ -12,7 +12,7 @@ use machinist_rollout::{
     waves::{Limit, Reboots, Spread},
 };
 
-/// How systems are brought to machines.
+/// Arguments for a rollout of systems to machines.
 #[derive(Clone, Debug, Args)]
 pub struct RolloutArgs {
     /// Time for an activation on a host before it is reverted, in seconds
@@ -56,7 +56,7 @@ pub struct RolloutArgs {
     pub accept_host_key: Option<Fingerprint>,
 }
 
-/// How nodes without a vote are spread over waves.
+/// Distribution over waves of the nodes without a vote.
 #[derive(Clone, Debug, Args)]
 pub struct SpreadArgs {
     /// Maximum number of nodes without a vote in etcd that change at the same time, such as 2 or 25% [default: a zone]
@@ -85,7 +85,7 @@ impl SpreadArgs {
     }
 }
 
-/// When nodes hand on what they got.
+/// Use of peer-to-peer copies between nodes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FanOutArg {
     /// From four nodes on, where it saves 48 MiB

@@ -15,7 +15,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Builds the targets' systems and brings them to the machines.
+/// Builds the targets' systems and deploys them to the machines.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     /// Names, globs such as `cp*`, `@role`, or `label=value`

@@ -13,7 +13,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Asks the machines what differs from what a deploy left there, and from what the directory says.
+/// Compares the machines with the last deploy and with the directory.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 no drift, 4 drift, 1 a host could not be asked.")]
 pub struct DriftArgs {

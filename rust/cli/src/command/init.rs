@@ -33,7 +33,7 @@ const FLAKE_NIX: &str = include_str!("../template/flake.nix");
 const MACHINES_NIX: &str = include_str!("../template/machines.nix");
 const GITIGNORE: &str = include_str!("../template/gitignore");
 
-/// Writes a cluster's directory. Files that are there stay as they are.
+/// Writes a cluster's directory. Existing files are kept.
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The directory; the one of -C by default
@@ -144,7 +144,7 @@ const fn refreshed(is_vendored: bool) -> &'static str {
     }
 }
 
-/// Copies would have no effect beside a flake that takes the modules from an input.
+/// Refuses copies that would have no effect beside a flake that takes the modules from an input.
 fn refuse_second_library(directory: &Path, vendor: bool) -> Result<(), Failure> {
     let flake = files::read_optional(&directory.join("flake.nix")).failed()?;
     if vendor && flake.is_some_and(|text| text.contains("lib.mkCluster")) {
@@ -218,8 +218,8 @@ fn cluster_name(args: &InitArgs, directory: &Path) -> Result<NodeName, Failure> 
     NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()
 }
 
-/// The flake is read through git: a directory outside of any work tree, or ignored by the surrounding one, becomes a
-/// work tree.
+/// Creates a git work tree, through which the flake is read, if the directory is outside of any or is ignored by the
+/// surrounding one.
 fn make_worktree(directory: &Path, ui: Ui) -> Result<(), Failure> {
     let has_worktree = FlakeRef::has_worktree(directory)
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;

@@ -21,7 +21,7 @@ use crate::{
 /// Mode of a kubeconfig, which contains a private key.
 const PRIVATE: u32 = 0o600;
 
-/// Writes a kubeconfig with a client certificate of its own.
+/// Writes a kubeconfig with its own client certificate.
 #[derive(Debug, Args)]
 pub struct KubeconfigArgs {
     /// The user's name in Kubernetes [default: kubernetes-admin, in the group system:masters]

@@ -13,7 +13,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Finds what is wrong before a cluster does.
+/// Finds errors before they reach a cluster.
 #[derive(Debug, Subcommand)]
 pub enum LintCommand {
     /// Check manifests of Kubernetes as one set: fields, ports, secrets, selectors, versions

@@ -142,7 +142,8 @@ mod tests {
 
     use super::Cli;
 
-    /// clap assigns arguments with the same id the same value: a command's own `DIR` once got that of `-C`.
+    /// Requires unique ids: clap assigns arguments with the same id the same value, and a command's own `DIR` once got
+    /// that of `-C`.
     fn ids_are_unique(command: &clap::Command, global: &BTreeSet<String>) {
         for argument in command.get_arguments() {
             let id = argument.get_id().to_string();

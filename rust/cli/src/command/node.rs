@@ -24,7 +24,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Changes who votes in etcd, and which nodes take pods.
+/// Changes the voters in etcd, and drains or uncordons nodes.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// Add a node with the role `etcd` to the running cluster, as a learner first
@@ -39,7 +39,7 @@ pub enum NodeCommand {
     Uncordon(drain::UncordonArgs),
 }
 
-/// Which node, and how systems are brought to machines.
+/// Arguments shared by changes of membership.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// The node

@@ -20,7 +20,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Brings objects to the cluster.
+/// Applies objects to the cluster.
 #[derive(Debug, Subcommand)]
 pub enum ObjectsCommand {
     /// Print the declared objects as YAML, without contacting a machine
@@ -31,7 +31,7 @@ pub enum ObjectsCommand {
     Apply(ApplyArgs),
 }
 
-/// How objects are brought.
+/// Arguments of `objects apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
     /// Also prune resources that hold data (namespaces, volumes and their claims, custom resource definitions) once
@@ -76,7 +76,7 @@ fn apply(args: &ApplyArgs, context: &Context, ui: Ui) -> Outcome {
     Ok(end(&applied.problems, ui))
 }
 
-/// Reports the objects that the server refused.
+/// Reports the objects that the server refused, and returns the exit code.
 fn end(problems: &[Failure], ui: Ui) -> ExitCode {
     problems.iter().for_each(|failure| ui.failure(failure));
     if problems.is_empty() {

@@ -17,7 +17,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Machines on this computer, to try things: containers with their own network, /nix, systemd and sshd.
+/// Manages test machines on this computer: containers with their own network, /nix, systemd and sshd.
 #[derive(Debug, Subcommand)]
 pub enum SandboxCommand {
     /// Create and start the machines with `provider = "sandbox"`

@@ -13,7 +13,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Asks every node and the cluster how they are.
+/// Reports the health of every node and of the cluster.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Names, globs, `@role`, `label=value`; all machines by default

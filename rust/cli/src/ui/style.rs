@@ -107,7 +107,7 @@ fn style(piece: &str) -> Option<(&str, &str)> {
     code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';').then_some((code, rest))
 }
 
-/// End of a marked style's sequence. Programs that measure text parse it as a parameter.
+/// Returns the end of a marked style's sequence. Programs that measure text parse it as a parameter.
 fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!(";{:020}m", RandomState::new().build_hasher().finish()))

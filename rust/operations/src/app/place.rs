@@ -162,7 +162,7 @@ pub fn make(context: &Context, plan: &Plan, request: &Request) -> Result<Option<
     deploy(context, &change.remove, request)
 }
 
-/// The edited text may not mean what it appears to: the result of its evaluation decides.
+/// Refuses an edited text that does not mean what it appears to: the result of its evaluation decides.
 fn refuse_other_meaning(context: &Context, app: &str, wanted: &BTreeSet<NodeName>) -> Result<(), Failure> {
     let loaded = context.project.load()?;
     let placed: BTreeSet<NodeName> = machines(&loaded.cluster, app).into_iter().cloned().collect();
@@ -278,7 +278,7 @@ fn order(app: &str, change: &Change) -> String {
     }
 }
 
-/// Data does not move with the application, and leaving it behind requires consent.
+/// Refuses to leave data behind, since it does not move with the application.
 fn refuse_data(app: &str, change: &Change, connector: &Connector) -> Result<(), Failure> {
     for node in &change.remove {
         let data = data_of(connector, node, app)?;

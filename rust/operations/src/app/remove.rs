@@ -180,7 +180,7 @@ fn ask(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>,
     Ok(data)
 }
 
-/// A service with `DynamicUser` has its data below /var/lib/private.
+/// Deletes the data of one machine. That of a service with `DynamicUser` is below /var/lib/private.
 fn delete(connector: &Connector, left: &Left, app: &str) -> Result<(), Failure> {
     let remote = connector.connect(&left.machine).map_err(|error| failed(&StepError::from(error)))?;
     let names = left.data.iter().filter_map(|path| path.strip_prefix("/var/lib/")).map(quote);

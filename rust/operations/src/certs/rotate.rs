@@ -168,7 +168,7 @@ impl Desk<'_> {
         self.end(stage, &done)
     }
 
-    /// Locks the voters of a running cluster: no deploy may change a stage's progress during the next one.
+    /// Locks the voters of a running cluster, so that the deployed stage cannot change while the next one is prepared.
     fn lock(&self) -> Result<Option<Locks>, Failure> {
         let state = self.context.project.state()?;
         if !state.etcd.bootstrapped {

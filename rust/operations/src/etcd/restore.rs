@@ -1,6 +1,6 @@
 //! Restore of etcd from a snapshot. Nothing is changed until every member has the snapshot; from then on a member
-//! restores before its etcd starts, by whatever means (`modules/etcd-restore.nix`). An interrupted restore therefore
-//! continues, and the same request may be repeated.
+//! restores before its etcd starts, regardless of the trigger (`modules/etcd-restore.nix`). An interrupted restore
+//! therefore continues, and the same request may be repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -134,15 +134,15 @@ impl Session<'_> {
         self.end(&mark, &whole)
     }
 
-    /// The restored cluster is bootstrapped at the addresses in machines.nix, but its data has the former ranges and
-    /// names.
+    /// Refuses conflicts except for addresses: the restored cluster is bootstrapped at those in machines.nix, but its
+    /// data has the former ranges and names.
     fn refuse_conflicts(&self) -> Result<(), Failure> {
         let mut conflicts = self.context.project.conflicts(&self.cluster)?;
         conflicts.retain(|conflict| !conflict.is_address());
         project::refuse(&conflicts)
     }
 
-    /// All members must be reachable: an absent one would come back with the former data.
+    /// Connects to all members: an absent one would come back with the former data.
     fn reach(&self, request: &Request, nodes: &[NodeName]) -> Result<Members, Failure> {
         let mut members = Members::new();
         for (node, asked) in query::nodes(nodes, &self.connector)? {

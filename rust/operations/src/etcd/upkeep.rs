@@ -178,7 +178,7 @@ pub struct Freed {
     pub after: u64,
 }
 
-/// etcdctl disarms all alarms at once: an alarm for corrupt data must be kept.
+/// Refuses to disarm an alarm for corrupt data, which must be kept: etcdctl disarms all alarms at once.
 fn refuse_to_disarm(health: &Health) -> Result<(), Failure> {
     let Some((node, problems)) = health.broken().next() else { return Ok(()) };
     let message = format!("the quota alarm cannot be disarmed: {node} {problems}");

@@ -20,7 +20,7 @@ use crate::{
 /// Request to drain a node.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The node.
+    /// Name of the node.
     pub node: NodeName,
     /// Timeout for pods to terminate, or for connections to instances to close.
     pub bound: Duration,

@@ -34,7 +34,7 @@ use crate::{
 pub struct Request {
     /// Kind of the change.
     pub what: What,
-    /// The node.
+    /// Name of the node.
     pub node: NodeName,
     /// Continues without taking a snapshot of etcd's data.
     pub no_snapshot: bool,
@@ -148,7 +148,7 @@ impl Change<'_> {
         self.state.etcd.members.contains(self.node)
     }
 
-    /// The members that are both in machines.nix and in the record, except `self.node`.
+    /// Returns the members that are both in machines.nix and in the record, except `self.node`.
     fn others(&self) -> BTreeMap<NodeName, IpAddr> {
         let mut voters = voters(self.cluster);
         voters.retain(|name, _| name != self.node && self.state.etcd.members.contains(name));
@@ -219,7 +219,7 @@ impl Change<'_> {
         }
     }
 
-    /// The recorded members that are no longer in machines.nix.
+    /// Returns the recorded members that machines.nix does not contain.
     fn leaving(&self) -> Vec<&NodeName> {
         let wanted = voters(self.cluster);
         self.state.etcd.members.iter().filter(|member| !wanted.contains_key(*member)).collect()
@@ -350,7 +350,7 @@ impl Change<'_> {
         self.settle("votes")
     }
 
-    /// A member that has never run must not find data: it would resume its former identity.
+    /// Moves stale data aside: a member that has never run would resume the data's former identity.
     fn put_stale_data_aside(&self) -> Result<(), Failure> {
         let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
             let facts = gather(&*remote)?;

@@ -1,4 +1,4 @@
-//! One pass of a deploy with its record: begun, or continued where it was cut off.
+//! One pass of a deploy with its journal: a new run, or a resumed one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use crate::{
     run_id::run_id,
 };
 
-/// One pass: the systems of its targets, and its record.
+/// One pass: the systems of its targets, and its journal.
 pub struct Job {
     pub(super) run: String,
     pub(super) journal: Journal,
@@ -29,7 +29,7 @@ pub struct Job {
     pub(super) from_host: bool,
     pub(super) planned: Option<PlanFile>,
     pub(super) rebooted: BTreeSet<NodeName>,
-    /// State of the run before it was cut off.
+    /// State of the run before its interruption; absent for a new run.
     pub(super) before: Option<Before>,
 }
 
@@ -37,14 +37,14 @@ pub struct Job {
 pub(super) struct Before {
     /// Nodes that it was to reboot.
     pub(super) reboots: Reboots,
-    /// Nodes whose reboot had begun, with the boot that was to end.
+    /// Nodes whose reboot had begun, with the ID of the boot to be ended.
     pub(super) rebooting: BTreeMap<NodeName, String>,
 }
 
 impl Job {
-    /// Begins a run. With `from_host` the hosts have the systems already.
+    /// Begins a run. With `from_host`, the hosts already have the systems.
     pub fn new(context: &Context, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
-        // The first run of a command has the name under which the nodes are locked.
+        // The first run of a command has the ID under which the nodes are locked.
         let first = locks.keeper.claimant().run.clone();
         let (run, journal) = match Journal::begin(&runs(context), &first) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -58,7 +58,7 @@ impl Job {
         Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
     }
 
-    /// Goes on with a run that was cut off.
+    /// Resumes an interrupted run.
     pub fn resume(context: &Context, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
         let run = record.run.clone();
         let journal = Journal::resume(&runs(context), &run).map_err(|error| match error.kind() {
@@ -77,7 +77,7 @@ impl Job {
     }
 }
 
-/// The process of a run exists, whether it works or is suspended: two would act for one run.
+/// Refuses to resume a run whose process still exists, running or suspended: two processes would act for one run.
 fn still_exists(record: &Record) -> Failure {
     let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
     Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))

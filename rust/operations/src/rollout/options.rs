@@ -1,4 +1,4 @@
-//! Options of all operations that change machines.
+//! Options shared by all operations that change machines.
 
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
@@ -10,23 +10,23 @@ use machinist_rollout::{
 /// Rollout options.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Policy of a run.
+    /// Policy of the rollout.
     pub policy: Policy,
-    /// Nodes to reboot after their change, if the caller chose. It wins over the choice of a resumed run.
+    /// Requested reboots after a change, if given. They override those of a resumed run.
     pub reboots: Option<Reboots>,
     /// Fingerprint of a host key that replaces the pinned one.
     pub accept_host_key: Option<Fingerprint>,
 }
 
 impl Options {
-    /// The same, with one node after the other unless something else is asked for.
+    /// Returns the options with one node after the other as the default.
     #[must_use]
     pub fn one_by_one(mut self) -> Self {
         self.policy.spread.max_unavailable.get_or_insert(Limit::Nodes(1));
         self
     }
 
-    /// The order is the plan's own, and a resumed run reboots what it was to reboot, unless that is said again.
+    /// Returns the plan's own distribution over waves, with a resumed run's reboots unless others were requested.
     pub(crate) fn spread(&self, planned: Option<&PlanFile>, before: Option<Reboots>) -> Spread {
         let mut spread = planned.map_or_else(|| self.policy.spread.clone(), |plan| plan.spread.clone());
         if let (None, Some(before)) = (self.reboots, before) {

@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Request to inject a fault.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
     /// Kind of the fault.
     pub fault: Fault,
@@ -53,7 +53,7 @@ pub fn inject(context: &Context, request: &Request) -> Result<(), Failure> {
 /// A fault that was ended.
 #[derive(Clone, Debug)]
 pub struct Healed {
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
     /// Description of the fault.
     pub fault: String,

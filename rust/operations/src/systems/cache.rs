@@ -26,7 +26,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Entry of the cache.
+    /// Creates an entry.
     pub const fn new(key: String, system: StorePath, warnings: Vec<String>, link: String) -> Self {
         Self { key, system, warnings, link }
     }

@@ -67,7 +67,7 @@ impl Workload for Instances {
         Ok(())
     }
 
-    /// The agent has lost the drain by the reboot: an instance is back as soon as it is healthy.
+    /// Does nothing: the agent lost the drain by the reboot, and an instance is back as soon as it is healthy.
     fn come_back(&self, _: &NodeName) -> Result<(), String> {
         Ok(())
     }

@@ -16,7 +16,7 @@ const NATIVE: &str = include_str!("../../template/app/native.nix");
 const CONTAINER: &str = include_str!("../../template/app/container.nix");
 const README: &str = include_str!("../../template/app/README.md");
 
-/// Which application.
+/// Arguments of `app new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
     /// Its name: that of its folder in app_modules/

@@ -16,7 +16,7 @@ use crate::{
     ui::Ui,
 };
 
-/// How many instances.
+/// Arguments of `app scale`.
 #[derive(Debug, Args)]
 pub struct ScaleArgs {
     /// The application
@@ -36,7 +36,7 @@ pub struct ScaleArgs {
     making: MakeArgs,
 }
 
-/// From where to where.
+/// Arguments of `app move`.
 #[derive(Debug, Args)]
 pub struct MoveArgs {
     /// The application
@@ -56,7 +56,7 @@ pub struct MoveArgs {
     making: MakeArgs,
 }
 
-/// How a placement is changed.
+/// Arguments shared by changes of a placement.
 #[derive(Debug, Args)]
 struct MakeArgs {
     /// Change machines.nix and deploy the machines concerned, instead of only printing the change

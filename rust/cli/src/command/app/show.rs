@@ -13,7 +13,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// What is asked.
+/// Arguments of `app list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Print only the placements of machines.nix, without querying the mesh
@@ -21,7 +21,7 @@ pub struct ListArgs {
     offline: bool,
 }
 
-/// Which application.
+/// Arguments of `app show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The application

@@ -14,7 +14,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Which application, and how.
+/// Arguments of `app update`.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
     /// The application

@@ -95,7 +95,7 @@ fn tell(rotated: &Rotated, ui: Ui) {
     ui.story(&format!("next: {}", next.join(", then ")));
 }
 
-/// Reports which key encrypts Secrets.
+/// Describes which key encrypts Secrets.
 fn encrypted(stage: Stage, ids: &[KeyId]) -> String {
     let name = |id: &KeyId| if is_plain_text(id) { "plain text".to_owned() } else { id.to_string() };
     match (stage, ids) {
@@ -108,7 +108,7 @@ fn encrypted(stage: Stage, ids: &[KeyId]) -> String {
     }
 }
 
-/// Reports the steps that a deploy cannot perform.
+/// Returns the manual steps, which a deploy cannot perform.
 fn advice(name: &str, stage: Stage) -> &'static [&'static str] {
     match (name, stage) {
         ("kubernetes", Stage::TrustBoth) => &[

@@ -17,7 +17,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Which key.
+/// Arguments of `etcd get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// The key; its value is printed as it is, without a line's end; on a terminal control characters are escaped
@@ -25,7 +25,7 @@ pub struct GetArgs {
     key: String,
 }
 
-/// Which keys.
+/// Arguments of `etcd ls`.
 #[derive(Debug, Args)]
 pub struct LsArgs {
     /// Prefix of the keys; all keys by default
@@ -33,7 +33,7 @@ pub struct LsArgs {
     prefix: String,
 }
 
-/// Which keys, and from when on.
+/// Arguments of `etcd watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Prefix of the keys; all keys by default

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::{args::Global, context, failure::Outcome, ui::Ui};
 
-/// Asks etcd.
+/// Queries and maintains etcd.
 #[derive(Debug, Subcommand)]
 pub enum EtcdCommand {
     /// List the members that etcd itself reports
@@ -37,7 +37,7 @@ pub enum EtcdCommand {
     MoveLeader(upkeep::MoveLeaderArgs),
 }
 
-/// Where the snapshot goes.
+/// Arguments of `etcd snapshot`.
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
     /// The file; `age --decrypt` opens it

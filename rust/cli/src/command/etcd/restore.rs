@@ -16,7 +16,7 @@ use crate::{
     ui::Ui,
 };
 
-/// From where, and how systems are brought to members that are new.
+/// Arguments of `etcd restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
     /// A file, encrypted or not; NODE:PATH as `machinist etcd snapshots` prints it; or `latest`

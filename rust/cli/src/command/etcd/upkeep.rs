@@ -12,7 +12,7 @@ use crate::{
     ui::Ui,
 };
 
-/// To whom.
+/// Arguments of `etcd move-leader`.
 #[derive(Debug, Args)]
 pub struct MoveLeaderArgs {
     /// The new leader [default: the member with the highest applied index]

@@ -30,7 +30,7 @@ fn unknown() -> Failure {
     .hint("or copy the modules into the cluster's repository: `--vendor`")
 }
 
-/// A local directory is referred to through git, so that ignored files do not reach the store.
+/// Rewrites a local directory as a git URL, so that ignored files do not reach the store.
 fn normalise(url: &str) -> Result<String, Failure> {
     let in_text = |character: char| character.is_ascii_graphic() && !r#""\$"#.contains(character);
     if url.is_empty() || !url.chars().all(in_text) {

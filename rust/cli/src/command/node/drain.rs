@@ -14,7 +14,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Which node, and what may be lost.
+/// Arguments of `node drain`.
 #[derive(Debug, Args)]
 pub struct DrainArgs {
     /// The node
@@ -34,7 +34,7 @@ pub struct DrainArgs {
     delete_local_data: bool,
 }
 
-/// Which node.
+/// Arguments of `node uncordon`.
 #[derive(Debug, Args)]
 pub struct UncordonArgs {
     /// The node

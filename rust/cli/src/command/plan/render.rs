@@ -154,7 +154,7 @@ fn units(changes: &Changes, ui: Ui, say: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// A short list of units leaves room for the reasons.
+/// Lists units, with their reasons if the list is short.
 fn told(units: &[&UnitChange], verbose: bool) -> String {
     let reasons = verbose || units.len() <= 3;
     let word = |change: &&UnitChange| match change.why.as_slice() {
@@ -189,7 +189,7 @@ fn system(changes: &Changes) -> String {
     }
 }
 
-/// A prefix of the hash is enough to distinguish systems.
+/// Returns a prefix of the hash, which is enough to distinguish systems.
 fn short(path: &StorePath) -> String {
     path.as_str().trim_start_matches("/nix/store/").chars().take(8).collect()
 }

@@ -11,7 +11,7 @@ use machinist_sandbox::{Fault, Rate};
 
 use crate::{failure::Failure, ui::Ui};
 
-/// Makes a machine of the sandbox suffer something.
+/// Injects a fault into a machine of the sandbox.
 #[derive(Debug, Args)]
 pub struct FaultArgs {
     /// The machine
@@ -26,7 +26,7 @@ pub struct FaultArgs {
     kind: FaultKind,
 }
 
-/// What a machine can suffer.
+/// Kinds of faults.
 #[derive(Debug, Subcommand)]
 enum FaultKind {
     /// Pull its network cable
