@@ -1,4 +1,4 @@
-//! Arguments that say how systems are evaluated and built.
+//! Arguments for evaluation and build of systems.
 
 use std::num::NonZeroUsize;
 
@@ -22,7 +22,7 @@ pub struct BuildArgs {
 }
 
 impl BuildArgs {
-    /// Returns how systems are evaluated and built.
+    /// Returns the options for evaluation and build.
     pub fn building(&self) -> Building {
         Building { no_cache: self.no_cache, eval_workers: self.eval_workers, store_path: self.store_path.clone() }
     }

@@ -1,4 +1,4 @@
-//! Arguments that several commands share.
+//! Arguments shared by several commands.
 
 mod building;
 mod rollout;
@@ -57,7 +57,7 @@ pub struct Targets {
     pub all: bool,
 }
 
-/// Reads a node's name.
+/// Parses the name of a node.
 pub fn node_name(text: &str) -> Result<NodeName, String> {
     NodeName::parse(text).map_err(|error| error.to_string())
 }

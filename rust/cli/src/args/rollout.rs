@@ -1,4 +1,4 @@
-//! Arguments of all commands that bring systems to machines.
+//! Arguments shared by all commands that deploy systems to machines.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub struct SpreadArgs {
 }
 
 impl SpreadArgs {
-    /// Returns what was asked for.
+    /// Returns the requested distribution over waves and reboots.
     pub fn spread(&self) -> Spread {
         let Self { max_unavailable, canary, across_zones, reboot } = *self;
         Spread { max_unavailable, canary, across_zones, reboots: reboot.unwrap_or_default() }
@@ -97,7 +97,7 @@ enum FanOutArg {
 }
 
 impl RolloutArgs {
-    /// Returns how systems are brought to machines.
+    /// Returns the rollout options.
     pub fn options(&self) -> Options {
         Options {
             policy: Policy {

@@ -59,7 +59,7 @@ fn tell(report: &Report, ui: Ui) {
                 for Finding { text, .. } in &drift.findings {
                     ui.result(&format!("  {}", ui.paint(Tone::Careful, text)));
                 }
-                // Many findings share what is to be done: it is said once.
+                // Many findings share a hint, which is printed once.
                 let hints: BTreeSet<&str> = drift.findings.iter().filter_map(|f| f.hint).collect();
                 hints.into_iter().for_each(|hint| tell_hint(Some(hint), ui));
             }

@@ -18,7 +18,7 @@ use crate::{
     ui::Ui,
 };
 
-/// The permissions of a kubeconfig: it holds a private key.
+/// Mode of a kubeconfig, which contains a private key.
 const PRIVATE: u32 = 0o600;
 
 /// Writes a kubeconfig with a client certificate of its own.
@@ -81,7 +81,7 @@ fn tell(file: &Path, made: &Kubeconfig, ui: Ui) {
     ui.story(&format!("use it with `kubectl --kubeconfig {} get --raw /readyz`", file.display()));
 }
 
-/// A name of a certificate's subject (RFC 5280, appendix A: at most 64 characters).
+/// Parses a name in a certificate's subject (RFC 5280, appendix A: at most 64 characters).
 fn subject(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
         return Err("a name has 1 to 64 characters, none of them a control character".to_owned());

@@ -1,4 +1,4 @@
-//! The command line: its commands, a file each.
+//! The command line: one file per command.
 
 pub mod app;
 pub mod certs;
@@ -104,7 +104,7 @@ pub enum Command {
     Man(man::ManArgs),
 }
 
-/// Runs the command that the person asked for.
+/// Runs the requested command.
 pub fn run(cli: Cli, ui: Ui) -> Outcome {
     let global = &cli.global;
     match &cli.command {
@@ -142,7 +142,7 @@ mod tests {
 
     use super::Cli;
 
-    /// clap gives arguments of the same id the same value: a command's own `DIR` once took that of `-C`.
+    /// clap assigns arguments with the same id the same value: a command's own `DIR` once got that of `-C`.
     fn ids_are_unique(command: &clap::Command, global: &BTreeSet<String>) {
         for argument in command.get_arguments() {
             let id = argument.get_id().to_string();

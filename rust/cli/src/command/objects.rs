@@ -75,7 +75,7 @@ fn apply(args: &ApplyArgs, context: &Context, ui: Ui) -> Outcome {
     Ok(end(&applied.problems, ui))
 }
 
-/// Says what the server refused.
+/// Reports the objects that the server refused.
 fn end(problems: &[Failure], ui: Ui) -> ExitCode {
     problems.iter().for_each(|failure| ui.failure(failure));
     if problems.is_empty() {

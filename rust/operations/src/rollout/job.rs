@@ -36,9 +36,9 @@ pub struct Job {
 /// State of an interrupted run.
 pub(super) struct Before {
     /// Nodes that it was to reboot.
-    pub reboots: Reboots,
+    pub(super) reboots: Reboots,
     /// Nodes whose reboot had begun, with the boot that was to end.
-    pub rebooting: BTreeMap<NodeName, String>,
+    pub(super) rebooting: BTreeMap<NodeName, String>,
 }
 
 impl Job {

@@ -1,4 +1,4 @@
-//! `machinist app`: applications, as machines.nix places them and as the mesh has them.
+//! `machinist app`: applications in machines.nix and in the mesh.
 
 mod new;
 mod place;

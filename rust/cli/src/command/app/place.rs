@@ -110,7 +110,7 @@ impl MakeArgs {
     }
 }
 
-/// Prints the change, and makes it if that is wanted.
+/// Prints the change, and makes it if requested.
 fn make(context: &Context, plan: &Plan, args: &MakeArgs, ui: Ui) -> Outcome {
     tell(plan, args.write, ui);
     if !plan.is_change() || !args.write {

@@ -163,7 +163,7 @@ fn list(context: &Context, ui: Ui) -> Outcome {
 }
 
 fn show(name: &str, context: &Context, ui: Ui) -> Outcome {
-    // The original project's command took a file; its name without the ending is often what is meant.
+    // The original project's command expected a file: the name without its extension is often what is meant.
     let details = issue::show(context, name)?;
     if ui.json {
         ui.result_json(&details);

@@ -36,7 +36,7 @@ pub fn defragment(context: &Context, ui: Ui) -> Outcome {
     Ok(exit_code(None))
 }
 
-/// Hands the leadership over.
+/// Transfers the leadership.
 pub fn move_leader(args: &MoveLeaderArgs, context: &Context, ui: Ui) -> Outcome {
     match upkeep::move_leader(context, args.member.as_deref())? {
         Moved::LeadsAlready { leader } => ui.result(&format!("{leader} leads already")),
