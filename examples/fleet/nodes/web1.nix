@@ -1,5 +1,5 @@
 # Configuration of web1 beyond the modules of machinist: an ordinary NixOS module. web2 imports it.
-{ lib, pkgs, ... }:
+{ pkgs, ... }:
 let
   site = pkgs.writeTextDir "index.html" "hello\n";
 in
@@ -8,7 +8,7 @@ in
     description = "Web server";
     wantedBy = [ "multi-user.target" ];
     serviceConfig = {
-      ExecStart = "${lib.getExe pkgs.python3} -m http.server --directory ${site} 8080";
+      ExecStart = "${pkgs.python3}/bin/python3 -m http.server --directory ${site} 8080";
       DynamicUser = true;
     };
   };

@@ -1,4 +1,4 @@
-//! Asks a person before something that cannot be taken back.
+//! Confirmation prompt before an irreversible action.
 
 use std::io::{self, IsTerminal, Write as _};
 
@@ -9,8 +9,8 @@ use crate::{
     failure::{Failure, Kind, OrFail},
 };
 
-/// Asks, unless `--yes` said it. `accepted` are the answers that mean yes; `nobody` says what would be done, for where there
-/// is no terminal to ask on.
+/// Prompts for confirmation, unless `--yes` was given. `accepted` are the answers that confirm; `nobody` describes the
+/// action for the error message without a terminal.
 pub fn ask(question: &str, accepted: &[&str], nobody: &str, global: &Global) -> Result<(), Failure> {
     if global.yes {
         return Ok(());
@@ -26,5 +26,5 @@ pub fn ask(question: &str, accepted: &[&str], nobody: &str, global: &Global) -> 
     if accepted.contains(&answer.trim()) { Ok(()) } else { Err(Failure::new(Kind::Refused, "nothing was done")) }
 }
 
-/// The answers to a question that ends with `[y/N]`.
+/// Accepted answers to a question that ends with `[y/N]`.
 pub const YES: &[&str] = &["y", "Y", "yes"];

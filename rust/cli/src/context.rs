@@ -1,4 +1,4 @@
-//! Context of an operation, from the command line and the environment.
+//! Context of an operation, built from the command line and the environment.
 
 use std::sync::Arc;
 
@@ -22,12 +22,13 @@ use crate::{
     ui::Ui,
 };
 
-/// Returns the context of an operation. Nothing is evaluated yet.
+/// Returns the context of an operation, without evaluating anything.
 pub fn open(global: &Global, ui: Ui) -> Result<Context, Failure> {
     of_rollout("deploy", None, global, ui)
 }
 
-/// The same for a command that changes machines: `verb` and `reboots` name the command that does the rest.
+/// Returns the context of a command that changes machines: `verb` and `reboots` name the command that completes the
+/// rest.
 pub fn of_rollout(verb: &'static str, reboots: Option<Reboots>, global: &Global, ui: Ui) -> Result<Context, Failure> {
     let interrupt = Interrupt::default();
     let again = Again { verb, directory: global.directory.clone(), reboots };
@@ -53,13 +54,13 @@ fn consent(global: &Global) -> Consent {
     })
 }
 
-/// Finds the nix programs, with the inputs that are replaced.
+/// Returns the nix programs, with the overridden inputs.
 pub fn nix(global: &Global) -> Result<Nix, Failure> {
     let overrides = overrides(global, std::env::var("MACHINIST_OVERRIDE_INPUTS").ok().as_deref())?;
     Nix::find(overrides).map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
 }
 
-/// The environment first, so that the command line wins.
+/// Returns the overrides of the environment and of the command line, which replaces the former.
 fn overrides(global: &Global, variable: Option<&str>) -> Result<Vec<Override>, Failure> {
     let mut overrides = Vec::new();
     for pair in variable.unwrap_or_default().split_whitespace() {

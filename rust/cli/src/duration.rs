@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-/// Reads a time: a number with a unit, at most a year.
+/// Parses a duration: a number with a unit, at most a year.
 pub fn life(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time such as 30m, 8h or 7d");
     let (number, seconds) = match text.char_indices().next_back() {

@@ -1,4 +1,4 @@
-//! What is said of objects.
+//! Output about Kubernetes objects.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::ui::{Tone, Ui};
 
-/// Prints all that should be there.
+/// Prints all declared objects.
 pub fn show(desired: &Desired, ui: Ui) {
     let values: Vec<&Value> = desired.objects.iter().map(|object| &object.value).collect();
     if ui.json {
@@ -26,7 +26,7 @@ pub fn show(desired: &Desired, ui: Ui) {
     ui.document(format!("{}\n", documents.collect::<Vec<_>>().join("---\n").trim_end()).as_bytes());
 }
 
-/// Says what was done.
+/// Reports the outcome of an update.
 pub fn applied(outcome: &Outcome, took: Duration, ui: Ui) {
     if ui.json {
         ui.result_json(&json(outcome));
@@ -39,7 +39,7 @@ pub fn applied(outcome: &Outcome, took: Duration, ui: Ui) {
     absent(outcome, ui);
 }
 
-/// Says what a deploy did. Nothing to do is not worth a line.
+/// Reports the outcome of an update within a deploy. Nothing is printed if nothing changed.
 pub fn after_deploy(outcome: &Outcome, took: Duration, ui: Ui) {
     if ui.json {
         ui.result_json_line(&serde_json::json!({ "event": "objects", "objects": json(outcome) }));
@@ -55,7 +55,7 @@ pub fn after_deploy(outcome: &Outcome, took: Duration, ui: Ui) {
     absent(outcome, ui);
 }
 
-/// Says what would be done.
+/// Reports the planned changes.
 pub fn compared(comparison: &Comparison, ui: Ui) {
     if ui.json {
         let differences: Vec<Value> = comparison
@@ -134,7 +134,7 @@ fn summary(outcome: &Outcome) -> String {
     parts.join(", ")
 }
 
-/// A node that has not registered yet gets its labels later, which a person should know.
+/// Reports nodes that have not registered yet, since they get their labels later.
 fn absent(outcome: &Outcome, ui: Ui) {
     let names: Vec<&str> =
         outcome.nodes.iter().filter(|(_, marked)| **marked == Marked::Absent).map(|(name, _)| name.as_str()).collect();

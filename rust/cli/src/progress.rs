@@ -1,4 +1,4 @@
-//! Shows what happens on many machines: bars on a terminal, plain lines in a pipe, JSON lines with `--json`.
+//! Progress on many machines: bars on a terminal, plain lines in a pipe, JSON lines with `--json`.
 
 use std::{
     collections::BTreeMap,
@@ -18,16 +18,16 @@ use crate::{
     ui::{Tone, Ui, indent},
 };
 
-/// Plain lines and JSON report a copy at most this often: a pipe is read by a person or kept in a log.
+/// Minimum interval between reports of a copy in plain lines and JSON: a pipe is read by a person or kept in a log.
 const COPY_REPORT: Duration = Duration::from_secs(2);
 
-/// Returns the receiver of a command's events. `again` is the command that does the rest after a rollout.
+/// Returns the receiver of a command's events. `again` is the command that completes the rest after a rollout.
 pub fn events(ui: Ui, interrupt: Interrupt, again: Again) -> Events {
     let view = View { ui, interrupt, again, machines: Mutex::default(), listening: Once::new() };
     Events::new(move |event| view.show(event))
 }
 
-/// Shows an operation's events.
+/// Display of an operation's events.
 struct View {
     ui: Ui,
     interrupt: Interrupt,
@@ -36,7 +36,7 @@ struct View {
     listening: Once,
 }
 
-/// Shows progress on machines.
+/// Display of progress on machines.
 #[derive(Default)]
 struct Machines {
     width: usize,
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// From here on the operation stops in order.
+    /// Starts the display of a rollout. From here on an interrupt stops the operation in order.
     fn start(&self, nodes: &[NodeName]) {
         self.listening.call_once(|| signals::stop_on(self.interrupt.clone(), self.ui));
         let mut machines = self.machines();
@@ -113,7 +113,7 @@ fn said(built: usize, known: usize, seconds: f64) -> String {
     }
 }
 
-/// When each node's copy was last reported.
+/// Time of each node's last report of a copy.
 #[derive(Default)]
 struct Copies(Mutex<BTreeMap<NodeName, Instant>>);
 
@@ -138,7 +138,7 @@ impl Copies {
 
 fn words(ui: Ui, kind: &EventKind) -> Option<String> {
     Some(match kind {
-        // One wave needs no number, and its only node speaks for itself.
+        // A single wave needs no number, and its only node needs no summary.
         EventKind::Wave { of: 1, .. } => return None,
         EventKind::Wave { number, of, wave } => {
             let nodes: Vec<&str> = wave.nodes.iter().map(NodeName::as_str).collect();
@@ -207,7 +207,7 @@ impl Bars {
     }
 
     fn print(&self, line: &str) {
-        // The terminal is gone: there is nobody to tell.
+        // The terminal is gone: no reader is left.
         let _gone = self.all.println(self.ui.told(line));
     }
 }

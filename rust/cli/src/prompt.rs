@@ -1,4 +1,4 @@
-//! Asks the person at the terminal what opens a private key: passphrases, and what age's plugins want to know.
+//! Prompts on the terminal to unlock a private key: passphrases, and questions of age's plugins.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -10,7 +10,7 @@ use machinist_text::one_line;
 
 use crate::{consent, ui::Ui};
 
-/// The terminal that the command was started at.
+/// Controlling terminal of the command.
 pub struct Terminal(pub Ui);
 
 impl Prompt for Terminal {

@@ -1,4 +1,4 @@
-//! What is said of a run at its end.
+//! Report at the end of a run.
 
 use std::{
     collections::BTreeMap,
@@ -13,19 +13,19 @@ use machinist_rollout::{
 
 use crate::ui::{Tone, Ui};
 
-/// The command that does the rest.
+/// Command that completes the rest of a run.
 #[derive(Clone, Debug)]
 pub struct Again {
-    /// Its name.
+    /// Name of the command.
     pub verb: &'static str,
-    /// The cluster's directory.
+    /// Path of the cluster's directory.
     pub directory: PathBuf,
-    /// Which nodes are to be rebooted, if that was said.
+    /// Requested reboots, if given.
     pub reboots: Option<Reboots>,
 }
 
 impl Again {
-    /// The command for the nodes that are not done.
+    /// Returns the command for the nodes that are not done.
     fn line(&self, report: &Report) -> String {
         let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
         let rest = report.nodes.iter().filter(|(_, outcome)| !is_done(outcome)).map(|(node, _)| node.as_str());
@@ -43,7 +43,7 @@ impl Again {
     }
 }
 
-/// Says what became of all.
+/// Reports the outcome of all nodes.
 pub fn tell(report: &Report, again: &Again, took: Duration, ui: Ui) {
     if ui.json {
         ui.result_json_line(&serde_json::json!({ "event": "report", "report": report }));
@@ -97,7 +97,7 @@ pub fn tell(report: &Report, again: &Again, took: Duration, ui: Ui) {
     }
 }
 
-/// Says which nodes run what, after not all went well.
+/// Reports which systems the nodes run, after a partial failure.
 fn standing(report: &Report) -> String {
     let runs = |outcome: &NodeOutcome| match outcome {
         NodeOutcome::Changed | NodeOutcome::Unchanged | NodeOutcome::Failed { verdict: Verdict::Confirmed, .. } => {

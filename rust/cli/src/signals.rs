@@ -1,4 +1,4 @@
-//! Who runs this command, and what stops it.
+//! Caller of this command, and the signals that stop it.
 
 use std::{fs, path::PathBuf, sync::mpsc, thread};
 
@@ -8,11 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ui::Ui;
 
-/// The longest name of a person at a computer that is passed on, in bytes.
+/// Maximum length of a user name in a lock, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// Returns who runs this command: the person before `sudo`, and the computer. Nodes keep it in their lock, for other people's
-/// terminals.
+/// Returns the caller of this command: the user before `sudo`, and the computer's name. Nodes keep it in their lock,
+/// and it is displayed on other people's terminals.
 pub fn who() -> String {
     let variable = |name: &str| std::env::var(name).ok();
     let uid = rustix::process::getuid().as_raw();
@@ -21,13 +21,13 @@ pub fn who() -> String {
     one_line(&bounded(&format!("{person}@{}", host.trim()), LONGEST_NAME)).into_owned()
 }
 
-/// The environment first; services and containers have none of its variables.
+/// Returns the user's name, from the environment if possible; services and containers have none of its variables.
 fn person(variable: impl Fn(&str) -> Option<String>, uid: u32, passwd: &str) -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(variable).find(|name| !name.is_empty());
     named.or_else(|| user_of(uid, passwd)).unwrap_or_else(|| format!("uid-{uid}"))
 }
 
-/// Returns the name of a user of this computer, by passwd(5).
+/// Returns the name of a user of this computer, from passwd(5).
 fn user_of(uid: u32, passwd: &str) -> Option<String> {
     let number = uid.to_string();
     passwd.lines().find_map(|line| {
@@ -36,19 +36,20 @@ fn user_of(uid: u32, passwd: &str) -> Option<String> {
     })
 }
 
-/// What a person or the system ends a command with: Ctrl-C, a termination, a closed terminal.
+/// Signals by which a person or the system ends a command: Ctrl-C, termination, a closed terminal.
 const fn ending() -> [SignalKind; 3] {
     [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
 }
 
-/// Waits for the first of them, and returns the exit status with which a shell reports it. To be called within a runtime.
+/// Waits for the first of the signals, and returns the exit status that a shell reports for it. Must be called within a
+/// runtime.
 async fn ended() -> i32 {
     let mut tasks = tokio::task::JoinSet::new();
     for kind in ending() {
         tasks.spawn(async move {
             match signal(kind) {
                 Ok(mut signal) => drop(signal.recv().await),
-                // It cannot be listened for: it ends the process by itself.
+                // Without a handler, the signal ends the process by default.
                 Err(_) => std::future::pending().await,
             }
             128 + kind.as_raw_value()
@@ -60,7 +61,7 @@ async fn ended() -> i32 {
     }
 }
 
-/// Keys in the clear must not outlive a Ctrl-C, a termination or a closed terminal.
+/// Removes the directory before a signal ends the process: private keys in clear text must not outlive it.
 pub fn remove_when_interrupted(directory: PathBuf) {
     thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
@@ -70,8 +71,8 @@ pub fn remove_when_interrupted(directory: PathBuf) {
     });
 }
 
-/// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. They are listened for when
-/// this returns.
+/// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. The handlers are installed
+/// when this function returns.
 pub fn stop_on(interrupt: Interrupt, ui: Ui) {
     let (listens, registered) = mpsc::channel();
     thread::spawn(move || {
@@ -85,7 +86,7 @@ pub fn stop_on(interrupt: Interrupt, ui: Ui) {
             tasks.join_all().await;
         });
     });
-    // An error is a thread without a runtime: the signals end the process by themselves.
+    // On an error the thread has no runtime: the signals then end the process by default.
     let _without = registered.recv();
 }
 

@@ -1,4 +1,4 @@
-//! The only place that writes to the terminal. Results go to stdout, the story to stderr.
+//! Terminal output, which only this module writes. Results are printed to stdout, status messages to stderr.
 
 mod stream;
 mod style;
@@ -15,30 +15,30 @@ use serde::Serialize;
 pub use self::style::Tone;
 use crate::failure::{Failure, Kind};
 
-/// The longest piece of a story, in bytes. What a host prints has no end of its own.
+/// Maximum length of a status message, in bytes. Output of a host is unbounded.
 const LONGEST: usize = 16 << 10;
 
-/// How to speak to whoever runs the command.
+/// Output settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {
-    /// Results are JSON on stdout.
+    /// True if results are printed to stdout as JSON.
     pub json: bool,
-    /// Say more.
+    /// True for verbose output.
     pub verbose: bool,
-    /// stderr is a terminal that moves its cursor.
+    /// True if stderr is a terminal with cursor control.
     pub is_terminal: bool,
     color: bool,
 }
 
 impl Ui {
-    /// Looks at the terminal. Colours only on a terminal and without `NO_COLOR`.
+    /// Detects the terminal's capabilities. Colours require a terminal and no `NO_COLOR`.
     pub fn new(json: bool, verbose: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { json, verbose, is_terminal, color: is_terminal && wanted && !json }
     }
 
-    /// Returns the text in the tone, or as it is where there are no colours.
+    /// Returns the text in the tone, or unchanged if colours are off.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
         if self.color { style::paint(tone, text) } else { text.to_owned() }
     }
@@ -49,7 +49,7 @@ impl Ui {
         stream::write(format!("{shown}\n").as_bytes());
     }
 
-    /// Prints a document for another program, byte for byte unless a terminal would act on it.
+    /// Prints a document for another program, unmodified except for control sequences on a terminal.
     pub fn document(&self, bytes: &[u8]) {
         if stream::is_terminal() {
             stream::write(text::visible(&String::from_utf8_lossy(bytes)).as_bytes());
@@ -58,7 +58,7 @@ impl Ui {
         }
     }
 
-    /// Prints a result as JSON, indented, keys sorted as the type has them.
+    /// Prints a result as indented JSON, with the keys in the type's order.
     pub fn result_json(&self, value: &impl Serialize) {
         let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("\"{error}\""));
         stream::write(format!("{}\n", text::json(&text)).as_bytes());
@@ -74,25 +74,25 @@ impl Ui {
     pub fn result_table(&self, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
-        // A cell is never more than its line, whatever a host calls its units.
+        // A cell must stay on one line, even if a host's unit name contains a line break.
         table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| cell.replace(['\n', '\t'], " "))));
-        // Without borders every cell still has its padding; it helps at neither end of a line.
+        // Cells are padded even without borders; the padding at both ends of a line is removed.
         let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
         self.result(&lines.collect::<Vec<_>>().join("\n"));
     }
 
-    /// Returns whether no result can be printed any more: the reader went away, or the disk is full.
+    /// Returns true if no further result can be printed: the reader closed its end, or the disk is full.
     pub fn is_unread(&self) -> bool {
         stream::is_broken()
     }
 
-    /// Prints progress, a note or an error. Only its first line begins at the margin: no text from elsewhere looks like a
-    /// line of ours.
+    /// Prints progress, a note or an error. Only its first line begins at the margin: text from other sources cannot
+    /// imitate a line of machinist.
     pub fn story(&self, text: &str) {
         stream::write_story(&self.told(text));
     }
 
-    /// Returns what [`story`](Self::story) prints, for a terminal that another library draws on.
+    /// Returns the output of [`story`](Self::story), for a terminal drawn by another library.
     pub fn told(&self, text: &str) -> String {
         let indented = if text.contains('\n') { Cow::Owned(hanging(text)) } else { Cow::Borrowed(text) };
         if indented.len() > LONGEST {
@@ -101,7 +101,7 @@ impl Ui {
         style::render(&indented).into_owned()
     }
 
-    /// Prints what is wrong with a file, with the place.
+    /// Prints a diagnostic about a file, with its location.
     pub fn diagnostic(&self, diagnostic: &dyn miette::Diagnostic) {
         let rendered = |theme| {
             let mut text = String::new();
@@ -115,12 +115,12 @@ impl Ui {
         self.story(&shown);
     }
 
-    /// Warns.
+    /// Prints a warning.
     pub fn warn(&self, text: &str) {
         self.story(&format!("{} {text}", self.paint(Tone::Careful, "warning:")));
     }
 
-    /// Says what ended the command.
+    /// Prints the error that ended the command.
     pub fn failure(&self, failure: &Failure) {
         if !failure.diagnostics.is_empty() {
             return self.diagnosed(failure);
@@ -147,7 +147,7 @@ impl Ui {
         self.story(&format!("{}; `machinist explain CODE` says more", failure.message));
     }
 
-    /// Returns why the command failed although it did all that it should: its result could not be printed.
+    /// Returns the reason why a successful command still failed: its result could not be printed.
     pub fn unwritten(&self) -> Option<Failure> {
         let why = stream::unwritten()?;
         let failure = Failure::new(Kind::Failed, "standard output: the result was cut off");

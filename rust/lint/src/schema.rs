@@ -1,7 +1,7 @@
 //! Unknown fields, types and kinds. An object is deserialised into Kubernetes' own types and serialised again: a field
 //! that is lost on the way is unknown.
 
-use k8s_openapi_schema::{
+use k8s_openapi::{
     api::{
         apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, coordination::v1 as coordination,
         core::v1 as core, discovery::v1 as discovery, networking::v1 as networking, node::v1 as node,

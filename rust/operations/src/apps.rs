@@ -1,4 +1,4 @@
-//! Applications: as machines.nix places them, as the mesh has them, and what machines have of them.
+//! Applications: placement in machines.nix, instances in the mesh, and data left on machines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,15 +21,15 @@ use crate::{
     rollout::target::voters,
 };
 
-/// Time that a machine may take to answer.
+/// Timeout of a request to a machine.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// The name of an application, as a folder of `app_modules/` may be called.
+/// Parses the name of an application: any valid folder name in `app_modules/`.
 ///
 /// # Errors
-/// It cannot be read, or is not what was expected.
+/// The name is invalid.
 pub fn app_name(text: &str) -> Result<String, String> {
-    // The units of an application add to its name, and a name of a unit ends at 255 characters; an instance's at 63.
+    // Unit names extend the application's name: a unit name has at most 255 characters, an instance name 63.
     let is_label = NodeName::parse(text).is_ok() && text.len() <= 50;
     is_label.then(|| text.to_owned()).ok_or_else(|| "lower-case letters, digits and hyphens, at most 50".to_owned())
 }
@@ -41,10 +41,10 @@ pub fn machines<'a>(cluster: &'a Cluster, app: &str) -> Vec<&'a NodeName> {
     cluster.deployable().filter(|node| has(&node.apps)).map(|node| &node.name).collect()
 }
 
-/// Refuses a name that is no application's.
+/// Refuses a name that is not an application's.
 ///
 /// # Errors
-/// It cannot be read, or is not what was expected.
+/// No such application exists.
 pub fn require(project: &Project, cluster: &Cluster, app: &str) -> Result<(), Failure> {
     if !machines(cluster, app).is_empty() || project.directory.join("app_modules").join(app).is_dir() {
         return Ok(());
@@ -53,27 +53,27 @@ pub fn require(project: &Project, cluster: &Cluster, app: &str) -> Result<(), Fa
         .hint(format!("`machinist app list` names those that machines run; `machinist app new {app}` writes one")))
 }
 
-/// An instance in etcd.
+/// Instance of an application, as recorded in etcd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Registered {
-    /// What it is: backends, frontends or services.
+    /// Group of its key: backends, frontends or services.
     pub group: &'static str,
-    /// The application.
+    /// Name of the application.
     pub app: String,
-    /// The machine.
+    /// Name of the machine.
     pub node: String,
-    /// Its name on the node; null for one of nix-infra's.
+    /// Name of the instance on the node; null for one of nix-infra's.
     pub name: Option<String>,
-    /// Address and port.
+    /// Address and port of the instance.
     pub address: String,
-    /// The port on 127.0.0.1 by which others reach it.
+    /// Port on 127.0.0.1 by which other applications reach it.
     pub publish: Option<u16>,
 }
 
-/// Reads the instances of all applications, by application.
+/// Reads the instances of all applications, grouped by application.
 ///
 /// # Errors
-/// It cannot be read, or is not what was expected.
+/// etcd cannot be queried.
 pub fn registered(cluster: &Cluster, connector: &Connector) -> Result<BTreeMap<String, Vec<Registered>>, Failure> {
     let members = voters(cluster);
     let askable: Vec<NodeName> = members.keys().cloned().collect();
@@ -85,7 +85,7 @@ pub fn registered(cluster: &Cluster, connector: &Connector) -> Result<BTreeMap<S
     Ok(instances(pairs))
 }
 
-/// What keys and values say of instances. What no node would route is none.
+/// Parses instances from keys and values. An entry that no node would route is skipped.
 fn instances<'a, K: AsRef<str>>(pairs: impl Iterator<Item = (K, &'a [u8])>) -> BTreeMap<String, Vec<Registered>> {
     let mut found: BTreeMap<String, Vec<Registered>> = BTreeMap::new();
     for (key, value) in pairs {
@@ -107,31 +107,31 @@ fn instances<'a, K: AsRef<str>>(pairs: impl Iterator<Item = (K, &'a [u8])>) -> B
     found
 }
 
-/// What the keys of a node's instances begin with, of one application in one group.
+/// Returns the key prefix of a node's instances of one application in one group.
 #[must_use]
 pub fn instance_prefix(node: &str, group: &str, app: &str) -> String {
     format!("{INSTANCES}{node}/{group}/{app}/")
 }
 
-/// What a machine still has.
+/// Leftovers of an application on a machine.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Record {
     data: BTreeSet<String>,
 }
 
-/// Returns the directories of a machine with data of the application, whether it runs there or not.
+/// Returns the directories on a machine that hold data of the application, even if it no longer runs there.
 ///
 /// # Errors
-/// It cannot be read, or is not what was expected.
+/// The machine cannot be queried, or its answer is malformed.
 pub fn data_of(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>, Failure> {
     look(connector, node, app).map(|(_, data)| data)
 }
 
-/// Returns whether the machine's system has the application, and the directories with its data.
+/// Returns true if the machine's system includes the application, and the directories that hold its data.
 ///
 /// # Errors
-/// It cannot be read, or is not what was expected.
+/// The machine cannot be queried, or its answer is malformed.
 pub fn look(connector: &Connector, node: &NodeName, app: &str) -> Result<(bool, Vec<String>), Failure> {
     let remote = connector.connect(node).map_err(|error| failed(&error.into()))?;
     let script = format!("app={}\n{ASK}", quote(app));
@@ -147,7 +147,8 @@ const ASK: &str = r#"if [ -e "/etc/machinist/apps/$app.json" ]; then echo deploy
 cat "/var/lib/machinist-apps/$app.json" 2>/dev/null || true
 "#;
 
-/// Returns the directories of /var/lib that a record names. What is no plain name there is none: nothing else is ever deleted.
+/// Returns the directories in /var/lib that a record names. Entries that are not plain names are skipped: no other path
+/// is ever deleted.
 fn directories(data: &BTreeSet<String>) -> Vec<String> {
     let plain = |name: &&str| {
         !name.is_empty()

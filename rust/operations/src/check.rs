@@ -1,34 +1,34 @@
-//! Check of machines.nix, and of everything that belongs to it.
+//! Check of machines.nix and of everything that belongs to it.
 
 use machinist_model::{Cluster, Conflict, Diagnostic};
 use serde::Serialize;
 
 use crate::{certs, context::Context, failure::Failure, kubernetes::objects};
 
-/// What was found in a cluster's directory without errors.
+/// Result of a check of a cluster's directory without errors.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// Certificates that need attention, in words.
+    /// Descriptions of certificates that need attention.
     pub certificates: Vec<String>,
-    /// The cluster.
+    /// Cluster described by machines.nix.
     pub cluster: Cluster,
-    /// Changes that the running cluster cannot take.
+    /// Changes that are unsafe for the running cluster.
     pub conflicts: Vec<Conflict>,
     /// Warnings about machines.nix.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Checks the directory. What needs attention is a warning, too.
+/// Checks the directory. Certificates that need attention are also reported as warnings.
 ///
 /// # Errors
-/// machines.nix, a manifest or an operator's key is wrong.
+/// machines.nix, a manifest or an operator's key is invalid.
 pub fn run(context: &Context) -> Result<Checked, Failure> {
     let project = &context.project;
     let loaded = project.load()?;
     // A manifest that cannot be read would stop a deploy.
     objects::desired(project, &loaded.cluster)?;
     certs::check_operators(&loaded.cluster, &context.events)?;
-    // Expired and foreign certificates are better found here than in the middle of a deploy.
+    // Expired and unexpected certificates should be found here instead of in the middle of a deploy.
     let certificates = certs::trouble(&project.certs(), &loaded.cluster, context.clock.now())?;
     for line in &certificates {
         context.events.warn(line);

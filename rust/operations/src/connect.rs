@@ -16,14 +16,14 @@ use crate::{
     sandbox,
 };
 
-/// Where pinned host keys are, relative to the cluster's directory.
+/// Path of the pinned host keys, relative to the cluster's directory.
 pub const KNOWN_HOSTS: &str = "state/known_hosts";
 
 struct Sessions {
     destinations: BTreeMap<NodeName, Destination>,
     known_hosts: KnownHosts,
     accept: Option<Fingerprint>,
-    /// The state of the sandbox, if machines are in one.
+    /// State of the sandbox, if any machine belongs to one.
     sandbox: Option<PathBuf>,
 }
 
@@ -37,7 +37,7 @@ impl Connect for Sessions {
 }
 
 impl Sessions {
-    /// A sandbox knows more of a machine that does not answer than the network does.
+    /// Adds the cause known to the sandbox to the error of a stopped machine; the network does not know it.
     fn explain(&self, node: &NodeName, error: RemoteError) -> RemoteError {
         let RemoteError::Connect { at, .. } = &error else { return error };
         let machine = self.sandbox.as_ref().and_then(|state| {
@@ -51,7 +51,7 @@ impl Sessions {
     }
 }
 
-/// Returns what opens connections to the nodes of the cluster. A host key of the fingerprint `accept` is pinned.
+/// Returns a connector to the nodes of the cluster. A host key with the fingerprint `accept` is pinned.
 ///
 /// # Errors
 /// The pinned host keys cannot be read.
@@ -59,7 +59,7 @@ pub fn connector(context: &Context, cluster: &Cluster, accept: Option<Fingerprin
     connector_to(&[], context, cluster, accept)
 }
 
-/// The same, and begins to resolve how the `targets` are reached, while the caller has other work to do before.
+/// Returns a connector that already resolves the addresses of the `targets` in the background.
 ///
 /// # Errors
 /// The pinned host keys cannot be read.
@@ -79,7 +79,7 @@ pub fn connector_to(
     let destinations: BTreeMap<NodeName, Destination> =
         cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, keys, &config))).collect();
     for target in targets.iter().filter_map(|target| destinations.get(target).cloned()) {
-        // An error comes again, and is reported, when the host is connected to.
+        // The error recurs, and is reported, when the host is connected to.
         thread::spawn(move || drop(target.endpoint()));
     }
     let in_sandbox = cluster.deployable().any(|node| node.provider == Provider::Sandbox);
@@ -89,7 +89,7 @@ pub fn connector_to(
     Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))
 }
 
-/// Returns how the node is reached.
+/// Returns the SSH destination of the node.
 #[must_use]
 pub fn destination(cluster: &Cluster, node: &Node, keys: &[PathBuf], config: &Arc<SshConfig>) -> Destination {
     let mut destination = Destination::new(node.name.as_str(), &node.ssh.host).with_environment(config);
@@ -102,10 +102,10 @@ pub fn destination(cluster: &Cluster, node: &Node, keys: &[PathBuf], config: &Ar
     destination
 }
 
-/// Returns the deployable nodes that the patterns name, sorted; all of them without patterns.
+/// Returns the deployable nodes that match the patterns, sorted; all of them without patterns.
 ///
 /// # Errors
-/// A pattern names none.
+/// A pattern matches no node.
 pub fn select(cluster: &Cluster, patterns: Option<&[String]>) -> Result<Vec<NodeName>, Failure> {
     let selection = match patterns {
         Some(patterns) => Selection::resolve(cluster, patterns),

@@ -1,4 +1,4 @@
-//! Context of an operation: the cluster's directory, how its nodes are reached, and who is there.
+//! Context of an operation: the cluster's directory, access to its nodes, and the caller's callbacks.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -20,13 +20,13 @@ use crate::{
 pub struct Clock(Arc<dyn Fn() -> OffsetDateTime + Send + Sync>);
 
 impl Clock {
-    /// The computer's clock.
+    /// Returns the system clock of the computer.
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(OffsetDateTime::now_utc))
     }
 
-    /// A clock that stands still.
+    /// Returns a clock with a fixed time.
     #[must_use]
     pub fn fixed(time: OffsetDateTime) -> Self {
         Self(Arc::new(move || time))
@@ -39,41 +39,41 @@ impl Clock {
     }
 }
 
-/// How nodes are reached.
+/// Access to nodes.
 #[derive(Clone)]
 pub enum Connections {
     /// Over SSH, with these private keys before those of the agent and of ~/.ssh.
     Ssh {
-        /// Files of private keys.
+        /// Paths of private keys.
         keys: Vec<PathBuf>,
     },
-    /// Over connections that the caller opens.
+    /// Over connections opened by the caller.
     Given(Connector),
 }
 
 /// Context of an operation. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// The cluster's directory.
+    /// Cluster's directory.
     pub project: Project,
-    /// Opens private keys of `certs/`.
+    /// Decrypts the private keys in `certs/`.
     pub keyring: Keyring,
-    /// How nodes are reached.
+    /// Access to the nodes.
     pub connections: Connections,
-    /// Who runs the operation, `user@host`. Nodes keep it in their locks.
+    /// Operator of the run, `user@host`. Nodes keep it in their locks.
     pub who: String,
-    /// Consent to what cannot be undone.
+    /// Source of consent to irreversible actions.
     pub consent: Consent,
-    /// The time.
+    /// Source of the current time.
     pub clock: Clock,
     /// Receiver of events.
     pub events: Events,
-    /// Stops the operation where that is safe.
+    /// Interrupt that stops the operation at the next safe point.
     pub interrupt: Interrupt,
 }
 
 impl Context {
-    /// Stops the operation here if its interrupt is set: nothing is under way on any machine.
+    /// Stops the operation here if its interrupt is set: no machine is in the middle of a change.
     pub(crate) fn stop_here(&self) -> Result<(), Failure> {
         if self.interrupt.is_set() {
             return Err(Failure::new(Kind::Failed, "interrupted; nothing is under way on any machine")
@@ -82,10 +82,10 @@ impl Context {
         Ok(())
     }
 
-    /// Refuses to continue without the certificates that the nodes need. Warns of those that expire soon.
+    /// Refuses to continue unless the certificates of the nodes exist. Warns of those that expire soon.
     ///
     /// # Errors
-    /// A certificate is missing or wrong.
+    /// A certificate is missing or invalid.
     pub fn require_certificates(&self, cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Failure> {
         let warnings = certs::require(&self.project.certs(), cluster, nodes, self.clock.now())?;
         warnings.into_iter().for_each(|warning| self.events.warn(warning));

@@ -1,4 +1,4 @@
-//! Deploy: generate, build, bring the systems to the machines in waves, and record what came of it.
+//! Deploy: generate, build, roll out the systems in waves, and record the outcome.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -24,58 +24,59 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// What is deployed.
+/// Subject of a deploy.
 #[derive(Clone, Debug)]
 pub enum What {
     /// All machines.
     All,
-    /// The machines that names, globs, `@role` or `label=value` select.
+    /// Machines selected by names, globs, `@role` or `label=value`.
     Machines(Vec<String>),
-    /// What a run that was cut off was to bring; the last run if the name is empty.
+    /// Targets of an interrupted run; of the last run if the ID is empty.
     Resumed(String),
-    /// What a file says that [`plan::file`](crate::plan::file) returned.
+    /// Plan file, as returned by [`plan::file`](crate::plan::file).
     Planned(PathBuf),
 }
 
-/// A deploy.
+/// Request to deploy.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is deployed.
+    /// Subject of the deploy.
     pub what: What,
-    /// How it is brought to the machines.
+    /// Rollout options.
     pub options: Options,
-    /// How systems are evaluated and built.
+    /// Options for evaluation and build.
     pub building: Building,
-    /// Who builds.
+    /// Location of builds.
     pub build_on: BuildOn,
-    /// Whether objects in Kubernetes are applied afterwards.
+    /// True if Kubernetes objects are applied afterwards.
     pub objects: bool,
 }
 
 impl Request {
-    /// A deploy of these machines, one after the other unless the options say otherwise. Objects in Kubernetes stay.
+    /// Returns a deploy of these machines, sequential unless the options say otherwise. Kubernetes objects are not
+    /// applied.
     #[must_use]
     pub fn one_by_one(targets: Vec<String>, options: Options, building: Building, build_on: BuildOn) -> Self {
         Self { what: What::Machines(targets), options: options.one_by_one(), building, build_on, objects: false }
     }
 }
 
-/// End of a deploy.
+/// Outcome of a deploy.
 #[derive(Clone, Debug)]
 pub enum Deployed {
-    /// The last run has ended: there is nothing to resume.
+    /// The last run is complete: there is nothing to resume.
     NothingToResume,
-    /// The run came to its end.
+    /// The run is complete.
     Ended {
-        /// What became of each node.
+        /// Outcome of each node.
         report: Box<Report>,
-        /// Whether no object in Kubernetes was left out because of an error.
+        /// True if no Kubernetes object was left out because of an error.
         objects_applied: bool,
     },
 }
 
 impl Deployed {
-    /// Returns what kind of failure the end is; `None` if all is well.
+    /// Returns the kind of failure; `None` on success.
     #[must_use]
     pub fn verdict(&self) -> Option<Kind> {
         match self {
@@ -87,7 +88,7 @@ impl Deployed {
     }
 }
 
-/// Deploys.
+/// Runs a deploy.
 ///
 /// # Errors
 /// Nothing was changed, or the run has ended and its record cannot be written. A node that failed is part of the report.
@@ -132,7 +133,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     Ok(Deployed::Ended { report: Box::new(report), objects_applied })
 }
 
-/// What a request comes to.
+/// Resolved subject of a deploy.
 struct Wanted {
     nodes: Vec<NodeName>,
     resumed: Option<Record>,

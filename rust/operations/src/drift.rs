@@ -1,4 +1,4 @@
-//! Drift: what differs from what a deploy left on the machines, and from what the directory says. Nothing is changed.
+//! Drift: differences from the last deploy and from the directory. Read-only.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,12 @@ use crate::{
     systems::{self, Building},
 };
 
-/// Whose drift, and against what.
+/// Request for a drift report.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
     pub targets: Vec<String>,
-    /// Compares only with what the last deploy left; nothing is built.
+    /// Compares only with the last deploy; builds nothing.
     pub recorded: bool,
 }
 
@@ -36,7 +36,7 @@ pub struct Request {
 pub struct Report {
     /// Each node's drift.
     pub nodes: BTreeMap<NodeName, Node>,
-    /// Members of etcd that machines.nix does not know, in words.
+    /// Descriptions of etcd members that are missing from machines.nix.
     pub unmanaged_etcd_members: Vec<String>,
 }
 
@@ -44,13 +44,13 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Node {
-    /// It answered.
+    /// The host answered.
     Answers(Box<Drift>),
-    /// It did not.
+    /// The host did not answer.
     Silent {
-        /// The reason, with its causes.
+        /// Reason, with its causes.
         why: String,
-        /// What to do about it.
+        /// Hint for a fix.
         hint: Option<String>,
     },
 }
@@ -58,28 +58,28 @@ pub enum Node {
 /// Systems of a machine, and the differences between them.
 #[derive(Debug, Serialize)]
 pub struct Drift {
-    /// The system that runs.
+    /// Running system.
     pub running: Option<StorePath>,
-    /// The system that boots next.
+    /// System of the next boot.
     pub profile: Option<StorePath>,
-    /// The system that the last deploy confirmed.
+    /// System confirmed by the last deploy.
     pub confirmed: Option<StorePath>,
-    /// The system that the directory describes. Null if it was not built.
+    /// System that the directory evaluates to; null if it was not built.
     pub expected: Option<StorePath>,
-    /// Kernel, initrd and parameters of this boot.
+    /// Booted kernel, initrd and parameters.
     pub booted: BootFiles,
-    /// The differences.
+    /// Differences between these systems, and other unexpected state.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
-    /// Whether a node did not answer.
+    /// Returns true if a node did not answer.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.nodes.values().any(|node| matches!(node, Node::Silent { .. }))
     }
 
-    /// Whether there is drift on a node that answered, or in etcd.
+    /// Returns true if a node that answered, or etcd, has drifted.
     #[must_use]
     pub fn has_drift(&self) -> bool {
         let differs = |node: &Node| matches!(node, Node::Answers(drift) if !drift.findings.is_empty());
@@ -90,7 +90,7 @@ impl Report {
 /// Compares the machines.
 ///
 /// # Errors
-/// The cluster's files are wrong, or a system cannot be built. A node that does not answer is part of the report.
+/// The cluster's files are invalid, or a system cannot be built. A node that does not answer is part of the report.
 pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     let cluster = context.project.load()?.cluster;
     let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
@@ -114,7 +114,7 @@ fn expected(
     systems::build_planned(context, &Building::default(), nodes, &generated)
 }
 
-/// Queries all machines at once for what is not theirs.
+/// Queries all machines concurrently for unexpected state.
 fn compare(
     asked: BTreeMap<NodeName, Asked>,
     expected: &BTreeMap<NodeName, StorePath>,

@@ -1,4 +1,4 @@
-//! Events of an operation: all that a progress view shows, as data.
+//! Events of an operation: the complete input of a progress view, as data.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,41 +10,41 @@ use serde::{Serialize, Serializer};
 
 use crate::{failure::Failure, kubernetes::outcome::json};
 
-/// Longest text of an event, in bytes.
+/// Maximum length of an event's text, in bytes.
 const LONGEST: usize = 16 << 10;
 
 /// Something that happened during an operation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
-    /// Progress in words, of interest while the operation runs.
+    /// Progress message, relevant only while the operation runs.
     Progress {
         /// One sentence.
         text: String,
     },
-    /// Something to know even if the result is read by a program.
+    /// Note that matters even if a program reads the result.
     Remark {
         /// One sentence.
         text: String,
     },
-    /// Progress in words, of interest for whoever looks for a cause.
+    /// Detail for diagnosing a problem.
     Detail {
         /// One sentence.
         text: String,
     },
-    /// A risk that does not stop the operation.
+    /// Warning about a risk that does not stop the operation.
     Warning {
         /// One sentence.
         text: String,
     },
-    /// A warning about machines.nix, with its place.
+    /// Warning about machines.nix, with its location.
     Diagnostic {
-        /// The warning.
+        /// Warning with its location.
         diagnostic: Box<Diagnostic>,
     },
     /// A note about one node, or about the cluster.
     Note {
-        /// The node.
+        /// Name of the node; absent for a note about the cluster.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<NodeName>,
         /// One sentence.
@@ -52,70 +52,71 @@ pub enum Event {
     },
     /// Part of the operation failed, and the operation continues.
     Problem {
-        /// What failed.
+        /// Description of the failed part.
         failure: Failure,
     },
-    /// A builder's output.
+    /// Output of a remote builder.
     BuildOutput {
-        /// The node that builds.
+        /// Name of the building node.
         builder: NodeName,
         /// One line.
         text: String,
     },
-    /// A program is started.
+    /// Start of a program.
     Command {
-        /// What it does, such as `install`.
+        /// Purpose of the program, such as `install`.
         what: String,
-        /// Its command line.
+        /// Command line of the program.
         line: String,
     },
-    /// Private keys in clear text lie in a directory until the operation ends. A caller that can be killed removes it then.
+    /// Private keys in clear text are in a directory until the operation ends. A caller that is about to be killed must
+    /// remove it.
     SecretsWritten {
-        /// The directory.
+        /// Path of the directory.
         directory: PathBuf,
     },
-    /// Systems are built, or known from an earlier build.
+    /// Systems are built, or taken from an earlier build.
     SystemsBuilt {
         /// Number of systems that were evaluated and built.
         built: usize,
-        /// Number of systems that are the same as before.
+        /// Number of systems that were reused unchanged.
         unchanged: usize,
-        /// Duration.
+        /// Duration of evaluation and build.
         #[serde(serialize_with = "seconds")]
         took: Duration,
     },
-    /// Systems go to machines now. From here on the operation stops in order when its interrupt is set.
+    /// Deployment of systems to machines begins. From here on, an interrupt stops the operation in order.
     RolloutStarted {
-        /// Name of the run.
+        /// ID of the run.
         run: String,
-        /// The nodes that may change.
+        /// Nodes that may change.
         nodes: Vec<NodeName>,
     },
-    /// No machine changes any more.
+    /// Machines no longer change.
     RolloutEnded,
     /// Objects were applied to Kubernetes.
     Objects {
-        /// What changed.
+        /// Changes of the objects.
         #[serde(serialize_with = "applied")]
         objects: Arc<apply::Outcome>,
-        /// Duration.
+        /// Duration of the update.
         #[serde(skip)]
         took: Duration,
     },
-    /// The end of a rollout.
+    /// End of a rollout.
     Report {
-        /// What became of each node.
+        /// Outcome of each node.
         report: Box<Report>,
         /// Duration since the operation started.
         #[serde(skip)]
         took: Duration,
     },
-    /// Something happened in the sandbox.
+    /// Message about the sandbox.
     Sandbox {
-        /// The machine; none for what all machines share.
+        /// Machine; absent for resources shared by all machines.
         #[serde(skip_serializing_if = "Option::is_none")]
         machine: Option<String>,
-        /// What happened to it, in words that follow its name.
+        /// Message text, which follows the machine's name.
         text: String,
     },
     /// Progress on machines.
@@ -136,7 +137,7 @@ fn applied<S: Serializer>(outcome: &Arc<apply::Outcome>, serializer: S) -> Resul
 pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
 
 impl Events {
-    /// Sends events to a function.
+    /// Creates a receiver from a function.
     pub fn new(receiver: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(receiver))
     }
@@ -151,7 +152,7 @@ impl Events {
         self.send(Event::Progress { text: text.into() });
     }
 
-    /// Reports something to know even if the result is read by a program.
+    /// Reports a note that matters even if a program reads the result.
     pub fn remark(&self, text: impl Into<String>) {
         self.send(Event::Remark { text: text.into() });
     }
@@ -161,17 +162,17 @@ impl Events {
         self.send(Event::Detail { text: text.into() });
     }
 
-    /// Warns.
+    /// Reports a warning.
     pub fn warn(&self, text: impl Into<String>) {
         self.send(Event::Warning { text: text.into() });
     }
 
-    /// Reports something about a node.
+    /// Reports a note about a node.
     pub fn note(&self, node: &NodeName, text: impl Into<String>) {
         self.send(Event::Note { node: Some(node.clone()), text: clean(text.into()) });
     }
 
-    /// Reports something about the cluster.
+    /// Reports a note about the cluster.
     pub fn note_all(&self, text: impl Into<String>) {
         self.send(Event::Note { node: None, text: clean(text.into()) });
     }
@@ -181,20 +182,20 @@ impl Events {
         self.send(Event::Problem { failure });
     }
 
-    /// Reports what happens in the sandbox.
+    /// Reports a message about the sandbox.
     pub(crate) fn sandbox(&self, event: &machinist_sandbox::Event) {
         let (machine, text) = sandbox_words(event);
         self.send(Event::Sandbox { machine: machine.map(str::to_owned), text });
     }
 
-    /// Returns the receiver of a rollout's events.
+    /// Returns a receiver for a rollout's events.
     pub(crate) fn of_rollout(&self) -> machinist_rollout::Events {
         let events = self.clone();
         machinist_rollout::Events::new(move |event| events.send(Event::Rollout(event)))
     }
 }
 
-/// The machine that an event is about, and what happened to it.
+/// Returns the machine that an event is about, and the text of the event.
 fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
     use machinist_sandbox::Event;
     match event {
@@ -211,7 +212,7 @@ fn sandbox_words(event: &machinist_sandbox::Event) -> (Option<&str>, String) {
     }
 }
 
-/// Hosts' words are in most texts: no terminal and no log acts on one.
+/// Makes control characters visible: most texts contain output of hosts, and a terminal or a log might act on them.
 fn clean(text: String) -> String {
     bounded(&visible(&text), LONGEST).into_owned()
 }
@@ -231,7 +232,7 @@ mod tests {
     use super::{Event, Events, LONGEST};
     use crate::failure::{Failure, Kind};
 
-    /// Sends events and returns them as JSON lines.
+    /// Sends the events and returns them as JSON lines.
     fn lines(send: impl FnOnce(&Events)) -> String {
         let heard = Arc::new(Mutex::new(String::new()));
         let sink = Arc::clone(&heard);

@@ -1,18 +1,18 @@
-//! The error of every operation: what failed, why, and what to do next.
+//! Error type of all operations: what failed, its causes, and a hint.
 
 use std::fmt;
 
 use machinist_model::{Diagnostic, NodeName};
 use serde::Serialize;
 
-/// Kind of a failure. It decides the exit code.
+/// Kind of a failure, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The operation failed: 1.
+    /// The operation failed; exit code 1.
     Failed,
-    /// The command line or the cluster's files are wrong: 2.
+    /// The command line or the cluster's files are invalid; exit code 2.
     Input,
-    /// Nothing was done because a check said no: 3.
+    /// A check refused the operation before it changed anything; exit code 3.
     Refused,
 }
 
@@ -28,31 +28,31 @@ impl Kind {
     }
 }
 
-/// Error of an operation.
+/// Error of an operation, ready for display.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
     /// Kind, which decides the exit code.
     #[serde(skip)]
     pub kind: Kind,
-    /// What was attempted, on what.
+    /// Operation and subject that failed.
     #[serde(rename = "error")]
     pub message: String,
-    /// What lies behind it, the nearest first.
+    /// Causes, starting with the nearest.
     pub causes: Vec<String>,
-    /// What to do next.
+    /// Hint for a fix.
     pub hints: Vec<String>,
-    /// Errors in machines.nix, with their places.
+    /// Errors in machines.nix, with their locations.
     #[serde(skip)]
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Failure {
-    /// A failure with a message of its own.
+    /// Creates a failure from a message.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string(), causes: Vec::new(), hints: Vec::new(), diagnostics: Vec::new() }
     }
 
-    /// A failure because of errors in a file.
+    /// Creates a failure from errors in a file.
     #[must_use]
     pub fn diagnosed(file: &str, diagnostics: Vec<Diagnostic>) -> Self {
         let errors = diagnostics.iter().filter(|diagnostic| diagnostic.code.is_error()).count();
@@ -60,7 +60,7 @@ impl Failure {
         Self { diagnostics, ..Self::new(Kind::Input, format!("{errors} {noun} in {file}")) }
     }
 
-    /// A failure from an error, with its chain of causes, each said once.
+    /// Creates a failure from an error and its chain of causes, without repetitions.
     #[must_use]
     pub fn from_error(kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut failure = Self::new(kind, error);
@@ -75,7 +75,8 @@ impl Failure {
         failure
     }
 
-    /// A failure of a node: its name is at the beginning of the message, once. Errors of connections begin with it themselves.
+    /// Creates a failure of a node. Its name is the message's prefix exactly once: connection errors already begin with
+    /// it.
     #[must_use]
     pub fn on(node: &NodeName, kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
         let failure = Self::from_error(kind, error);
@@ -89,14 +90,14 @@ impl Failure {
         std::iter::once(&self.message).chain(&self.causes).cloned().collect::<Vec<_>>().join(": ")
     }
 
-    /// Adds what to do next.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// Adds what to do next, where that is known.
+    /// Adds a hint, if one is known.
     #[must_use]
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hints.extend(hint);
@@ -104,7 +105,7 @@ impl Failure {
     }
 }
 
-/// Returns an error of a node with its causes in one line, for a line that names the node.
+/// Returns an error of a node with its causes as one line, for a line that already names the node.
 #[must_use]
 pub fn words(node: &NodeName, error: &(dyn std::error::Error + 'static)) -> String {
     without_name(node, &Failure::from_error(Kind::Failed, error).in_one_line()).to_owned()
@@ -114,17 +115,17 @@ fn without_name<'a>(node: &NodeName, text: &'a str) -> &'a str {
     text.strip_prefix(node.as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text)
 }
 
-/// Turns errors into failures where they are met: `.input()?` for what the person wrote, `.failed()?` for the rest.
+/// Conversion of errors into failures at their source: `.input()?` for invalid input, `.failed()?` for other errors.
 pub trait OrFail<T> {
-    /// The person's input is wrong.
+    /// Converts the error into a failure of kind `Input`.
     ///
     /// # Errors
-    /// The error, as a failure.
+    /// Returns the error as a failure.
     fn input(self) -> Result<T, Failure>;
-    /// The operation failed.
+    /// Converts the error into a failure of kind `Failed`.
     ///
     /// # Errors
-    /// The error, as a failure.
+    /// Returns the error as a failure.
     fn failed(self) -> Result<T, Failure>;
 }
 

@@ -1,4 +1,4 @@
-//! Files of the cluster's directory: read with their names in errors, written whole or not at all.
+//! Files of the cluster's directory: errors include their paths, and writes are atomic.
 
 use std::{
     collections::BTreeMap,
@@ -11,27 +11,27 @@ use thiserror::Error;
 /// A file cannot be read or written.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// Reading.
+    /// Failed read.
     #[error("cannot read {}", .path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system call.
         #[source]
         source: io::Error,
     },
-    /// Writing.
+    /// Failed write.
     #[error("cannot write {}", .path.display())]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system call.
         #[source]
         source: io::Error,
     },
 }
 
-/// Reads a text file that may be absent.
+/// Reads an optional text file. Returns `None` if it does not exist.
 pub fn read_optional(path: &Path) -> Result<Option<String>, FileError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -40,7 +40,7 @@ pub fn read_optional(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
-/// Reads the text files of a directory with the ending, name to text. An absent directory is an empty one.
+/// Reads the text files of a directory that have the extension, by name. A missing directory counts as empty.
 pub fn read_directory(directory: &Path, ending: &str) -> Result<BTreeMap<String, String>, FileError> {
     let failed = |source| FileError::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
@@ -61,12 +61,12 @@ pub fn read_directory(directory: &Path, ending: &str) -> Result<BTreeMap<String,
     Ok(files)
 }
 
-/// Returns the names of the folders in a directory. An absent directory is an empty one.
+/// Returns the names of the folders in a directory. A missing directory counts as empty.
 pub fn folders(directory: &Path) -> Vec<String> {
     select(directory, |entry| entry.path().is_dir())
 }
 
-/// Names of the files of a directory. One that does not exist has none.
+/// Returns the names of the files in a directory. A missing directory counts as empty.
 pub fn names(directory: &Path) -> Vec<String> {
     select(directory, |entry| entry.path().is_file())
 }
@@ -76,14 +76,14 @@ fn select(directory: &Path, wanted: impl Fn(&fs::DirEntry) -> bool) -> Vec<Strin
     entries.flatten().filter(wanted).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Writes a file that everyone may read; it is there whole or not at all, also after a power cut. Directories are made.
+/// Writes a world-readable file atomically and durably across a power failure. Creates missing directories.
 pub fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let failed = |source| FileError::Write { path: path.to_owned(), source };
     machinist_durable::create_directories(machinist_durable::directory_of(path)).map_err(failed)?;
     machinist_durable::replace(path, text.as_bytes(), 0o644).map_err(failed)
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file, if it exists.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -1,13 +1,13 @@
-//! Generate: the facts of each node, in `generated/`.
+//! Generated facts of each node, in `generated/`.
 
 use machinist_model::Cluster;
 
 use crate::{certs, context::Context, failure::Failure, project::Generated};
 
-/// Compares `generated/` with what machines.nix says. Nothing is written.
+/// Compares `generated/` with machines.nix. Read-only.
 ///
 /// # Errors
-/// The cluster's files are wrong.
+/// The cluster's files are invalid.
 pub fn compare(context: &Context) -> Result<Generated, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -15,10 +15,10 @@ pub fn compare(context: &Context) -> Result<Generated, Failure> {
     project.generated(&cluster)
 }
 
-/// Writes what differs, and returns what that was.
+/// Writes the files that differ, and returns them.
 ///
 /// # Errors
-/// The cluster's files are wrong, or a file that machinist did not write is in the way.
+/// The cluster's files are invalid, or a file that machinist did not write is in the way.
 pub fn run(context: &Context) -> Result<Generated, Failure> {
     let generated = compare(context)?;
     generated.refuse_foreign()?;

@@ -1,4 +1,4 @@
-//! History: the runs of this directory, as their journals record them.
+//! History of runs in this directory, read from their journals.
 
 use machinist_rollout::journal::{Record, Records};
 
@@ -7,10 +7,10 @@ use crate::{
     failure::{Failure, Kind, OrFail as _},
 };
 
-/// Reads all records, the newest last, and warns of those that cannot be read.
+/// Reads all records, newest last. An unreadable record is a warning.
 ///
 /// # Errors
-/// The directory of the journals cannot be read.
+/// The journals' directory cannot be read.
 pub fn run(context: &Context) -> Result<Records, Failure> {
     let records = Records::read(&context.project.local().join("runs")).failed()?;
     for path in &records.unreadable {

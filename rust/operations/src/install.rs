@@ -1,4 +1,4 @@
-//! Install: NixOS on a bare machine for the first time, by nixos-anywhere.
+//! First installation of NixOS on a bare machine, by nixos-anywhere.
 
 use std::{
     fs,
@@ -31,35 +31,35 @@ use crate::{
     project::Project,
 };
 
-/// Where the host key is on the machine.
+/// Path of the host key on the machine.
 const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 
-/// The tree of extra files inside the temporary directory. The temporary directory itself is for its owner only; its mode
-/// must not become that of the new machine's `/`.
+/// Subdirectory with the tree of extra files. The temporary directory around it is private to its owner, and that mode
+/// must not be copied to the new machine's `/`.
 const TREE: &str = "root";
 
-/// The longest line that a program's output is read in, in bytes.
+/// Maximum length of a line of a program's output, in bytes.
 const LONGEST_LINE: u64 = 16 << 10;
 
-/// Time to wait for the rest of a program's output after its end: a process that it left behind may hold it open.
+/// Time to wait for remaining output after a program exits: a leftover child process may keep the pipe open.
 const REST: Duration = Duration::from_secs(2);
 
-/// How long the installed machine may take to answer: firmware of servers takes minutes.
+/// Timeout for the installed machine to answer: server firmware takes minutes.
 const BOOT_BOUND: Duration = Duration::from_secs(900);
 
-/// How soon the end of a program, or an interruption, is noticed.
+/// Poll interval for the end of a program, or for an interruption.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Which machine.
+/// Request to install a machine.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its name.
+    /// Name of the machine.
     pub target: String,
-    /// Writes `nodes/NAME/hardware-configuration.nix`.
+    /// Generates `nodes/NAME/hardware-configuration.nix`.
     pub hardware_config: bool,
 }
 
-/// An installation whose conditions hold. Nothing was changed yet.
+/// Installation with its preconditions verified. Nothing has been changed yet.
 pub struct Install {
     context: Context,
     cluster: Cluster,
@@ -69,10 +69,10 @@ pub struct Install {
     hardware: Option<PathBuf>,
 }
 
-/// Checks the conditions of an installation.
+/// Verifies the preconditions of an installation.
 ///
 /// # Errors
-/// The machine has no disk, is a sandbox's or a recorded member, or lacks certificates.
+/// The machine has no disk, belongs to a sandbox, is a recorded member, or has no certificates.
 pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -104,7 +104,8 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     Ok(Install { context: context.clone(), cluster, node, disk, machine, hardware })
 }
 
-/// An installation erases the member's data: the cluster would be one voter short, and the new one could not join.
+/// Refuses a recorded member. Its data would be erased: the cluster would lose a voter, and the new machine could not
+/// join.
 fn refuse_recorded_member(project: &Project, node: &Node) -> Result<(), Failure> {
     let state = project.state()?;
     if !state.etcd.bootstrapped || !state.etcd.members.contains(&node.name) {
@@ -131,16 +132,16 @@ fn installable(node: &Node) -> Result<&str, Failure> {
 }
 
 impl Install {
-    /// The machine.
+    /// Returns the name of the machine.
     #[must_use]
     pub const fn node(&self) -> &NodeName {
         &self.node.name
     }
 
-    /// Returns each step as it would be done, a line each.
+    /// Returns the steps of the installation, one line each.
     ///
     /// # Errors
-    /// The cluster's files are wrong.
+    /// The cluster's files are invalid.
     pub fn steps(&self) -> Result<Vec<String>, Failure> {
         let mut steps = Vec::new();
         let flake = self.context.project.flake()?.reference();
@@ -171,7 +172,7 @@ impl Install {
         Ok(files)
     }
 
-    /// The machine loses its disk.
+    /// Requests consent: the machine's disk is erased.
     fn confirm(&self) -> Result<(), Failure> {
         let name = &self.node.name;
         let host = &self.machine.host;
@@ -183,16 +184,16 @@ impl Install {
         })
     }
 
-    /// Installs, and waits until the machine answers with its pinned host key.
+    /// Installs the machine, and waits until it answers with its pinned host key.
     ///
     /// # Errors
-    /// There is no consent, or a step failed. Running it again starts over.
+    /// Consent was refused, or a step failed. A second run starts over.
     pub fn run(&self) -> Result<(), Failure> {
         self.confirm()?;
         let certs = self.context.project.certs();
         let recipients = Recipients::from_operators(&self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
-        // Made before the machine is, so that its first answer is already checked.
+        // The host key is generated before the machine is installed, so that even the first connection is verified.
         let public = host_key::ensure(&certs, &self.node.name, &recipients)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         let generated = self.context.project.generated(&self.cluster)?;
@@ -255,8 +256,8 @@ impl Install {
         }
     }
 
-    /// Writes this node's own keys as they will lie on its disk. The directory is in memory where there is one, for its
-    /// owner only, and gone afterwards.
+    /// Writes the node's own keys in the layout of its disk. The directory is in memory if possible, private to its
+    /// owner, and removed afterwards.
     fn write_extra_files(&self, public: &str) -> Result<TempDir, Failure> {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -285,7 +286,7 @@ impl Install {
         }
         put(&root, HOST_KEY, &private, 0o600)?;
         put(&root, &format!("{HOST_KEY}.pub"), format!("{}\n", public.trim_end()).as_bytes(), 0o644)?;
-        // Directories are unpacked with the modes that they have here, whatever the umask was.
+        // Directories are unpacked with their modes from here, regardless of the umask.
         let public = ["/", "/etc", "/etc/ssh", "/var", "/var/lib", "/var/lib/machinist"].map(|path| (path, 0o755));
         for (path, mode) in public.into_iter().chain([(DIRECTORY, 0o700)]) {
             let path = root.join(path.trim_start_matches('/'));
@@ -296,7 +297,7 @@ impl Install {
         Ok(directory)
     }
 
-    /// An installed machine has a new machine-id, which the next deploy records.
+    /// Removes the recorded machine-id: the installed machine has a new one, which the next deploy records.
     fn forget_machine(&self) -> Result<(), Failure> {
         self.context.project.forget_machines(&[self.node.name.to_string()].into())
     }
@@ -310,7 +311,7 @@ impl Install {
         Ok(())
     }
 
-    /// Waits until the machine answers with its own key and runs what was installed.
+    /// Waits until the machine answers with its own key and runs the installed system.
     fn await_boot(&self, system: &StorePath) -> Result<(), Failure> {
         let name = &self.node.name;
         self.context.events.remark(format!("waiting until {name} answers with its pinned host key"));
@@ -336,7 +337,8 @@ impl Install {
     }
 }
 
-/// Runs a program and reports its lines: they hold what a host says. An interruption ends the program.
+/// Runs a program and reports its output line by line, since it includes the host's output. An interruption ends the
+/// program.
 fn forward(command: &mut Command, context: &Context) -> io::Result<ExitStatus> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let events = context.events.clone();
@@ -368,7 +370,7 @@ fn ended(child: &mut Child, context: &Context) -> io::Result<ExitStatus> {
 fn report_lines(stream: impl Read, events: &Events) {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    // A stream that cannot be read has ended.
+    // A stream that cannot be read counts as closed.
     while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         events.remark(String::from_utf8_lossy(&line).trim_end());
         line.clear();
@@ -378,7 +380,7 @@ fn report_lines(stream: impl Read, events: &Events) {
 fn put(root: &Path, path: &str, content: &[u8], mode: u32) -> Result<(), Failure> {
     let file = root.join(path.trim_start_matches('/'));
     fs::create_dir_all(file.parent().unwrap_or(root)).failed()?;
-    // Private from the first byte on, whatever the umask is.
+    // Created private, regardless of the umask.
     let mut open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).failed()?;
     open.write_all(content).failed()?;
     fs::set_permissions(&file, fs::Permissions::from_mode(mode)).failed()

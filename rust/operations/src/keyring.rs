@@ -1,4 +1,4 @@
-//! Keyring: what opens the private keys of `certs/`.
+//! Keyring: decryption of the private keys in `certs/`.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,20 +6,20 @@ use machinist_secrets::{Identities, IdentityError, IdentityPlaces, Prompt};
 
 use crate::failure::{Failure, Kind};
 
-/// What opens private keys: the operator's identity, and who answers when it is locked.
+/// Access to private keys: the operator's identity, and a prompt to unlock it.
 #[derive(Clone)]
 pub struct Keyring {
-    /// File of the age identity or SSH private key; else the places where identities are by default.
+    /// Path of the age identity or SSH private key; if absent, the default locations of identities.
     pub identity: Option<PathBuf>,
-    /// Answers for passphrases and plugins.
+    /// Prompt for passphrases and plugin questions.
     pub prompt: Arc<dyn Prompt>,
 }
 
 impl Keyring {
-    /// Loads the operator's identity. Prompts for a passphrase, and for what a plugin needs.
+    /// Loads the operator's identity. Prompts for a passphrase, and for the input of a plugin.
     ///
     /// # Errors
-    /// There is no identity, or it cannot be opened.
+    /// No identity was found, or it cannot be unlocked.
     pub fn open(&self) -> Result<Identities, IdentityError> {
         match &self.identity {
             Some(path) => Identities::load(std::slice::from_ref(path), &self.prompt),
@@ -27,10 +27,10 @@ impl Keyring {
         }
     }
 
-    /// The same, with the failure of an operation.
+    /// Loads the operator's identity, with the error as a failure.
     ///
     /// # Errors
-    /// There is no identity, or it cannot be opened.
+    /// No identity was found, or it cannot be unlocked.
     pub fn unlock(&self) -> Result<Identities, Failure> {
         self.open().map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
     }

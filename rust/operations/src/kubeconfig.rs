@@ -1,4 +1,4 @@
-//! Kubeconfig: access to the Kubernetes API for a person, for hours.
+//! Kubeconfig: time-limited access to the Kubernetes API for one person.
 
 use std::net::IpAddr;
 
@@ -15,27 +15,27 @@ use crate::{
     kubernetes,
 };
 
-/// The user that has no name of its own, as kubeadm calls it.
+/// Default user name, the same as kubeadm's.
 const ADMIN: &str = "kubernetes-admin";
-/// The group that may do everything, by the API server's own code.
+/// Group with every permission, hard-coded in the API server.
 const MASTERS: &str = "system:masters";
 
-/// For whom, and for how long.
+/// Request for a kubeconfig: its user and its validity.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The user's name in Kubernetes; an administrator if there is neither a name nor a group.
     pub user: Option<String>,
     /// The user's group in Kubernetes.
     pub group: Option<String>,
-    /// How long the certificate is valid. It cannot be revoked.
+    /// Validity of the certificate. It cannot be revoked.
     pub valid: Duration,
-    /// URL of the API server; that of the cluster by default.
+    /// URL of the API server; the cluster's own by default.
     pub server: Option<String>,
 }
 
 /// A kubeconfig with a client certificate.
 pub struct Kubeconfig {
-    /// The file. It holds a private key.
+    /// Content of the file, with a private key in it.
     pub text: Zeroizing<String>,
     /// URL of the API server.
     pub server: String,
@@ -43,14 +43,14 @@ pub struct Kubeconfig {
     pub user: String,
     /// The user's group.
     pub group: Option<String>,
-    /// End of the certificate.
+    /// Expiry of the certificate.
     pub not_after: OffsetDateTime,
 }
 
 /// Issues a client certificate and returns it as a kubeconfig.
 ///
 /// # Errors
-/// The cluster runs no Kubernetes, or its authority's private key cannot be opened.
+/// The cluster does not run Kubernetes, or its authority's private key cannot be decrypted.
 pub fn run(context: &Context, request: &Request) -> Result<Kubeconfig, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -75,7 +75,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Kubeconfig, Failure> 
 }
 
 fn user_of(request: &Request) -> User {
-    // Naming a user is asking for that user, not for an administrator of that name.
+    // `--user` alone requests that user without a group, not an administrator of that name.
     let group = match (&request.user, &request.group) {
         (_, Some(group)) => Some(group.clone()),
         (None, None) => Some(MASTERS.to_owned()),
@@ -84,8 +84,8 @@ fn user_of(request: &Request) -> User {
     User { name: request.user.clone().unwrap_or_else(|| ADMIN.to_owned()), group, life: request.valid }
 }
 
-/// Where a person reaches the API. The endpoint's name is taken if it is one of DNS: a bare one is only in the nodes' own
-/// /etc/hosts.
+/// Returns the API server's URL for a client outside the cluster. The endpoint's name is used only if DNS can resolve
+/// it: a bare name is only in the nodes' own /etc/hosts.
 fn server(cluster: &Cluster) -> Option<String> {
     let (host, port) = match &cluster.kube_master {
         Some(endpoint) if endpoint.name.contains('.') => (endpoint.name.clone(), endpoint.port),
@@ -99,7 +99,7 @@ fn bracketed(address: IpAddr) -> String {
     if address.is_ipv6() { format!("[{address}]") } else { address.to_string() }
 }
 
-/// A kubeconfig, in JSON: every reader of YAML takes it.
+/// Renders a kubeconfig as JSON, which every YAML reader accepts.
 fn config(cluster: &str, server: &str, user: &str, credentials: &Credentials) -> Value {
     let encode = |text: &str| STANDARD.encode(text);
     let context = format!("{user}@{cluster}");

@@ -1,8 +1,8 @@
-//! Operations of machinist, a file each: a typed request and a [`Context`] in, typed [`Event`]s on the way, a typed result or a
-//! [`Failure`] out. Nothing here prints, reads arguments or ends the process.
+//! Operations of machinist, one per file: a typed request and a [`Context`] in, typed [`Event`]s during the run, a
+//! typed result or a [`Failure`] out. This crate does not print, parse arguments or end the process.
 //!
-//! The command line is one caller; a terminal interface, a web page or an MCP server are others. An operation stops where
-//! that is safe when the interrupt of its context is set.
+//! The command line is one caller; a terminal interface, a web page or an MCP server are others. After the interrupt of
+//! its context is set, an operation stops at the next safe point.
 //!
 //! [`Context`]: context::Context
 //! [`Event`]: event::Event

@@ -1,11 +1,11 @@
-//! NixOS modules and applications of this version of machinist, as the binary carries them.
+//! NixOS modules and applications of this version of machinist, embedded in the binary.
 
 use include_dir::{Dir, include_dir};
 
-/// The modules of a node.
+/// NixOS modules of a node.
 pub static MODULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../modules");
 
-/// The applications, a folder each.
+/// Applications, one folder each.
 pub static APPS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../app_modules");
 
 /// Returns the names of the applications.
@@ -13,7 +13,7 @@ pub fn applications() -> impl Iterator<Item = String> {
     APPS.dirs().map(|folder| folder.path().display().to_string())
 }
 
-/// Returns all files below the directory with their paths in it, those of its folders too.
+/// Returns all files below the directory, recursively, with their relative paths.
 pub fn text_files<'a>(directory: &'a Dir<'a>) -> Vec<(String, &'a str)> {
     let own = directory.files().filter_map(|file| Some((file.path().display().to_string(), file.contents_utf8()?)));
     own.chain(directory.dirs().flat_map(text_files)).collect()

@@ -1,4 +1,4 @@
-//! Lint of manifests, read as one set. It needs no cluster.
+//! Lint of a set of manifests, offline.
 
 use std::path::{Path, PathBuf};
 
@@ -8,26 +8,26 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
 
-/// Which manifests.
+/// Request to lint manifests.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Files and directories.
+    /// Paths of files and directories.
     pub paths: Vec<PathBuf>,
-    /// Minor version of the cluster's Kubernetes; the newest that is known by default.
+    /// Kubernetes minor version of the cluster; by default the newest known one.
     pub kubernetes_minor: Option<u16>,
 }
 
-/// Findings in manifests.
+/// Result of a lint.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The findings, in the order of the files.
+    /// Findings, in the order of the files.
     pub findings: Vec<Finding>,
     /// Number of documents.
     pub objects: usize,
 }
 
 impl Report {
-    /// Counts the findings that are errors.
+    /// Returns the number of findings that are errors.
     #[must_use]
     pub fn errors(&self) -> usize {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error).count()
@@ -37,7 +37,7 @@ impl Report {
 /// Lints manifests.
 ///
 /// # Errors
-/// A manifest cannot be read, or there is none.
+/// A manifest cannot be read, or no manifest was found.
 pub fn manifests(request: &Request) -> Result<Report, Failure> {
     let documents = read(&request.paths)?;
     let findings = lint(&documents, request.kubernetes_minor.unwrap_or(SCHEMA_MINOR));
@@ -74,7 +74,7 @@ fn chain(error: &ManifestError) -> String {
 fn read_one(path: &Path) -> Result<Vec<Document>, Vec<ManifestError>> {
     if path.is_dir() {
         let directory = path.to_string_lossy();
-        // Places are named as the person named the directory.
+        // Locations begin with the directory exactly as it was given.
         return manifest::read(Path::new(""), &directory);
     }
     let text =

@@ -1,4 +1,4 @@
-//! Locks of an operation: of the nodes that it changes, and of all voters if it may take one of them away.
+//! Locks of an operation: on the nodes that it changes, and on all voters if it may make one of them unavailable.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,18 +22,18 @@ use crate::{
     rollout::target::voters,
 };
 
-/// Connections that are open already.
+/// Connections that are already open.
 pub type Open = BTreeMap<NodeName, Arc<dyn Remote>>;
 
-/// The locks that a command holds, until it ends.
+/// Locks of a command, held until it ends.
 pub struct Locks {
-    /// Takes and renews them.
+    /// Acquires and renews the locks.
     pub keeper: Arc<Keeper>,
     events: Events,
 }
 
 impl Locks {
-    /// Begins without locks. `run` is the name under which they are taken.
+    /// Creates an empty set of locks. `run` is the ID under which they are acquired.
     #[must_use]
     pub fn new(context: &Context, run: String, connector: &Connector) -> Self {
         let claimant = claimant(run, context.who.clone());
@@ -42,19 +42,19 @@ impl Locks {
         Self { keeper, events: context.events.clone() }
     }
 
-    /// Takes the locks of the scope, all or none.
+    /// Acquires the locks of the scope, all or none.
     ///
     /// # Errors
-    /// Someone else holds one of them, too few voters can be locked, or a node that changes does not answer.
+    /// Another run holds one of them, too few voters can be locked, or a node that changes does not answer.
     pub fn hold(&self, scope: &Scope, open: &Open) -> Result<(), Failure> {
         let note = |node: &NodeName, text: &str| self.events.note(node, text);
         self.keeper.acquire(scope, open, &note).map(drop).map_err(|refusals| failure(&refusals))
     }
 
-    /// Returns the token under which the next thing may be done on the node.
+    /// Returns the token that authorises the next change on the node.
     ///
     /// # Errors
-    /// The node is not locked, or not by this command any more.
+    /// The node is not locked, or no longer by this command.
     pub fn token(&self, node: &NodeName) -> Result<Token, StepError> {
         self.keeper.token(node)
     }
@@ -68,21 +68,21 @@ impl Drop for Locks {
     }
 }
 
-/// One failure out of all refusals.
+/// Combines all refusals into one failure.
 fn failure(refusals: &Refusals) -> Failure {
     let only_refused = refusals.values().all(StepError::is_refusal);
     let kind = if only_refused { Kind::Refused } else { Kind::Failed };
     let mut reasons = Vec::new();
     for (node, error) in refusals {
         let text = Failure::from_error(kind, error).in_one_line();
-        // An error of the connection names the node itself.
+        // A connection error already names the node.
         let text = if text.starts_with(&format!("{node}: ")) { text } else { format!("{node}: {text}") };
         reasons.push(text);
     }
     Failure::new(kind, reasons.join("; ")).maybe_hint(refusals.values().find_map(StepError::hint))
 }
 
-/// Returns who votes, as far as locks are concerned.
+/// Returns the voters, as the lock protocol sees them.
 #[must_use]
 pub fn electorate(cluster: &Cluster, state: &RecordedState) -> Electorate {
     let recorded = &state.etcd.members;
@@ -92,35 +92,35 @@ pub fn electorate(cluster: &Cluster, state: &RecordedState) -> Electorate {
     Electorate { all, counted }
 }
 
-/// Returns what is known of the machines. `accepts_new`: a person has accepted a host key in this command.
+/// Returns the recorded identities of the machines. `accepts_new`: true if a new host key was accepted in this command.
 #[must_use]
 pub fn known(cluster: &Cluster, state: &RecordedState, accepts_new: bool) -> Known {
     let ids = state.machines.iter().map(|(node, machine)| (node.clone(), machine.machine_id.clone())).collect();
     Known { nodes: cluster.deployable().map(|node| node.name.clone()).collect(), ids, accepts_new }
 }
 
-/// Returns the scope of a command that may take any voter away, and changes these nodes.
+/// Returns the scope of a command that may make any voter unavailable, and changes these nodes.
 #[must_use]
 pub fn of_voters(cluster: &Cluster, state: &RecordedState, nodes: impl IntoIterator<Item = NodeName>) -> Scope {
     let known = known(cluster, state, false);
     Scope { nodes: nodes.into_iter().collect(), voters: electorate(cluster, state), known }
 }
 
-/// Returns the scope of a command that works on one node, which need not answer, and takes no voter away.
+/// Returns the scope of a command on one node that may be unreachable; no voter becomes unavailable.
 #[must_use]
 pub fn of_node(cluster: &Cluster, state: &RecordedState, node: &NodeName) -> Scope {
     let alone = Electorate { all: [node.clone()].into(), counted: BTreeSet::new() };
     Scope { voters: alone, ..of_voters(cluster, state, []) }
 }
 
-/// Returns the scope of a command that may take the node away: of a voter, that of all voters.
+/// Returns the scope of a command that may make the node unavailable: for a voter, this includes all voters.
 #[must_use]
 pub fn of_leaving(cluster: &Cluster, state: &RecordedState, node: &NodeName) -> Scope {
     let scope = of_voters(cluster, state, []);
     if scope.voters.all.contains(node) { scope } else { of_node(cluster, state, node) }
 }
 
-/// Records which machines the nodes are that run what they should.
+/// Records the machine identities of the nodes that run their intended system.
 ///
 /// # Errors
 /// The record cannot be read or written.

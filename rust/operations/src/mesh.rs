@@ -1,4 +1,4 @@
-//! Permissions in etcd that a service mesh needs.
+//! Permissions in etcd for a service mesh.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -33,7 +33,7 @@ pub fn permit(
     Ok(())
 }
 
-/// Applies the permissions at the end of a deploy, now that no node uses those that are revoked.
+/// Applies the permissions at the end of a deploy, once no node uses those that are revoked.
 pub(crate) fn after_deploy(run: &Run<'_>, state: &RecordedState, report: &Report) -> Result<(), Failure> {
     if report.lost.is_some() {
         return Ok(());
@@ -43,7 +43,7 @@ pub(crate) fn after_deploy(run: &Run<'_>, state: &RecordedState, report: &Report
     match &report.etcd {
         Some(end) if end.has_quorum() => permitted(),
         Some(_) => Ok(()),
-        // No member was among the targets, and none was asked. A new node has no rights until one is.
+        // No member was among the targets, so none was queried. A new node has no rights until a member is deployed.
         None if state.etcd.bootstrapped => {
             if let Err(failure) = permitted() {
                 events.warn(format!("who may do what in etcd was not looked at: {}", failure.message));

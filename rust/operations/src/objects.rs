@@ -1,4 +1,4 @@
-//! Objects in Kubernetes: what the API servers hold, against what machines.nix and `manifests/` say.
+//! Kubernetes objects: comparison of the API servers' state with machines.nix and `manifests/`.
 
 use std::time::Duration;
 
@@ -20,24 +20,24 @@ use crate::{
     },
 };
 
-/// Returns all objects that should be in the cluster. No host is contacted.
+/// Returns all declared objects. Contacts no host.
 ///
 /// # Errors
-/// The cluster runs no Kubernetes, or a manifest is wrong.
+/// The cluster does not run Kubernetes, or a manifest is invalid.
 pub fn show(context: &Context) -> Result<Desired, Failure> {
     desired(context).map(|(_, desired)| desired)
 }
 
-/// Difference between the cluster's objects and those that should be there.
+/// Difference between the cluster's objects and the declared ones.
 #[derive(Debug)]
 pub struct Difference {
-    /// The differences.
+    /// Differences of the objects.
     pub comparison: Comparison,
-    /// What the API server refused to compare.
+    /// Objects that the API server refused to compare, with the reason.
     pub problems: Vec<Failure>,
 }
 
-/// Compares, by the API server's own words. Nothing is changed.
+/// Compares the objects by server-side dry run. Read-only.
 ///
 /// # Errors
 /// No API server is ready.
@@ -56,28 +56,28 @@ pub fn compare(context: &Context) -> Result<Difference, Failure> {
     Ok(Difference { comparison, problems })
 }
 
-/// How objects are applied.
+/// Options for applying objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Also removes objects that hold data once they are no longer declared.
+    /// Also prunes objects that hold data once they are no longer declared.
     pub prune_data: bool,
     /// Time to wait for nodes that have not registered yet.
     pub wait_for_nodes: Duration,
 }
 
-/// What was applied.
+/// Outcome of an update.
 #[derive(Debug)]
 pub struct Applied {
-    /// Each object's change.
+    /// Change of each object.
     pub outcome: Outcome,
-    /// What the API server refused.
+    /// Objects that the API server refused, with the reason.
     pub problems: Vec<Failure>,
 }
 
-/// Applies all objects, and removes what was applied and is no longer declared.
+/// Applies all declared objects, and prunes applied objects that are no longer declared.
 ///
 /// # Errors
-/// No API server is ready, or nothing could be applied.
+/// No API server is ready, or no object could be applied.
 pub fn apply(context: &Context, request: &Request) -> Result<Applied, Failure> {
     let (cluster, desired) = desired(context)?;
     let connector = connect::connector(context, &cluster, None)?;

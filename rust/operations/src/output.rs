@@ -1,5 +1,5 @@
-//! Files that a person names for a result, such as `--output FILE`. A plain file is replaced as a whole, behind its links;
-//! anything else (a device, a pipe, `/dev/stdout`, `>(command)`) is opened and written to.
+//! Result files named on the command line, such as `--output FILE`. A regular file, behind its links, is replaced
+//! atomically; anything else (a device, a pipe, `/dev/stdout`, `>(command)`) is opened and written to.
 
 use crate::files::FileError;
 
@@ -10,22 +10,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Links that are followed by hand, as many as Linux follows (path_resolution(7)).
+/// Maximum number of links followed by hand, the same as Linux (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Where a name leads.
+/// Target of an output path, once its links are resolved.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// A plain file at the end of the links, or none yet.
+    /// A regular file at the end of the links, or a file that does not exist yet.
     Replace(PathBuf),
-    /// Something that is there and stays.
+    /// An existing device, pipe or socket, which is kept.
     Open,
 }
 
-/// Writes a result to the file; a new one has the permissions `mode`, from its first byte on.
+/// Writes a result to the file. A new file gets the permissions `mode` when it is created, before the first byte.
 ///
 /// # Errors
-/// The file cannot be written as a whole. A reader that went away is no error.
+/// The file cannot be written completely. A reader that closed its end is not an error.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let written = match place(path) {
         Ok(Place::Replace(target)) => replace(&target, content, mode),
@@ -38,8 +38,8 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     }
 }
 
-/// Follows the links of the name. What is reached through /proc is open already, and replacing it would not reach who has it
-/// open: `/dev/stdout` is such a link, to a plain file, too.
+/// Resolves the links of the path. A target behind /proc is already open, and replacing it would not affect its
+/// readers: `/dev/stdout` is such a link even when it points to a regular file.
 fn place(path: &Path) -> io::Result<Place> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Ok(Place::Open);
@@ -70,7 +70,7 @@ fn replace(target: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-/// Appends, so that what an open file already holds stays.
+/// Appends the content, to keep the existing content of an open file.
 fn open(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     file.write_all(content)?;
@@ -104,7 +104,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let full = directory.path().join("full");
         let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o600));
-        // A device of this directory's own: no test writes to one of /dev. Only root may make it.
+        // A device node in the test's own directory: no test writes to /dev. Creating one requires root.
         let made = rustix::fs::mknodat(rustix::fs::CWD, &full, kind, mode, rustix::fs::makedev(1, 7));
         if made.is_err() || fs::OpenOptions::new().write(true).open(&full).is_err() {
             eprintln!("skipped: no device can be made here");

@@ -1,4 +1,4 @@
-//! Plan: what a deploy would change. No host and no file of the cluster's directory is changed.
+//! Plan: the changes of a deploy. Changes no host and no file of the cluster's directory.
 
 use std::collections::BTreeMap;
 
@@ -24,18 +24,18 @@ use crate::{
     systems::{self, Building},
 };
 
-/// What is planned.
+/// Request for a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
     pub targets: Vec<String>,
-    /// How nodes are spread over waves.
+    /// Distribution of nodes over waves.
     pub spread: Spread,
-    /// How systems are evaluated and built.
+    /// Options for evaluation and build.
     pub building: Building,
 }
 
-/// What a deploy would change.
+/// Planned changes of a deploy.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Name of the cluster.
@@ -45,16 +45,16 @@ pub struct Report {
     pub generated: BTreeMap<String, FactsChange>,
     /// Certificates that are missing or due for renewal.
     pub certificates: Vec<Certificate>,
-    /// Rotations of authorities and key pairs that are not finished, in words.
+    /// Descriptions of unfinished rotations of authorities and key pairs.
     pub rotations: Vec<String>,
-    /// Changes that the running cluster cannot take: a deploy refuses them.
+    /// Changes that are unsafe for the running cluster: a deploy refuses them.
     pub conflicts: Vec<Conflict>,
-    /// The changes of machines, and their order.
+    /// Changes of machines, and their order.
     #[serde(flatten)]
     pub plan: Plan,
 }
 
-/// Change of a file in `generated/`.
+/// Planned change of a file in `generated/`.
 #[derive(Debug, Serialize)]
 pub struct FactsChange {
     /// `create`, `update` or `remove`.
@@ -63,19 +63,19 @@ pub struct FactsChange {
     pub diff: String,
 }
 
-/// A certificate that `certs gen` would issue or renew.
+/// Certificate that `certs gen` would issue or renew.
 #[derive(Debug, Serialize)]
 pub struct Certificate {
-    /// Its name, such as `etcd-server-c1`.
+    /// Name, such as `etcd-server-c1`.
     pub name: String,
-    /// Its state.
+    /// Current state of the certificate.
     pub state: State,
-    /// The reason in words.
+    /// Description of the reason.
     pub because: String,
 }
 
 impl Report {
-    /// Whether a deploy has anything to do.
+    /// Returns true if a deploy has anything to do.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         self.plan.has_changes() || !self.generated.is_empty() || !self.certificates.is_empty()
@@ -85,7 +85,7 @@ impl Report {
 /// Plans a deploy.
 ///
 /// # Errors
-/// The cluster's files are wrong, or a system cannot be built. A node that does not answer is part of the report.
+/// The cluster's files are invalid, or a system cannot be built. A node that does not answer is part of the report.
 pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -100,12 +100,12 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     Ok(Report { cluster, generated: facts(&generated), certificates, rotations, conflicts, plan })
 }
 
-/// Returns the plan as a file that `deploy` can be held to.
+/// Returns the plan in the file format of `deploy --plan`.
 ///
 /// # Errors
-/// The plan is not complete, so no deploy can be held to it.
+/// The plan is incomplete, so a deploy cannot be bound to it.
 pub fn file(context: &Context, spread: &Spread, report: &Report) -> Result<String, Failure> {
-    // Seconds are exact enough for people.
+    // A resolution of one second is sufficient for people.
     let now = context.clock.now();
     let made = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
     let file = PlanFile::new(&report.cluster, &context.who, &made, spread, &report.plan)
@@ -148,8 +148,7 @@ fn facts(generated: &Generated) -> BTreeMap<String, FactsChange> {
     generated.changes.iter().map(change).collect()
 }
 
-/// Returns the certificates of the nodes and of everyone that `certs gen` would make or renew, and the rotations that are not
-/// finished.
+/// Returns the certificates of nodes and operators that `certs gen` would issue or renew, and the unfinished rotations.
 fn certificates(
     context: &Context,
     cluster: &Cluster,

@@ -1,4 +1,4 @@
-//! A cluster's directory: what is in it, read and written.
+//! Cluster directory: reading, validation and writing of its files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use crate::{
     files, library,
 };
 
-/// What the flake must see although git may not track it yet.
+/// Paths that the flake must include even if git does not track them yet.
 const VISIBLE: [&str; 10] = [
     "flake.nix",
     "flake.lock",
@@ -38,33 +38,33 @@ const VISIBLE: [&str; 10] = [
     "state",
 ];
 
-/// How many steps of a path that leads too deep are shown.
+/// Maximum number of steps shown of a path that is too deep.
 const SHOWN_STEPS: usize = 6;
 
-/// A cluster's directory.
+/// Cluster directory and the programs that work on it.
 #[derive(Clone)]
 pub struct Project {
-    /// The directory.
+    /// Path of the directory.
     pub directory: PathBuf,
-    /// The nix programs.
+    /// Nix programs.
     pub nix: Nix,
     /// Receiver of events.
     pub events: Events,
 }
 
-/// What `generated/` should be, against what it is.
+/// Comparison of `generated/` with its intended content.
 pub struct Generated {
-    /// How many files it should hold.
+    /// Intended number of files.
     pub files: usize,
-    /// What differs.
+    /// Differences by file.
     pub changes: BTreeMap<String, Change>,
 }
 
 impl Project {
-    /// Evaluates and checks machines.nix. Its warnings are events.
+    /// Evaluates and validates machines.nix. Its warnings are events.
     ///
     /// # Errors
-    /// machines.nix has no value, or the checks found errors.
+    /// machines.nix failed to evaluate, or the checks found errors.
     pub fn load(&self) -> Result<Loaded, Failure> {
         let json = self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))?;
         let path = self.directory.join("machines.nix");
@@ -80,7 +80,7 @@ impl Project {
         }
     }
 
-    /// What lies beside machines.nix, as nix/cluster.nix reads it.
+    /// Lists the files beside machines.nix, as nix/cluster.nix reads them.
     fn surroundings(&self) -> load::Directory {
         let nodes = self.directory.join("nodes");
         let own_file = |name: String| name.strip_suffix(".nix").map(str::to_owned);
@@ -89,14 +89,14 @@ impl Project {
         let files = files::names(&nodes).into_iter().filter_map(own_file);
         let folders = files::folders(&nodes).into_iter().filter(has_module);
         let mut apps: BTreeSet<String> = files::folders(&self.directory.join("app_modules")).into_iter().collect();
-        // With the modules from an input, machinist's applications are there too.
+        // Modules from a flake input include machinist's applications.
         if !self.directory.join("nix/cluster.nix").exists() {
             apps.extend(library::applications());
         }
         load::Directory { apps, node_modules: files.chain(folders).collect() }
     }
 
-    /// Nix' own words, with the line of machines.nix shown where nix says which.
+    /// Returns Nix' own message, plus the line of machines.nix if nix reports its number.
     fn not_evaluated(&self, error: EvalError) -> Failure {
         if let EvalError::Refused { message, position: Some(Position { line, column }) } = &error {
             let shown = message.contains(&format!("{line}|"));
@@ -113,7 +113,7 @@ impl Project {
         evaluation_failure(error)
     }
 
-    /// Returns the attribute and where machines.nix spells it out, or what is around it.
+    /// Returns the attribute and its location in machines.nix, or the location of its nearest parent.
     fn place_of(&self, path: &[Step]) -> String {
         let text = files::read_optional(&self.directory.join("machines.nix")).ok().flatten().unwrap_or_default();
         let path = path.iter().fold(AttrPath::root(), |path, step| match step {
@@ -138,18 +138,18 @@ impl Project {
         }
     }
 
-    /// Returns what machines.nix changes although the running cluster cannot take it.
+    /// Returns the changes in machines.nix that are unsafe for the running cluster.
     pub fn conflicts(&self, cluster: &Cluster) -> Result<Vec<Conflict>, Failure> {
         Ok(self.state()?.conflicts(cluster))
     }
 
-    /// Refuses what the running cluster cannot take, before anything is made or changed for it.
+    /// Refuses changes that are unsafe for the running cluster, before anything is generated or changed.
     pub fn refuse_conflicts(&self, cluster: &Cluster) -> Result<(), Failure> {
         refuse(&self.conflicts(cluster)?)
     }
 
-    /// Records what the cluster runs with. `seen` are the voters that etcd has at their addresses. Unchanged, nothing is
-    /// written.
+    /// Records the running cluster's configuration. `seen` are the voters that etcd has at their addresses. Nothing is
+    /// written if the record is unchanged.
     pub fn record_running(&self, cluster: &Cluster, seen: &BTreeSet<NodeName>) -> Result<(), Failure> {
         let before = self.state()?;
         if !before.etcd.bootstrapped {
@@ -165,7 +165,7 @@ impl Project {
         files::write(&self.directory.join("state/cluster.json"), &state.to_text()).failed()
     }
 
-    /// Forgets which machine each of the nodes was: another one takes its place.
+    /// Removes the recorded machine identity of each of the nodes, which a new machine replaces.
     ///
     /// # Errors
     /// The record cannot be read or written.
@@ -176,7 +176,7 @@ impl Project {
         if state == before { Ok(()) } else { self.record(&state) }
     }
 
-    /// Compares what `generated/` should hold with what it holds.
+    /// Compares `generated/` with its intended content.
     pub fn generated(&self, cluster: &Cluster) -> Result<Generated, Failure> {
         let state = self.state()?;
         let certificates = certs::facts(&self.directory, cluster)?;
@@ -189,10 +189,10 @@ impl Project {
         Ok(Generated { files: expected.len(), changes: tree::changes(&expected, &existing) })
     }
 
-    /// Writes what differs, and makes it visible to the flake.
+    /// Writes the files that differ, and makes them visible to the flake.
     pub fn write_generated(&self, generated: &Generated) -> Result<(), Failure> {
         generated.write(&self.directory.join("generated"))?;
-        // Without a flake there is nothing to be visible to; the facts are written all the same.
+        // Without a flake, visibility does not matter, but the facts are still written.
         match self.flake() {
             Ok(flake) => flake.make_visible(&VISIBLE).failed(),
             Err(failure) => {
@@ -208,8 +208,8 @@ impl Project {
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
     }
 
-    /// Returns the flake as it is after `write_generated`: the own one if nothing differs, else a copy in the empty
-    /// directory `to`. The cluster's directory stays as it is.
+    /// Returns the flake as it will be after `write_generated`: the original if nothing differs, else a copy in the
+    /// empty directory `to`. The cluster's directory is not changed.
     pub fn flake_after(&self, generated: &Generated, to: &Path) -> Result<FlakeRef, Failure> {
         let flake = self.flake()?;
         if generated.changes.is_empty() && !flake.hides(&VISIBLE).failed()? {
@@ -221,19 +221,19 @@ impl Project {
         Ok(copy)
     }
 
-    /// Returns the operator's own directory for this cluster, git-ignored.
+    /// Returns the operator's private, git-ignored directory for this cluster.
     pub fn local(&self) -> PathBuf {
         self.directory.join(".machinist")
     }
 
-    /// Returns where certificates are.
+    /// Returns the directory of the certificates.
     pub fn certs(&self) -> PathBuf {
         self.directory.join("certs")
     }
 }
 
 impl Generated {
-    /// Writes what differs into the directory.
+    /// Writes the files that differ into the directory.
     fn write(&self, directory: &Path) -> Result<(), Failure> {
         for (name, change) in &self.changes {
             let path = directory.join(name);
@@ -246,7 +246,7 @@ impl Generated {
         Ok(())
     }
 
-    /// Returns what happens to each file that differs, in a word.
+    /// Returns the kind of change of each file that differs.
     pub fn summary(&self) -> BTreeMap<&str, &'static str> {
         let verb = |change: &Change| match change {
             Change::Create { .. } => "create",
@@ -257,7 +257,7 @@ impl Generated {
         self.changes.iter().map(|(name, change)| (name.as_str(), verb(change))).collect()
     }
 
-    /// Refuses to go on where a file is in the way that machinist did not write.
+    /// Refuses to continue if a file that machinist did not write is in the way.
     pub fn refuse_foreign(&self) -> Result<(), Failure> {
         let foreign: Vec<String> = self
             .changes
@@ -275,7 +275,7 @@ impl Generated {
     }
 }
 
-/// Turns conflicts with the running cluster into a refusal that says what to do about each.
+/// Turns conflicts with the running cluster into a refusal with a hint for each.
 pub fn refuse(conflicts: &[Conflict]) -> Result<(), Failure> {
     if conflicts.is_empty() {
         return Ok(());
@@ -287,7 +287,7 @@ pub fn refuse(conflicts: &[Conflict]) -> Result<(), Failure> {
     Err(failure.hint("after a change by hand, write it into `running` of state/cluster.json"))
 }
 
-/// An evaluation that gave no value, as a failure.
+/// Converts a failed evaluation into a failure.
 pub fn evaluation_failure(error: EvalError) -> Failure {
     let hint = error.hint();
     let failure = match &error {

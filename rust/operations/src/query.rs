@@ -1,4 +1,4 @@
-//! Queries to all nodes at once, and to etcd through one of them.
+//! Concurrent queries to all nodes, and to etcd through one of them.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::{
     rollout::target::voters,
 };
 
-/// A node that answered, or why it did not.
+/// A node that answered, or the error of one that did not.
 pub type Asked = Result<(Box<dyn Remote>, HostFacts), StepError>;
 
-/// Gathers the facts of all nodes at once.
+/// Gathers the facts of all nodes concurrently.
 ///
 /// # Errors
-/// No thread can be started.
+/// A thread cannot be started.
 pub fn nodes(nodes: &[NodeName], connector: &Connector) -> Result<BTreeMap<NodeName, Asked>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
     Ok(runtime.block_on(async {

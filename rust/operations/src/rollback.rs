@@ -1,4 +1,4 @@
-//! Rollback: a system that the hosts still have, in the waves and through the gates of any deploy.
+//! Rollback: a previous system that the hosts still have, in the waves and through the gates of any deploy.
 
 use std::{
     collections::BTreeMap,
@@ -27,20 +27,20 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// A rollback.
+/// Request to roll back.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if `None`.
     pub targets: Option<Vec<String>>,
-    /// A generation's number on the nodes, or the name of a run: what it was to bring. Else the newest generation from
-    /// before the one that boots which is another system.
+    /// Number of a generation on the nodes, or ID of a run, for the systems that it deployed. By default the newest
+    /// generation that precedes the booted one and is a different system.
     pub to: Option<String>,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
 }
 
-/// Gives out each connection that is open already once, as the first: two for a host are enough. The one that
-/// confirms is a later one, and fresh.
+/// Connector that uses each open connection once, as a host's first, so that two per host suffice. The confirmation
+/// uses a later and therefore fresh one.
 struct Opened {
     open: Mutex<BTreeMap<NodeName, Box<dyn Remote>>>,
     connector: Connector,
@@ -53,7 +53,7 @@ impl Connect for Opened {
     }
 }
 
-/// Rolls machines back.
+/// Rolls machines back to a previous system.
 ///
 /// # Errors
 /// A machine does not answer, or has no such system; nothing was changed then. A node that failed is part of the report.
@@ -69,7 +69,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     for (node, asked) in query::nodes(&nodes, &connector)? {
         let (remote, _) = asked.map_err(|error| Failure::on(&node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         let system = choose(&wanted, &node, &*remote)?;
-        // Its keys are named by their public keys, so those that it needs are there since it first ran.
+        // Key files are named by their public keys, so the system's keys are on the node since its first activation.
         targets.push(Target { node: node.clone(), system, keys: Vec::new(), installs_itself: false });
         open.insert(node, remote);
     }
@@ -122,13 +122,14 @@ fn choose(wanted: &Wanted, node: &NodeName, remote: &dyn Remote) -> Result<Store
     Ok(system.clone())
 }
 
-/// A run from before the first quorum is no way back either.
+/// Refuses a run from before the first quorum too.
 fn refuse_founding(node: &NodeName, remote: &dyn Remote, system: &StorePath) -> Result<(), Failure> {
     let found = generations::ask(remote).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     let number = found.systems.iter().find(|(_, path)| *path == system).map(|(number, _)| *number);
     match number.map(|number| found.choose(Some(number))) {
         Some(Err(error)) => Err(Failure::new(Kind::Refused, format!("{node}: {error}"))),
-        // Without a generation of its own it is no root of the garbage collector; whether it is there is asked later.
+        // A system without its own generation is not a garbage collector root; a later step checks that it still
+        // exists.
         Some(Ok(_)) | None => Ok(()),
     }
 }

@@ -1,10 +1,10 @@
-//! Names of runs.
+//! Generation of run IDs.
 
 use time::macros::format_description;
 
 use crate::context::Context;
 
-/// The time, to the millisecond: sorts, and two runs of one operator never share it.
+/// Returns the time in milliseconds: it sorts, and two runs of one operator never share it.
 #[must_use]
 pub fn run_id(context: &Context) -> String {
     let format = format_description!("[year][month][day]t[hour][minute][second]-[subsecond digits:3]");

@@ -1,12 +1,12 @@
-//! Sizes in words.
+//! Formatting of sizes.
 
 /// Units above the byte.
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// Returns a number of bytes in the largest unit that it reaches, with two digits after the point.
+/// Formats a number of bytes in the largest unit that fits, with two decimal places.
 pub(crate) fn size(bytes: u64) -> String {
     let mut shown = None;
-    // Exact enough for people above 2^53.
+    // Above 2^53 the precision is still sufficient for people.
     let mut value = bytes as f64;
     for unit in UNITS {
         if value < 1024.0 {

@@ -1,4 +1,4 @@
-//! A snapshot of etcd's data in a file, encrypted to the operators.
+//! Snapshot of etcd's data in a file, encrypted to the operators.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use machinist_secrets::{Recipients, encrypt_to};
 
 use crate::failure::{Failure, Kind, OrFail as _};
 
-/// Writes a snapshot to a new file that only its owner may read. Returns its size. A file that is not whole has another name.
+/// Writes a snapshot to a new file with mode 0600 and returns its size. An incomplete file has a different name.
 ///
 /// # Errors
 /// The file exists or cannot be written, or the member does not answer.
@@ -31,7 +31,7 @@ pub fn snapshot(cluster: &Cluster, voice: &Voice, file: &Path) -> Result<u64, Fa
     let partial = PathBuf::from(name);
     let written = write(&recipients, voice, &partial);
     if written.is_err() {
-        // What is left of it is of no use to anyone.
+        // An incomplete file is useless.
         let _gone = fs::remove_file(&partial);
     }
     let bytes = written?;

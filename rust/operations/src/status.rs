@@ -14,7 +14,7 @@ use crate::{
     query::{self, Asked},
 };
 
-/// Whose status.
+/// Request for a status report.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
@@ -25,29 +25,29 @@ pub struct Request {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Alarm of etcd in words, such as an exhausted quota.
+    /// Description of etcd's alarm, such as an exhausted quota.
     pub etcd_alarm: Option<String>,
-    /// Whether there is nothing to complain about.
+    /// True if no problem was found.
     pub healthy: bool,
-    /// The nodes, sorted by name.
+    /// Nodes, sorted by name.
     pub nodes: Vec<Node>,
-    /// Members of etcd that machines.nix does not know, in words.
+    /// Descriptions of etcd members that are missing from machines.nix.
     pub unmanaged_etcd_members: Vec<String>,
 }
 
 /// Status of a node.
 #[derive(Debug, Serialize)]
 pub struct Node {
-    /// Its name.
+    /// Name of the node.
     pub node: NodeName,
-    /// Its address.
+    /// Address of the node.
     pub ip: IpAddr,
-    /// Its roles, sorted.
+    /// Roles, sorted.
     pub roles: Vec<Role>,
-    /// The host's answer.
+    /// Answer of the host.
     #[serde(flatten)]
     pub answer: Answer,
-    /// Its member of etcd; null for other nodes.
+    /// Its etcd member; null for other nodes.
     pub etcd: Option<Member>,
 }
 
@@ -55,16 +55,16 @@ pub struct Node {
 #[derive(Debug, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Answer {
-    /// It answered.
+    /// The host answered.
     Answers {
-        /// The facts that it gave.
+        /// Facts reported by the host.
         facts: Box<HostFacts>,
     },
-    /// It did not.
+    /// The host did not answer.
     Silent {
-        /// The reason, with its causes.
+        /// Reason, with its causes.
         why: String,
-        /// What to do about it.
+        /// Hint for a fix.
         hint: Option<String>,
     },
 }
@@ -72,11 +72,11 @@ pub enum Answer {
 /// Status of a member of etcd.
 #[derive(Debug, Serialize)]
 pub struct Member {
-    /// Whether it has no problems.
+    /// True if it has no problems.
     pub healthy: bool,
-    /// Whether it leads.
+    /// True if it is the leader.
     pub leader: bool,
-    /// Its problems in words.
+    /// Descriptions of its problems.
     pub problems: Vec<String>,
     /// Version of etcd.
     pub version: Option<String>,
@@ -85,7 +85,7 @@ pub struct Member {
 }
 
 impl Node {
-    /// Whether there is nothing to complain about.
+    /// Returns true if no problem was found.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         let answers = match &self.answer {
@@ -99,7 +99,7 @@ impl Node {
 /// Queries every node and etcd.
 ///
 /// # Errors
-/// The cluster's files are wrong. A node that does not answer is part of the status.
+/// The cluster's files are invalid. A node that does not answer is part of the status.
 pub fn run(context: &Context, request: &Request) -> Result<Status, Failure> {
     let cluster = context.project.load()?.cluster;
     let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());

@@ -1,4 +1,4 @@
-//! Unlock: whose lock a node has, since when, what the node does; then the lock is taken.
+//! Unlock: a node's lock, its holder, its age and the node's current activity; then removal of the lock.
 
 use machinist_model::NodeName;
 use machinist_remote::Remote;
@@ -17,7 +17,7 @@ use crate::{
     run_id::run_id,
 };
 
-/// Whose locks.
+/// Request to find locks.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Names, globs, `@role` or `label=value`; all machines if empty.
@@ -26,18 +26,18 @@ pub struct Request {
 
 /// Locks of the nodes that answered.
 pub struct Found {
-    /// Number of nodes that were asked.
+    /// Number of nodes that were queried.
     pub asked: usize,
-    /// Number of nodes that gave no answer: they may be locked.
+    /// Number of nodes that did not answer: they may be locked.
     pub silent: usize,
-    /// The locks.
+    /// Locks that were found.
     pub locks: Vec<Lock>,
     run: String,
 }
 
-/// A lock on a node, with the connection to the node.
+/// Lock on a node, with the connection to the node.
 pub struct Lock {
-    /// What is known of it.
+    /// State of the lock.
     pub state: LockState,
     remote: Box<dyn Remote>,
     facts: HostFacts,
@@ -46,22 +46,22 @@ pub struct Lock {
 /// State of a lock.
 #[derive(Clone, Debug, Serialize)]
 pub struct LockState {
-    /// The node.
+    /// Name of the node.
     pub node: NodeName,
-    /// The run that holds it.
+    /// Run that holds it.
     pub holder: Holder,
     /// Seconds until it expires.
     pub left: u64,
-    /// Whether the holder is known to have ended, or the lock has expired.
+    /// True if the holder is known to have ended, or the lock has expired.
     pub abandoned: bool,
-    /// Units that activate a system now.
+    /// Units that are currently activating a system.
     pub activations: Vec<String>,
 }
 
 /// Finds the locks of nodes. A node that does not answer is a warning.
 ///
 /// # Errors
-/// The cluster's files are wrong.
+/// The cluster's files are invalid.
 pub fn find(context: &Context, request: &Request) -> Result<Found, Failure> {
     let cluster = context.project.load()?.cluster;
     let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
@@ -86,7 +86,7 @@ pub fn find(context: &Context, request: &Request) -> Result<Found, Failure> {
 }
 
 impl Found {
-    /// Takes a lock from its holder. An activation that was started under it goes back to the system before.
+    /// Revokes a lock from its holder. An activation that was started under it is reverted to the previous system.
     ///
     /// # Errors
     /// The node does not answer, or its lock has changed hands.

@@ -1,7 +1,8 @@
-//! The offset of a host's clock from this computer's. Pure.
+//! Offset of a host's clock from the local one. Pure.
 
-/// Returns by how many milliseconds the host's clock is certainly off, when the question was asked and answered at
-/// these times of the own clock (milliseconds since 1970). What the round trip may explain does not count.
+/// Returns the minimum offset of the host's clock in milliseconds, negative if it is behind. `asked` and `answered` are
+/// the local times of the request and the response (milliseconds since 1970); an offset within the round trip counts as
+/// zero.
 #[must_use]
 pub fn offset(asked: i64, host: i64, answered: i64) -> i64 {
     if host < asked {

@@ -1,4 +1,4 @@
-//! Drift: what a machine runs against what a deploy left there and what the directory says. Pure, but for [`ask`].
+//! Drift: differences of a machine from the last deploy and from the configuration. Pure, but for [`ask`].
 
 use std::time::Duration;
 
@@ -9,65 +9,65 @@ use serde::Serialize;
 
 use crate::{HostFacts, expiry, plan::inspect, script::DRIFT, step::StepError};
 
-/// What a host says of its own files, as `script/drift.sh` prints it.
+/// Report of a host about its own files, as `script/drift.sh` prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces {
-    /// Unit files, drop-ins and masks that are not the active system's.
+    /// Paths of unit files, drop-ins and masks that do not belong to the active system.
     pub units: Vec<String>,
-    /// Files of the active system that are others in /etc, relative to it.
+    /// Files of the active system that were replaced in /etc, relative to it.
     pub etc: Vec<String>,
-    /// What was booted.
+    /// The files that were booted.
     pub booted: BootFiles,
-    /// What the active system would boot.
+    /// The files that the active system would boot.
     pub running: BootFiles,
 }
 
-/// One thing that is not as it should be.
+/// One deviation from the expected state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind.
+    /// Kind of the deviation.
     pub kind: FindingKind,
-    /// What, in words.
+    /// Description.
     pub text: String,
-    /// What to do about it.
+    /// A remedy, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<&'static str>,
 }
 
-/// What kind of drift.
+/// Kinds of drift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
     /// The machine never ran a system of ours.
     NeverDeployed,
-    /// It runs a system that no deploy confirmed there.
+    /// It runs a system that was not confirmed by a deploy there.
     Runs,
-    /// It will boot another system than the one that runs.
+    /// It will boot a system that differs from the running one.
     Boots,
-    /// The directory says another system.
+    /// The configuration evaluates to a different system.
     Directory,
-    /// It has booted another kernel, initrd or kernel parameters than its system has.
+    /// It has booted a kernel, initrd or kernel parameters that differ from its system's.
     Booted,
-    /// Somebody wrote a unit file, a drop-in or a mask.
+    /// A unit file, drop-in or mask was written by hand.
     Unit,
-    /// Somebody replaced a file in /etc.
+    /// A file in /etc was replaced by hand.
     Etc,
-    /// A unit has failed, or fails and is started again.
+    /// A unit has failed, or keeps failing and restarting.
     Failed,
     /// A certificate expires soon, or has expired.
     Certificate,
 }
 
-/// Asks the host, in one request.
+/// Queries the host, in one request.
 ///
 /// # Errors
-/// The connection fails, or the answer is cut off.
+/// The connection fails, or the response is cut off.
 pub fn ask(remote: &dyn Remote) -> Result<Traces, StepError> {
     let output = remote.run_checked(Request::new("ask for drift", DRIFT).timeout(Duration::from_secs(60)))?;
     parse(&output.stdout_text()).ok_or_else(|| StepError::Unknown { why: "its answer is cut off".to_owned() })
 }
 
-/// Where links of units lead that nobody made by hand: the system's own, and those of the distribution beneath it.
+/// Targets of unit links that were not made by hand: in the system itself, and in the underlying distribution.
 const NOT_BY_HAND: [&str; 4] = ["/nix/store/", "/etc/static/", "/usr/lib/systemd/", "/lib/systemd/"];
 
 fn parse(output: &str) -> Option<Traces> {
@@ -87,7 +87,8 @@ fn parse(output: &str) -> Option<Traces> {
     Some(Traces { units, etc, booted, running })
 }
 
-/// Returns all that is not as it should be, sorted by kind. `expected` is what the directory says, if that was asked.
+/// Returns all deviations, those of systems first. `expected` is the system that the configuration evaluates to, if it
+/// was evaluated.
 #[must_use]
 pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>) -> Vec<Finding> {
     let finding = |kind, text, hint| Finding { kind, text, hint };
@@ -126,7 +127,7 @@ pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>
     found
 }
 
-/// Our own activation that has not ended is not somebody's hand.
+/// An unfinished activation of ours does not count as a manual change.
 fn runs(facts: &HostFacts, running: &StorePath, confirmed: &StorePath) -> String {
     let last = facts.last.as_ref().filter(|last| last.new.as_ref() == Some(running) && last.state != "confirmed");
     match last {
@@ -151,7 +152,7 @@ mod tests {
         StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap()
     }
 
-    /// A host on which nothing has drifted from the system `a`.
+    /// A host without drift from the system `a`.
     fn well() -> (HostFacts, Traces) {
         let at = || Some(path("a"));
         (HostFacts { running: at(), profile: at(), confirmed: at(), ..HostFacts::default() }, Traces::default())

@@ -1,4 +1,4 @@
-//! What happens during a deploy, as data for whoever shows it.
+//! Events of a deploy, as data for its presentation.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,74 +8,74 @@ use serde::Serialize;
 
 use crate::waves::Wave;
 
-/// The longest text of an event, in bytes. What a host prints has no end of its own.
+/// Maximum length of an event's text, in bytes. A host's output may be endless.
 const LONGEST: usize = 16 << 10;
 
-/// Something that happened.
+/// An event of a deploy.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// The node it is about, or none for the whole run.
+    /// The node that it concerns, or none for the whole run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeName>,
-    /// What happened.
+    /// The event itself.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
-/// What happened.
+/// Kinds of events.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     /// A wave begins.
     Wave {
-        /// Which one, from 1.
+        /// Number of the wave, from 1.
         number: usize,
-        /// Of so many.
+        /// Total number of waves.
         of: usize,
-        /// Who changes now, and why together.
+        /// The nodes that change now, and why together.
         wave: Wave,
     },
-    /// A step begins or goes on.
+    /// A step begins or makes progress.
     Step {
-        /// The step in words, such as `copying 12 paths`.
+        /// Description of the step, such as `copying 12 paths`.
         text: String,
     },
-    /// Bytes of a copy have gone out.
+    /// Progress of a copy.
     Copied {
-        /// So many.
+        /// Bytes sent so far.
         bytes: u64,
-        /// Of so many.
+        /// Total bytes to send.
         total: u64,
     },
-    /// The node has all paths that it lacked.
+    /// The node has received all missing paths.
     Arrived {
-        /// So many bytes came from the operator's computer.
+        /// Bytes that came from the operator's computer.
         operator: u64,
-        /// So many from other nodes.
+        /// Bytes that came from other nodes, by node.
         peers: BTreeMap<NodeName, u64>,
     },
-    /// The node's part is over and well.
+    /// The node has finished successfully.
     Done {
-        /// What was achieved.
+        /// The result.
         text: String,
     },
-    /// The node's part is over and went wrong.
+    /// The node has failed.
     Failed {
-        /// What went wrong, with its causes.
+        /// The error, with its causes.
         text: String,
-        /// What to do about it.
+        /// A remedy, if there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-    /// Something worth knowing that changes nothing.
+    /// Information that does not change anything.
     Note {
-        /// What.
+        /// The information.
         text: String,
     },
 }
 
 impl EventKind {
-    /// Hosts' words are in most texts: no terminal and no log acts on one.
+    /// Most texts include output of hosts: control characters must not reach a terminal or a log.
     fn cleaned(self) -> Self {
         let clean = |text: String| bounded(&visible(&text), LONGEST).into_owned();
         match self {
@@ -88,12 +88,12 @@ impl EventKind {
     }
 }
 
-/// Where events go. Cheap to clone; may be used from any thread.
+/// Sink of events. Cheap to clone; may be used from any thread.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
 
 impl Events {
-    /// Sends events to a function.
+    /// Creates a sink that passes events to a function.
     pub fn new(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(sink))
     }
@@ -108,7 +108,7 @@ impl Events {
         (self.0)(Event { node: None, kind: kind.cleaned() });
     }
 
-    /// Says which step a node is in.
+    /// Reports the step that a node is in.
     pub fn step(&self, node: &NodeName, text: impl Into<String>) {
         self.node(node, EventKind::Step { text: text.into() });
     }

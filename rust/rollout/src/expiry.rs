@@ -1,17 +1,17 @@
-//! Certificates of a node that expire soon, by what its daily check found (`modules/certificates.nix`). Pure.
+//! Certificates of a node that expire soon, from the results of its daily check (`modules/certificates.nix`). Pure.
 
 use crate::HostFacts;
 
-/// A certificate that ends within this time is reported, in seconds.
+/// Remaining validity below which a certificate is reported, in seconds.
 const WARNS: i64 = 30 * DAY;
 
 const DAY: i64 = 86_400;
 
-/// The way to certificates with a new life.
+/// Remedy for expiring certificates.
 pub const HINT: &str = "`machinist certs gen` renews what machinist issued and a deploy delivers it; k3s renews its own when it \
                         restarts";
 
-/// Returns what expires soon or has expired, in words, sorted by name. The host's own clock counts.
+/// Describes the certificates that expire soon or have expired, sorted by name. The host's own clock decides.
 #[must_use]
 pub fn expiring(facts: &HostFacts) -> Vec<String> {
     let Some(now) = facts.clock.map(|clock| clock / 1000) else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! The systems that a host still has, and which of them it goes back to. Pure, but for [`ask`].
+//! System generations of a host, and the choice of one for a rollback. Pure, but for [`ask`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,32 +11,32 @@ use thiserror::Error;
 
 use crate::{script, step::run};
 
-/// The systems that a host still has.
+/// The system generations of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generations {
-    /// The one that boots.
+    /// The number of the generation that boots.
     pub current: Option<u64>,
-    /// All, by number.
+    /// All generations, by number.
     pub systems: BTreeMap<u64, StorePath>,
-    /// Those that tell etcd to form a new cluster: the ones from before the first quorum was recorded.
+    /// Generations that make etcd form a new cluster: those from before the first quorum was recorded.
     pub founding: BTreeSet<u64>,
 }
 
-/// Why there is nothing to go back to.
+/// Reason why a rollback has no target.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoGeneration {
-    /// There is no older one.
+    /// The host has no older generation.
     #[error("it has no system from before the one that it boots")]
     NoOlder,
-    /// The wanted one is gone or never was.
+    /// The requested generation does not exist.
     #[error("it has no generation {wanted}, only {}", numbers(.there))]
     Missing {
-        /// The wanted one.
+        /// The requested number.
         wanted: u64,
-        /// Those that are there.
+        /// The existing numbers.
         there: Vec<u64>,
     },
-    /// A member with an empty disk would found a second cluster under it.
+    /// Under this generation, a member with an empty disk would form a second cluster.
     #[error(
         "generation {0} is from before the first quorum was recorded: under it a member with an empty disk would found a second etcd cluster"
     )]
@@ -47,7 +47,7 @@ fn numbers(numbers: &[u64]) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Asks a host for its generations.
+/// Queries a host for its generations.
 ///
 /// # Errors
 /// The connection fails.
@@ -57,7 +57,7 @@ pub fn ask(remote: &dyn Remote) -> Result<Generations, RemoteError> {
 }
 
 impl Generations {
-    /// Reads the answer of a host. Unknown lines are passed over.
+    /// Parses the script's output. Unknown lines are ignored.
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut found = Self::default();
@@ -76,10 +76,10 @@ impl Generations {
         found
     }
 
-    /// Returns the wanted generation, or the newest from before the current one that is another system.
+    /// Returns the requested generation, or the newest one before the current that has a different system.
     ///
     /// # Errors
-    /// There is none, or it would found a second cluster.
+    /// It does not exist, or it would form a second cluster.
     pub fn choose(&self, wanted: Option<u64>) -> Result<(u64, &StorePath), NoGeneration> {
         let chosen = match wanted {
             Some(wanted) => {
@@ -126,7 +126,7 @@ mod tests {
         check("current=10\ngeneration=9 a\ngeneration=10 b\n", None, "9 a");
     }
 
-    /// The links are as nix-env makes them: the profile's is relative.
+    /// The links have nix-env's form: the profile's is relative.
     #[test]
     fn the_script_reads_what_nix_env_writes() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is true on a host.
+//! Facts about a host.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,71 +10,71 @@ use crate::{kubernetes_version::Version, lock::Lock};
 
 pub use crate::script::GATHER;
 
-/// What is true on a host, as [`GATHER`] reports it.
+/// Facts about a host, as [`GATHER`] reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HostFacts {
     /// The kernel's identifier of this boot.
     pub boot: String,
-    /// The processor architecture as `uname -m` says, such as `x86_64`.
+    /// Processor architecture as printed by `uname -m`, such as `x86_64`.
     pub arch: String,
-    /// The system that runs. None on a host that never ran one of ours.
+    /// The running system. None on a host that never ran one of ours.
     pub running: Option<StorePath>,
     /// The system that boots.
     pub profile: Option<StorePath>,
-    /// Free bytes where the store is.
+    /// Free bytes on the file system of the store.
     pub store_free: Option<u64>,
-    /// Whether etcd's data directory holds a member, or that of the etcd inside of k3s.
+    /// True if etcd's data directory has a member, or that of the etcd embedded in k3s.
     pub etcd_data: bool,
-    /// Whether etcd runs, or k3s, which on servers has it inside.
+    /// True if etcd runs, or k3s, which embeds it on servers.
     pub etcd_active: bool,
-    /// Whether the API's virtual address is on it.
+    /// True if the host holds the API's virtual address.
     pub virtual_address: bool,
     /// Units in the failed state, sorted.
     pub failed: BTreeSet<String>,
-    /// Services that failed and that systemd is about to start again, sorted.
+    /// Services that failed and that systemd is about to restart, sorted.
     pub restarting: BTreeSet<String>,
-    /// Room where machinist itself writes, by directory.
+    /// Free space in the directories that machinist itself writes to.
     pub room: BTreeMap<String, Room>,
-    /// File names of the private keys that are there.
+    /// File names of its private keys.
     pub keys: BTreeSet<String>,
-    /// The ends of the certificates that its daily check found, in seconds since 1970, by name.
+    /// Expiry dates that its daily check of certificates found, in seconds since 1970, by name.
     pub certificates: BTreeMap<String, i64>,
-    /// Units of activations that are under way.
+    /// Units of activations in progress.
     pub activations: BTreeSet<String>,
-    /// The mount where the boot loader puts kernels, such as `/boot` or `/efi`, where that is a mount of its own.
+    /// The boot loader's mount for kernels, such as `/boot` or `/efi`, if it is a separate mount.
     pub boot_at: Option<String>,
-    /// Free bytes there.
+    /// Free bytes on that mount.
     pub boot_free: Option<u64>,
-    /// File names of the kernels and initrds that the boot loader has there.
+    /// File names of the boot loader's kernels and initrds there.
     pub boot_files: BTreeSet<String>,
     /// The host's clock, in milliseconds since 1970.
     #[serde(skip)]
     pub clock: Option<i64>,
-    /// By how many milliseconds its clock is certainly off; positive is ahead.
+    /// Minimum offset of its clock in milliseconds; positive if it is ahead.
     #[serde(rename = "clock_skew")]
     pub clock_offset: Option<i64>,
-    /// The system that a deploy confirmed last.
+    /// The last system that a deploy confirmed.
     pub confirmed: Option<StorePath>,
-    /// The last activation that a deploy began.
+    /// The last activation that a deploy started.
     pub last: Option<Last>,
-    /// What it has booted.
+    /// The files that it has booted.
     pub booted: BootFiles,
     /// Seconds since this boot.
     pub uptime: u64,
-    /// Who is changing the host.
+    /// State of the host's lock.
     pub lock: Lock,
     /// The version of Kubernetes that it runs.
     pub kubernetes: Option<Version>,
-    /// Programs that are needed and not there.
+    /// Required programs that are missing.
     pub lacks: BTreeSet<String>,
 }
 
-/// Room on a file system.
+/// Free space on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Room {
     /// Free bytes.
     pub bytes: u64,
-    /// Files that can still be made. None where the file system has no limit of its own.
+    /// Number of files that can still be created. None if the file system has no such limit.
     pub files: Option<u64>,
 }
 
@@ -87,22 +87,22 @@ impl Room {
     }
 }
 
-/// What the host recorded of the last activation; it outlives a reset.
+/// A host's record of its last activation; it survives a reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Last {
-    /// The run.
+    /// Identifier of the run.
     pub run: String,
-    /// The boot in which it was begun.
+    /// The boot in which it was started.
     pub boot: String,
     /// The system that was activated.
     pub new: Option<StorePath>,
-    /// The system that ran before.
+    /// The system that ran before it.
     pub old: Option<StorePath>,
-    /// How far it came: `activating`, or how it ended, a word and a reason.
+    /// Its progress: `activating`, or its result as a word and a reason.
     pub state: String,
 }
 
-/// Reads seconds and a name.
+/// Parses an expiry date in seconds and a name.
 fn certificate(value: &str) -> Option<(String, i64)> {
     let (end, name) = value.split_once(' ')?;
     Some((name.to_owned(), end.parse().ok()?))
@@ -122,7 +122,7 @@ impl Last {
 }
 
 impl HostFacts {
-    /// Reads the output of [`GATHER`]. Unknown lines are passed over: a newer script may print more.
+    /// Parses the output of [`GATHER`]. Unknown lines are ignored: a newer script may print more.
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
@@ -166,12 +166,12 @@ impl HostFacts {
         facts
     }
 
-    /// Returns the units that have failed, and those that fail and are started again.
+    /// Returns the units that have failed or keep failing and restarting.
     pub fn unwell(&self) -> impl Iterator<Item = &str> {
         self.failed.union(&self.restarting).map(String::as_str)
     }
 
-    /// Whether the host runs the system and boots it too.
+    /// Returns true if the host both runs and boots the system.
     #[must_use]
     pub fn is_on(&self, system: &StorePath) -> bool {
         self.running.as_ref() == Some(system) && self.profile.as_ref() == Some(system)

@@ -1,34 +1,35 @@
-//! Which machine answers as a node. A host key says that a host is the one from before; it does not say that two nodes lead to
-//! two machines. Pure.
+//! Identity of the machine that responds as a node. A host key proves that a host is the same as before; it does not
+//! prove that two nodes are two machines. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_model::NodeName;
 
-/// What tells a machine from all others.
+/// Identifiers of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
-    /// systemd's machine-id(5). Empty where there is none.
+    /// systemd's machine-id(5). Empty if it has none.
     pub id: String,
     /// The kernel's identifier of this boot.
     pub boot: String,
-    /// The name of the system of ours that runs there.
+    /// The node name in its running system, if that is one of ours.
     pub name: Option<String>,
 }
 
-/// What is known of the machines before a run.
+/// Known machines before a run.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// All nodes of machines.nix.
     pub nodes: BTreeSet<NodeName>,
     /// The machine-id of each node that was deployed before.
     pub ids: BTreeMap<NodeName, String>,
-    /// Whether the person has accepted a new host key, as after a machine was installed anew.
+    /// True if the operator has accepted a new host key, as after a machine was reinstalled.
     pub accepts_new: bool,
 }
 
 impl Known {
-    /// Says why the machine cannot be the node, or `None`. `others` are the machines that answered for other nodes.
+    /// Returns the reason why the machine cannot be the node, if there is one. `others` are the machines that responded
+    /// for other nodes.
     #[must_use]
     pub fn objection(
         &self,
@@ -43,7 +44,7 @@ impl Known {
         if machine.id.is_empty() {
             return None;
         }
-        // Guests that were cloned from one image may have one machine-id; no two machines have the same boot too.
+        // Guests cloned from one image may share a machine-id; no two machines share the boot identifier too.
         let same = |other: &Machine| other.id == machine.id && other.boot == machine.boot;
         if let Some((other, _)) = others.iter().find(|(other, found)| *other != node && same(found)) {
             return Some(format!("the machine that answers is the one that answers as {other}"));

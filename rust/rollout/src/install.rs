@@ -1,6 +1,6 @@
-//! The first time on a bare machine, by nixos-anywhere: which calls with which arguments. Pure.
+//! Installation of a bare machine with nixos-anywhere: calls and their arguments. Pure.
 //!
-//! Two calls, because the second one is given finished store paths and those need the machine's own hardware
+//! Two calls, because the second one takes built store paths and those depend on the machine's own hardware
 //! configuration: the first boots the installer and reads the hardware, then the system is built here, then the second
 //! partitions the disk and installs. Options as in nixos-anywhere's `--help` of 2026-07.
 
@@ -14,23 +14,24 @@ use machinist_nix::StorePath;
 pub struct Machine {
     /// The node.
     pub node: NodeName,
-    /// The host name or address at which it answers now.
+    /// Its current host name or address.
     pub host: String,
-    /// The port at which it answers now.
+    /// Its current SSH port.
     pub port: u16,
-    /// Who may log in now; root, or someone with sudo.
+    /// The current login user: root, or a user with sudo.
     pub user: String,
     /// The private key to log in with, if not the agent's.
     pub identity: Option<PathBuf>,
 }
 
-/// The program.
+/// Name of the installer's executable.
 pub const PROGRAM: &str = "nixos-anywhere";
 
-/// Everything below these is root's on the new machine. nixos-anywhere runs `chown -R` on each.
+/// Directories whose contents belong to root on the new machine. nixos-anywhere runs `chown -R` on each.
 const OWNED_BY_ROOT: [&str; 2] = ["/var/lib/machinist", "/etc/ssh"];
 
-/// Boots the installer on the machine and, with `hardware`, writes its hardware configuration to that file.
+/// Returns the arguments that boot the installer on the machine and, with `hardware`, write its hardware configuration
+/// to that file.
 #[must_use]
 pub fn boot_installer(machine: &Machine, flake: &str, hardware: Option<&Path>) -> Vec<String> {
     let mut arguments = strings(&["--phases", "kexec", "--build-on", "local", "--no-use-machine-substituters"]);
@@ -47,8 +48,8 @@ pub fn boot_installer(machine: &Machine, flake: &str, hardware: Option<&Path>) -
     arguments
 }
 
-/// Partitions the disk, installs the finished system with the extra files, and reboots into it. The installer answers
-/// as root on port 22, whatever the machine did before.
+/// Returns the arguments that partition the disk, install the built system with the extra files, and reboot into it.
+/// The installer accepts root on port 22, regardless of the machine's former settings.
 #[must_use]
 pub fn install(machine: &Machine, disko: &StorePath, system: &StorePath, extra_files: &Path) -> Vec<String> {
     let mut arguments = strings(&["--phases", "disko,install,reboot", "--build-on", "local", "--store-paths"]);

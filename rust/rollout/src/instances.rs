@@ -1,4 +1,5 @@
-//! The instances of a node in the service mesh: out before it goes down, and in again. The node's agent does it; this only asks.
+//! Drain of a node's instances in the service mesh before it goes down, and undrain afterwards. The node's agent does
+//! the work; these functions only send it requests.
 
 use std::time::Duration;
 
@@ -9,19 +10,19 @@ use crate::{
     step::{StepError, run},
 };
 
-/// How long it may take besides the instances' own time: etcd confirms, and the other nodes hear of it.
+/// Time limit beyond the instances' own drain time: etcd confirms, and the other nodes receive the change.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Takes all instances of the node out of the mesh, waits until their connections are gone, each for at most its own
-/// `drainSeconds`, and returns their names. `longest` is the bound for all.
+/// Takes all instances of the node out of the mesh, waits until their connections are closed, each for at most its own
+/// `drainSeconds`, and returns their names. `longest` is the time limit for all.
 ///
 /// # Errors
-/// The connection fails, or an instance cannot be taken out: then etcd did not confirm.
+/// The connection fails, or an instance cannot be taken out, because etcd did not confirm.
 pub fn leave(remote: &dyn Remote, longest: Duration) -> Result<Vec<String>, StepError> {
     ask(remote, "drain", longest + MARGIN)
 }
 
-/// Puts all instances of the node in again that are healthy, and returns the names of all.
+/// Puts all healthy instances of the node back, and returns the names of all.
 ///
 /// # Errors
 /// The connection fails, or etcd did not confirm.

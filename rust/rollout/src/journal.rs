@@ -1,5 +1,5 @@
-//! The record of a run on the operator's side: JSON lines, one written and flushed for each thing that is decided or
-//! done, so that a run that was cut off can be read afterwards and resumed.
+//! Journal of a run on the operator's computer: JSON lines, one written and flushed for each decision and action, so
+//! that an interrupted run can be read afterwards and resumed.
 
 mod record;
 
@@ -27,14 +27,14 @@ use crate::{
 
 pub use record::{Record, RecordError, Records};
 
-/// A run's record.
+/// A run's journal, open for appending.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: Mutex<File>,
 }
 
-/// One line of the record.
+/// One line of the journal.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     at: String,
@@ -43,10 +43,10 @@ pub struct Entry {
 }
 
 impl Journal {
-    /// Begins the record of a run in the directory.
+    /// Begins the journal of a run in the directory.
     ///
     /// # Errors
-    /// The directory or the file cannot be made.
+    /// The directory or the file cannot be created.
     pub fn begin(directory: &Path, run: &str) -> io::Result<Self> {
         machinist_durable::create_directories(directory)?;
         let path = directory.join(format!("{run}.jsonl"));
@@ -56,48 +56,48 @@ impl Journal {
         Ok(Self { path, file: Mutex::new(file) })
     }
 
-    /// Goes on with the record of a run that was cut off.
+    /// Continues the journal of an interrupted run.
     ///
     /// # Errors
-    /// The file is gone or cannot be written, or the process that writes it still exists ([`io::ErrorKind::WouldBlock`]).
+    /// The file is missing or cannot be written, or its previous writer still exists ([`io::ErrorKind::WouldBlock`]).
     pub fn resume(directory: &Path, run: &str) -> io::Result<Self> {
         let path = directory.join(format!("{run}.jsonl"));
         let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
         claim(&file)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        // The line that was being written is not followed by another on the same line.
+        // An incomplete last line is ended, so that the next entry begins a new one.
         if !text.is_empty() && !text.ends_with('\n') {
             file.write_all(b"\n")?;
         }
         Ok(Self { path, file: Mutex::new(file) })
     }
 
-    /// Returns where the record is.
+    /// Returns the path of the journal.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a line and makes sure that it is on the disk.
+    /// Appends a line and syncs it to the disk.
     ///
     /// # Errors
-    /// The disk is full or gone.
+    /// The disk is full or missing.
     pub fn append(&self, entry: &Entry) -> io::Result<()> {
         let mut line = machinist_text::json(&serde_json::to_string(entry)?).into_owned();
         line.push('\n');
-        // A panic while holding the lock leaves at most a whole line written: going on is right.
+        // A panic while the lock is held leaves at most one complete line more, so continuing is safe.
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         file.write_all(line.as_bytes())?;
         file.sync_data()
     }
 }
 
-/// A journal has one writer, for as long as that process exists, suspended or not.
+/// Locks the journal: it has one writer for as long as that process exists, suspended or not.
 fn claim(file: &File) -> io::Result<()> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(io::ErrorKind::WouldBlock.into()),
-        // File systems without locks: the locks on the nodes are what counts.
+        // On file systems without locks, the locks on the nodes suffice.
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -108,7 +108,7 @@ impl Entry {
         Self { at, what }
     }
 
-    /// `lock` is the name under which the nodes are locked: that of the command's first run.
+    /// `lock` is the run name in the nodes' locks: that of the command's first run.
     pub(crate) fn begin(run: &str, lock: &str, who: &str, targets: &[Target], reboots: Reboots) -> Self {
         let systems: serde_json::Map<String, serde_json::Value> =
             targets.iter().map(|target| (target.node.to_string(), target.system.as_str().into())).collect();
@@ -130,7 +130,7 @@ impl Entry {
         Self::new(serde_json::json!({ "entry": "started", "node": node, "old": old.map(StorePath::as_str) }))
     }
 
-    /// `boot` is the one that is to end: with another one, the reboot has happened.
+    /// `boot` is the boot to be ended: any other one means that the reboot has happened.
     pub(crate) fn rebooting(node: &NodeName, boot: &str) -> Self {
         Self::new(serde_json::json!({ "entry": "rebooting", "node": node, "boot": boot }))
     }

@@ -1,4 +1,4 @@
-//! Which versions of Kubernetes may run beside each other, and in which steps they change. Pure.
+//! Kubernetes versions that may run beside each other, and the steps of an upgrade. Pure.
 //!
 //! Kubernetes' version skew policy: API servers are one minor version apart at most, and never skip one; a kubelet is never
 //! newer than an API server, and at most three minor versions older. The components of one control plane talk to the API
@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// How many minor versions a kubelet may be older than an API server.
+/// Maximum number of minor versions by which a kubelet may be older than an API server.
 const KUBELET_BEHIND: u32 = 3;
 
 /// A minor version, such as 1.36.
@@ -22,7 +22,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Parses `1.36.3` or `v1.36`; what comes after the minor version does not matter.
+    /// Parses `1.36.3` or `v1.36`; everything after the minor version is ignored.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -31,12 +31,12 @@ impl Version {
         Some(Self { major: number()?, minor: number()? })
     }
 
-    /// Returns the version so many minor versions away.
+    /// Returns the version that is newer by this many minor versions.
     const fn up(self, minors: u32) -> Self {
         Self { minor: self.minor.saturating_add(minors), ..self }
     }
 
-    /// Whether the two may be API servers of one cluster.
+    /// Returns true if the two may be API servers of one cluster.
     const fn is_beside(self, other: Self) -> bool {
         self.major == other.major && self.minor.abs_diff(other.minor) <= 1
     }
@@ -54,14 +54,14 @@ impl Serialize for Version {
     }
 }
 
-/// One node's Kubernetes.
+/// One node's Kubernetes version before and after a deploy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Whether an API server runs there.
+    /// True if an API server runs there.
     pub control_plane: bool,
-    /// What runs now. None where none runs, or where that is not known.
+    /// The running version. None if Kubernetes does not run there, or the version is unknown.
     pub running: Option<Version>,
-    /// What runs after the deploy. The same for a node that the deploy leaves alone.
+    /// The version after the deploy. The same for a node that the deploy leaves alone.
     pub after: Option<Version>,
 }
 
@@ -71,7 +71,7 @@ impl Change {
     }
 }
 
-/// Returns what the policy forbids, of all nodes of the cluster. Nothing if no version changes.
+/// Returns the violations of the policy, over all nodes of the cluster. Empty if no version changes.
 #[must_use]
 pub fn skew_problems(nodes: &BTreeMap<NodeName, Change>) -> Vec<Problem> {
     let planes: BTreeMap<&NodeName, &Change> = nodes.iter().filter(|(_, change)| change.control_plane).collect();
@@ -96,7 +96,7 @@ fn problem(node: &NodeName, refuses: bool, text: String, hint: String) -> Proble
     Problem { node: node.clone(), kind: ProblemKind::Skew, refuses, text, hint: Some(hint) }
 }
 
-/// The step of one control plane by itself.
+/// Checks the step of one control plane on its own.
 fn own_step(node: &NodeName, running: Option<Version>, after: Version) -> Option<Problem> {
     let running = running?;
     if after < running {
@@ -111,7 +111,7 @@ fn own_step(node: &NodeName, running: Option<Version>, after: Version) -> Option
     })
 }
 
-/// What to do to get somewhere in steps of one minor version.
+/// Hint for an upgrade in steps of one minor version.
 fn steps(first: Version) -> String {
     format!(
         "one minor version at a time, all control planes each time: deploy {first} first (the nixpkgs release that has it, or \
@@ -119,7 +119,7 @@ fn steps(first: Version) -> String {
     )
 }
 
-/// The control plane beside each other one, as that is before its own turn and after it.
+/// Checks a control plane against each other one, both before and after that one's own turn.
 fn beside(node: &NodeName, after: Version, planes: &BTreeMap<&NodeName, &Change>) -> Option<Problem> {
     let versions = planes.iter().filter(|(other, _)| **other != node);
     let mut versions = versions.flat_map(|(other, plane)| [plane.running, plane.after].map(|version| (other, version)));
@@ -131,7 +131,7 @@ fn beside(node: &NodeName, after: Version, planes: &BTreeMap<&NodeName, &Change>
     Some(problem(node, true, text, steps(version.min(after).up(1))))
 }
 
-/// A kubelet under the API servers, which change before it does.
+/// Checks a kubelet against the API servers, which change before it does.
 fn kubelet(node: &NodeName, change: &Change, planes: &BTreeMap<&NodeName, &Change>) -> Option<Problem> {
     let after = change.after?;
     let servers = planes.iter().filter_map(|(plane, change)| Some((change.after?, *plane)));
@@ -161,7 +161,7 @@ mod tests {
 
     use super::{Change, Version, skew_problems};
 
-    /// Nodes as `name running after`, with `-` for none; those that begin with `cp` are control planes.
+    /// Nodes as `name running after`, with `-` for none; names that begin with `cp` are control planes.
     #[track_caller]
     fn check(nodes: &[&str], expect: &Expect) {
         let node = |text: &&str| {

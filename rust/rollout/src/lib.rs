@@ -1,7 +1,7 @@
-//! Changes many machines without losing the cluster: facts gathered, a plan as data, steps on hosts, verdicts.
+//! Rollouts to many machines without losing the cluster: facts gathered, a plan as data, steps on hosts, verdicts.
 //!
-//! [`host`] says what is true on a host, [`waves`] in which order hosts change (pure), [`step`] holds what is done to
-//! one host, [`deploy`](mod@deploy) puts them together. Nothing here prints: the story goes out as [`Event`]s.
+//! [`host`] holds the facts about a host, [`waves`] the order in which hosts change (pure), [`step`] the steps on one
+//! host; [`deploy`](mod@deploy) combines them. Nothing here prints: progress is reported as [`Event`]s.
 
 mod clock;
 pub mod deploy;

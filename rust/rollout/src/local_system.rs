@@ -1,11 +1,11 @@
-//! A system in this computer's store, read as what [`machinist_switch`] compares.
+//! A system in the local store, read into the inputs of [`machinist_switch`].
 
 use std::{fs, io, path::Path};
 
 use machinist_switch::{BootFiles, UnitTree, unit_tree::LINK_FOLDERS};
 use sha2::{Digest, Sha256};
 
-/// Reads a directory of units, such as `<toplevel>/etc/systemd/system`. One that does not exist is empty.
+/// Reads a directory of units, such as `<toplevel>/etc/systemd/system`. A missing one is empty.
 ///
 /// # Errors
 /// A file in it cannot be read.
@@ -32,7 +32,7 @@ fn add(tree: &mut UnitTree, path: &Path, name: String) -> io::Result<()> {
             tree.masked.insert(name);
             return Ok(());
         }
-        // A link within the folder is another name. One out of the store is the machine's own file.
+        // A relative link is an alias. A link out of the store is a file of the distribution.
         if target.is_relative() {
             tree.aliases.insert(name, target.to_string_lossy().into_owned());
             return Ok(());
@@ -60,7 +60,7 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads what a system boots.
+/// Reads the files that a system boots.
 #[must_use]
 pub fn boot_files(system: &Path) -> BootFiles {
     let link = |name: &str| fs::canonicalize(system.join(name)).ok().map(|path| path.display().to_string());
@@ -74,7 +74,7 @@ pub fn boot_files(system: &Path) -> BootFiles {
     }
 }
 
-/// Returns a system's systemd and the SHA-256 digest of its `system.conf`, in hex.
+/// Returns the path of a system's systemd and the SHA-256 digest of its `system.conf`, in hexadecimal.
 #[must_use]
 pub fn manager(system: &Path) -> (Option<String>, Option<String>) {
     let systemd = fs::canonicalize(system.join("systemd")).ok().map(|path| path.display().to_string());

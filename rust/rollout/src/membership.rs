@@ -1,5 +1,5 @@
-//! Changes who votes in etcd, one request a function. Which one may be sent when is decided by
-//! [`machinist_etcd::membership`].
+//! Changes of etcd's membership, one request a function. [`machinist_etcd::membership`] decides which one may be sent
+//! when.
 
 use std::{
     collections::BTreeMap,
@@ -22,35 +22,36 @@ use crate::{
     step::{Connector, StepError, gate},
 };
 
-/// How long a learner may take to catch up: reading a database of the largest size over a slow link.
+/// Time limit for a learner to catch up: reading a database of maximum size over a slow link.
 const LEARNING: Duration = Duration::from_secs(1800);
 
-/// How long a new member may take to be heard of by the others.
+/// Time limit for the other members to see a new one.
 const JOINING: Duration = Duration::from_secs(120);
 
-/// How long a change of members may take: etcd answers when the others have agreed.
+/// Time limit of a membership change: etcd responds when the other members have agreed.
 const CHANGE: Duration = Duration::from_secs(30);
 
-/// How long etcd may take to find its members settled after the last one restarted.
+/// Time limit for etcd to report its members healthy after the last one restarted.
 const SETTLING: Duration = Duration::from_secs(30);
 
-/// A member that can be asked about all.
+/// A connected member through which the cluster is queried and changed.
 pub struct Voice {
-    /// Which one.
+    /// The member's node.
     pub node: NodeName,
     /// Its address.
     pub ip: IpAddr,
     /// The connection to it.
     pub remote: Box<dyn Remote>,
-    /// What it says.
+    /// Health of the cluster as this member reports it.
     pub health: Health,
 }
 
-/// Finds a member that answers for the cluster, any but `away`. `members` are those that the answer is held against. One whose
-/// own etcd is well comes first: a machine that answers for the others cannot be asked for data while its own etcd is away.
+/// Finds a member that answers for the cluster, any but `away`. Its answer is compared with `members`. A member whose
+/// own etcd is healthy is preferred: a machine that only forwards to the others cannot be queried for data while its
+/// own etcd is down.
 ///
 /// # Errors
-/// None of `askable` can be reached, or none has an answer; the last reason is given.
+/// None of `askable` can be reached, or none responds; the last error is returned.
 pub fn find_voice(
     connector: &Connector,
     askable: &[NodeName],
@@ -80,7 +81,8 @@ pub fn find_voice(
     ill.ok_or(last)
 }
 
-/// Adds the node as a learner. This and what follows is done only while the lock of the node that is spoken to is the token's.
+/// Adds the node as a learner. This and the following functions act only while the token holds the lock of the node
+/// that they connect to.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or etcd refuses.
@@ -96,14 +98,14 @@ pub fn add_learner(voice: &Voice, token: &Token, node: &NodeName, ip: IpAddr) ->
 pub fn remove(voice: &Voice, token: &Token, id: u64) -> Result<(), StepError> {
     let variables = [("endpoint", client_url(voice.ip)), ("id", hexadecimal(id))];
     match agree(voice, token, "remove a member", &variables, REMOVE) {
-        // It is what was wanted: an earlier try did it, and its answer was lost.
+        // The desired state: an earlier attempt succeeded, and its response was lost.
         Err(error) if error.to_string().contains("member not found") => Ok(()),
         result => result,
     }
 }
 
-/// Sends a change of members. etcd refuses one while a member has been back for less than five seconds (`HealthInterval` in
-/// etcd's `server/etcdserver`), so that answer is asked for again.
+/// Sends a membership change. etcd refuses one until a restarted member has been up for five seconds (`HealthInterval`
+/// in etcd's `server/etcdserver`), so the request is repeated on that error.
 fn agree(
     voice: &Voice,
     token: &Token,
@@ -125,8 +127,8 @@ fn agree(
     }
 }
 
-/// Waits until the learner has caught up, and makes it a voter. `token` is called for each try; `waiting` is told why not yet,
-/// whenever that changes.
+/// Waits until the learner has caught up, and promotes it to a voter. `token` is called for each attempt; `waiting` is
+/// called with the reason for the delay whenever it changes.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or it does not catch up within half an hour.
@@ -162,13 +164,13 @@ pub fn promote(
     }
 }
 
-/// Returns why etcd does not promote it yet, if it does not.
+/// Returns the reason why etcd does not promote it yet, if there is one.
 fn try_promote(voice: &Voice, token: &Token, id: u64) -> Result<Option<String>, StepError> {
     let script = script::with(&[("endpoint", &client_url(voice.ip)), ("id", &hexadecimal(id))], PROMOTE);
     let request = Request::new("promote the learner", script).timeout(CHANGE);
     match request_under(&*voice.remote, token, request) {
         Ok(_) => Ok(None),
-        // A line of JSON for the log stands before the sentence for people.
+        // A line of JSON for the log precedes the human-readable error.
         Err(StepError::Remote(RemoteError::Command { stderr, .. })) => {
             let said = stderr.lines().rev().find(|line| !line.is_empty());
             Ok(Some(said.unwrap_or("etcd does not say why").to_owned()))
@@ -180,7 +182,7 @@ fn try_promote(voice: &Voice, token: &Token, id: u64) -> Result<Option<String>, 
 /// Takes a snapshot of the member, verified on the node, and writes it to `to`.
 ///
 /// # Errors
-/// The connection fails, or etcd gives none.
+/// The connection fails, or etcd cannot produce a snapshot.
 pub fn snapshot(voice: &Voice, to: &mut (dyn Write + Send)) -> Result<(), StepError> {
     let script = script::with(&[("endpoint", &client_url(voice.ip))], SNAPSHOT);
     let request = Request::new("take a snapshot of etcd", script).timeout(Duration::from_secs(3600)).stdout_to(to);
@@ -188,7 +190,7 @@ pub fn snapshot(voice: &Voice, to: &mut (dyn Write + Send)) -> Result<(), StepEr
     Ok(())
 }
 
-/// Starts etcd on a node whose system is the right one already.
+/// Starts etcd on a node that already has the right system.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or systemd refuses.
@@ -197,7 +199,8 @@ pub fn start(remote: &dyn Remote, token: &Token) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Stops etcd on a node that is no member any more, and puts its data aside under a name with `mark`. Returns where it is.
+/// Stops etcd on a node that is no longer a member, and moves its data aside under a name with `mark`. Returns the new
+/// path.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or etcd does not stop.

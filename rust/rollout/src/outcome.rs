@@ -1,4 +1,4 @@
-//! Results of a deploy: each node's outcome, what failed hosts run, etcd at the end. Pure.
+//! Results of a deploy: each node's outcome, the systems that failed hosts run, etcd's health at the end. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,110 +8,110 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problem::Problem, waves::Wave};
 
-/// What became of a node.
+/// Outcome of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It runs and boots the system already.
+    /// It already runs and boots the system.
     Unchanged,
-    /// It runs and boots the system now.
+    /// It runs and boots the new system.
     Changed,
-    /// It was not touched, because something before it failed.
+    /// It was not touched, because an earlier step failed.
     NotStarted {
-        /// What. Empty in journals from before it was told.
+        /// The failure. Empty in journals of older versions.
         #[serde(default)]
         why: String,
     },
-    /// It was not touched, because a check said no.
+    /// It was not touched, because a check refused.
     Refused {
-        /// Why.
+        /// The reason for the refusal.
         why: String,
     },
     /// It failed.
     Failed {
-        /// Why.
+        /// The error with its causes.
         why: String,
-        /// What the host runs now. Journals from before there was one do not say.
+        /// The state of the host afterwards. Missing in journals of older versions.
         #[serde(default)]
         verdict: Verdict,
     },
-    /// It ran the new system well and went back to the one before, because another node of its wave failed.
+    /// It was healthy under the new system but reverted, because another node of its wave failed.
     Reverted {
-        /// Which one.
+        /// The node that failed.
         why: String,
     },
 }
 
-/// What a host runs after something failed there.
+/// State of a host after a failure there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// What it ran before: nothing was activated.
+    /// It runs the previous system: nothing was activated.
     Untouched,
-    /// What it ran before: the host went back.
+    /// It runs the previous system: the host reverted.
     Reverted,
-    /// The new system, which was confirmed; what was to follow failed.
+    /// It runs the new system, which was confirmed; a later step failed.
     Confirmed,
-    /// Nothing yet: it was rebooted into the new system, which was confirmed, and is not back.
+    /// It did not come back: it was rebooted into the new system, which was confirmed.
     Away,
-    /// The new system, and going back failed.
+    /// It runs the new system, and the revert failed.
     Broken,
-    /// That could not be asked.
+    /// It could not be queried.
     #[default]
     Unknown,
 }
 
-/// What became of all.
+/// Result of a whole run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Each node's outcome.
     pub nodes: BTreeMap<NodeName, Outcome>,
     /// The waves as planned.
     pub waves: Vec<Wave>,
-    /// How etcd is at the end. None if nobody was there to ask.
+    /// Health of etcd at the end. None if no member could be queried.
     pub etcd: Option<EtcdEnd>,
     /// The nodes that were rebooted.
     pub rebooted: BTreeSet<NodeName>,
-    /// The nodes that need a reboot which the run has not given them, and what it would bring.
+    /// Nodes with a pending reboot that the run has not performed, and the changes that it would put into effect.
     pub reboot_due: BTreeMap<NodeName, Vec<String>>,
-    /// Whether the person stopped it.
+    /// True if the operator interrupted the run.
     pub interrupted: bool,
-    /// What was wrong before anything was changed.
+    /// Problems found before anything was changed.
     pub preflight: Vec<Problem>,
-    /// Why the run has lost its locks, if it has: what it had not begun then, it has not done.
+    /// The reason why the run has lost its locks, if it has: it did not start any further actions after that.
     pub lost: Option<String>,
 }
 
-/// How etcd is at the end of a run.
+/// Health of etcd at the end of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EtcdEnd {
-    /// How many members vote, those that the configuration does not know too.
+    /// Number of voting members, including those that the configuration does not have.
     pub members: usize,
-    /// How many of those that it knows are healthy. `None` if no member gave an answer.
+    /// Number of healthy members that the configuration has. `None` if no member responded.
     pub healthy: Option<usize>,
-    /// What is wrong, in words.
+    /// Problems of the members and of the cluster, as text.
     pub problems: Vec<String>,
-    /// The quota alarm in words, if one is raised: the members are healthy, and writes are refused.
+    /// Description of the quota alarm, if one is raised: the members are healthy, but reject writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alarm: Option<String>,
-    /// Those of the members that the configuration names.
+    /// Members that the configuration has.
     pub known: BTreeSet<NodeName>,
 }
 
 impl EtcdEnd {
-    /// Whether every member is healthy, and none is unknown.
+    /// Returns true if every member is healthy and in the configuration.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         matches!(self.healthy, Some(healthy) if healthy == self.members) && self.problems.is_empty()
     }
 
-    /// Whether at least a quorum is healthy.
+    /// Returns true if at least a quorum is healthy.
     #[must_use]
     pub const fn has_quorum(&self) -> bool {
         matches!(self.healthy, Some(healthy) if healthy >= quorum(self.members))
     }
 
-    /// No member gave an answer.
+    /// Creates a result for a cluster of which no member responded.
     pub(crate) fn unknown(members: usize, why: String) -> Self {
         Self { members, healthy: None, problems: vec![why], alarm: None, known: BTreeSet::new() }
     }

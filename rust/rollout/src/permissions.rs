@@ -1,4 +1,4 @@
-//! Makes the rules of a service mesh hold in its etcd.
+//! Enforcement of a service mesh's access rules in its etcd.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{
     step::{StepError, run},
 };
 
-/// How long etcd may take to tell its users and roles, and to change them.
+/// Time limit for etcd to list its users and roles, and to change them.
 const WITHIN: Duration = Duration::from_secs(300);
 
-/// Changes what differs and nothing else; `member` is the connection to a member of etcd. Returns whether anything did.
+/// Changes only what differs; `member` is the connection to a member of etcd. Returns true if anything did.
 ///
 /// # Errors
 /// The connection fails, or etcd refuses.
@@ -21,8 +21,8 @@ pub fn apply(member: &dyn Remote, rules: &Rules) -> Result<bool, StepError> {
     change(member, rules.script(&ask(member, rules)?))
 }
 
-/// Gives nodes that etcd does not know yet their rights, and the overlay its first configuration; takes nothing from anybody.
-/// Returns the nodes that are new to etcd.
+/// Grants their rights to nodes that etcd does not have yet, and writes the overlay's initial configuration; revokes
+/// nothing. Returns the nodes that are new to etcd.
 ///
 /// # Errors
 /// The connection fails, or etcd refuses.

@@ -1,4 +1,4 @@
-//! What must be true of a host before anything is changed anywhere. Pure.
+//! Preconditions of a host, checked before anything is changed anywhere. Pure.
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
@@ -11,51 +11,51 @@ use crate::{
 
 pub use crate::problem::{Problem, ProblemKind};
 
-/// A clock that is off by more than this deserves a look, in milliseconds: etcd itself warns at a second, leases and
-/// logs of several machines no longer fit together.
+/// Clock offset above which a warning is printed, in milliseconds: etcd itself warns at a second, and leases and logs
+/// of several machines become inconsistent.
 const CLOCK_WARNS: u64 = 5_000;
 
-/// A clock that is off by more than this is refused, in milliseconds: certificates are valid from five minutes before
-/// they are made, and a clock that drifts does not stop.
+/// Clock offset above which the host is refused, in milliseconds: certificates are valid from five minutes before they
+/// are issued, and a drifting clock keeps drifting.
 const CLOCK_REFUSES: u64 = 60_000;
 
-/// What gives room for kernels.
+/// Remedy for a full boot partition.
 pub const FEWER_GENERATIONS: &str =
     "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`";
 
-/// Bytes that must be free where the records, locks and keys are: they are small, but services write there, too.
+/// Minimum free bytes in the directory of records, locks and keys: they are small, but services write there, too.
 const VAR_NEEDED: u64 = 16 << 20;
 
-/// Bytes that must be free in /run, where an activation keeps its state and systemd its transient units.
+/// Minimum free bytes in /run, where an activation keeps its state and systemd its transient units.
 const RUN_NEEDED: u64 = 4 << 20;
 
-/// Files that must still be possible in either.
+/// Minimum number of files that can still be created in either.
 const FILES_NEEDED: u64 = 256;
 
-/// One host and what is to be done to it.
+/// One host and the changes planned for it.
 #[derive(Debug)]
 pub struct Candidate<'a> {
     /// The node.
     pub node: &'a NodeName,
-    /// What is true there.
+    /// Facts about it.
     pub facts: &'a HostFacts,
     /// The Nix system that machines.nix names, such as `x86_64-linux`. Empty if unknown.
     pub platform: &'a str,
-    /// What it shall run.
+    /// The system that it will run.
     pub system: &'a StorePath,
-    /// Bytes that the store must have free.
+    /// Minimum free bytes in the store.
     pub store_needed: u64,
-    /// Bytes that the boot loader's mount must have free: the kernel and initrd, if they are not there.
+    /// Minimum free bytes on the boot loader's mount: the size of the kernel and initrd, unless they are there.
     pub boot_needed: u64,
-    /// The run that asks.
+    /// Identifier of the run that checks.
     pub run: &'a str,
-    /// Whether it holds the lock there already.
+    /// True if that run already holds the lock there.
     pub is_ours: bool,
-    /// What is true besides its lock.
+    /// The host's state apart from its lock.
     pub moment: Moment,
 }
 
-/// Returns all that is wrong with a host.
+/// Returns all problems of a host.
 #[must_use]
 pub fn find_problems(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Problem> {
     let problem = |kind, refuses, text, hint: &str| Problem {
@@ -110,7 +110,7 @@ pub fn find_problems(candidate: &Candidate<'_>, accept_drift: bool) -> Vec<Probl
     problems
 }
 
-/// Returns where machinist's own records, locks and scripts may not fit, with what to do about it.
+/// Returns the directories that are too full for machinist's own records, locks and scripts, with a remedy each.
 fn room(facts: &HostFacts) -> impl Iterator<Item = (String, &'static str)> {
     facts.room.iter().filter_map(|(place, room)| {
         let (needed, hint) = match place.as_str() {
@@ -131,7 +131,7 @@ fn room(facts: &HostFacts) -> impl Iterator<Item = (String, &'static str)> {
 fn architecture(candidate: &Candidate<'_>) -> Option<String> {
     let (wanted, _) = candidate.platform.split_once('-')?;
     let found = candidate.facts.arch.as_str();
-    // A processor that runs x86_64 may be asked for i686, never the other way round.
+    // An x86_64 processor can run an i686 system, but not the other way round.
     let fits = found.is_empty() || found == wanted || (wanted == "i686" && found == "x86_64");
     (!fits).then(|| format!("the machine is {found}, machines.nix says {}", candidate.platform))
 }
@@ -146,8 +146,8 @@ fn clock(offset: Option<i64>) -> Option<(bool, String)> {
     })
 }
 
-/// Compares what the host runs and boots with what the last deploy confirmed there. What our own unfinished activation
-/// left behind is no drift.
+/// Compares the running and booting systems with the one that the last deploy confirmed there. The results of our own
+/// unfinished activation do not count as drift.
 fn drift(facts: &HostFacts, system: &StorePath) -> Option<String> {
     let confirmed = facts.confirmed.as_ref()?;
     let last = facts.last.as_ref().filter(|last| last.state != "confirmed");
@@ -182,7 +182,7 @@ mod tests {
         StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap()
     }
 
-    /// A host that is as it should be.
+    /// A host without problems.
     fn well() -> HostFacts {
         HostFacts {
             arch: "x86_64".to_owned(),

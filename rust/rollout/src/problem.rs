@@ -3,36 +3,36 @@
 use machinist_model::NodeName;
 use serde::Serialize;
 
-/// Something that is wrong.
+/// A problem of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Where.
+    /// The host's node.
     pub node: NodeName,
-    /// What kind.
+    /// Kind of the problem.
     pub kind: ProblemKind,
-    /// Whether the run must not begin.
+    /// True if it prevents the run from starting.
     pub refuses: bool,
-    /// What is wrong, in words.
+    /// Description.
     pub text: String,
-    /// What to do about it.
+    /// A remedy, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// What kind of problem.
+/// Kinds of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
-    /// The processor is another one than machines.nix says.
+    /// The processor differs from the platform in machines.nix.
     Architecture,
     /// The clock is off.
     Clock,
     /// The store, /boot, /var or /run has too little room.
     Space,
-    /// Someone else is changing the host.
+    /// Another run is changing the host.
     Lock,
-    /// The host runs or boots what no deploy brought there.
+    /// The host runs or boots a system that no deploy put there.
     Drift,
-    /// Versions of Kubernetes would run beside each other that must not.
+    /// Kubernetes versions would run beside each other that must not.
     Skew,
 }

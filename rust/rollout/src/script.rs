@@ -1,4 +1,4 @@
-//! The shell scripts that run on hosts, with their variables set in front.
+//! Shell scripts that run on hosts, prefixed with assignments of their variables.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use machinist_remote::quote;
 
 use crate::lock::Token;
 
-/// Says what is true on a host.
+/// Prints the facts of a host, a `key=value` a line; read by [`crate::HostFacts::parse`].
 pub const GATHER: &str = include_str!("script/gather.sh");
-/// Activates a system, waits for the confirmation, and makes it the one that boots.
+/// Activates a system, waits for the confirmation, and makes it the system that boots.
 pub const ACTIVATE: &str = concat!(
     include_str!("../../remote/src/durable.sh"),
     include_str!("script/holds.sh"),
@@ -17,63 +17,63 @@ pub const ACTIVATE: &str = concat!(
 );
 /// Starts [`ACTIVATE`] in a transient unit.
 pub const START: &str = include_str!("script/start.sh");
-/// Confirms a system that [`ACTIVATE`] has activated; [`AWAIT`] follows.
+/// Confirms a system that [`ACTIVATE`] has activated; must be followed by [`AWAIT`].
 pub const CONFIRM: &str = concat!(include_str!("script/holds.sh"), include_str!("script/confirm.sh"));
-/// Tells an activation to go back.
+/// Makes an activation revert to the old system.
 pub const ABORT: &str = include_str!("script/abort.sh");
 /// Waits for [`ACTIVATE`] to reach a state.
 pub const AWAIT: &str = include_str!("script/await.sh");
 
-/// Tells what a plan compares: units, what is booted, the closure.
+/// Prints the inputs of a plan: units, booted system, closure.
 pub const UNITS: &str = include_str!("script/units.sh");
-/// Takes, renews and releases the lock on a node, and says what it is then.
+/// Acquires, renews and releases the lock on a node, and prints its resulting state.
 pub const LOCK: &str = concat!(
     include_str!("../../remote/src/durable.sh"),
     include_str!("script/lock.sh"),
     include_str!("script/look.sh")
 );
-/// Says what the lock on a node is.
+/// Prints the state of the lock on a node.
 pub const LOOK: &str = include_str!("script/look.sh");
-/// Lets what follows run only under a lock.
+/// Runs the script that follows only under a lock.
 const UNDER: &str = concat!(include_str!("script/holds.sh"), include_str!("script/under.sh"));
 
-/// Tells what differs from the active system.
+/// Prints the differences between a host and its active system.
 pub const DRIFT: &str = include_str!("script/drift.sh");
 
 /// Prints the certificates of the running system.
 pub const CERTIFICATES: &str = include_str!("script/certificates.sh");
 
-/// Reboots a host, once.
+/// Reboots a host, exactly once.
 pub const REBOOT: &str = concat!(include_str!("script/holds.sh"), include_str!("script/reboot.sh"));
-/// Waits until a boot is over and asks the gates.
+/// Waits until a boot has finished and runs the gates.
 pub const BOOTED: &str = concat!(include_str!("script/steady.sh"), include_str!("script/booted.sh"));
-/// Tells what a system on the host would boot.
+/// Prints the files that a system on the host would boot.
 pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
 
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
-/// Takes a node's instances out of the mesh, and puts them in again.
+/// Takes a node's instances out of the mesh, and puts them back.
 pub const INSTANCES: &str = include_str!("script/instances.sh");
 
-/// Makes a host a source for its peers.
+/// Sets up a host as a source for its peers.
 pub const PEERS: &str = include_str!("script/peers.sh");
-/// What listens there.
+/// Socket listener on that host.
 pub const PEERS_WATCH: &str = include_str!("script/peers-watch.sh");
-/// What answers there.
+/// Handler of one connection to that listener.
 pub const PEERS_SERVE: &str = include_str!("script/peers-serve.sh");
-/// Imports a slice from the operator and keeps it for the peers.
+/// Imports a slice from the operator's computer and keeps it for the peers.
 pub const KEEP: &str = include_str!("script/keep.sh");
 /// Fetches a slice from a peer and imports it.
 pub const FETCH: &str = include_str!("script/fetch.sh");
 
-/// Returns the script as it runs only under the lock with this token. Its status is [`LOST`] otherwise.
+/// Returns the script guarded by the lock with this token. It exits with [`LOST`] if the token does not hold the lock.
 pub fn under(token: &Token, script: &str) -> String {
     let guarded = [UNDER, script].concat();
     with(&token.variables().each_ref().map(|(name, value)| (*name, value.as_str())), &guarded)
 }
 
-/// The status with which a script ends that does not run because the lock is gone.
+/// Exit status of a guarded script that did not run because its lock is gone.
 pub const LOST: i32 = 75;
 
 /// Returns the script with shell variables set in front of it, quoted.
@@ -97,7 +97,7 @@ mod tests {
 
     use super::{AWAIT, CONFIRM, START, with};
 
-    /// A process that serves slice 1 of the directory to one peer.
+    /// Starts a process that serves slice 1 of the directory to one peer.
     fn serve(directory: &std::path::Path) -> std::process::Child {
         let variables = [("directory", directory.to_str().unwrap()), ("token", "secret")];
         let script = with(&variables, super::PEERS_SERVE);
@@ -106,12 +106,12 @@ mod tests {
         command.spawn().unwrap()
     }
 
-    /// What a peer gets for a line, or for none.
+    /// The response that a peer gets to a line, or to sending none.
     fn served(mut server: std::process::Child, line: Option<&str>) -> String {
         use std::io::{Read, Write};
         let mut input = server.stdin.take().unwrap();
         if let Some(line) = line {
-            // It may have ended already.
+            // The server may have exited already.
             let _ = input.write_all(line.as_bytes());
         }
         let mut text = String::new();
@@ -120,7 +120,7 @@ mod tests {
         text
     }
 
-    /// Waits until a server has its place and reads what its peer says.
+    /// Waits until a server has acquired a slot and reads its peer's request.
     fn reads(server: &std::process::Child) {
         let children = format!("/proc/{0}/task/{0}/children", server.id());
         let runs_timeout = |child: &str| {
@@ -158,7 +158,7 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
-    /// What [`AWAIT`] prints when the state file holds this, or is not there.
+    /// The output of [`AWAIT`] for a state file with this content, or for a missing one.
     fn awaited(content: Option<&str>) -> String {
         let directory = std::env::temp_dir().join(format!("machinist-await-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();

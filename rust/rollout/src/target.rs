@@ -1,4 +1,4 @@
-//! Nodes of a deploy, and the traits by which they are ordered. Pure.
+//! Nodes of a deploy, and the traits that determine their order. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,37 +8,37 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 
-/// One node of a deploy.
+/// One node of a deploy, with the system for it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The node.
     pub node: NodeName,
-    /// What it shall run.
+    /// The system that it will run.
     pub system: StorePath,
     /// The file names of the private keys that the system needs.
     pub keys: Vec<String>,
-    /// Whether a first deploy turns what runs there into ours. Any other machine must have been installed.
+    /// True if a first deploy can turn the machine's present system into ours. Otherwise it must be installed first.
     pub installs_itself: bool,
 }
 
-/// What decides how a node is treated.
+/// Traits of a node that determine its order and treatment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
     /// The Nix system, such as `x86_64-linux`.
     pub platform: String,
-    /// The zone: nodes of two zones never change in the same wave unless that is asked for.
+    /// The zone: nodes of two zones never change in the same wave unless that is requested.
     pub zone: Option<String>,
-    /// Whether it takes traffic from outside.
+    /// True if it takes traffic from outside.
     pub ingress: bool,
-    /// Whether API servers run on it: one of these changes at a time.
+    /// True if an API server runs on it: these change one at a time.
     pub control_plane: bool,
-    /// Whether it is the Router that leads to the API's virtual address.
+    /// True if it is the Router that leads to the API's virtual address.
     pub router: bool,
-    /// Where other nodes reach it.
+    /// The address at which other nodes reach it.
     pub address: Option<IpAddr>,
 }
 
-/// What the order of nodes depends on, of all nodes.
+/// The parts of the nodes' traits that determine the order, over all nodes.
 #[derive(Default)]
 pub(crate) struct Layout {
     pub zones: BTreeMap<NodeName, String>,

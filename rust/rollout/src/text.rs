@@ -2,13 +2,13 @@
 
 use machinist_model::NodeName;
 
-/// Returns an error of a node for a line that begins with the node's name.
+/// Formats an error of a node for a line that begins with the node's name.
 pub(crate) fn words(node: &NodeName, error: &dyn std::error::Error) -> String {
     let text = chain(error);
     text.strip_prefix(&format!("{node}: ")).map_or(text.clone(), str::to_owned)
 }
 
-/// Returns the error with its causes, joined by colons, each said once.
+/// Formats the error with its causes, joined by colons, without repetitions.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -23,7 +23,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Returns the size in words, such as `12 MiB`.
+/// Formats a size, such as `12 MiB`.
 pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1024 * 1024))
 }

@@ -1,5 +1,5 @@
-//! Looking into etcd, keeping it in shape and bringing it back, one request a function. What is asked and what the answers
-//! mean is in [`machinist_etcd::data`] and [`machinist_etcd::upkeep`].
+//! Inspection, maintenance and restore of etcd, one request a function. The requests and the meaning of their responses
+//! are in [`machinist_etcd::data`] and [`machinist_etcd::upkeep`].
 
 use std::{
     io::{self, Read, Write},
@@ -25,28 +25,28 @@ use crate::{
     step::{StepError, run},
 };
 
-/// How long an answer of etcd may take.
+/// Time limit of a request to etcd.
 const ANSWER: Duration = Duration::from_secs(40);
 
-/// How long a defragmentation may take: etcd's own documentation measures some ten seconds a GiB.
+/// Time limit of a defragmentation: etcd's own documentation measures some ten seconds a GiB.
 const DEFRAGMENTATION: Duration = Duration::from_secs(330);
 
-/// How long a snapshot may travel.
+/// Time limit of a snapshot transfer.
 const TRANSFER: Duration = Duration::from_secs(3600);
 
-/// How long one watch lasts before it is taken up anew, so that nothing is left on the member for long when the person who watches
-/// goes away without a word.
+/// Duration of one watch before it is renewed, so that nothing stays on the member for long if the watching process
+/// disappears without closing it.
 const WATCHING: Duration = Duration::from_secs(600);
 
-/// What `timeout` of coreutils exits with when the time is over.
+/// Exit status of coreutils' `timeout` at its time limit.
 const ENDED_BY_TIMEOUT: Status = Status::Exited(124);
 
-/// Which keys.
+/// A key or a range of keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys<'a> {
-    /// A key, or what keys begin with.
+    /// A key, or the prefix of keys.
     pub key: &'a str,
-    /// Whether it is what keys begin with.
+    /// True if `key` is a prefix.
     pub prefix: bool,
 }
 
@@ -56,10 +56,10 @@ impl Keys<'_> {
     }
 }
 
-/// Reads keys, sorted, and with `values` what they hold.
+/// Reads keys, sorted, and with `values` their contents. Returns the revision too.
 ///
 /// # Errors
-/// The connection fails, or etcd gives no answer.
+/// The connection fails, or etcd does not respond.
 pub fn get(voice: &Voice, keys: Keys<'_>, values: bool) -> Result<(u64, Vec<Entry>), StepError> {
     let variables = [
         ("endpoint", client_url(voice.ip)),
@@ -67,18 +67,18 @@ pub fn get(voice: &Voice, keys: Keys<'_>, values: bool) -> Result<(u64, Vec<Entr
         ("prefix", keys.flag().to_owned()),
         ("keys_only", if values { String::new() } else { "yes".to_owned() }),
     ];
-    // A large answer is kept whole: what does not fit into memory is for a snapshot.
+    // The whole response is kept in memory; data that does not fit there belongs in a snapshot.
     let mut answer = Vec::new();
     let script = set(&variables, GET);
     voice.remote.run_checked(Request::new("read from etcd", script).timeout(ANSWER).stdout_to(&mut answer))?;
     data::entries(&String::from_utf8_lossy(&answer)).map_err(|error| StepError::Gate(error.to_string()))
 }
 
-/// Tells the changes of keys from `revision` on until etcd can no longer be asked; `tell` gets each part as it comes. Each watch is
-/// begun anew after ten minutes, where the one before ended.
+/// Watches keys from `revision` on until etcd stops responding; `tell` is called with each batch of changes as it
+/// arrives. Every ten minutes a new watch begins where the last one ended.
 ///
 /// # Errors
-/// The connection fails, etcd gives no answer, or `tell` fails.
+/// The connection fails, etcd does not respond, or `tell` fails.
 pub fn watch(
     voice: &Voice,
     keys: Keys<'_>,
@@ -106,7 +106,7 @@ pub fn watch(
     }
 }
 
-/// Cuts a stream into lines of any length.
+/// Splits a stream into lines of any length.
 struct Lines<'a> {
     rest: Vec<u8>,
     next: &'a mut u64,
@@ -134,7 +134,7 @@ impl Write for Lines<'_> {
     }
 }
 
-/// Gives freed space of one member back.
+/// Releases the free space of one member's database to its file system.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or etcd refuses.
@@ -143,7 +143,7 @@ pub fn defragment(remote: &dyn Remote, token: &Token, ip: std::net::IpAddr) -> R
     Ok(())
 }
 
-/// Compacts the history of etcd up to now. Returns the revision.
+/// Compacts the history of etcd up to the current revision, which is returned.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or etcd refuses.
@@ -164,7 +164,7 @@ pub fn disarm(voice: &Voice, token: &Token) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Writes a key through the member at `ip` and removes it again.
+/// Writes a key through the member at `ip` and deletes it again.
 ///
 /// # Errors
 /// The connection fails, or etcd refuses the write.
@@ -173,7 +173,7 @@ pub fn try_write(remote: &dyn Remote, ip: std::net::IpAddr) -> Result<(), StepEr
     Ok(())
 }
 
-/// Gives the leadership to another member. `leader` is connected to the one that has it.
+/// Moves the leadership to another member. `leader` is connected to the current leader.
 ///
 /// # Errors
 /// The lock is gone, the connection fails, or etcd refuses.
@@ -192,29 +192,29 @@ pub fn snapshots(remote: &dyn Remote, node: &NodeName) -> Result<Vec<Kept>, Step
     Ok(kept(node, &output.stdout_text()))
 }
 
-/// Reads a file of a node.
+/// Reads a snapshot file of a node and writes it to `to`.
 ///
 /// # Errors
-/// The connection fails, or there is no such file.
+/// The connection fails, or the file does not exist.
 pub fn read_file(remote: &dyn Remote, file: &str, to: &mut (dyn Write + Send)) -> Result<(), StepError> {
     let script = set(&[("file", file.to_owned())], READ_FILE);
     remote.run_checked(Request::new("read the snapshot", script).timeout(TRANSFER).stdout_to(to))?;
     Ok(())
 }
 
-/// Which snapshot is put in the place of a member's data.
+/// Restore of a snapshot in place of a member's data.
 pub struct Restore<'a> {
-    /// Names this restore: the data from before is kept under it.
+    /// Name of this restore: the old data is kept under it.
     pub mark: &'a str,
-    /// SHA-256 of the snapshot, hexadecimal.
+    /// SHA-256 of the snapshot, in hexadecimal.
     pub digest: &'a str,
 }
 
 impl Restore<'_> {
-    /// Sends the snapshot to a member. Nothing else is changed there.
+    /// Sends the snapshot to a member, which is otherwise unchanged.
     ///
     /// # Errors
-    /// The lock is gone, the connection fails, or it did not arrive whole.
+    /// The lock is gone, the connection fails, or the snapshot did not arrive completely.
     pub fn send(
         &self,
         remote: &dyn Remote,
@@ -227,7 +227,7 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Stops etcd on a member and asks for the restore.
+    /// Stops etcd on a member and requests the restore.
     ///
     /// # Errors
     /// The lock is gone, the connection fails, or etcd does not stop.
@@ -239,7 +239,7 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Starts etcd on a member whose system has it already. False if its system is still to come.
+    /// Starts etcd on a member if its system has it already. Returns false if the system has yet to be deployed.
     ///
     /// # Errors
     /// The lock is gone, or the connection fails.
@@ -248,7 +248,7 @@ impl Restore<'_> {
         Ok(output.stdout_text().trim() == "started")
     }
 
-    /// Waits until the data is in place.
+    /// Waits until the restore has finished.
     ///
     /// # Errors
     /// The connection fails, the restore failed, or it does not end within an hour.

@@ -1,4 +1,4 @@
-//! In which order hosts change. Pure.
+//! Order in which hosts change. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,32 +9,32 @@ use thiserror::Error;
 /// Nodes that change at the same time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wave {
-    /// Why these together.
+    /// The reason to change these together.
     pub kind: WaveKind,
     /// The nodes, sorted by name.
     pub nodes: Vec<NodeName>,
 }
 
-/// Why nodes change together.
+/// Reasons to change nodes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaveKind {
-    /// The members of a new etcd cluster: one alone would wait for a quorum for ever. Of k3s, the server that founds it.
+    /// The members of a new etcd cluster: one alone would wait for a quorum forever. With k3s, its bootstrap server.
     Bootstrap,
     /// One member of a running etcd cluster.
     Member,
-    /// A few nodes without a vote that go before the others of their kind.
+    /// A few nodes without a vote that precede the others of their kind.
     Canary,
     /// One control plane without a vote.
     ControlPlane,
     /// Nodes without a vote.
     Others,
-    /// The Router that leads to the API's virtual address: after all who announce it.
+    /// The Router that leads to the API's virtual address: after all nodes that announce it.
     Router,
 }
 
 impl WaveKind {
-    /// Says why these nodes, to stand behind their names; empty where there is nothing to say.
+    /// Returns the reason, for display after the nodes' names; empty if there is nothing to add.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -48,21 +48,21 @@ impl WaveKind {
     }
 }
 
-/// How many nodes without a vote may be away at the same time.
+/// Maximum number of nodes without a vote that may be unavailable at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
-    /// So many.
+    /// A number of nodes.
     Nodes(usize),
-    /// So many of a hundred of those that change, at least one.
+    /// A percentage of the changing nodes, rounded down but at least one.
     Percent(usize),
 }
 
 impl Limit {
-    /// Reads `3` or `25%`.
+    /// Parses `3` or `25%`.
     ///
     /// # Errors
-    /// It is neither, or zero, or more than all.
+    /// The text is neither, or zero, or above 100%.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (digits, percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
         let wrong = || format!("`{text}` is neither a number of nodes such as 2 nor a part such as 25%");
@@ -82,24 +82,24 @@ impl Limit {
     }
 }
 
-/// Whether nodes are rebooted after they have changed.
+/// Policy for rebooting nodes after they have changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reboots {
-    /// No. That one is needed is told.
+    /// None. Required reboots are only reported.
     #[default]
     Never,
-    /// Those that have booted another kernel, initrd or kernel parameters than their system has.
+    /// Nodes whose booted kernel, initrd or kernel parameters differ from their system's.
     Auto,
     /// All targets.
     Always,
 }
 
 impl Reboots {
-    /// Reads `never`, `auto` or `always`.
+    /// Parses `never`, `auto` or `always`.
     ///
     /// # Errors
-    /// It is none of them.
+    /// It is a different word.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "never" => Ok(Self::Never),
@@ -109,7 +109,7 @@ impl Reboots {
         }
     }
 
-    /// Returns the word for it.
+    /// Returns the word that [`Self::parse`] accepts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl Reboots {
         }
     }
 
-    /// Whether a node is rebooted that needs it, or does not.
+    /// Returns true if a node is rebooted, given that its reboot is due or not.
     #[must_use]
     pub const fn wants(self, is_due: bool) -> bool {
         match self {
@@ -130,84 +130,85 @@ impl Reboots {
     }
 }
 
-/// How nodes without a vote are spread over waves.
+/// Distribution of nodes without a vote over waves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spread {
-    /// How many may be away at the same time; all of a zone if not said.
+    /// Maximum number that may be unavailable at the same time; a whole zone if not set.
     pub max_unavailable: Option<Limit>,
-    /// How many go first, one wave before all others.
+    /// Number of canaries: they change in a wave before all others.
     pub canary: usize,
-    /// Whether a wave may take nodes of several zones.
+    /// True if a wave may include nodes of several zones.
     pub across_zones: bool,
-    /// Which nodes are rebooted: they take longer, so fewer of them go together. Plans from before there were reboots do
-    /// not say.
+    /// Nodes that are rebooted: they take longer, so fewer of them change together. Missing in plans of versions
+    /// without reboots.
     #[serde(default)]
     pub reboots: Reboots,
 }
 
-/// What decides the order.
+/// Facts that determine the order.
 #[derive(Clone, Debug, Default)]
 pub struct Situation {
     /// The nodes that change.
     pub changing: BTreeSet<NodeName>,
     /// All voting members of etcd that the configuration names.
     pub members: BTreeSet<NodeName>,
-    /// The members that already run what they should.
+    /// The members that already run the right system.
     pub unchanged_members: BTreeSet<NodeName>,
-    /// Whether the members formed a quorum once, as recorded.
+    /// True if the members have formed a quorum before, as recorded.
     pub bootstrapped: bool,
     /// The leader, if known.
     pub leader: Option<NodeName>,
-    /// Members that are not healthy: they go first, since a quorum may only be had with them.
+    /// Unhealthy members: they go first, since a quorum may depend on them.
     pub broken: BTreeSet<NodeName>,
     /// The zone of each node that has one.
     pub zones: BTreeMap<NodeName, String>,
     /// The nodes that take traffic from outside: they go last.
     pub ingress: BTreeSet<NodeName>,
-    /// The nodes on which API servers run. Those without a vote go one at a time, before the others.
+    /// The nodes with API servers. Those without a vote go one at a time, before the others.
     pub control_planes: BTreeSet<NodeName>,
-    /// The Routers that lead to the virtual address: they go after everybody else, one at a time.
+    /// The Routers that lead to the virtual address: they go last of all, one at a time.
     pub routers: BTreeSet<NodeName>,
-    /// Those of the nodes that change which have the API's virtual address now. It moves with each change of its holder, so
-    /// one that holds it alone goes last.
+    /// Changing nodes that hold the API's virtual address now. It moves with each change of its holder, so a sole
+    /// holder goes last.
     pub virtual_address: BTreeSet<NodeName>,
     /// The nodes that are rebooted after they have changed.
     pub rebooting: BTreeSet<NodeName>,
-    /// How nodes without a vote are spread.
+    /// Distribution of nodes without a vote over waves.
     pub spread: Spread,
-    /// The server that founds a cluster of k3s, if there is none yet: all others come to it, one at a time.
+    /// The bootstrap server of a k3s cluster that does not exist yet: all others join it, one at a time.
     pub founder: Option<NodeName>,
-    /// Servers of k3s that the cluster does not have yet, or whose data is gone. They come after those that make it up.
+    /// k3s servers that the cluster does not have yet, or that have lost their data. They come after its other members.
     pub joining: BTreeSet<NodeName>,
 }
 
-/// Why there is no safe order.
+/// Reason why a safe order does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WaveError {
-    /// The first deploy names too few members.
+    /// The first deploy includes too few members.
     #[error("a new etcd cluster of {members} needs {quorum} members at once, only {named} of them are to be deployed")]
     TooFewToBootstrap {
-        /// How many members the configuration names.
+        /// Number of members in the configuration.
         members: usize,
-        /// How many a quorum needs.
+        /// Number that a quorum needs.
         quorum: usize,
-        /// How many would come up.
+        /// Number that would come up.
         named: usize,
     },
-    /// The first deploy of k3s does not name the server to which the others would come.
+    /// The first deploy of k3s does not include the bootstrap server, which the others would join.
     #[error("{founder} founds the cluster, and is not to be deployed: the other servers have nothing to join")]
     WithoutFounder {
-        /// The server.
+        /// The bootstrap server.
         founder: NodeName,
     },
 }
 
-/// Returns the waves: a new cluster's members together, those of k3s one after another; a running cluster's members one at a time with the leader
-/// last; control planes without a vote one at a time; then everyone else, the canary first, zone after zone, what takes traffic from outside last; at the very end a Router.
+/// Returns the waves: a new cluster's members together, those of k3s one after another; a running cluster's members one
+/// at a time with the leader last; control planes without a vote one at a time; then all other nodes, the canaries
+/// first, zone by zone, those with traffic from outside last; at the very end a Router.
 ///
 /// # Errors
-/// The cluster is new and the targets cannot form a quorum.
+/// The cluster is new, and the targets cannot form a quorum.
 pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     let Situation { changing, members, .. } = situation;
     let mut voters: Vec<NodeName> = changing.intersection(members).cloned().collect();
@@ -234,7 +235,8 @@ pub fn waves(situation: &Situation) -> Result<Vec<Wave>, WaveError> {
     Ok(waves)
 }
 
-/// Those that make the cluster up come together, since one alone would wait for a quorum; the others join one at a time.
+/// Members that form the cluster start together, since one alone would wait for a quorum; the others join one at a
+/// time.
 fn founding(situation: &Situation, voters: Vec<NodeName>) -> Result<Vec<Wave>, WaveError> {
     let Situation { members, founder, joining, .. } = situation;
     if let Some(founder) = founder.as_ref().filter(|founder| !voters.contains(founder)) {
@@ -264,8 +266,8 @@ fn spread(situation: &Situation, others: Vec<NodeName>) -> Vec<Wave> {
     waves
 }
 
-/// Nodes that are rebooted never go together with those of another zone, and one at a time unless more are allowed to be
-/// away: a kernel that does not boot takes no more than those.
+/// Nodes that reboot never share a wave with those of another zone, and go one at a time unless more may be
+/// unavailable: a kernel that does not boot takes down no more than those.
 fn chunks(
     situation: &Situation,
     kind: WaveKind,
@@ -418,7 +420,7 @@ mod tests {
         check(&situation, &[&["c"]]);
     }
 
-    /// Six workers, two in each zone, of which `i1` takes traffic from outside.
+    /// Six workers in two zones; `i1` takes traffic from outside.
     fn fleet(spread: Spread) -> Situation {
         let zone = |(name, zone): (&str, &str)| (NodeName::parse(name).unwrap(), zone.to_owned());
         let zones = [("w1", "a"), ("w2", "b"), ("w3", "a"), ("w4", "b"), ("w5", "a"), ("i1", "a")].map(zone).into();
@@ -480,8 +482,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Each node changes exactly once, a running cluster never loses two voters at once, and the leader is the last
-        /// of them, whatever the situation.
+        /// In every situation, each node changes exactly once, a running cluster never loses two voters at once, and
+        /// the leader is the last of them.
         #[test]
         fn no_wave_breaks_quorum(
             changing in proptest::collection::btree_set(0_u8..12, 0..12),

@@ -1,4 +1,4 @@
-//! The sandbox with real machines: as root, with a Debian root in the shared cache (made by the first run).
+//! The sandbox with real machines: needs root, and a Debian root in the shared cache (built by the first run).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod rig;
@@ -33,7 +33,7 @@ fn three_machines_come_up_and_a_second_up_changes_nothing_and_down_leaves_nothin
         for other in names {
             rig.ssh(name, &format!("ping -c1 -W2 {}", rig.ip(other)));
         }
-        // Nothing of Debian's own runs or could be started: a deployed system brings its units.
+        // None of Debian's services runs or could be started: a deployed system installs its own units.
         assert!(!rig.try_ssh(name, "systemctl cat etcd.service haproxy.service ssh.service").status.success());
         assert_eq!(rig.ssh(name, "ip route show default"), "", "no way out");
     }
@@ -47,7 +47,7 @@ fn three_machines_come_up_and_a_second_up_changes_nothing_and_down_leaves_nothin
     assert!(events.iter().all(|event| matches!(event, Event::Unchanged { .. })), "{events:?}");
     assert!(again.machines.iter().all(|machine| !machine.started));
     assert_eq!(pids(rig.status()), first);
-    assert_eq!(host_network(), before, "the host's own network was touched");
+    assert_eq!(host_network(), before, "the host's own network changed");
 
     down(&rig.spec.state_dir, &|_| ()).unwrap();
     rig.check_nothing_is_left();
@@ -63,7 +63,7 @@ fn a_reboot_keeps_the_state_and_clears_the_network() {
     let (first, _) = rig.up();
     let state = &rig.spec.state_dir;
     assert_eq!(rig.ssh("casper", "stat -c %a /etc/first/file; cat /etc/first/file"), "640\none");
-    // What only a reboot takes away: a file in /run, a firewall rule, an address.
+    // State that a reboot clears: a file in /run, a firewall rule, an address.
     let hello = "echo kept > /root/state; nix store add-file --name kept /root/state; touch /run/gone; \
                  nft add table inet test; ip address add 10.97.2.77/24 dev eth0; sync";
     let path = rig.ssh("casper", hello);
@@ -114,7 +114,7 @@ fn a_killed_supervisor_is_seen_and_healed_and_down_ends_the_orphans() {
     };
     kill_keepers("casper");
     wait_for("the kill", || rig.state_of("casper") == MachineState::Unsupervised);
-    assert!(rig.status().machines[0].pid.is_some(), "the machine itself lives on");
+    assert!(rig.status().machines[0].pid.is_some(), "the machine itself survives");
     let other = rig.status().machines[1].pid;
 
     let (report, events) = rig.up();
@@ -139,7 +139,7 @@ fn a_record_without_the_things_is_healed_or_removed() {
     let text = fs::read(&record).unwrap();
     down(&rig.spec.state_dir, &|_| ()).unwrap();
 
-    // As if the run had been killed right after it wrote what it was about to make.
+    // Leaves the state of a run that was killed right after it wrote the record.
     let only_the_record = || {
         fs::create_dir_all(&rig.spec.state_dir).unwrap();
         fs::write(&record, &text).unwrap();
@@ -153,13 +153,13 @@ fn a_record_without_the_things_is_healed_or_removed() {
     rig.up();
     assert_eq!(rig.ssh("casper", "echo up"), "up");
 
-    // The switch taken away under a running machine, and a plain file where a namespace was.
+    // The switch is removed under a running machine, and a plain file takes the place of a namespace.
     let switch = Path::new("/run/netns").join(format!("mch-{}._switch", rig.spec.cluster));
     run(Command::new("umount").arg("-l").arg(&switch));
     assert!(!rig.status().has_switch);
     let (_, events) = rig.up();
     assert!(
-        events.contains(&Event::Restarting { machine: "casper".into(), reason: "the switch was made anew" }),
+        events.contains(&Event::Restarting { machine: "casper".into(), reason: "the switch was recreated" }),
         "{events:?}"
     );
     assert_eq!(rig.ssh("casper", "echo up"), "up");
@@ -183,7 +183,7 @@ fn a_pulled_cable_cuts_a_machine_off_until_it_is_plugged_in() {
     set_link(state, "casper", Link::Up).unwrap();
     rig.ssh("casper", "true");
     let error = set_link(state, "balthazar", Link::Down).unwrap_err();
-    assert_eq!(error.hint().unwrap(), "there are: casper, melchior");
+    assert_eq!(error.hint().unwrap(), "machines of this sandbox: casper, melchior");
 }
 
 #[test]
@@ -192,20 +192,20 @@ fn changed_settings_and_keys_reach_a_machine_that_exists() {
     rig.up();
     rig.ssh("casper", "echo kept > /root/state; sync");
 
-    // Another key: at once, without a restart.
+    // A changed key takes effect at once, without a restart.
     let old = fs::read_to_string(rig.directory.path().join("id.pub")).unwrap();
     for name in ["id", "id.pub"] {
         fs::remove_file(rig.directory.path().join(name)).unwrap();
     }
     run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(rig.directory.path().join("id")));
     let public = fs::read_to_string(rig.directory.path().join("id.pub")).unwrap().trim().to_owned();
-    assert_eq!(rig.try_ssh("casper", "true").status.code(), Some(255), "the new key is not yet known");
+    assert_eq!(rig.try_ssh("casper", "true").status.code(), Some(255), "the machine does not accept the new key yet");
     rig.spec.machines[0].authorized_keys = vec![public];
     let (report, _) = rig.up();
     assert!(!report.machines[0].started);
     assert!(!rig.ssh("casper", "cat /root/.ssh/authorized_keys").contains(old.trim()));
 
-    // The operator's address for a machine, and another port: it is started anew, and the operator moves.
+    // A machine takes the operator's address and another port: it is restarted, and the operator moves.
     rig.spec.machines[0].ip = "10.97.6.254".parse().unwrap();
     let (report, _) = rig.up();
     assert_eq!(report.operator_ip.to_string(), "10.97.6.253");
@@ -214,7 +214,7 @@ fn changed_settings_and_keys_reach_a_machine_that_exists() {
     let gone = rig.spec.machines.remove(1);
     let (report, _) = rig.up();
     assert_eq!(report.machines.len(), 1);
-    assert_eq!(rig.state_of("melchior"), MachineState::Running, "what is not asked for is left alone");
+    assert_eq!(rig.state_of("melchior"), MachineState::Running, "a machine that is not requested is left alone");
     rig.spec.machines.push(MachineSpec { name: "balthazar".into(), ..gone });
     assert!(matches!(up(&rig.spec, &|_| ()), Err(Error::AddressTaken { .. })));
     remove(&rig.spec.state_dir, "melchior", &|_| ()).unwrap();
@@ -240,15 +240,15 @@ fn what_another_sandbox_made_is_not_taken_over() {
 }
 
 #[test]
-fn a_machine_that_cannot_start_is_told_with_its_last_words() {
+fn a_machine_that_cannot_start_is_reported_with_its_last_words() {
     let Some(mut rig) = Rig::new("test-words", 8, &["casper", "melchior"]) else { return };
-    // A deployed system whose process 1 ends at once.
+    // A deployed system whose process 1 exits at once.
     let broken = rig.spec.state_dir.join("machines/casper/nix/var/nix/profiles/system");
     fs::create_dir_all(&broken).unwrap();
     fs::write(broken.join("init"), "#!/bin/sh\necho no such closure\nexit 1\n").unwrap();
     run(Command::new("chmod").arg("755").arg(broken.join("init")));
     let error = up(&rig.spec, &|_| ()).unwrap_err().to_string();
-    assert!(error.contains("1 of 2 machines failed: casper: it ended before its sshd answered"), "{error}");
+    assert!(error.contains("1 of 2 machines failed: casper: ended before its sshd answered"), "{error}");
     assert!(error.contains("no such closure"), "{error}");
     assert_eq!(rig.state_of("melchior"), MachineState::Running, "the other one is up");
     fs::write(broken.join("init"), "#!/bin/sh\ntouch /etc/activated\nexec /usr/lib/systemd/systemd\n").unwrap();
@@ -282,7 +282,7 @@ fn a_supervisor_that_comes_late_gives_way() {
     assert_eq!(rig.ssh("casper", "echo up"), "up");
 }
 
-/// The variable that gives `run_to_be_killed` its verb; without it, that is no test.
+/// Environment variable with the verb of `run_to_be_killed`, which does nothing without it.
 const VERB: &str = "SANDBOX_TEST_VERB";
 
 fn rig_to_be_killed(state_dir: &Path) -> SandboxSpec {

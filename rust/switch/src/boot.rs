@@ -1,38 +1,38 @@
-//! What only a reboot brings into effect. Pure.
+//! Changes that take effect only after a reboot. Pure.
 
 use machinist_nix::StorePath;
 use serde::{Deserialize, Serialize};
 
 use crate::closure_diff::name_and_version;
 
-/// What a machine boots: links of a system, followed, and its kernel parameters. None where the system has no such
-/// file, as in a container.
+/// The files that a machine boots, as resolved links of a system, and its kernel parameters. A field is None if the
+/// system has no such file, as in a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BootFiles {
-    /// Where `kernel` leads.
+    /// Target of the link `kernel`.
     pub kernel: Option<String>,
-    /// Where `initrd` leads.
+    /// Target of the link `initrd`.
     pub initrd: Option<String>,
-    /// Where `kernel-modules` leads.
+    /// Target of the link `kernel-modules`.
     pub modules: Option<String>,
-    /// The text of `kernel-params`.
+    /// Contents of `kernel-params`.
     pub params: Option<String>,
-    /// The text of `init-interface-version`: a system with another one cannot be activated at all.
+    /// Contents of `init-interface-version`. A system with a different value cannot be activated without a reboot.
     pub interface: Option<String>,
 }
 
-/// Why a reboot is needed.
+/// A required reboot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reboot {
-    /// What it would bring into effect, such as `kernel 6.12.1 -> 6.12.3`.
+    /// The changes that it would put into effect, such as `kernel 6.12.1 -> 6.12.3`.
     pub why: Vec<String>,
-    /// Whether it was needed before this change already, for the same things.
+    /// True if the same changes required a reboot before this deploy already.
     pub was_due: bool,
 }
 
 impl BootFiles {
-    /// Reads lines `NAME=VALUE`, named like the files of a system: `kernel`, `initrd`, `kernel-modules`, `kernel-params`,
-    /// `init-interface-version`. Other lines are passed over.
+    /// Reads lines `NAME=VALUE`, named like the files of a system: `kernel`, `initrd`, `kernel-modules`,
+    /// `kernel-params`, `init-interface-version`. Other lines are ignored.
     #[must_use]
     pub fn from_lines(lines: &[&str]) -> Self {
         let value = |key: &str| {
@@ -49,7 +49,7 @@ impl BootFiles {
     }
 }
 
-/// Compares what the machine has booted with the new system, and says whether the running system differed already.
+/// Compares the booted system with the new one, and checks whether the running system differed already.
 #[must_use]
 pub fn reboot(booted: &BootFiles, running: &BootFiles, new: &BootFiles) -> Option<Reboot> {
     let why = differences(booted, new);

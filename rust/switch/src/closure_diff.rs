@@ -1,44 +1,44 @@
-//! What changes between two closures, told by the names of their store paths, as nvd and dix do. Pure.
+//! Differences between two closures, by the names of their store paths, as nvd and dix report them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_nix::StorePath;
 use serde::{Deserialize, Serialize};
 
-/// What changes between two closures. Each list is sorted by name.
+/// Differences between two closures. Each list is sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosureDiff {
-    /// Packages that only the new one has.
+    /// Packages that only the new closure has.
     pub added: Vec<Package>,
-    /// Packages that only the old one has.
+    /// Packages that only the old closure has.
     pub removed: Vec<Package>,
     /// Packages whose versions differ.
     pub changed: Vec<VersionChange>,
-    /// Packages of the same versions that were built anew.
+    /// Packages that were rebuilt in the same versions.
     pub rebuilt: Vec<Package>,
 }
 
-/// A package.
+/// A package in a closure, with all its versions there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
-    /// Its name, such as `etcd`.
+    /// Name without version and output, such as `etcd`.
     pub name: String,
-    /// Its versions, sorted. Files of the configuration have none.
+    /// Versions, sorted. Empty for configuration files.
     pub versions: Vec<String>,
 }
 
 /// A package whose versions differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionChange {
-    /// Its name.
+    /// Name without version and output.
     pub name: String,
-    /// The versions before.
+    /// Versions in the old closure.
     pub from: Vec<String>,
-    /// The versions after.
+    /// Versions in the new closure.
     pub to: Vec<String>,
 }
 
-/// Outputs of derivations, which stand behind the version (`openssl-3.0.14-bin`).
+/// Output names of derivations, which follow the version (`openssl-3.0.14-bin`).
 const OUTPUTS: [&str; 18] = [
     "bin", "data", "debug", "dev", "devdoc", "dist", "doc", "getent", "info", "lib", "lib32", "lib64", "libgcc", "man",
     "modules", "out", "static", "terminfo",
@@ -50,7 +50,7 @@ struct Entry<'a> {
     paths: BTreeSet<&'a StorePath>,
 }
 
-/// Compares two closures.
+/// Compares two closures by package name and version.
 #[must_use]
 pub fn closure_diff(old: &[StorePath], new: &[StorePath]) -> ClosureDiff {
     let (before, after) = (by_name(old), by_name(new));
@@ -88,11 +88,11 @@ fn by_name(paths: &[StorePath]) -> BTreeMap<&str, Entry<'_>> {
     packages
 }
 
-/// Splits a store path's name where Nix does: the version begins after the first dash that no letter follows
-/// (Nix manual, `builtins.parseDrvName`). The output's name is taken off the end.
+/// Splits a store path's name where Nix does: the version begins after the first dash that is not followed by a letter
+/// (Nix manual, `builtins.parseDrvName`). The output's name is cut off the end.
 #[must_use]
 pub fn name_and_version(path: &StorePath) -> (&str, Option<&str>) {
-    // The form of a store path is checked when it is parsed: the hash ends at the first dash.
+    // Store paths are validated when they are parsed: the hash ends at the first dash.
     let whole = path.as_str().split_once('-').map_or("", |(_, name)| name);
     let whole = match whole.rsplit_once('-') {
         Some((rest, output)) if OUTPUTS.contains(&output) && version_start(rest).is_some() => rest,
@@ -116,7 +116,7 @@ mod tests {
 
     use super::{ClosureDiff, Package, closure_diff, name_and_version};
 
-    /// Words are names of store paths; `#x` before one makes it another build.
+    /// Words are names of store paths; the prefix `#x` makes a word a different build.
     fn paths(text: &str) -> Vec<StorePath> {
         let path = |word: &str| {
             let (hash, name) =

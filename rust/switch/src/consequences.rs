@@ -1,4 +1,5 @@
-//! What systemd makes of a switch: what the started targets pull in, and what goes down with what is stopped. Pure.
+//! Consequences of a switch in systemd: units that the started targets pull in, and units that stop with the ones they
+//! are bound to. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,37 +10,37 @@ use crate::{
     units::{Switch, Units},
 };
 
-/// What becomes of one unit.
+/// The effect of a switch on one unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitChange {
-    /// The unit.
+    /// The unit's name, such as `etcd.service`.
     pub unit: String,
-    /// What is done.
+    /// The effect, systemd's own reactions included.
     pub action: Action,
-    /// Why: keys of the unit file that differ, such as `Service.ExecStart`, or words.
+    /// The reasons: keys of the unit file that differ, such as `Service.ExecStart`, or an explanation.
     pub why: Vec<String>,
 }
 
-/// What is done to a unit.
+/// Effect of a switch on a unit, in the order in which a plan lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It stops and stays away.
+    /// It stops and does not start again.
     Stop,
     /// It stops and starts again.
     Restart,
-    /// It is told to read its configuration again.
+    /// It reloads its configuration.
     Reload,
-    /// It starts.
+    /// It was not running, and starts.
     Start,
-    /// It differs, and what runs goes on as it is until somebody restarts it.
+    /// It differs, but keeps running unchanged until it is restarted by hand.
     Keep,
-    /// It is not running and any switch starts it again, whatever changes: a oneshot that has ended, or a unit whose
-    /// condition may not hold.
+    /// It is not running, and every switch starts it again whether or not it changes: a oneshot that has finished, or a
+    /// unit with a condition that may not hold.
     Again,
 }
 
-/// Returns what becomes of the units, sorted by action and name.
+/// Returns the effects on all units, sorted by action and name.
 #[must_use]
 pub fn consequences(switch: &Switch, units: &Units, new: &UnitTree) -> Vec<UnitChange> {
     let mut actions: BTreeMap<String, (Action, Vec<String>)> = BTreeMap::new();
@@ -62,7 +63,7 @@ pub fn consequences(switch: &Switch, units: &Units, new: &UnitTree) -> Vec<UnitC
     }
     dragged(&mut actions, units, new, &wanted);
     pulled(&mut actions, switch, units, new, &wanted);
-    // Starting a target again is how a switch works, not something that happens to a machine.
+    // Every switch starts its targets again; that is not a change of the machine.
     actions.retain(|unit, _| !switch.targets.contains(unit));
     let mut changes: Vec<UnitChange> =
         actions.into_iter().map(|(unit, (action, why))| UnitChange { unit, action, why }).collect();
@@ -70,7 +71,7 @@ pub fn consequences(switch: &Switch, units: &Units, new: &UnitTree) -> Vec<UnitC
     changes
 }
 
-/// Adds the active units that go down because one that they are bound to does.
+/// Adds the active units that stop because a unit they are bound to stops.
 fn dragged(
     actions: &mut BTreeMap<String, (Action, Vec<String>)>,
     units: &Units,
@@ -110,8 +111,8 @@ fn dragged(
     }
 }
 
-/// Whether all that the unit cannot do without is still there: systemd refuses to start it otherwise. Only units that
-/// the old system had are looked for; others are not the system's.
+/// Returns true if everything that the unit requires still exists; systemd refuses to start it otherwise. Only units
+/// that the old system had are checked; all others do not come from a system.
 fn can_start(unit: &str, old: &UnitTree, new: &UnitTree, seen: &mut BTreeSet<String>) -> bool {
     let is_gone = |unit: &str| old.has(&old.base(unit, old)) && !new.has(&new.base(unit, new));
     new.requires(unit)
@@ -119,7 +120,7 @@ fn can_start(unit: &str, old: &UnitTree, new: &UnitTree, seen: &mut BTreeSet<Str
         .all(|need| !is_gone(need) && (!seen.insert(need.clone()) || can_start(need, old, new, seen)))
 }
 
-/// Adds the units that are not running and that the started targets pull in.
+/// Adds the inactive units that the started targets pull in.
 fn pulled(
     actions: &mut BTreeMap<String, (Action, Vec<String>)>,
     switch: &Switch,
@@ -152,7 +153,7 @@ fn pulled(
     }
 }
 
-/// Returns all that a start of the units pulls in, themselves included.
+/// Returns all units that starting these pulls in, themselves included.
 fn reach<'a>(units: impl Iterator<Item = &'a String>, tree: &UnitTree) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     let mut next: Vec<String> = units.cloned().collect();

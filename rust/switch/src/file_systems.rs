@@ -1,7 +1,7 @@
-//! What a changed `/etc/fstab` asks for. Pure.
+//! Actions that a changed `/etc/fstab` requires. Pure.
 //!
-//! The rules are those of nixpkgs' `switch-to-configuration-ng`: new file systems are mounted by `local-fs.target`, what
-//! is gone is unmounted, another device or type is mounted anew, other options are a remount.
+//! The rules are those of nixpkgs' `switch-to-configuration-ng`: `local-fs.target` mounts new file systems, removed
+//! ones are unmounted, a different device or type causes a new mount, different options a remount.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ struct FileSystem<'a> {
     options: &'a str,
 }
 
-/// Adds to the switch what the two texts of fstab differ in.
+/// Adds the actions that follow from the differences between two versions of fstab.
 pub fn file_systems(old: &str, new: &str, switch: &mut Switch) {
     let (before, after) = (parse(old), parse(new));
     for (place, was) in &before {

@@ -1,10 +1,10 @@
-//! Prediction of what NixOS' `switch-to-configuration` does when a machine goes from one system to another. Pure: both
-//! systems come in as data, read elsewhere.
+//! Prediction of what NixOS' `switch-to-configuration` does when a machine switches from one system to another. Pure:
+//! the caller reads both systems and passes them in as data.
 //!
 //! [`units`] decides which units stop, start, restart and reload, from the unit files of both systems ([`unit_tree`],
-//! [`unit_file`]) and what systemd runs; [`file_systems`](mod@file_systems) adds what a changed fstab requires and
-//! [`consequences`](mod@consequences) what systemd makes of it. [`boot`] compares what only a reboot brings into effect,
-//! [`closure_diff`](mod@closure_diff) the store paths of two closures.
+//! [`unit_file`]) and the units that systemd runs; [`file_systems`](mod@file_systems) adds the effects of a changed
+//! fstab and [`consequences`](mod@consequences) those of systemd's dependencies. [`boot`] compares what takes effect
+//! only after a reboot, [`closure_diff`](mod@closure_diff) the store paths of two closures.
 
 pub mod boot;
 pub mod closure_diff;

@@ -1,4 +1,4 @@
-//! Unit files as `switch-to-configuration` reads them, and what the difference between two of them asks for.
+//! Unit files as `switch-to-configuration` parses them, and the action that a difference between two of them requires.
 //!
 //! The rules are those of nixpkgs' `switch-to-configuration-ng` (`parse_systemd_ini`, `compare_units`) as of release
 //! 26.05. Before it, a change of `ExecReload` alone restarted the unit.
@@ -7,22 +7,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 type Section = BTreeMap<String, Vec<String>>;
 
-/// A unit with what extends it: section to key to values. `[Install]` is left out, it says nothing about a running unit.
+/// A unit file merged with its drop-ins: section to key to values. `[Install]` is left out, because it does not affect
+/// a running unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitFile(BTreeMap<String, Section>);
 
-/// What a difference asks for, with the keys that differ, such as `Service.ExecStart`.
+/// The action that a difference requires, with the keys that differ, such as `Service.ExecStart`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// Nothing.
+    /// No action.
     None,
-    /// A reload.
+    /// The unit is reloaded.
     Reload(Vec<String>),
-    /// A restart.
+    /// The unit is restarted.
     Restart(Vec<String>),
 }
 
-/// Keys of `[Unit]` whose change a running unit does not feel.
+/// Keys of `[Unit]` whose change does not affect a running unit.
 const IGNORED: [&str; 13] = [
     "AllowIsolate",
     "CollectMode",
@@ -40,7 +41,8 @@ const IGNORED: [&str; 13] = [
 ];
 
 impl UnitFile {
-    /// Reads a unit file and then what extends it, in this order. Values of one key add up; an empty one clears them.
+    /// Parses a unit file followed by its drop-ins, in this order. Values of one key accumulate; an empty one clears
+    /// them.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut unit = Self::default();
         for text in texts {
@@ -64,7 +66,7 @@ impl UnitFile {
         }
     }
 
-    /// Returns a boolean; its last value counts.
+    /// Returns a boolean key, or the default if it is not set. The last value applies.
     pub fn flag(&self, section: &str, key: &str, default: bool) -> bool {
         match self.values(section, key).last() {
             Some(value) => matches!(value.as_str(), "1" | "yes" | "true" | "on"),
@@ -72,7 +74,7 @@ impl UnitFile {
         }
     }
 
-    /// Returns a key's values.
+    /// Returns a key's values in file order, empty if it is not set.
     pub fn values(&self, section: &str, key: &str) -> &[String] {
         self.0.get(section).and_then(|section| section.get(key)).map_or(&[], Vec::as_slice)
     }
@@ -82,14 +84,14 @@ impl UnitFile {
         self.values(section, key).iter().flat_map(|value| value.split_whitespace())
     }
 
-    /// Returns whether starting it may do nothing: a condition or an assertion decides.
+    /// Returns true if a start may be skipped: the unit has a condition or an assertion.
     pub fn is_conditional(&self) -> bool {
         let conditional = |key: &String| key.starts_with("Condition") || key.starts_with("Assert");
         self.0.get("Unit").is_some_and(|unit| unit.keys().any(conditional))
     }
 }
 
-/// Lines without comments and blank ones, trimmed; one that ends with a backslash goes on in the next.
+/// Returns the lines without comments and blank ones, trimmed and with backslash continuations joined.
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut pending: Option<String> = None;
@@ -108,7 +110,7 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// How much a changed key weighs.
+/// Severity of a changed key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
     None,
@@ -116,7 +118,7 @@ enum Weight {
     Restart,
 }
 
-/// Compares the unit that runs with the one that will be.
+/// Compares the running version of a unit with the new one.
 #[must_use]
 pub fn compare(old: &UnitFile, new: &UnitFile) -> Difference {
     let mut heaviest = Weight::None;
@@ -152,7 +154,8 @@ pub fn compare(old: &UnitFile, new: &UnitFile) -> Difference {
     }
 }
 
-/// A section that comes or goes restarts the unit, whatever is in it, with two exceptions whose keys are looked at.
+/// A section that is added or removed restarts the unit regardless of its contents, with two exceptions whose keys are
+/// compared.
 fn section_weight(name: &str, before: Option<&Section>, after: Option<&Section>, appeared: usize) -> Option<Weight> {
     let only = match (before, after) {
         (Some(_), Some(_)) | (None, None) => return None,
@@ -165,7 +168,7 @@ fn section_weight(name: &str, before: Option<&Section>, after: Option<&Section>,
 
 fn key_weight(section: &str, key: &str, was_there: bool, is_there: bool) -> Weight {
     match (section, key) {
-        // What is gone can no longer be asked to reload, and runs on.
+        // A removed key cannot trigger a reload any more; the unit keeps running.
         ("Unit", "X-Reload-Triggers") | ("Service", "ExecReload") if !is_there => Weight::None,
         ("Unit", "X-Reload-Triggers") | ("Service", "ExecReload") => Weight::Reload,
         ("Mount", "Options") if was_there && is_there => Weight::Reload,

@@ -6,26 +6,26 @@ use sha2::{Digest, Sha256};
 
 use crate::unit_file::UnitFile;
 
-/// The unit files of a system.
+/// The unit files of a system, its drop-ins, masks, aliases and dependency links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitTree {
     /// Text by path below `etc/systemd/system`: `a.service`, `a.service.d/overrides.conf`.
     pub files: BTreeMap<String, String>,
-    /// Units that are masked, and drop-ins that are.
+    /// Masked units and drop-ins.
     pub masked: BTreeSet<String>,
-    /// Other names of units: alias to name.
+    /// Aliases of units: alias to name.
     pub aliases: BTreeMap<String, String>,
-    /// Paths such as `multi-user.target.wants/a.service`.
+    /// Dependency links, as paths such as `multi-user.target.wants/a.service`.
     pub links: BTreeSet<String>,
 }
 
-/// Endings of the folders beside a unit that make it depend on the units they link to.
+/// Suffixes of the folders beside a unit that add dependencies on the units they link to.
 pub const LINK_FOLDERS: [&str; 3] = [".wants", ".requires", ".upholds"];
 
-/// The keys of `[Unit]` by which a start pulls in others (systemd.unit(5)).
+/// Keys of `[Unit]` through which a start pulls in other units (systemd.unit(5)).
 const PULLING: [&str; 4] = ["BindsTo", "Requires", "Upholds", "Wants"];
 
-/// The keys of `[Unit]` by which a stop or a restart of the named unit reaches this one (systemd.unit(5)).
+/// Keys of `[Unit]` through which a stop or restart of the named unit propagates to this one (systemd.unit(5)).
 const BOUND: [&str; 4] = ["BindsTo", "PartOf", "Requires", "Requisite"];
 
 impl UnitTree {
@@ -35,19 +35,19 @@ impl UnitTree {
         self.files.iter().map(|(path, text)| (digest_line(path, text), path.clone())).collect()
     }
 
-    /// Whether the unit has a file of its own that is not masked.
+    /// Returns true if the unit has its own file that is not masked.
     #[must_use]
     pub fn has(&self, unit: &str) -> bool {
         self.files.contains_key(unit)
     }
 
-    /// Whether something of it is here: the unit itself or what extends it.
+    /// Returns true if the tree has the unit itself or drop-ins for it, and does not mask it.
     #[must_use]
     pub fn speaks_of(&self, unit: &str) -> bool {
         !self.masked.contains(unit) && (self.has(unit) || self.drop_ins(unit).next().is_some())
     }
 
-    /// Whether a folder makes other units hang on it.
+    /// Returns true if the unit has a folder of dependency links.
     #[must_use]
     pub fn has_links(&self, unit: &str) -> bool {
         LINK_FOLDERS.iter().any(|ending| self.linked(unit, ending).next().is_some())
@@ -66,7 +66,7 @@ impl UnitTree {
         self.links.range(prefix..).map_while(move |path| path.strip_prefix(&after))
     }
 
-    /// Returns the unit's file, or its template's.
+    /// Returns the unit's own name, or its template's if neither tree has a file for the instance.
     #[must_use]
     pub fn base<'a>(&self, unit: &'a str, other: &Self) -> std::borrow::Cow<'a, str> {
         match template(unit) {
@@ -75,7 +75,7 @@ impl UnitTree {
         }
     }
 
-    /// Reads the unit with all that extends it. `beneath` is the machine's own file under it, where there is one.
+    /// Parses the unit with all its drop-ins. `beneath` is the distribution's own file of that unit, if it has one.
     #[must_use]
     pub fn unit(&self, unit: &str, base: &str, beneath: Option<&str>) -> UnitFile {
         let own = self.files.get(base).map(String::as_str).or(beneath);
@@ -87,7 +87,7 @@ impl UnitTree {
         self.unit(unit, &self.base(unit, self), None)
     }
 
-    /// Returns what a start of the unit pulls in, by their proper names.
+    /// Returns the units that a start of this one pulls in, with aliases resolved.
     #[must_use]
     pub fn pulls(&self, unit: &str) -> BTreeSet<String> {
         let file = self.parsed(unit);
@@ -96,7 +96,7 @@ impl UnitTree {
         said.chain(linked).map(|name| self.proper(name).to_owned()).collect()
     }
 
-    /// Returns the units whose stop or restart reaches this one, by their proper names.
+    /// Returns the units whose stop or restart propagates to this one, with aliases resolved.
     #[must_use]
     pub fn bound_to(&self, unit: &str) -> BTreeSet<String> {
         let file = self.parsed(unit);
@@ -104,7 +104,7 @@ impl UnitTree {
         said.chain(self.linked(unit, ".requires")).map(|name| self.proper(name).to_owned()).collect()
     }
 
-    /// Returns the units without which this one does not start, by their proper names.
+    /// Returns the units that this one requires in order to start, with aliases resolved.
     #[must_use]
     pub fn requires(&self, unit: &str) -> BTreeSet<String> {
         let file = self.parsed(unit);

@@ -1,7 +1,7 @@
-//! Which units a switch stops, starts, restarts and reloads. Pure.
+//! Units that a switch stops, starts, restarts and reloads. Pure.
 //!
 //! The rules are those of nixpkgs' `switch-to-configuration-ng` (`collect_unit_changes`, `handle_modified_unit`) as of
-//! release 26.05. [`consequences`](crate::consequences) adds what systemd makes of them.
+//! release 26.05. [`consequences`](crate::consequences) adds systemd's own reactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,55 +10,56 @@ use crate::{
     unit_tree::UnitTree,
 };
 
-/// A unit that systemd runs.
+/// A unit that systemd has loaded and that is not inactive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Active {
     /// `active`, `activating`, `deactivating`, `failed`, ...
     pub state: String,
-    /// Where its file is.
+    /// Path of its unit file.
     pub fragment: String,
 }
 
-/// What is known of the units of a host.
+/// The units of a host, before a switch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Units {
-    /// All units that are not inactive, failed ones too.
+    /// All units that are not inactive, including failed ones, by name.
     pub active: BTreeMap<String, Active>,
     /// The unit files of the running system.
     pub tree: UnitTree,
-    /// The files of the machine's own packages, where the system stands on top of another distribution.
+    /// Unit files of the distribution's own packages, by unit name, if the system is installed on top of another
+    /// distribution.
     pub machine: BTreeMap<String, String>,
-    /// What a switch that was interrupted had still to do.
+    /// Remaining actions of an interrupted switch.
     pub interrupted: Switch,
 }
 
-/// What a switch does to units, in the order in which it does it. A unit in `stop` and `start` is stopped before the
+/// Actions of a switch on units, in order of execution. A unit in both `stop` and `start` is stopped before the
 /// activation and started after it; one in `restart` is restarted after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switch {
-    /// Stopped.
+    /// Units that are stopped before the activation.
     pub stop: BTreeSet<String>,
-    /// Changed, and not touched.
+    /// Units that differ, but are not touched.
     pub keep: BTreeSet<String>,
-    /// Reloaded.
+    /// Units that are reloaded.
     pub reload: BTreeSet<String>,
-    /// Restarted.
+    /// Units that are restarted after the activation.
     pub restart: BTreeSet<String>,
-    /// Started.
+    /// Units that are started after the activation.
     pub start: BTreeSet<String>,
-    /// Active targets, which each switch starts again: that starts what is new in them.
+    /// Active targets, which every switch starts again, so that their new dependencies start.
     pub targets: BTreeSet<String>,
-    /// Why, for those that have a reason of their own: the keys that differ, or words.
+    /// Reasons of single units: the keys that differ, or an explanation.
     pub why: BTreeMap<String, Vec<String>>,
 }
 
-/// The places of the machine's own packages. NixOS has no such files.
+/// Directories of the distribution's own unit files. NixOS has none there.
 const MACHINE: [&str; 2] = ["/usr/lib/systemd/system/", "/lib/systemd/system/"];
 
-/// Where a unit's file must be for NixOS to care for it; generators' units and people's own are elsewhere.
+/// Directory of the unit files that NixOS manages. Units of generators and of administrators are elsewhere.
 const OURS: &str = "/etc/systemd/system";
 
-/// Decides what becomes of each unit that runs.
+/// Decides the action for each running unit.
 #[must_use]
 pub fn decide(units: &Units, new: &UnitTree) -> Switch {
     let mut decision = Decision { units, new, switch: units.interrupted.clone() };
@@ -113,14 +114,14 @@ impl Decision<'_> {
         }
     }
 
-    /// An instance that exists by its drop-ins is gone with them. One that a person started by hand stays.
+    /// An instance that is defined by its drop-ins disappears with them. One that was started by hand stays.
     fn instance_is_gone(&self, name: &str, base: &str) -> bool {
         let has_drop_ins = |tree: &UnitTree| tree.drop_ins(name).next().is_some();
         base != name && has_drop_ins(&self.units.tree) && !has_drop_ins(self.new)
     }
 
     fn target(&mut self, name: &str, new: &UnitFile) {
-        // The suspend target is sometimes active after the system has resumed, as nixpkgs remarks.
+        // The suspend target is sometimes still active after a resume, as nixpkgs notes.
         let asleep = matches!(name, "suspend.target" | "hibernate.target" | "hybrid-sleep.target");
         let by_hand = new.flag("Unit", "RefuseManualStart", false) || new.flag("Unit", "X-OnlyManualStart", false);
         if !asleep && !by_hand {
@@ -135,13 +136,13 @@ impl Decision<'_> {
     fn modified(&mut self, name: &str, base: &str, new: &UnitFile, keys: Vec<String>) {
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
         let special = matches!(name, "sysinit.target" | "basic.target" | "multi-user.target" | "graphical.target");
-        // Slices and paths take their new properties from a reload of systemd. Sockets change with their service only.
+        // Slices and paths get their new properties when systemd reloads. Sockets restart only with their service.
         if special || matches!(ending, "path" | "slice" | "socket") {
             return;
         }
         let owned = name.to_owned();
         if ending == "mount" {
-            // Nobody can unmount these.
+            // These cannot be unmounted while the system runs.
             let in_use = matches!(name, "-.mount" | "nix.mount");
             if in_use {
                 self.switch.reload.insert(owned)
@@ -169,7 +170,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Where sockets start the service, they are what is stopped and started.
+    /// If sockets activate the service, they are stopped and started instead of it.
     fn stop_and_start(&mut self, name: &str, base: &str, new: &UnitFile) {
         let mut sockets: Vec<String> = new.words("Service", "Sockets").map(str::to_owned).collect();
         if sockets.is_empty() {
@@ -199,7 +200,7 @@ impl Decision<'_> {
     }
 }
 
-/// Returns what forbids to restart the unit.
+/// Returns the reason why the unit must not be restarted, if there is one.
 fn untouchable(new: &UnitFile) -> Option<&'static str> {
     if !new.flag("Service", "X-RestartIfChanged", true) {
         Some("restartIfChanged is off")

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use super::{Active, Switch, UnitTree, Units, decide};
 use crate::consequences::{Action, consequences};
 
-/// A tree from lines: `a.service: Service.X=1 Unit.Y=2`, `m.target.wants/a.service`, `masked: a.service`,
-/// `alias: b.service a.service`. Words that begin with a section's name are keys of it.
+/// Builds a tree from lines: `a.service: Service.X=1 Unit.Y=2`, `m.target.wants/a.service`, `masked: a.service`,
+/// `alias: b.service a.service`. Words that begin with a section's name are its keys.
 fn tree(text: &str) -> UnitTree {
     let mut tree = UnitTree::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -29,7 +29,7 @@ fn tree(text: &str) -> UnitTree {
     tree
 }
 
-/// `a.service` is active; `a.service=failed` is in that state; `a.service@/run/x` has its file there.
+/// `a.service` is active; `a.service=failed` is in that state; `a.service>/run/x` has its file there.
 fn units(active: &str, old: &str) -> Units {
     let mut units = Units { tree: tree(old), ..Units::default() };
     for word in active.split_whitespace() {
@@ -42,7 +42,7 @@ fn units(active: &str, old: &str) -> Units {
     units
 }
 
-/// What switch-to-configuration says: the sets, without the targets that each switch starts again.
+/// The sets of a switch as text, without the targets that every switch starts again.
 fn sets(switch: &Switch) -> String {
     let shown = |set: &BTreeSet<String>| {
         set.iter().filter(|unit| !switch.targets.contains(*unit)).cloned().collect::<Vec<_>>().join(" ")
@@ -68,7 +68,7 @@ fn check(active: &str, old: &str, new: &str, expect: &str) {
     assert_eq!(sets(&decide(&units(active, old), &tree(new))), expect, "\n{old}\n->\n{new}");
 }
 
-/// What becomes of the units in the end.
+/// Checks the final effects on the units.
 #[track_caller]
 fn check_end(active: &str, old: &str, new: &str, expect: &str) {
     let (units, new) = (units(active, old), tree(new));

@@ -1,4 +1,4 @@
-//! Arguments that several commands share.
+//! Arguments shared by several commands.
 
 mod building;
 mod rollout;
@@ -13,7 +13,7 @@ pub use self::{
     rollout::{RolloutArgs, SpreadArgs},
 };
 
-/// What holds for every command.
+/// Arguments accepted by every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The cluster's directory, the one with machines.nix
@@ -28,11 +28,12 @@ pub struct Global {
     #[arg(long, global = true)]
     pub yes: bool,
 
-    /// Say more
+    /// Verbose output
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
-    /// Take another flake in place of an input, such as `nixpkgs path:/x` (also MACHINIST_OVERRIDE_INPUTS="nixpkgs=path:/x ...")
+    /// Replace an input by another flake, such as `nixpkgs path:/x` (also MACHINIST_OVERRIDE_INPUTS="nixpkgs=path:/x
+    /// ...")
     #[arg(long, num_args = 2, value_names = ["INPUT", "FLAKE"], global = true)]
     pub override_input: Vec<String>,
 
@@ -45,7 +46,7 @@ pub struct Global {
     pub identity: Option<PathBuf>,
 }
 
-/// Which nodes a command is for.
+/// Selection of the nodes that a command applies to.
 #[derive(Clone, Debug, Args)]
 pub struct Targets {
     /// Names, globs such as `cp*`, `@role`, or `label=value`
@@ -57,7 +58,7 @@ pub struct Targets {
     pub all: bool,
 }
 
-/// Reads a node's name.
+/// Parses the name of a node.
 pub fn node_name(text: &str) -> Result<NodeName, String> {
     NodeName::parse(text).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Arguments of all commands that bring systems to machines.
+//! Arguments shared by all commands that deploy systems to machines.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use machinist_rollout::{
     waves::{Limit, Reboots, Spread},
 };
 
-/// How systems are brought to machines.
+/// Arguments for a rollout of systems to machines.
 #[derive(Clone, Debug, Args)]
 pub struct RolloutArgs {
-    /// Seconds that an activation may take on a host before it is reverted
+    /// Time for an activation on a host before it is reverted, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     activation_timeout: u64,
 
-    /// Seconds that a host waits for the confirmation before it reverts
+    /// Time that a host waits for the confirmation before it reverts, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     confirm_timeout: u64,
 
-    /// Seconds that a host may take from the word to reboot to the end of the next boot
+    /// Time to wait for a host to finish rebooting, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     reboot_timeout: u64,
 
@@ -35,57 +35,57 @@ pub struct RolloutArgs {
     #[command(flatten)]
     pub spread: SpreadArgs,
 
-    /// Leave nodes that run the new system well as they are when another node of their wave fails
+    /// Do not roll back healthy nodes when another node in the same wave fails
     #[arg(long)]
     no_revert: bool,
 
-    /// Let hosts fetch what they lack from their own substituters, and send only the rest
+    /// Let hosts fetch missing paths from their own substituters, and send only the rest
     #[arg(long)]
     substitute_on_destination: bool,
 
-    /// Go on although a host runs or boots what no deploy brought there
+    /// Continue although a host runs or boots a system that no deploy confirmed there
     #[arg(long)]
     accept_drift: bool,
 
-    /// Whether nodes hand on to each other what they got, so that this computer's link carries it about once
+    /// Copy store paths peer to peer between nodes instead of sending them to each node from here
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = FanOutArg::Auto)]
     fan_out: FanOutArg,
 
-    /// Pin the host key with this fingerprint (SHA256:...) in the place of the one that is pinned, or of none
+    /// Pin the host key with this fingerprint (SHA256:...), replacing a pinned one
     #[arg(long, value_name = "FINGERPRINT")]
     pub accept_host_key: Option<Fingerprint>,
 }
 
-/// How nodes without a vote are spread over waves.
+/// Distribution over waves of the nodes without a vote.
 #[derive(Clone, Debug, Args)]
 pub struct SpreadArgs {
-    /// How many nodes without a vote in etcd may change at the same time, such as 2 or 25%; a whole zone if not said
+    /// Maximum number of nodes without a vote in etcd that change at the same time, such as 2 or 25% [default: a zone]
     #[arg(long, value_name = "N|P%", value_parser = Limit::parse)]
     max_unavailable: Option<Limit>,
 
-    /// How many nodes without a vote go first, in a wave of their own
+    /// Number of nodes without a vote in the first wave
     #[arg(long, value_name = "N", default_value_t = 0)]
     canary: usize,
 
-    /// Let nodes of several zones change at the same time
+    /// Allow nodes of several zones to change at the same time
     #[arg(long)]
     across_zones: bool,
 
-    /// Which nodes are rebooted after they have changed: `auto` takes those that have booted another kernel, initrd or
-    /// kernel parameters than their system has; never any by default
+    /// Reboot nodes after their change: with `auto` those whose booted kernel, initrd or kernel parameters differ from
+    /// their system's; never by default
     #[arg(long, value_name = "never|auto|always", value_parser = Reboots::parse)]
     pub reboot: Option<Reboots>,
 }
 
 impl SpreadArgs {
-    /// Returns what was asked for.
+    /// Returns the requested distribution over waves and reboots.
     pub fn spread(&self) -> Spread {
         let Self { max_unavailable, canary, across_zones, reboot } = *self;
         Spread { max_unavailable, canary, across_zones, reboots: reboot.unwrap_or_default() }
     }
 }
 
-/// When nodes hand on what they got.
+/// Use of peer-to-peer copies between nodes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FanOutArg {
     /// From four nodes on, where it saves 48 MiB
@@ -97,7 +97,7 @@ enum FanOutArg {
 }
 
 impl RolloutArgs {
-    /// Returns how systems are brought to machines.
+    /// Returns the rollout options.
     pub fn options(&self) -> Options {
         Options {
             policy: Policy {

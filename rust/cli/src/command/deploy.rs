@@ -15,7 +15,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Builds the targets' systems and brings them to the machines.
+/// Builds the targets' systems and deploys them to the machines.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     /// Names, globs such as `cp*`, `@role`, or `label=value`
@@ -26,11 +26,11 @@ pub struct DeployArgs {
     #[arg(long, conflicts_with = "targets")]
     all: bool,
 
-    /// Go on with a run that was cut off, the last one if not said
+    /// Continue a run that was cut off [default: the last one]
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["targets", "all"])]
     resume: Option<String>,
 
-    /// Bring exactly what `machinist plan --out FILE` wrote, or refuse because something has changed since
+    /// Deploy exactly the plan that `machinist plan --out FILE` wrote, or refuse if something has changed since
     #[arg(
         long,
         value_name = "FILE",
@@ -46,12 +46,12 @@ pub struct DeployArgs {
     #[command(flatten)]
     building: BuildArgs,
 
-    /// Who builds: this computer (`local`), each target its own system (`target`), or a node for all of them
+    /// Build on this computer (`local`), each system on its own target (`target`), or all on one node
     #[arg(long, value_name = "local|target|NODE", default_value = "local", value_parser = BuildOn::parse,
           conflicts_with_all = ["store_path", "plan"])]
     build_on: BuildOn,
 
-    /// Leave the objects in Kubernetes as they are
+    /// Do not apply objects to Kubernetes
     #[arg(long)]
     no_objects: bool,
 }

@@ -13,7 +13,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Asks the machines what differs from what a deploy left there, and from what the directory says.
+/// Compares the machines with the last deploy and with the directory.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 no drift, 4 drift, 1 a host could not be asked.")]
 pub struct DriftArgs {
@@ -21,7 +21,7 @@ pub struct DriftArgs {
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Do not build what the directory says; compare only with what the last deploy left there
+    /// Compare only with the last deploy; do not build the directory's systems
     #[arg(long)]
     recorded: bool,
 }
@@ -59,7 +59,7 @@ fn tell(report: &Report, ui: Ui) {
                 for Finding { text, .. } in &drift.findings {
                     ui.result(&format!("  {}", ui.paint(Tone::Careful, text)));
                 }
-                // Many findings share what is to be done: it is said once.
+                // Many findings share a hint, which is printed once.
                 let hints: BTreeSet<&str> = drift.findings.iter().filter_map(|f| f.hint).collect();
                 hints.into_iter().for_each(|hint| tell_hint(Some(hint), ui));
             }

@@ -15,7 +15,7 @@ use crate::{
 /// Writes the facts of each node.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
-    /// Write nothing; show what would change and fail if something would
+    /// Write nothing; print the differences and fail if there are any
     #[arg(long)]
     check: bool,
 }

@@ -1,7 +1,7 @@
 //! `machinist init`: a cluster's directory.
 //!
-//! Its flake takes the modules from its input machinist. With `--vendor` the directory has them in itself, so that every line of
-//! them can be read and changed there.
+//! Its flake takes the modules from its input machinist. With `--vendor` the directory contains copies of them, so that
+//! every line can be read and changed there.
 
 mod operator;
 mod template;
@@ -33,14 +33,14 @@ const FLAKE_NIX: &str = include_str!("../template/flake.nix");
 const MACHINES_NIX: &str = include_str!("../template/machines.nix");
 const GITIGNORE: &str = include_str!("../template/gitignore");
 
-/// Writes a cluster's directory. Files that are there stay as they are.
+/// Writes a cluster's directory. Existing files are kept.
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The directory; the one of -C by default
     #[arg(value_name = "DIR")]
     new_directory: Option<PathBuf>,
 
-    /// Begin with this template; --list-templates names them
+    /// Start from this template; --list-templates names them
     #[arg(long, value_name = "NAME", conflicts_with = "from")]
     template: Option<String>,
 
@@ -48,7 +48,7 @@ pub struct InitArgs {
     #[arg(long)]
     list_templates: bool,
 
-    /// Take this machines.nix; the flat shape of the original project is rewritten in today's
+    /// Use this machines.nix; the flat shape of the original project is converted to today's
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
@@ -64,11 +64,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL", conflicts_with = "vendor")]
     machinist_url: Option<String>,
 
-    /// Copy the modules and applications into the directory, in the place of an input
+    /// Copy the modules and applications into the directory, instead of an input
     #[arg(long)]
     vendor: bool,
 
-    /// Write copies of modules, applications and nix/ again as this version of machinist has them; `git diff` shows what changes
+    /// Update the copies of modules, applications and nix/ to this version of machinist; `git diff` shows the changes
     #[arg(long)]
     refresh: bool,
 
@@ -88,7 +88,7 @@ pub fn run(args: &InitArgs, global: &Global, ui: Ui) -> Outcome {
     }
     let is_vendored = args.vendor || vendor::is_vendored(&directory);
     refuse_second_library(&directory, args.vendor)?;
-    // Wrong arguments fail before anything is written.
+    // Invalid arguments must fail before anything is written.
     let url = if is_vendored { None } else { Some(url::url(args.machinist_url.as_deref())?) };
     let beginning = beginning(args, global, &directory, ui)?;
     std::fs::create_dir_all(&directory).failed()?;
@@ -134,7 +134,7 @@ fn list_templates(ui: Ui) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns what follows a `--refresh`, by where the modules are.
+/// Returns the command to run after a `--refresh`, depending on the location of the modules.
 const fn refreshed(is_vendored: bool) -> &'static str {
     if is_vendored {
         "offer: this directory has copies of the modules. Commit, then `machinist init --unvendor` moves it over to a flake input"
@@ -144,7 +144,7 @@ const fn refreshed(is_vendored: bool) -> &'static str {
     }
 }
 
-/// Copies beside a flake that has the modules from an input would be read by nothing.
+/// Refuses copies that would have no effect beside a flake that takes the modules from an input.
 fn refuse_second_library(directory: &Path, vendor: bool) -> Result<(), Failure> {
     let flake = files::read_optional(&directory.join("flake.nix")).failed()?;
     if vendor && flake.is_some_and(|text| text.contains("lib.mkCluster")) {
@@ -156,12 +156,12 @@ fn refuse_second_library(directory: &Path, vendor: bool) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Returns the text of a cluster's `flake.nix` that has machinist at this URL as its input.
+/// Renders a cluster's `flake.nix` with machinist at this URL as its input.
 fn flake_text(url: &str) -> String {
     FLAKE_NIX.replace("@url@", url)
 }
 
-/// Returns the cluster's machines, and the files that come with them.
+/// Returns the cluster's machines, and the accompanying files.
 fn beginning(args: &InitArgs, global: &Global, directory: &Path, ui: Ui) -> Result<template::Template, Failure> {
     let name = cluster_name(args, directory)?;
     match (&args.template, &args.from) {
@@ -183,7 +183,7 @@ fn machines_text(source: &Path, global: &Global, ui: Ui) -> Result<String, Failu
         .ok_or_else(|| Failure::new(Kind::Input, format!("there is no {}", source.display())))?;
     let folder = source.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let file = source.file_name().and_then(|name| name.to_str()).unwrap_or("machines.nix");
-    // What has no value here may import what is written beside it only now; it is taken as it is.
+    // A file that failed to evaluate here may import one that is only written now; it is taken unchanged.
     let json = match nix(global)?.evaluate_file(folder, file) {
         Ok(json) => json,
         Err(error) => {
@@ -205,7 +205,7 @@ fn machines_text(source: &Path, global: &Global, ui: Ui) -> Result<String, Failu
         cluster.remove("operators");
     }
     let text = nix::file(header, &value).failed()?;
-    // The one expression that is no plain data.
+    // The only expression that is not plain data.
     Ok(text.replacen("  cluster = {\n", "  cluster = {\n    operators = import ./operators.nix;\n", 1))
 }
 
@@ -218,8 +218,8 @@ fn cluster_name(args: &InitArgs, directory: &Path) -> Result<NodeName, Failure> 
     NodeName::parse(&folder).or_else(|_| NodeName::parse("cluster")).failed()
 }
 
-/// The flake is read through git; a directory outside of any work tree, or ignored
-/// by the one around it, becomes one.
+/// Creates a git work tree, through which the flake is read, if the directory is outside of any or is ignored by the
+/// surrounding one.
 fn make_worktree(directory: &Path, ui: Ui) -> Result<(), Failure> {
     let has_worktree = FlakeRef::has_worktree(directory)
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;

@@ -20,7 +20,7 @@ pub struct InstallArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Keep nodes/<name>/hardware-configuration.nix as it is, or do without
+    /// Do not write nodes/<name>/hardware-configuration.nix
     #[arg(long)]
     no_hardware_config: bool,
 }

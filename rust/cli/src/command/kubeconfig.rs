@@ -18,10 +18,10 @@ use crate::{
     ui::Ui,
 };
 
-/// The permissions of a kubeconfig: it holds a private key.
+/// Mode of a kubeconfig, which contains a private key.
 const PRIVATE: u32 = 0o600;
 
-/// Writes a kubeconfig with a client certificate of its own.
+/// Writes a kubeconfig with its own client certificate.
 #[derive(Debug, Args)]
 pub struct KubeconfigArgs {
     /// The user's name in Kubernetes [default: kubernetes-admin, in the group system:masters]
@@ -32,7 +32,7 @@ pub struct KubeconfigArgs {
     #[arg(long, value_parser = subject)]
     group: Option<String>,
 
-    /// How long it is valid, such as 30m, 8h or 7d; it cannot be revoked
+    /// Validity, such as 30m, 8h or 7d; it cannot be revoked
     #[arg(long, value_name = "TIME", default_value = "8h", value_parser = life)]
     valid: Duration,
 
@@ -74,13 +74,14 @@ fn tell(file: &Path, made: &Kubeconfig, ui: Ui) {
         return;
     }
     let group = group.as_ref().map_or_else(|| "no group".to_owned(), |group| format!("group {group}"));
-    let (time, date) = (not_after.time(), not_after.date());
+    let time = not_after.time();
+    let date = not_after.date();
     let end = format!("{date} {:02}:{:02} UTC", time.hour(), time.minute());
     ui.result(&format!("wrote {}: {} ({group}) at {server}, valid until {end}", file.display(), user));
     ui.story(&format!("use it with `kubectl --kubeconfig {} get --raw /readyz`", file.display()));
 }
 
-/// A name of a certificate's subject (RFC 5280, appendix A: at most 64 characters).
+/// Parses a name in a certificate's subject (RFC 5280, appendix A: at most 64 characters).
 fn subject(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().count() > 64 || text.chars().any(char::is_control) {
         return Err("a name has 1 to 64 characters, none of them a control character".to_owned());

@@ -1,4 +1,4 @@
-//! `machinist lint`: what is wrong with files that are not machines.nix.
+//! `machinist lint`: findings in files other than machines.nix.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Finds what is wrong before a cluster does.
+/// Finds errors before they reach a cluster.
 #[derive(Debug, Subcommand)]
 pub enum LintCommand {
     /// Check manifests of Kubernetes as one set: fields, ports, secrets, selectors, versions
@@ -63,7 +63,7 @@ pub fn run(command: &LintCommand, global: &Global, ui: Ui) -> Outcome {
     Ok(exit_code((errors > 0).then_some(Kind::Input)))
 }
 
-/// Shows a finding with its line, as findings in machines.nix are shown.
+/// Prints a finding with its source line, in the format of findings in machines.nix.
 fn show(finding: &Finding, ui: Ui) {
     let file = finding.place.file.display().to_string();
     let text = std::fs::read_to_string(&finding.place.file).unwrap_or_default();
@@ -82,7 +82,7 @@ fn show(finding: &Finding, ui: Ui) {
     ui.diagnostic(report.as_ref());
 }
 
-/// The text of a line, counted from 1, without what it is indented by.
+/// Returns the text of a line, counted from 1, without its indentation.
 fn line_span(text: &str, line: usize) -> SourceSpan {
     let mut start = 0;
     for (number, content) in (1..).zip(text.split_inclusive('\n')) {

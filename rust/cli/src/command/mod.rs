@@ -1,4 +1,4 @@
-//! The command line: its commands, a file each.
+//! The command line: one file per command.
 
 pub mod app;
 pub mod certs;
@@ -49,7 +49,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a new cluster's directory, or what is missing of one
+    /// Write a new cluster's directory, or the missing files of one
     Init(init::InitArgs),
     /// Check machines.nix and everything that belongs to it
     Check,
@@ -62,40 +62,40 @@ pub enum Command {
     Certs(certs::CertsCommand),
     /// Print the Router's side of BGP, for FRR, BIRD or VyOS
     RouterConfig(router_config::RouterConfigArgs),
-    /// Write a kubeconfig with a client certificate that lives for hours
+    /// Write a kubeconfig with a short-lived client certificate
     Kubeconfig(kubeconfig::KubeconfigArgs),
-    /// Say what a deploy would change, and change nothing
+    /// Show what a deploy would change, and change nothing
     Plan(plan::PlanArgs),
-    /// Build the targets' systems and bring them to the machines
+    /// Build the targets' systems and deploy them
     Deploy(deploy::DeployArgs),
-    /// Put NixOS on a bare machine for the first time, with nixos-anywhere
+    /// Install NixOS on a bare machine, with nixos-anywhere
     Install(install::InstallArgs),
-    /// Bring machines back to a system that they still have
+    /// Return machines to an earlier system
     Rollback(rollback::RollbackArgs),
     /// List the runs of this directory
     History(history::HistoryArgs),
-    /// Take the lock of a deploy that was left behind, after saying whose it is and what the node does
+    /// Show a stale lock and its holder, and take it
     Unlock(unlock::UnlockArgs),
-    /// Ask every node and the cluster how they are
+    /// Show the health of every node and of the cluster
     Status(status::StatusArgs),
-    /// Say what differs from what a deploy left on the machines and from what the directory says
+    /// Show where machines differ from the last deploy and from the directory
     Drift(drift::DriftArgs),
-    /// Find what is wrong with manifests before a cluster does
+    /// Check manifests before they are applied
     #[command(subcommand)]
     Lint(lint::LintCommand),
     /// Change who votes in etcd: join, remove, replace
     #[command(subcommand)]
     Node(node::NodeCommand),
-    /// Applications: where they run, a new one, a new version of one
+    /// List, create, update, move and remove applications
     #[command(subcommand)]
     App(app::AppCommand),
-    /// Bring objects to Kubernetes: those of machines.nix and those of manifests/
+    /// Apply objects to Kubernetes: those of machines.nix and of manifests/
     #[command(subcommand)]
     Objects(objects::ObjectsCommand),
-    /// Ask etcd: its members, a snapshot of its data
+    /// Query and maintain etcd: members, keys, snapshots, restore
     #[command(subcommand)]
     Etcd(etcd::EtcdCommand),
-    /// Machines on this computer, to try things
+    /// Manage sandbox machines on this computer
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
     /// Print the completions of a shell
@@ -104,7 +104,7 @@ pub enum Command {
     Man(man::ManArgs),
 }
 
-/// Runs the command that the person asked for.
+/// Runs the requested command.
 pub fn run(cli: Cli, ui: Ui) -> Outcome {
     let global = &cli.global;
     match &cli.command {
@@ -142,7 +142,8 @@ mod tests {
 
     use super::Cli;
 
-    /// clap gives arguments of the same id the same value: a command's own `DIR` once took that of `-C`.
+    /// Requires unique ids: clap assigns arguments with the same id the same value, and a command's own `DIR` once got
+    /// that of `-C`.
     fn ids_are_unique(command: &clap::Command, global: &BTreeSet<String>) {
         for argument in command.get_arguments() {
             let id = argument.get_id().to_string();

@@ -24,29 +24,29 @@ use crate::{
     ui::Ui,
 };
 
-/// Changes who votes in etcd, and which nodes take pods.
+/// Changes the voters in etcd, and drains or uncordons nodes.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
-    /// Let a node that machines.nix gives the role `etcd` join the running cluster, as a learner first
+    /// Add a node with the role `etcd` to the running cluster, as a learner first
     Join(NodeArgs),
-    /// Take a machine that machines.nix no longer has out of the running cluster's etcd: its vote, or what it may do there
+    /// Remove a machine that is no longer in machines.nix from the running cluster's etcd: its vote, or its permissions
     Remove(NodeArgs),
-    /// Take a member out and let it join anew with empty data, as after its disk was wiped
+    /// Remove a member and let it join again with empty data, such as after its disk was wiped
     Replace(NodeArgs),
-    /// Before a node goes down: evict its pods of Kubernetes, or take its instances out of the mesh
+    /// Evict a node's pods of Kubernetes, or remove its instances from the mesh, before maintenance
     Drain(drain::DrainArgs),
-    /// Let pods, or connections to its instances, onto a node again
+    /// Allow pods, or connections to its instances, on a node again
     Uncordon(drain::UncordonArgs),
 }
 
-/// Which node, and how systems are brought to machines.
+/// Arguments shared by changes of membership.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
     /// The node
     #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
 
-    /// Go on without a snapshot of etcd's data
+    /// Continue without a snapshot of etcd's data
     #[arg(long)]
     no_snapshot: bool,
 

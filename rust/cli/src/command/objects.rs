@@ -20,25 +20,26 @@ use crate::{
     ui::Ui,
 };
 
-/// Brings objects to the cluster.
+/// Applies objects to the cluster.
 #[derive(Debug, Subcommand)]
 pub enum ObjectsCommand {
-    /// Print the objects that machines.nix and manifests/ ask for, as YAML, without asking anybody
+    /// Print the declared objects as YAML, without contacting a machine
     Show,
-    /// Say what an apply would change, by the API server's own words, and change nothing; exit code 4 if anything would
+    /// Show what an apply would change, as the API server reports it; exit code 4 if anything
     Diff,
-    /// Bring all objects to the cluster, and remove what was brought and nobody wants any more
+    /// Apply all objects to the cluster, and prune those that are no longer declared
     Apply(ApplyArgs),
 }
 
-/// How objects are brought.
+/// Arguments of `objects apply`.
 #[derive(Debug, Args)]
 pub struct ApplyArgs {
-    /// Remove also what holds data (namespaces, volumes and their claims, definitions of kinds) when nobody wants it any more
+    /// Also prune resources that hold data (namespaces, volumes and their claims, custom resource definitions) once
+    /// they are no longer declared
     #[arg(long)]
     prune_data: bool,
 
-    /// Seconds to wait for nodes that have not registered yet, when objects are brought for the first time
+    /// Time to wait for nodes to register when objects are applied for the first time, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait_nodes: u64,
 }
@@ -75,7 +76,7 @@ fn apply(args: &ApplyArgs, context: &Context, ui: Ui) -> Outcome {
     Ok(end(&applied.problems, ui))
 }
 
-/// Says what the server refused.
+/// Reports the objects that the server refused, and returns the exit code.
 fn end(problems: &[Failure], ui: Ui) -> ExitCode {
     problems.iter().for_each(|failure| ui.failure(failure));
     if problems.is_empty() {

@@ -17,7 +17,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Says what a deploy would change, and changes nothing.
+/// Shows the changes of a deploy without making them.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 nothing to do, 4 something to do, 1 a host could not be asked.")]
 pub struct PlanArgs {
@@ -25,7 +25,7 @@ pub struct PlanArgs {
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Keep the plan in this file: `machinist deploy --plan FILE` brings exactly that, or refuses
+    /// Write the plan to this file: `machinist deploy --plan FILE` deploys exactly that, or refuses
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! The page docs/reference/commands.md: all commands as clap has them. `UPDATE_EXPECT=1` rewrites it.
+//! Generator of docs/reference/commands.md: all commands as declared in clap. `UPDATE_EXPECT=1` rewrites it.
 #![allow(clippy::unwrap_used)]
 
 use std::{env, fmt::Write as _, fs, path::Path};
@@ -35,7 +35,7 @@ fn write_command(page: &mut String, command: &Command, level: usize) {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim().replace('\n', "\n    ");
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write!(page, "\n{} `{name}`\n\n{}\n\n    {usage}\n", "#".repeat(level), sentence(&about));
     let own = command.get_arguments().filter(|argument| !argument.is_global_set() && !argument.is_hide_set());
     let lines: String = own.filter(|argument| argument.get_id() != "help").map(line).collect();
@@ -52,7 +52,7 @@ fn write_command(page: &mut String, command: &Command, level: usize) {
     }
 }
 
-/// An item of a list: names, value, help, default, environment and possible values of an argument.
+/// Renders a list item: names, value, help, default, environment and possible values of an argument.
 fn line(argument: &Arg) -> String {
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut line = format!("- `{}`: {}", name(argument), sentence(&help).replace("\n\n", " ").replace('\n', " "));
@@ -72,7 +72,7 @@ fn line(argument: &Arg) -> String {
     line
 }
 
-/// The text with a full stop at its end: a line of help has none.
+/// Returns the text with a full stop, which a line of help does not have.
 fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() || text.ends_with(['.', '?', '!']) { text.to_owned() } else { format!("{text}.") }

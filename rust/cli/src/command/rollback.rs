@@ -22,7 +22,7 @@ pub struct RollbackArgs {
     #[command(flatten)]
     targets: Targets,
 
-    /// A generation's number on the nodes, or a run of `machinist history`: what it was to bring
+    /// A generation's number on the nodes, or a run of `machinist history`: the systems that it deployed
     #[arg(long, value_name = "GENERATION|RUN")]
     to: Option<String>,
 

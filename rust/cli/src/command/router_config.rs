@@ -18,7 +18,7 @@ pub struct RouterConfigArgs {
     #[arg(long, default_value = "frr")]
     format: Format,
 
-    /// Print the password of the sessions too, which is opened with your identity
+    /// Also print the password of the sessions, decrypted with your identity
     #[arg(long)]
     show_password: bool,
 }

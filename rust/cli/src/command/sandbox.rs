@@ -17,16 +17,16 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Machines on this computer, to try things: containers with their own network, /nix, systemd and sshd.
+/// Manages test machines on this computer: containers with their own network, /nix, systemd and sshd.
 #[derive(Debug, Subcommand)]
 pub enum SandboxCommand {
-    /// Start the machines with `provider = "sandbox"`, making what is missing
+    /// Create and start the machines with `provider = "sandbox"`
     Up,
-    /// Remove them and everything in them
+    /// Remove the machines and their data
     Down(DownArgs),
-    /// Say what is there
+    /// Show the machines and their state
     Status,
-    /// Let something go wrong with a machine, to see what becomes of the cluster
+    /// Inject a fault into a machine
     Fault(fault::FaultArgs),
     /// End the faults of a machine, or of all
     Heal(fault::HealArgs),
@@ -35,7 +35,7 @@ pub enum SandboxCommand {
 /// Removes the machines.
 #[derive(Debug, Args)]
 pub struct DownArgs {
-    /// Also remove the Debian root that all sandboxes of this computer share; making it again takes a minute
+    /// Also remove the Debian root that all sandboxes of this computer share; rebuilding it takes a minute
     #[arg(long)]
     cache: bool,
 }

@@ -13,7 +13,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Asks every node and the cluster how they are.
+/// Reports the health of every node and of the cluster.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Names, globs, `@role`, `label=value`; all machines by default
@@ -60,7 +60,7 @@ fn host(answer: &Answer, ui: Ui) -> String {
 fn system(answer: &Answer) -> String {
     let Answer::Answers { facts } = answer else { return "-".to_owned() };
     let Some(running) = &facts.running else { return "-".to_owned() };
-    // The first characters of the hash tell systems apart well enough for a table.
+    // A prefix of the hash is enough to distinguish systems in a table.
     let short: String = running.as_str().trim_start_matches("/nix/store/").chars().take(8).collect();
     if facts.profile.as_ref() == Some(running) { short } else { format!("{short} (another one boots)") }
 }
@@ -92,7 +92,7 @@ fn table(nodes: &[Node], ui: Ui) {
     ui.result_table(&["NODE", "ADDRESS", "ROLES", "HOST", "SYSTEM", "ETCD"], nodes.iter().map(cells).collect());
 }
 
-/// Certificates that the nodes' own daily check found to expire soon.
+/// Reports certificates that expire soon, as found by the nodes' own daily check.
 fn warn_of_expiry(nodes: &[Node], ui: Ui) {
     let mut found = false;
     for node in nodes {

@@ -47,7 +47,7 @@ pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     Ok(if found.silent > 0 { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
 }
 
-/// A node that gave no answer may be locked.
+/// Describes a result without locks. A node that did not answer may be locked.
 fn no_lock(count: usize, silent: usize) -> String {
     match (count - silent, silent) {
         (_, 0) => "no node is locked".to_owned(),

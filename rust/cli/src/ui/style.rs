@@ -1,5 +1,5 @@
-//! Colours that only this process can write. The terminal's escape sequences are in texts from hosts as well, so a style is
-//! marked by a number that is drawn at each start, and everything else that a terminal would act on is escaped.
+//! Colours that only this process can produce. Output of hosts may contain escape sequences too, so a style is marked
+//! by a random number drawn at each start, and all other control sequences are escaped.
 
 use std::{
     borrow::Cow,
@@ -11,18 +11,18 @@ use machinist_text::visible;
 
 const ESCAPE: char = '\u{1b}';
 
-/// How a piece of text looks.
+/// Style of a piece of text.
 #[derive(Clone, Copy)]
 pub enum Tone {
-    /// Something is wrong.
+    /// Error.
     Bad,
-    /// Something deserves a look.
+    /// Warning.
     Careful,
-    /// All is well.
+    /// Success.
     Good,
-    /// Less important.
+    /// De-emphasised text.
     Faint,
-    /// More important.
+    /// Emphasised text.
     Strong,
 }
 
@@ -38,14 +38,14 @@ impl Tone {
     }
 }
 
-/// Returns the text in the tone, still marked: [`render`] makes it what a terminal shows.
+/// Returns the text in the tone, with the style marked: [`render`] turns the marks into escape sequences.
 pub fn paint(tone: Tone, text: &str) -> String {
     let mark = mark();
     format!("{ESCAPE}[{}{mark}{text}{ESCAPE}[0{mark}", tone.code())
 }
 
-/// Returns text that a library coloured, marked as ours. Colours are left out where the plain text holds anything that a
-/// terminal would act on: what of it is the library's cannot be told then.
+/// Returns text coloured by a library, with its styles marked. Colours are dropped if the plain text contains control
+/// sequences, since those of the library could not be distinguished from them.
 pub fn adopt(plain: &str, coloured: &str) -> String {
     if visible(plain) != plain {
         return plain.to_owned();
@@ -68,7 +68,7 @@ pub fn adopt(plain: &str, coloured: &str) -> String {
     text
 }
 
-/// Returns what a terminal shows: marked styles as escape sequences, everything else visible.
+/// Renders text for a terminal: marked styles become escape sequences, and other control characters are made visible.
 pub fn render(text: &str) -> Cow<'_, str> {
     let mut pieces = text.split(ESCAPE);
     let first = visible(pieces.next().unwrap_or_default());
@@ -101,13 +101,13 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// Splits what follows an escape character into the code of a style of ours and the text behind it.
+/// Splits the text after an escape character into the code of a marked style and the rest.
 fn style(piece: &str) -> Option<(&str, &str)> {
     let (code, rest) = piece.strip_prefix('[')?.split_once(mark())?;
     code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';').then_some((code, rest))
 }
 
-/// The end of a style's sequence. Programs that measure text take it for a parameter.
+/// Returns the end of a marked style's sequence. Programs that measure text parse it as a parameter.
 fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| format!(";{:020}m", RandomState::new().build_hasher().finish()))

@@ -41,7 +41,7 @@ fn kube_vip() -> [Option<Object>; 2] {
     };
     let binding = RoleBinding {
         metadata: named("machinist:kube-vip", Some(SYSTEM), &[]),
-        role_ref: RoleRef { api_group: GROUP.into(), kind: "Role".into(), name: "machinist:kube-vip".into() },
+        role_ref: RoleRef { api_group: Some(GROUP.into()), kind: "Role".into(), name: "machinist:kube-vip".into() },
         subjects: Some(vec![user("kube-vip")]),
     };
     [typed(&role), typed(&binding)]
@@ -51,7 +51,7 @@ fn kube_vip() -> [Option<Object>; 2] {
 pub fn cluster_binding(name: &str, role: &str, subject: Subject) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: named(name, None, &[]),
-        role_ref: RoleRef { api_group: GROUP.into(), kind: "ClusterRole".into(), name: role.into() },
+        role_ref: RoleRef { api_group: Some(GROUP.into()), kind: "ClusterRole".into(), name: role.into() },
         subjects: Some(vec![subject]),
     }
 }

@@ -1,7 +1,8 @@
 //! Placement of an application: a change of machines.nix, and the deploys that follow from it.
 //!
-//! machines.nix says where an application runs, and a person reads its changes. So a change is planned first, and made only
-//! when asked to. New instances come first; an old one is drained when the mesh has as many as asked for without it.
+//! machines.nix states where an application runs, and people review its changes. A change is therefore planned first,
+//! and made only on request. New instances come first; an old one is drained once the mesh has the requested number
+//! without it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,31 +28,31 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// How long new instances may take until etcd has them, after their machines were deployed.
+/// Time limit for new instances to appear in etcd, after their machines were deployed.
 const IN_THE_MESH: Duration = Duration::from_secs(30);
 
-/// The permissions of machines.nix, which may be a link.
+/// Permissions of machines.nix, resolved through links.
 const MACHINES_MODE: u32 = 0o644;
 
-/// Where an application comes to, and where it goes from.
+/// Machines that gain or lose an application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Machines that run it from then on.
+    /// Machines that run it after the change.
     pub add: BTreeSet<NodeName>,
-    /// Machines that no longer run it.
+    /// Machines that no longer run it after the change.
     pub remove: BTreeSet<NodeName>,
 }
 
-/// A change of machines.nix.
+/// Planned change of machines.nix.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The application.
+    /// Name of the application.
     pub app: String,
-    /// The machines.
+    /// Machines that gain or lose it.
     pub change: Change,
     /// Unified diff of machines.nix; empty if nothing changes.
     pub diff: String,
-    /// Commands that deploy the change, in their order.
+    /// Commands that deploy the change, in order.
     pub order: String,
     old: String,
     new: String,
@@ -59,17 +60,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether machines.nix changes.
+    /// Returns true if machines.nix changes.
     #[must_use]
     pub fn is_change(&self) -> bool {
         self.old != self.new
     }
 }
 
-/// Plans that an application runs on `count` machines, chosen among those of `on`, if there are any.
+/// Plans that an application runs on `count` machines, chosen from `on` unless it is empty.
 ///
 /// # Errors
-/// There are not as many machines, or machines.nix cannot be edited.
+/// There are not enough machines, or machines.nix cannot be edited.
 pub fn scale(context: &Context, app: &str, count: usize, on: &[NodeName]) -> Result<Plan, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -85,7 +86,7 @@ pub fn scale(context: &Context, app: &str, count: usize, on: &[NodeName]) -> Res
 /// Plans that an application moves to another machine.
 ///
 /// # Errors
-/// It does not run on the one machine or cannot run on the other, or machines.nix cannot be edited.
+/// It does not run on the source machine or cannot run on the destination, or machines.nix cannot be edited.
 pub fn relocate(context: &Context, app: &str, from: &NodeName, to: &NodeName) -> Result<Plan, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -113,24 +114,24 @@ fn plan(context: &Context, cluster: Cluster, app: &str, change: Change) -> Resul
     Ok(Plan { app: app.to_owned(), change, diff, order, old, new, cluster })
 }
 
-/// How a change is made.
+/// Options for making a change.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Continues although a machine that no longer runs the application has data of it, which stays there.
+    /// Continues even if a machine that no longer runs the application keeps data of it.
     pub leave_data: bool,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
-    /// How systems are evaluated and built.
+    /// Options for evaluation and build.
     pub building: Building,
-    /// Who builds.
+    /// Location of builds.
     pub build_on: BuildOn,
 }
 
-/// Makes the change: writes machines.nix and deploys the machines. Returns what kind of failure the end is; `None` if all is
-/// well. If no machine could be added, machines.nix is as it was.
+/// Makes the change: writes machines.nix and deploys the machines. Returns the kind of failure, or `None` on success.
+/// If no machine could be added, machines.nix is restored.
 ///
 /// # Errors
-/// Data would be left, or what a deploy refuses.
+/// Data would be left behind, or the deploy is refused.
 pub fn make(context: &Context, plan: &Plan, request: &Request) -> Result<Option<Kind>, Failure> {
     let Plan { app, change, cluster, .. } = plan;
     let connector = connect::connector(context, cluster, None)?;
@@ -146,7 +147,7 @@ pub fn make(context: &Context, plan: &Plan, request: &Request) -> Result<Option<
         .cloned()
         .collect();
     let added = refuse_other_meaning(context, app, &wanted).and_then(|()| deploy(context, &change.add, request));
-    // Nothing was taken from anywhere yet: machines.nix says again what is.
+    // Nothing has been removed yet, so machines.nix is restored to match the machines.
     if !matches!(added, Ok(None)) {
         if files::read_optional(&path).failed()?.as_deref() == Some(plan.new.as_str()) {
             output::write(&path, plan.old.as_bytes(), MACHINES_MODE).failed()?;
@@ -161,7 +162,7 @@ pub fn make(context: &Context, plan: &Plan, request: &Request) -> Result<Option<
     deploy(context, &change.remove, request)
 }
 
-/// The text may mean something else than it seems to: what nix makes of it counts.
+/// Refuses an edited text that does not mean what it appears to: the result of its evaluation decides.
 fn refuse_other_meaning(context: &Context, app: &str, wanted: &BTreeSet<NodeName>) -> Result<(), Failure> {
     let loaded = context.project.load()?;
     let placed: BTreeSet<NodeName> = machines(&loaded.cluster, app).into_iter().cloned().collect();
@@ -182,16 +183,16 @@ fn deploy(context: &Context, nodes: &BTreeSet<NodeName>, request: &Request) -> R
     Ok(deploy::run(context, &deploy)?.verdict())
 }
 
-/// A machine that an application may run on.
+/// Machine that an application may run on.
 #[derive(Clone, Debug)]
 struct Choice {
     name: NodeName,
     zone: Option<String>,
-    /// How many applications it has.
+    /// Number of its applications.
     apps: usize,
-    /// Whether it has this one.
+    /// True if it already runs this application.
     runs: bool,
-    /// Whether its roles are those of machines that have it; of workers, if none has.
+    /// True if its roles match those of machines that run the application, or those of workers if none does.
     is_alike: bool,
 }
 
@@ -214,8 +215,8 @@ fn choices(cluster: &Cluster, app: &str) -> Vec<Choice> {
     cluster.mesh_nodes().map(choice).collect()
 }
 
-/// Chooses so that zones have as equal a number as can be, then machines with few applications, then by name. An error is how
-/// many machines there are to choose from.
+/// Chooses machines so that zones are balanced, then by fewest applications, then by name. The error is the number of
+/// available machines.
 fn choose(choices: &[Choice], count: usize, on: &[NodeName]) -> Result<Change, usize> {
     let mut runs: BTreeMap<&NodeName, &Choice> =
         choices.iter().filter(|choice| choice.runs).map(|choice| (&choice.name, choice)).collect();
@@ -254,19 +255,20 @@ fn edit(text: &str, app: &str, change: &Change) -> Result<String, Failure> {
     })
 }
 
-/// What a person would have to write.
+/// Describes the manual edit.
 fn by_hand(app: &str, change: &Change) -> String {
     let add = change.add.iter().map(|node| format!("add \"{app}\" to machines.{node}.apps"));
     let remove = change.remove.iter().map(|node| format!("take \"{app}\" out of machines.{node}.apps"));
     add.chain(remove).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the commands that deploy the machines, in their order.
+/// Returns the commands that deploy the machines, in order.
 fn order(app: &str, change: &Change) -> String {
     let names = |nodes: &BTreeSet<NodeName>| nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
     match (change.add.is_empty(), change.remove.is_empty()) {
         (false, false) => {
-            let (add, remove) = (names(&change.add), names(&change.remove));
+            let add = names(&change.add);
+            let remove = names(&change.remove);
             format!(
                 "`machinist deploy {add}`, and when `machinist app list` has {app} there, `machinist deploy {remove}`"
             )
@@ -276,7 +278,7 @@ fn order(app: &str, change: &Change) -> String {
     }
 }
 
-/// Data does not move with the application, and what is left behind should not be a surprise.
+/// Refuses to leave data behind, since it does not move with the application.
 fn refuse_data(app: &str, change: &Change, connector: &Connector) -> Result<(), Failure> {
     for node in &change.remove {
         let data = data_of(connector, node, app)?;
@@ -290,7 +292,7 @@ fn refuse_data(app: &str, change: &Change, connector: &Connector) -> Result<(), 
     Ok(())
 }
 
-/// Waits until the mesh has an instance on each of these machines: only then may another one go.
+/// Waits until the mesh has an instance on each of these machines: only then may an old one be removed.
 fn wait_for(
     context: &Context,
     app: &str,
@@ -327,7 +329,7 @@ mod tests {
         NodeName::parse(name).unwrap()
     }
 
-    /// Machines as `name zone applications`, with `*` where it runs.
+    /// Machines as `name zone applications`, with `*` if the application runs there.
     fn choices(machines: &[&str]) -> Vec<Choice> {
         let choice = |text: &&str| {
             let words: Vec<&str> = text.split(' ').collect();

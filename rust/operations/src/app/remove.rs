@@ -1,7 +1,7 @@
-//! Removal of an application: after machines.nix no longer places it, sees that nothing of it is left.
+//! Removal of an application: cleanup of its leftovers once machines.nix no longer places it.
 //!
-//! A deploy takes the application off a machine; its data stays, and so do keys of its that no lease takes away. Both go only
-//! when a person asks for just that.
+//! A deploy removes the application from a machine, but keeps its data and its keys without a lease. Both are deleted
+//! only on explicit request.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -27,20 +27,20 @@ use crate::{
     rollout::target::voters,
 };
 
-/// How long a machine may take to answer, or to delete.
+/// Time limit for a machine to answer, or to delete data.
 const ANSWER: Duration = Duration::from_secs(60);
 const DELETION: Duration = Duration::from_secs(600);
 
-/// Which application, and from where.
+/// Request to clean up an application.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The application.
+    /// Name of the application.
     pub app: String,
-    /// Only this machine.
+    /// Restricts the cleanup to this machine.
     pub on: Option<NodeName>,
 }
 
-/// What is left of an application.
+/// Leftovers of an application.
 pub struct Remains {
     /// Data on machines.
     pub left: Vec<Left>,
@@ -51,19 +51,19 @@ pub struct Remains {
     connector: Connector,
 }
 
-/// What is left on a machine.
+/// Leftovers on one machine.
 #[derive(Debug, Serialize)]
 pub struct Left {
-    /// The machine.
+    /// Name of the machine.
     pub machine: NodeName,
     /// Directories with data.
     pub data: Vec<String>,
 }
 
-/// Finds what is left. Nothing is changed.
+/// Finds the leftovers. Read-only.
 ///
 /// # Errors
-/// machines.nix or a machine's system still has the application, or a machine does not answer.
+/// machines.nix or a machine's system still includes the application, or a machine does not answer.
 pub fn find(context: &Context, request: &Request) -> Result<Remains, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -94,16 +94,16 @@ pub fn find(context: &Context, request: &Request) -> Result<Remains, Failure> {
 }
 
 impl Remains {
-    /// Whether nothing is left.
+    /// Returns true if there are no leftovers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.left.is_empty() && self.keys.is_empty()
     }
 
-    /// Deletes it: data on the machines and, if all machines were asked, the keys in etcd.
+    /// Deletes the leftovers: data on the machines and, unless restricted to one machine, the keys in etcd.
     ///
     /// # Errors
-    /// A machine or etcd does not answer. What was deleted until then is gone.
+    /// A machine or etcd does not answer. Earlier deletions are final.
     pub fn delete(&self) -> Result<(), Failure> {
         for machine in &self.left {
             delete(&self.connector, machine, &self.request.app)?;
@@ -117,7 +117,7 @@ impl Remains {
         Ok(())
     }
 
-    /// Returns in words what would be deleted.
+    /// Describes the planned deletions.
     #[must_use]
     pub fn words(&self) -> String {
         let app = &self.request.app;
@@ -134,7 +134,7 @@ impl Remains {
     }
 }
 
-/// Refuses while machines.nix places it, and says in which lines.
+/// Refuses while machines.nix places the application, and cites the lines.
 fn refuse_placed(request: &Request, project: &Project, placed: &[&NodeName]) -> Result<(), Failure> {
     let placed: Vec<&NodeName> =
         placed.iter().copied().filter(|node| request.on.as_ref().is_none_or(|on| on == *node)).collect();
@@ -151,9 +151,11 @@ fn refuse_placed(request: &Request, project: &Project, placed: &[&NodeName]) -> 
     )))
 }
 
-/// Returns the lines of machines.nix that give these machines their applications, each once, with their numbers.
+/// Returns the lines of machines.nix that assign applications to these machines, without duplicates, with their
+/// numbers.
 fn lines(text: &str, placed: &[&NodeName]) -> Vec<String> {
-    let (index, source) = (SourceIndex::parse(text), SourceText::new("machines.nix", text));
+    let index = SourceIndex::parse(text);
+    let source = SourceText::new("machines.nix", text);
     let numbers: BTreeSet<usize> = placed
         .iter()
         .map(|node| {
@@ -168,7 +170,7 @@ fn lines(text: &str, placed: &[&NodeName]) -> Vec<String> {
     numbers.into_iter().map(line).collect()
 }
 
-/// Asks a machine what it has of the application. Refused while its system still runs it.
+/// Queries a machine for leftovers of the application. Refused while its system still includes it.
 fn ask(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>, Failure> {
     let (deployed, data) = look(connector, node, app)?;
     if deployed {
@@ -178,7 +180,7 @@ fn ask(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<String>,
     Ok(data)
 }
 
-/// A program with a user of its own only while it runs has its data below /var/lib/private.
+/// Deletes the data of one machine. That of a service with `DynamicUser` is below /var/lib/private.
 fn delete(connector: &Connector, left: &Left, app: &str) -> Result<(), Failure> {
     let remote = connector.connect(&left.machine).map_err(|error| failed(&StepError::from(error)))?;
     let names = left.data.iter().filter_map(|path| path.strip_prefix("/var/lib/")).map(quote);
@@ -193,7 +195,7 @@ fn delete(connector: &Connector, left: &Left, app: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Deletes the keys that no lease takes away: what operators and nix-infra wrote.
+/// Deletes the keys without a lease, written by operators and nix-infra.
 fn forget(app: &str, keys: &[Registered]) -> remote::Request<'static> {
     let mut script = String::from("set -e\nexport PATH=/run/current-system/sw/bin:$PATH\n");
     let mut prefixes: BTreeSet<String> =

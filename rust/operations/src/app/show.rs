@@ -1,4 +1,4 @@
-//! Applications: where machines.nix places them, where the mesh has them, and how they are on a machine.
+//! Status of applications: placement in machines.nix, instances in the mesh, and units on a machine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,37 +20,37 @@ use crate::{
 /// Applications of the cluster.
 #[derive(Debug, Serialize)]
 pub struct Listing {
-    /// The applications on their machines, sorted.
+    /// Pairs of application and machine, sorted.
     pub applications: Vec<Row>,
-    /// Whether the mesh has all that machines.nix places, as far as was asked.
+    /// True if the mesh has all instances placed by machines.nix, as far as it was queried.
     pub healthy: bool,
 }
 
-/// An application on a machine.
+/// Application on one machine.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// The application.
+    /// Name of the application.
     pub app: String,
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
-    /// Whether machines.nix places it there.
+    /// True if machines.nix places it there.
     pub placed: bool,
-    /// What the mesh has of it there; null if it was not asked.
+    /// Its instances in the mesh on this machine; null if the mesh was not queried.
     pub instances: Option<Vec<Registered>>,
 }
 
 impl Row {
-    /// What is placed is in the mesh, as far as is known.
+    /// Returns true if a placed application is in the mesh, as far as known.
     #[must_use]
     pub fn is_well(&self) -> bool {
         !self.placed || self.instances.as_ref().is_none_or(|instances| !instances.is_empty())
     }
 }
 
-/// Lists applications; `offline` only as machines.nix places them.
+/// Lists applications; with `offline` only from machines.nix.
 ///
 /// # Errors
-/// machines.nix is wrong, or no member of etcd answers.
+/// machines.nix is invalid, or no member of etcd answers.
 pub fn list(context: &Context, offline: bool) -> Result<Listing, Failure> {
     let cluster = context.project.load()?.cluster;
     let found = if offline {
@@ -64,7 +64,7 @@ pub fn list(context: &Context, offline: bool) -> Result<Listing, Failure> {
     Ok(Listing { applications, healthy })
 }
 
-/// Returns application and machine, as machines.nix places them.
+/// Returns the pairs of application and machine in machines.nix.
 fn placements(cluster: &Cluster) -> BTreeSet<(String, String)> {
     let of = |node: &Node| {
         let machine = node.name.to_string();
@@ -73,7 +73,7 @@ fn placements(cluster: &Cluster) -> BTreeSet<(String, String)> {
     cluster.deployable().flat_map(of).collect()
 }
 
-/// Returns a row for each application on each machine that it is placed on or found at, sorted.
+/// Returns a row for each application on each machine with a placement or an instance, sorted.
 fn rows(placed: &BTreeSet<(String, String)>, found: Option<&BTreeMap<String, Vec<Registered>>>) -> Vec<Row> {
     let mut all: BTreeMap<(String, String), Vec<Registered>> =
         placed.iter().map(|key| (key.clone(), Vec::new())).collect();
@@ -87,40 +87,40 @@ fn rows(placed: &BTreeSet<(String, String)>, found: Option<&BTreeMap<String, Vec
     all.into_iter().map(row).collect()
 }
 
-/// An application on all its machines.
+/// Status of an application on all its machines.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// The application.
+    /// Name of the application.
     pub application: String,
-    /// Whether every machine answers, and the mesh has all that machines.nix places.
+    /// True if every machine answers, and the mesh has all instances placed by machines.nix.
     pub healthy: bool,
-    /// Its machines.
+    /// Machines with a placement or an instance.
     pub machines: Vec<Machine>,
 }
 
-/// A unit of an application.
+/// Unit of an application.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Unit {
-    /// Its name, without `.service`.
+    /// Name, without `.service`.
     pub unit: String,
-    /// Its state, as systemd reports it.
+    /// State, as reported by systemd.
     pub state: String,
-    /// Time since which it has the state; `-` if it has none.
+    /// Start of that state; `-` if unknown.
     pub since: String,
 }
 
-/// An application on a machine, as the machine itself reports it.
+/// Application on one machine, as reported by that machine.
 #[derive(Debug, Serialize)]
 pub struct Machine {
-    /// The machine.
+    /// Name of the machine.
     pub machine: NodeName,
-    /// Whether machines.nix places it there.
+    /// True if machines.nix places it there.
     pub placed: bool,
-    /// Its units that are there; null if the machine does not answer.
+    /// Its units on this machine; null if the machine does not answer.
     pub units: Option<Vec<Unit>>,
-    /// Why the machine does not answer.
+    /// Reason why the machine does not answer.
     pub why: Option<String>,
-    /// What the mesh has of it there.
+    /// Its instances in the mesh on this machine.
     pub instances: Vec<Registered>,
 }
 
@@ -151,7 +151,7 @@ pub fn show(context: &Context, app: &str) -> Result<Shown, Failure> {
     Ok(Shown { application: app.to_owned(), healthy, machines: shown })
 }
 
-/// Asks a machine for the units of an application, its own and those of other modules that it names.
+/// Queries a machine for an application's own units and those that it names of other modules.
 fn units(connector: &Connector, node: &NodeName, app: &str) -> Result<Vec<Unit>, StepError> {
     let remote = connector.connect(node)?;
     let text = ask(&*remote, app)?;
@@ -164,7 +164,7 @@ fn ask(remote: &dyn Remote, app: &str) -> Result<String, StepError> {
     Ok(remote.run_checked(request)?.stdout_text().to_string())
 }
 
-/// The definition names the units, in JSON that the module writes: each on the machine's own words.
+/// The module writes the definition in JSON, which names the units: each is one shell word on the machine.
 const UNITS: &str = r#"export PATH=/run/current-system/sw/bin:$PATH
 names=$(tr ',' '\n' <"/etc/machinist/apps/$app.json" 2>/dev/null | sed -n 's/.*"unit":"\([^"]*\)".*/\1/p')
 [ -n "$names" ] || exit 0
@@ -174,7 +174,8 @@ systemctl show --property=Id,ActiveState,SubState,ActiveEnterTimestamp -- $names
 fn read_units(text: &str) -> Vec<Unit> {
     let unit = |block: &str| {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let (active, sub) = (field("ActiveState")?, field("SubState")?);
+        let active = field("ActiveState")?;
+        let sub = field("SubState")?;
         let state = if active == sub { active.to_owned() } else { format!("{active} ({sub})") };
         let since = field("ActiveEnterTimestamp").filter(|since| !since.is_empty()).unwrap_or("-");
         Some(Unit { unit: field("Id")?.trim_end_matches(".service").to_owned(), state, since: since.to_owned() })

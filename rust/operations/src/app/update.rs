@@ -1,4 +1,4 @@
-//! Update of an application: a deploy of exactly the machines that run it, one after the other.
+//! Update of an application: a sequential deploy of exactly the machines that run it.
 
 use machinist_model::NodeName;
 
@@ -11,23 +11,23 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// An update.
+/// Request to update an application.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The application.
+    /// Name of the application.
     pub app: String,
-    /// How systems are brought to machines.
+    /// Rollout options.
     pub options: Options,
-    /// How systems are evaluated and built.
+    /// Options for evaluation and build.
     pub building: Building,
-    /// Who builds.
+    /// Location of builds.
     pub build_on: BuildOn,
 }
 
-/// Deploys the machines. What else has changed on them comes with it: a machine runs one system, not a set of parts.
+/// Deploys the machines, including their other pending changes: a machine's system is indivisible.
 ///
 /// # Errors
-/// There is no such application, or what a deploy refuses.
+/// No such application exists, or the deploy is refused.
 pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     let Request { app, options, building, build_on } = request;
     let project = &context.project;

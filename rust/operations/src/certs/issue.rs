@@ -1,4 +1,4 @@
-//! Certificates: issued, renewed, listed and shown.
+//! Certificates: issue, renewal, list and details.
 
 use std::path::{Path, PathBuf};
 
@@ -14,23 +14,24 @@ use crate::{
     failure::{Failure, Kind, OrFail as _},
 };
 
-/// What is issued.
+/// Request to issue certificates.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Directory of the certificates; `certs` in the cluster's directory by default.
     pub certs: Option<PathBuf>,
-    /// Algorithm of new keys, what is renewed although it is not due, and whether leftovers are removed.
+    /// Algorithm of new keys, certificates to renew early, and removal of leftovers.
     pub policy: Policy,
 }
 
-/// Issues what is missing, and renews what is due, has changed, or was asked for. Returns what was done, and why.
+/// Issues missing certificates, and renews those that are due, have changed, or were requested. Returns the changes and
+/// their reasons.
 ///
 /// # Errors
-/// machines.nix is wrong, `certs/` holds what does not belong there, or a private key cannot be opened.
+/// machines.nix is invalid, `certs/` holds unexpected files, or a private key cannot be decrypted.
 pub fn run(context: &Context, request: &Request) -> Result<Plan, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
-    // A certificate for the new value would take the one in use out of it.
+    // A certificate for the new value would no longer cover the one in use.
     project.refuse_conflicts(&cluster)?;
     let certs = request.certs.clone().unwrap_or_else(|| project.certs());
     update(context, &cluster, &request.policy, &certs)
@@ -55,7 +56,7 @@ fn update(context: &Context, cluster: &Cluster, policy: &Policy, certs: &Path) -
 /// Lists all certificates with their state.
 ///
 /// # Errors
-/// machines.nix is wrong, or `certs/` cannot be read.
+/// machines.nix is invalid, or `certs/` cannot be read.
 pub fn list(context: &Context) -> Result<Vec<Row>, Failure> {
     let cluster = context.project.load()?.cluster;
     Ok(report::list(&survey(&context.project.certs(), &cluster, context.clock.now())?))
@@ -64,7 +65,7 @@ pub fn list(context: &Context) -> Result<Vec<Row>, Failure> {
 /// Shows one certificate.
 ///
 /// # Errors
-/// There is no certificate of this name.
+/// No certificate has this name.
 pub fn show(context: &Context, name: &str) -> Result<Details, Failure> {
     let cluster = context.project.load()?.cluster;
     let survey = survey(&context.project.certs(), &cluster, context.clock.now())?;

@@ -1,4 +1,5 @@
-//! Private keys on their way from `certs/` to nodes: decrypted in memory, for the node that lacks them, and no other.
+//! Transfer of private keys from `certs/` to nodes: decrypted in memory, and only for the node where the key is
+//! missing.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +20,8 @@ use crate::{
     keyring::Keyring,
 };
 
-/// Returns the file names of the private keys that each node needs. Leftovers in `certs/` that no row of the table asks
-/// for stay where they are.
+/// Returns the file names of the private keys that each node needs. Leftovers in `certs/` without a row in the table
+/// are not transferred.
 pub fn key_files(inventory: &Inventory, cluster: &Cluster) -> BTreeMap<NodeName, Vec<String>> {
     let mut files: BTreeMap<NodeName, Vec<String>> = BTreeMap::new();
     let table = machinist_pki::table(cluster);
@@ -39,8 +40,8 @@ pub fn key_files(inventory: &Inventory, cluster: &Cluster) -> BTreeMap<NodeName,
     files
 }
 
-/// Returns what decrypts private keys when a node turns out to lack them. The identity is loaded at most once, and
-/// not at all if nobody lacks anything.
+/// Returns a function that decrypts the private keys missing on a node. The identity is loaded at most once, and not at
+/// all if no key is missing.
 pub fn key_source(directory: &Path, cluster: &Cluster, keyring: &Keyring) -> KeySource {
     let directory = directory.to_owned();
     let operators = cluster.operators.clone();
@@ -50,7 +51,7 @@ pub fn key_source(directory: &Path, cluster: &Cluster, keyring: &Keyring) -> Key
     Arc::new(move |node, wanted| {
         let open = || -> Result<Vec<Key>, Failure> {
             let identities = {
-                // Held while a passphrase is asked for: once is enough for all nodes.
+                // Held during the passphrase prompt: one prompt serves all nodes.
                 let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
                 match &*loaded {
                     Some(identities) => Arc::clone(identities),

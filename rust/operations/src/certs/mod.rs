@@ -1,4 +1,4 @@
-//! The certificates of a cluster's directory: which exist, which are due, and what opens their private keys.
+//! Certificates of a cluster's directory: inventory, renewal dates, and decryption of their private keys.
 
 pub mod issue;
 mod keys;
@@ -24,13 +24,13 @@ use crate::{
     failure::{Failure, Kind},
 };
 
-/// Compares the directory of certificates with what the cluster needs.
+/// Compares the directory of certificates with the cluster's requirements.
 pub fn survey(certs: &Path, cluster: &Cluster, now: OffsetDateTime) -> Result<Survey, Failure> {
     pki::survey(certs, cluster, &Policy::default(), now).map_err(|error| Failure::from_error(Kind::Failed, &error))
 }
 
-/// Refuses operators to whom age cannot encrypt: private keys are encrypted to all of them or not at all. Warns of keys whose
-/// use leaks something.
+/// Refuses operators whose keys age cannot encrypt to: private keys are encrypted to all operators or not at all. Warns
+/// of keys whose use leaks information.
 pub fn check_operators(cluster: &Cluster, events: &Events) -> Result<(), Failure> {
     for operator in cluster.operators.iter().filter(|operator| operator.decrypts_with_rsa()) {
         events.warn(format!(
@@ -45,12 +45,12 @@ pub fn check_operators(cluster: &Cluster, events: &Events) -> Result<(), Failure
     Err(Failure::new(Kind::Input, words.join("\n")).maybe_hint(first.hint()))
 }
 
-/// Reads which certificates exist.
+/// Reads the inventory of certificates.
 pub fn inventory(directory: &Path) -> Result<Inventory, Failure> {
     Inventory::read(directory).map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
 }
 
-/// Returns in words what needs attention. If there are no certificates at all, nobody made a mistake yet.
+/// Describes certificates that need attention. A cluster without any certificates has no problem yet.
 pub fn trouble(certs: &Path, cluster: &Cluster, now: OffsetDateTime) -> Result<Vec<String>, Failure> {
     let survey = survey(certs, cluster, now)?;
     let none_yet = survey.tree.entries().next().is_none() || survey.plan.actions.iter().all(|a| is_new(&a.step));
@@ -64,7 +64,7 @@ pub fn trouble(certs: &Path, cluster: &Cluster, now: OffsetDateTime) -> Result<V
     Ok(lines)
 }
 
-/// Returns in words which authorities end before what they sign today would.
+/// Describes authorities that expire before a certificate signed today would.
 fn authorities_that_end(survey: &Survey) -> Vec<String> {
     let life = Policy::default().leaf_life.whole_days();
     let ends = |row: &Row| row.file.starts_with("authorities") && row.days_left.is_some_and(|days| days < life);
@@ -77,7 +77,7 @@ fn is_new(step: &Step) -> bool {
     matches!(step, Step::Issue(_))
 }
 
-/// Returns warnings of certificates that are due for renewal and of authorities that end soon. They still serve.
+/// Returns warnings about certificates that are due for renewal and authorities that expire soon. They are still valid.
 fn expiring(survey: &Survey) -> Vec<String> {
     let mut warnings = Vec::new();
     let due: Vec<String> = report::list(survey)
@@ -94,11 +94,11 @@ fn expiring(survey: &Survey) -> Vec<String> {
     warnings
 }
 
-/// Refuses to go on if a node lacks a certificate that it needs, or has one that is not as it should be. Returns warnings of
-/// those that expire soon.
+/// Refuses to continue if a certificate that a node needs is missing or invalid. Returns warnings about those that
+/// expire soon.
 ///
 /// # Errors
-/// A certificate is missing or wrong.
+/// A certificate is missing or invalid.
 pub fn require(
     certs: &Path,
     cluster: &Cluster,
@@ -111,7 +111,7 @@ pub fn require(
         return Err(Failure::new(Kind::Input, format!("certs/ is not as it should be:\n{refusal}")).maybe_hint(hint));
     }
     let names: BTreeSet<&str> = nodes.iter().map(NodeName::as_str).collect();
-    // What is only due for renewal still serves.
+    // A certificate that is only due for renewal is still valid.
     let unusable = |row: &Row| !matches!(row.state, State::Ok | State::Renew | State::Orphan);
     let of_targets = |row: &Row| row.node.as_deref().is_none_or(|node| names.contains(node));
     let bad: BTreeMap<String, String> = report::list(&survey)
@@ -129,7 +129,7 @@ pub fn require(
     Err(Failure::new(Kind::Input, message).hint("`machinist certs gen` makes them"))
 }
 
-/// Returns where certificates and keys are, of the rows that the table has: a node gets no leftover facts.
+/// Returns the paths of certificates and keys, limited to the rows of the table: a node gets no leftover facts.
 pub fn facts(directory: &Path, cluster: &Cluster) -> Result<Certificates, Failure> {
     let inventory = inventory(directory)?;
     let table = pki::table(cluster);

@@ -1,4 +1,4 @@
-//! Rotation of an authority or a key pair: one stage, once the stage before is deployed everywhere.
+//! Rotation of an authority or a key pair: one stage per run, once the previous stage is deployed everywhere.
 
 use std::{collections::BTreeMap, thread};
 
@@ -21,52 +21,52 @@ use crate::{
     run_id::run_id,
 };
 
-/// What is rotated.
+/// Subject of a rotation.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// An authority.
+    /// Certificate authority.
     Authority {
-        /// Its name in `certs/authorities`.
+        /// Name in `certs/authorities`.
         name: String,
         /// Algorithm of its new key, and of the keys that it signs.
         algorithm: KeyAlgorithm,
     },
-    /// The key pair that signs service accounts' tokens.
+    /// Key pair that signs service account tokens.
     ServiceAccount {
-        /// How long tokens of the old key stay valid.
+        /// Validity of tokens signed by the old key.
         tokens_live: Duration,
         /// Algorithm of the new key.
         algorithm: KeyAlgorithm,
     },
-    /// The key that encrypts Secrets in etcd.
+    /// Key that encrypts Secrets in etcd.
     Encryption,
 }
 
-/// A stage that was made.
+/// Completed stage of a rotation.
 #[derive(Clone, Debug)]
 pub struct Rotated {
-    /// What rotates.
+    /// Name of the rotated authority or key.
     pub name: String,
-    /// The stage that is to be deployed now.
+    /// Stage to deploy next.
     pub stage: Stage,
-    /// The keys that are trusted from this stage on, the one that signs or encrypts first.
+    /// Keys trusted from this stage on, starting with the one that signs or encrypts.
     pub trusted: Vec<KeyId>,
-    /// Number of certificates that were issued again.
+    /// Number of reissued certificates.
     pub issued: usize,
-    /// Whether it is the key that encrypts Secrets.
+    /// True for the key that encrypts Secrets.
     pub is_encryption: bool,
-    /// The command of the next stage.
+    /// Command of the next stage.
     pub command: String,
 }
 
-/// Makes the next stage of a rotation, or the first one.
+/// Starts a rotation, or performs its next stage.
 ///
 /// # Errors
-/// The stage before is not deployed everywhere, something that the old key made is still valid, or `certs/` is wrong.
+/// The previous stage is not deployed everywhere, credentials of the old key are still valid, or `certs/` is invalid.
 pub fn run(context: &Context, request: &Request) -> Result<Rotated, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
-    // A certificate for the new value would take the one in use out of it.
+    // A certificate for the new value would no longer cover the one in use.
     project.refuse_conflicts(&cluster)?;
     match request {
         Request::Authority { name, algorithm } => authority(context, &cluster, name, *algorithm),
@@ -77,7 +77,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Rotated, Failure> {
     }
 }
 
-/// Goes on with the rotation of an authority, or begins it.
+/// Starts or continues the rotation of an authority.
 fn authority(context: &Context, cluster: &Cluster, name: &str, algorithm: KeyAlgorithm) -> Result<Rotated, Failure> {
     let table = pki::table(cluster);
     if !table.authorities.iter().any(|spec| spec.authority.as_str() == name) {
@@ -88,7 +88,7 @@ fn authority(context: &Context, cluster: &Cluster, name: &str, algorithm: KeyAlg
     Desk { context, cluster, name, algorithm, tokens_live: Duration::ZERO }.run()
 }
 
-/// Goes on with the rotation of the service accounts' key pair, or begins it.
+/// Starts or continues the rotation of the service accounts' key pair.
 fn service_account(
     context: &Context,
     cluster: &Cluster,
@@ -106,7 +106,7 @@ fn service_account(
     Desk { context, cluster, name, algorithm, tokens_live }.run()
 }
 
-/// Continues the rotation of the key that encrypts Secrets, or begins it.
+/// Starts or continues the rotation of the key that encrypts Secrets.
 fn encryption(context: &Context, cluster: &Cluster) -> Result<Rotated, Failure> {
     let table = pki::table(cluster);
     let Some(name) = Subject::all(&table).find(|subject| subject.is_encryption()).map(Subject::name) else {
@@ -118,7 +118,7 @@ fn encryption(context: &Context, cluster: &Cluster) -> Result<Rotated, Failure> 
     Desk { context, cluster, name, algorithm, tokens_live: Duration::ZERO }.run()
 }
 
-/// What one step of a rotation is made with.
+/// Dependencies of one step of a rotation.
 struct Desk<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
@@ -168,7 +168,7 @@ impl Desk<'_> {
         self.end(stage, &done)
     }
 
-    /// Locks the voters of a running cluster: whether a stage is deployed everywhere must not change while the next one is made.
+    /// Locks the voters of a running cluster, so that the deployed stage cannot change while the next one is prepared.
     fn lock(&self) -> Result<Option<Locks>, Failure> {
         let state = self.context.project.state()?;
         if !state.etcd.bootstrapped {
@@ -184,7 +184,7 @@ impl Desk<'_> {
         Subject::all(&survey.table).find(|subject| subject.name() == self.name)
     }
 
-    /// The stage that is recorded must be what every machine runs.
+    /// Requires that every machine runs the recorded stage.
     fn refuse_before_deployed(&self, survey: &Survey, subject: Subject<'_>, stage: Stage) -> Result<(), Failure> {
         let nodes = subject.consumers(&survey.table);
         let found = self.ask(&nodes)?;
@@ -201,7 +201,7 @@ impl Desk<'_> {
         )))
     }
 
-    /// Asks the machines at once which certificates they run with.
+    /// Queries all machines concurrently for the certificates in use.
     fn ask(&self, nodes: &[NodeName]) -> Result<BTreeMap<NodeName, Found>, Failure> {
         let connector = connect::connector(self.context, self.cluster, None)?;
         let ask = |node: &NodeName| {
@@ -218,7 +218,7 @@ impl Desk<'_> {
         }))
     }
 
-    /// What the old one signed or encrypted has to be replaced, or to end, before it is dropped.
+    /// Credentials of the old key must be replaced, or must expire, before it is dropped.
     fn replace_what_is_left(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
         match subject {
             Subject::Authority(_) => Ok(()),
@@ -227,7 +227,7 @@ impl Desk<'_> {
         }
     }
 
-    /// Writes all Secrets again, each API server encrypts with the new key now.
+    /// Rewrites all Secrets, now that each API server encrypts with the new key.
     fn rewrite_secrets(&self) -> Result<(), Failure> {
         let connector = connect::connector(self.context, self.cluster, None)?;
         let certs = self.context.project.certs();
@@ -241,7 +241,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// What the old key signed is valid for a time, which begins when nobody signs with it any more.
+    /// Tokens of the old key remain valid for a period that begins when no API server signs with it any longer.
     fn wait_for_tokens(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
         let now = self.context.clock.now();
         let since = match rotation.in_use_since {

@@ -1,4 +1,4 @@
-//! Data of etcd: keys, values and their changes. Nothing is changed here.
+//! Data of etcd: keys, values and their changes. Read-only.
 
 use std::io;
 
@@ -27,9 +27,9 @@ pub fn get(context: &Context, key: &str) -> Result<Entry, Failure> {
 /// Keys at a revision.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// The revision of etcd.
+    /// Revision of etcd.
     pub revision: u64,
-    /// The keys, without their values.
+    /// Keys, without their values.
     pub entries: Vec<Entry>,
 }
 
@@ -44,19 +44,19 @@ pub fn list(context: &Context, prefix: &str) -> Result<Listing, Failure> {
     Ok(Listing { revision, entries })
 }
 
-/// Which changes are watched.
+/// Request to watch keys.
 #[derive(Clone, Debug, Default)]
 pub struct WatchRequest {
-    /// Prefix of the keys.
+    /// Prefix of the watched keys.
     pub prefix: String,
-    /// The first revision, in place of the next one.
+    /// First revision to report; by default the next one.
     pub revision: Option<u64>,
 }
 
 /// Reports each change of the keys as it happens, until the receiver returns an error or the interrupt is set.
 ///
 /// # Errors
-/// etcd no longer has the revision, or the member stopped to answer. The receiver's error comes back too.
+/// etcd has compacted the revision, or the member stopped answering. The receiver's error is returned as well.
 pub fn watch(
     context: &Context,
     request: &WatchRequest,
@@ -66,7 +66,7 @@ pub fn watch(
     let keys = Keys { key: &request.prefix, prefix: true };
     let from = match request.revision {
         Some(revision) => revision,
-        // A change between this request and the watch is not missed.
+        // Starting from this revision, no change between this request and the watch is missed.
         None => upkeep::get(&voice, keys, false).map_err(|error| failed(&error))?.0 + 1,
     };
     context.events.remark(format!("{} is asked from revision {from} on; Ctrl-C ends it", voice.node));
@@ -88,7 +88,7 @@ pub fn watch(
     }
 }
 
-/// The part of a key before its last step.
+/// Returns a key without its last path component.
 fn parent(key: &str) -> &str {
     key.rfind('/').map_or("", |end| key.get(..=end).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Members of etcd, as etcd itself has them.
+//! Members of etcd, as reported by etcd itself.
 
 use machinist_etcd::{etcd::Health, membership::hexadecimal};
 use machinist_model::NodeName;
@@ -10,11 +10,11 @@ use crate::{context::Context, failure::Failure};
 /// Members of etcd.
 #[derive(Debug, Serialize)]
 pub struct Members {
-    /// The member that answered.
+    /// Member that answered.
     pub asked: NodeName,
-    /// The members, those that machines.nix knows first.
+    /// Members, starting with those in machines.nix.
     pub members: Vec<Member>,
-    /// Whether all members are there and healthy.
+    /// True if all members are present and healthy.
     #[serde(skip)]
     pub healthy: bool,
 }
@@ -22,15 +22,15 @@ pub struct Members {
 /// A member of etcd.
 #[derive(Debug, Serialize)]
 pub struct Member {
-    /// Its name; `-` for one without.
+    /// Name; `-` for a member without one.
     pub name: String,
-    /// Its identifier, in hexadecimal digits; null if etcd does not have it.
+    /// Identifier, in hexadecimal digits; null if etcd does not list it.
     pub id: Option<String>,
-    /// Its address, or its peer URLs if machines.nix does not know it.
+    /// Address; the peer URLs for a member that is missing from machines.nix.
     pub address: String,
-    /// Its state in words.
+    /// Description of its state.
     pub state: String,
-    /// Whether there is nothing to complain about.
+    /// True if no problem was found.
     #[serde(skip)]
     pub healthy: bool,
 }
@@ -65,17 +65,17 @@ pub fn list(context: &Context) -> Result<Members, Failure> {
     Ok(Members { asked: voice.node.clone(), members, healthy: voice.health.is_whole() })
 }
 
-/// Health of etcd, as a member reports it.
+/// Health of etcd, as reported by one member.
 #[derive(Debug)]
 pub struct Status {
-    /// The member that answered.
+    /// Member that answered.
     pub asked: NodeName,
-    /// Its report.
+    /// Report of that member.
     pub health: Health,
 }
 
 impl Status {
-    /// Whether all members are there and healthy, and writes are accepted.
+    /// True if all members are present and healthy, and writes are accepted.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.health.is_whole() && self.health.over_quota.is_empty()

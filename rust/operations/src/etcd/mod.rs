@@ -1,4 +1,4 @@
-//! Operations on etcd: its members, its data, its snapshots, its upkeep, and its return from a snapshot.
+//! Operations on etcd: members, data, snapshots, upkeep and restore.
 
 pub mod data;
 pub mod members;

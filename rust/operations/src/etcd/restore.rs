@@ -1,6 +1,6 @@
-//! Restore of etcd from a snapshot. Until every member has the snapshot, nothing is changed; from then on a member restores
-//! before its etcd starts, whoever starts it (`modules/etcd-restore.nix`), so a restore that was cut off continues, and the same
-//! request may be run again.
+//! Restore of etcd from a snapshot. Nothing is changed until every member has the snapshot; from then on a member
+//! restores before its etcd starts, regardless of the trigger (`modules/etcd-restore.nix`). An interrupted restore
+//! therefore continues, and the same request may be repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,32 +37,32 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// How many bytes tell an age file from a snapshot.
+/// Number of leading bytes that distinguish an age file from a snapshot.
 const AGE_BINARY: &[u8] = b"age-encryption.org/";
 const AGE_ARMORED: &[u8] = b"-----BEGIN AGE";
 
-/// How long etcd may take to be whole again.
+/// Time limit for all members of etcd to become healthy.
 const SETTLING: Duration = Duration::from_secs(120);
 
-/// A restore.
+/// Request to restore etcd.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// A file, encrypted or not; `NODE:PATH` on a member; or `latest`.
+    /// Path of a file, encrypted or not; `NODE:PATH` on a member; or `latest`.
     pub snapshot: String,
-    /// Restores although etcd runs: what was written since the snapshot is put aside.
+    /// Restores even if etcd is running: writes since the snapshot are moved aside.
     pub discard_running_data: bool,
-    /// How systems are brought to members that are new.
+    /// Rollout options for members that are new.
     pub options: Options,
 }
 
-/// End of a restore.
+/// Outcome of a restore.
 #[derive(Clone, Debug)]
 pub enum End {
     /// etcd runs with the snapshot's data.
     Restored(Restored),
-    /// Members that were new did not all get their systems.
+    /// Not all new members got their systems.
     NotDone {
-        /// What became of each node.
+        /// Outcome of each node.
         report: Box<Report>,
     },
 }
@@ -76,25 +76,25 @@ pub struct Restored {
     pub keys: usize,
     /// Revision of etcd.
     pub revision: u64,
-    /// Directory on each member with the data from before.
+    /// Directory on each member that holds the former data.
     pub before: String,
-    /// Quota alarm in words, which the snapshot holds.
+    /// Description of a quota alarm that is part of the snapshot.
     pub quota_notice: Option<String>,
-    /// Whether programs of Kubernetes still know what was there before.
+    /// True if Kubernetes components still cache the former data.
     pub runs_kubernetes: bool,
-    /// Whether all members are there and healthy.
+    /// True if all members are present and healthy.
     pub healthy: bool,
 }
 
-/// Restores.
+/// Restores etcd from a snapshot.
 ///
 /// # Errors
-/// Nothing was changed; or the restore was cut off, and the same request continues.
+/// Nothing was changed; or the restore was interrupted, and the same request continues.
 pub fn run(context: &Context, request: &Request) -> Result<End, Failure> {
     Session::open(context, request.options.accept_host_key)?.restore(request)
 }
 
-/// The members, each with its connection.
+/// Members, each with its connection.
 type Members = BTreeMap<NodeName, Arc<dyn Remote>>;
 
 impl Session<'_> {
@@ -134,14 +134,15 @@ impl Session<'_> {
         self.end(&mark, &whole)
     }
 
-    /// The restored cluster is founded again at the addresses of machines.nix, but its data has the ranges and names from before.
+    /// Refuses conflicts except for addresses: the restored cluster is bootstrapped at those in machines.nix, but its
+    /// data has the former ranges and names.
     fn refuse_conflicts(&self) -> Result<(), Failure> {
         let mut conflicts = self.context.project.conflicts(&self.cluster)?;
         conflicts.retain(|conflict| !conflict.is_address());
         project::refuse(&conflicts)
     }
 
-    /// All members must be there: who is away would come back with the data from before.
+    /// Connects to all members: an absent one would come back with the former data.
     fn reach(&self, request: &Request, nodes: &[NodeName]) -> Result<Members, Failure> {
         let mut members = Members::new();
         for (node, asked) in query::nodes(nodes, &self.connector)? {
@@ -159,7 +160,7 @@ impl Session<'_> {
         Ok(members)
     }
 
-    /// Returns a file on this computer, and where it comes from in words.
+    /// Returns a file on this computer, and a description of its source.
     fn fetch(&self, wanted: &str, members: &Members) -> Result<(PathBuf, String), Failure> {
         if wanted == "latest" {
             let newest = self.snapshots().0.into_iter().next();
@@ -184,7 +185,7 @@ impl Session<'_> {
         Ok((file, wanted.to_owned()))
     }
 
-    /// Fetches a snapshot from a member, as it is: encrypted.
+    /// Fetches a snapshot from a member without decrypting it.
     fn bring(&self, node: &NodeName, path: &str, members: &Members) -> Result<PathBuf, Failure> {
         let directory = self.context.project.local().join("snapshots");
         std::fs::create_dir_all(&directory).failed()?;
@@ -200,7 +201,7 @@ impl Session<'_> {
         Ok(file)
     }
 
-    /// Opens the file as often as it is read, decrypted if it is encrypted.
+    /// Opens the file for each read, decrypting it if it is encrypted.
     fn read(&self, file: &Path) -> Result<Box<dyn Read + Send>, Failure> {
         let mut content = BufReader::with_capacity(1 << 18, File::open(file).failed()?);
         let head = content.fill_buf().failed()?;
@@ -225,7 +226,7 @@ impl Session<'_> {
         })
     }
 
-    /// Nobody loses data without having said so.
+    /// Requires an explicit confirmation before data is lost.
     fn agree(&self, request: &Request, nodes: &[NodeName], taken: &str, whole: &Whole) -> Result<(), Failure> {
         let running = self.voice().ok().filter(|voice| voice.health.healthy() >= quorum(nodes.len()));
         if let Some(voice) = running.filter(|_| !request.discard_running_data) {
@@ -257,7 +258,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Brings the members' systems, which starts etcd where it was not there before.
+    /// Deploys the members' systems, which starts etcd where it was missing.
     fn bring_systems(
         &self,
         request: &Request,
@@ -305,7 +306,7 @@ impl Session<'_> {
         }))
     }
 
-    /// Waits until every member is well, or for as long as an election and reading a large database may take.
+    /// Waits until every member is healthy, within the time needed for an election and for reading a large database.
     fn settled(&self) -> Result<Voice, Failure> {
         let deadline = Instant::now() + SETTLING;
         loop {
@@ -337,7 +338,7 @@ fn names(nodes: &[NodeName]) -> String {
     nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// A time as people and programs read it.
+/// Formats a time for people and programs.
 fn time(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

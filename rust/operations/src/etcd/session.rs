@@ -1,4 +1,4 @@
-//! Session with etcd, for every operation on it.
+//! Session with etcd, shared by every operation on it.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -19,17 +19,17 @@ use crate::{
     run_id::run_id,
 };
 
-/// A cluster with etcd, and the connections to its members.
+/// Cluster with etcd, and the connections to its members.
 pub(super) struct Session<'a> {
     pub context: &'a Context,
     pub cluster: Cluster,
     pub connector: Connector,
-    /// Taken by what may take a member away.
+    /// Locks, taken by operations that may make a member unavailable.
     pub locks: Locks,
 }
 
 impl<'a> Session<'a> {
-    /// Opens a session. A host key of the fingerprint `accept` is pinned.
+    /// Opens a session. A host key with the fingerprint `accept` is pinned.
     pub fn open(context: &'a Context, accept: Option<Fingerprint>) -> Result<Self, Failure> {
         let cluster = context.project.load()?.cluster;
         let connector = connect::connector(context, &cluster, accept)?;
@@ -40,18 +40,18 @@ impl<'a> Session<'a> {
         Ok(Self { context, cluster, connector, locks })
     }
 
-    /// Locks all members that answer, a majority at least, for what makes one of them unavailable.
+    /// Locks all members that answer, at least a majority, for an operation that makes one of them unavailable.
     pub fn lock(&self) -> Result<(), Failure> {
         let scope = locks::of_voters(&self.cluster, &self.context.project.state()?, []);
         self.locks.hold(&scope, &BTreeMap::new())
     }
 
-    /// Returns the token under which a locked member may be changed.
+    /// Returns the token required to change a locked member.
     pub fn token(&self, node: &NodeName) -> Result<Token, Failure> {
         self.locks.token(node).map_err(|error| failed(&error))
     }
 
-    /// A member that answers for all of them.
+    /// Returns a healthy member to query the cluster through.
     pub fn voice(&self) -> Result<Voice, Failure> {
         let members = voters(&self.cluster);
         let askable: Vec<NodeName> = members.keys().cloned().collect();
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Error of a step, as a failure.
+/// Converts the error of a step into a failure.
 pub(super) fn failed(error: &StepError) -> Failure {
     Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())
 }

@@ -1,4 +1,4 @@
-//! Snapshots of etcd: taken now, and those that members took by themselves.
+//! Snapshots of etcd: taken on request, and taken by the members on their own schedule.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use crate::{
     snapshot::snapshot,
 };
 
-/// A snapshot in a file.
+/// Snapshot in a file.
 #[derive(Clone, Debug)]
 pub struct Taken {
-    /// Its size, in bytes.
+    /// Size, in bytes.
     pub bytes: u64,
-    /// The member that it was taken from.
+    /// Name of the member that it was taken from.
     pub member: NodeName,
 }
 
-/// Takes a snapshot now, into a new file that is encrypted to the operators.
+/// Takes a snapshot into a new file, encrypted to the operators.
 ///
 /// # Errors
 /// The file exists or cannot be written, or no member answers.
@@ -46,7 +46,7 @@ pub struct Listing {
 /// Lists the snapshots on the members' disks. A member that does not answer is a warning.
 ///
 /// # Errors
-/// The cluster's files are wrong.
+/// The cluster's files are invalid.
 pub fn list(context: &Context) -> Result<Listing, Failure> {
     let session = Session::open(context, None)?;
     let (snapshots, silent) = session.snapshots();
@@ -57,7 +57,7 @@ pub fn list(context: &Context) -> Result<Listing, Failure> {
 }
 
 impl Session<'_> {
-    /// Returns those on the disks of the members that answer, newest first, and who does not answer.
+    /// Returns the snapshots on the disks of the members that answer, newest first, and the members that do not answer.
     pub(super) fn snapshots(&self) -> (Vec<Kept>, Vec<(NodeName, StepError)>) {
         let mut kept = Vec::new();
         let mut silent = Vec::new();

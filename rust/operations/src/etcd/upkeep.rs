@@ -1,4 +1,4 @@
-//! Upkeep of etcd: defragmentation, and its leader.
+//! Upkeep of etcd: defragmentation and transfer of leadership.
 
 use std::{
     thread,
@@ -20,31 +20,31 @@ use crate::{
     size::size,
 };
 
-/// Time that a member may take to be healthy again after it was busy.
+/// Time for a member to become healthy again after a defragmentation.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// End of a defragmentation.
+/// Outcome of a defragmentation.
 #[derive(Clone, Debug)]
 pub struct Defragmented {
     /// The members, in the order of their defragmentation.
     pub members: Vec<Freed>,
-    /// Whether a quota alarm was disarmed.
+    /// True if a quota alarm was disarmed.
     pub disarmed: bool,
 }
 
-/// End of a change of leadership.
+/// Outcome of a change of leadership.
 #[derive(Clone, Debug)]
 pub enum Moved {
-    /// Nothing had to be done.
+    /// The member was already the leader.
     LeadsAlready {
-        /// The leader.
+        /// Name of the leader.
         leader: NodeName,
     },
-    /// Another member leads.
+    /// Leadership moved to another member.
     Moved {
-        /// The leader before.
+        /// Previous leader.
         before: NodeName,
-        /// The leader now; none during an election.
+        /// Current leader; none during an election.
         leader: Option<NodeName>,
     },
 }
@@ -52,12 +52,12 @@ pub enum Moved {
 /// Defragments one member after the other, the leader last.
 ///
 /// # Errors
-/// The others would not hold a quorum while one is busy, or a member did not become healthy again.
+/// The remaining members would lose quorum during a defragmentation, or a member did not become healthy again.
 pub fn defragment(context: &Context) -> Result<Defragmented, Failure> {
     Session::open(context, None)?.defragment()
 }
 
-/// Hands the leadership to a member; to the one that has applied most by default.
+/// Transfers the leadership to a member; by default to the one with the highest applied index.
 ///
 /// # Errors
 /// The member cannot lead, or no member answers.
@@ -66,12 +66,12 @@ pub fn move_leader(context: &Context, member: Option<&str>) -> Result<Moved, Fai
 }
 
 impl Session<'_> {
-    /// Defragments one member after the other, the leader last, each only while the others hold a quorum. After a quota alarm the
-    /// history is compacted before that, and the alarm disarmed after it.
+    /// Defragments one member after the other, the leader last, each only while the remaining members hold a quorum.
+    /// After a quota alarm, the history is compacted beforehand, and the alarm is disarmed afterwards.
     fn defragment(&self) -> Result<Defragmented, Failure> {
         self.lock()?;
         let first = self.voice()?;
-        // Refused as a whole, and not after some: whoever is away cannot be defragmented either.
+        // Refused up front instead of halfway: an absent member cannot be defragmented either.
         for node in first.health.members.keys() {
             refuse_if_needed(&first.health, node)?;
         }
@@ -103,7 +103,8 @@ impl Session<'_> {
         Ok(Freed { node, before, after })
     }
 
-    /// Disarms the quota alarm and writes through each member. A member that is still over its quota raises the alarm again.
+    /// Disarms the quota alarm and tests a write through each member. A member that still exceeds its quota raises the
+    /// alarm again.
     fn disarm(&self, freed: &[Freed]) -> Result<(), Failure> {
         let voice = self.voice()?;
         refuse_to_disarm(&voice.health)?;
@@ -144,7 +145,7 @@ impl Session<'_> {
         }
     }
 
-    /// Hands the leadership over.
+    /// Transfers the leadership.
     fn move_leader(&self, wanted: Option<&str>) -> Result<Moved, Failure> {
         let members = voters(&self.cluster);
         self.lock()?;
@@ -166,10 +167,10 @@ impl Session<'_> {
     }
 }
 
-/// Sizes of a member's database around its defragmentation, in bytes.
+/// Database sizes of a member before and after its defragmentation, in bytes.
 #[derive(Clone, Debug)]
 pub struct Freed {
-    /// The member.
+    /// Name of the member.
     pub node: NodeName,
     /// Size before.
     pub before: u64,
@@ -177,7 +178,7 @@ pub struct Freed {
     pub after: u64,
 }
 
-/// etcdctl disarms all alarms at once: one that stands for damaged data must stay.
+/// Refuses to disarm an alarm for corrupt data, which must be kept: etcdctl disarms all alarms at once.
 fn refuse_to_disarm(health: &Health) -> Result<(), Failure> {
     let Some((node, problems)) = health.broken().next() else { return Ok(()) };
     let message = format!("the quota alarm cannot be disarmed: {node} {problems}");

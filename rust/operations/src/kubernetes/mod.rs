@@ -1,4 +1,4 @@
-//! Kubernetes: its API servers, its objects, and what is said where machines.nix describes none.
+//! Kubernetes: API servers, objects, and the error for a cluster without Kubernetes.
 
 pub mod objects;
 pub mod outcome;
@@ -8,8 +8,8 @@ use machinist_model::{Cluster, Orchestrator};
 
 use crate::failure::{Failure, Kind};
 
-/// Says that there is no Kubernetes for it. k3s has authorities, objects and an administrator of its own: for it the hint is
-/// what does the same there, given the SSH destination of a server.
+/// Returns the failure for a cluster without kubeadm's Kubernetes. k3s has its own authorities, objects and
+/// administrator: its hint is the equivalent command there, run on the given SSH destination of a server.
 #[must_use]
 pub fn missing(cluster: &Cluster, what: &str, with_k3s: impl FnOnce(&str) -> String) -> Failure {
     match cluster.voters().next() {

@@ -1,4 +1,4 @@
-//! Objects in Kubernetes: what should be there, and how it gets there.
+//! Kubernetes objects: their declaration and their application.
 
 use std::{
     sync::Arc,
@@ -21,15 +21,15 @@ use crate::{
     rollout::run::Run,
 };
 
-/// Where a person's own objects are, in the cluster's directory.
+/// Directory of the user's own objects, in the cluster's directory.
 const MANIFESTS: &str = "manifests";
-/// How long nodes may take to register when a deploy brings objects to a new cluster.
+/// Timeout for nodes to register during the first deploy of a new cluster.
 const REGISTRATION: Duration = Duration::from_secs(10);
 
-/// Returns all objects that should be in the cluster; `None` without Kubernetes. k3s takes its objects from its servers' disks.
+/// Returns all declared objects; `None` without Kubernetes. k3s loads its objects from its servers' disks.
 ///
 /// # Errors
-/// A manifest is wrong.
+/// A manifest is invalid.
 pub fn desired(project: &Project, cluster: &Cluster) -> Result<Option<Desired>, Failure> {
     if cluster.orchestrator != Some(Orchestrator::Kubernetes) {
         return Ok(None);
@@ -46,8 +46,8 @@ pub fn desired(project: &Project, cluster: &Cluster) -> Result<Option<Desired>, 
     Ok(Some(desired))
 }
 
-/// Applies the objects at the end of a deploy, if they have changed and the machines are healthy. Returns false if one was left out
-/// because of an error.
+/// Applies the objects at the end of a deploy, if they have changed and the machines are healthy. Returns false if an
+/// object was left out because of an error.
 pub(crate) fn after_deploy(run: &Run<'_>, report: &Report, desired: &Desired) -> bool {
     let Run { context, cluster, connector, .. } = run;
     let went_wrong = |outcome: &Outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Reverted { .. });
@@ -87,19 +87,19 @@ pub(crate) fn after_deploy(run: &Run<'_>, report: &Report, desired: &Desired) ->
 /// Applies the objects to the cluster.
 ///
 /// # Errors
-/// No API server is ready, or the objects cannot be applied at all.
+/// No API server is ready, or no object could be applied.
 pub fn bring(reach: &Reach<'_>, desired: &Desired, options: Options) -> Result<Applied, Failure> {
     reach.with_server(|server| async move { apply::apply(&server, desired, &options).await.map_err(failure) })
 }
 
-/// What the API servers said, as a failure.
+/// Converts an error of the API servers into a failure.
 #[must_use]
 pub fn failure(error: ApplyError) -> Failure {
     let kind = if matches!(error, ApplyError::UnknownKinds(_)) { Kind::Input } else { Kind::Failed };
     Failure::from_error(kind, &error).maybe_hint(error.hint())
 }
 
-/// Returns what the API server refused.
+/// Returns the objects that the API server refused, with the reason.
 #[must_use]
 pub fn problems(outcome: &Applied, desired: &Desired) -> Vec<Failure> {
     let failure =

@@ -1,9 +1,9 @@
-//! What was applied to Kubernetes, as data.
+//! Outcome of an update of Kubernetes objects, as data.
 
 use machinist_kubernetes::apply::Outcome;
 use serde_json::{Value, json};
 
-/// Returns what was applied, as data.
+/// Converts the outcome of an update into data.
 #[must_use]
 pub fn json(outcome: &Outcome) -> Value {
     let objects: Vec<Value> = outcome

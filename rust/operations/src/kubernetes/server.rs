@@ -1,5 +1,5 @@
-//! The way to an API server: over the SSH connection to a control plane, to the server beside it. So no virtual address has to
-//! be there, no port has to be open to this computer, and a machine of the sandbox is reached as any other.
+//! Connection to an API server, tunnelled over SSH to a control plane and its local server. It requires no virtual
+//! address and no open port, and works for sandbox machines as for any other.
 
 use std::{future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,34 +19,34 @@ use crate::{
     keyring::Keyring,
 };
 
-/// Who writes, in the API server's audit log.
+/// User name in the API server's audit log.
 const USER: &str = "machinist";
-/// The group that may do everything, by the API server's own code: nothing has to be there for it.
+/// Group with every permission, hard-coded in the API server: it works before any RBAC object exists.
 const MASTERS: &str = "system:masters";
-/// How long the certificate is valid: as long as one run could take.
+/// Validity of the certificate: the longest possible duration of a run.
 const LIFE: time::Duration = time::Duration::minutes(30);
-/// How long one API server may take to say that it is ready before the next one is asked.
+/// Time limit for one API server to become ready, before the next one is tried.
 const READY: Duration = Duration::from_secs(3);
-/// How long any of them may take, and how long failures that pass by themselves are waited for.
+/// Time limit for any API server to become ready, and for retries of transient failures.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is needed to reach the cluster.
+/// Dependencies of a connection to the cluster.
 pub struct Reach<'a> {
-    /// Where the certificates are.
+    /// Directory of the certificates.
     pub certs: PathBuf,
-    /// The cluster.
+    /// Cluster of the API servers.
     pub cluster: &'a Cluster,
-    /// Connects to nodes.
+    /// Connector to the nodes.
     pub connector: &'a Connector,
-    /// Opens the authority's private key.
+    /// Keyring that decrypts the authority's private key.
     pub keyring: &'a Keyring,
 }
 
 impl Reach<'_> {
-    /// Does something with the first API server that is ready.
+    /// Runs a function with the first API server that is ready.
     ///
     /// # Errors
-    /// No API server is ready, or the work failed.
+    /// No API server is ready, or the function failed.
     pub fn with_server<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         work: impl FnOnce(Server) -> F,
@@ -54,12 +54,12 @@ impl Reach<'_> {
         let access = self.access()?;
         let runtime = runtime()?;
         let result = runtime.block_on(async { work(self.ready_server(&access).await?).await });
-        // A stream may still wait for a host that hangs.
+        // A stream may still be waiting for an unresponsive host.
         runtime.shutdown_background();
         result
     }
 
-    /// A certificate that lives in memory only, as `machinist kubeconfig` would write one.
+    /// Issues an in-memory certificate, equivalent to that of `machinist kubeconfig`.
     fn access(&self) -> Result<Access, Failure> {
         let hint =
             "the API is reached with the Kubernetes authority's key; `machinist deploy --no-objects` does without";
@@ -74,7 +74,7 @@ impl Reach<'_> {
         Ok(Access { authority: made.authority, certificate: made.certificate, key: made.key })
     }
 
-    /// Asks one control plane after the other, for a while.
+    /// Tries the control planes in turn, until the time limit.
     async fn ready_server(&self, access: &Access) -> Result<Server, Failure> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -94,7 +94,8 @@ impl Reach<'_> {
     }
 
     async fn server_of(&self, node: &Node, access: &Access, end: Instant) -> Result<Server, String> {
-        let (connector, name) = (Arc::clone(self.connector), node.name.clone());
+        let connector = Arc::clone(self.connector);
+        let name = node.name.clone();
         let connected = tokio::task::spawn_blocking(move || connector.connect(&name)).await;
         let remote: Arc<dyn Remote> = match connected {
             Ok(Ok(remote)) => Arc::from(remote),
@@ -115,7 +116,7 @@ impl Reach<'_> {
     }
 }
 
-/// A runtime for the requests.
+/// Creates the runtime of the requests.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().failed()
 }

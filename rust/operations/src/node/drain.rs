@@ -1,5 +1,5 @@
-//! Drain and uncordon: a node's pods of Kubernetes, or its instances in the service mesh, leave it before it goes down, and
-//! come back afterwards.
+//! Drain and uncordon: a node's Kubernetes pods or mesh instances leave it before it goes down, and come back
+//! afterwards.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,23 +17,23 @@ use crate::{
     workload::{instances::Instances, pods::Pods},
 };
 
-/// A drain.
+/// Request to drain a node.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The node.
+    /// Name of the node.
     pub node: NodeName,
-    /// Time that pods, or connections to instances, may take to go away.
+    /// Timeout for pods to terminate, or for connections to instances to close.
     pub bound: Duration,
-    /// Which pods may be evicted although something is lost.
+    /// Pods that may be evicted even though their data is lost.
     pub allowed: Allowed,
 }
 
-/// What left a node, or came back.
+/// Workload drained from a node, or restored to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// Pods of Kubernetes.
     Pods {
-        /// Number of pods that were evicted; none when they may come back.
+        /// Number of evicted pods; none after an uncordon.
         evicted: usize,
     },
     /// Instances of the service mesh, by name.
@@ -43,10 +43,10 @@ pub enum Moved {
     },
 }
 
-/// Takes away what a node works on.
+/// Drains a node.
 ///
 /// # Errors
-/// The node works on nothing that can leave, or something stayed.
+/// The node has no drainable workload, or some of it remained on the node.
 pub fn drain(context: &Context, request: &Request) -> Result<Moved, Failure> {
     let node = &request.node;
     let (work, _locks) = open(context, node, locks::of_leaving)?;
@@ -60,10 +60,10 @@ pub fn drain(context: &Context, request: &Request) -> Result<Moved, Failure> {
     }
 }
 
-/// Lets pods, or connections to its instances, onto a node again.
+/// Uncordons a node: pods, or connections to its instances, are admitted again.
 ///
 /// # Errors
-/// The node works on nothing that could have left, or does not answer.
+/// The node has no drainable workload, or does not answer.
 pub fn uncordon(context: &Context, node: &NodeName) -> Result<Moved, Failure> {
     let (work, _locks) = open(context, node, locks::of_node)?;
     match work {
@@ -75,16 +75,16 @@ pub fn uncordon(context: &Context, node: &NodeName) -> Result<Moved, Failure> {
     }
 }
 
-/// What runs on the node.
+/// Workload of the node.
 enum Work {
     Pods(Pods),
     Instances(Instances),
 }
 
-/// What has to be locked.
+/// Nodes to lock for the drain.
 type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
 
-/// Opens what runs on the node, under locks.
+/// Connects to the node's workload, under locks.
 fn open(context: &Context, node: &NodeName, scope: ScopeOf) -> Result<(Work, Locks), Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;

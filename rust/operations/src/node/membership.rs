@@ -1,5 +1,5 @@
-//! Membership of etcd: a node joins, leaves, or is replaced. Each change can be run again after it was cut off: it asks what
-//! is true and continues from there.
+//! Membership of etcd: a node joins, leaves, or is replaced. Each change can be repeated after an interruption: it
+//! queries the current state and continues from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,47 +29,47 @@ use crate::{
     systems::{BuildOn, Building},
 };
 
-/// A change of membership.
+/// Request for a change of membership.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What changes.
+    /// Kind of the change.
     pub what: What,
-    /// The node.
+    /// Name of the node.
     pub node: NodeName,
-    /// Continues without a snapshot of etcd's data.
+    /// Continues without taking a snapshot of etcd's data.
     pub no_snapshot: bool,
-    /// How systems are brought to machines.
+    /// Rollout options for the systems.
     pub options: Options,
 }
 
-/// End of a change.
+/// Outcome of a change.
 #[derive(Clone, Debug)]
 pub enum Changed {
-    /// The change is done, and every member has it.
+    /// The change is complete, and every member knows it.
     Done {
-        /// What the node does now, such as `votes`.
+        /// State of the node now, such as `votes`.
         what: &'static str,
         /// The members of etcd.
         members: BTreeSet<NodeName>,
     },
-    /// The node is no member any more, and another one is to leave before the members get their new facts.
+    /// The node is no longer a member, but another one must leave before the members get their new facts.
     OneOfSeveral {
-        /// That one.
+        /// Name of that other node.
         next: NodeName,
     },
-    /// The machine had no vote, and etcd has nothing of it any more.
+    /// The machine had no vote; everything about it was removed from etcd.
     Forgotten,
-    /// A rollout on the way failed: the same request continues when its cause is fixed.
+    /// A rollout within the change failed: the same request continues once the cause is fixed.
     NotDone {
-        /// What became of each node.
+        /// Outcome of each node.
         report: Box<Report>,
     },
 }
 
-/// Changes who votes.
+/// Changes the set of voters.
 ///
 /// # Errors
-/// The change is refused, or it was cut off: the same request continues.
+/// The change is refused, or it was interrupted: the same request continues.
 pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
     let begun = Instant::now();
     let node = &request.node;
@@ -116,7 +116,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
 /// One change, under its locks.
 struct Change<'a> {
     begun: Instant,
-    /// Of all voters, and of the node, from the first look at etcd to the end.
+    /// Locks on all voters and on the node, held from the first query of etcd to the end.
     locks: Locks,
     node: &'a NodeName,
     no_snapshot: bool,
@@ -128,14 +128,14 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Locks all voters and, unless it is to leave, the node: who votes is for one person at a time to change.
+    /// Locks all voters and, unless it is leaving, the node: only one operator at a time may change the voters.
     fn lock(&self, node: Option<&NodeName>) -> Result<(), Failure> {
         let scope = locks::of_voters(self.cluster, &self.state, node.cloned());
         let known = locks::known(self.cluster, &self.state, self.options.accept_host_key.is_some());
         self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())
     }
 
-    /// The node as machines.nix has it, with the role that it needs.
+    /// Returns the node from machines.nix; refuses one without the required role.
     fn wanted(&self) -> Result<&Node, Failure> {
         let node = self.cluster.etcd_members().find(|node| node.name == *self.node);
         node.ok_or_else(|| {
@@ -148,7 +148,7 @@ impl Change<'_> {
         self.state.etcd.members.contains(self.node)
     }
 
-    /// The members that machines.nix and the record both have, but `self.node`.
+    /// Returns the members that are both in machines.nix and in the record, except `self.node`.
     fn others(&self) -> BTreeMap<NodeName, IpAddr> {
         let mut voters = voters(self.cluster);
         voters.retain(|name, _| name != self.node && self.state.etcd.members.contains(name));
@@ -177,7 +177,7 @@ impl Change<'_> {
         if let Some(report) = self.pass(others.keys().cloned().collect(), others)? {
             return Ok(Changed::NotDone { report });
         }
-        // The pass may have cut the connection.
+        // The connection may have dropped during the rollout.
         let voice = self.voice(None).unwrap_or(voice);
         self.take_in(&wanted, &voice)
     }
@@ -211,7 +211,7 @@ impl Change<'_> {
         self.context.project.record(&self.state)?;
         match self.leaving().first() {
             None => self.settle("is no member any more"),
-            // The facts no longer have that one, so they must not reach the members before it has left too.
+            // The new facts omit that node, so they must not reach the members before it has left too.
             Some(next) => {
                 self.say(&format!("is no member any more; next: `machinist node remove {next}`"));
                 Ok(Changed::OneOfSeveral { next: NodeName::clone(next) })
@@ -219,13 +219,13 @@ impl Change<'_> {
         }
     }
 
-    /// The recorded members that machines.nix no longer has.
+    /// Returns the recorded members that machines.nix does not contain.
     fn leaving(&self) -> Vec<&NodeName> {
         let wanted = voters(self.cluster);
         self.state.etcd.members.iter().filter(|member| !wanted.contains_key(*member)).collect()
     }
 
-    /// Facts without a member that still votes would shut it out.
+    /// Facts that omit a member which still votes would lock it out.
     fn refuse_while_one_leaves(&self) -> Result<(), Failure> {
         match self.leaving().first() {
             None => Ok(()),
@@ -244,26 +244,26 @@ impl Change<'_> {
             return Err(self.refused("cannot be replaced now", &objection));
         }
         let member = voice.health.members.get(self.node);
-        // A learner is what an earlier try left behind: it goes on from there.
+        // A learner is left from an earlier attempt, which continues from there.
         match member.and_then(|member| member.id).filter(|_| self.is_recorded()) {
             Some(id) => self.take_out(&voice, id, "its data is put aside, and it reads all anew from the others")?,
             None => self.snapshot(&voice)?,
         }
         self.state.etcd.members.remove(self.node);
         self.context.project.record(&self.state)?;
-        // The others know it and let it in, as before: nothing is brought to them until it votes again.
+        // The others know it and admit it, as before: they need no deploy until it votes again.
         let voice = self.voice(None)?;
         self.take_in(&wanted, &voice)
     }
 
-    /// Finds a member that answers for the others. Its answer is held against those and this node.
+    /// Finds a member whose view of the cluster is confirmed by the other members and this node.
     fn voice(&self, away: Option<&NodeName>) -> Result<Voice, Failure> {
         let others = self.others();
         let mut members = others.clone();
         if let Ok(node) = self.wanted() {
             members.insert(node.name.clone(), node.ip);
         }
-        // One that came back since cannot be told anything: it is not locked.
+        // A member that has come back since is not locked, so it cannot be changed.
         let askable: Vec<NodeName> = others.into_keys().filter(|node| self.locks.keeper.has(node)).collect();
         find_voice(&self.connector, &askable, &members, away).map_err(|error| {
             let message = format!("no other member of etcd can be asked: {error}");
@@ -299,7 +299,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Removes a member from etcd, after the checks, the question and the snapshot.
+    /// Removes a member from etcd, after the checks, the confirmation and the snapshot.
     fn take_out(&self, voice: &Voice, id: u64, then: &str) -> Result<(), Failure> {
         if let Some(objection) = removal_objection(&voice.health, id) {
             return Err(self.refused("cannot be removed now", &objection));
@@ -314,7 +314,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// From a node that the others let in to one that votes: it starts as a learner and is promoted.
+    /// Promotes an admitted node to a voter: it starts as a learner.
     fn take_in(&mut self, node: &Node, voice: &Voice) -> Result<Changed, Failure> {
         let others = self.others();
         let known = voice.health.members.get(self.node);
@@ -331,7 +331,7 @@ impl Change<'_> {
             return Ok(Changed::NotDone { report });
         }
         if never_ran {
-            // A system that ran there before already has no reason to start what was stopped.
+            // Activating a system that already ran there does not start units that were stopped.
             let fresh = self.connector.connect(self.node).map_err(StepError::from);
             let token = self.token(self.node)?;
             fresh.and_then(|remote| membership::start(&*remote, &token)).map_err(|error| self.failed(&error))?;
@@ -350,7 +350,7 @@ impl Change<'_> {
         self.settle("votes")
     }
 
-    /// A member that has never run must find no data: it would take itself for who it was before.
+    /// Moves stale data aside: a member that has never run would resume the data's former identity.
     fn put_stale_data_aside(&self) -> Result<(), Failure> {
         let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
             let facts = gather(&*remote)?;
@@ -369,7 +369,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Brings the facts as they are now to the nodes. Returns the report if that did not go well.
+    /// Deploys the current facts to the nodes. Returns the report if a node failed.
     fn pass(&self, nodes: Vec<NodeName>, voters: BTreeMap<NodeName, IpAddr>) -> Result<Option<Box<Report>>, Failure> {
         if nodes.is_empty() {
             return Ok(None);
@@ -387,7 +387,7 @@ impl Change<'_> {
         };
         let report = run.pass(&self.state, None, None, BTreeSet::new())?;
         let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged);
-        // While a learner is there, etcd is not whole as these voters see it.
+        // While a learner is present, these voters see etcd as degraded.
         let holds = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
         if holds && report.nodes.values().all(is_done) {
             return Ok(None);
@@ -397,7 +397,7 @@ impl Change<'_> {
         Ok(Some(Box::new(report)))
     }
 
-    /// The record has changed: every member learns who votes, which restarts none of them.
+    /// Deploys the changed record: every member learns the new set of voters, and none of them restarts.
     fn settle(&self, what: &'static str) -> Result<Changed, Failure> {
         let voters: BTreeMap<NodeName, IpAddr> =
             voters(self.cluster).into_iter().filter(|(name, _)| self.state.etcd.members.contains(name)).collect();

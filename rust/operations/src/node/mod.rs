@@ -1,4 +1,4 @@
-//! Operations on one node: its vote in etcd, and what it works on.
+//! Operations on one node: its etcd membership, and its workload.
 
 pub mod drain;
 pub mod membership;

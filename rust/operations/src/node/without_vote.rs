@@ -1,4 +1,4 @@
-//! A change of membership that names a machine without a vote in etcd.
+//! Change of membership for a machine that does not vote in etcd.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
 use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
 use machinist_rollout::step::Connector;
 
-/// A change of who votes in etcd.
+/// Change of the set of voters in etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A node joins.
@@ -24,10 +24,10 @@ pub enum What {
     Replace,
 }
 
-/// Answers for such a machine. `None`: the command is about a vote.
+/// Handles a change of such a machine. Returns `None` if the request is about a vote.
 ///
 /// # Errors
-/// machines.nix says that there is something else to do, or etcd cannot be asked.
+/// machines.nix requires another step first, or etcd cannot be queried.
 pub fn answer(
     wanted: What,
     node: &NodeName,
@@ -63,7 +63,8 @@ pub fn answer(
     }
 }
 
-/// What etcd still has of the machine goes: its rights, its record and its part of the overlay. Its instances end with its lease.
+/// Removes the machine from etcd: its user's rights, its record and its overlay subnet lease. Its instances end with
+/// its lease.
 fn forget(
     node: &NodeName,
     cluster: &Cluster,

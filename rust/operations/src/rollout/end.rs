@@ -1,4 +1,4 @@
-//! End of a deploy: what is recorded of the cluster, and what its orchestrator needs once the machines have changed.
+//! End of a deploy: updates of the record, and the orchestrator's follow-up once the machines have changed.
 
 use std::time::Instant;
 
@@ -9,20 +9,20 @@ use machinist_rollout::deploy::{Outcome, Report};
 use super::{run::Run, verdict::verdict};
 use crate::{failure::Failure, kubernetes::objects, locks, mesh, project::Project};
 
-/// The end of a deploy, by orchestrator.
+/// Follow-up of a deploy, by orchestrator.
 pub enum End {
-    /// Machines with etcd or without: only records.
+    /// Machines with or without etcd: only the record is updated.
     Machines,
-    /// The objects in Kubernetes are applied. `None` leaves them as they are.
+    /// Kubernetes objects are applied. `None` leaves them unchanged.
     Kubernetes(Option<Desired>),
     /// Servers of k3s that have joined are recorded as members of etcd.
     K3s,
-    /// Permissions in etcd that no node needs any more are revoked.
+    /// Permissions in etcd that no node needs any longer are revoked.
     Mesh,
 }
 
 impl End {
-    /// Returns the end that a deploy of this cluster will have. Manifests are read now, before anything is changed anywhere.
+    /// Returns the follow-up of a deploy of this cluster. Manifests are read at this point, before any change.
     ///
     /// # Errors
     /// A manifest cannot be read.
@@ -36,8 +36,9 @@ impl End {
         })
     }
 
-    /// Records the members of etcd after a pass: all with the first quorum, and servers of k3s as they join. True if the nodes need
-    /// another pass: their systems still say that the cluster is new, so that no node is ever again told to form one.
+    /// Records the members of etcd after a pass: all of them with the first quorum, and servers of k3s as they join.
+    /// Returns true if the nodes need another pass: their systems are still configured to bootstrap a new cluster,
+    /// which must not happen again.
     ///
     /// # Errors
     /// The record cannot be written.
@@ -54,10 +55,10 @@ impl End {
         Ok(false)
     }
 
-    /// True if the systems that say that a cluster exists are built and deployed right after its first quorum. They change a file
-    /// in /etc and restart nothing.
+    /// Returns true if the systems for an existing cluster are built and deployed right after its first quorum. They
+    /// change a file in /etc and restart nothing.
     fn takes_another_pass(&self, run: &Run<'_>, report: &Report) -> bool {
-        // Servers of k3s join one by one: if one failed, the rest is for the next deploy.
+        // Servers of k3s join one by one: after a failure, the remaining ones are left to the next deploy.
         let is_partial = matches!(self, Self::K3s) && verdict(report).is_some();
         if report.interrupted || report.lost.is_some() || is_partial {
             return false;
@@ -98,7 +99,7 @@ impl End {
     }
 }
 
-/// Returns the report of two passes. A node that the second one left alone has the outcome of the first.
+/// Returns the combined report of two passes. A node that the second pass skipped has the outcome of the first.
 pub fn both(first: Report, second: Report) -> Report {
     let mut report = second;
     report.rebooted.extend(first.rebooted);
@@ -112,29 +113,4 @@ pub fn both(first: Report, second: Report) -> Report {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use machinist_model::NodeName;
-    use machinist_rollout::deploy::{Outcome, Report};
-
-    use super::both;
-
-    fn report(nodes: &[(&str, Outcome)], rebooted: &[&str]) -> Report {
-        let name = |text: &str| NodeName::parse(text).unwrap();
-        Report {
-            nodes: nodes.iter().map(|(node, outcome)| (name(node), outcome.clone())).collect(),
-            rebooted: rebooted.iter().map(|node| name(node)).collect(),
-            ..Report::default()
-        }
-    }
-
-    #[test]
-    fn what_the_second_pass_leaves_alone_has_the_outcome_of_the_first() {
-        let failed = Outcome::Refused { why: "locked".to_owned() };
-        let first = report(&[("a", Outcome::Changed), ("b", Outcome::Changed), ("c", failed.clone())], &["a"]);
-        let second = report(&[("a", Outcome::Unchanged), ("b", failed.clone())], &["b"]);
-        let both = both(first, second);
-        let expect = report(&[("a", Outcome::Changed), ("b", failed.clone()), ("c", failed)], &["a", "b"]);
-        assert_eq!((both.nodes, both.rebooted), (expect.nodes, expect.rebooted));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! One pass of a deploy with its record: begun, or continued where it was cut off.
+//! One pass of a deploy with its journal: a new run, or a resumed one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,24 +21,30 @@ use crate::{
     run_id::run_id,
 };
 
-/// One pass: the systems of its targets, and its record.
+/// One pass: the systems of its targets, and its journal.
 pub struct Job {
     pub(super) run: String,
     pub(super) journal: Journal,
     pub(super) targets: Vec<Target>,
-    pub(super) resumes: bool,
     pub(super) from_host: bool,
     pub(super) planned: Option<PlanFile>,
-    /// What the run asked for before it was cut off.
-    pub(super) reboots: Option<Reboots>,
-    pub(super) rebooting: BTreeMap<NodeName, String>,
     pub(super) rebooted: BTreeSet<NodeName>,
+    /// State of the run before its interruption; absent for a new run.
+    pub(super) before: Option<Before>,
+}
+
+/// State of an interrupted run.
+pub(super) struct Before {
+    /// Nodes that it was to reboot.
+    pub(super) reboots: Reboots,
+    /// Nodes whose reboot had begun, with the ID of the boot to be ended.
+    pub(super) rebooting: BTreeMap<NodeName, String>,
 }
 
 impl Job {
-    /// Begins a run. With `from_host` the hosts have the systems already.
+    /// Begins a run. With `from_host`, the hosts already have the systems.
     pub fn new(context: &Context, locks: &Locks, targets: Vec<Target>, from_host: bool) -> Result<Self, Failure> {
-        // The first run of a command has the name under which the nodes are locked.
+        // The first run of a command has the ID under which the nodes are locked.
         let first = locks.keeper.claimant().run.clone();
         let (run, journal) = match Journal::begin(&runs(context), &first) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -49,20 +55,10 @@ impl Job {
             journal => (first, journal),
         };
         let journal = journal.failed()?;
-        Ok(Self {
-            run,
-            journal,
-            targets,
-            resumes: false,
-            from_host,
-            planned: None,
-            reboots: None,
-            rebooting: BTreeMap::new(),
-            rebooted: BTreeSet::new(),
-        })
+        Ok(Self { run, journal, targets, from_host, planned: None, rebooted: BTreeSet::new(), before: None })
     }
 
-    /// Goes on with a run that was cut off.
+    /// Resumes an interrupted run.
     pub fn resume(context: &Context, targets: Vec<Target>, record: &Record) -> Result<Self, Failure> {
         let run = record.run.clone();
         let journal = Journal::resume(&runs(context), &run).map_err(|error| match error.kind() {
@@ -73,17 +69,15 @@ impl Job {
             run,
             journal,
             targets,
-            resumes: true,
             from_host: false,
             planned: None,
-            reboots: Some(record.reboots),
-            rebooting: record.rebooting.clone(),
             rebooted: record.rebooted.clone(),
+            before: Some(Before { reboots: record.reboots, rebooting: record.rebooting.clone() }),
         })
     }
 }
 
-/// The process of a run exists, whether it works or is suspended: two would act for one run.
+/// Refuses to resume a run whose process still exists, running or suspended: two processes would act for one run.
 fn still_exists(record: &Record) -> Failure {
     let process = record.process.map_or_else(|| "its process".to_owned(), |process| format!("its process {process}"));
     Failure::new(Kind::Refused, format!("run {} has not ended: {process} still exists", record.run))

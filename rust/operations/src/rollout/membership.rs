@@ -1,4 +1,4 @@
-//! What a deploy refuses about the members of a running etcd.
+//! Checks of a deploy against the membership of a running etcd.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +10,8 @@ use machinist_rollout::{membership::find_voice, step::Connector};
 
 use crate::failure::{Failure, Kind};
 
-/// A member that only machines.nix knows could not join, and one that it no longer knows would still count for the
-/// quorum: both take etcd's own membership change, which `machinist node` does.
+/// Refuses a changed set of members. One that is only in machines.nix could not join, and one that was removed there
+/// would still count for the quorum: both require a change of etcd's membership by `machinist node`.
 pub fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Result<(), Failure> {
     let wanted: BTreeSet<NodeName> = cluster.voters().map(|node| node.name.clone()).collect();
     let recorded = &state.etcd.members;
@@ -34,7 +34,8 @@ pub fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Re
     )))
 }
 
-/// A state file from before addresses were recorded cannot be contradicted: etcd itself is asked where its members are.
+/// Refuses moved members if the state file is from before addresses were recorded: etcd itself is queried for its
+/// members' addresses.
 pub fn refuse_unrecorded_move(
     connector: &Connector,
     voters: &BTreeMap<NodeName, IpAddr>,
@@ -56,7 +57,8 @@ pub fn refuse_unrecorded_move(
     ))
 }
 
-/// A new server of k3s joins when it is deployed. One that is gone from machines.nix is still a member, and counts for the quorum.
+/// Refuses the removal of k3s servers from machines.nix: they are still members and count for the quorum. A new server
+/// joins when it is deployed.
 fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
     let Some(first) = gone.first() else { return Ok(()) };
     let message = format!("{} would be gone from the servers of the running k3s cluster", gone.join(", "));

@@ -1,4 +1,4 @@
-//! Systems on their way to machines: what all operations that change machines share.
+//! Rollout of systems to machines, shared by all operations that change machines.
 
 pub(crate) mod end;
 pub mod job;

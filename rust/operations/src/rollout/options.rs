@@ -1,4 +1,4 @@
-//! Options of all operations that change machines.
+//! Options shared by all operations that change machines.
 
 use machinist_remote::Fingerprint;
 use machinist_rollout::{
@@ -7,26 +7,26 @@ use machinist_rollout::{
     waves::{Limit, Reboots, Spread},
 };
 
-/// How systems are brought to machines.
+/// Rollout options.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What a run may do.
+    /// Policy of the rollout.
     pub policy: Policy,
-    /// Which nodes are rebooted after they have changed, if that was said. It wins over what a resumed run had.
+    /// Requested reboots after a change, if given. They override those of a resumed run.
     pub reboots: Option<Reboots>,
     /// Fingerprint of a host key that replaces the pinned one.
     pub accept_host_key: Option<Fingerprint>,
 }
 
 impl Options {
-    /// The same, with one node after the other unless something else is asked for.
+    /// Returns the options with one node after the other as the default.
     #[must_use]
     pub fn one_by_one(mut self) -> Self {
         self.policy.spread.max_unavailable.get_or_insert(Limit::Nodes(1));
         self
     }
 
-    /// The order is the plan's own, and a resumed run reboots what it was to reboot, unless that is said again.
+    /// Returns the plan's own distribution over waves, with a resumed run's reboots unless others were requested.
     pub(crate) fn spread(&self, planned: Option<&PlanFile>, before: Option<Reboots>) -> Spread {
         let mut spread = planned.map_or_else(|| self.policy.spread.clone(), |plan| plan.spread.clone());
         if let (None, Some(before)) = (self.reboots, before) {

@@ -1,4 +1,4 @@
-//! A plan that was kept in a file, against what there is now.
+//! Validation of a plan file against the current state.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,7 +8,7 @@ use machinist_rollout::plan::{PlanFile, Planned};
 
 use crate::failure::{Failure, Kind};
 
-/// Reads a plan that was kept.
+/// Reads a plan file.
 pub fn read(path: &Path, cluster: &Cluster) -> Result<PlanFile, Failure> {
     let input = |message: String| Failure::new(Kind::Input, format!("{}: {message}", path.display())).hint(PLAN_AGAIN);
     let text = std::fs::read_to_string(path).map_err(|error| input(error.to_string()))?;
@@ -19,10 +19,10 @@ pub fn read(path: &Path, cluster: &Cluster) -> Result<PlanFile, Failure> {
     }
 }
 
-/// What to do about a plan that cannot be used.
+/// Hint for a plan that cannot be used.
 pub const PLAN_AGAIN: &str = "make a new plan and read it: `machinist plan --out FILE`";
 
-/// The directory must still say what was planned: what runs afterwards would otherwise not be what it says.
+/// Refuses a plan if the directory now evaluates to other systems than it states.
 pub fn refuse_other_systems(plan: &PlanFile, systems: &BTreeMap<NodeName, StorePath>) -> Result<(), Failure> {
     let other = |(node, planned): (&NodeName, &Planned)| {
         let now = systems.get(node).filter(|now| **now != planned.system)?;

@@ -1,4 +1,4 @@
-//! One deploy and its passes: generate, build, roll out, and record what came of it.
+//! One deploy and its passes: generate, build, roll out, and record the outcome.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,30 +34,30 @@ use crate::{
     workload::workload,
 };
 
-/// What stays the same through the passes of one deploy.
+/// State shared by all passes of one deploy.
 pub struct Run<'a> {
     /// Context of the operation.
     pub context: &'a Context,
-    /// Who builds.
+    /// Location of builds.
     pub build_on: &'a BuildOn,
-    /// From what.
+    /// Options for evaluation and build.
     pub building: &'a Building,
-    /// How.
+    /// Rollout options.
     pub options: &'a Options,
-    /// What it describes.
+    /// Cluster from machines.nix.
     pub cluster: &'a Cluster,
-    /// The targets.
+    /// Target nodes.
     pub nodes: Vec<NodeName>,
-    /// Who votes in etcd while this goes on.
+    /// Voters in etcd during the deploy, with their addresses.
     pub voters: BTreeMap<NodeName, IpAddr>,
-    /// Reaches them.
+    /// Connector to the nodes.
     pub connector: Connector,
-    /// The locks of the command.
+    /// Locks of the command.
     pub locks: &'a Locks,
 }
 
 impl Run<'_> {
-    /// Generates, builds and rolls out once.
+    /// Performs one pass: generates, builds and rolls out.
     pub fn pass(
         &self,
         state: &RecordedState,
@@ -92,7 +92,7 @@ impl Run<'_> {
         self.roll_out(state, job)
     }
 
-    /// The cluster around the targets.
+    /// Returns the topology of the cluster around the targets.
     fn topology(&self, state: &RecordedState) -> Topology {
         let traits = self.cluster.deployable().map(|node| (node.name.clone(), traits(self.cluster, node)));
         Topology {
@@ -106,9 +106,10 @@ impl Run<'_> {
         }
     }
 
-    /// Brings systems to the machines.
+    /// Rolls the systems out to the machines.
     pub fn roll_out(&self, state: &RecordedState, job: Job) -> Result<Report, Failure> {
-        let Job { run, journal, targets, resumes, from_host, planned, reboots, rebooting, rebooted } = job;
+        let Job { run, journal, targets, from_host, planned, rebooted, before } = job;
+        let reboots = before.as_ref().map(|before| before.reboots);
         self.context.events.detail(format!("this run is recorded in {}", journal.path().display()));
         let deploy = Deploy {
             context: DeployContext {
@@ -129,12 +130,12 @@ impl Run<'_> {
                 planned,
                 rebooted,
             },
-            resume: resumes.then_some(Resume { rebooting }),
+            resume: before.map(|before| Resume { rebooting: before.rebooting }),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
         self.context.events.send(Event::RolloutStarted { run, nodes: self.nodes.clone() });
         let result = runtime.block_on(deploy.run());
-        // A thread may still wait for a host that hangs: what it would say matters to nobody now.
+        // A thread may still be waiting for an unresponsive host, whose answer no longer matters.
         runtime.shutdown_background();
         self.context.events.send(Event::RolloutEnded);
         result.map_err(|error| {
@@ -145,7 +146,7 @@ impl Run<'_> {
         })
     }
 
-    /// Records that etcd has formed its quorum, with the members that it knows, or with those of machines.nix.
+    /// Records that etcd has formed its quorum, with the members that it reports, or else those in machines.nix.
     pub fn record_bootstrap(&self, known: Option<&BTreeSet<NodeName>>) -> Result<RecordedState, Failure> {
         let mut state = self.context.project.state()?;
         state.etcd.bootstrapped = true;
@@ -156,7 +157,7 @@ impl Run<'_> {
         Ok(state)
     }
 
-    /// Records the servers of k3s that have joined since.
+    /// Records the servers of k3s that have joined in the meantime.
     pub fn record_servers(&self, joined: &BTreeSet<NodeName>) -> Result<(), Failure> {
         let mut state = self.context.project.state()?;
         let before = state.etcd.members.len();
@@ -164,8 +165,8 @@ impl Run<'_> {
         if state.etcd.members.len() > before { self.context.project.record(&state) } else { Ok(()) }
     }
 
-    /// After a run without failures: records what the cluster runs with, by what etcd itself reports of its members. State files
-    /// from before that was recorded are filled in.
+    /// Records the running configuration after a run without failures, as etcd itself reports its members. This
+    /// completes state files from before these facts were recorded.
     pub fn record_running(&self, report: &Report) -> Result<(), Failure> {
         match &report.etcd {
             Some(etcd) if verdict(report).is_none() => self.context.project.record_running(self.cluster, &etcd.known),

@@ -1,4 +1,4 @@
-//! Runs that were cut off.
+//! Interrupted runs.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::{
     history,
 };
 
-/// Returns the run that shall go on: the wanted one, or the last if that was cut off. Older ones were overtaken.
+/// Returns the run to resume: the requested one, or the last one if it was interrupted. Older runs are superseded.
 ///
 /// # Errors
-/// There is no such run, or it has ended.
+/// There is no such run, or it is complete.
 pub fn unfinished(context: &Context, wanted: &str) -> Result<Option<Record>, Failure> {
     let mut records = history::run(context)?;
     let record = if wanted.is_empty() { records.runs.pop() } else { Some(history::find(records, wanted)?) };
@@ -30,10 +30,10 @@ pub fn unfinished(context: &Context, wanted: &str) -> Result<Option<Record>, Fai
     }
 }
 
-/// Refuses to go on with a run whose systems are others now.
+/// Refuses to resume a run whose systems have changed.
 ///
 /// # Errors
-/// They are.
+/// The systems have changed.
 pub fn refuse_changed(record: &Record, systems: &BTreeMap<NodeName, StorePath>) -> Result<(), Failure> {
     let changed = record.changed(systems);
     if changed.is_empty() {

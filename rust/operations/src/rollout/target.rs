@@ -1,4 +1,4 @@
-//! The nodes as a rollout sees them: who votes, what each gets, and how it is treated.
+//! Nodes as seen by a rollout: voters, targets and traits.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -8,7 +8,7 @@ use machinist_rollout::deploy::{Target, Traits};
 
 use crate::{certs, failure::Failure, project::Project};
 
-/// Returns what a deploy brings to the nodes: their systems and the private keys that these need.
+/// Returns the targets of a deploy: the nodes' systems and the private keys that these need.
 ///
 /// # Errors
 /// The certificates cannot be read.
@@ -21,20 +21,20 @@ pub fn targets(
     let target = |(node, system): (&NodeName, &StorePath)| {
         let keys = keys.get(node).cloned().unwrap_or_default();
         let provider = cluster.nodes.get(node).map(|node| node.provider);
-        // A sandbox machine is a Debian until its first deploy; any other machine gets NixOS by `install`.
+        // A sandbox machine runs Debian until its first deploy; any other machine gets NixOS by `install`.
         let installs_itself = provider == Some(Provider::Sandbox);
         Target { node: node.clone(), system: system.clone(), keys, installs_itself }
     };
     Ok(systems.iter().map(target).collect())
 }
 
-/// Returns the members that machines.nix names, with their addresses.
+/// Returns the members in machines.nix, with their addresses.
 #[must_use]
 pub fn voters(cluster: &Cluster) -> BTreeMap<NodeName, IpAddr> {
     cluster.voters().map(|node| (node.name.clone(), node.ip)).collect()
 }
 
-/// Returns what decides how the node is treated.
+/// Returns the properties of the node that affect its rollout.
 #[must_use]
 pub fn traits(cluster: &Cluster, node: &Node) -> Traits {
     Traits {

@@ -1,10 +1,10 @@
-//! The verdict on a rollout's report.
+//! Verdict on a rollout's report.
 
 use machinist_rollout::deploy::{Outcome, Report};
 
 use crate::failure::Kind;
 
-/// Returns what kind of failure the report is; `None` if all nodes run what they should.
+/// Returns the report's kind of failure; `None` if all nodes run their intended system.
 #[must_use]
 pub fn verdict(report: &Report) -> Option<Kind> {
     let any = |wanted: fn(&Outcome) -> bool| report.nodes.values().any(wanted);

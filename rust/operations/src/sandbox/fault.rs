@@ -1,4 +1,4 @@
-//! Faults of machines of the sandbox: what goes wrong with real machines, on purpose.
+//! Fault injection for machines of the sandbox.
 
 use std::{
     thread,
@@ -13,24 +13,24 @@ use crate::{
     failure::{Failure, Kind},
 };
 
-/// How soon an interruption ends the wait for the end of a fault.
+/// Poll interval for an interruption while waiting for the end of a fault.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A fault.
+/// Request to inject a fault.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
-    /// What it suffers.
+    /// Kind of the fault.
     pub fault: Fault,
-    /// When it is healed; else it lasts.
+    /// Duration until the fault is healed; unlimited if absent.
     pub duration: Option<Duration>,
 }
 
-/// Injects a fault. With a duration, returns when it is healed, which an interruption does at once.
+/// Injects a fault. With a duration, returns once it is healed; an interruption heals it immediately.
 ///
 /// # Errors
-/// There is no such machine, or the fault happens once and has a duration.
+/// There is no such machine, or a duration was given for an instantaneous fault.
 pub fn inject(context: &Context, request: &Request) -> Result<(), Failure> {
     let cluster = context.project.load()?.cluster;
     let state = default_state_dir(&cluster.name);
@@ -53,13 +53,13 @@ pub fn inject(context: &Context, request: &Request) -> Result<(), Failure> {
 /// A fault that was ended.
 #[derive(Clone, Debug)]
 pub struct Healed {
-    /// The machine.
+    /// Name of the machine.
     pub machine: String,
-    /// What it suffered, in words.
+    /// Description of the fault.
     pub fault: String,
 }
 
-/// Ends the faults of a machine, or of all.
+/// Ends the faults of one machine, or of all machines.
 ///
 /// # Errors
 /// There is no such machine.

@@ -1,4 +1,4 @@
-//! Machines of the sandbox: started, removed, and their status.
+//! Machines of the sandbox: start, removal and status.
 
 use std::{
     collections::BTreeSet,
@@ -20,10 +20,10 @@ use crate::{
     files,
 };
 
-/// Starts the machines with `provider = "sandbox"`, and makes what is missing.
+/// Starts the machines with `provider = "sandbox"`, and creates missing ones.
 ///
 /// # Errors
-/// machines.nix has no such machine, or one does not start.
+/// machines.nix has no such machine, or one fails to start.
 pub fn up(context: &Context) -> Result<Report, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -43,7 +43,7 @@ pub fn up(context: &Context) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Removes the machines and everything in them; with `cache` also the Debian root that all sandboxes of this computer share.
+/// Removes the machines and their data; with `cache` also the Debian root shared by all sandboxes of this computer.
 ///
 /// # Errors
 /// A machine cannot be removed.
@@ -56,7 +56,7 @@ pub fn down(context: &Context, cache: bool) -> Result<(), Failure> {
     for node in machines(&cluster) {
         known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.listening_port())).failed()?;
     }
-    // The machines that the record speaks of are gone, and their data with them: the next ones form a new cluster.
+    // The recorded machines are gone, and their data with them: the next ones form a new cluster.
     if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
         files::remove(&project.directory.join("state/cluster.json")).failed()?;
     }
@@ -66,7 +66,7 @@ pub fn down(context: &Context, cache: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes the shared Debian root, unless other sandboxes of this computer still stand on it.
+/// Removes the shared Debian root, unless other sandboxes of this computer still use it.
 fn remove_cache(context: &Context, state: &Path) -> Result<(), Failure> {
     let others = state.parent().map(files::folders).unwrap_or_default();
     if !others.is_empty() {
@@ -79,7 +79,7 @@ fn remove_cache(context: &Context, state: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Returns what is there.
+/// Returns the sandbox's machines and their status.
 ///
 /// # Errors
 /// There is no sandbox.
@@ -111,7 +111,7 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
         let failure = Failure::new(Kind::Input, "no operator has an SSH key, so nobody could log in to the machines");
         return Err(failure.hint("add `ssh = \"ssh-ed25519 ...\";` to operators.nix"));
     }
-    // Addresses that the cluster speaks for elsewhere: a Router, disabled machines, the virtual IP.
+    // Addresses that the cluster expects elsewhere: a Router, disabled machines, the virtual IP.
     let others = cluster.nodes.values().map(|node| node.ip);
     let endpoint = cluster.kube_master.iter().map(|endpoint| endpoint.ip);
     let reserved: Vec<IpAddr> = others.chain(endpoint).chain(cluster.network.gateway).collect();

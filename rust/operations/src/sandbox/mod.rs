@@ -1,4 +1,4 @@
-//! The sandbox of a cluster: how its machines are reached, and how they are.
+//! Sandbox of a cluster: access to its machines, and their state.
 
 pub mod fault;
 pub mod machines;
@@ -10,8 +10,8 @@ use machinist_sandbox::{self as sandbox, Error, default_state_dir};
 
 use crate::failure::{Failure, Kind};
 
-/// Returns the network namespace in which a socket reaches the cluster's sandbox machines. If there is no sandbox, the
-/// path does not exist, and nothing is ever sent to its addresses.
+/// Returns the network namespace in which a socket reaches the cluster's sandbox machines. Without a sandbox, the path
+/// does not exist, and nothing is ever sent to its addresses.
 #[must_use]
 pub fn operator_namespace(cluster: &Cluster) -> PathBuf {
     let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
@@ -24,7 +24,7 @@ pub fn machines_of(state: &Path) -> Option<Vec<sandbox::MachineStatus>> {
     Some(sandbox::status(state).ok()?.machines)
 }
 
-/// Returns why a machine does not run, with the last lines of its console.
+/// Returns the reason why a machine is not running, with the last lines of its console.
 #[must_use]
 pub fn why_stopped(machine: &sandbox::MachineStatus) -> String {
     match &machine.end {
@@ -37,7 +37,7 @@ pub fn why_stopped(machine: &sandbox::MachineStatus) -> String {
     }
 }
 
-/// What the sandbox could not do, as a failure.
+/// Converts a sandbox error into a failure.
 #[must_use]
 pub fn failed(error: &Error) -> Failure {
     Failure::from_error(Kind::Failed, error).maybe_hint(error.hint())

@@ -1,5 +1,5 @@
-//! What was built last for each node, in `.machinist/cache`. Only ever a help: what is missing or damaged is built
-//! anew.
+//! Last build of each node, in `.machinist/cache`. Purely an optimisation: a missing or damaged entry leads to a
+//! rebuild.
 
 use std::{
     fs,
@@ -12,44 +12,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError};
 
-/// What was built for a node.
+/// Cached build of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The digest over what it was built from; empty where that cannot be told, and then never found.
+    /// Digest of the build's inputs; empty if they cannot be determined, and then never matched.
     key: String,
-    /// What came of it.
+    /// Result of the build.
     pub system: StorePath,
-    /// What the evaluation warned of, with those of the nodes that were evaluated with it.
+    /// Warnings of the evaluation, including those of nodes evaluated together with it.
     pub warnings: Vec<String>,
-    /// The name of the link that keeps it from garbage collection.
+    /// Name of the link that protects it from garbage collection.
     link: String,
 }
 
 impl Entry {
-    /// An entry.
+    /// Creates an entry.
     pub const fn new(key: String, system: StorePath, warnings: Vec<String>, link: String) -> Self {
         Self { key, system, warnings, link }
     }
 }
 
-/// The entries, one file a node, and the links.
+/// Cache of builds: one file per node, and the links.
 pub struct Cache {
     entries: PathBuf,
     links: PathBuf,
 }
 
 impl Cache {
-    /// A cache in these directories.
+    /// Opens the cache in these directories.
     pub const fn new(entries: PathBuf, links: PathBuf) -> Self {
         Self { entries, links }
     }
 
-    /// Returns where the links are.
+    /// Returns the directory of the links.
     pub fn links(&self) -> &Path {
         &self.links
     }
 
-    /// Returns the entry of the node if it is of this digest and its link still keeps the system.
+    /// Returns the node's entry if its digest matches and its link still protects the system.
     pub fn find(&self, node: &NodeName, key: &str) -> Option<Entry> {
         let entry = self.read(node).filter(|entry| entry.key == key)?;
         let kept = fs::read_link(self.links.join(&entry.link)).ok()?;
@@ -66,7 +66,7 @@ impl Cache {
         self.entries.join(format!("{node}.json"))
     }
 
-    /// Replaces the entry of the node. The link of the one before goes after it.
+    /// Replaces the entry of the node. The previous entry's link is removed afterwards.
     pub fn put(&self, node: &NodeName, entry: &Entry) -> Result<(), FileError> {
         let before = self.read(node);
         let text = serde_json::to_string(entry).unwrap_or_default();

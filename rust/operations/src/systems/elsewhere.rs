@@ -1,4 +1,4 @@
-//! Systems that other machines build: evaluated here, realised there.
+//! Remote builds: systems are evaluated here and realised on other machines.
 
 use std::{collections::BTreeMap, thread};
 
@@ -12,15 +12,15 @@ use crate::{
     failure::{Failure, Kind},
 };
 
-/// Who builds.
+/// Location of builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum BuildOn {
     /// This computer.
     #[default]
     Local,
-    /// Each target its own system.
+    /// Each target builds its own system.
     Target,
-    /// A node of the cluster, for all targets.
+    /// One node of the cluster builds all targets.
     Node(NodeName),
 }
 
@@ -28,7 +28,7 @@ impl BuildOn {
     /// Reads `local`, `target` or a node's name.
     ///
     /// # Errors
-    /// It is none of them.
+    /// The text is neither of these.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "local" => Ok(Self::Local),
@@ -38,8 +38,8 @@ impl BuildOn {
     }
 }
 
-/// Evaluates the targets' systems here and lets the builders build them. With [`BuildOn::Target`] each target has its
-/// system afterwards, and this computer none of them.
+/// Evaluates the targets' systems here and builds them on the builders. With [`BuildOn::Target`], each target has its
+/// system afterwards, and this computer has none of them.
 pub fn build(
     context: &Context,
     flake: &FlakeRef,
@@ -83,7 +83,7 @@ pub fn build(
 
 type Realised = (BTreeMap<NodeName, StorePath>, Box<dyn machinist_remote::Remote>);
 
-/// Lets one machine build, one system after the other: each build is as parallel as its Nix allows.
+/// Builds on one machine, one system after the other: Nix already parallelises each build.
 fn realise(
     context: &Context,
     builder: &NodeName,
@@ -103,7 +103,7 @@ fn realise(
     Ok((systems, remote))
 }
 
-/// The flake's attribute of a node's system.
+/// Returns the flake attribute of a node's system.
 pub(super) fn attribute(node: &NodeName) -> String {
     format!("nixosConfigurations.{node}.config.system.build.toplevel")
 }

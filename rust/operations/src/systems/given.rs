@@ -1,4 +1,4 @@
-//! Systems that were built elsewhere, by CI for example: taken as they are, after a look at what they are.
+//! Systems built elsewhere, for example by CI: validated and deployed unchanged.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use crate::{
     project::Project,
 };
 
-/// A system and whose it is.
+/// System and its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// Without one it is the only target's.
+    /// Name of the node; absent if there is only one target.
     node: Option<NodeName>,
     system: StorePath,
 }
@@ -26,9 +26,9 @@ impl Given {
     /// Reads `NODE=PATH` or `PATH`.
     ///
     /// # Errors
-    /// It is neither.
+    /// The text has neither form.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // A path may hold `=` too, but begins with a slash.
+        // A path may contain `=` too, but begins with a slash.
         let (node, path) = match text.split_once('=') {
             Some((node, path)) if !node.starts_with('/') => (Some(node), path),
             _ => (None, text),
@@ -39,7 +39,7 @@ impl Given {
     }
 }
 
-/// Returns the targets' systems, or all that is wrong with what was given.
+/// Returns the targets' systems, or all problems with the given ones.
 pub fn systems(
     project: &Project,
     given: &[Given],
@@ -62,7 +62,7 @@ pub fn systems(
     if problems.is_empty() { Ok(systems) } else { Err(Failure::new(Kind::Refused, problems.join("\n"))) }
 }
 
-/// Gives each target its system, or says what does not fit.
+/// Assigns each target its system, or returns the mismatches.
 fn assign(given: &[Given], nodes: &[NodeName]) -> Result<BTreeMap<NodeName, StorePath>, String> {
     let mut systems = BTreeMap::new();
     for Given { node, system } in given {
@@ -84,7 +84,7 @@ fn assign(given: &[Given], nodes: &[NodeName]) -> Result<BTreeMap<NodeName, Stor
     }
 }
 
-/// Says why the system must not be brought to the node, if so.
+/// Returns the reason why the system must not be deployed to the node, if any.
 fn wrong(node: &NodeName, system: &Path, founded: bool) -> Option<String> {
     let shown = system.display();
     if !system.join("bin/switch-to-configuration").exists() {
@@ -103,7 +103,7 @@ fn wrong(node: &NodeName, system: &Path, founded: bool) -> Option<String> {
     })
 }
 
-/// A path of the system that does not leave the store, wherever its links lead.
+/// Returns a path inside the system, provided that its links do not lead out of the store.
 fn inside(system: &Path, name: &str) -> PathBuf {
     let path = system.join(name);
     match path.canonicalize() {

@@ -1,4 +1,4 @@
-//! The systems of nodes: those that cannot have changed are taken as they are, the others are evaluated and built.
+//! Systems of nodes: unchanged ones are reused, the others are evaluated and built.
 
 mod cache;
 mod elsewhere;
@@ -32,7 +32,7 @@ use crate::{
     run_id::run_id,
 };
 
-/// What is known of the files that a node's evaluation begins with: in the cluster's own directory, or in its input machinist.
+/// Known files that a node's evaluation starts from: in the cluster's directory, or in its input machinist.
 const KNOWN: Known<'_> = Known {
     files: &KNOWN_FILES,
     input: KnownInput {
@@ -45,7 +45,7 @@ const KNOWN: Known<'_> = Known {
     },
 };
 
-/// Files of ours that read others by expressions. The agent's sources are beside it, or the whole of this project around it.
+/// Files of machinist whose imports are computed. The agent's sources are beside it, or the complete project around it.
 const KNOWN_FILES: [KnownFile; 2] = [
     KnownFile {
         path: "nix/cluster.nix",
@@ -67,19 +67,19 @@ const KNOWN_FILES: [KnownFile; 2] = [
     },
 ];
 
-/// How systems are evaluated and built.
+/// Options for evaluation and build.
 #[derive(Clone, Debug, Default)]
 pub struct Building {
-    /// Evaluates all systems, also those that nothing changed for.
+    /// Evaluates all systems, including unchanged ones.
     pub no_cache: bool,
-    /// Number of evaluators; by default as many as cores and free memory allow.
+    /// Number of evaluators; by default limited by cores and free memory.
     pub eval_workers: Option<NonZeroUsize>,
-    /// Systems that were built elsewhere, one for each target: then nothing is evaluated.
+    /// Systems built elsewhere, one for each target: then nothing is evaluated.
     pub store_path: Vec<Given>,
 }
 
 impl Building {
-    /// Whether the systems were built elsewhere, so that what the directory says does not change them.
+    /// Returns true if the systems were built elsewhere, and are therefore independent of the directory.
     #[must_use]
     pub const fn is_given(&self) -> bool {
         !self.store_path.is_empty()
@@ -114,7 +114,7 @@ pub fn build(
     Ok(known.into_iter().map(|(node, entry)| (node, entry.system)).chain(built).collect())
 }
 
-/// Builds what a deploy would build, with the facts that it would write. The cluster's directory stays as it is.
+/// Builds the systems of a deploy, with the facts that it would write. The cluster's directory is not changed.
 ///
 /// # Errors
 /// A system cannot be evaluated or built.
@@ -129,7 +129,7 @@ pub fn build_planned(
     build(context, building, &flake, nodes)
 }
 
-/// A digest for each node, or none where it cannot be told what the systems depend on.
+/// Returns a digest for each node, or none if a system's inputs cannot be determined.
 fn keys(
     project: &Project,
     flake: &FlakeRef,
@@ -153,7 +153,7 @@ fn keys(
     }
 }
 
-/// The nodes whose digest is that of their last build, whose system is still whole in the store and kept there.
+/// Returns the nodes whose digest matches their last build, and whose system is complete and protected in the store.
 fn unchanged(
     project: &Project,
     cache: &Cache,
@@ -171,15 +171,15 @@ fn unchanged(
     Ok(known)
 }
 
-/// What came of a process that evaluates and builds.
+/// Result of a process that evaluates and builds.
 struct Chunk<'a> {
     nodes: &'a [NodeName],
-    /// The name of the link of the first.
+    /// Name of the first link.
     link: String,
     built: Result<Built, Failure>,
 }
 
-/// Evaluates and builds, and remembers what came of it.
+/// Evaluates and builds, and caches the result.
 fn evaluate(
     context: &Context,
     building: &Building,
@@ -198,7 +198,7 @@ fn evaluate(
     if tellable && !pinned {
         context.events.detail("what was built is not remembered: an input of the flake is not locked");
     }
-    // A file that changed while nix read it may be in the system, in the digest, or in both.
+    // A file that changed during the evaluation may be in the system, in the digest, or in both.
     let now = if pinned { self::keys(project, flake, nodes, None) } else { BTreeMap::new() };
     let mut systems = BTreeMap::new();
     let mut warnings = BTreeSet::new();
@@ -223,7 +223,7 @@ fn evaluate(
     if failed.is_empty() { Ok(systems) } else { Err(together(failed, nodes.len())) }
 }
 
-/// Runs the processes side by side. Each has links of its own in each run, so that no build takes away what keeps
+/// Runs the processes in parallel. Each has its own links in each run, so that a build never removes the protection of
 /// another node's system.
 fn in_chunks<'a>(
     context: &Context,
@@ -250,7 +250,7 @@ fn in_chunks<'a>(
     })
 }
 
-/// One failure of all that failed, each with the nodes that it is about if others went well.
+/// Combines all failures into one, with the affected nodes if others succeeded.
 fn together(failed: Vec<(&[NodeName], Failure)>, of: usize) -> Failure {
     let told = |(nodes, failure): &(&[NodeName], Failure)| {
         let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();

@@ -1,20 +1,20 @@
-//! How many nix processes evaluate at the same time, and which nodes each of them gets.
+//! Number of parallel nix evaluations, and the distribution of nodes over them.
 
 use std::{fs, num::NonZeroUsize, thread};
 
 use machinist_model::NodeName;
 
-/// Memory that must be free for each process: evaluations of NixOS take one to two GiB.
+/// Free memory required per process: NixOS evaluations take one to two GiB.
 const MEMORY: u64 = 2 << 30;
 
-/// Fewer nodes than these are not worth a process of their own: each process evaluates what the nodes have in common
-/// anew. Measured with nixos-lite on two cores: 2 + 2 nodes take 0.8 times as long as 4 in one process.
+/// Minimum number of nodes per process: each process repeats the evaluation of what its nodes have in common. Measured
+/// with nixos-lite on two cores: 2 + 2 nodes take 0.8 times as long as 4 in one process.
 const NODES: usize = 4;
 
-/// More than these only wait for each other at nix' database.
+/// Maximum number of processes: more would only wait for each other at nix' database.
 const MOST: usize = 16;
 
-/// Splits the nodes in order into as many parts as processes are good for, or as many as were asked for.
+/// Splits the nodes in order over as many processes as are useful, or as requested.
 pub fn chunks(nodes: &[NodeName], asked: Option<NonZeroUsize>) -> Vec<&[NodeName]> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
@@ -33,7 +33,7 @@ fn workers(nodes: usize, cores: usize, memory: Option<u64>) -> usize {
     (nodes / NODES).min(cores).min(fit).clamp(1, MOST)
 }
 
-/// Parts of as equal a size as can be, none empty.
+/// Returns non-empty parts of nearly equal size.
 fn split<T>(items: &[T], count: usize) -> Vec<&[T]> {
     let count = count.clamp(1, items.len().max(1));
     let mut rest = items;

@@ -1,4 +1,4 @@
-//! The instances of a node in the service mesh, out and in again.
+//! Drain and undrain of a node's instances in the service mesh.
 
 use std::time::Duration;
 
@@ -11,23 +11,24 @@ use machinist_rollout::{
 
 use crate::failure::{Failure, Kind};
 
-/// How long connections may go on before a reboot. An instance's own `drainSeconds` is at most an hour, and mostly seconds.
+/// Time limit for connections to close before a reboot. An instance's own `drainSeconds` is at most an hour, and
+/// usually seconds.
 const REBOOT: Duration = Duration::from_secs(600);
 
-/// What asks the nodes' agents.
+/// Drains instances through the nodes' agents.
 pub struct Instances {
     cluster: Cluster,
     connector: Connector,
 }
 
 impl Instances {
-    /// What asks the agents of the cluster's nodes.
+    /// Creates a drain through the agents of the cluster's nodes.
     #[must_use]
     pub fn new(cluster: &Cluster, connector: &Connector) -> Self {
         Self { cluster: cluster.clone(), connector: connector.clone() }
     }
 
-    /// Takes the node's instances out of the mesh and waits until their connections are gone.
+    /// Takes the node's instances out of the mesh and waits until their connections are closed.
     ///
     /// # Errors
     /// The node or its agent does not answer, or etcd does not confirm.
@@ -36,7 +37,7 @@ impl Instances {
         done.map_err(|error| failure(node, &error))
     }
 
-    /// Puts the node's instances in again.
+    /// Puts the node's instances back into the mesh.
     ///
     /// # Errors
     /// The node or its agent does not answer.
@@ -56,7 +57,7 @@ impl Workload for Instances {
             return Ok(());
         }
         let out = self.drain(node, REBOOT).map_err(|failure| {
-            // It is not rebooted, so it works on.
+            // The node is not rebooted, so it resumes its work.
             let _ = self.undrain(node);
             failure.in_one_line()
         })?;
@@ -66,7 +67,7 @@ impl Workload for Instances {
         Ok(())
     }
 
-    /// The agent has forgotten the drain by then: an instance is in again as soon as it is healthy.
+    /// Does nothing: the agent lost the drain by the reboot, and an instance is back as soon as it is healthy.
     fn come_back(&self, _: &NodeName) -> Result<(), String> {
         Ok(())
     }

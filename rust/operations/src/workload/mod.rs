@@ -1,4 +1,4 @@
-//! What nodes work on: taken away before a node goes down, and back afterwards.
+//! Workload of nodes: drained before a node goes down, and restored afterwards.
 
 pub mod instances;
 pub mod pods;
@@ -11,7 +11,7 @@ use machinist_rollout::{deploy::Workload, step::Connector};
 use self::{instances::Instances, pods::Pods};
 use crate::context::Context;
 
-/// Returns what takes away what the nodes work on before a reboot, if anything does.
+/// Returns the drain that runs before a reboot, if the cluster has a drainable workload.
 #[must_use]
 pub fn workload(context: &Context, cluster: &Cluster, connector: &Connector) -> Option<Arc<dyn Workload>> {
     match cluster.orchestrator? {

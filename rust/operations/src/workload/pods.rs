@@ -1,4 +1,4 @@
-//! The pods of a node, away and back.
+//! Drain and uncordon of a node's pods.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,12 +14,12 @@ use crate::{
     kubernetes::server::Reach,
 };
 
-/// How long a node may take to be ready again after a reboot.
+/// Time limit for a node to become ready after a reboot.
 const READY: Duration = Duration::from_secs(180);
-/// How long the pods of a node may take to go before a reboot.
+/// Time limit for the pods of a node to terminate before a reboot.
 const REBOOT: Duration = Duration::from_secs(600);
 
-/// What asks Kubernetes about pods.
+/// Drains pods through the Kubernetes API.
 pub struct Pods {
     certs: PathBuf,
     cluster: Cluster,
@@ -28,7 +28,7 @@ pub struct Pods {
 }
 
 impl Pods {
-    /// What asks the cluster's API servers.
+    /// Creates a drain through the cluster's API servers.
     #[must_use]
     pub fn new(context: &Context, cluster: &Cluster, connector: &Connector) -> Self {
         let certs = context.project.certs();
@@ -40,10 +40,10 @@ impl Pods {
         Reach { certs: self.certs.clone(), cluster: &self.cluster, connector: &self.connector, keyring: &self.keyring }
     }
 
-    /// Lets no new pods onto the node and evicts those that are there. Returns how many.
+    /// Cordons the node and evicts its pods. Returns the number of evicted pods.
     ///
     /// # Errors
-    /// A pod stays, or would be lost, or the API servers do not answer.
+    /// A pod remains or its data would be lost, or the API servers do not answer.
     pub fn drain(
         &self,
         node: &NodeName,
@@ -54,7 +54,7 @@ impl Pods {
         self.reach().with_server(|server| async move {
             let ours = server.cordon(node).await.map_err(|error| failure(node, &error.into()))?;
             let drained = server.evict_all(node, allowed, Instant::now() + bound, tell).await;
-            // Nothing was evicted, so nothing keeps it from working on.
+            // No pod was evicted, so the node can resume its work.
             if ours && matches!(drained, Err(DrainError::Loses(_))) {
                 server.uncordon(node, true).await.map_err(|error| failure(node, &error.into()))?;
             }
@@ -62,7 +62,7 @@ impl Pods {
         })
     }
 
-    /// Lets pods onto the node again, with `only_ours` only if it was drained by [`Self::drain`].
+    /// Uncordons the node; with `only_ours` only if it was drained by [`Self::drain`].
     ///
     /// # Errors
     /// The API servers do not answer.
@@ -78,7 +78,7 @@ impl Workload for Pods {
         if !self.cluster.nodes.get(node).is_some_and(|node| self.cluster.runs_kubernetes(node)) {
             return Ok(());
         }
-        // A pod that nobody makes anew is started again by the kubelet after the reboot, with what is in its volumes.
+        // A pod without a controller is restarted by the kubelet after the reboot, with the data of its volumes.
         let allowed = Allowed { unmanaged: Unmanaged::Leave, local_data: true };
         let known = self.reach().with_server(|server| async move {
             server.has_node(node).await.map_err(|error| failure(node, &error.into()))
@@ -88,7 +88,7 @@ impl Workload for Pods {
         }
         let left = self.drain(node, allowed, REBOOT, tell).map(drop);
         if left.is_err() {
-            // It is not rebooted, so it works on.
+            // The node is not rebooted, so it resumes its work.
             self.uncordon(node, true).map_err(|failure| failure.in_one_line())?;
         }
         left.map_err(|failure| failure.in_one_line())

@@ -1,4 +1,4 @@
-//! Deploys on a cluster of fake hosts, with systems that were built elsewhere.
+//! Deploys on a cluster of fake hosts, with systems built elsewhere.
 
 use std::{fs, process::Command};
 
@@ -24,7 +24,7 @@ fn name(text: &str) -> NodeName {
     NodeName::parse(text).unwrap()
 }
 
-/// Adds what looks like the system of a node to the store.
+/// Adds a store path that resembles the system of a node.
 fn system(node: &str) -> StorePath {
     let directory = tempfile::tempdir().unwrap();
     let system = directory.path().join(format!("nixos-system-{node}"));
@@ -37,13 +37,13 @@ fn system(node: &str) -> StorePath {
     StorePath::parse(String::from_utf8(added.stdout).unwrap().trim()).unwrap()
 }
 
-/// Machines that run a system from before.
+/// Machines that already run an earlier system.
 fn cluster() -> FakeCluster {
     let old = |node: &str| StorePath::parse(&format!("/nix/store/{}-nixos-system-{node}", "0".repeat(32))).unwrap();
     FakeCluster::new(&NODES.map(|node| (name(node), old(node))).into())
 }
 
-/// A fleet's directory under git, as a flake has to be.
+/// Creates a fleet's directory under git, as required for a flake.
 fn stage() -> Stage {
     let stage = Stage::new(FLEET);
     stage.write("flake.nix", "{ outputs = _: { }; }\n");
@@ -63,7 +63,7 @@ fn request(nodes: &[&str]) -> Request {
     }
 }
 
-/// The kinds of the events, in their order; progress on machines by node.
+/// Returns the kinds of the events, in order; progress on machines is grouped by node.
 fn kinds(stage: &Stage) -> Vec<String> {
     let kind = |event: &Event| match event {
         Event::RolloutStarted { nodes, .. } => Some(format!("started with {} nodes", nodes.len())),
@@ -71,7 +71,7 @@ fn kinds(stage: &Stage) -> Vec<String> {
         Event::Report { report, .. } => Some(format!("report of {} nodes", report.nodes.len())),
         Event::Rollout(event) => match &event.kind {
             machinist_rollout::EventKind::Done { text } => {
-                // How long it took differs.
+                // The duration varies.
                 let text = text.split(" (").next().unwrap();
                 Some(format!("{}: {text}", event.node.as_ref().unwrap()))
             }
@@ -88,7 +88,8 @@ fn kinds(stage: &Stage) -> Vec<String> {
 
 #[test]
 fn a_deploy_changes_its_nodes_once_and_is_history() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     let first = deploy::run(&stage.context(NOW, cluster.clone()), &request(&["w1", "w2"])).unwrap();
     assert_eq!(first.verdict(), None, "{first:?}");
     expect![[r#"
@@ -109,7 +110,8 @@ fn a_deploy_changes_its_nodes_once_and_is_history() {
 
 #[test]
 fn a_node_that_goes_back_fails_the_deploy() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     cluster
         .world()
         .hosts
@@ -125,7 +127,8 @@ fn a_node_that_goes_back_fails_the_deploy() {
 
 #[test]
 fn an_interrupt_before_the_rollout_leaves_every_machine_alone() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     let context = stage.context(NOW, cluster.clone());
     context.interrupt.set();
     let failure = deploy::run(&context, &request(&["w1"])).unwrap_err();
@@ -135,7 +138,8 @@ fn an_interrupt_before_the_rollout_leaves_every_machine_alone() {
 
 #[test]
 fn status_of_a_fleet_is_that_of_its_hosts() {
-    let (stage, cluster) = (stage(), cluster());
+    let stage = stage();
+    let cluster = cluster();
     let status = status::run(&stage.context(NOW, cluster), &status::Request::default()).unwrap();
     assert!(status.healthy, "{status:?}");
     assert_eq!(status.nodes.len(), NODES.len());

@@ -1,4 +1,4 @@
-//! Operations that look: status, locks, certificates, and what they refuse.
+//! Read-only operations: status, locks, certificates, and their refusals.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
@@ -41,7 +41,7 @@ const FACTS: &str = "time=1\nboot=b1\nuptime=60\narch=x86_64\n\
                      running=/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system\n\
                      profile=/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system\n";
 
-/// Hosts that give out their connection once each. One that is missing refuses connections.
+/// Fake hosts with one connection each. A missing host refuses connections.
 struct Hosts(Mutex<BTreeMap<String, FakeRemote>>);
 
 impl Connect for Hosts {

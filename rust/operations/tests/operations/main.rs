@@ -1,4 +1,5 @@
-//! Operations as a caller sees them: a context with fakes in, typed results and events out. No host takes part.
+//! Operations from a caller's point of view: a context with fakes in, typed results and events out. No host is
+//! involved.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod deploy;

@@ -1,4 +1,4 @@
-//! A directory with a cluster, a context with fakes, and the events that operations send.
+//! Test fixture: a directory with a cluster, a context with fakes, and the recorded events.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use time::{OffsetDateTime, macros::datetime};
 
 pub const NOW: OffsetDateTime = datetime!(2026-11-30 10:00 UTC);
 
-/// Machines without a part in etcd.
+/// Machines without etcd.
 pub const FLEET: &str = r#"{
   cluster.name = "fleet";
   cluster.operators = [
@@ -40,7 +40,7 @@ pub const FLEET: &str = r#"{
 }
 "#;
 
-/// A directory with a cluster, and the events that operations send.
+/// Directory with a cluster, and the recorded events.
 pub struct Stage {
     directory: tempfile::TempDir,
     heard: Arc<Mutex<Vec<Event>>>,
@@ -53,22 +53,22 @@ impl Stage {
         Self { directory, heard: Arc::default() }
     }
 
-    /// The cluster's directory.
+    /// Returns the path of the cluster's directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Writes a file of the cluster's directory.
+    /// Writes a file into the cluster's directory.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.directory().join(name), text).unwrap();
     }
 
-    /// The events so far.
+    /// Returns the events so far.
     pub fn heard(&self) -> Vec<Event> {
         self.heard.lock().unwrap().clone()
     }
 
-    /// Returns a context at this time, with these connections. Nothing gets consent.
+    /// Returns a context with this time and these connections. All consent is refused.
     pub fn context(&self, now: OffsetDateTime, hosts: impl Connect + 'static) -> Context {
         let heard = Arc::clone(&self.heard);
         let events = Events::new(move |event| heard.lock().unwrap().push(event));
@@ -86,7 +86,7 @@ impl Stage {
         }
     }
 
-    /// The events so far, as JSON lines.
+    /// Returns the events so far, as JSON lines.
     pub fn events(&self) -> String {
         let lines: Vec<String> =
             self.heard.lock().unwrap().iter().map(|event| serde_json::to_string(event).unwrap()).collect();

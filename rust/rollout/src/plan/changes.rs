@@ -1,4 +1,4 @@
-//! The changes that a deploy would make, as data. Pure.
+//! Changes that a deploy would make, as data. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,108 +10,108 @@ use serde::Serialize;
 use super::quorum::QuorumRisk;
 use crate::{problem::Problem, waves::Wave};
 
-/// What a deploy would change.
+/// The changes that a deploy would make to a cluster.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// Each target.
+    /// The plan of each target.
     pub nodes: BTreeMap<NodeName, NodePlan>,
-    /// The waves, in their order.
+    /// The waves, in order.
     pub waves: Vec<Wave>,
-    /// Why there is no safe order, if there is none.
+    /// The reason why a safe order does not exist, if so.
     pub refusal: Option<String>,
-    /// What it means for etcd. None without etcd.
+    /// The risk to etcd's quorum. None without etcd.
     pub quorum: Option<QuorumRisk>,
-    /// What Kubernetes' version skew policy says against it.
+    /// Violations of Kubernetes' version skew policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skew: Vec<Problem>,
 }
 
-/// What a deploy would do to one node.
+/// The changes that a deploy would make to one node.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum NodePlan {
-    /// Nothing.
+    /// It runs and boots the system, has all its keys, and is not due for a reboot.
     Unchanged {
         /// The system that it runs.
         system: StorePath,
     },
-    /// Something.
+    /// Its system, its keys or a due reboot require a deploy.
     Changes(Box<Changes>),
-    /// It could not be asked.
+    /// It is unreachable, or its response is unusable.
     Silent {
-        /// Why.
+        /// The error with its causes.
         why: String,
-        /// What to do about it.
+        /// A remedy, if there is one.
         hint: Option<String>,
     },
-    /// It answers, and a deploy would refuse it as it is.
+    /// It responds, but a deploy would refuse its current state.
     NotReady {
-        /// Why.
+        /// The error with its causes.
         why: String,
-        /// What to do about it.
+        /// A remedy, if there is one.
         hint: Option<String>,
     },
 }
 
-/// What changes on one node.
+/// The differences between a node's running system and the new one.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
-    /// The system that runs. None before the first deploy.
+    /// The running system. None before the first deploy.
     pub running: Option<StorePath>,
     /// The system that boots.
     pub boots: Option<StorePath>,
-    /// The system that will run and boot.
+    /// The new system, which will run and boot.
     pub system: StorePath,
-    /// How many paths the new system's closure has.
+    /// Number of paths in the new system's closure.
     pub paths: usize,
-    /// How many of them the host lacks.
+    /// Number of those paths that are missing on the host.
     pub paths_to_send: usize,
-    /// Their size in bytes.
+    /// Size of the missing paths in bytes.
     pub bytes_to_send: u64,
-    /// Free bytes where the host's store is, if that is too little for them.
+    /// Free bytes on the file system of the host's store, if the missing paths do not fit there.
     pub too_little_room: Option<u64>,
-    /// The boot loader's mount, if that has too little room for the kernel and initrd.
+    /// The boot loader's mount, if the kernel and initrd do not fit there.
     pub full_boot: Option<FullBoot>,
-    /// File names of the private keys that the host lacks.
+    /// File names of the private keys that are missing on the host.
     pub keys: Vec<String>,
-    /// What is in both systems. None before the first deploy: everything is new then.
+    /// Differences between the closures. None before the first deploy, when everything is new.
     pub closure: Option<ClosureDiff>,
-    /// Units.
+    /// Effects on units, sorted by action and name.
     pub units: Vec<UnitChange>,
-    /// Whether systemd itself is executed again. Units run on meanwhile.
+    /// True if systemd re-executes itself. Units keep running meanwhile.
     pub systemd_reexec: bool,
-    /// What only a reboot brings into effect.
+    /// Changes that take effect only after a reboot.
     pub reboot: Option<Reboot>,
-    /// Whether the node is rebooted after the change.
+    /// True if the node is rebooted after the change.
     pub reboots: bool,
-    /// Whether the API's virtual address is on the host. Plans from before this was asked do not say.
+    /// True if the host holds the API's virtual address. Missing in plans of older versions.
     #[serde(default)]
     pub virtual_address: bool,
-    /// What `switch-to-configuration dry-activate` says, where the host has the new system already.
+    /// Output of `switch-to-configuration dry-activate`, if the host has the new system already.
     pub dry_run: Option<String>,
 }
 
-/// A boot loader's mount without room for another kernel: a deploy refuses that.
+/// A boot loader's mount without space for another kernel; a deploy refuses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FullBoot {
     /// The mount, such as `/boot` or `/efi`.
     pub at: String,
-    /// Bytes that are free there.
+    /// Free bytes there.
     pub free: u64,
-    /// Bytes that the kernel and initrd need.
+    /// Size of the kernel and initrd in bytes.
     pub needed: u64,
 }
 
 impl Plan {
-    /// Whether a deploy would do something.
+    /// Returns true if a deploy would change anything.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         self.nodes.values().any(|node| matches!(node, NodePlan::Changes(_)))
     }
 
-    /// Whether a host could not be asked.
+    /// Returns true if a host could not be surveyed.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.nodes.values().any(|node| matches!(node, NodePlan::Silent { .. } | NodePlan::NotReady { .. }))
@@ -124,7 +124,7 @@ impl Changes {
         self.units.iter().filter(move |change| change.action == action)
     }
 
-    /// Whether the unit stops, starts or restarts.
+    /// Returns true if the unit stops, starts or restarts.
     #[must_use]
     pub fn disturbs(&self, unit: &str) -> bool {
         let disturbing = |action| matches!(action, Action::Stop | Action::Restart | Action::Start);

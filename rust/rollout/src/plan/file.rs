@@ -1,4 +1,4 @@
-//! A plan that is kept in a file, so that a deploy brings exactly what somebody read, or refuses. Pure.
+//! Saved plans: a deploy applies exactly the plan that was reviewed, or refuses. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,52 +10,52 @@ use thiserror::Error;
 use super::changes::{NodePlan, Plan};
 use crate::waves::{Spread, Wave};
 
-/// The version of the format that this code writes and reads.
+/// Format version that this code writes and reads.
 const VERSION: u32 = 1;
 
-/// A plan that is kept.
+/// A saved plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanFile {
     version: u32,
     /// The cluster's name.
     pub cluster: String,
-    /// When it was made (RFC 3339).
+    /// Time of the plan (RFC 3339).
     pub made: String,
-    /// Who made it, `user@host`.
+    /// Author of the plan, `user@host`.
     pub by: String,
-    /// How nodes without a vote are spread over the waves.
+    /// Distribution of the nodes without a vote over the waves.
     pub spread: Spread,
-    /// What each target ran, booted and is to run.
+    /// The systems before and after, for each target.
     pub nodes: BTreeMap<NodeName, Planned>,
-    /// The waves, in their order.
+    /// The waves, in order.
     pub waves: Vec<Wave>,
 }
 
-/// One node of a plan that is kept.
+/// One node of a saved plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// What it ran. None before the first deploy.
+    /// The system that it ran. None before the first deploy.
     pub running: Option<StorePath>,
-    /// What it would have booted.
+    /// The system that it would have booted.
     pub boots: Option<StorePath>,
-    /// What it is to run and boot.
+    /// The system that it will run and boot.
     pub system: StorePath,
 }
 
-/// Why a plan cannot be kept or used.
+/// Reason why a plan cannot be saved or applied.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanFileError {
-    /// It is not a plan.
+    /// The file does not contain a plan.
     #[error("it is not a plan that `machinist plan --out` wrote: {0}")]
     Unreadable(String),
-    /// Its format is another one.
+    /// The file has a different format version.
     #[error("it is a plan of format {found}, this machinist reads format {VERSION}")]
     Version {
-        /// The format's version.
+        /// The file's format version.
         found: u32,
     },
-    /// It is of another cluster.
+    /// The plan belongs to a different cluster.
     #[error("it is a plan of the cluster {found:?}, this is {wanted:?}")]
     Cluster {
         /// The plan's cluster.
@@ -63,22 +63,22 @@ pub enum PlanFileError {
         /// This cluster.
         wanted: String,
     },
-    /// A machine could not be asked, so the plan does not say what happens to it.
+    /// A machine could not be surveyed, so the plan does not include its changes.
     #[error("{node} could not be asked, so there is no whole plan to keep")]
     Partial {
         /// The node.
         node: NodeName,
     },
-    /// There is no safe order.
+    /// The plan has no safe order. The reason.
     #[error("there is no safe order to keep: {0}")]
     NoOrder(String),
 }
 
 impl PlanFile {
-    /// Makes a file of a plan.
+    /// Converts a plan into a saved one.
     ///
     /// # Errors
-    /// The plan is not whole.
+    /// The plan is incomplete or has no safe order.
     pub fn new(cluster: &str, by: &str, made: &str, spread: &Spread, plan: &Plan) -> Result<Self, PlanFileError> {
         if let Some(refusal) = &plan.refusal {
             return Err(PlanFileError::NoOrder(refusal.clone()));
@@ -105,17 +105,17 @@ impl PlanFile {
         })
     }
 
-    /// Reads a file of this cluster.
+    /// Parses a saved plan of this cluster.
     ///
     /// # Errors
-    /// It is no plan, of another format, or of another cluster.
+    /// The text is not a plan, has a different format version, or belongs to a different cluster.
     pub fn parse(text: &str, cluster: &str) -> Result<Self, PlanFileError> {
         #[derive(Deserialize)]
         struct Format {
             version: u32,
         }
         let unreadable = |error: serde_json::Error| PlanFileError::Unreadable(error.to_string());
-        // The format first: a later one may have other fields.
+        // The format version comes first, because later versions may have other fields.
         let Format { version: found } = serde_json::from_str(text).map_err(unreadable)?;
         if found != VERSION {
             return Err(PlanFileError::Version { found });
@@ -127,8 +127,8 @@ impl PlanFile {
         Ok(file)
     }
 
-    /// Says what is no longer as it was when the plan was made: `found` is what each node that answers runs and boots, and
-    /// `waves` the order now.
+    /// Returns the differences from the state in which the plan was made: `found` has the running and booting system of
+    /// each node that responds, `waves` is the current order.
     #[must_use]
     pub fn moved(
         &self,
@@ -191,7 +191,7 @@ mod tests {
         names.iter().map(|name| Wave { kind: WaveKind::Member, nodes: vec![node(name)] }).collect()
     }
 
-    /// `a` changes from `old` to `new`, `b` runs `new` already.
+    /// `a` changes from `old` to `new`; `b` already runs `new`.
     fn plan() -> Plan {
         let changes = Changes {
             running: Some(path("old")),

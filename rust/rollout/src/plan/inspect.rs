@@ -1,4 +1,4 @@
-//! What a host tells about its running system, as `script/units.sh` prints it. Pure, but for [`ask`].
+//! Report of a host about its running system, as `script/units.sh` prints it. Pure, but for [`ask`].
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,14 +11,14 @@ use machinist_switch::{
 
 use crate::{script::UNITS, step::StepError};
 
-/// What a host tells about its running system.
+/// Report of a host about its running system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
-    /// Its units.
+    /// Units with their states and files.
     pub units: Units,
-    /// What it has booted.
+    /// The files that it has booted.
     pub booted: BootFiles,
-    /// What its running system would boot.
+    /// The files that its running system would boot.
     pub running: BootFiles,
     /// The running systemd and the digest of its `system.conf`.
     pub manager: (Option<String>, Option<String>),
@@ -28,10 +28,11 @@ pub struct Inspection {
     pub closure: Vec<StorePath>,
 }
 
-/// Asks the host, in one request. `new` is the unit tree that it is compared with: what is equal is not sent.
+/// Queries the host, in one request. `new` is the unit tree for the comparison: files that are equal in it are not
+/// sent.
 ///
 /// # Errors
-/// The connection fails, or systemd or the store of the host gives no answer.
+/// The connection fails, or systemd or the store of the host does not respond.
 pub fn ask(remote: &dyn Remote, new: &UnitTree) -> Result<Inspection, StepError> {
     let digests = new.digests();
     let listing: String = digests.keys().map(|line| format!("{line}\n")).collect();
@@ -41,7 +42,8 @@ pub fn ask(remote: &dyn Remote, new: &UnitTree) -> Result<Inspection, StepError>
         .ok_or_else(|| StepError::Unknown { why: "its answer about units is cut off".to_owned() })
 }
 
-/// Reads an answer of sections, each begun by a line `== NAME`. What stands before the first is skipped.
+/// Splits a script's output into sections, each of which begins with a line `== NAME`. Text before the first is
+/// skipped.
 pub(crate) fn sections(output: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut current: Option<&mut Vec<&str>> = None;
@@ -58,7 +60,7 @@ pub(crate) fn sections(output: &str) -> BTreeMap<&str, Vec<&str>> {
     sections
 }
 
-/// Reads the answer. None if it is not whole.
+/// Parses the output. None if it is incomplete.
 fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Option<Inspection> {
     let sections = sections(output);
     sections.get("end")?;
@@ -87,7 +89,7 @@ fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Op
     Some(inspection)
 }
 
-/// A file that is also in the new tree was not sent: its text is known. One without a line of text is empty.
+/// A file that the new tree has too was not sent; its text is taken from there. A file without lines is empty.
 fn files(
     lines: &[&str],
     texts: &BTreeMap<&str, String>,
@@ -107,7 +109,7 @@ fn files(
     lines.iter().filter_map(file).collect()
 }
 
-/// Lines of `grep --null`: a path, a NUL, a line of the file.
+/// Parses lines of `grep --null`: a path, a NUL, a line of the file.
 fn texts<'a>(lines: &[&'a str]) -> BTreeMap<&'a str, String> {
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     for (path, line) in lines.iter().filter_map(|line| line.split_once('\0')) {
@@ -128,7 +130,7 @@ fn value(lines: &[&str], key: &str) -> Option<String> {
     lines.iter().find_map(of_key)
 }
 
-/// Blocks of `systemctl show`. Units that follow another one are shadows of it.
+/// Parses the blocks of `systemctl show`. Units that follow another one are only its shadows and left out.
 fn active(lines: &[&str]) -> BTreeMap<String, Active> {
     let mut units = BTreeMap::new();
     for block in lines.split(|line| line.is_empty()) {
@@ -198,7 +200,7 @@ mod tests {
         assert!(ask(&remote, &UnitTree::default()).unwrap_err().to_string().contains("cut off"));
     }
 
-    /// The script's own text, on a folder of units of this computer, with stand-ins for systemd and the store.
+    /// Runs the real script on a local folder of units, with fakes of systemd and the store.
     #[test]
     fn the_script_tells_of_a_tree_what_a_look_at_it_does() {
         use std::os::unix::fs::{PermissionsExt, symlink};
@@ -234,7 +236,7 @@ mod tests {
         assert!(!text.contains("After=q"), "what the new system has too is not sent: {text}");
         let found = parse(&text, &tree(), &tree().digests()).unwrap().units.tree;
         let mut expect = unit_tree(&units).unwrap();
-        // Lines are sent, so a last one without its end gets one.
+        // Text is sent by lines, so a missing final newline is added.
         expect.files.insert("b\\x2dc.service".to_owned(), "[Unit]\nA=1\n".to_owned());
         assert_eq!(found, expect);
     }

@@ -1,7 +1,7 @@
-//! What a deploy would change, told without changing anything: no path is copied, no key is put, nothing is activated.
+//! Plan of a deploy, without any change to the hosts: no path is copied, no key is installed, nothing is activated.
 //!
-//! [`Survey`] asks all hosts at once; [`machinist_switch`] predicts what a switch does there, and [`quorum`] says what it
-//! means for etcd.
+//! [`Survey`] queries all hosts concurrently; [`machinist_switch`] predicts the effects of a switch there, and
+//! [`quorum`] those on etcd.
 
 mod changes;
 pub mod file;

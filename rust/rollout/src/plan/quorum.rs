@@ -1,4 +1,4 @@
-//! What a change does to etcd's quorum, in words. Pure.
+//! Risk that a change poses to etcd's quorum, with an explanation. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,60 +7,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::waves::{Wave, WaveKind};
 
-/// The units that run a member: etcd itself, or k3s with an etcd inside.
+/// The units that run a member: etcd itself, or k3s with embedded etcd.
 pub const UNITS: [&str; 2] = ["etcd.service", "k3s.service"];
 
-/// What is known when the quorum is thought about.
+/// Inputs of the risk assessment.
 #[derive(Clone, Debug, Default)]
 pub struct QuorumView<'a> {
     /// All voting members of etcd.
     pub members: BTreeSet<NodeName>,
-    /// The waves.
+    /// The waves, in order.
     pub waves: &'a [Wave],
     /// Members whose etcd stops, restarts or starts.
     pub restarting: BTreeSet<NodeName>,
-    /// Members whose machine is a target and did not answer.
+    /// Members among the targets that did not respond.
     pub silent: BTreeSet<NodeName>,
-    /// Members that are not healthy now, and why. None where etcd could not be asked.
+    /// Unhealthy members with the reasons. None if etcd could not be queried.
     pub broken: Option<BTreeMap<NodeName, String>>,
-    /// How many members etcd has that the configuration does not know. They vote too.
+    /// Number of voting members that the configuration does not have.
     pub unmanaged: usize,
-    /// Whether the members formed a quorum once, as recorded.
+    /// True if the members have formed a quorum before, as recorded.
     pub bootstrapped: bool,
     /// The leader, if known.
     pub leader: Option<NodeName>,
-    /// The server that founds a cluster of k3s; the others join it.
+    /// The bootstrap server of a k3s cluster, which the others join.
     pub founder: Option<NodeName>,
 }
 
-/// What a change does to the quorum.
+/// Risk that a change poses to the quorum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuorumRisk {
-    /// How sure it is that the quorum stays.
+    /// Level of the risk.
     pub verdict: Verdict,
-    /// In words.
+    /// The explanation, one sentence or two.
     pub words: String,
 }
 
-/// How sure it is that the quorum stays.
+/// Level of the risk to the quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// No member restarts.
     Untouched,
-    /// At each moment enough members stay.
+    /// Enough members stay at any time.
     Held,
-    /// There is no cluster yet.
+    /// The etcd cluster does not exist yet.
     New,
-    /// Taking one more away would lose it; a deploy refuses that.
+    /// Losing one more member would break it; a deploy refuses that.
     Refused,
-    /// There is one member only, and it restarts.
+    /// The only member restarts, so etcd is unavailable meanwhile.
     Interrupted,
-    /// etcd or a member could not be asked.
+    /// etcd or a member could not be queried.
     Unknown,
 }
 
-/// Says what the change does to the quorum. None without etcd.
+/// Assesses the risk that the change poses to the quorum. None without etcd.
 #[must_use]
 pub fn risk(view: &QuorumView<'_>) -> Option<QuorumRisk> {
     if view.members.is_empty() {

@@ -1,4 +1,4 @@
-//! Asks the hosts and puts the plan together.
+//! Survey of all hosts, and assembly of the plan.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,36 +41,37 @@ use crate::{
     waves::{self, Reboots, Situation, Spread, Wave},
 };
 
-/// A plan to be made.
+/// Inputs of a plan.
 pub struct Survey {
     /// The nodes, with the systems that are built for them.
     pub targets: Vec<Target>,
     /// All voting members of etcd with their addresses, targets or not.
     pub members: BTreeMap<NodeName, IpAddr>,
-    /// What decides how each node is treated.
+    /// Traits of all nodes that determine their order and treatment.
     pub traits: BTreeMap<NodeName, Traits>,
-    /// Whether the members formed a quorum once, as recorded.
+    /// True if the members have formed a quorum before, as recorded.
     pub bootstrapped: bool,
-    /// The server that founds the cluster, if etcd runs inside of k3s.
+    /// The bootstrap server, if etcd is embedded in k3s.
     pub founder: Option<NodeName>,
-    /// Reaches nodes.
+    /// Opens connections to the nodes.
     pub connector: Connector,
     /// The local store.
     pub nix: Nix,
-    /// How nodes without a vote are spread over waves.
+    /// Distribution of the nodes without a vote over the waves.
     pub spread: Spread,
 }
 
-/// A host that answered.
+/// The survey of a host that responded.
 struct Asked {
     remote: Box<dyn Remote>,
     plan: NodePlan,
-    /// Which Kubernetes runs there, and which one the new system has.
+    /// Kubernetes versions: the running one and the new system's.
     kubernetes: [Option<Version>; 2],
 }
 
 impl Survey {
-    /// Asks all hosts at once, and says what a deploy would change. What goes wrong with a host is that host's plan.
+    /// Queries all hosts concurrently, and returns the changes that a deploy would make. An error of one host becomes
+    /// that host's plan.
     pub async fn run(self) -> Plan {
         let Self { targets, members, traits, bootstrapped, founder, connector, nix, spread } = self;
         let mut tasks = JoinSet::new();
@@ -105,14 +106,15 @@ impl Survey {
             let health = bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
             if is_k3s { health.map(Health::without_absent) } else { health }
         };
-        // Without an answer, whatever the reason, etcd counts as not asked.
+        // If the query fails for any reason, etcd's health is unknown.
         let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
         let recorded = Recorded { bootstrapped, founder };
         Plan { skew, ..assemble(nodes, names, &traits, &recorded, health.as_ref(), spread) }
     }
 }
 
-/// Returns what the skew policy says against the plan. Nodes that are no targets are asked only if a version changes.
+/// Returns the plan's violations of the skew policy. Nodes outside of the targets are queried only if a version
+/// changes.
 async fn skew(
     targets: BTreeMap<NodeName, [Option<Version>; 2]>,
     silent: &BTreeSet<NodeName>,
@@ -198,7 +200,7 @@ fn full_boot(facts: &HostFacts, needed: u64) -> Option<FullBoot> {
     Some(FullBoot { at: facts.boot_at.clone().unwrap_or_else(|| "/boot".to_owned()), free, needed })
 }
 
-/// Lets the new system say itself what it would do. It is there already, so nothing is copied for it.
+/// Runs the new system's own dry activation. It is already on the host, so nothing is copied for it.
 fn dry_activate(remote: &dyn Remote, system: &StorePath) -> Result<Option<String>, StepError> {
     let script = script::with(&[("system", system.as_str())], DRY_ACTIVATE);
     let output = remote.run(Request::new("dry-activate", script).timeout(Duration::from_secs(120)))?;
@@ -206,14 +208,14 @@ fn dry_activate(remote: &dyn Remote, system: &StorePath) -> Result<Option<String
     Ok((output.status == Status::Exited(0) && !text.trim().is_empty()).then(|| text.trim_end().to_owned()))
 }
 
-/// The program speaks on stderr.
+/// The program prints to stderr.
 const DRY_ACTIVATE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
 timeout -k 5 100 \"$system/bin/switch-to-configuration\" dry-activate 2>&1
 ";
 
 fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[StorePath], at: &Path) {
-    // With the system that runs already, a deploy only puts keys or changes what boots.
+    // If the system already runs, a deploy only installs keys or changes what boots.
     if changes.running.as_ref() != Some(&changes.system) {
         let mut switch = decide(&old.units, new);
         let fstab = fs::read_to_string(at.join("etc/fstab")).unwrap_or_default();
@@ -225,7 +227,7 @@ fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure:
     changes.reboot = reboot(&old.booted, &old.running, &local_system::boot_files(at));
 }
 
-/// Asks etcd through a connected member, or through another one.
+/// Queries etcd through a connected member, or else through another one.
 fn health(
     members: &BTreeMap<NodeName, IpAddr>,
     remotes: &BTreeMap<NodeName, Box<dyn Remote>>,
@@ -240,13 +242,13 @@ fn health(
     })
 }
 
-/// What is recorded of the members, and who founds the cluster where etcd runs inside of k3s.
+/// Recorded state of the members, and the bootstrap server if etcd is embedded in k3s.
 struct Recorded {
     bootstrapped: bool,
     founder: Option<NodeName>,
 }
 
-/// From the nodes' plans to the order and the risk.
+/// Computes the order and the risk from the nodes' plans.
 fn assemble(
     nodes: BTreeMap<NodeName, NodePlan>,
     members: BTreeSet<NodeName>,
@@ -307,7 +309,7 @@ fn risk(
     leader: Option<NodeName>,
 ) -> Option<QuorumRisk> {
     let disturbed = |plan: &NodePlan| match plan {
-        // Nothing is known of units before the first deploy: everything starts.
+        // The units are unknown before the first deploy: everything starts.
         NodePlan::Changes(changes) => {
             changes.running.is_none() || changes.reboots || quorum::UNITS.iter().any(|unit| changes.disturbs(unit))
         }

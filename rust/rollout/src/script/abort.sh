@@ -1,3 +1,3 @@
-# Tells an activation to go back, for the reason $words. Set before these lines: directory, words.
+# Makes an activation revert, for the reason $words. Set before these lines: directory, words.
 umask 077
 if [ -d "$directory" ]; then printf '%s\n' "$words" >"$directory/abort.new" && mv -f "$directory/abort.new" "$directory/abort"; fi

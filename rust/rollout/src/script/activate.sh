@@ -1,15 +1,15 @@
-# Runs on the host in a transient unit, so that it outlives the connection that started it. Any end but the last line
-# leaves the old system running, and the old system is what boots until then: a reset at any moment ends on a whole one.
-# Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
-# activation_bound and confirm_bound in seconds, gates (yes or no), and what holds.sh says: the lock that this activation was
-# started under. `$gone` is what that says of a lock that is gone.
+# Runs on the host in a transient unit, so that it outlives the connection that started it. Any exit before the last
+# line leaves the old system running, and the old system boots until then: a reset at any moment ends with a consistent
+# one. Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
+# activation_bound and confirm_bound in seconds, gates (yes or no), and the variables of holds.sh: the lock under which
+# this activation was started. `$gone` is its message about a lost lock.
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
 kept=/var/lib/machinist
 unbootable=''
 
-# What outlives a reset: the last activation and how it ended, so that anyone can tell later what this host went through.
+# Record that survives a reset: the last activation and its result, so that the history of this host can be read later.
 record() {
   printf 'run=%s\nfence=%s\nboot=%s\nnew=%s\nold=%s\nbefore=%s\nstate=%s\n' "$run" "$fence" \
     "$(cat /proc/sys/kernel/random/boot_id)" "$new" "$old" "$before" "$*"
@@ -17,7 +17,7 @@ record() {
 keep() {
   write_durably "$kept/activation" "$(record "$*")"
 }
-# A confirmation needs no room any more: what it records is on the disk before anything is changed.
+# A confirmation needs no more disk space: its record is on the disk before anything is changed.
 prepare() {
   write_durably "$kept/activation.confirmed" "$(record confirmed)" &&
     write_durably "$kept/confirmed.next" "$new" &&
@@ -26,11 +26,11 @@ prepare() {
 say() {
   printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
 }
-# one_line LIST: its lines, separated by blanks.
+# one_line LIST: its lines, joined by spaces.
 one_line() {
   printf '%s\n' "$1" | tr '\n' ' '
 }
-# Keeps what the units said last: going back makes them say more.
+# Keeps the units' last log lines: reverting makes them log more.
 last_words() {
   journalctl --sync 2>/dev/null
   for unit in $1; do
@@ -61,14 +61,14 @@ revert_for() {
   last_words "$2"
   revert "$1: $(one_line "$2")"
 }
-# The units that switch-to-configuration names: as failed, or because a job of theirs failed.
+# Units that switch-to-configuration names: as failed, or because one of their jobs failed.
 named_units() {
   sed -nE -e 's/^warning: the following units failed: //p' \
     -e 's/^Failed to (start|restart|reload|stop) ([^ :]+\.[a-z]+)(:.*)?$/\2/p' \
     -e 's/^(Job|A dependency job) for ([^ ]+\.[a-z]+) (failed|timed out|canceled).*/\2/p' "$directory/switch" |
     tr -s ', ' '\n' | grep . | sort -u
 }
-# Of units, those that do not run and are not about to: systemd does not try again.
+# Filters units down to those that neither run nor are starting: systemd does not retry these.
 ended() {
   for unit in $1; do
     case $(systemctl show --property=ActiveState --value -- "$unit") in
@@ -97,7 +97,7 @@ unwell=$(printf '%s\n' "$failed_before" && lines unsteady "$services_before")
 timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test >"$directory/switch" 2>&1
 code=$?
 cat "$directory/switch"
-# Status 4 is also that of a system on which a unit had failed before: which units it is about decides.
+# Status 4 is also returned if a unit had failed before: the list of units decides.
 case $code in
   0 | 4) ;;
   124 | 137) revert "the activation took longer than $activation_bound s" ;;
@@ -113,8 +113,8 @@ not_reloaded=$(without "$(printf '%s\n' "$services_after" | grep '^unreloaded ')
   "$(printf '%s\n' "$services_before" | grep '^unreloaded ')" | cut -d' ' -f2)
 if [ -n "$failed" ]; then revert_for "units failed" "$failed"; fi
 if [ -n "$not_reloaded" ]; then revert_for "units could not be reloaded" "$not_reloaded"; fi
-# Services that nothing started are only watched while something else takes its time, and those that have failed once
-# already for longer.
+# If no service was started, services are only watched while something else is in progress; those that have already
+# failed once are watched for longer.
 started=$(without "$(printf '%s\n' "$services_after" | grep '^began ')" \
   "$(printf '%s\n' "$services_before" | grep '^began ')" | cut -d' ' -f2)
 crashed=$(printf '%s\n' "$services_after" | awk '$1 == "restarts" && $3 > 0 { print $2 }' | grep -xF -e "$started")
@@ -127,7 +127,7 @@ else
   watch_from "$services_after" 0
 fi
 
-# The new system's own gates, a line each: name, seconds, script. All of them together may take as long as the activation.
+# The new system's own gates, one a line: name, seconds, script. Together they may take as long as the activation.
 latest=$(($(uptime_seconds) + activation_bound))
 if [ "$gates" = yes ] && [ -e "$new/etc/machinist/gates" ]; then
   while read -r gate seconds script; do
@@ -167,7 +167,7 @@ while ! [ -e "$directory/confirm" ]; do
   sleep 0.05
 done
 
-# The time until here counts: gates and the confirmation have been waited for meanwhile.
+# The time so far counts: gates and the confirmation have run meanwhile.
 while :; do
   watch_round
   case $? in
@@ -181,7 +181,7 @@ failed_after=$(failed_units) || revert "systemd does not answer"
 failed=$(without "$(printf '%s\n' "$failed_after" && ended "$named")" "$unwell")
 if [ -n "$failed" ]; then revert_for "units failed" "$failed"; fi
 
-# make_boot SYSTEM: the profile and the boot loader. Bounded: the lock's guard is held meanwhile.
+# make_boot SYSTEM: sets the profile and installs the boot loader. Bounded, because the lock's guard is held meanwhile.
 make_boot() {
   timeout -k 5 60 nix-env --profile "$profile" --set "$1" 9>&- || { why="the profile could not be set"; return 1; }
   timeout -k 5 "$activation_bound" "$1/bin/switch-to-configuration" boot >"$directory/boot" 2>&1 9>&-
@@ -194,11 +194,11 @@ make_boot() {
   esac
   return 1
 }
-# Makes the old system the one that boots again, after something of the new one may be in place.
+# Makes the old system boot again, after parts of the new one may have been installed.
 take_back() {
   first=$why
   if [ -z "$before" ]; then
-    # Nothing was installed before: the profile begins without a system again.
+    # Nothing was installed before: remove the profile, so that it has no system again.
     rm -f "${profile%/*}/$(readlink "$profile")" "$profile"
   elif ! make_boot "$before"; then
     unbootable="; what boots next is uncertain, because the old system could not be made the one that boots: $why"
@@ -206,7 +206,7 @@ take_back() {
   revert "$first"
 }
 
-# From here to the end nobody takes the lock over.
+# From here to the end no other run can take over the lock.
 exec 9>"$lock.guard"
 if ! flock -w 30 9 || ! belongs; then
   revert "$gone"
@@ -218,6 +218,6 @@ if ! place_durably "$kept/confirmed.next" "$kept/confirmed"; then
   why="the confirmation could not be recorded"
   take_back
 fi
-# Should this fail, the record of before says `activating`, of a system that is confirmed: that is no contradiction.
+# If this fails, the earlier record says `activating` of a system that is confirmed: readers accept that combination.
 place_durably "$kept/activation.confirmed" "$kept/activation"
 say "confirmed"

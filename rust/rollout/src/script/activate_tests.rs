@@ -1,4 +1,4 @@
-//! The node's side of an activation, run here with stand-ins for systemd, nix and the systems.
+//! The host's side of an activation, run locally with fakes of systemd, nix and the systems.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -10,20 +10,20 @@ use std::{
 
 use super::{ACTIVATE, AWAIT, CONFIRM, LOCK, with};
 
-/// A host on which everything works, until a test says otherwise.
+/// A host on which everything works, unless a test changes it.
 struct Host {
     folder: tempfile::TempDir,
 }
 
-/// How an activation ended.
+/// Result of an activation.
 struct End {
     /// The state that the operator reads.
     state: String,
-    /// The state in the record that outlives a reset.
+    /// The state in the record that survives a reset.
     record: String,
-    /// The system that the profile leads to.
+    /// The system that the profile links to.
     profile: PathBuf,
-    /// What was done, in order: `new test`, `new boot`, `old test`, `old boot`.
+    /// The actions in order: `new test`, `new boot`, `old test`, `old boot`.
     done: Vec<String>,
 }
 
@@ -65,21 +65,21 @@ impl Host {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Lets a system's switch-to-configuration do this, with `$1` as its action.
+    /// Makes a system's switch-to-configuration run this script, with `$1` as its action.
     fn system(&self, name: &str, text: &str) {
         let script = format!("#!/bin/sh\necho \"{name} $1\" >>\"$HOST/done\"\n{text}\n");
         self.put(&format!("{name}/bin/switch-to-configuration"), &script);
     }
 
-    /// Lets systemd report services: a shell script that prints `systemctl show`'s paragraphs. `$count` is the number
-    /// of the call, from 1; the first one is before the activation.
+    /// Makes systemd report services: a shell script that prints `systemctl show`'s paragraphs. `$count` is the number
+    /// of the call, from 1; the first call precedes the activation.
     fn services(&self, text: &str) {
         let count = "count=$(($(cat \"$HOST/count\" 2>/dev/null || echo 0) + 1)); echo $count >\"$HOST/count\"";
         let service = "service() { printf 'Id=%s\\nNRestarts=%s\\nSubState=%s\\nResult=%s\\nExecMainStartTimestampMonotonic=%s\\n\\n' \"$@\"; }";
         self.put("services", &format!("#!/bin/sh\n{count}\n{service}\n{text}\n"));
     }
 
-    /// Makes every write of a record fail from now on.
+    /// Makes every later write of a record fail.
     fn fill(folder: &str) -> String {
         ["activation.new", "confirmed.new", "confirmed.next.new", "activation.confirmed.new", "lock.new"]
             .map(|name| format!("ln -sf /dev/full {folder}/kept/{name}\n"))
@@ -110,7 +110,7 @@ impl Host {
             ("confirm_bound", "2"),
             ("gates", "no"),
             ("fence", "1"),
-            // The lock in the fixture is another boot's, so only how long it lasts counts: it never ends.
+            // The lock in the fixture is from another boot, so only its duration counts: it never expires.
             ("margin", "30"),
             ("run", "r"),
         ];
@@ -167,7 +167,7 @@ fn a_service_that_fails_and_is_started_again_and_again_is_not_confirmed() {
 #[test]
 fn a_service_that_was_well_and_restarts_now_is_not_confirmed() {
     let host = Host::new();
-    // It is seen running each time: only the number of restarts tells.
+    // It is running each time it is checked: only the number of restarts differs.
     host.services("service a.service $((count - 1)) running success ${count}000000");
     reverted(&host, "services do not stay up: a.service", &WENT_BACK);
 }
@@ -175,7 +175,7 @@ fn a_service_that_was_well_and_restarts_now_is_not_confirmed() {
 #[test]
 fn a_service_that_has_failed_once_is_watched_for_longer() {
     let host = Host::new();
-    // It fails again later than services are watched of which none has failed.
+    // It fails again only after the shorter time for which services without a failure are watched.
     host.services("[ $count = 1 ] || service a.service $((count < 5 ? 1 : count)) running success ${count}000000");
     reverted(&host, "services do not stay up: a.service", &WENT_BACK);
 }
@@ -267,7 +267,7 @@ fn a_disk_that_is_full_during_an_activation_truncates_no_record() {
     let host = Host::new();
     host.system("new", &Host::fill("$HOST"));
     confirmed(&host);
-    // Nor when it has to go back: the record of the beginning stays whole.
+    // Nor if the activation reverts: the first record stays intact.
     let host = Host::new();
     host.system("new", &format!("{}[ \"$1\" = boot ] || exit 1", Host::fill("$HOST")));
     let end = host.activate();
@@ -287,14 +287,14 @@ fn a_full_run_ends_an_activation_and_its_record_is_read_in_place_of_the_state() 
     let why = format!("reverted {} cannot be written", host.path("run/state").display());
     assert_eq!((end.state.as_str(), &end.record), ("activating", &why));
     assert_eq!(end.done, WENT_BACK);
-    // The unit has ended.
+    // The unit has exited.
     host.put("bin/systemctl", "#!/bin/sh\nexit 3\n");
     let (run, new) = (host.path("run").display().to_string(), host.path("new").display().to_string());
     let passing = ("passing", "starting|activating|reverting");
     let variables = [("directory", run.as_str()), ("unit", "x"), passing, ("run", "r"), ("new", &new)];
     let output = host.shell(&with(&variables, AWAIT));
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), why);
-    // So it is after a reset, which leaves nothing of the directory.
+    // The same holds after a reset, which clears the directory.
     fs::remove_dir_all(&run).unwrap();
     let output = host.shell(&with(&variables, &[CONFIRM, AWAIT].concat()));
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), why);

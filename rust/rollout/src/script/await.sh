@@ -1,8 +1,8 @@
 # Waits until the activation is no longer in one of the passing states and prints the state. Set before these lines:
-# directory, unit, passing (first words or whole states, joined by |), and of the activation: run, new.
-# A round starts one process, the sleep, and rounds get longer: on small machines, asking often is what delays the answer.
+# directory, unit, passing (first words or complete states, joined by |), and the activation's own: run, new. A round
+# starts one process, the sleep, and rounds get longer: on small machines, frequent polling delays the result.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-# finished STATE: prints how the activation ended by the record that outlives a reset, or else the state.
+# finished STATE: prints the activation's result from the record that survives a reset, or else the state.
 finished() {
   found_run='' found_new='' found_state=''
   while IFS= read -r line; do
@@ -31,7 +31,7 @@ while :; do
     *) break ;;
   esac
   rounds=$((rounds + 1))
-  # The unit may have been killed: then nothing will ever change the state.
+  # The unit may have been killed: then the state will never change.
   if [ $((rounds % 20)) -eq 0 ] && ! systemctl is-active --quiet "$unit"; then
     read -r now 2>/dev/null <"$directory/state" || now=''
     [ "${now:-starting}" = "$state" ] && finished "died $state"

@@ -1,4 +1,4 @@
-# Says what a system that is here would boot. Set before these lines: system.
+# Prints the files that a system on this host would boot. Set before these lines: system.
 for link in kernel initrd kernel-modules; do
   if [ -e "$system/$link" ]; then echo "$link=$(readlink -f "$system/$link")"; fi
 done

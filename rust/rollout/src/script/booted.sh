@@ -1,8 +1,8 @@
-# Waits until the boot is over, then asks the system's own gates. Says how it is: `running`, `degraded`, or another state of
-# systemd when the time is over, then a line each what it still waits for, or `gate NAME WHY` for one that stays closed, or
-# `restless UNITS` for services that do not stay up.
-# Set before these lines: bound and gates, in seconds: for the boot, and for all gates together; 0 asks none. And unwell:
-# units that were not well before the reboot.
+# Waits until the boot has finished, then runs the system's own gates. Prints the state: `running`, `degraded`, or
+# another state of systemd if the time is up, followed by up to five pending jobs, one a line; or `gate NAME WHY` for a
+# gate that stays closed, or `restless UNITS` for services that do not stay up.
+# Set before these lines: bound and gates, in seconds: for the boot, and for all gates together; 0 skips them. And
+# unwell: units that were unhealthy before the reboot.
 deadline=$(($(uptime_seconds) + bound))
 while :; do
   state=$(systemctl is-system-running 2>/dev/null)
@@ -21,7 +21,7 @@ case $state in
     ;;
 esac
 
-# Services have to stay up from here on, for as long as the gates take at least.
+# Services have to stay up from here on, at least until all gates are open.
 watch_from "$(services)" "$quiet_first"
 watch() {
   while :; do
@@ -34,7 +34,7 @@ watch() {
   done
 }
 
-# The same lines as an activation asks: name, seconds, script.
+# The same gates as in an activation: name, seconds, script.
 if [ "$gates" -eq 0 ] || ! [ -r /run/current-system/etc/machinist/gates ]; then watch; fi
 latest=$(($(uptime_seconds) + gates))
 while read -r gate seconds script; do

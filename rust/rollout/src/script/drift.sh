@@ -1,10 +1,10 @@
-# Tells what differs from the system that is active: unit files and files of /etc that are not its own, and what was
-# booted. Changes nothing.
+# Prints the differences from the active system: unit files and files of /etc that do not belong to it, and the booted
+# files. Changes nothing.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 export LC_ALL=C
 current=$(readlink -f /run/current-system)
 
-# Where the whole directory leads into the store, all that is in it is a system's; which one's is seen below.
+# If the directory itself links into the store, all files in it belong to a system; the check below shows to which one.
 echo "== units"
 for directory in /etc/systemd/system /etc/systemd/system.control /run/systemd/system /run/systemd/system.control; do
   case $(readlink -f "$directory") in
@@ -15,7 +15,7 @@ for directory in /etc/systemd/system /etc/systemd/system.control /run/systemd/sy
           own=$current/etc/systemd/system/$file
           if [ "$directory/$file" -ef "$own" ]; then continue; fi
           link=$(readlink "$directory/$file")
-          # A link to a unit of the distribution beneath may lead nowhere from here.
+          # A link to a unit of the underlying distribution may not resolve from here.
           if [ -z "$link" ] || [ "$link" != "$(readlink "$own")" ]; then printf '%s\t%s\n' "$directory/$file" "$link"; fi
         done
       fi
@@ -23,8 +23,8 @@ for directory in /etc/systemd/system /etc/systemd/system.control /run/systemd/sy
   esac
 done
 
-# Files that the activation copies, because they have an owner or a mode of their own, are not compared: programs may
-# write them. An /etc that is a mount of its own cannot be told from the system's by its inodes.
+# Files that the activation copies, because they have their own owner or mode, are not compared: programs may write
+# them. If /etc is a separate mount, inodes cannot identify the system's files.
 echo "== etc"
 if cd -P "$current/etc" 2>/dev/null && ! mountpoint -q /etc; then
   find . \( -type f -o -type l \) ! -name '*.mode' ! -name '*.uid' ! -name '*.gid' | while IFS= read -r file; do

@@ -1,10 +1,10 @@
-# Fetches a slice from a peer, makes sure that it is the one that the operator sent there, and only then imports it.
-# Set before these lines: directory, slice, digest, address, port, token, bytes, seconds.
+# Fetches a slice from a peer, verifies that it is the one that the operator sent there, and only then imports it. Set
+# before these lines: directory, slice, digest, address, port, token, bytes, seconds.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 umask 022
 new=$directory/$slice.new
 trap 'rm -f "$new"' EXIT
-# In the environment: arguments can be read by every user of the host. The first call only bounds the time to connect.
+# In the environment, because every user of the host can read arguments. The first call only bounds the time to connect.
 export address port token slice bytes
 if ! timeout 3 bash -c ': <>"/dev/tcp/$address/$port"' 2>/dev/null; then
   echo "cannot connect to port $port of $address" >&2

@@ -1,4 +1,4 @@
-# Says what is true on this host, a `key=value` a line. Changes nothing. This is what every deploy asks every host, so it
+# Prints the facts of this host, a `key=value` a line. Changes nothing. Every deploy runs this on every host, so it
 # starts few processes.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 echo "time=$(date +%s%3N)"
@@ -7,12 +7,12 @@ read -r uptime _ </proc/uptime && echo "uptime=${uptime%%.*}"
 echo "arch=$(uname -m)"
 echo "running=$(readlink -f /run/current-system 2>/dev/null)"
 echo "profile=$(readlink -f /nix/var/nix/profiles/system 2>/dev/null)"
-# free NAME DIRECTORY: the bytes that are free there.
+# free NAME DIRECTORY: the free bytes there.
 free() {
   df -B1 --output=avail "$2" 2>/dev/null | { read -r _ && read -r bytes && echo "$1=$bytes"; }
 }
 free store_free /nix/store
-# Where machinist itself writes: bytes and files that are free. A file system without a limit of files says `-`.
+# Directories that machinist itself writes to: free bytes and files. A file system without a limit of files prints `-`.
 kept=/var/lib/machinist
 if ! [ -d "$kept" ]; then kept=/var; fi
 df -B1 --output=file,avail,iavail,itotal "$kept" /run 2>/dev/null | while read -r place bytes files limit; do
@@ -20,8 +20,8 @@ df -B1 --output=file,avail,iavail,itotal "$kept" /run 2>/dev/null | while read -
   if [ "$limit" = 0 ] || [ "$limit" = - ]; then files=-; fi
   echo "room=$place $bytes $files"
 done
-# Where the boot loader puts kernels: a mount of its own that has its folder of them, else the first that is there. systemd-boot
-# takes the EFI partition, which may be at /efi; GRUB and extlinux take /boot.
+# The boot loader's directory of kernels: a separate mount that has its folder of them, else the first that exists.
+# systemd-boot takes the EFI partition, which may be at /efi; GRUB and extlinux take /boot.
 places="/boot /efi /boot/efi"
 mounts=
 while read -r _ _ _ _ directory _; do
@@ -48,7 +48,7 @@ if [ -n "$boot_at" ]; then
   free boot_free "$boot_at"
 fi
 if [ -d /var/lib/etcd/member ] || [ -d /var/lib/rancher/k3s/server/db/etcd/member ]; then echo "etcd_data=yes"; fi
-# Whether the API's virtual address is here now, where the node may have it.
+# Location of the API's virtual address: reported by nodes that may hold it, if they hold it now.
 if [ -r /etc/machinist/virtual-address ]; then
   read -r address </etc/machinist/virtual-address
   if [ -n "$(ip -o address show to "$address" 2>/dev/null)" ]; then echo "virtual_address=yes"; fi
@@ -58,7 +58,7 @@ if [ -r /etc/machinist/kubernetes-version ]; then
 fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
-# What only a reboot changes.
+# Files that only a reboot puts into effect.
 set --
 for link in kernel initrd kernel-modules; do
   if [ -e "/run/booted-system/$link" ]; then set -- "$@" "/run/booted-system/$link"; fi
@@ -77,13 +77,14 @@ done
 for key in /var/lib/machinist/keys/*.key; do
   if [ -s "$key" ]; then echo "key=${key##*/}"; fi
 done
-# Known before it is read: a systemd that does not answer must not look like one without failed units.
+# The status is checked before the output is parsed: a systemd that does not respond must not look like one without
+# failed units.
 units=$(systemctl list-units --plain --no-legend --no-pager 2>/dev/null) || echo "failed=systemd itself, which does not answer"
 printf '%s\n' "$units" | while read -r unit _ active sub _; do
   case $active in
     failed) echo "failed=$unit" ;;
     activating)
-      # Waiting for its next start: one that ended well is no trouble.
+      # Pending next start: a service that exited successfully is not a problem.
       case $sub in
         auto-restart*)
           if [ "$(systemctl show --property=Result --value "$unit")" != success ]; then echo "restarting=$unit"; fi

@@ -1,5 +1,5 @@
-# Lists the system generations of this host: `current=N`, then `generation=N PATH` for each, and `founds=N` for those that
-# tell etcd to form a new cluster. Changes nothing.
+# Lists the system generations of this host: `current=N`, then `generation=N PATH` for each, and `founds=N` for those
+# that make etcd form a new cluster. Changes nothing.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 number() {
   link=${1##*/}

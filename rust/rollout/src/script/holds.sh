@@ -16,7 +16,7 @@ read_lock() {
   done 2>/dev/null <"$lock"
   gone="the lock of this run is gone ($other holds it now)"
 }
-# Whether the lock has just this token and nobody may take it over soon. This is what begins something.
+# True if the lock has exactly this token and cannot be taken over within the margin. Required to begin an action.
 holds() {
   read_lock
   [ "$found_fence" = "$fence" ] && [ "$found_run" = "$run" ] || return 1
@@ -26,7 +26,7 @@ holds() {
   if [ "$found_boot" != "$now" ]; then expires=$lasts; fi
   [ "$((expires - ${uptime%%.*}))" -ge "$margin" ]
 }
-# Whether the run still holds the lock, resumed or not. This is what lets something go on that has begun under the token.
+# True if the run still holds the lock, resumed or not. Required to continue an action that was begun under the token.
 belongs() {
   read_lock
   [ "$found_run" = "$run" ] && [ "${found_from:-$found_fence}" -le "$fence" ] && [ "$fence" -le "$found_fence" ]

@@ -1,6 +1,7 @@
-# Prints who holds this node's lock, and what decides whether it may be taken: `key=value` a line. Changes nothing.
+# Prints the holder of this node's lock and the facts that decide whether it may be taken: `key=value` a line. Changes
+# nothing.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-# A systemd that does not answer must not look like one without activations.
+# A systemd that does not respond must not look like one without activations.
 units=$(systemctl list-units --plain --no-legend --no-pager 'machinist-activate-*' 2>/dev/null) || units=unknown
 if [ -n "$units" ]; then echo "activating=yes"; fi
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"

@@ -1,5 +1,5 @@
-# Listens for the node's peers until the run that asked for it holds the node's lock no more: the operator's computer may
-# have died, and nothing shall listen for longer than needed. Set before these lines: directory, run, listen.
+# Listens for the node's peers until the run that started it no longer holds the node's lock: the operator's computer
+# may have died, and the port must not stay open longer than needed. Set before these lines: directory, run, listen.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 systemd-socket-activate --accept --inetd --listen="$listen" /bin/sh "$directory/serve" 2>/dev/null &
 server=$!

@@ -1,10 +1,10 @@
-# Makes this host a source for its peers while a run copies. Set before these lines: directory, unit, run, address, listen,
-# port, token, seconds, and the texts of two scripts: serve and watch. Slices of the copy are put into the directory later.
-# The unit ends by itself, and the directory goes with it, however the run ends.
+# Makes this host a source for its peers while a run copies. Set before these lines: directory, unit, run, address,
+# listen, port, token, seconds, and the texts of two scripts: serve and watch. Slices of the copy are put into the
+# directory later. The unit ends by itself and removes the directory, however the run ends.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 set -e
 umask 022
-# What a run left behind that was cut off. The node's lock is this run's now, so no other copies to it.
+# Remove the leftovers of an interrupted run. This run holds the node's lock now, so no other run copies to it.
 systemctl stop 'machinist-peers-*.service' 2>/dev/null || true
 rm -rf "$directory"
 mkdir -p "$directory"
@@ -16,7 +16,7 @@ done
 printf 'directory=%s token=%s\n%s\n' "$directory" "$token" "$serve" >"$directory/serve"
 printf 'directory=%s run=%s listen=%s\n%s\n' "$directory" "$run" "$listen" "$watch" >"$directory/watch"
 printf 'PATH=%s\nrm -rf %s\n' "$PATH" "$directory" >"$directory/clean"
-# A user of its own, and a file system that it can only read.
+# A dedicated user, and a file system that is read-only for it.
 systemd-run --quiet --collect --unit="$unit" --description="machinist: hands store paths on to other nodes" \
   --property=DynamicUser=yes --property=RuntimeMaxSec="$seconds" --property=CapabilityBoundingSet= \
   --property=RestrictAddressFamilies="AF_INET AF_INET6 AF_UNIX" --property=MemoryDenyWriteExecute=yes \

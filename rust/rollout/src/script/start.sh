@@ -1,8 +1,8 @@
-# Puts activate.sh in place, which comes on standard input, and starts it in a transient unit: one request, because each
+# Writes activate.sh from standard input to a file and starts it in a transient unit: one request, because each one
 # takes three round trips. Set before these lines: directory, unit, length (of the input, in bytes).
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 set -e
-# Only root may look in.
+# Only root may read it.
 umask 077
 mkdir -p "$directory"
 cat >"$directory/activate.new"
@@ -11,7 +11,7 @@ if [ "$(wc -c <"$directory/activate.new")" -ne "$length" ]; then
   exit 1
 fi
 mv -f "$directory/activate.new" "$directory/activate"
-# A run that is resumed may have been here before: what was said then must not count now.
+# A resumed run may have been here before: its earlier requests must not count now.
 rm -f "$directory/confirm" "$directory/abort"
 : >"$directory/state"
 systemd-run --quiet --collect --unit="$unit" --description="machinist: activate and wait for the confirmation" \

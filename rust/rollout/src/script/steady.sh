@@ -1,7 +1,7 @@
-# Functions that tell whether services stay up. Set before they are used: unwell (units that were not well before, one a
-# line, which are never counted).
+# Functions that check whether services stay up. Set before they are called: unwell (units that were unhealthy before,
+# one a line, which never count).
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-# Seconds without a restart, before and after the first one was seen, and how long a service may take to settle.
+# Seconds without a restart, before and after the first one, and the time limit for a service to become stable.
 quiet_first=3
 quiet_later=15
 settling=60
@@ -15,7 +15,7 @@ uptime_seconds() {
 lines() {
   printf '%s\n' "$2" | awk -v kind="$1" '$1 == kind { print $2 }'
 }
-# without LIST LIST: the lines of the first list that are not in the second one.
+# without LIST LIST: the lines of the first list that the second one does not contain.
 without() {
   printf '%s\n' "$1" | grep -vxF -e "$2" | sort -u
 }
@@ -25,10 +25,10 @@ failed_units() {
 }
 # A table of all services:
 #   failing UNIT         it failed, and systemd is about to start it again
-#   unsteady UNIT        that, or it was restarted within the last two minutes
-#   restarts UNIT N      how often systemd restarted it; not for one that ended well and is to be started again
-#   began UNIT SECONDS   when its process was started, since boot
-#   unreloaded UNIT WHEN its reload failed: it goes on as before, and is in no list of failed units
+#   unsteady UNIT        the same, or it was restarted within the last two minutes
+#   restarts UNIT N      number of restarts by systemd; left out if it exited successfully and is about to start again
+#   began UNIT SECONDS   start time of its process, since boot
+#   unreloaded UNIT WHEN its reload failed: it keeps running as before, and no list of failed units has it
 services() {
   shown=$(systemctl show '*.service' \
     --property=Id,NRestarts,SubState,Result,ReloadResult,ExecReload,ExecMainStartTimestampMonotonic) || return 1
@@ -60,13 +60,14 @@ restarted() {
     printf '%s\n' "$2"
   } | awk '$1 == "first" { first[$2] = $3 } $1 == "restarts" && $2 in first && $3 > first[$2] { print $2 } $1 == "failing" { print $2 }'
 }
-# watch_from TABLE SECONDS: begins to watch with the table that was read just now, for at least as many seconds.
+# watch_from TABLE SECONDS: starts watching with the given current table, for at least as many seconds.
 watch_from() {
   last=$1 needed=$2 restless=''
   quiet_since=$(uptime_seconds)
   settled_by=$((quiet_since + settling))
 }
-# One round of watching. Status 0: services stay up. 1: not known yet. 2: they do not, and `restless` names them.
+# One round of watching. Status 0: services stay up. 1: not known yet. 2: they do not stay up, and `restless` names
+# them.
 watch_round() {
   table=$(services) || { restless='systemd, which does not answer'; return 2; }
   now=$(uptime_seconds)

@@ -1,4 +1,4 @@
-# What follows is done only under the lock of the run that sends it.
+# The script that follows runs only under the lock of the run that sent it.
 if ! holds; then
   echo "$gone" >&2
   exit 75

@@ -1,4 +1,4 @@
-# Tells what a plan compares: the units of the running system, what it boots, its closure. Changes nothing, writes no
+# Prints the inputs of a plan: the units of the running system, its boot files, its closure. Changes nothing, writes no
 # file. Standard input: a line for each unit file of the new system, `<sha256>  ./<path>`; those are not sent back.
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 export LC_ALL=C
@@ -6,7 +6,8 @@ known=$(cat)
 current=$(readlink -f /run/current-system)
 
 echo "== active"
-# Known before it is printed: a systemd that does not answer must not look like one without units.
+# The status is checked before the output is printed: a systemd that does not respond must not look like one without
+# units.
 active=$(systemctl show --property=Id,ActiveState,FragmentPath,Following '*') || exit 1
 printf '%s\n' "$active"
 echo "== machine"

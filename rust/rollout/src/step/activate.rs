@@ -1,4 +1,4 @@
-//! Activates a system on a host in a transient unit, which outlives the connection.
+//! Activation of a system on a host, in a transient unit that outlives the connection.
 
 use std::{thread, time::Duration, time::Instant};
 
@@ -13,19 +13,19 @@ use crate::{
     script,
 };
 
-/// How long things may take on the host.
+/// Time limits of the steps on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// `switch-to-configuration test`, in seconds.
+    /// For `switch-to-configuration test`.
     pub activation: Duration,
-    /// The wait for the confirmation after it, in seconds.
+    /// For the confirmation after it.
     pub confirmation: Duration,
-    /// From the word to reboot to the end of the next boot, in seconds.
+    /// From the reboot request to the end of the next boot.
     pub reboot: Duration,
-    /// The wait for a healthy etcd after an activation or a reboot. An election takes a second or two, reading a large database
-    /// some ten.
+    /// For etcd to become healthy after an activation or a reboot. An election takes a second or two, reading a large
+    /// database some ten.
     pub etcd: Duration,
-    /// How much longer than the host's own bounds one that does not answer is waited for: by then it has gone back by itself.
+    /// Time to wait for a host that does not respond, beyond its own limits: by then it has reverted by itself.
     pub grace: Duration,
 }
 
@@ -44,52 +44,52 @@ impl Default for Bounds {
 /// One activation on one host.
 #[derive(Clone, Debug)]
 pub struct Activation {
-    /// The node.
+    /// The node on which it runs.
     pub node: NodeName,
     /// The system to activate.
     pub system: StorePath,
-    /// The identifier of this activation, of letters, digits and `-`: the run, or what follows from it.
+    /// Identifier of this activation, of letters, digits and `-`: the run's, or one derived from it.
     pub id: String,
-    /// The lock under which it happens.
+    /// Token of the lock under which it runs.
     pub token: Token,
-    /// How long things may take.
+    /// Time limits of its phases.
     pub bounds: Bounds,
-    /// Whether the new system's own gates are asked.
+    /// True if the new system's own gates are run.
     pub gates: bool,
-    /// Stops the run.
+    /// The request to stop the run.
     pub interrupt: Interrupt,
 }
 
-/// The pause before a lost connection is tried again. It doubles: a host that is dialled without a pause takes that for an attack
-/// (`PerSourcePenalties` in OpenSSH's sshd_config) and shuts this computer out.
+/// Pause before a lost connection is retried; doubled each time. A host takes reconnects without a pause for an attack
+/// (`PerSourcePenalties` in OpenSSH's sshd_config) and blocks this computer.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the host says about an activation.
+/// State of an activation as reported by the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// The new system runs and waits for its confirmation.
     Waiting,
-    /// The new system runs and boots.
+    /// The new system runs, and is the one that boots.
     Confirmed,
-    /// The old system runs again.
+    /// The old system runs again. The reason.
     Reverted(String),
-    /// The host did nothing: another run holds its lock.
+    /// The host did nothing, because another run holds its lock. The message.
     Refused(String),
-    /// The activation failed and there was nothing to go back to.
+    /// The activation failed, and the host had no older system to revert to. The reason.
     Failed(String),
-    /// The activation failed and going back failed too.
+    /// The activation failed, and so did the revert. The reasons.
     Broken(String),
-    /// The activation's own process was ended by someone.
+    /// The activation's own process was killed. The state before.
     Died(String),
-    /// Nothing is known: the host was reset since.
+    /// No state: the host was reset since.
     Gone,
-    /// A state that only lasts a while.
+    /// A transitional state.
     Passing(String),
 }
 
 impl State {
-    /// Reads the first line of a state file.
+    /// Parses the first line of a state file.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let line = text.lines().next().unwrap_or("").trim();
@@ -110,13 +110,13 @@ impl State {
 }
 
 impl Activation {
-    /// The directory of this activation on the host. It is in memory: a reset leaves nothing of it.
+    /// Returns the directory of this activation on the host. It is in memory: a reset clears it.
     #[must_use]
     pub fn directory(&self) -> String {
         format!("/run/machinist/{}", self.id)
     }
 
-    /// Sets the lock's token in front of a script, with other variables.
+    /// Prefixes a script with the lock's token and other variables.
     fn under_token(&self, variables: &[(&str, &str)], script: &str) -> String {
         let token = self.token.variables();
         let token = token.iter().map(|(name, value)| (*name, value.as_str()));
@@ -127,7 +127,7 @@ impl Activation {
         format!("machinist-activate-{}", self.id)
     }
 
-    /// Whether the host was already at it when it was asked: then it was begun before the run was cut off.
+    /// Returns true if the activation is already in progress on the host: an interrupted run has started it.
     #[must_use]
     pub fn found(&self, facts: &HostFacts) -> bool {
         let same = facts.last.as_ref().is_some_and(|last| last.new.as_ref() == Some(&self.system));
@@ -162,11 +162,11 @@ impl Activation {
         Ok(())
     }
 
-    /// Waits until the new system is active and its own gates are open, or that went wrong. `shown` is told the name of each
-    /// gate that is asked.
+    /// Waits until the new system is active and its own gates are open, or one of these failed. `shown` is called with
+    /// the name of each gate as it runs.
     ///
     /// # Errors
-    /// No connection can be had within the bound.
+    /// No connection can be established within the time limit.
     pub fn wait_for_gates(
         &self,
         remote: &dyn Remote,
@@ -183,16 +183,17 @@ impl Activation {
         }
     }
 
-    /// Waits until the activation is no longer in one of the `passing` states (first words, or whole states, joined by `|`). If the connection
-    /// is lost, because the new system restarts sshd or the network, new ones are tried until the bound.
+    /// Waits until the activation is no longer in one of the `passing` states (first words or complete states, joined
+    /// by `|`). If the connection is lost, because the new system restarts sshd or the network, it is re-established
+    /// until the time limit.
     ///
     /// # Errors
-    /// No connection can be had within the bound.
+    /// No connection can be established within the time limit.
     pub fn wait(&self, remote: &dyn Remote, connector: &Connector, passing: &str) -> Result<State, StepError> {
         self.wait_after("", remote, connector, passing)
     }
 
-    /// The same, after the script `first` has run in the same request; again with each new connection.
+    /// Does the same after the script `first` has run in the same request; both run again on each new connection.
     pub(super) fn wait_after(
         &self,
         first: &str,
@@ -200,7 +201,7 @@ impl Activation {
         connector: &Connector,
         passing: &str,
     ) -> Result<State, StepError> {
-        // The activation, its gates, and going back may each take as long.
+        // The activation, its gates and the revert have the same limit each.
         let bound = self.bounds.activation * 3 + self.bounds.confirmation + self.bounds.grace;
         let mut deadline = Instant::now() + bound;
         let (mut pause, mut stopped) = (FIRST_PAUSE, false);
@@ -234,25 +235,25 @@ impl Activation {
         Ok(State::parse(&output.stdout_text()))
     }
 
-    /// Tells the host to go back as soon as the new system runs, if the lock still is this run's.
+    /// Requests a revert as soon as the new system runs, if this run still holds the lock.
     ///
     /// # Errors
-    /// The host cannot be reached; it then goes back by itself when the confirmation stays away. Or the lock is gone.
+    /// The host cannot be reached, and reverts by itself without a confirmation; or the lock is gone.
     pub fn ask_to_abort(&self, remote: &dyn Remote, why: &str) -> Result<(), StepError> {
         let script = script::with(&[("directory", self.directory().as_str()), ("words", why)], script::ABORT);
         run_under(remote, &self.token, "tell it to go back", &script, Duration::from_secs(30)).map(drop)
     }
 
-    /// Tells the host to go back at once, and waits until it did.
+    /// Requests an immediate revert, and waits until it has finished.
     ///
     /// # Errors
-    /// The host cannot be reached; it then goes back by itself when the confirmation stays away.
+    /// The host cannot be reached; it reverts by itself without a confirmation.
     pub fn abort(&self, remote: &dyn Remote, connector: &Connector, why: &str) -> Result<State, StepError> {
         self.ask_to_abort(remote, why)?;
         self.wait(remote, connector, "starting|activating|gate|waiting|reverting")
     }
 
-    /// Fetches the last journal lines of one unit.
+    /// Returns the last journal lines of one unit.
     pub fn log_of(&self, remote: &dyn Remote, unit: &str) -> String {
         let script = script::with(&[("unit", unit)], LOG_OF);
         run(remote, "fetch the journal", &script, Duration::from_secs(15))
@@ -260,11 +261,11 @@ impl Activation {
             .unwrap_or_default()
     }
 
-    /// Fetches the last journal lines of the units that failed newly, or of the activation itself.
+    /// Returns the last journal lines of the newly failed units, or of the activation itself.
     pub fn log(&self, remote: &dyn Remote) -> String {
         let (directory, unit) = (self.directory(), self.unit());
         let script = script::with(&[("directory", &directory), ("unit", &unit)], LOG);
-        // A log that cannot be had must not hide the error that it belongs to.
+        // A failure to fetch the log must not hide the original error.
         run(remote, "fetch the journal", &script, Duration::from_secs(15))
             .map(|output| output.stdout_text().trim_end().to_owned())
             .unwrap_or_default()

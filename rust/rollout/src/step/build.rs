@@ -1,4 +1,4 @@
-//! Builds a system on a host: the derivation and all that it is made from goes there, the host realises it.
+//! Remote build of a system: copies the derivation and all its inputs to a host, which realises it.
 
 use std::{
     io::{self, Write},
@@ -14,7 +14,7 @@ use super::{
     gather,
 };
 
-/// Realises the derivation on stdin and says what came of it. The root keeps it until the next build there.
+/// Realises the derivation on stdin and prints its outputs. The root keeps it until the next build there.
 const REALISE: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 set -eu
@@ -24,25 +24,25 @@ nix-store --realise \"$derivation\" --indirect --add-root \"/var/lib/machinist/b
 readlink -f \"/var/lib/machinist/built/$name\"
 ";
 
-/// Writes all that a path needs, what a path refers to before it.
+/// Prints the closure of a path, references first.
 const CLOSURE: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 xargs nix-store --query --requisites
 ";
 
-/// Writes an archive of the paths on stdin.
+/// Writes an archive of the paths on stdin to stdout.
 const EXPORT: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 xargs nix-store --export
 ";
 
-/// A build or a copy may take this long.
+/// Time limit of a build or a copy.
 const BOUND: Duration = Duration::from_secs(4 * 3600);
 
-/// Builds the derivation on the host. `line` is told what the build says.
+/// Builds the derivation on the host. `line` is called with each line of the build's log.
 ///
 /// # Errors
-/// The connection fails, the host has too little room, or the build fails.
+/// The connection fails, the host has too little disk space, or the build fails.
 pub fn realise(
     nix: &Nix,
     remote: &dyn Remote,
@@ -67,10 +67,10 @@ pub fn realise(
     StorePath::parse(text.trim()).map_err(|error| StepError::Unknown { why: format!("the build answered: {error}") })
 }
 
-/// Brings systems from the host that built them into the store of this computer.
+/// Copies systems from the host that built them into the local store.
 ///
 /// # Errors
-/// The connection fails, or one of the two nix programs does.
+/// The connection fails, or one of the two nix processes does.
 pub fn fetch(nix: &Nix, remote: &dyn Remote, systems: &[StorePath]) -> Result<(), StepError> {
     let listing = |paths: &[StorePath]| paths.iter().map(|path| format!("{path}\n")).collect::<String>().into_bytes();
     let output = remote.run_checked(Request::new("ask for the closures", CLOSURE).bytes(listing(systems)))?;
@@ -89,7 +89,7 @@ pub fn fetch(nix: &Nix, remote: &dyn Remote, systems: &[StorePath]) -> Result<()
     let request = Request::new(label, EXPORT).bytes(listing(&closure)).timeout(BOUND);
     let exported = remote.run_checked(request.stdout_to(&mut import));
     let imported = import.flush().map_err(unreadable).and_then(|()| Ok(import.finish()?));
-    // If both failed, the export's word is the cause: the import then only saw its input end.
+    // If both failed, the export's error is the cause: the import then only saw its input end.
     exported?;
     imported
 }

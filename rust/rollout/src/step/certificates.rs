@@ -1,4 +1,4 @@
-//! Asks a host which certificates its running system has.
+//! Certificates of a host's running system.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,7 +7,7 @@ use machinist_remote::Remote;
 use super::{StepError, run};
 use crate::script::CERTIFICATES;
 
-/// Returns the certificates and public keys that the running system has, file name to text. Empty on a host that never ran
+/// Returns the certificates and public keys of the running system, file name to text. Empty on a host that never ran
 /// one of our systems.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Confirms a new system over a fresh connection: proof that the host still lets one in.
+//! Confirmation of a new system over a new connection: proof that the host still accepts logins.
 
 use machinist_remote::Remote;
 
@@ -12,25 +12,25 @@ impl Activation {
     /// Opens a new connection, confirms over it, and waits until the new system is the one that boots.
     ///
     /// # Errors
-    /// No new connection can be had (the host goes back by itself), or the host went back.
+    /// No new connection can be opened (the host reverts by itself), or the host reverted.
     pub fn confirm(&self, connector: &Connector) -> Result<(), StepError> {
         let fresh = connector.connect(&self.node)?;
         self.confirm_at_once(&*fresh, connector)
     }
 
-    /// Confirms over the given connection, which proves nothing about the host's letting new ones in.
+    /// Confirms over the given connection, which does not prove that the host accepts new ones.
     ///
     /// # Errors
-    /// The connection fails, or the host went back.
+    /// The connection fails, or the host reverted.
     pub fn confirm_at_once(&self, remote: &dyn Remote, connector: &Connector) -> Result<(), StepError> {
         let state = self.wait_after(script::CONFIRM, remote, connector, "waiting|reverting")?;
         self.verdict(state, remote)
     }
 
-    /// Turns a lasting state into a verdict, with the journal where something failed.
+    /// Converts a final state into a result, with the journal if something failed.
     ///
     /// # Errors
-    /// The state is any but confirmed.
+    /// Any state other than confirmed.
     pub fn verdict(&self, state: State, remote: &dyn Remote) -> Result<(), StepError> {
         match state {
             State::Confirmed => Ok(()),

@@ -1,7 +1,7 @@
-//! Brings a closure into the host's store: one question which paths it lacks, then one stream of those.
+//! Copy of a closure into the host's store: one query for its missing paths, then one stream of those.
 //!
-//! The format of `nix-store --export`, read by `nix-store --import` over the connection that is open anyway, needs no
-//! second connection and no round trip for each path. What nix knows of the paths is asked once for all hosts.
+//! The format of `nix-store --export`, read by `nix-store --import` over the existing connection, needs no second
+//! connection and no round trip for each path. nix's data about the paths is queried once for all hosts.
 
 use std::{
     collections::BTreeSet,
@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use super::StepError;
 use crate::text::mebibytes;
 
-/// Asks which of the paths on stdin the store lacks. Behind an exclamation mark stand those that are not on the disk: where the
-/// store's database says otherwise, somebody removed them.
+/// Prints which of the paths on stdin the store does not have. An exclamation mark precedes paths that are not on the
+/// disk although the store's database has them: they were removed behind nix's back.
 const MISSING: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 paths=$(cat)
@@ -28,36 +28,36 @@ for path in $paths; do
 done
 ";
 
-/// Imports paths. A path that an earlier, interrupted import left half is replaced.
+/// Imports paths, and replaces a path that an interrupted import left incomplete.
 const IMPORT: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 nix-store --import >/dev/null
 ";
 
-/// A whole copy may take this long. What has arrived by then stays, and the next run sends the rest.
+/// Time limit of a complete copy. Paths that have arrived by then stay, and the next run sends the rest.
 const BOUND: Duration = Duration::from_secs(3600);
 
-/// Room that must stay free beside the copied paths: the store's database and the activation need some.
+/// Disk space that must stay free beside the copied paths, in bytes: the store's database and the activation need some.
 const SPARE: u64 = 32 * 1024 * 1024;
 
-/// What a copy will send.
+/// Paths that a copy will send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// The paths that the host lacks, what a path refers to before it.
+    /// The paths that are missing on the host, references first.
     pub paths: Vec<Arc<PathInfo>>,
-    /// Their size in bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
 }
 
-/// What the local store knows of the closures of some systems.
+/// The local store's data about the closures of some systems.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    /// What a path refers to comes before it.
+    /// References come before the paths that refer to them.
     paths: Vec<Arc<PathInfo>>,
 }
 
 impl Catalog {
-    /// Asks nix, with two processes whatever the number of systems.
+    /// Queries nix, with two processes for any number of systems.
     ///
     /// # Errors
     /// A system is not in the local store.
@@ -70,11 +70,11 @@ impl Catalog {
         Ok(Self { paths: paths.into_iter().map(Arc::new).collect() })
     }
 
-    /// Returns the closure of one of the systems, what a path refers to before it.
+    /// Returns the closure of one of the systems, references first.
     #[must_use]
     pub fn closure(&self, system: &StorePath) -> Vec<Arc<PathInfo>> {
         let mut wanted = BTreeSet::from([system]);
-        // Backwards, whatever refers to a path has been met before it.
+        // In reverse order, each path comes after all paths that refer to it.
         for info in self.paths.iter().rev() {
             if wanted.contains(&info.path) {
                 wanted.extend(&info.references);
@@ -84,16 +84,16 @@ impl Catalog {
     }
 }
 
-/// Returns how many bytes must be free on the host for the copy.
+/// Returns the bytes that must be free on the host for the copy.
 #[must_use]
 pub const fn room_for(delta: &Delta) -> u64 {
     delta.bytes + SPARE
 }
 
-/// Makes sure that the host has room for what it lacks, as far as its room is known.
+/// Checks that the host has disk space for the missing paths, if its free space is known.
 ///
 /// # Errors
-/// It has not.
+/// The free space is too small.
 pub fn check_room(delta: &Delta, free: Option<u64>) -> Result<(), StepError> {
     match free {
         Some(free) if !delta.paths.is_empty() && free < room_for(delta) => {
@@ -103,10 +103,10 @@ pub fn check_room(delta: &Delta, free: Option<u64>) -> Result<(), StepError> {
     }
 }
 
-/// Asks the host which paths of the closure it lacks.
+/// Queries the host for the missing paths of the closure.
 ///
 /// # Errors
-/// The connection fails, or the host's store has lost a path that it takes for one that it has.
+/// The connection fails, or a path that the host's store database lists is not on its disk.
 pub fn delta(remote: &dyn Remote, closure: &[Arc<PathInfo>]) -> Result<Delta, StepError> {
     let listing: String = closure.iter().map(|info| format!("{}\n", info.path)).collect();
     let request = Request::new("ask for missing paths", MISSING).bytes(listing.into_bytes());
@@ -123,10 +123,10 @@ pub fn delta(remote: &dyn Remote, closure: &[Arc<PathInfo>]) -> Result<Delta, St
     Ok(Delta { paths, bytes })
 }
 
-/// Makes sure that the host has the whole system already: a path is valid only when all that it refers to is.
+/// Checks that the host already has the complete system: a path is valid only if all its references are.
 ///
 /// # Errors
-/// The connection fails, or the system is not there any more.
+/// The connection fails, or the host no longer has the system.
 pub fn require(remote: &dyn Remote, system: &StorePath) -> Result<(), StepError> {
     let request = Request::new("look for the system", MISSING).bytes(format!("{system}\n").into_bytes());
     let output = remote.run_checked(request.timeout(Duration::from_secs(30)))?;
@@ -139,22 +139,22 @@ pub fn require(remote: &dyn Remote, system: &StorePath) -> Result<(), StepError>
     Err(StepError::Lacks { what: format!("{system}: it was removed by garbage collection"), hint })
 }
 
-/// What went to a host.
+/// Result of a transfer to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// What the host's script said.
+    /// Output of the host's script.
     pub answer: String,
-    /// The SHA-256 digest of the stream, in hexadecimal digits.
+    /// SHA-256 digest of the stream, in hexadecimal.
     pub digest: String,
-    /// The length of the stream.
+    /// Length of the stream in bytes.
     pub bytes: u64,
 }
 
-/// Sends the paths. `progress` is told how many bytes went out so far, and ends the copy by returning false.
+/// Sends the paths. `progress` is called with the bytes sent so far, and cancels the copy by returning false.
 ///
 /// # Errors
-/// A path is damaged here, the connection breaks, or the import fails. What has arrived whole stays and is not sent
-/// again.
+/// A path is damaged in the local store, the connection breaks, or the import fails. Paths that have arrived completely
+/// stay and are not sent again.
 pub fn send(
     remote: &dyn Remote,
     paths: &[Arc<PathInfo>],
@@ -163,7 +163,7 @@ pub fn send(
     send_to(remote, IMPORT, paths, progress)
 }
 
-/// The same, into a script that reads an export and imports it.
+/// Does the same, with another script that reads an export and imports it.
 pub(crate) fn send_to(
     remote: &dyn Remote,
     script: &str,
@@ -178,7 +178,7 @@ pub(crate) fn send_to(
     let state = Arc::new(Mutex::new((Sha256::new(), 0)));
     let counted = Counted { inner: stream, state: Arc::clone(&state), progress };
     let imported = remote.run_checked(Request::new(label, script).reader(counted).timeout(BOUND));
-    // If both failed, a damaged path here is the cause: the import then only saw its input end.
+    // If both failed, a damaged local path is the cause: the import then only saw its input end.
     export.finish()?;
     let answer = imported?.stdout_text();
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The gates that open before a new system is confirmed.
+//! Gates that must open before a new system is confirmed.
 
 use std::{
     collections::BTreeMap,
@@ -14,37 +14,37 @@ use machinist_remote::{Remote, Request};
 use super::StepError;
 use crate::Interrupt;
 
-/// Asks etcd on one node about the whole cluster.
+/// Queries etcd on one node for the health of the cluster.
 ///
 /// # Errors
-/// The node cannot be reached or etcd gives no answer.
+/// The node cannot be reached or etcd does not respond.
 pub fn etcd(remote: &dyn Remote, members: &BTreeMap<NodeName, IpAddr>) -> Result<Health, StepError> {
     let output = remote.run(Request::new("ask etcd", etcd::PROBE).timeout(Duration::from_secs(20)))?;
     etcd::assess(&output.stdout_text(), &output.stderr_text(), members)
         .map_err(|error| StepError::Gate(error.to_string()))
 }
 
-/// What etcd has to be for the gate to open, besides a healthy member.
+/// State of etcd that the gate requires, besides a healthy member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Every member is healthy.
+    /// Requires every member to be healthy.
     pub whole: bool,
-    /// No quota alarm is raised: none was before the activation, so that a new one is its work.
+    /// Requires that no quota alarm is raised: none was raised before the activation, so a new one is its effect.
     pub writable: bool,
 }
 
-/// The gate that opens when a member is healthy and etcd meets a demand.
+/// Gate that opens when a member is healthy and etcd meets a demand.
 #[derive(Debug)]
 pub struct EtcdGate<'a> {
     /// All members with their addresses.
     pub members: &'a BTreeMap<NodeName, IpAddr>,
-    /// The member that has to be healthy.
+    /// The member that must be healthy.
     pub node: &'a NodeName,
-    /// What etcd has to be besides.
+    /// Further requirements on etcd.
     pub demand: Demand,
-    /// How long that may take.
+    /// Time limit of the wait.
     pub bound: Duration,
-    /// Ends the wait.
+    /// Cancels the wait.
     pub interrupt: &'a Interrupt,
 }
 
@@ -52,7 +52,7 @@ impl EtcdGate<'_> {
     /// Waits until the gate is open.
     ///
     /// # Errors
-    /// It is not within the bound, or the run is interrupted; the error says what is wrong.
+    /// The gate did not open within the time limit, or the run was interrupted; the error says what is wrong.
     pub fn wait(&self, remote: &dyn Remote) -> Result<Health, StepError> {
         let deadline = Instant::now() + self.bound;
         loop {

@@ -1,4 +1,4 @@
-//! What is done to one host, one step a file. Each step takes a connection and says what it found or did.
+//! Steps on one host, one a file. Each step takes a connection and returns its findings or its result.
 
 pub mod activate;
 pub mod build;
@@ -23,34 +23,34 @@ use crate::{HostFacts, clock, host, outcome::Verdict, target::Target, text::mebi
 
 /// Opens connections to nodes.
 pub trait Connect: Send + Sync {
-    /// Opens a new connection to the node, never one that is open already.
+    /// Opens a new connection to the node, never one that is already open.
     ///
     /// # Errors
-    /// The node cannot be reached, is another one than before, or lets nobody in.
+    /// The node cannot be reached, has a different host key, or rejects the login.
     fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError>;
 }
 
-/// Opens connections to nodes; cheap to clone.
+/// Shared connector to the nodes; cheap to clone.
 pub type Connector = Arc<dyn Connect>;
 
-/// Why a step failed on a host.
+/// Failure of a step on a host.
 #[derive(Debug, Error)]
 pub enum StepError {
     /// The connection or the command failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// nix failed on this computer.
+    /// nix failed on the operator's computer.
     #[error(transparent)]
     Nix(#[from] machinist_nix::NixError),
-    /// The host lacks what the step needs.
+    /// The host is missing a requirement of the step.
     #[error("the host lacks {what}")]
     Lacks {
-        /// What.
+        /// The missing requirement.
         what: String,
-        /// What to do.
+        /// A remedy.
         hint: String,
     },
-    /// The host's store has too little room.
+    /// The host's store has too little disk space.
     #[error("/nix/store has {} free, the system needs {}", mebibytes(*.free), mebibytes(*.needed))]
     Full {
         /// Free bytes.
@@ -58,79 +58,79 @@ pub enum StepError {
         /// Bytes to copy.
         needed: u64,
     },
-    /// The host's store is damaged.
+    /// The host's store is damaged: a path is in its database and not on its disk.
     #[error("the host's store is damaged: its database has {path}, but that is not on the disk")]
     Corrupt {
-        /// The path.
+        /// The store path.
         path: String,
     },
-    /// The private key of a certificate is not at hand.
+    /// The private key of a certificate is not available.
     #[error("{0}")]
     Keys(String),
-    /// The host went back to the system that ran before.
+    /// The host reverted to the previous system.
     #[error("reverted to the system that ran before: {why}")]
     Reverted {
-        /// Why.
+        /// The reason.
         why: String,
-        /// The last lines that the failed units logged.
+        /// Last log lines of the failed units.
         log: String,
     },
-    /// The activation failed and there was no older system to go back to, or going back failed too.
+    /// The activation failed, and so did the revert, or the host had no previous system to revert to.
     #[error("not reverted: {why}")]
     Broken {
-        /// Why.
+        /// The reasons.
         why: String,
-        /// The last lines that the failed units logged.
+        /// Last log lines of the failed units.
         log: String,
     },
-    /// What became of the activation is not known.
+    /// The result of the activation is unknown.
     #[error("the verdict is unknown: {why}")]
     Unknown {
-        /// Why.
+        /// The reason, usually a connection error.
         why: String,
     },
-    /// Quorum would be lost.
+    /// The step would break quorum.
     #[error("{0}")]
     Quorum(String),
-    /// Someone else is changing the node.
+    /// Another run holds the node's lock.
     #[error("locked: {0}")]
     Locked(String),
-    /// Another machine answers than the node.
+    /// The machine that responds is not the node.
     #[error("wrong machine: {0}")]
     OtherMachine(String),
-    /// The record of the run cannot be written, so nothing was begun.
+    /// The run's journal cannot be written, so nothing was begun.
     #[error("cannot write the journal of this run")]
     Journal(#[source] std::io::Error),
-    /// The person stopped the run.
+    /// The operator stopped the run.
     #[error("interrupted before anything was activated here")]
     Interrupted,
-    /// A gate stayed closed.
+    /// A gate stayed closed. Its name and message.
     #[error("gate closed: {0}")]
     Gate(String),
-    /// It runs the new system, and the reboot that was to follow was not begun.
+    /// It runs the new system, but the reboot after it was not begun.
     #[error("not rebooted: {why}")]
     NotRebooted {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// It was rebooted into the new system, which was confirmed before, and is not back.
+    /// It was rebooted into the new system, which was confirmed before, and did not come back.
     #[error("rebooted, and not back: {why}")]
     NotBack {
-        /// Why.
+        /// The last connection error or state.
         why: String,
     },
-    /// It was rebooted and is back, and something is wrong there.
+    /// It came back after the reboot, but is unhealthy.
     #[error("rebooted, and not well: {why}")]
     NotWell {
-        /// Why.
+        /// The problems found.
         why: String,
-        /// What it runs.
+        /// The system that it runs.
         verdict: Verdict,
     },
 }
 
 impl StepError {
-    /// What a person can do about it.
+    /// Returns a remedy, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -172,7 +172,7 @@ impl StepError {
         }
     }
 
-    /// What the host runs after this error.
+    /// Returns what the host runs after this error.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         match self {
@@ -186,7 +186,7 @@ impl StepError {
         }
     }
 
-    /// Puts a journal in the place of the one that the error carries, if it carries one.
+    /// Replaces the journal lines of an error that has some.
     #[must_use]
     pub(crate) fn with_log(self, journal: String) -> Self {
         match self {
@@ -196,14 +196,14 @@ impl StepError {
         }
     }
 
-    /// Whether nothing was done because a check said no.
+    /// Returns true if a check refused the step, so that nothing was done.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Quorum(_) | Self::Locked(_) | Self::OtherMachine(_) | Self::Full { .. })
     }
 }
 
-/// Asks the host what is true.
+/// Gathers the facts of a host.
 ///
 /// # Errors
 /// The connection fails.
@@ -218,12 +218,12 @@ pub fn gather(remote: &dyn Remote) -> Result<HostFacts, StepError> {
     Ok(facts)
 }
 
-/// Runs a script that must succeed.
+/// Runs a script that must exit with status 0.
 pub(crate) fn run(remote: &dyn Remote, label: &str, script: &str, bound: Duration) -> Result<Output, RemoteError> {
     remote.run_checked(Request::new(label, script).timeout(bound))
 }
 
-/// The host has what the steps need.
+/// Checks that the host meets the requirements of the steps.
 pub(crate) fn ready_for_us(facts: &HostFacts, target: &Target) -> Result<(), StepError> {
     let hint = format!("put NixOS there first: `machinist install {}` (it erases the machine's disk)", target.node);
     if let Some(what) = facts.lacks.first() {

@@ -1,4 +1,4 @@
-//! Reboots a host and waits until it is back and has booted what it should.
+//! Reboot of a host: waits until it is back and has booted the expected system.
 
 use std::{
     thread,
@@ -13,13 +13,13 @@ use machinist_switch::BootFiles;
 use super::{Connector, StepError, gather, run};
 use crate::{Events, HostFacts, lock::Token, outcome::Verdict, script};
 
-/// How long a host may take to be back if nothing else is said. Servers test their memory for minutes.
+/// Default time limit for a host to come back. Servers test their memory for minutes.
 pub const BOUND: Duration = Duration::from_secs(600);
 
-/// How often a host that is down is asked. A boot takes seconds at least.
+/// Polling interval while a host is down. A boot takes seconds at least.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Asks the host what a system that it has would boot.
+/// Returns the files that a system on the host would boot.
 ///
 /// # Errors
 /// The connection fails.
@@ -32,38 +32,39 @@ pub fn boot_files_of(remote: &dyn Remote, system: &StorePath) -> Result<BootFile
 /// One reboot of one host.
 #[derive(Clone, Debug)]
 pub struct Reboot {
-    /// The node.
+    /// The node to reboot.
     pub node: NodeName,
-    /// What it has to run afterwards.
+    /// The system that it must run afterwards.
     pub system: StorePath,
-    /// The lock under which it happens.
+    /// Token of the lock under which it happens.
     pub token: Token,
-    /// What was true before.
+    /// Facts of the host before the reboot.
     pub before: HostFacts,
-    /// How long it may take until the boot is over.
+    /// Time limit until the boot has finished.
     pub bound: Duration,
-    /// How long all of the node's own gates may take after that. Nothing: they are not asked.
+    /// Time limit of all the node's own gates after that. With zero they are skipped.
     pub gates: Duration,
 }
 
-/// What the host says when it is told to reboot.
+/// The host's response to a reboot request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
     /// It still runs the boot that is to end.
     Going,
-    /// It is another boot.
+    /// It runs another boot.
     Back,
-    /// It did nothing: the lock is gone. Why, in words.
+    /// It did nothing, because the lock is gone. The reason.
     Lost(String),
-    /// It cannot.
+    /// It cannot reboot. The reason.
     Refused(String),
 }
 
 impl Reboot {
-    /// Tells the host to reboot and waits until its boot is over and its gates are open. Returns a connection to it and what is true there now.
+    /// Reboots the host and waits until its boot has finished and its gates are open. Returns a connection to it and
+    /// its facts now.
     ///
     /// # Errors
-    /// The host does not reboot, is not back in time, or has not booted what it should.
+    /// The host does not reboot, is not back in time, or has not booted the expected system.
     pub fn run(
         &self,
         remote: &dyn Remote,
@@ -85,8 +86,8 @@ impl Reboot {
         }
     }
 
-    /// Each time the host is asked it is also told again, because the word may have been lost with the connection. A run
-    /// that is stopped waits too: a reboot that was begun cannot be taken back.
+    /// Each poll repeats the reboot request, because it may have been lost with the connection. An interrupted run
+    /// waits too: a reboot cannot be undone once it has begun.
     fn until_back(
         &self,
         remote: &dyn Remote,
@@ -111,7 +112,7 @@ impl Reboot {
                 Ok((Answer::Lost(why), _)) => return Err(lost(&why)),
                 Ok((Answer::Refused(why), _)) => return Err(StepError::NotRebooted { why }),
                 Ok((Answer::Going, _)) => "it still shuts down".clone_into(&mut said),
-                // Waiting does not make it the machine that it was.
+                // A different host key does not go away by waiting.
                 Err(
                     error @ (RemoteError::HostKeyChanged { .. }
                     | RemoteError::HostKeyUnknown { .. }
@@ -133,14 +134,14 @@ impl Reboot {
         Ok(answer(&output.stdout_text(), &output.status, &output.stderr_text(), &self.before.boot))
     }
 
-    /// Waits until the boot is over and the gates are open. `Some` says why that is not so.
+    /// Waits until the boot has finished and the gates are open. Returns the reason if they are not.
     fn settle(&self, remote: &dyn Remote, deadline: Instant) -> Result<Option<String>, RemoteError> {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         let (bound, gates) = (left.as_secs().to_string(), self.gates.as_secs().to_string());
         let unwell: Vec<&str> = self.before.unwell().collect();
         let variables = [("bound", bound.as_str()), ("gates", &gates), ("unwell", &unwell.join("\n"))];
         let script = script::with(&variables, script::BOOTED);
-        // Services that were restarted have a minute to settle.
+        // Services that were restarted have a minute to become stable.
         let output = run(remote, "wait for the boot", &script, left + self.gates + Duration::from_secs(90))?;
         Ok(unsettled(&output.stdout_text()))
     }
@@ -164,11 +165,11 @@ fn answer(stdout: &str, status: &Status, stderr: &str, before: &str) -> Answer {
     }
 }
 
-/// Why the boot is not over or a gate is closed, as the host says it.
+/// Returns why the boot has not finished or a gate is closed, as reported by the host.
 fn unsettled(said: &str) -> Option<String> {
     let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     match lines.next().unwrap_or("nothing") {
-        // What has failed is told by its name.
+        // Failed units are reported by name.
         "running" | "degraded" => lines.find_map(|line| match line.split_once(' ')? {
             ("gate", rest) => {
                 let (gate, why) = rest.split_once(' ')?;
@@ -186,7 +187,7 @@ fn unsettled(said: &str) -> Option<String> {
     }
 }
 
-/// Why a host that is back is not as it should be. What had failed before does not count.
+/// Returns why a host that is back is unhealthy. Units that had failed before do not count.
 fn objection(before: &HostFacts, after: &HostFacts, system: &StorePath, unsettled: Option<String>) -> Option<String> {
     if after.running.as_ref() != Some(system) {
         let runs = after.running.as_ref().map_or("no system of ours", StorePath::as_str);
@@ -269,7 +270,7 @@ mod tests {
         assert!(other.starts_with("it has booted /nix/store/") && other.ends_with("-newer"), "{other}");
     }
 
-    /// Gives out one scripted connection after another.
+    /// Hands out scripted connections one after another.
     struct Scripted(Mutex<Vec<FakeRemote>>);
 
     impl Connect for Scripted {
@@ -331,7 +332,7 @@ mod tests {
         assert!(matches!(reboot(30, vec![taken]), Err(StepError::Locked(_))));
     }
 
-    /// The script's own text, with a stand-in for systemd.
+    /// Runs the real script with a fake systemctl.
     #[test]
     fn the_gates_of_the_system_that_was_booted_are_asked() {
         use std::os::unix::fs::PermissionsExt;

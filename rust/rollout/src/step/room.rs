@@ -1,4 +1,4 @@
-//! Room that the boot loader needs for a system.
+//! Disk space that the boot loader needs for a system.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,8 +7,8 @@ use machinist_nix::StorePath;
 use super::copy::Delta;
 use crate::HostFacts;
 
-/// Returns how many bytes the boot loader will copy: the kernel and initrd, unless they are there from another generation. Where
-/// no file of the boot loader is known, those that the store lacks count.
+/// Returns how many bytes the boot loader will copy: the kernel and initrd, unless it has them from another generation.
+/// If none of its files are known, those that the store is missing count.
 pub fn boot_bytes(system: &StorePath, facts: &HostFacts, delta: &Delta) -> u64 {
     let size = |name: &str| {
         let file = Path::new(system.as_str()).join(name).canonicalize().ok()?;
@@ -22,8 +22,8 @@ pub fn boot_bytes(system: &StorePath, facts: &HostFacts, delta: &Delta) -> u64 {
     ["kernel", "initrd"].into_iter().filter_map(size).sum()
 }
 
-/// Whether the boot loader has a copy of the file: /nix/store/<hash>-linux/bzImage is `<hash>-linux-bzImage`, and systemd-boot
-/// puts `.efi` behind it.
+/// Returns true if the boot loader has a copy of the file: /nix/store/<hash>-linux/bzImage is `<hash>-linux-bzImage`,
+/// and systemd-boot appends `.efi`.
 fn is_copied(files: &BTreeSet<String>, file: &Path) -> bool {
     let Ok(rest) = file.strip_prefix("/nix/store") else { return false };
     let name = rest.display().to_string().replace('/', "-");

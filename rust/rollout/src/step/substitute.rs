@@ -1,6 +1,6 @@
-//! Lets the host fetch what it lacks from its own substituters, before anything is sent to it.
+//! Substitution on the host: fetches missing paths from its own substituters, before any are sent to it.
 //!
-//! Which caches it asks, and whose signatures it takes, is its own configuration's to say.
+//! The host's own nix.conf determines the caches and the trusted signatures.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use machinist_remote::{Remote, Request};
 use super::{StepError, copy::Delta};
 use crate::step::copy;
 
-/// Fetches the paths on stdin, those that there are. A path that no cache has is nothing wrong: it is sent afterwards.
-/// Without `--max-jobs 0` and an empty list of builders a path that is an output would be built.
+/// Fetches those of the paths on stdin that a cache has. A path that no cache has does not cause a failure: it is sent
+/// afterwards. Without `--max-jobs 0` and an empty list of builders a path that is an output would be built.
 const FETCH: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 xargs -r nix-store --realise --keep-going --max-jobs 0 --builders '' >/dev/null 2>&1 || true
 ";
 
-/// Fetching may take this long. What has arrived by then stays.
+/// Time limit of the fetch. Paths that have arrived by then stay.
 const BOUND: Duration = Duration::from_secs(3600);
 
-/// Lets the host fetch, and returns what it still lacks.
+/// Makes the host fetch paths, and returns those that are still missing.
 ///
 /// # Errors
 /// The connection fails.

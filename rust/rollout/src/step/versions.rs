@@ -1,4 +1,4 @@
-//! Which Kubernetes a system has, and nodes run.
+//! Kubernetes versions of systems and nodes.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -13,15 +13,16 @@ use crate::{
     text::chain,
 };
 
-/// Where a system says which version it has, in its own folder and in the running one's.
+/// Path of a system's version file, relative to the system.
 pub(crate) const VERSION: &str = "etc/machinist/kubernetes-version";
 
-/// Returns the version of a system in the store of this computer.
+/// Returns the version of a system in the local store.
 pub(crate) fn version_of(system: &StorePath) -> Option<Version> {
     Version::parse(&fs::read_to_string(Path::new(system.as_str()).join(VERSION)).ok()?)
 }
 
-/// Asks nodes all at once what they run. Whoever does not say it is a problem, which refuses nothing.
+/// Queries the running version of all nodes concurrently. A node that does not report one is a problem, but not a
+/// refusal.
 pub(crate) async fn ask_versions(
     connector: &Connector,
     nodes: Vec<NodeName>,

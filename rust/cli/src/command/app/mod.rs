@@ -1,4 +1,4 @@
-//! `machinist app`: applications, as machines.nix places them and as the mesh has them.
+//! `machinist app`: applications in machines.nix and in the mesh.
 
 mod new;
 mod place;
@@ -13,20 +13,20 @@ use crate::{args::Global, failure::Outcome, ui::Ui};
 /// Applications.
 #[derive(Debug, Subcommand)]
 pub enum AppCommand {
-    /// List applications: where machines.nix places them, and whether the mesh has them
+    /// List applications: their placements in machines.nix, and their state in the mesh
     List(show::ListArgs),
-    /// Say how an application is on each of its machines
+    /// Show an application's status on each node
     Show(show::ShowArgs),
     /// Write a new application into app_modules/
     New(new::NewArgs),
-    /// Bring an application as the directory has it to its machines, one after the other
+    /// Deploy an application to its machines, one after the other
     #[command(visible_alias = "deploy")]
     Update(Box<update::UpdateArgs>),
-    /// Run an application on so many machines: print the change of machines.nix, and make it with --write
+    /// Change the number of machines of an application: print the change of machines.nix, or make it with --write
     Scale(Box<place::ScaleArgs>),
-    /// Move an application to another machine: print the change of machines.nix, and make it with --write
+    /// Move an application to another machine: print the change of machines.nix, or make it with --write
     Move(Box<place::MoveArgs>),
-    /// See that nothing is left of an application that machines.nix no longer places
+    /// Clean up an application that was removed from machines.nix
     Remove(remove::RemoveArgs),
 }
 

@@ -1,4 +1,4 @@
-//! `machinist app new`: a new application, whole enough to be deployed.
+//! `machinist app new`: a new application, complete enough to be deployed.
 
 use std::process::ExitCode;
 
@@ -16,23 +16,23 @@ const NATIVE: &str = include_str!("../../template/app/native.nix");
 const CONTAINER: &str = include_str!("../../template/app/container.nix");
 const README: &str = include_str!("../../template/app/README.md");
 
-/// Which application.
+/// Arguments of `app new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
     /// Its name: that of its folder in app_modules/
     #[arg(value_name = "NAME", value_parser = app_name)]
     app: String,
 
-    /// It is an image of a container, by its digest: registry.example/name@sha256:...
+    /// Run a container image, by its digest: registry.example/name@sha256:...
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     container: Option<String>,
 
-    /// The port that it listens on; the next one is its other slot's
+    /// The port that it listens on; its other slot uses the next one
     #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..65535))]
     port: u16,
 }
 
-/// An image that tomorrow is what it is today, and that is text in Nix as it stands.
+/// Accepts an image reference that is pinned by digest, and that needs no escaping in Nix.
 fn image(text: &str) -> Result<String, String> {
     let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
     let is_digest = |digest: &str| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -74,11 +74,11 @@ pub fn run(args: &NewArgs, global: &Global, ui: Ui) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files of the application, by name.
+/// Returns the files of the application, by name.
 fn texts(args: &NewArgs) -> [(&'static str, String); 2] {
     let template = if args.container.is_some() { CONTAINER } else { NATIVE };
     let prefix = args.app.to_uppercase().replace('-', "_");
-    // A variable does not begin with a digit.
+    // A variable name must not begin with a digit.
     let prefix = if prefix.starts_with(|c: char| c.is_ascii_digit()) { format!("APP_{prefix}") } else { prefix };
     let fill = |text: &str| {
         text.replace("@name@", &args.app)

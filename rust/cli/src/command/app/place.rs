@@ -16,18 +16,18 @@ use crate::{
     ui::Ui,
 };
 
-/// How many instances.
+/// Arguments of `app scale`.
 #[derive(Debug, Args)]
 pub struct ScaleArgs {
     /// The application
     #[arg(value_name = "NAME", value_parser = app_name)]
     app: String,
 
-    /// On how many machines it shall run
+    /// Number of machines to run it on
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     count: u16,
 
-    /// Choose among these machines only: where it shall run also, or where it shall no longer
+    /// Choose only among these machines to add or remove
     #[arg(long, value_name = "MACHINE", value_parser = node_name, value_delimiter = ',')]
     on: Vec<NodeName>,
 
@@ -36,7 +36,7 @@ pub struct ScaleArgs {
     making: MakeArgs,
 }
 
-/// From where to where.
+/// Arguments of `app move`.
 #[derive(Debug, Args)]
 pub struct MoveArgs {
     /// The application
@@ -47,7 +47,7 @@ pub struct MoveArgs {
     #[arg(long, value_name = "MACHINE", value_parser = node_name)]
     from: NodeName,
 
-    /// The machine that shall run it
+    /// The machine to run it on
     #[arg(long, value_name = "MACHINE", value_parser = node_name)]
     to: NodeName,
 
@@ -56,14 +56,14 @@ pub struct MoveArgs {
     making: MakeArgs,
 }
 
-/// How a placement is changed.
+/// Arguments shared by changes of a placement.
 #[derive(Debug, Args)]
 struct MakeArgs {
-    /// Change machines.nix, and deploy the machines concerned; else only say what would change
+    /// Change machines.nix and deploy the machines concerned, instead of only printing the change
     #[arg(long)]
     write: bool,
 
-    /// Go on although a machine that no longer runs it has data of it, which stays there
+    /// Continue although a machine that no longer runs it keeps its data
     #[arg(long)]
     leave_data: bool,
 
@@ -75,7 +75,7 @@ struct MakeArgs {
     #[command(flatten)]
     building: BuildArgs,
 
-    /// Who builds: this computer (`local`), each target its own system (`target`), or a node for all of them
+    /// Build on this computer (`local`), each system on its own target (`target`), or all on one node
     #[arg(long, value_name = "local|target|NODE", default_value = "local", value_parser = BuildOn::parse,
           conflicts_with = "store_path")]
     build_on: BuildOn,
@@ -110,7 +110,7 @@ impl MakeArgs {
     }
 }
 
-/// Prints the change, and makes it if that is wanted.
+/// Prints the change, and makes it if requested.
 fn make(context: &Context, plan: &Plan, args: &MakeArgs, ui: Ui) -> Outcome {
     tell(plan, args.write, ui);
     if !plan.is_change() || !args.write {

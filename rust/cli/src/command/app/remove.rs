@@ -16,7 +16,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Which application, and what of it.
+/// Arguments of `app remove`.
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     /// The application

@@ -13,15 +13,15 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// What is asked.
+/// Arguments of `app list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only what machines.nix says: ask nobody
+    /// Print only the placements of machines.nix, without querying the mesh
     #[arg(long)]
     offline: bool,
 }
 
-/// Which application.
+/// Arguments of `app show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The application

@@ -14,7 +14,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Which application, and how.
+/// Arguments of `app update`.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
     /// The application
@@ -29,7 +29,7 @@ pub struct UpdateArgs {
     #[command(flatten)]
     building: BuildArgs,
 
-    /// Who builds: this computer (`local`), each target its own system (`target`), or a node for all of them
+    /// Build on this computer (`local`), each system on its own target (`target`), or all on one node
     #[arg(long, value_name = "local|target|NODE", default_value = "local", value_parser = BuildOn::parse,
           conflicts_with = "store_path")]
     build_on: BuildOn,

@@ -27,7 +27,7 @@ use crate::{
 /// Makes, lists and shows certificates. Private keys are encrypted to the operators.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
-    /// Make what is missing and re-issue what has drifted; say why for each
+    /// Make missing certificates and re-issue those that no longer match, with the reason for each
     Gen(GenArgs),
     /// List all certificates with their state, and rotations that are not finished
     #[command(visible_alias = "status")]
@@ -163,7 +163,7 @@ fn list(context: &Context, ui: Ui) -> Outcome {
 }
 
 fn show(name: &str, context: &Context, ui: Ui) -> Outcome {
-    // The original project's command took a file; its name without the ending is often what is meant.
+    // The original project's command expected a file: the name without its extension is often what is meant.
     let details = issue::show(context, name)?;
     if ui.json {
         ui.result_json(&details);

@@ -29,7 +29,7 @@ pub struct RotateCaArgs {
 /// Replaces the service accounts' key pair.
 #[derive(Debug, Args)]
 pub struct RotateSaArgs {
-    /// How long tokens of the old key stay valid after all API servers sign with the new one
+    /// Time that tokens of the old key stay valid after all API servers sign with the new one
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = token_life)]
     tokens_live: Duration,
 
@@ -38,26 +38,26 @@ pub struct RotateSaArgs {
     algorithm: KeyAlgorithm,
 }
 
-/// A time as for a kubeconfig, or none at all: `0h`.
+/// Parses a duration as for a kubeconfig, or `0h` for none.
 fn token_life(text: &str) -> Result<Duration, String> {
     if ["0m", "0h", "0d"].contains(&text) { Ok(Duration::ZERO) } else { life(text) }
 }
 
 impl RotateCaArgs {
-    /// Returns what rotates.
+    /// Returns the subject of the rotation.
     pub fn request(&self) -> Request {
         Request::Authority { name: self.authority.clone(), algorithm: self.algorithm }
     }
 }
 
 impl RotateSaArgs {
-    /// Returns what rotates.
+    /// Returns the subject of the rotation.
     pub fn request(&self) -> Request {
         Request::ServiceAccount { tokens_live: self.tokens_live, algorithm: self.algorithm }
     }
 }
 
-/// Makes the next stage of a rotation.
+/// Performs the next stage of a rotation.
 pub fn run(request: &Request, context: &Context, ui: Ui) -> Outcome {
     tell(&rotate::run(context, request)?, ui);
     Ok(exit_code(None))
@@ -95,7 +95,7 @@ fn tell(rotated: &Rotated, ui: Ui) {
     ui.story(&format!("next: {}", next.join(", then ")));
 }
 
-/// Says which key encrypts Secrets.
+/// Describes which key encrypts Secrets.
 fn encrypted(stage: Stage, ids: &[KeyId]) -> String {
     let name = |id: &KeyId| if is_plain_text(id) { "plain text".to_owned() } else { id.to_string() };
     match (stage, ids) {
@@ -108,7 +108,7 @@ fn encrypted(stage: Stage, ids: &[KeyId]) -> String {
     }
 }
 
-/// What a deploy cannot do for the person.
+/// Returns the manual steps, which a deploy cannot perform.
 fn advice(name: &str, stage: Stage) -> &'static [&'static str] {
     match (name, stage) {
         ("kubernetes", Stage::TrustBoth) => &[

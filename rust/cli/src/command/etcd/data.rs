@@ -17,7 +17,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Which key.
+/// Arguments of `etcd get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// The key; its value is printed as it is, without a line's end; on a terminal control characters are escaped
@@ -25,27 +25,27 @@ pub struct GetArgs {
     key: String,
 }
 
-/// Which keys.
+/// Arguments of `etcd ls`.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// What the keys begin with; all keys by default
+    /// Prefix of the keys; all keys by default
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
 }
 
-/// Which keys, and from when on.
+/// Arguments of `etcd watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// What the keys begin with; all keys by default
+    /// Prefix of the keys; all keys by default
     #[arg(value_name = "PREFIX", default_value = "")]
     prefix: String,
 
-    /// From this revision on, in place of now
+    /// Start at this revision instead of now
     #[arg(long, value_name = "REVISION")]
     revision: Option<u64>,
 }
 
-/// Prints a value.
+/// Prints the value of a key.
 pub fn get(args: &GetArgs, context: &Context, ui: Ui) -> Outcome {
     let entry = data::get(context, &args.key)?;
     if ui.json {
@@ -70,11 +70,11 @@ pub fn ls(args: &LsArgs, context: &Context, ui: Ui) -> Outcome {
     Ok(exit_code(None))
 }
 
-/// Prints changes until it is stopped.
+/// Prints changes until it is interrupted.
 pub fn watch(args: &WatchArgs, context: &Context, ui: Ui) -> Outcome {
     let request = WatchRequest { prefix: args.prefix.clone(), revision: args.revision };
     match data::watch(context, &request, &mut |changes| tell(changes, ui)) {
-        // The end of the command says whether that is a failure.
+        // The command's end reports whether that is a failure.
         Err(_) if ui.is_unread() => Ok(exit_code(None)),
         ended => ended.map(|()| exit_code(None)),
     }
@@ -98,7 +98,7 @@ fn tell(changes: &Changes, ui: Ui) -> io::Result<()> {
     if ui.is_unread() { Err(io::Error::other("the changes cannot be printed any more")) } else { Ok(()) }
 }
 
-/// Bytes for a terminal: what is no text is shown escaped, so nothing in etcd can move the cursor.
+/// Escapes bytes that are not text, so that no content of etcd can control the terminal.
 fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => one_line(text).into_owned(),
@@ -106,7 +106,7 @@ fn printable(bytes: &[u8]) -> String {
     }
 }
 
-/// Text where it is text, else base64 under another name.
+/// Returns text as it is, and other bytes as base64 under a different name.
 fn described(entry: &Entry, value: bool) -> Value {
     let mut fields = serde_json::Map::new();
     let mut put = |name: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {

@@ -48,7 +48,8 @@ pub fn status(context: &Context, ui: Ui) -> Outcome {
             let bytes = |size: Option<u64>| size.map_or_else(|| "-".to_owned(), |size| HumanBytes(size).to_string());
             let applied = member.applied.map_or_else(|| "-".to_owned(), |index| index.to_string());
             let version = member.version.clone().unwrap_or_else(|| "-".to_owned());
-            let (size, used) = (bytes(member.database_bytes), bytes(member.used_bytes));
+            let size = bytes(member.database_bytes);
+            let used = bytes(member.used_bytes);
             vec![name.to_string(), ui.paint(tone, &state), version, size, used, applied]
         };
         let rows = health.members.iter().map(cells).collect();

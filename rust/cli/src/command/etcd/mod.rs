@@ -12,14 +12,14 @@ use clap::{Args, Subcommand};
 
 use crate::{args::Global, context, failure::Outcome, ui::Ui};
 
-/// Asks etcd.
+/// Queries and maintains etcd.
 #[derive(Debug, Subcommand)]
 pub enum EtcdCommand {
-    /// List the members as etcd itself has them
+    /// List the members that etcd itself reports
     Members,
-    /// How large the data of each member is, what it runs, and how far it is
+    /// Show the version, size and applied index of each member, and alarms
     Status,
-    /// Print what a key holds
+    /// Print the value of a key
     Get(data::GetArgs),
     /// List keys
     Ls(data::LsArgs),
@@ -27,9 +27,9 @@ pub enum EtcdCommand {
     Watch(data::WatchArgs),
     /// Write a verified snapshot of etcd's data to a file, encrypted to the operators
     Snapshot(SnapshotArgs),
-    /// List the snapshots that the members took by themselves
+    /// List the snapshots that the members took on schedule
     Snapshots,
-    /// Bring etcd back from a snapshot, on all members
+    /// Restore etcd from a snapshot, on all members
     Restore(Box<restore::RestoreArgs>),
     /// Defragment one member after the other; after a quota alarm, compact the history before and disarm the alarm after
     Defrag,
@@ -37,7 +37,7 @@ pub enum EtcdCommand {
     MoveLeader(upkeep::MoveLeaderArgs),
 }
 
-/// Where the snapshot goes.
+/// Arguments of `etcd snapshot`.
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
     /// The file; `age --decrypt` opens it

@@ -16,14 +16,14 @@ use crate::{
     ui::Ui,
 };
 
-/// From where, and how systems are brought to members that are new.
+/// Arguments of `etcd restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
     /// A file, encrypted or not; NODE:PATH as `machinist etcd snapshots` prints it; or `latest`
     #[arg(value_name = "SNAPSHOT")]
     snapshot: String,
 
-    /// Restore although etcd runs: what was written since the snapshot is put aside
+    /// Restore although etcd runs: data written since the snapshot is moved aside
     #[arg(long)]
     discard_running_data: bool,
 

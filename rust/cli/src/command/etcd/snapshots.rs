@@ -12,7 +12,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Takes a snapshot now.
+/// Takes a snapshot.
 pub fn take(file: &Path, context: &Context, ui: Ui) -> Outcome {
     let taken = snapshots::take(context, file)?;
     if ui.json {
@@ -24,7 +24,7 @@ pub fn take(file: &Path, context: &Context, ui: Ui) -> Outcome {
     Ok(exit_code(None))
 }
 
-/// Lists those on the members' disks.
+/// Lists the snapshots on the members' disks.
 pub fn list(context: &Context, ui: Ui) -> Outcome {
     let found = snapshots::list(context)?;
     let kept = &found.snapshots;
@@ -41,7 +41,7 @@ pub fn list(context: &Context, ui: Ui) -> Outcome {
     Ok(exit_code((found.silent > 0).then_some(Kind::Failed)))
 }
 
-/// A time of day as people and programs read it.
+/// Formats a time for people and programs.
 fn time(seconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp(seconds).ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }

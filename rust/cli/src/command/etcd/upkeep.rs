@@ -12,10 +12,10 @@ use crate::{
     ui::Ui,
 };
 
-/// To whom.
+/// Arguments of `etcd move-leader`.
 #[derive(Debug, Args)]
 pub struct MoveLeaderArgs {
-    /// The member that is to lead; the one that has applied most by default
+    /// The new leader [default: the member with the highest applied index]
     #[arg(value_name = "MEMBER")]
     member: Option<String>,
 }
@@ -36,7 +36,7 @@ pub fn defragment(context: &Context, ui: Ui) -> Outcome {
     Ok(exit_code(None))
 }
 
-/// Hands the leadership over.
+/// Transfers the leadership.
 pub fn move_leader(args: &MoveLeaderArgs, context: &Context, ui: Ui) -> Outcome {
     match upkeep::move_leader(context, args.member.as_deref())? {
         Moved::LeadsAlready { leader } => ui.result(&format!("{leader} leads already")),

@@ -1,4 +1,4 @@
-//! The first operator of a cluster: the person who runs `init`.
+//! First operator of a cluster: the person who runs `init`.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 use machinist_operations::files;
 
-/// Returns the text of operators.nix.
+/// Renders operators.nix.
 pub fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String, Failure> {
     let recipient = identity(global, ui)?;
     let mut operator = set([("age", recipient.into()), ("name", user().into())]);
@@ -26,8 +26,8 @@ pub fn operators_text(args: &InitArgs, global: &Global, ui: Ui) -> Result<String
     nix::file(header, &Value::List(vec![operator.into()])).failed()
 }
 
-/// Returns the recipient of the operator's age identity, which is made if there is none. It lives outside of the
-/// repository.
+/// Returns the recipient of the operator's age identity, which is generated if there is none. It is stored outside of
+/// the repository.
 fn identity(global: &Global, ui: Ui) -> Result<String, Failure> {
     let path = global.identity.clone().or_else(secrets::default_identity_path).ok_or_else(|| {
         Failure::new(Kind::Input, "no place for the age identity: HOME is not set")

@@ -1,4 +1,4 @@
-//! Templates: the examples of machinist as the beginning of a cluster, as the binary carries them.
+//! Templates of a new cluster: machinist's examples, embedded in the binary.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use machinist_operations::library::text_files;
 
 static EXAMPLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../examples");
 
-/// Name to description; `nix flake init --template` has the same.
+/// Names and descriptions, the same as in `nix flake init --template`.
 const DESCRIPTIONS: &str = include_str!("../../../../../examples/templates.json");
 
-/// Files of a template that `init` makes for each cluster, or that describe the example.
+/// Files of a template that `init` generates for each cluster, or that describe the example.
 const NOT_COPIED: [&str; 6] = [".gitignore", "README.md", "flake.lock", "flake.nix", "machines.nix", "operators.nix"];
 
-/// The beginning of a cluster.
+/// Initial content of a cluster.
 pub struct Template {
-    /// The text of machines.nix, with the cluster's own name.
+    /// Text of machines.nix, with the cluster's own name.
     pub machines: String,
-    /// Modules of nodes and manifests: path and text.
+    /// Node modules and manifests, as paths and texts.
     pub files: Vec<(String, &'static str)>,
 }
 
-/// Returns the names of all templates, each with what it is.
+/// Returns the names of all templates with their descriptions.
 pub fn all() -> BTreeMap<String, String> {
     serde_json::from_str(DESCRIPTIONS).unwrap_or_default()
 }
 
-/// Returns the template of this name for the cluster of that name.
+/// Returns the template of this name, filled in for the cluster of that name.
 pub fn find(name: &str, cluster: &str) -> Result<Template, Failure> {
     let folder = EXAMPLES.get_dir(name).filter(|_| all().contains_key(name)).ok_or_else(|| {
         let names: Vec<String> = all().into_keys().collect();
@@ -48,7 +48,7 @@ pub fn find(name: &str, cluster: &str) -> Result<Template, Failure> {
     Ok(Template { machines, files })
 }
 
-/// Puts the cluster's name, also in its domain, in the place of the template's.
+/// Replaces the template's cluster name, also within its domain.
 fn named(text: &str, template: &str, cluster: &str) -> String {
     text.replacen(&format!("name = \"{template}\";"), &format!("name = \"{cluster}\";"), 1).replacen(
         &format!("domain = \"{template}.internal\";"),

@@ -1,6 +1,6 @@
-//! Moves a directory with copies of the modules over to a flake input: `--unvendor`.
+//! Migration from copies of the modules to a flake input: `--unvendor`.
 //!
-//! Everything is checked before the first file changes, and only committed files are removed: `git checkout` restores them.
+//! All checks precede the first change, and only committed files are removed: `git checkout` restores them.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{
 };
 use machinist_operations::files;
 
-/// Expressions by which modules of a cluster reach the copies, and the ones that replace them.
+/// Expressions by which a cluster's modules refer to the copies, with their replacements.
 const REWRITTEN: [(&str, &str); 4] = [
     ("(import ../../modules/apps/app.nix { inherit config lib; })", "config.lib.machinist.app"),
     ("import ../../modules/apps/app.nix { inherit config lib; }", "config.lib.machinist.app"),
@@ -25,17 +25,17 @@ const REWRITTEN: [(&str, &str); 4] = [
     ("import ../../modules/types.nix { inherit lib; }", "config.lib.machinist.types"),
 ];
 
-/// The change, as planned.
+/// Planned change.
 struct Move {
-    /// True if flake.nix takes the modules from the input already; it stays then.
+    /// True if flake.nix already takes the modules from the input; it is kept then.
     has_flake: bool,
     /// Copies to remove.
     copies: Vec<String>,
-    /// Folders of app_modules that differ from ours: applications of the cluster's own.
+    /// Folders of app_modules that differ from machinist's: the cluster's own applications.
     own_apps: Vec<String>,
-    /// Files of the cluster's own with their new text.
+    /// The cluster's own files, with their new text.
     rewritten: BTreeMap<PathBuf, String>,
-    /// Files among the copies that this version does not have.
+    /// Files among the copies that are not part of this version.
     left: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub fn run(directory: &Path, url: Option<&str>, global: &Global, ui: Ui) -> Outc
         files::write(path, text).failed()?;
     }
     if !change.has_flake {
-        // The lock too: its inputs are not those of the new flake.
+        // The lock too: the new flake has different inputs.
         for name in ["flake.nix", "flake.lock"] {
             files::remove(&directory.join(name)).failed()?;
         }
@@ -88,7 +88,7 @@ fn report(change: &Move, ui: Ui) {
     );
 }
 
-/// Returns what will change, or why the directory cannot be moved over.
+/// Returns the planned changes, or the reason why the directory cannot be migrated.
 fn plan(directory: &Path) -> Result<Move, Failure> {
     if !vendor::is_vendored(directory) {
         return Err(Failure::new(Kind::Input, format!("{} has no copies of the modules", directory.display())));
@@ -129,7 +129,7 @@ fn plan(directory: &Path) -> Result<Move, Failure> {
     Ok(change)
 }
 
-/// Refuses to remove files that no commit has.
+/// Refuses to remove uncommitted files.
 fn check_committed(directory: &Path) -> Result<(), Failure> {
     let paths = ["status", "--porcelain", "--", "modules", "app_modules", "nix", "nodes", "flake.nix", "flake.lock"];
     let output = machinist_nix::program("git").arg("-C").arg(directory).args(paths).output().failed()?;
@@ -141,7 +141,7 @@ fn check_committed(directory: &Path) -> Result<(), Failure> {
     Err(failure.hint(format!("commit first:\n{changed}")))
 }
 
-/// Returns whether flake.nix takes the modules from the input already. One that someone changed is theirs to change again.
+/// Returns true if flake.nix already takes the modules from the input. A modified flake.nix is left to its author.
 fn has_flake(directory: &Path) -> Result<bool, Failure> {
     let there = files::read_optional(&directory.join("flake.nix")).failed()?.unwrap_or_default();
     if there == vendor::FLAKE_NIX || there.contains("lib.mkCluster") {
@@ -172,7 +172,7 @@ fn own_apps(directory: &Path) -> Result<Vec<String>, Failure> {
     Ok(own)
 }
 
-/// Returns the files of the cluster's own that name the copies, with what they have to say instead.
+/// Returns the cluster's own files that refer to the copies, with their new text.
 fn rewritten(directory: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let own = own_apps(directory)?;
     let folders = own.iter().map(|app| directory.join("app_modules").join(app)).chain([directory.join("nodes")]);
@@ -197,20 +197,20 @@ fn rewritten(directory: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     Err(failure.hint("use `config.lib.machinist` in them, or copy what they need beside them; then run this again"))
 }
 
-/// Returns all files below a folder; none if it does not exist. Symbolic links are not followed.
+/// Returns all files below a folder, or none if it does not exist. Symbolic links are not followed.
 fn all_files(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = files::names(folder).into_iter().map(|name| folder.join(name)).collect();
     found.extend(folders(folder).iter().flat_map(|folder| all_files(folder)));
     found
 }
 
-/// Returns the folders in a folder, without symbolic links.
+/// Returns the subfolders of a folder, without symbolic links.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let paths = files::folders(folder).into_iter().map(|name| folder.join(name));
     paths.filter(|path| !path.is_symlink()).collect()
 }
 
-/// Removes the folders of the copies that are empty now. git has no empty folders, so one that stays does not matter.
+/// Removes the emptied folders of the copies. git does not track empty folders, so a remaining one is harmless.
 fn remove_empty_folders(directory: &Path) {
     for folder in ["modules", "app_modules", "nix"] {
         remove_if_empty(&directory.join(folder));

@@ -1,4 +1,4 @@
-//! URL of machinist's flake, as a cluster's `flake.nix` has it.
+//! URL of machinist's flake for a cluster's `flake.nix`.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use machinist_nix::FlakeRef;
 
 use crate::failure::{Failure, Kind};
 
-/// Set by the Nix package (nix/package.nix).
+/// URL set at build time by the Nix package (nix/package.nix).
 const PACKAGED: Option<&str> = option_env!("MACHINIST_URL");
 
-/// The work tree that cargo built this program in.
+/// Work tree in which cargo built this program.
 const BUILT_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Returns the URL of the option, or else the one that this program comes from.
+/// Returns the URL from the option, or else the one that this program was built from.
 pub fn url(option: Option<&str>) -> Result<String, Failure> {
     match (option, PACKAGED) {
         (Some(url), _) => normalise(url),
@@ -30,7 +30,7 @@ fn unknown() -> Failure {
     .hint("or copy the modules into the cluster's repository: `--vendor`")
 }
 
-/// A directory on this computer is named through git, so that nothing that git ignores reaches the store.
+/// Rewrites a local directory as a git URL, so that ignored files do not reach the store.
 fn normalise(url: &str) -> Result<String, Failure> {
     let in_text = |character: char| character.is_ascii_graphic() && !r#""\$"#.contains(character);
     if url.is_empty() || !url.chars().all(in_text) {
@@ -46,7 +46,7 @@ fn normalise(url: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))
 }
 
-/// True for a path of the store, which other computers do not have.
+/// Returns true for a store path, which does not exist on other computers.
 pub fn is_in_store(url: &str) -> bool {
     url.strip_prefix("path:").is_some_and(|path| path.starts_with("/nix/store/"))
 }

@@ -14,21 +14,21 @@ const CARGO_LOCK: &str = include_str!("../../../../../Cargo.lock");
 const AGENT_NIX: &str = include_str!("../../../../../nix/agent.nix");
 const CLUSTER_NIX: &str = include_str!("../../../../../nix/cluster.nix");
 
-/// The flake of a directory with copies of the modules.
+/// Flake of a directory with copies of the modules.
 pub const FLAKE_NIX: &str = include_str!("../../../../../nix/template-flake.nix");
-/// Its lock: the inputs that machinist itself has.
+/// Lock of that flake: the inputs are machinist's own.
 pub const FLAKE_LOCK: &str = include_str!("../../../../../flake.lock");
 
-/// True for a directory with copies of the modules.
+/// Returns true for a directory with copies of the modules.
 pub fn is_vendored(directory: &Path) -> bool {
     directory.join("nix/cluster.nix").exists()
 }
 
-/// Returns all files that a directory has with the modules in itself: path and text.
+/// Returns all files of a directory with copies of the modules, as paths and texts.
 pub fn files() -> Vec<(String, String)> {
     let mut files = vec![
         ("nix/cluster.nix".to_owned(), CLUSTER_NIX.to_owned()),
-        // The agent of a mesh is built with the cluster's own nixpkgs.
+        // A mesh's agent is built with the cluster's own nixpkgs.
         ("nix/agent.nix".to_owned(), AGENT_NIX.to_owned()),
         ("nix/agent-source/Cargo.toml".to_owned(), agent_workspace()),
         ("nix/agent-source/Cargo.lock".to_owned(), CARGO_LOCK.to_owned()),
@@ -47,7 +47,7 @@ pub fn files() -> Vec<(String, String)> {
     files
 }
 
-/// Returns the workspace's manifest for a directory that has the agent's crates alone.
+/// Returns the workspace manifest of a directory that has only the agent's crates.
 fn agent_workspace() -> String {
     CARGO_TOML.replace(r#", "tests/ledger""#, "")
 }

@@ -1,4 +1,4 @@
-//! The files that `init` writes, and the account of them.
+//! Files written by `init`, and the record of them.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 use machinist_operations::files;
 
-/// Writes files and keeps account.
+/// Writer of files that records its actions.
 pub struct Writer<'a> {
     directory: &'a Path,
     written: Vec<String>,
@@ -21,12 +21,12 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer into this directory.
+    /// Creates a writer for this directory.
     pub const fn new(directory: &'a Path) -> Self {
         Self { directory, written: Vec::new(), kept: Vec::new() }
     }
 
-    /// Writes a file that belongs to the person as soon as it is there.
+    /// Writes a file that is the user's own once it exists.
     pub fn own(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         let path = self.directory.join(name);
         if path.exists() {
@@ -38,7 +38,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes a file that comes with machinist: again with `refresh`, else only where it is missing.
+    /// Writes a file that is part of machinist: always with `refresh`, otherwise only if it is missing.
     pub fn ours(&mut self, name: &str, text: &str, refresh: bool) -> Result<(), Failure> {
         let path = self.directory.join(name);
         match files::read_optional(&path).failed()? {
@@ -55,14 +55,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Makes what was written visible to the flake.
+    /// Makes the written files visible to the flake.
     pub fn make_visible(&self) -> Result<(), Failure> {
         let written: Vec<&str> = self.written.iter().map(String::as_str).collect();
         FlakeRef::find(self.directory).input()?.make_visible(&written).failed()
     }
 
-    /// Lets nix write `flake.lock`. Without a network, or with a work tree of machinist that has uncommitted changes, there is
-    /// none yet, and that is said.
+    /// Generates `flake.lock` by nix. Without a network, or if machinist's work tree has uncommitted changes, none is
+    /// generated yet, which is reported.
     pub fn lock(&mut self, url: &str, global: &Global, ui: Ui) -> Result<(), Failure> {
         if url::is_in_store(url) {
             ui.warn(&format!(
@@ -88,7 +88,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Prints what was written and what was kept.
+    /// Prints which files were written and which were kept.
     pub fn report(&self, is_vendored: bool, ui: Ui) {
         let Self { directory, written, kept } = self;
         if ui.json {

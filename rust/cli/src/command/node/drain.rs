@@ -14,27 +14,27 @@ use crate::{
     ui::Ui,
 };
 
-/// Which node, and what may be lost.
+/// Arguments of `node drain`.
 #[derive(Debug, Args)]
 pub struct DrainArgs {
     /// The node
     #[arg(value_name = "NODE", value_parser = node_name)]
     node: NodeName,
 
-    /// Seconds that its pods, or the connections to its instances, may take to go away
+    /// Time to wait for its pods, or the connections to its instances, to finish, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
 
-    /// Evict pods too that nobody makes anew
+    /// Also evict pods without a controller, which are not recreated
     #[arg(long)]
     delete_unmanaged_pods: bool,
 
-    /// Evict pods too that lose what is in their emptyDir volumes
+    /// Also evict pods that lose the data of their emptyDir volumes
     #[arg(long)]
     delete_local_data: bool,
 }
 
-/// Which node.
+/// Arguments of `node uncordon`.
 #[derive(Debug, Args)]
 pub struct UncordonArgs {
     /// The node

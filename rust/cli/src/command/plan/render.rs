@@ -1,4 +1,4 @@
-//! A plan as text for people: the result of `machinist plan`, so it goes to stdout as a whole.
+//! Plan as text for people: the result of `machinist plan`, printed to stdout in full.
 
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
@@ -10,16 +10,16 @@ use machinist_rollout::{
 
 use crate::ui::{Tone, Ui, indent};
 
-/// How many items of a list are shown without `--verbose`.
+/// Maximum number of list items without `--verbose`.
 const SHOWN: usize = 6;
 
-/// How many lines of a diff are shown without `--verbose`.
+/// Maximum number of diff lines without `--verbose`.
 const DIFF_LINES: usize = 24;
 
-/// The width of what stands in front.
+/// Width of the label column.
 const LABEL: usize = 10;
 
-/// Returns the whole text.
+/// Returns the complete text.
 pub fn report(report: &Report, ui: Ui) -> String {
     let mut lines = Vec::new();
     facts(report, ui, &mut lines);
@@ -154,7 +154,7 @@ fn units(changes: &Changes, ui: Ui, say: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// With few units there is room for the reasons.
+/// Lists units, with their reasons if the list is short.
 fn told(units: &[&UnitChange], verbose: bool) -> String {
     let reasons = verbose || units.len() <= 3;
     let word = |change: &&UnitChange| match change.why.as_slice() {
@@ -189,12 +189,12 @@ fn system(changes: &Changes) -> String {
     }
 }
 
-/// The first characters of the hash tell systems apart well enough.
+/// Returns a prefix of the hash, which is enough to distinguish systems.
 fn short(path: &StorePath) -> String {
     path.as_str().trim_start_matches("/nix/store/").chars().take(8).collect()
 }
 
-/// `etcd-server` of `etcd-server-0123456789abcdef.key`.
+/// Returns `etcd-server` for `etcd-server-0123456789abcdef.key`.
 fn leaf(key: &str) -> String {
     let stem = key.strip_suffix(".key").unwrap_or(key);
     stem.rsplit_once('-').map_or(stem, |(leaf, _)| leaf).to_owned()
@@ -208,7 +208,8 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// Packages with versions are named. Files of the configuration have none; without `--verbose` they are counted.
+/// Packages with versions are listed by name. Configuration files have no version and are only counted without
+/// `--verbose`.
 fn packages(diff: &ClosureDiff, verbose: bool) -> Vec<String> {
     let versions = |versions: &[String]| if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
     let named = |sign: &str, package: &Package| {
@@ -239,7 +240,7 @@ fn packages(diff: &ClosureDiff, verbose: bool) -> Vec<String> {
     if texts.len() == 2 && !verbose { vec![texts.join("; ")] } else { texts }
 }
 
-/// What is about all nodes.
+/// Renders the part that concerns all nodes.
 fn whole(report: &Report, ui: Ui, lines: &mut Vec<String>) {
     let plan = &report.plan;
     if !report.certificates.is_empty() {

@@ -11,7 +11,7 @@ use machinist_sandbox::{Fault, Rate};
 
 use crate::{failure::Failure, ui::Ui};
 
-/// Makes a machine of the sandbox suffer something.
+/// Injects a fault into a machine of the sandbox.
 #[derive(Debug, Args)]
 pub struct FaultArgs {
     /// The machine
@@ -26,28 +26,28 @@ pub struct FaultArgs {
     kind: FaultKind,
 }
 
-/// What a machine can suffer.
+/// Kinds of faults.
 #[derive(Debug, Subcommand)]
 enum FaultKind {
     /// Pull its network cable
     Link,
-    /// Drop what arrives for its sshd, on connections that stand too
+    /// Drop packets for its sshd, on open connections too
     Ssh,
     /// Stop a unit
     Unit {
         /// The unit, such as etcd.service
         unit: String,
     },
-    /// Leave no byte free for /nix; the first time, the machine is stopped and started, to give /nix a disk of its own
+    /// Fill the disk of /nix; the first time, the machine is restarted, to give /nix a separate disk
     Disk,
-    /// Slow down what it receives
+    /// Limit its incoming bandwidth
     Bandwidth {
         /// Such as 500kbit, 20mbit or 1gbit
         rate: Rate,
     },
     /// Kill its etcd with SIGKILL
     Etcd,
-    /// Pull the plug, and put it in again
+    /// Cut its power, and start it again
     Reboot,
 }
 
@@ -74,7 +74,8 @@ impl FaultKind {
 
 /// Runs `sandbox fault`.
 pub(super) fn inject(args: &FaultArgs, context: &Context, ui: Ui) -> Result<(), Failure> {
-    let (machine, fault) = (&args.machine, args.kind.fault());
+    let machine = &args.machine;
+    let fault = args.kind.fault();
     let duration = args.duration.map(Duration::from_secs);
     fault::inject(context, &Request { machine: machine.clone(), fault: fault.clone(), duration })?;
     let goes_on = fault.lasts() && args.duration.is_none();
