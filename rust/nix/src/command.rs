@@ -211,7 +211,9 @@ impl Nix {
         Ok(Import { child, stdin })
     }
 
-    /// Returns the common arguments of all calls on a flake: no lock file is written, no warning about a dirty tree.
+    /// Returns the common arguments of all calls on a flake: no lock file is written, no warning about a dirty tree, and
+    /// no evaluation cache. Two evaluations of one flake at the same time collide in its database: "SQLite database is
+    /// busy" is ignored by Nix, and then an attribute "is unexpectedly missing".
     fn flake_arguments(&self, verb: &str) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![
             verb.into(),
@@ -220,6 +222,9 @@ impl Nix {
             "--no-write-lock-file".into(),
             "--option".into(),
             "warn-dirty".into(),
+            "false".into(),
+            "--option".into(),
+            "eval-cache".into(),
             "false".into(),
         ];
         for Override { input, reference } in &self.overrides {
