@@ -7,7 +7,6 @@
 use machinist_model::{NodeName, quorum::quorum};
 
 use crate::etcd::Health;
-pub use crate::etcd::hexadecimal;
 
 // Each script addresses one member: etcdctl would pick any, and one that is being removed stops before it answers.
 

@@ -10,7 +10,7 @@ use machinist_codegen::{
     tree::{self, Change},
 };
 use machinist_model::{
-    Cluster, Conflict, NodeName, RecordedState,
+    Cluster, Conflict, Directory, NodeName, RecordedState,
     load::{self, Loaded},
     path::AttrPath,
     source::{SourceIndex, SourceText},
@@ -81,7 +81,7 @@ impl Project {
     }
 
     /// Lists the files beside machines.nix, as nix/cluster.nix reads them.
-    fn surroundings(&self) -> load::Directory {
+    fn surroundings(&self) -> Directory {
         let nodes = self.directory.join("nodes");
         let own_file = |name: String| name.strip_suffix(".nix").map(str::to_owned);
         let has_module =
@@ -93,7 +93,7 @@ impl Project {
         if !self.directory.join("nix/cluster.nix").exists() {
             apps.extend(library::applications());
         }
-        load::Directory { apps, node_modules: files.chain(folders).collect() }
+        Directory { apps, node_modules: files.chain(folders).collect() }
     }
 
     /// Returns Nix' own message, plus the line of machines.nix if nix reports its number.

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use self::flat::convert_flat;
-pub use crate::Directory;
 use crate::{
-    Cluster,
+    Cluster, Directory,
     check::{self, Context},
     diagnostic::{Diagnostic, Related},
     path::AttrPath,

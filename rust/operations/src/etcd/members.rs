@@ -1,6 +1,6 @@
 //! Members of etcd, as reported by etcd itself.
 
-use machinist_etcd::{etcd::Health, membership::hexadecimal};
+use machinist_etcd::etcd::{Health, hexadecimal};
 use machinist_model::NodeName;
 use serde::Serialize;
 

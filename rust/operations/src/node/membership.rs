@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use machinist_etcd::membership::{hexadecimal, join_objection, removal_objection};
+use machinist_etcd::{
+    etcd::hexadecimal,
+    membership::{join_objection, removal_objection},
+};
 use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
 use machinist_rollout::{
     deploy::{EtcdEnd, Outcome, Report},
