@@ -11,7 +11,7 @@ mod haproxy;
 mod http;
 mod registrar;
 mod roll;
-mod router;
+mod routing;
 mod status;
 mod watch;
 
@@ -32,7 +32,7 @@ use crate::{
     control::{Action, ControlError, Place},
     etcd::Etcd,
     registrar::{Registrar, Request},
-    router::{Router, RouterError},
+    routing::{RoutingError, RoutingLoop},
     status::{SILENCE, Status},
 };
 
@@ -106,7 +106,7 @@ enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Router(#[from] RouterError),
+    Routing(#[from] RoutingError),
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error(transparent)]
@@ -155,16 +155,16 @@ async fn drain(arguments: &DrainArguments) -> Result<(), Failure> {
 async fn run(config: &std::path::Path) -> Result<(), Failure> {
     let config = Arc::new(Config::read(config)?);
     let status = Arc::new(Status::new());
-    let router = Router::new(Arc::clone(&config), Arc::clone(&status))?;
+    let routing = RoutingLoop::new(Arc::clone(&config), Arc::clone(&status))?;
     let etcd = Arc::new(Etcd::new(&config));
     let (to_registrar, requests) = channel(16);
-    let (to_router, news) = channel(256);
+    let (to_routing, news) = channel(256);
     let registrar = Registrar::new(Arc::clone(&config), Arc::clone(&etcd), Arc::clone(&status), requests);
     tokio::spawn(http::serve(config.listen, Arc::clone(&status)));
     tokio::spawn(control::serve(config.control_socket(), to_registrar.clone(), Arc::clone(&status)));
-    let watch = tokio::spawn(watch::follow(etcd, Arc::clone(&status), to_router));
+    let watch = tokio::spawn(watch::follow(etcd, Arc::clone(&status), to_routing));
     let registrar = tokio::spawn(registrar.run());
-    let router = tokio::spawn(router.run(news));
+    let routing = tokio::spawn(routing.run(news));
     // Not only after etcd has answered: without etcd, this is the best state that the node can reach.
     notify(&[NotifyState::Ready]);
     tokio::select! {
@@ -172,7 +172,7 @@ async fn run(config: &std::path::Path) -> Result<(), Failure> {
         () = watchdog(&status) => Ok(()),
         _ = watch => Err(Failure::Ended),
         _ = registrar => Err(Failure::Ended),
-        _ = router => Err(Failure::Ended),
+        _ = routing => Err(Failure::Ended),
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod pace;
 mod rendering;
+mod saving;
+mod state;
 mod writing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs, io, mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,11 +25,15 @@ use machinist_mesh::{
 use thiserror::Error;
 use tokio::{
     sync::mpsc::Receiver,
-    task::JoinHandle,
     time::{Instant as Moment, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use self::{pace::Pace, rendering::Files, writing::finished};
+use self::{
+    pace::Pace,
+    rendering::Files,
+    saving::Saving,
+    state::{Running, State},
+};
 use crate::{
     config::{Config, chain},
     files,
@@ -48,7 +54,7 @@ const PORTS_EVERY: u32 = 5;
 
 /// Error applying the routing.
 #[derive(Debug, Error)]
-pub enum RouterError {
+pub enum RoutingError {
     /// The template is invalid.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -60,16 +66,8 @@ pub enum RouterError {
     File(String, #[source] io::Error),
 }
 
-/// State of the running haproxy.
-#[derive(Debug, Default)]
-struct Running {
-    pid: u32,
-    structure: String,
-    services: Arc<BTreeMap<ServiceName, Service>>,
-}
-
-/// The routing loop's state.
-pub struct Router {
+/// The routing loop.
+pub struct RoutingLoop {
     config: Arc<Config>,
     status: Arc<Status>,
     haproxy: Haproxy,
@@ -78,31 +76,25 @@ pub struct Router {
     /// The consumers' variables as last written.
     consumers: Option<String>,
     store: Store,
-    /// True if the store holds data from etcd, current or saved.
-    known: bool,
-    running: Option<Running>,
-    /// Removed servers whose connections are still open.
-    leaving: BTreeSet<(ServiceName, String)>,
+    state: State,
     /// Ports of applications that other programs occupy.
     taken: BTreeSet<u16>,
     wanted_ports: BTreeSet<u16>,
     rounds: u32,
     pace: Pace,
-    /// Time of the first unwritten change, and time of the next write.
-    unwritten: Option<(Instant, Moment)>,
-    /// The write in progress, in its own task: a busy disk must not delay the next change.
-    writing: Option<JoinHandle<io::Result<()>>>,
+    saving: Saving,
+    /// Time of the next try, after a rejected change or too many reloads.
     again: Option<Moment>,
 }
 
-impl Router {
+impl RoutingLoop {
     /// Starts with the saved state.
     ///
     /// # Errors
     /// The template is invalid.
-    pub fn new(config: Arc<Config>, status: Arc<Status>) -> Result<Self, RouterError> {
+    pub fn new(config: Arc<Config>, status: Arc<Status>) -> Result<Self, RoutingError> {
         let own = config.template.as_ref().map(fs::read_to_string).transpose();
-        let own = own.map_err(|error| RouterError::File("the template's directory".to_owned(), error))?;
+        let own = own.map_err(|error| RoutingError::File("the template's directory".to_owned(), error))?;
         let template = Template::read(own.as_deref())?;
         let state = files::read_state(&config.state_file());
         let why = state.as_ref().err().map(|error| format!("{}: {error}", config.state_file().display()));
@@ -112,19 +104,16 @@ impl Router {
             haproxy: Haproxy::new(&config),
             files: Files::read(&config.files),
             consumers: None,
-            known: store.is_some(),
+            state: if store.is_some() { State::Detached } else { State::Unknown },
             store: store.unwrap_or_default(),
             config,
             status,
             template,
-            running: None,
-            leaving: BTreeSet::new(),
             taken: BTreeSet::new(),
             wanted_ports: BTreeSet::new(),
             rounds: 0,
             pace: Pace::default(),
-            unwritten: None,
-            writing: None,
+            saving: Saving::default(),
             again: None,
         })
     }
@@ -135,7 +124,7 @@ impl Router {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.status.with(|facts| facts.alive = Instant::now());
-            let write = self.unwritten.map(|(_, due)| due).filter(|_| self.writing.is_none());
+            let write = self.saving.due();
             tokio::select! {
                 received = news.recv() => match received {
                     Some(first) => {
@@ -153,7 +142,7 @@ impl Router {
                 _ = rounds.tick() => self.check_haproxy().await,
                 () = until(self.again) => self.apply().await,
                 () = until(write) => self.begin_to_write().await,
-                result = finished(&mut self.writing) => self.written(result),
+                result = self.saving.finished() => self.written(result),
             }
         }
     }
@@ -162,7 +151,7 @@ impl Router {
         match news {
             News::All(pairs) => {
                 self.store = Store::of(pairs);
-                self.known = true;
+                self.state.known();
                 true
             }
             News::Changes(changes) => {
@@ -174,28 +163,28 @@ impl Router {
     /// Applies the desired routing to haproxy, and reports the result.
     async fn apply(&mut self) {
         self.again = None;
-        if !self.known {
+        if matches!(self.state, State::Unknown) {
             return;
         }
         let begun = Instant::now();
         let mut routing = self.route();
-        if self.running.is_none() && self.scan_ports().await {
+        if matches!(self.state, State::Detached) && self.scan_ports().await {
             routing = self.route();
         }
         let result = self.converge(&routing).await;
-        if result.is_err() && self.running.is_some() {
+        if result.is_err() && self.state.running().is_some() {
             // A full disk is freed at some time without any event in etcd.
             self.again.get_or_insert_with(|| Moment::now() + AFTER_REFUSAL);
         }
-        let is_up = !matches!(&result, Err(RouterError::Haproxy(HaproxyError::Unreachable { .. })));
+        let is_up = !matches!(&result, Err(RoutingError::Haproxy(HaproxyError::Unreachable { .. })));
         self.status.with(|facts| {
             facts.keys = self.store.len();
             facts.services = routing.services.len();
             facts.servers = routing.services.values().map(|service| service.servers.len()).sum();
             facts.applied += 1;
             facts.last_apply = begun.elapsed();
-            facts.haproxy = is_up && self.running.is_some();
-            facts.routing = self.running.as_ref().map(|running| Arc::clone(&running.services)).unwrap_or_default();
+            facts.haproxy = is_up && self.state.running().is_some();
+            facts.routing = self.state.running().map(|running| Arc::clone(&running.services)).unwrap_or_default();
         });
         self.status.problems(&routing.problems);
         self.status.trouble("routing", result.err().map(|error| chain(&error)));
@@ -208,12 +197,12 @@ impl Router {
         routing
     }
 
-    async fn converge(&mut self, wanted: &Routing) -> Result<(), RouterError> {
-        let Some(running) = &self.running else { return self.reload(&wanted.services).await };
+    async fn converge(&mut self, wanted: &Routing) -> Result<(), RoutingError> {
+        let Some(running) = self.state.running() else { return self.reload(&wanted.services).await };
         let lingering = change::lingering(&running.services, wanted);
         match change::action(&running.services, wanted) {
             Action::Nothing => {
-                self.schedule_write();
+                self.saving.changed(Moment::now());
                 return self.write_for_consumers(&wanted.services);
             }
             Action::Servers(changes) if self.template.takes_commands() => {
@@ -222,11 +211,11 @@ impl Router {
                     return self.reload(&wanted.services).await;
                 }
                 self.status.trouble("commands", None);
-                self.schedule_write();
+                self.saving.changed(Moment::now());
             }
             Action::Servers(_) | Action::Reload => return self.reload(&wanted.services).await,
         }
-        if let Some(running) = &mut self.running {
+        if let Some(running) = self.state.running_mut() {
             let mut services = wanted.services.clone();
             services.extend(lingering);
             running.services = Arc::new(services);
@@ -234,15 +223,17 @@ impl Router {
         self.write_for_consumers(&wanted.services)
     }
 
+    /// Changes servers of the running haproxy, one after the other.
     async fn change(&mut self, changes: &[ServerChange]) -> Result<(), HaproxyError> {
+        let Some(Running { leaving, .. }) = self.state.running_mut() else { return Ok(()) };
         for change in changes {
             let server = (change.service.clone(), change.server.clone());
-            for command in command::commands(change, self.leaving.contains(&server)) {
+            for command in command::commands(change, leaving.contains(&server)) {
                 self.haproxy.command(&command).await?;
             }
             match change.kind {
-                Kind::Remove => drop(self.leaving.insert(server)),
-                Kind::Add(_) => drop(self.leaving.remove(&server)),
+                Kind::Remove => drop(leaving.insert(server)),
+                Kind::Add(_) => drop(leaving.remove(&server)),
                 Kind::Address(_) | Kind::Weight(_) => {}
             }
             self.status.with(|facts| facts.commands += 1);
@@ -251,7 +242,7 @@ impl Router {
     }
 
     /// Installs a new configuration, if haproxy runs a different one.
-    async fn reload(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RouterError> {
+    async fn reload(&mut self, services: &BTreeMap<ServiceName, Service>) -> Result<(), RoutingError> {
         if let Some(wait) = self.pace.wait(Instant::now()) {
             self.again = Some(Moment::now() + wait);
             return Ok(());
@@ -263,10 +254,9 @@ impl Router {
         if is_same && self.template.takes_commands() {
             // After a restart of the agent the structure is unchanged: only servers may differ.
             let info = info?;
-            self.running =
-                Some(Running { pid: info.pid, structure: info.structure, services: Arc::new(services.clone()) });
+            self.state = State::Following(Running::new(info.pid, info.structure, services.clone()));
             self.reconcile().await?;
-            self.schedule_write();
+            self.saving.changed(Moment::now());
             return self.write_for_consumers(services);
         }
         let before = fs::read(self.config.haproxy_file()).ok();
@@ -280,19 +270,14 @@ impl Router {
         match self.haproxy.reload(structure, pid).await {
             Ok(info) => {
                 self.pace.reloaded(Instant::now());
-                self.leaving.clear();
-                self.running = Some(Running {
-                    pid: info.pid,
-                    structure: rendered.structure,
-                    services: Arc::new(services.clone()),
-                });
+                self.state = State::Following(Running::new(info.pid, rendered.structure, services.clone()));
                 self.status.with(|facts| facts.reloads += 1);
-                self.schedule_write();
+                self.saving.changed(Moment::now());
                 self.write_for_consumers(services)
             }
             // The file is installed: haproxy reads it when it starts.
             Err(error @ HaproxyError::Unreachable { .. }) => {
-                self.running = None;
+                self.state = State::Detached;
                 Err(error.into())
             }
             Err(error) => {
@@ -305,7 +290,7 @@ impl Router {
         }
     }
 
-    fn render(&self, services: &BTreeMap<ServiceName, Service>) -> Result<Rendered, RouterError> {
+    fn render(&self, services: &BTreeMap<ServiceName, Service>) -> Result<Rendered, RoutingError> {
         Ok(self.template.render(services, &self.host())?)
     }
 
@@ -318,42 +303,45 @@ impl Router {
     async fn check_haproxy(&mut self) {
         self.rounds = self.rounds.wrapping_add(1);
         let ports_changed = self.rounds.is_multiple_of(PORTS_EVERY) && self.scan_ports().await;
-        let is_due = self.running.is_none() && self.again.is_none();
+        let is_due = matches!(self.state, State::Detached) && self.again.is_none();
         if is_due || ports_changed {
-            self.apply().await;
-            return;
+            return self.apply().await;
         }
-        if self.running.is_none() {
-            return;
-        }
+        let State::Following(running) = &mut self.state else { return };
         let info = self.haproxy.info().await;
         self.status.with(|facts| facts.haproxy = info.is_ok());
-        let (Ok(info), Some(running)) = (info, &mut self.running) else { return };
+        let Ok(info) = info else { return };
         if !self.template.takes_commands() {
             return;
         }
         if info.structure != running.structure {
-            self.running = None;
-            self.apply().await;
-        } else if info.pid != running.pid {
-            running.pid = info.pid;
-            self.leaving.clear();
+            self.state = State::Detached;
+            return self.apply().await;
+        }
+        if mem::replace(&mut running.pid, info.pid) != info.pid {
             let result = self.reconcile().await;
             self.status.trouble("commands", result.err().map(|error| chain(&error)));
         }
-        for (service, server) in self.leaving.clone() {
+        self.delete_leaving().await;
+    }
+
+    /// Deletes removed servers that have no connections any more.
+    async fn delete_leaving(&mut self) {
+        let Some(Running { leaving, .. }) = self.state.running_mut() else { return };
+        for (service, server) in leaving.clone() {
             if self.haproxy.command(&command::delete(&service, &server)).await.is_ok() {
-                self.leaving.remove(&(service, server));
+                leaving.remove(&(service, server));
             }
         }
     }
 
     /// Updates the servers of a restarted haproxy.
     async fn reconcile(&mut self) -> Result<(), HaproxyError> {
-        let Some(running) = &self.running else { return Ok(()) };
+        let Some(running) = self.state.running_mut() else { return Ok(()) };
+        running.leaving.clear();
         let found = self.haproxy.servers().await?;
         let changes = command::reconcile(&found, &running.services);
-        self.leaving = found.out;
+        running.leaving = found.out;
         self.change(&changes).await
     }
 
@@ -362,7 +350,7 @@ impl Router {
         let read = |file: &str| fs::read_to_string(file).map(|text| listeners::taken(&text)).unwrap_or_default();
         let mut taken = read("/proc/net/tcp");
         taken.extend(read("/proc/net/tcp6"));
-        let own = match &self.running {
+        let own = match self.state.running() {
             Some(running) => running.services.values().map(|service| service.port).collect(),
             None if self.haproxy.info().await.is_ok() => self.ports_of_file(),
             None => BTreeSet::new(),
