@@ -8,6 +8,7 @@ mod consent;
 mod context;
 mod duration;
 mod failure;
+mod help;
 mod memory;
 mod objects;
 mod progress;
@@ -18,13 +19,11 @@ mod ui;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::{command::Cli, ui::Ui};
+use crate::ui::Ui;
 
 fn main() -> ExitCode {
     memory::keep_private();
-    let cli = Cli::parse();
+    let cli = help::parse();
     let ui = Ui::new(cli.global.json, cli.global.verbose);
     let ended = command::run(cli, ui).and_then(|code| ui.unwritten().map_or(Ok(code), Err));
     ended.unwrap_or_else(|failure| {

@@ -7,6 +7,7 @@ use machinist_operations::systems::{Building, Given};
 
 /// Arguments for evaluation and build.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Evaluation and build")]
 pub struct BuildArgs {
     /// Evaluate all systems, unchanged ones too
     #[arg(long)]

@@ -15,6 +15,7 @@ pub use self::{
 
 /// Arguments accepted by every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The cluster's directory, the one with machines.nix
     #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, default_value = ".")]

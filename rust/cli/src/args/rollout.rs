@@ -14,6 +14,7 @@ use machinist_rollout::{
 
 /// Arguments for a rollout of systems to machines.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Rollout")]
 pub struct RolloutArgs {
     /// Time for an activation on a host before it is reverted, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
@@ -58,6 +59,7 @@ pub struct RolloutArgs {
 
 /// Distribution over waves of the nodes without a vote.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Order of the nodes")]
 pub struct SpreadArgs {
     /// Maximum number of nodes without a vote in etcd that change at the same time, such as 2 or 25% [default: a zone]
     #[arg(long, value_name = "N|P%", value_parser = Limit::parse)]

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::{command::Cli, failure::Outcome, ui::Ui};
+use crate::{failure::Outcome, help, ui::Ui};
 
 /// Prints the completions of a shell.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub fn run(args: &CompletionsArgs, ui: Ui) -> Outcome {
 
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "machinist", &mut script);
+    clap_complete::generate(shell, &mut help::command(), "machinist", &mut script);
     script
 }
 

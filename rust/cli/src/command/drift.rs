@@ -15,7 +15,6 @@ use crate::{
 
 /// Compares the machines with the last deploy and with the directory.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 no drift, 4 drift, 1 a host could not be asked.")]
 pub struct DriftArgs {
     /// Names, globs, `@role`, `label=value`; all machines by default
     #[arg(value_name = "TARGET")]

@@ -2,11 +2,11 @@
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 
 use crate::{
-    command::Cli,
     failure::{OrFail as _, Outcome},
+    help,
     ui::Ui,
 };
 
@@ -21,7 +21,7 @@ pub struct ManArgs {
 /// Runs the command.
 pub fn run(args: &ManArgs, ui: Ui) -> Outcome {
     fs::create_dir_all(&args.pages).failed()?;
-    clap_mangen::generate_to(Cli::command(), &args.pages).failed()?;
+    clap_mangen::generate_to(help::command(), &args.pages).failed()?;
     let count = fs::read_dir(&args.pages).failed()?.count();
     ui.story(&format!(
         "{}: {count} pages; `man -l {}` shows one",

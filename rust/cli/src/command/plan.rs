@@ -19,7 +19,6 @@ use crate::{
 
 /// Shows the changes of a deploy without making them.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 nothing to do, 4 something to do, 1 a host could not be asked.")]
 pub struct PlanArgs {
     /// Names, globs, `@role`, `label=value`; all machines by default
     #[arg(value_name = "TARGET")]

@@ -3,9 +3,9 @@
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use clap::{Arg, ArgAction, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command};
 
-use super::Cli;
+use crate::help;
 
 const HEAD: &str = "# Commands
 
@@ -17,7 +17,7 @@ const HEAD: &str = "# Commands
 ";
 
 fn page() -> String {
-    let mut root = Cli::command();
+    let mut root = help::command();
     root.build();
     let mut page = HEAD.to_owned();
     page.push_str("\n## Global options\n\n");
@@ -108,7 +108,7 @@ fn the_page_of_commands_is_current() {
 #[test]
 fn every_command_is_described() {
     let page = page();
-    let mut root = Cli::command();
+    let mut root = help::command();
     root.build();
     for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
         let name = command.get_bin_name().unwrap();

@@ -1,0 +1,170 @@
+//! Examples and exit codes of each command.
+
+/// What long help says after the options of a command.
+pub struct Note {
+    /// The command with its parents, such as `etcd get`.
+    pub command: &'static str,
+    /// Arguments, and what they do where that is not evident.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// Exit codes that mean something else than for other commands.
+    pub exit_codes: &'static [(u8, &'static str)],
+}
+
+const fn note(command: &'static str, examples: &'static [(&'static str, &'static str)]) -> Note {
+    Note { command, examples, exit_codes: &[] }
+}
+
+const fn with_codes(
+    command: &'static str,
+    examples: &'static [(&'static str, &'static str)],
+    exit_codes: &'static [(u8, &'static str)],
+) -> Note {
+    Note { command, examples, exit_codes }
+}
+
+/// Exit codes of commands that take nodes through a new system.
+const ROLLOUT: &[(u8, &str)] = &[
+    (1, "a node failed, was reverted or did not answer, or the run was interrupted"),
+    (3, "refused before a change: quorum, a lock, a pre-flight check, a changed plan or membership"),
+];
+
+/// Exit codes of commands that change who votes, or rotate keys.
+const GUARDED: &[(u8, &str)] =
+    &[(3, "refused before a change: quorum, a recorded member, an unfinished stage, no consent")];
+
+/// The notes of all commands.
+pub const NOTES: &[Note] = &[
+    note(
+        "init",
+        &[
+            ("--template ha-etcd mycluster", "Three members of etcd, in the new directory mycluster"),
+            ("--list-templates", ""),
+            ("--refresh", "In an older cluster: bring what init wrote to this version"),
+        ],
+    ),
+    with_codes(
+        "check",
+        &[("", ""), ("-C mycluster --json", "")],
+        &[(2, "there are errors; warnings alone are 0"), (3, "a change that the running cluster cannot take")],
+    ),
+    note("explain", &[("M014", ""), ("", "All codes")]),
+    with_codes("generate", &[("", ""), ("--check", "In CI")], &[(1, "--check: generated/ is not current")]),
+    note("certs gen", &[("", ""), ("--prune", "Also remove those of machines that are gone")]),
+    note("certs list", &[("", "")]),
+    note("certs show", &[("etcd-server-balthazar", "")]),
+    note("certs renew", &[("etcd-server-balthazar", ""), ("--all; machinist deploy --all", "")]),
+    with_codes("certs rotate-ca", &[("etcd", "The next stage; then `machinist deploy --all`")], GUARDED),
+    with_codes("certs rotate-sa", &[("", "The next stage; then `machinist deploy --all`")], GUARDED),
+    with_codes("certs rotate-encryption", &[("", "The next stage; then `machinist deploy --all`")], GUARDED),
+    note("router-config", &[("--format bird", "")]),
+    note(
+        "kubeconfig",
+        &[
+            ("", "For the administrator, 8 hours"),
+            ("--user alice --group developers --valid 30m -o alice.kubeconfig", ""),
+        ],
+    ),
+    with_codes(
+        "plan",
+        &[
+            ("", ""),
+            ("@etcd", "Only the members of etcd"),
+            ("--out tonight.plan", "Reviewed now, deployed later by `machinist deploy --plan tonight.plan`"),
+        ],
+        &[
+            (0, "nothing to do"),
+            (1, "a host could not be asked, or is not ready; the rest is shown"),
+            (4, "something to do"),
+        ],
+    ),
+    with_codes(
+        "deploy",
+        &[
+            ("--all", ""),
+            ("casper melchior", ""),
+            ("@worker --canary 1 --max-unavailable 25%", "One worker first, then a quarter at a time"),
+            ("--all --reboot auto", "Reboot the nodes whose kernel changed"),
+            ("--resume", "Continue the run that was cut off"),
+        ],
+        ROLLOUT,
+    ),
+    with_codes(
+        "install",
+        &[("casper --dry-run", "Each command, without running it"), ("casper", "")],
+        &[(3, "refused before a change: the machine is a recorded member of etcd")],
+    ),
+    with_codes(
+        "rollback",
+        &[
+            ("casper", "To the system before the current one"),
+            ("--all --to 20260301-101500", "To the systems of a run"),
+        ],
+        ROLLOUT,
+    ),
+    note("history", &[("", "")]),
+    with_codes("unlock", &[("", ""), ("casper --yes", "")], &[(1, "a node could not be asked")]),
+    with_codes("status", &[("", ""), ("@ingress --json", "")], &[(1, "something is unhealthy or does not answer")]),
+    with_codes(
+        "drift",
+        &[("", ""), ("--recorded", "Quick: builds nothing")],
+        &[(0, "no drift"), (1, "a host could not be asked"), (4, "drift")],
+    ),
+    with_codes(
+        "lint manifests",
+        &[("", ""), ("manifests/web.yaml --kubernetes-version 1.34", "")],
+        &[(2, "there are errors; warnings alone are 0")],
+    ),
+    with_codes("node join", &[("caspar", "Add it to machines.nix first")], GUARDED),
+    with_codes("node remove", &[("caspar", "Remove it from machines.nix first")], GUARDED),
+    with_codes("node replace", &[("casper", "Its disk was replaced and it was installed again")], GUARDED),
+    note("node drain", &[("casper", ""), ("casper --timeout 60 --delete-local-data", "")]),
+    note("node uncordon", &[("casper", "")]),
+    with_codes("app list", &[("", ""), ("--offline", "")], &[(1, "an instance is missing in the mesh")]),
+    with_codes("app show", &[("whoami", "")], &[(1, "an instance is missing in the mesh")]),
+    note(
+        "app new",
+        &[
+            ("api --port 9000", ""),
+            (
+                "api --container 'registry.example/api@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'",
+                "",
+            ),
+        ],
+    ),
+    with_codes("app update", &[("whoami", "")], ROLLOUT),
+    with_codes("app scale", &[("whoami 3", "Print the change"), ("whoami 3 --write", "Make it")], ROLLOUT),
+    with_codes("app move", &[("whoami --from w1 --to w2 --write", "")], ROLLOUT),
+    with_codes("app remove", &[("whoami", ""), ("whoami --purge", "Its data too")], &[(4, "data or keys are left")]),
+    note("objects show", &[("", ""), ("> objects.yaml", "")]),
+    with_codes("objects diff", &[("", "")], &[(0, "nothing to do"), (4, "something to do")]),
+    with_codes("objects apply", &[("", "")], &[(1, "the API server rejected an object; the others are applied")]),
+    with_codes("etcd members", &[("", "")], &[(1, "a member is unhealthy or does not answer")]),
+    with_codes("etcd status", &[("", "")], &[(1, "a member is unhealthy or does not answer")]),
+    note("etcd get", &[("/cluster/settings", "")]),
+    note("etcd ls", &[("/cluster/", "")]),
+    note("etcd watch", &[("/cluster/", ""), ("/cluster/ --revision 1200", "")]),
+    note("etcd snapshot", &[("before-the-upgrade.db.age", "")]),
+    note("etcd snapshots", &[("", "")]),
+    with_codes(
+        "etcd restore",
+        &[("latest", ""), ("before-the-upgrade.db.age --discard-running-data", "")],
+        &[(3, "refused before a change: etcd runs, and its data is newer than the snapshot")],
+    ),
+    with_codes("etcd defrag", &[("", "")], &[(3, "refused before a change: the others are no healthy quorum")]),
+    with_codes("etcd move-leader", &[("", ""), ("melchior", "")], &[(3, "refused before a change")]),
+    note("sandbox up", &[("; machinist deploy --all", "")]),
+    note("sandbox down", &[("", "")]),
+    note("sandbox status", &[("", "")]),
+    note(
+        "sandbox fault",
+        &[
+            ("casper link", "Pull the network cable of casper"),
+            ("casper unit etcd.service", ""),
+            ("casper bandwidth 20mbit", ""),
+            ("casper reboot", ""),
+        ],
+    ),
+    note("sandbox heal", &[("", ""), ("casper", "")]),
+    note("completions", &[("bash > ~/.local/share/bash-completion/completions/machinist", "")]),
+    note("man", &[("~/.local/share/man/man1", "")]),
+];
