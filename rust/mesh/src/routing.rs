@@ -247,7 +247,7 @@ fn servers(claim: &Claim<'_>, port: u16, problems: &mut Vec<Problem>) -> BTreeMa
 mod tests {
     use expect_test::{Expect, expect};
 
-    use super::{Settings, route};
+    use super::{INSTANCES_OF_A_NODE, Settings, route};
     use crate::{Group, Pair, Store};
 
     fn store(pairs: &[(&str, &str)]) -> Store {
@@ -405,6 +405,36 @@ mod tests {
         assert_eq!(ports.map(|server| server.address.port()).max(), Some(1499), "the oldest ones");
         let problems: Vec<String> = routing.problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems, ["/cluster/instances/w1/: 2400 keys exceed the limit; only the first 500 count"]);
+    }
+
+    #[test]
+    fn a_node_with_exactly_the_keys_that_it_may_have_is_no_problem() {
+        let of = |number: usize| format!("/cluster/instances/w1/services/web/a{number:04}");
+        let keys: Vec<String> = (0..INSTANCES_OF_A_NODE).map(of).collect();
+        let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (&**key, W1)).collect();
+        let store = store(&pairs);
+        let (excess, problems) = super::excess(&store);
+        assert!(excess.is_empty() && problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn consumers_get_the_variables_of_the_metadata_or_else_of_an_instance() {
+        let value = |prefix: &str, node: &str| {
+            format!(
+                r#"{{"node":"{node}","ipv4":"10.0.0.1","port":80,"publish":{{"port":80}},"env_prefix":"{prefix}","env":{{"PROTOCOL":"http","PATH":""}}}}"#
+            )
+        };
+        let prefix = |pairs: &[(&str, &str)]| {
+            let settings = Settings { groups: [Group::Services].into(), ..Settings::default() };
+            let routing = route(&store(pairs), &settings);
+            routing.services.into_values().find_map(|service| service.env).map(|env| env.prefix.to_string())
+        };
+        let (instance, metadata) = (value("OF_INSTANCE", "w1"), value("OF_METADATA", "w1"));
+        let instance = ("/cluster/services/db/instances/w1", instance.as_str());
+        assert_eq!(prefix(&[instance]).as_deref(), Some("OF_INSTANCE"));
+        let metadata = ("/cluster/services/db/meta_data", metadata.as_str());
+        assert_eq!(prefix(&[instance, metadata]).as_deref(), Some("OF_METADATA"));
+        assert_eq!(prefix(&[("/cluster/services/db/instances/w1", W1)]), None);
     }
 
     #[test]

@@ -182,27 +182,12 @@ impl RemoteError {
                 Some(format!("start the sandbox with `machinist sandbox up` (as root): {} must exist", path.display()))
             }
             Self::Proxy { .. } => Some("install the program, or correct the SSH configuration".to_owned()),
-            Self::Transport { at, .. } => Some(format!(
-                "try it without machinist, which answers no prompts: ssh -p {} {}@{}",
-                at.port, at.user, at.host
-            )),
-            Self::Connect { at, source } => Some(match source {
-                ConnectFailure::Refused => {
-                    format!("check that sshd runs on {} and listens on port {}", at.host, at.port)
-                }
-                ConnectFailure::NoAnswer(_) => {
-                    format!(
-                        "check that {} is up and that no firewall drops port {}: ping {}",
-                        at.host, at.port, at.host
-                    )
-                }
-                ConnectFailure::NoRoute(_) => format!("check the route from here: ip route get {}", at.host),
-                ConnectFailure::Other(_) => return None,
-            }),
-            Self::Stopped { .. } => Some("`machinist sandbox up` (as root) starts it again".to_owned()),
-            Self::Handshake { at, .. } => {
-                Some(format!("check the server on this port: ssh -v -p {} {}@{}", at.port, at.user, at.host))
+            Self::Transport { at, .. } => {
+                Some(format!("try it without machinist, which answers no prompts: ssh {}", login(at)))
             }
+            Self::Connect { at, source } => connect_hint(at, source),
+            Self::Stopped { .. } => Some("`machinist sandbox up` (as root) starts it again".to_owned()),
+            Self::Handshake { at, .. } => Some(format!("check the server on this port: ssh -v {}", login(at))),
             Self::HostKeyUnknown { at, found, .. } => Some(format!(
                 "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's console, then: \
                  machinist deploy {} --accept-host-key {found}",
@@ -225,10 +210,9 @@ impl RemoteError {
                 "set machines.{}.ssh.user to root, or allow {} to use sudo without a password",
                 at.node, at.user
             )),
-            Self::NotStarted { at, .. } | Self::Noise { at, .. } => Some(format!(
-                "check the startup files of {}'s shell there: ssh -p {} {}@{} true",
-                at.user, at.port, at.user, at.host
-            )),
+            Self::NotStarted { at, .. } | Self::Noise { at, .. } => {
+                Some(format!("check the startup files of {}'s shell there: ssh {} true", at.user, login(at)))
+            }
             Self::Channel { at, source, .. } if source.code() == CHANNEL_FAILURE => {
                 Some(format!("set `MaxSessions` in the sshd_config of {} to at least 1; 10 is the default", at.host))
             }
@@ -256,6 +240,23 @@ impl RemoteError {
                 | Self::Handshake { .. }
                 | Self::Transport { .. }
         )
+    }
+}
+
+/// Returns the arguments of `ssh` that lead to the host.
+fn login(at: &Endpoint) -> String {
+    format!("-p {} {}@{}", at.port, at.user, at.host)
+}
+
+fn connect_hint(at: &Endpoint, failure: &ConnectFailure) -> Option<String> {
+    let Endpoint { host, port, .. } = at;
+    match failure {
+        ConnectFailure::Refused => Some(format!("check that sshd runs on {host} and listens on port {port}")),
+        ConnectFailure::NoAnswer(_) => {
+            Some(format!("check that {host} is up and that no firewall drops port {port}: ping {host}"))
+        }
+        ConnectFailure::NoRoute(_) => Some(format!("check the route from here: ip route get {host}")),
+        ConnectFailure::Other(_) => None,
     }
 }
 
