@@ -2,6 +2,7 @@
   imports = [
     ./apps
     ./base.nix
+    ./boot.nix
     ./bgp-password.nix
     ./certificates.nix
     ./cluster.nix

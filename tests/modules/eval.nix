@@ -46,6 +46,15 @@ let
         inherit (config.boot) isContainer;
         systemdBoot = config.boot.loader.systemd-boot.enable;
         grub = config.boot.loader.grub.enable;
+        params = config.boot.kernelParams;
+        emergency = config.systemd.enableEmergencyMode;
+        watchdog = config.systemd.settings.Manager.RuntimeWatchdogSec or null;
+        trial =
+          if config.systemd.services ? machinist-boot-trial then
+            { inherit (config.systemd.services.machinist-boot-trial) wantedBy unitConfig restartIfChanged; }
+          else
+            null;
+        fallback = config.environment.etc."machinist/boot-fallback".text or null;
       };
       disk = config.disko.devices.disk or { };
       envFile = config.environment.etc."machinist/etcd.env".text;
@@ -256,6 +265,14 @@ in
       with' balthazar { machinist.certificates.files = [ "/var/lib/acme/*/cert.pem" ]; }
     );
     bios = view (with' balthazar { machinist.disk.firmware = "bios"; });
+    noFallback = view (with' balthazar { machinist.boot.fallback.enable = false; });
+    quickFallback = view (
+      with' balthazar {
+        machinist.boot.fallback.deadline = 300;
+        machinist.boot.fallback.panicReset = 5;
+        systemd.enableEmergencyMode = true;
+      }
+    );
     sandboxDisk = view (with' melchior { machinist.node.disk = "/dev/vda"; });
     ownDisk = view (with' balthazar { disko.devices.disk.own.device = "/dev/sda"; });
     noOperators = view (with' balthazar { machinist.operators = lib.mkForce { }; });

@@ -89,7 +89,7 @@ check "without certificates etcd still has TLS on, and points at files that do n
   .nodes.casper.etcd
 equal "a node with all its certificates warns of nothing" '.nodes.balthazar.warnings' '[]'
 equal "public certificates are linked below /etc/machinist" .nodes.balthazar.etc '[
-  "machinist/etcd.env", "machinist/pki/etcd-ca.pem", "machinist/pki/etcd-healthcheck-client.pem",
+  "machinist/boot-fallback", "machinist/etcd.env", "machinist/pki/etcd-ca.pem", "machinist/pki/etcd-healthcheck-client.pem",
   "machinist/pki/etcd-peer.pem", "machinist/pki/etcd-server.pem" ]'
 
 only "a node that is missing from its cluster's members is refused" .failed.notAMember \
