@@ -66,3 +66,13 @@ has_no_activation() {
   local units
   units=$(on "$1" "systemctl list-units --plain --no-legend 'machinist-activate-*'") && [ -z "$units" ]
 }
+
+# Not through a function: a signal must reach machinist itself.
+start_first() {
+  machinist -C "$cluster" "$@" >"$here/first" 2>&1 &
+  first=$!
+}
+first_ended() {
+  wait "$first" 2>/dev/null
+  equal "$1" "$?: $(grep -Eo -- "$3" "$here/first" | head -n 1)" "$2: $3"
+}

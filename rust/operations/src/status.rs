@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use machinist_etcd::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
+use machinist_nix::StorePath;
 use machinist_rollout::HostFacts;
 use serde::Serialize;
 
@@ -49,6 +50,12 @@ pub struct Node {
     pub answer: Answer,
     /// Its etcd member; null for other nodes.
     pub etcd: Option<Member>,
+    /// Changes of the running system that only a reboot puts into effect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reboot_due: Vec<String>,
+    /// The system that it runs on trial: it was booted once and not confirmed, and a reboot leaves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_trial: Option<StorePath>,
 }
 
 /// Answer of a host.
@@ -123,7 +130,12 @@ fn node(cluster: &Cluster, name: NodeName, asked: Asked, health: Option<&Health>
         Ok((_, facts)) => Answer::Answers { facts: Box::new(facts) },
         Err(error) => Answer::Silent { why: failure::words(&name, &error), hint: error.hint() },
     };
-    Some(Node { ip: node.ip, roles: node.roles.iter().copied().collect(), node: name, answer, etcd })
+    let (reboot_due, on_trial) = match &answer {
+        Answer::Answers { facts } => (facts.reboot_due(), facts.on_trial().cloned()),
+        Answer::Silent { .. } => (Vec::new(), None),
+    };
+    let roles = node.roles.iter().copied().collect();
+    Some(Node { ip: node.ip, roles, node: name, answer, etcd, reboot_due, on_trial })
 }
 
 fn member(name: &NodeName, health: Option<&Health>) -> Member {

@@ -87,6 +87,10 @@ fn parse(output: &str) -> Option<Traces> {
     Some(Traces { units, etc, booted, running })
 }
 
+/// Remedy for a system on trial.
+const ON_TRIAL: &str =
+    "it was booted once and not confirmed: `machinist deploy --resume`, or a deploy, finishes that; a reboot leaves it";
+
 /// Returns all deviations, those of systems first. `expected` is the system that the configuration evaluates to, if it
 /// was evaluated.
 #[must_use]
@@ -102,8 +106,8 @@ pub fn findings(facts: &HostFacts, traces: &Traces, expected: Option<&StorePath>
         found.push(finding(FindingKind::Runs, runs(facts, running, confirmed), Some("`machinist deploy` says more")));
     }
     if let Some(profile) = facts.profile.as_ref().filter(|profile| *profile != running) {
-        let text = format!("it will boot {profile}, it runs {running}");
-        found.push(finding(FindingKind::Boots, text, None));
+        let (how, hint) = if facts.on_trial().is_some() { (" on trial", Some(ON_TRIAL)) } else { ("", None) };
+        found.push(finding(FindingKind::Boots, format!("it will boot {profile}, it runs {running}{how}"), hint));
     }
     if let Some(expected) = expected.filter(|expected| *expected != running) {
         let text = format!("the directory says {expected}, it runs {running}");
@@ -145,7 +149,7 @@ mod tests {
     use machinist_remote::FakeRemote;
     use machinist_switch::BootFiles;
 
-    use super::{Traces, ask, findings, parse};
+    use super::{FindingKind, Traces, ask, findings, parse};
     use crate::{HostFacts, host::Last};
 
     fn path(name: &str) -> StorePath {
@@ -183,6 +187,22 @@ mod tests {
         );
         check(|facts, _| facts.profile = Some(x.clone()), &[format!("it will boot {x}, it runs {a}")]);
         check(|facts, _| facts.running = None, &["no system of ours runs there".to_owned()]);
+    }
+
+    #[test]
+    fn a_system_on_trial_is_told_from_one_that_someone_activated() {
+        let (a, x) = (path("a"), path("x"));
+        let last = |new: &StorePath| {
+            Some(Last { run: "r1".to_owned(), new: Some(new.clone()), state: "booting".to_owned(), ..Last::default() })
+        };
+        let (mut facts, traces) = well();
+        (facts.running, facts.last) = (Some(x.clone()), last(&x));
+        let found = findings(&facts, &traces, None);
+        let boots = found.iter().find(|finding| finding.kind == FindingKind::Boots).unwrap();
+        assert_eq!(boots.text, format!("it will boot {a}, it runs {x} on trial"));
+        assert!(boots.hint.is_some_and(|hint| hint.contains("--resume")));
+        facts.last = last(&a);
+        assert!(findings(&facts, &traces, None).iter().all(|finding| !finding.text.contains("trial")));
     }
 
     #[test]

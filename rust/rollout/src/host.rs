@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use machinist_nix::StorePath;
-use machinist_switch::BootFiles;
+use machinist_switch::{BootFiles, SwitchFiles, boot};
 use serde::Serialize;
 
 use crate::{kubernetes_version::Version, lock::Lock};
@@ -57,8 +57,16 @@ pub struct HostFacts {
     pub confirmed: Option<StorePath>,
     /// The last activation that a deploy started.
     pub last: Option<Last>,
+    /// The system that it has booted.
+    pub booted_system: Option<StorePath>,
     /// The files that it has booted.
     pub booted: BootFiles,
+    /// The files that its running system would boot.
+    #[serde(skip)]
+    pub current: BootFiles,
+    /// The files of its running system that decide whether it can be switched from it.
+    #[serde(skip)]
+    pub switch: SwitchFiles,
     /// Seconds since this boot.
     pub uptime: u64,
     /// State of the host's lock.
@@ -86,6 +94,9 @@ impl Room {
         Some((place.to_owned(), Self { bytes: bytes.parse().ok()?, files: files.parse().ok() }))
     }
 }
+
+/// State of a host's record while a system that was installed for one boot has not been confirmed.
+pub const BOOTING: &str = "booting";
 
 /// A host's record of its last activation; it survives a reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -126,7 +137,8 @@ impl HostFacts {
     #[must_use]
     pub fn parse(output: &str) -> Self {
         let mut facts = Self::default();
-        let (mut lock, mut booted) = (String::new(), Vec::new());
+        let mut lock = String::new();
+        let (mut booted, mut current, mut switch) = (Vec::new(), Vec::new(), Vec::new());
         for (key, value) in output.lines().filter_map(|line| line.split_once('=')) {
             let value = value.trim();
             if value.is_empty() {
@@ -155,6 +167,9 @@ impl HostFacts {
                 "last" => facts.last.get_or_insert_default().read(value),
                 "uptime" => facts.uptime = value.parse().unwrap_or(0),
                 "booted" => booted.push(value),
+                "current" => current.push(value),
+                "switch" => switch.push(value),
+                "booted_system" => facts.booted_system = StorePath::parse(value).ok(),
                 "lock" => lock.extend([value, "\n"]),
                 "kubernetes" => facts.kubernetes = Version::parse(value),
                 "lacks" => drop(facts.lacks.insert(value.to_owned())),
@@ -163,12 +178,34 @@ impl HostFacts {
         }
         facts.lock = Lock::parse(&lock);
         facts.booted = BootFiles::from_lines(&booted);
+        facts.current = BootFiles::from_lines(&current);
+        facts.switch = SwitchFiles::from_lines(&switch);
         facts
     }
 
     /// Returns the units that have failed or keep failing and restarting.
     pub fn unwell(&self) -> impl Iterator<Item = &str> {
         self.failed.union(&self.restarting).map(String::as_str)
+    }
+
+    /// Returns the changes of its running system that only a reboot puts into effect, such as
+    /// `kernel 6.12.1 -> 6.12.3`.
+    #[must_use]
+    pub fn reboot_due(&self) -> Vec<String> {
+        boot::reboot(&self.booted, &self.current, &self.current).map_or_else(Vec::new, |reboot| reboot.why)
+    }
+
+    /// Returns the activation of a system that was to be booted once, if its result is not known yet: the system has
+    /// neither been confirmed nor given up.
+    #[must_use]
+    pub fn trial(&self) -> Option<&Last> {
+        self.last.as_ref().filter(|last| last.state == BOOTING)
+    }
+
+    /// Returns the running system if it was booted on trial, and neither confirmed nor given up.
+    #[must_use]
+    pub fn on_trial(&self) -> Option<&StorePath> {
+        self.running.as_ref().filter(|running| self.trial().is_some_and(|last| last.new.as_ref() == Some(*running)))
     }
 
     /// Returns true if the host both runs and boots the system.
@@ -181,7 +218,7 @@ impl HostFacts {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use machinist_switch::BootFiles;
+    use machinist_switch::{BootFiles, SwitchFiles, boot_only::boot_only};
 
     use super::{GATHER, HostFacts};
     use crate::local_system;
@@ -204,15 +241,45 @@ mod tests {
         for (link, file) in [("kernel", "../bzImage"), ("initrd", "../ramdisk")] {
             std::os::unix::fs::symlink(file, booted.join(link)).unwrap();
         }
-        let ask = |directory: &std::path::Path| {
+        let facts = |directory: &std::path::Path| {
             let script = GATHER.replace("/run/", &format!("{}/", directory.display()));
             let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-            HostFacts::parse(&String::from_utf8_lossy(&output.stdout)).booted
+            HostFacts::parse(&String::from_utf8_lossy(&output.stdout))
         };
+        let ask = |directory: &std::path::Path| facts(directory).booted;
         let found = ask(folder.path());
         assert_eq!(found, local_system::boot_files(&booted));
         assert_eq!((found.params.as_deref(), found.modules), (Some("quiet root=/dev/x"), None));
         assert_eq!(ask(&booted), BootFiles::default(), "a machine that has booted none of ours");
+    }
+
+    #[test]
+    fn what_decides_on_a_switch_is_told_as_a_look_at_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let current = folder.path().join("current-system");
+        let units = current.join("etc/systemd/system");
+        std::fs::create_dir_all(&units).unwrap();
+        let script = GATHER.replace("/run/", &format!("{}/", folder.path().display()));
+        let ask = || {
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            HostFacts::parse(&String::from_utf8_lossy(&output.stdout))
+        };
+        assert_eq!(ask().switch, SwitchFiles::default());
+        std::fs::write(current.join("init-interface-version"), "systemd 2").unwrap();
+        std::fs::write(current.join("switch-inhibitors"), "").unwrap();
+        std::fs::write(units.join("dbus.service"), "").unwrap();
+        let empty = ask().switch;
+        assert_eq!((empty.inhibitors.as_deref(), empty.dbus.as_deref()), (Some("\n"), Some("dbus")));
+        std::fs::write(current.join("switch-inhibitors"), "{\n  \"a\": \"1\"\n}").unwrap();
+        std::fs::rename(units.join("dbus.service"), units.join("dbus-broker.service")).unwrap();
+        std::os::unix::fs::symlink("dbus-broker.service", units.join("dbus.service")).unwrap();
+        std::fs::write(current.join("kernel-params"), "quiet").unwrap();
+        let facts = ask();
+        let local = local_system::switch_files(&current);
+        assert!(boot_only(&facts.switch, &local).is_empty() && boot_only(&local, &facts.switch).is_empty());
+        assert_eq!((facts.switch.interface, facts.switch.dbus.as_deref()), (local.interface, Some("broker")));
+        assert!(facts.switch.inhibitors.is_some_and(|text| text.contains("\"a\": \"1\"")));
+        assert_eq!(facts.current.params.as_deref(), Some("quiet"));
     }
 
     #[test]

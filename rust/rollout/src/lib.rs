@@ -3,6 +3,7 @@
 //! [`host`] holds the facts about a host, [`waves`] the order in which hosts change (pure), [`step`] the steps on one
 //! host; [`deploy`](mod@deploy) combines them. Nothing here prints: progress is reported as [`Event`]s.
 
+pub mod boot_once;
 mod clock;
 pub mod deploy;
 pub mod drift;

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use machinist_switch::{BootFiles, UnitTree, unit_tree::LINK_FOLDERS};
+use machinist_switch::{BootFiles, SwitchFiles, UnitTree, unit_tree::LINK_FOLDERS};
 use sha2::{Digest, Sha256};
 
 /// Reads a directory of units, such as `<toplevel>/etc/systemd/system`. A missing one is empty.
@@ -70,9 +70,21 @@ pub fn boot_files(system: &Path) -> BootFiles {
         initrd: link("initrd"),
         modules: link("kernel-modules"),
         params: text("kernel-params"),
-        interface: text("init-interface-version"),
     }
 }
+
+/// Reads the files of a system that decide whether a machine can be switched to it.
+#[must_use]
+pub fn switch_files(system: &Path) -> SwitchFiles {
+    let text = |name: &str| fs::read(system.join(name)).ok().map(|text| String::from_utf8_lossy(&text).into_owned());
+    let unit = system.join("etc/systemd/system/dbus.service");
+    let broker = || fs::read_link(&unit).is_ok_and(|target| target == Path::new(BROKER));
+    let dbus = unit.exists().then(|| if broker() { "broker" } else { "dbus" }.to_owned());
+    SwitchFiles { inhibitors: text("switch-inhibitors"), interface: text("init-interface-version"), dbus }
+}
+
+/// The unit that `dbus.service` is an alias of, if the system uses the broker.
+const BROKER: &str = "dbus-broker.service";
 
 /// Returns the path of a system's systemd and the SHA-256 digest of its `system.conf`, in hexadecimal.
 #[must_use]

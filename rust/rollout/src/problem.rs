@@ -33,6 +33,8 @@ pub enum ProblemKind {
     Lock,
     /// The host runs or boots a system that no deploy put there.
     Drift,
+    /// Only a boot can bring the system, and the host is not to be rebooted, or cannot boot a system once.
+    Reboot,
     /// Kubernetes versions would run beside each other that must not.
     Skew,
 }

@@ -7,7 +7,7 @@ use machinist_remote::quote;
 use crate::lock::Token;
 
 /// Prints the facts of a host, a `key=value` a line; read by [`crate::HostFacts::parse`].
-pub const GATHER: &str = include_str!("script/gather.sh");
+pub const GATHER: &str = concat!(include_str!("script/switch-files.sh"), include_str!("script/gather.sh"));
 /// Activates a system, waits for the confirmation, and makes it the system that boots.
 pub const ACTIVATE: &str = concat!(
     include_str!("../../remote/src/durable.sh"),
@@ -43,12 +43,27 @@ pub const DRIFT: &str = include_str!("script/drift.sh");
 /// Prints the certificates of the running system.
 pub const CERTIFICATES: &str = include_str!("script/certificates.sh");
 
+/// Prints the boot loader of a host, and whether it can boot a system once.
+pub const LOADER: &str = concat!(include_str!("script/loader.sh"), include_str!("script/loader-look.sh"));
+/// Installs a system for the next boot only.
+pub const BOOT_ONCE: &str = concat!(
+    include_str!("../../remote/src/durable.sh"),
+    include_str!("script/holds.sh"),
+    include_str!("script/loader.sh"),
+    include_str!("script/boot-once.sh")
+);
+/// Ends the trial of a system that was not booted, or did not come up.
+pub const BOOT_GIVEN_UP: &str = concat!(
+    include_str!("../../remote/src/durable.sh"),
+    include_str!("script/loader.sh"),
+    include_str!("script/boot-given-up.sh")
+);
 /// Reboots a host, exactly once.
 pub const REBOOT: &str = concat!(include_str!("script/holds.sh"), include_str!("script/reboot.sh"));
 /// Waits until a boot has finished and runs the gates.
 pub const BOOTED: &str = concat!(include_str!("script/steady.sh"), include_str!("script/booted.sh"));
-/// Prints the files that a system on the host would boot.
-pub const BOOT_FILES: &str = include_str!("script/boot-files.sh");
+/// Prints the files that a system on the host would boot, and those that decide whether the host can be switched to it.
+pub const BOOT_FILES: &str = concat!(include_str!("script/switch-files.sh"), include_str!("script/boot-files.sh"));
 
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
@@ -89,6 +104,9 @@ pub fn with(variables: &[(&str, &str)], script: &str) -> String {
 
 #[cfg(test)]
 mod activate_tests;
+
+#[cfg(test)]
+mod loader_tests;
 
 #[cfg(test)]
 mod tests {

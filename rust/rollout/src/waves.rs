@@ -86,10 +86,11 @@ impl Limit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reboots {
-    /// None. Required reboots are only reported.
+    /// None. Required reboots are only reported, and systems that only a boot can bring are refused.
     #[default]
     Never,
-    /// Nodes whose booted kernel, initrd or kernel parameters differ from their system's.
+    /// Nodes whose booted kernel, initrd or kernel parameters differ from their system's, and those whose system only a
+    /// boot can bring.
     Auto,
     /// All targets.
     Always,

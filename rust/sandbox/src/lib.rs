@@ -37,7 +37,7 @@ pub use error::{Error, MachineFailure};
 pub use event::{Event, Events};
 pub use fault::{Fault, ParseRateError, Rate, heal, inject};
 pub use link::{Link, set_link};
-pub use machine::{reboot, start, stop};
+pub use machine::{console, reboot, start, stop};
 pub use spec::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, SystemFile, default_state_dir};
 pub use status::{MachineState, MachineStatus, Status, status};
 pub use up::{MachineReport, Report, down, remove, up};

@@ -180,6 +180,13 @@ pub fn stop(state_dir: &Path, machine: &str, pull_the_plug: bool, events: Events
     with_machine(state_dir, machine, events, |machine| if pull_the_plug { machine.kill() } else { machine.power_off() })
 }
 
+/// Returns the last lines of a machine's console, at most 12. None if there is no such machine, or it has printed nothing.
+#[must_use]
+pub fn console(state_dir: &Path, machine: &str) -> Option<String> {
+    Record::existing(state_dir).ok()?.machine(machine).ok()?;
+    Some(tail(&machine_dir(state_dir, machine).join("log"), 12)).filter(|said| !said.is_empty())
+}
+
 /// Reboots a machine in an orderly way and waits for its sshd.
 ///
 /// # Errors

@@ -103,10 +103,26 @@ pub(super) const ESSENTIAL: &[&str] = &[
     "nix",
 ];
 
-/// Process 1 of a machine: the deployed system's if one is installed, else Debian's systemd.
+/// Process 1 of a machine: the deployed system's if one is installed, else Debian's systemd. If the system has written a
+/// menu, this is its boot loader, with the rules of systemd-boot: an entry that was chosen for one boot is forgotten before
+/// it is booted; without one, or if it does not exist, the default is booted.
 const INIT: &str = "#!/bin/sh
 profile=/nix/var/nix/profiles/system
-[ -x $profile/init ] && exec $profile/init
+loader=/boot/loader
+[ -x $profile/init ] || exec /usr/lib/systemd/systemd
+init_of() {
+  [ -n \"$1\" ] && sed -n 's/^options init=\\([^ ]*\\).*/\\1/p' \"$loader/entries/$1\" 2>/dev/null
+}
+once=''
+if [ -e $loader/oneshot ]; then
+  once=$(cat $loader/oneshot)
+  rm -f $loader/oneshot
+  sync $loader
+fi
+default=$(sed -n 's/^default //p' $loader/loader.conf 2>/dev/null)
+for init in \"$(init_of \"$once\")\" \"$(init_of \"$default\")\" $profile/init; do
+  [ -x \"$init\" ] && exec \"$init\"
+done
 exec /usr/lib/systemd/systemd
 ";
 

@@ -17,8 +17,6 @@ pub struct BootFiles {
     pub modules: Option<String>,
     /// Contents of `kernel-params`.
     pub params: Option<String>,
-    /// Contents of `init-interface-version`. A system with a different value cannot be activated without a reboot.
-    pub interface: Option<String>,
 }
 
 /// A required reboot.
@@ -32,7 +30,7 @@ pub struct Reboot {
 
 impl BootFiles {
     /// Reads lines `NAME=VALUE`, named like the files of a system: `kernel`, `initrd`, `kernel-modules`,
-    /// `kernel-params`, `init-interface-version`. Other lines are ignored.
+    /// `kernel-params`. Other lines are ignored.
     #[must_use]
     pub fn from_lines(lines: &[&str]) -> Self {
         let value = |key: &str| {
@@ -44,7 +42,6 @@ impl BootFiles {
             initrd: value("initrd"),
             modules: value("kernel-modules"),
             params: value("kernel-params"),
-            interface: value("init-interface-version"),
         }
     }
 }
@@ -78,11 +75,6 @@ fn differences(old: &BootFiles, new: &BootFiles) -> Vec<String> {
     }
     if let (Some(was), Some(is)) = (&old.params, &new.params) {
         found.extend(parameters(was, is));
-    }
-    if let (Some(was), Some(is)) = (&old.interface, &new.interface)
-        && was != is
-    {
-        found.push(format!("init interface `{was}` -> `{is}`: it cannot be activated without"));
     }
     found
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # switch-to-configuration ACTION: switches the running machine to this system, as NixOS's program of the same
 # name does. Units are stopped, restarted, reloaded or started depending on the differences between the unit
-# files of the current system and this one. Exit status: 0, 1 wrong use, 2 activation failed, 4 units failed.
+# files of the current system and this one. Exit status: 0, 1 wrong use or refused by a pre-switch check, 2 activation
+# failed, 4 units failed, 100 only a boot can bring this system.
 use strict;
 use warnings;
 use Fcntl qw(:flock);
@@ -48,10 +49,40 @@ make_path($run);
 open(my $lock, '>>', "$run/switch-to-configuration.lock") or die "Could not open lock\n";
 if (!flock($lock, LOCK_EX | LOCK_NB)) { print STDERR "Could not acquire lock\n"; exit 1; }
 
+if (($ENV{NIXOS_NO_CHECK} // '') ne '1' && $ENV{PRE_SWITCH_CHECK}) {
+    if (system($ENV{PRE_SWITCH_CHECK}, $toplevel, $action) != 0) {
+        print STDERR "Pre-switch checks failed\n";
+        exit 1;
+    }
+}
 exit 0 if $action eq 'check';
-# The boot default is the system profile, which the deployer sets; there is no boot loader to install.
+if (($action eq 'switch' || $action eq 'boot') && $ENV{INSTALL_BOOTLOADER}) {
+    if (system($ENV{INSTALL_BOOTLOADER}, $toplevel) != 0) {
+        print STDERR "Failed to install bootloader\n";
+        exit 1;
+    }
+}
 system('sync', '-f', '/nix/store') if !$dry && $root eq '';
 exit 0 if $action eq 'boot';
+
+sub content {
+    my ($path) = @_;
+    open(my $fh, '<', $path) or return undef;
+    local $/;
+    return <$fh> // '';
+}
+my $interface = content("$toplevel/init-interface-version");
+if (!defined $interface) { print STDERR "Error: File init-interface-version should exist\n"; exit 1; }
+# A machine without any system is the sandbox's own Debian, which a first deploy turns into NixOS.
+if (-e "$root/run/current-system" && (content("$root/run/current-system/init-interface-version") // '') ne $interface) {
+    print STDERR <<"EOF";
+Warning: the new NixOS configuration has an ‘init’ that is
+incompatible with the current configuration.  The new configuration
+won't take effect until you reboot the system.
+
+EOF
+    exit 100;
+}
 
 # The unit files.
 

@@ -94,9 +94,38 @@ in
     preSwitchChecks = mkOption {
       type = types.attrsOf types.str;
       default = { };
-      description = "Shell commands that may refuse a switch.";
+      description = "Shell commands that may refuse a switch. `$1` is the new system, `$2` the action.";
+    };
+    switch.inhibitors = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      description = "Strings that prevent a switch when they change: only a boot brings such a system.";
     };
   };
+
+  # As NixOS' own, with a program in the place of jq.
+  config.system.preSwitchChecks.switchInhibitors = ''
+    case "''${2-}" in
+      boot | dry-activate)
+        echo "Not checking switch inhibitors (action = $2)"
+        exit
+        ;;
+    esac
+    echo -n "Checking switch inhibitors..."
+    diff=$(perl @out@/libexec/switch-inhibitors /run/current-system/switch-inhibitors "$1/switch-inhibitors")
+    if [ -n "$diff" ]; then
+      echo
+      echo "There are changes to critical components of the system:"
+      echo
+      echo "$diff"
+      echo
+      echo "Switching into this system is not recommended."
+      echo "You probably want to run 'nixos-rebuild boot' and reboot your system instead."
+      exit 1
+    else
+      echo " done"
+    fi
+  '';
 
   config.system.activationScripts = {
     # Names that other modules' snippets depend on.

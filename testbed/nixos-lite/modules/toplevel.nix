@@ -26,6 +26,23 @@ let
 
   checks = map toString config.system.checks;
 
+  preSwitchChecks = ''
+    #!/bin/bash
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  ''
+  + lib.concatStrings (
+    lib.mapAttrsToList (name: text: ''
+      (
+        set -e
+        ${text}
+      ) >&2
+      if [ $? -ne 0 ]; then
+        echo "Pre-switch check '${name}' failed" >&2
+        exit 1
+      fi
+    '') config.system.preSwitchChecks
+  );
+
   # One derivation for the complete system: the overhead of separate builds exceeds their work here.
   toplevel = pkgs.runCommand "nixos-system-${config.system.name}-${config.system.nixos.label}" {
     inherit checks;
@@ -35,6 +52,11 @@ let
     setupEtc = lib.readFile ../activation/setup-etc.pl;
     updateUsers = lib.readFile ../activation/update-users.pl;
     init = lib.readFile ../activation/init.sh;
+    switchInhibitors = lib.readFile ../activation/switch-inhibitors.pl;
+    installBootLoader = lib.readFile ../activation/install-boot-loader.sh;
+    bootctl = lib.readFile ../activation/bootctl.sh;
+    inherit preSwitchChecks;
+    inhibitors = builtins.toJSON config.system.switch.inhibitors;
     passAsFile = [
       "activate"
       "dryActivate"
@@ -42,6 +64,11 @@ let
       "setupEtc"
       "updateUsers"
       "init"
+      "switchInhibitors"
+      "installBootLoader"
+      "bootctl"
+      "preSwitchChecks"
+      "inhibitors"
     ];
     meta.description = "A NixOS system of nixos-lite";
   } ''
@@ -88,7 +115,21 @@ let
     install "$activatePath" activate
     install "$dryActivatePath" dry-activate
     install "$initPath" init
-    install "$switchToConfigurationPath" bin/switch-to-configuration
+    install "$switchToConfigurationPath" libexec/switch-to-configuration
+    install "$preSwitchChecksPath" libexec/pre-switch-checks
+    install "$switchInhibitorsPath" libexec/switch-inhibitors
+    install "$installBootLoaderPath" libexec/install-boot-loader
+    rm -f sw/bin/bootctl
+    install "$bootctlPath" sw/bin/bootctl
+    # NixOS wraps its program with such a script.
+    {
+      echo "#!/bin/sh"
+      echo "export PRE_SWITCH_CHECK='$out/libexec/pre-switch-checks'"
+      echo "export INSTALL_BOOTLOADER='$out/libexec/install-boot-loader'"
+      echo "exec $out/libexec/switch-to-configuration \"\$@\""
+    } > bin/switch-to-configuration
+    chmod 0555 bin/switch-to-configuration
+    cp "$inhibitorsPath" switch-inhibitors
     install "$setupEtcPath" libexec/setup-etc
     install "$updateUsersPath" libexec/update-users
     printf 'systemd 2' > init-interface-version

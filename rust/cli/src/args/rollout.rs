@@ -73,8 +73,8 @@ pub struct SpreadArgs {
     #[arg(long)]
     across_zones: bool,
 
-    /// Reboot nodes after their change: with `auto` those whose booted kernel, initrd or kernel parameters differ from
-    /// their system's; never by default
+    /// Reboot nodes: with `auto` those whose booted kernel, initrd or kernel parameters differ from their system's, and
+    /// those whose system only a boot can bring; never by default
     #[arg(long, value_name = "never|auto|always", value_parser = Reboots::parse)]
     pub reboot: Option<Reboots>,
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use machinist_nix::StorePath;
 use machinist_operations::status::{self, Answer, Member, Node, Request};
 use machinist_rollout::expiry;
 
@@ -35,6 +36,7 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
         if let Some(alarm) = &status.etcd_alarm {
             ui.warn(&format!("{alarm}; `machinist etcd status` explains it"));
         }
+        warn_of_boots(&status.nodes, ui);
         warn_of_expiry(&status.nodes, ui);
         explain_silence(&status.nodes, ui);
     }
@@ -61,8 +63,30 @@ fn system(answer: &Answer) -> String {
     let Answer::Answers { facts } = answer else { return "-".to_owned() };
     let Some(running) = &facts.running else { return "-".to_owned() };
     // A prefix of the hash is enough to distinguish systems in a table.
-    let short: String = running.as_str().trim_start_matches("/nix/store/").chars().take(8).collect();
-    if facts.profile.as_ref() == Some(running) { short } else { format!("{short} (another one boots)") }
+    let prefix =
+        |system: &StorePath| system.as_str().trim_start_matches("/nix/store/").chars().take(8).collect::<String>();
+    let short = prefix(running);
+    match &facts.profile {
+        Some(profile) if profile == running => short,
+        Some(profile) => format!("{short} ({} boots next)", prefix(profile)),
+        None => format!("{short} (nothing of ours boots next)"),
+    }
+}
+
+/// Reports systems that are not confirmed yet, and changes that wait for a reboot.
+fn warn_of_boots(nodes: &[Node], ui: Ui) {
+    for node in nodes {
+        let name = ui.paint(Tone::Strong, node.node.as_str());
+        if let Some(system) = &node.on_trial {
+            ui.warn(&format!("{name} runs {system} on trial: it was booted once and not confirmed; a deploy finishes that, a reboot leaves it"));
+        }
+        if !node.reboot_due.is_empty() {
+            ui.warn(&format!(
+                "{name} needs a reboot for {}: `machinist deploy --reboot auto` does that",
+                node.reboot_due.join(", ")
+            ));
+        }
+    }
 }
 
 fn etcd(member: Option<&Member>, ui: Ui) -> String {

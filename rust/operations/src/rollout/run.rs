@@ -30,6 +30,7 @@ use crate::{
     event::Event,
     failure::{Failure, Kind, OrFail as _},
     locks::{self, Locks},
+    sandbox::console::consoles,
     systems::{self, BuildOn, Building},
     workload::workload,
 };
@@ -118,6 +119,7 @@ impl Run<'_> {
                 keys: certs::key_source(&self.context.project.directory, self.cluster, &self.context.keyring),
                 nix: self.context.project.nix.clone(),
                 workload: workload(self.context, self.cluster, &self.connector),
+                console: consoles(self.cluster),
                 events: self.context.events.of_rollout(),
                 journal: Arc::new(journal),
             },

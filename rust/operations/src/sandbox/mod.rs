@@ -1,5 +1,6 @@
 //! Sandbox of a cluster: access to its machines, and their state.
 
+pub mod console;
 pub mod fault;
 pub mod machines;
 

@@ -133,6 +133,7 @@ fn deploy(
             keys: Arc::new(|_, _| Err("there are none".to_owned())),
             nix: Nix::find(Vec::new())?,
             workload: None,
+            console: None,
             events: Events::new(drop),
             journal: Arc::new(Journal::begin(directory.path(), &run)?),
         },

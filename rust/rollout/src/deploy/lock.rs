@@ -129,7 +129,6 @@ impl Deploy {
             let why = "another run has changed it since this one looked: run the same command again";
             return Err(StepError::Locked(why.to_owned()));
         }
-        let due = self.due(&*host.remote, &facts, &host.target);
-        Ok(Host { target: host.target.clone(), remote: Arc::clone(&host.remote), facts, due })
+        self.compared(Arc::clone(&host.remote), facts, host.target.clone())
     }
 }

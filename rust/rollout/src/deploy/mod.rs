@@ -1,6 +1,7 @@
 //! Deploy of systems to hosts: gather, plan, lock and copy, then one wave after another.
 
 mod activate;
+mod boot;
 mod datastore;
 mod deliver;
 mod etcd;
@@ -20,7 +21,7 @@ mod welcome;
 
 pub use self::{
     datastore::Datastore,
-    request::{Context, KeySource, Policy, Request, Resume, Topology, Workload},
+    request::{Console, Context, KeySource, Policy, Request, Resume, Topology, Workload},
     run::{Deploy, DeployError},
 };
 pub use crate::{

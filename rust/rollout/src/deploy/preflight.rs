@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     EventKind,
+    boot_once::{self, Refusal},
     lock::moment,
     outcome::{Outcome, Report},
     preflight::{Candidate, find_problems},
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     step::{
         StepError,
         copy::{self, Catalog, Delta},
@@ -116,7 +117,16 @@ impl Deploy {
             is_ours: self.context.locks.has(node),
             moment: moment(&host.facts, &host.facts.lock),
         };
-        find_problems(&candidate, self.policy.accept_drift)
+        let mut problems = find_problems(&candidate, self.policy.accept_drift);
+        let refusal = boot_once::refusal(&host.boot_only, self.policy.spread.reboots, host.loader.as_ref());
+        problems.extend(refusal.map(|Refusal { text, hint }| Problem {
+            node: node.clone(),
+            kind: ProblemKind::Reboot,
+            refuses: true,
+            text,
+            hint: Some(hint),
+        }));
+        problems
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::Remote;
-use machinist_switch::{BootFiles, boot};
+use machinist_switch::{BootFiles, SwitchFiles, boot, boot_only::boot_only};
 use tokio::task::JoinSet;
 
 use super::{
@@ -25,23 +25,24 @@ use crate::{
     lock::Keeper,
     outcome::{Outcome, Report, Verdict},
     step::{
-        StepError,
+        StepError, boot_once,
         gate::Demand,
         gather,
-        reboot::{Reboot, boot_files_of},
+        reboot::{Reboot, files_on_host},
     },
     target::Target,
+    waves::Reboots,
 };
 
 /// A host after its reboot, and the duration of the reboot.
-struct Back {
-    host: Host,
-    took: Duration,
+pub(super) struct Back {
+    pub host: Host,
+    pub took: Duration,
 }
 
 impl Deploy {
     /// Returns the ID of the boot before the reboot, if the node's reboot had begun before the run was cut off.
-    fn rebooting(&self, node: &NodeName) -> Option<&String> {
+    pub(super) fn rebooting(&self, node: &NodeName) -> Option<&String> {
         self.resume.as_ref()?.rebooting.get(node)
     }
 
@@ -71,24 +72,30 @@ impl Deploy {
 
     /// Returns the changes that take effect only after a reboot of the host, in words.
     pub(super) fn due(&self, remote: &dyn Remote, facts: &HostFacts, target: &Target) -> Vec<String> {
-        // A container, or a host that did not boot a system of this deployer.
-        if facts.booted == BootFiles::default() {
-            return Vec::new();
-        }
-        let path = Path::new(target.system.as_str());
-        let new = if path.exists() {
-            local_system::boot_files(path)
-        } else {
-            // If the system is missing on the host as well, a later step reports that.
-            boot_files_of(remote, &target.system).unwrap_or_default()
-        };
-        boot::reboot(&facts.booted, &facts.booted, &new).map_or_else(Vec::new, |reboot| reboot.why)
+        due(facts, &files(remote, target).0)
+    }
+
+    /// Returns a host that responds, and compares the system that it runs with its target.
+    pub(super) fn compared(
+        &self,
+        remote: Arc<dyn Remote>,
+        facts: HostFacts,
+        target: Target,
+    ) -> Result<Host, StepError> {
+        let (boots, switches) = files(&*remote, &target);
+        let due = due(&facts, &boots);
+        // A host that never ran a system of ours has nothing to switch from.
+        let boot_only = facts.running.as_ref().map_or_else(Vec::new, |_| boot_only(&facts.switch, &switches));
+        let is_asked = !boot_only.is_empty() && self.policy.spread.reboots != Reboots::Never;
+        let loader = if is_asked { Some(boot_once::loader(&*remote)?) } else { None };
+        Ok(Host { target, remote, facts, due, boot_only, loader })
     }
 
     /// Returns true if the run reboots the host, or waits for the end of a reboot that it has begun.
     pub(super) fn reboots(&self, host: &Host) -> bool {
         let node = &host.target.node;
-        let wanted = self.rebooting(node).is_some() || self.policy.spread.reboots.wants(!host.due.is_empty());
+        let is_due = !host.due.is_empty() || !host.boot_only.is_empty();
+        let wanted = self.rebooting(node).is_some() || self.policy.spread.reboots.wants(is_due);
         wanted && !self.request.rebooted.contains(node)
     }
 
@@ -168,6 +175,7 @@ impl Deploy {
         let (remote, facts) = reboot.run(&*before.remote, &self.context.connector, &self.context.events).map_err(
             |error| match error {
                 StepError::Locked(_) => not_begun(error),
+                StepError::NotBack { why } => StepError::NotBack { why: self.with_last_words(node, why) },
                 error => error,
             },
         )?;
@@ -185,7 +193,18 @@ impl Deploy {
             workload.come_back(node).map_err(|why| StepError::NotWell { why, verdict: Verdict::Confirmed })?;
         }
         let due = self.due(&*remote, &facts, &host.target);
-        Ok(Back { host: Host { target: host.target.clone(), remote, facts, due }, took: begun.elapsed() })
+        Ok(Back { host: Host::now(host.target.clone(), remote, facts, due), took: begun.elapsed() })
+    }
+
+    /// Adds what the console of a machine that does not come back says last.
+    pub(super) fn with_last_words(&self, node: &NodeName, why: String) -> String {
+        match self.context.console.as_ref().and_then(|console| console.last_words(node)) {
+            Some(said) => {
+                let lines: String = said.lines().map(|line| format!("\n  {line}")).collect();
+                format!("{why}; its console says last:{lines}")
+            }
+            None => why,
+        }
     }
 
     /// Checks right before the reboot that the host runs and boots its target system, and that the others have a quorum
@@ -208,7 +227,7 @@ impl Deploy {
                 why: format!("somebody has changed it: it runs {runs} and boots {boots}"),
             });
         }
-        let mut now = Host { target, remote, facts, due: host.due.clone() };
+        let mut now = Host::now(target, remote, facts, host.due.clone());
         match self.rebooting(&now.target.node) {
             // It has already returned from the reboot that had begun before the run was cut off.
             Some(boot) if *boot != now.facts.boot => now.facts.boot.clone_from(boot),
@@ -219,4 +238,23 @@ impl Deploy {
         }
         Ok(now)
     }
+}
+
+/// Returns the files of the target system that matter for a boot and for a switch. It may be on the host only.
+fn files(remote: &dyn Remote, target: &Target) -> (BootFiles, SwitchFiles) {
+    let path = Path::new(target.system.as_str());
+    if path.exists() {
+        (local_system::boot_files(path), local_system::switch_files(path))
+    } else {
+        // If the system is missing on the host as well, a later step reports that.
+        files_on_host(remote, &target.system).unwrap_or_default()
+    }
+}
+
+fn due(facts: &HostFacts, new: &BootFiles) -> Vec<String> {
+    // A container, or a host that did not boot a system of this deployer.
+    if facts.booted == BootFiles::default() {
+        return Vec::new();
+    }
+    boot::reboot(&facts.booted, &facts.booted, new).map_or_else(Vec::new, |reboot| reboot.why)
 }

@@ -38,6 +38,8 @@ pub struct Context {
     pub nix: Nix,
     /// The orchestrator's workload on nodes, which is drained from a node before a reboot.
     pub workload: Option<Arc<dyn Workload>>,
+    /// The consoles of machines, if this computer can read them.
+    pub console: Option<Arc<dyn Console>>,
     /// Receives the run's events.
     pub events: Events,
     /// The record of the run.
@@ -103,6 +105,12 @@ pub struct Policy {
 pub struct Resume {
     /// The nodes whose reboot had begun, with the ID of the boot before it.
     pub rebooting: BTreeMap<NodeName, String>,
+}
+
+/// Consoles of machines, as far as this computer can read them.
+pub trait Console: Send + Sync {
+    /// Returns the last lines that a machine has printed there. None if they are not known.
+    fn last_words(&self, node: &NodeName) -> Option<String>;
 }
 
 /// Workload of an orchestrator on nodes. Errors are sentences.

@@ -14,7 +14,11 @@ use crate::{
     journal::Entry,
     lock::Keeper,
     outcome::{Outcome, Report},
-    step::{StepError, activate::Activation, gate::Demand},
+    step::{
+        StepError,
+        activate::{Activation, Kind},
+        gate::Demand,
+    },
 };
 
 impl Deploy {
@@ -57,12 +61,15 @@ impl Deploy {
             StepError::Broken { why, log: String::new() }
         };
         let system = host.facts.running.clone().ok_or_else(nothing)?;
+        if host.boots() {
+            return self.boot_back(host, system, keeper);
+        }
         let token = keeper.token(node)?;
         self.context.events.step(node, "going back: another node of its wave failed");
         let id = format!("{}-back", self.request.run);
         let interrupt = self.interrupt().clone();
-        let activation =
-            Activation { node: node.clone(), system, id, token, bounds: self.policy.bounds, gates: false, interrupt };
+        let (bounds, kind) = (self.policy.bounds, Kind::Switch);
+        let activation = Activation { node: node.clone(), system, id, token, bounds, gates: false, kind, interrupt };
         let new = Some(host.target.system.clone());
         let now = HostFacts { running: new.clone(), profile: new, ..HostFacts::default() };
         self.activate(&activation, host, &now, keeper, Demand::default())

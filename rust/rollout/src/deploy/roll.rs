@@ -16,7 +16,7 @@ use crate::{
     outcome::{Outcome, Report},
     step::{
         StepError,
-        activate::{Activation, State},
+        activate::{Activation, Kind, State},
         gate::Demand,
         gather,
     },
@@ -55,7 +55,8 @@ impl Deploy {
             // Not after a bootstrap wave: its members have just formed a cluster, and the next run may take one down.
             if !stopped && wave.kind != WaveKind::Bootstrap && !self.interrupt().is_set() {
                 let wanted = nodes.iter().map(|host| &host.target.node).filter(|node| rebooting.contains(*node));
-                let wanted: Vec<NodeName> = wanted.cloned().collect();
+                // A system that was booted to bring it needs no second boot.
+                let wanted: Vec<NodeName> = wanted.filter(|node| !report.rebooted.contains(*node)).cloned().collect();
                 stopped = !self.reboot(&wanted, hosts, keeper, report).await?;
             }
             self.untouched(&nodes, report);
@@ -78,7 +79,7 @@ impl Deploy {
         self: &Arc<Self>,
         kind: WaveKind,
         nodes: &[Arc<Host>],
-        hosts: &Hosts,
+        hosts: &mut Hosts,
         keeper: &Arc<Keeper>,
         report: &mut Report,
     ) -> Result<bool, DeployError> {
@@ -90,29 +91,46 @@ impl Deploy {
             let (this, host, hosts, keeper) = (Arc::clone(self), Arc::clone(host), hosts.clone(), Arc::clone(keeper));
             tasks.spawn_blocking(move || {
                 let begun = Instant::now();
-                let result = this.change(kind, &host, &hosts, &keeper, whole);
+                let result = if host.boots() {
+                    this.boot(kind, &host, &hosts, &keeper, whole).map(Some)
+                } else {
+                    this.change(kind, &host, &hosts, &keeper, whole).map(|()| None)
+                };
                 keeper.ended(&host.target.node);
                 (host.target.node.clone(), begun.elapsed(), result)
             });
         }
-        let (mut all_well, mut changed) = (true, Vec::new());
+        let (mut all_well, mut changed, mut booted) = (true, Vec::new(), Vec::new());
         for (node, took, result) in tasks.join_all().await {
             match result {
-                Ok(()) => {
-                    let text = format!("runs the new system ({:.1} s)", took.as_secs_f64());
+                Ok(back) => {
+                    let how = if back.is_some() {
+                        "has booted the new system, which is its default now"
+                    } else {
+                        "runs the new system"
+                    };
+                    let text = format!("{how} ({:.1} s)", took.as_secs_f64());
                     self.context.events.node(&node, EventKind::Done { text });
                     report.nodes.insert(node.clone(), Outcome::Changed);
                     changed.push(node.clone());
+                    booted.extend(back.map(|back| (node.clone(), back.host)));
                 }
                 Err(error) => {
                     all_well = false;
                     self.fail(report, &node, &error);
+                    if matches!(error, StepError::LostOnTrial { .. }) {
+                        // The host can no longer be queried.
+                        hosts.remove(&node);
+                    }
                 }
             }
             self.record(&Entry::node(&node, report.nodes.get(&node)))?;
         }
+        report.rebooted.extend(booted.iter().map(|(node, _)| node.clone()));
         if !all_well && kind != WaveKind::Bootstrap && !self.policy.no_revert && !self.interrupt().is_set() {
             self.revert(&changed, hosts, keeper, report).await?;
+        } else {
+            hosts.extend(booted.into_iter().map(|(node, host)| (node, Arc::new(host))));
         }
         Ok(all_well)
     }
@@ -133,8 +151,9 @@ impl Deploy {
         let token = keeper.token(node)?;
         let (system, id) = (host.target.system.clone(), self.request.run.clone());
         let (gates, interrupt) = (!self.policy.no_rollback, self.interrupt().clone());
+        let (bounds, kind_of_way) = (self.policy.bounds, Kind::Switch);
         let activation =
-            Activation { node: node.clone(), system, id, token, bounds: self.policy.bounds, gates, interrupt };
+            Activation { node: node.clone(), system, id, token, bounds, gates, kind: kind_of_way, interrupt };
         let mut facts = host.facts.clone();
         if activation.found(&facts) {
             // It was started before the run was cut off. The member may already be down, so the quorum is not

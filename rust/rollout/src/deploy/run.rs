@@ -132,8 +132,7 @@ impl Deploy {
                 let host = this.reach(&node).and_then(|remote| {
                     let facts = gather(&*remote)?;
                     ready_for_us(&facts, &target)?;
-                    let due = this.due(&*remote, &facts, &target);
-                    Ok(Host { target, remote: Arc::from(remote), facts, due })
+                    this.compared(Arc::from(remote), facts, target)
                 });
                 (node, host)
             });

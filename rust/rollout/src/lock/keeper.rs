@@ -16,7 +16,7 @@ use machinist_remote::Remote;
 
 use super::{
     lease::{self, EVERY},
-    remote,
+    remote::{self, Kept},
     renew::{abort, renew},
     state::Claimant,
     table::{Held, Shared, table, uptime},
@@ -165,6 +165,33 @@ impl Keeper {
     pub(crate) fn moved(&self, node: &NodeName, remote: &Arc<dyn Remote>) {
         if let Some(held) = table(&self.table).held.get_mut(node) {
             held.remote = Arc::clone(remote);
+        }
+    }
+
+    /// Renews the lock of a node that has just booted, over this new connection, and returns its token. The host counts
+    /// the age of its lock from its boot, which may have taken longer than a lock lasts.
+    ///
+    /// # Errors
+    /// The lock is lost, or the connection fails.
+    pub(crate) fn booted(&self, node: &NodeName, connection: &Arc<dyn Remote>) -> Result<Token, StepError> {
+        self.moved(node, connection);
+        let now = uptime();
+        let (token, lasts) = {
+            let table = table(&self.table);
+            let held = table.held.get(node);
+            let held = held.ok_or_else(|| StepError::Locked("this run holds no lock there".to_owned()))?;
+            (held.token.clone(), lease::lasts(table.group_since().unwrap_or(now), now))
+        };
+        match remote::renew(&**connection, &token, lasts)? {
+            Kept::Lost(holder) => {
+                Err(StepError::Locked(format!("the lock of this run on {node} is gone ({holder} holds it now)")))
+            }
+            Kept::Ours => {
+                if let Some(held) = table(&self.table).held.get_mut(node) {
+                    held.renewed = held.renewed.max(now);
+                }
+                self.token(node)
+            }
         }
     }
 

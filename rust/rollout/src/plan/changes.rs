@@ -8,7 +8,7 @@ use machinist_switch::{Action, ClosureDiff, Reboot, UnitChange};
 use serde::Serialize;
 
 use super::quorum::QuorumRisk;
-use crate::{problem::Problem, waves::Wave};
+use crate::{boot_once::Loader, problem::Problem, waves::Wave};
 
 /// The changes that a deploy would make to a cluster.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -84,13 +84,32 @@ pub struct Changes {
     pub systemd_reexec: bool,
     /// Changes that take effect only after a reboot.
     pub reboot: Option<Reboot>,
-    /// True if the node is rebooted after the change.
+    /// True if the node is rebooted after the change, or to bring it.
     pub reboots: bool,
+    /// Set if only a boot can bring the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootOnly>,
     /// True if the host holds the API's virtual address. Missing in plans of older versions.
     #[serde(default)]
     pub virtual_address: bool,
     /// Output of `switch-to-configuration dry-activate`, if the host has the new system already.
     pub dry_run: Option<String>,
+}
+
+/// A system that only a boot can bring: the host is not switched to it, but boots it once, and makes it the default when
+/// it was confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BootOnly {
+    /// The reasons, such as `dbus-implementation: dbus -> broker`.
+    pub why: Vec<String>,
+    /// The host's boot loader.
+    pub loader: Loader,
+    /// The reason why a deploy with these options refuses it, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// A remedy for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// A boot loader's mount without space for another kernel; a deploy refuses it.

@@ -208,6 +208,7 @@ mod tests {
             systemd_reexec: false,
             reboot: None,
             reboots: false,
+            boot: None,
             virtual_address: false,
             dry_run: None,
         };

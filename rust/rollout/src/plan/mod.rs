@@ -10,7 +10,7 @@ pub mod quorum;
 mod survey;
 
 pub use self::{
-    changes::{Changes, FullBoot, NodePlan, Plan},
+    changes::{BootOnly, Changes, FullBoot, NodePlan, Plan},
     file::{PlanFile, PlanFileError, Planned},
     quorum::{QuorumRisk, Verdict},
     survey::Survey,

@@ -13,24 +13,25 @@ use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::{Remote, Request, Status};
 use machinist_switch::{
-    UnitTree, boot::reboot, closure_diff::closure_diff, consequences::consequences, file_systems::file_systems,
-    units::decide,
+    UnitTree, boot::reboot, boot_only::boot_only, closure_diff::closure_diff, consequences::consequences,
+    file_systems::file_systems, units::decide,
 };
 use tokio::task::JoinSet;
 
 use super::{
-    changes::{Changes, FullBoot, NodePlan, Plan},
+    changes::{BootOnly, Changes, FullBoot, NodePlan, Plan},
     inspect::{self, Inspection},
     quorum::{self, QuorumRisk, QuorumView},
 };
 use crate::{
     HostFacts,
+    boot_once::refusal,
     kubernetes_version::{Change, Version, skew_problems},
     local_system,
     problem::Problem,
     script,
     step::{
-        Connector, StepError,
+        Connector, StepError, boot_once,
         copy::{self, Catalog},
         gate, gather, ready_for_us,
         room::boot_bytes,
@@ -157,7 +158,8 @@ fn compare(
     let system = &target.system;
     let keys: Vec<String> = target.keys.iter().filter(|key| !facts.keys.contains(*key)).cloned().collect();
     let due = reboot(&facts.booted, &facts.booted, &local_system::boot_files(Path::new(system.as_str())));
-    let reboots = reboots.wants(due.is_some());
+    let boot = boot(remote, facts, system, reboots)?;
+    let reboots = reboots.wants(due.is_some() || boot.is_some());
     if facts.is_on(system) && keys.is_empty() && !reboots {
         return Ok(NodePlan::Unchanged { system: system.clone() });
     }
@@ -178,6 +180,7 @@ fn compare(
         systemd_reexec: false,
         reboot: None,
         reboots,
+        boot,
         virtual_address: facts.virtual_address,
         dry_run: None,
     };
@@ -188,11 +191,34 @@ fn compare(
         let old = inspect::ask(remote, &new)?;
         let closure: Vec<StorePath> = closure.iter().map(|info| info.path.clone()).collect();
         differences(&mut changes, &old, &new, &closure, at);
-        if changes.paths_to_send == 0 && changes.running.as_ref() != Some(system) {
+        // The system is booted, so that everything starts.
+        if changes.boot.is_some() {
+            (changes.units, changes.reboot, changes.systemd_reexec) = (Vec::new(), None, false);
+        } else if changes.paths_to_send == 0 && changes.running.as_ref() != Some(system) {
             changes.dry_run = dry_activate(remote, system)?;
         }
     }
     Ok(NodePlan::Changes(Box::new(changes)))
+}
+
+/// Returns why only a boot can bring the system, and what the host's boot loader can do about it.
+fn boot(
+    remote: &dyn Remote,
+    facts: &HostFacts,
+    system: &StorePath,
+    reboots: Reboots,
+) -> Result<Option<BootOnly>, StepError> {
+    if facts.running.as_ref().is_none_or(|running| running == system) {
+        return Ok(None);
+    }
+    let why = boot_only(&facts.switch, &local_system::switch_files(Path::new(system.as_str())));
+    if why.is_empty() {
+        return Ok(None);
+    }
+    let loader = boot_once::loader(remote)?;
+    let refusal = refusal(&why, reboots, Some(&loader));
+    let (refused, hint) = refusal.map_or((None, None), |refusal| (Some(refusal.text), Some(refusal.hint)));
+    Ok(Some(BootOnly { why, loader, refused, hint }))
 }
 
 fn full_boot(facts: &HostFacts, needed: u64) -> Option<FullBoot> {

@@ -1,13 +1,18 @@
 # Runs on the host in a transient unit, so that it outlives the connection that started it. Any exit before the last
 # line leaves the old system running, and the old system boots until then: a reset at any moment ends with a consistent
 # one. Set before these lines: new, old (may be empty), before (the profile's system, may be empty), directory,
-# activation_bound and confirm_bound in seconds, gates (yes or no), and the variables of holds.sh: the lock under which
-# this activation was started. `$gone` is its message about a lost lock.
+# activation_bound and confirm_bound in seconds, gates (yes or no), trial (yes if the new system was booted once by
+# boot-once.sh and runs already: the way back is a reboot, since the old one is still the default) and unwell_before (units
+# that were unhealthy before that boot), and the variables of holds.sh: the lock under which this activation was started.
+# `$gone` is its message about a lost lock.
 set -u
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH:$new/sw/bin
 profile=/nix/var/nix/profiles/system
 kept=/var/lib/machinist
 unbootable=''
+# The state in the record until the end is known. A trial remains one, whatever happens to this process.
+begun=activating
+if [ "$trial" = yes ]; then begun=booting; fi
 
 # Record that survives a reset: the last activation and its result, so that the history of this host can be read later.
 record() {
@@ -21,7 +26,7 @@ keep() {
 prepare() {
   write_durably "$kept/activation.confirmed" "$(record confirmed)" &&
     write_durably "$kept/confirmed.next" "$new" &&
-    keep activating && say activating
+    keep "$begun" && say activating
 }
 say() {
   printf '%s\n' "$*" >"$directory/state.new" && mv -f "$directory/state.new" "$directory/state"
@@ -38,6 +43,7 @@ last_words() {
   done >"$directory/words" 2>/dev/null
 }
 revert() {
+  if [ "$trial" = yes ]; then reboot_back "$1"; fi
   if [ -z "$old" ]; then
     keep "failed $1$unbootable"
     say "failed $1$unbootable"
@@ -56,6 +62,47 @@ revert() {
   keep "$end" || end="$end; it could not be recorded"
   say "$end"
   exit 1
+}
+# Leaves a system on trial for the default, the old one.
+reboot_back() {
+  say "reverting $1"
+  # The next boot clears the directory.
+  cp "$directory/words" "$kept/activation.words" 2>/dev/null || rm -f "$kept/activation.words"
+  if [ -n "$unbootable" ]; then
+    end="broken $1$unbootable"
+  elif keep "reverted $1" && systemctl reboot 9>&-; then
+    exit 1
+  else
+    end="broken $1, and it could not be rebooted into the old system"
+  fi
+  keep "$end"
+  say "$end"
+  exit 1
+}
+# Ends an activation that has changed nothing, because the new system's program refused to begin.
+refuse_to_begin() {
+  grep . "$directory/switch" | tail -n 8 | sed 's/^/  activation: /' >"$directory/words"
+  end="reverted nothing was changed: $1"
+  keep "$end" || end="$end; it could not be recorded"
+  say "$end"
+  exit 1
+}
+# Waits until the boot has finished.
+finish_boot() {
+  booted_by=$(($(uptime_seconds) + activation_bound))
+  while :; do
+    state=$(systemctl is-system-running 2>/dev/null)
+    case $state in
+      running | degraded) return ;;
+      maintenance) revert "it is in rescue or emergency mode" ;;
+    esac
+    if [ -e "$directory/abort" ]; then revert "$(cat "$directory/abort")"; fi
+    if [ "$(uptime_seconds)" -ge "$booted_by" ]; then
+      jobs=$(systemctl list-jobs --plain --no-legend --no-pager 2>/dev/null | awk '{ print $2 }' | head -n 5)
+      revert "its boot is not over: systemd is ${state:-unknown}, it waits for $(one_line "$jobs")"
+    fi
+    sleep 0.2
+  done
 }
 revert_for() {
   last_words "$2"
@@ -92,14 +139,28 @@ if ! why=$(prepare 2>&1); then
   say "$why"
   exit 1
 fi
-failed_before=$(failed_units) && services_before=$(services) || revert "systemd does not answer"
-unwell=$(printf '%s\n' "$failed_before" && lines unsteady "$services_before")
-timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test >"$directory/switch" 2>&1
-code=$?
-cat "$directory/switch"
+if [ "$trial" = yes ]; then
+  : >"$directory/switch"
+  services_before='' unwell=$unwell_before code=0
+  finish_boot
+else
+  failed_before=$(failed_units) && services_before=$(services) || revert "systemd does not answer"
+  unwell=$(printf '%s\n' "$failed_before" && lines unsteady "$services_before")
+  timeout -k 5 "$activation_bound" "$new/bin/switch-to-configuration" test >"$directory/switch" 2>&1
+  code=$?
+  cat "$directory/switch"
+fi
 # Status 4 is also returned if a unit had failed before: the list of units decides.
 case $code in
   0 | 4) ;;
+  100) refuse_to_begin "its init interface differs, so that only a boot can bring it" ;;
+  1)
+    if grep -qx 'Pre-switch checks failed' "$directory/switch"; then
+      check=$(sed -n "s/^Pre-switch check '\(.*\)' failed\$/\1/p" "$directory/switch" | head -n 1 | cut -c 1-80)
+      refuse_to_begin "its own pre-switch check${check:+ $check} refuses a switch"
+    fi
+    revert "switch-to-configuration ended with status 1"
+    ;;
   124 | 137) revert "the activation took longer than $activation_bound s" ;;
   *) revert "switch-to-configuration ended with status $code" ;;
 esac

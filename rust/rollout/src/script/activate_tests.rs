@@ -99,6 +99,10 @@ impl Host {
     }
 
     fn activate(&self) -> End {
+        self.activate_as(&[("trial", "no"), ("unwell_before", "")])
+    }
+
+    fn activate_as(&self, kind: &[(&str, &str)]) -> End {
         let place = |name: &str| self.path(name).display().to_string();
         let (new, old, run) = (place("new"), place("old"), place("run"));
         let variables = [
@@ -114,7 +118,7 @@ impl Host {
             ("margin", "30"),
             ("run", "r"),
         ];
-        self.shell(&with(&variables, ACTIVATE));
+        self.shell(&with(&[&variables, kind].concat(), ACTIVATE));
         let read = |name: &str| fs::read_to_string(self.path(name)).unwrap_or_default();
         let record = read("kept/activation");
         End {
@@ -320,4 +324,107 @@ fn a_lock_on_a_full_disk_is_not_taken_and_not_lost() {
     ]);
     check(&[("action", "renew"), ("fence", "1"), ("run", "r"), ("lasts", "90")]);
     check(&[("action", "release"), ("fence", "1"), ("run", "r")]);
+}
+
+/// Runs the activation of a system that was booted on trial: `$HOST/reboots` counts the reboots.
+fn on_trial(host: &Host, unwell: &str) -> (End, String) {
+    let state = "case \"$*\" in reboot) echo reboot >>\"$HOST/done\"; exit 0 ;; is-system-running) cat \"$HOST/boot\"; exit 0 ;; esac\n";
+    host.put("bin/systemctl", &SYSTEMD.replace("case \"$*\" in\n", &format!("{state}case \"$*\" in\n")));
+    if !host.path("boot").exists() {
+        host.put("boot", "running\n");
+    }
+    let end = host.activate_as(&[("trial", "yes"), ("unwell_before", unwell)]);
+    let boots = fs::read_link(host.path("profile")).unwrap_or_default();
+    let name = boots.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (end, name)
+}
+
+#[test]
+fn a_system_on_trial_is_not_activated_again_and_becomes_the_default_when_it_is_confirmed() {
+    let host = Host::new();
+    let (end, boots) = on_trial(&host, "");
+    assert_eq!((end.state.as_str(), end.record.as_str(), boots.as_str()), ("confirmed", "confirmed", "new"));
+    assert_eq!(end.done, ["new boot"]);
+}
+
+#[test]
+fn a_trial_that_is_not_confirmed_in_time_ends_with_a_reboot_into_the_old_system() {
+    let host = Host::new();
+    fs::remove_file(host.path("run/confirm")).unwrap();
+    let (end, boots) = on_trial(&host, "");
+    let why = "reverted no confirmation came over a fresh connection within 2 s";
+    assert_eq!((end.record.as_str(), boots.as_str()), (why, "old"));
+    assert_eq!(end.done, ["reboot"], "the boot loader was never touched");
+    // A confirmation that comes now finds the record, and not a host that waits.
+    host.put("run/confirm", "");
+    fs::remove_file(host.path("run/state")).unwrap();
+    let run = host.path("run").display().to_string();
+    let new = host.path("new").display().to_string();
+    let variables = [("directory", run.as_str()), ("unit", "u"), ("passing", "waiting"), ("run", "r"), ("new", &new)];
+    let said = host.shell(&with(&variables, AWAIT));
+    assert_eq!(String::from_utf8(said.stdout).unwrap().trim(), why);
+}
+
+#[test]
+fn a_unit_that_fails_in_the_boot_ends_the_trial_unless_it_had_failed_before() {
+    let host = Host::new();
+    host.put("bin/journalctl", "#!/bin/sh\ncase $* in *x.service*) echo 'its last line' ;; esac\n");
+    host.put("failed", "x.service loaded failed\n");
+    let (end, boots) = on_trial(&host, "y.service");
+    assert_eq!((end.record.trim(), boots.as_str()), ("reverted units failed: x.service", "old"));
+    assert_eq!(end.done, ["reboot"]);
+    assert!(fs::read_to_string(host.path("kept/activation.words")).unwrap().contains("x.service: its last line"));
+    let host = Host::new();
+    host.put("failed", "x.service loaded failed\n");
+    assert_eq!(on_trial(&host, "y.service\nx.service").1, "new");
+}
+
+#[test]
+fn a_boot_that_does_not_finish_ends_the_trial() {
+    let host = Host::new();
+    host.put("boot", "starting\n");
+    let (end, _) = on_trial(&host, "");
+    assert!(end.record.starts_with("reverted its boot is not over: systemd is starting"), "{}", end.record);
+    host.put("boot", "maintenance\n");
+    assert_eq!(on_trial(&host, "").0.record, "reverted it is in rescue or emergency mode");
+}
+
+#[test]
+fn a_trial_whose_boot_loader_cannot_be_installed_keeps_running_when_the_old_one_cannot_either() {
+    let host = Host::new();
+    host.system("new", "[ \"$1\" != boot ] || { echo no room; exit 1; }");
+    let (end, boots) = on_trial(&host, "");
+    assert_eq!(end.record, "reverted the boot loader could not be installed: no room");
+    assert_eq!(
+        (end.done.as_slice(), boots.as_str()),
+        (["new boot", "old boot", "reboot"].map(str::to_owned).as_slice(), "old")
+    );
+    let host = Host::new();
+    for system in ["new", "old"] {
+        host.system(system, "[ \"$1\" != boot ] || { echo no room; exit 1; }");
+    }
+    let (end, _) = on_trial(&host, "");
+    assert!(
+        end.record.starts_with("broken the boot loader could not be installed: no room; what boots next is uncertain")
+    );
+    assert_eq!(end.done, ["new boot", "old boot"], "what a reboot would boot is not known");
+}
+
+#[test]
+fn a_switch_that_the_new_system_refuses_has_changed_nothing() {
+    let host = Host::new();
+    host.system(
+        "new",
+        "echo 'There are changes to critical components of the system:'; echo 'bus : dbus -> broker'\n\
+         echo \"Pre-switch check 'switchInhibitors' failed\"; echo 'Pre-switch checks failed'; exit 1",
+    );
+    reverted(&host, "nothing was changed: its own pre-switch check switchInhibitors refuses a switch", &["new test"]);
+    let words = fs::read_to_string(host.path("run/words")).unwrap();
+    assert!(words.contains("bus : dbus -> broker"), "{words}");
+    let host = Host::new();
+    host.system("new", "echo 'Warning: the new NixOS configuration has an init that is'; exit 100");
+    reverted(&host, "nothing was changed: its init interface differs, so that only a boot can bring it", &["new test"]);
+    let host = Host::new();
+    host.system("new", "[ \"$1\" != test ] || { echo 'Could not acquire lock'; exit 1; }");
+    reverted(&host, "switch-to-configuration ended with status 1", &WENT_BACK);
 }

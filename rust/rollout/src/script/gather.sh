@@ -58,22 +58,25 @@ if [ -r /etc/machinist/kubernetes-version ]; then
 fi
 if ! command -v nix-store >/dev/null; then echo "lacks=nix-store"; fi
 if ! command -v systemd-run >/dev/null; then echo "lacks=systemd-run"; fi
-# Files that only a reboot puts into effect.
+# Files that only a reboot puts into effect: those that were booted, and those of the running system.
 set --
-for link in kernel initrd kernel-modules; do
-  if [ -e "/run/booted-system/$link" ]; then set -- "$@" "/run/booted-system/$link"; fi
+for system in booted current; do
+  for link in kernel initrd kernel-modules; do
+    if [ -e "/run/$system-system/$link" ]; then set -- "$@" "/run/$system-system/$link"; fi
+  done
+  if [ -r "/run/$system-system/kernel-params" ]; then
+    read -r value <"/run/$system-system/kernel-params"
+    printf '%s=kernel-params=%s\n' "$system" "$value"
+  fi
 done
 if [ $# -gt 0 ]; then
   readlink -f "$@" | for link; do
-    read -r path && echo "booted=${link##*/}=$path"
+    system=${link%-system/*}
+    read -r path && echo "${system##*/}=${link##*/}=$path"
   done
 fi
-for text in kernel-params init-interface-version; do
-  if [ -r "/run/booted-system/$text" ]; then
-    read -r value <"/run/booted-system/$text"
-    printf 'booted=%s=%s\n' "$text" "$value"
-  fi
-done
+echo "booted_system=$(readlink -f /run/booted-system 2>/dev/null)"
+switch_files /run/current-system switch=
 for key in /var/lib/machinist/keys/*.key; do
   if [ -s "$key" ]; then echo "key=${key##*/}"; fi
 done

@@ -25,9 +25,7 @@ for system in booted current; do
   for link in kernel initrd kernel-modules; do
     if [ -e "/run/$system-system/$link" ]; then echo "$link=$(readlink -f "/run/$system-system/$link")"; fi
   done
-  for text in kernel-params init-interface-version; do
-    if [ -e "/run/$system-system/$text" ]; then echo "$text=$(cat "/run/$system-system/$text")"; fi
-  done
+  if [ -e "/run/$system-system/kernel-params" ]; then echo "kernel-params=$(cat "/run/$system-system/kernel-params")"; fi
 done
 echo "systemd=$(readlink -f "$current/systemd")"
 if [ -e "$current/etc/systemd/system.conf" ]; then

@@ -56,8 +56,23 @@ pub struct Activation {
     pub bounds: Bounds,
     /// True if the new system's own gates are run.
     pub gates: bool,
+    /// How the host came to the new system, and how it leaves it.
+    pub kind: Kind,
     /// The request to stop the run.
     pub interrupt: Interrupt,
+}
+
+/// Ways to a new system, and back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// The running host is switched to it, and back.
+    #[default]
+    Switch,
+    /// The host has booted it once and runs it; the way back is a reboot.
+    Trial {
+        /// Units that were unhealthy before that boot, one a line.
+        unwell: String,
+    },
 }
 
 /// Pause before a lost connection is retried; doubled each time. A host takes reconnects without a pause for an attack
@@ -142,6 +157,10 @@ impl Activation {
         let text = |path: &Option<StorePath>| path.as_ref().map(ToString::to_string).unwrap_or_default();
         let directory = self.directory();
         let seconds = |bound: Duration| bound.as_secs().to_string();
+        let (trial, unwell) = match &self.kind {
+            Kind::Switch => ("no", ""),
+            Kind::Trial { unwell } => ("yes", unwell.as_str()),
+        };
         let activate = self.under_token(
             &[
                 ("new", self.system.as_str()),
@@ -151,6 +170,8 @@ impl Activation {
                 ("activation_bound", &seconds(self.bounds.activation)),
                 ("confirm_bound", &seconds(self.bounds.confirmation)),
                 ("gates", if self.gates { "yes" } else { "no" }),
+                ("trial", trial),
+                ("unwell_before", unwell),
             ],
             script::ACTIVATE,
         );

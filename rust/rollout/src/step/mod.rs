@@ -1,6 +1,7 @@
 //! Steps on one host, one a file. Each step takes a connection and returns its findings or its result.
 
 pub mod activate;
+pub mod boot_once;
 pub mod build;
 pub mod certificates;
 pub mod confirm;
@@ -116,7 +117,19 @@ pub enum StepError {
     /// It was rebooted into the new system, which was confirmed before, and did not come back.
     #[error("rebooted, and not back: {why}")]
     NotBack {
-        /// The last connection error or state.
+        /// The last connection error or state, with the last lines of its console if they are known.
+        why: String,
+    },
+    /// The new system was not installed for the next boot, so the host was not rebooted.
+    #[error("not booted: {why}")]
+    NotInstalled {
+        /// The reason.
+        why: String,
+    },
+    /// It was rebooted into a new system that was not confirmed yet, and did not come back.
+    #[error("booted once, and not back: {why}")]
+    LostOnTrial {
+        /// The last connection error or state, with the last lines of its console if they are known.
         why: String,
     },
     /// It came back after the reboot, but is unhealthy.
@@ -157,6 +170,12 @@ impl StepError {
                  brings the system before"
                     .to_owned(),
             ),
+            Self::LostOnTrial { .. } => Some(
+                "look at its console; a reset boots the system before, which still is the default. Then the same command \
+                 goes on with the others"
+                    .to_owned(),
+            ),
+            Self::NotInstalled { .. } => Some("it runs and boots the system before; the same command tries again".to_owned()),
             Self::NotWell { .. } => {
                 Some("`machinist status` asks it; `machinist rollback` brings the system before".to_owned())
             }
@@ -181,7 +200,7 @@ impl StepError {
             Self::Unknown { .. } => Verdict::Unknown,
             Self::NotRebooted { .. } => Verdict::Confirmed,
             Self::NotWell { verdict, .. } => *verdict,
-            Self::NotBack { .. } => Verdict::Away,
+            Self::NotBack { .. } | Self::LostOnTrial { .. } => Verdict::Away,
             _ => Verdict::Untouched,
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteError, Request, Status};
-use machinist_switch::BootFiles;
+use machinist_switch::{BootFiles, SwitchFiles};
 
 use super::{Connector, StepError, gather, run};
 use crate::{Events, HostFacts, lock::Token, outcome::Verdict, script};
@@ -19,14 +19,15 @@ pub const BOUND: Duration = Duration::from_secs(600);
 /// Polling interval while a host is down. A boot takes seconds at least.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Returns the files that a system on the host would boot.
+/// Returns the files that a system on the host would boot, and those that decide whether the host can be switched to it.
 ///
 /// # Errors
 /// The connection fails.
-pub fn boot_files_of(remote: &dyn Remote, system: &StorePath) -> Result<BootFiles, StepError> {
+pub fn files_on_host(remote: &dyn Remote, system: &StorePath) -> Result<(BootFiles, SwitchFiles), StepError> {
     let script = script::with(&[("system", system.as_str())], script::BOOT_FILES);
     let output = run(remote, "ask what it would boot", &script, Duration::from_secs(20))?.stdout_text();
-    Ok(BootFiles::from_lines(&output.lines().collect::<Vec<_>>()))
+    let lines: Vec<&str> = output.lines().collect();
+    Ok((BootFiles::from_lines(&lines), SwitchFiles::from_lines(&lines)))
 }
 
 /// One reboot of one host.
@@ -72,7 +73,7 @@ impl Reboot {
         events: &Events,
     ) -> Result<(Box<dyn Remote>, HostFacts), StepError> {
         let deadline = Instant::now() + self.bound;
-        let fresh = self.until_back(remote, connector, deadline)?;
+        let fresh = self.until_back(remote, connector)?;
         events.step(&self.node, "is back; waiting for its units and gates");
         let silent = |error: StepError| StepError::NotWell { why: error.to_string(), verdict: Verdict::Unknown };
         let unsettled = self.settle(&*fresh, deadline).map_err(|error| silent(error.into()))?;
@@ -86,14 +87,13 @@ impl Reboot {
         }
     }
 
-    /// Each poll repeats the reboot request, because it may have been lost with the connection. An interrupted run
+    /// Reboots the host and waits until it responds in another boot. Each poll repeats the reboot request, because it may have been lost with the connection. An interrupted run
     /// waits too: a reboot cannot be undone once it has begun.
-    fn until_back(
-        &self,
-        remote: &dyn Remote,
-        connector: &Connector,
-        deadline: Instant,
-    ) -> Result<Box<dyn Remote>, StepError> {
+    ///
+    /// # Errors
+    /// The lock is gone, the host refuses to reboot, or does not come back in time.
+    pub fn until_back(&self, remote: &dyn Remote, connector: &Connector) -> Result<Box<dyn Remote>, StepError> {
+        let deadline = Instant::now() + self.bound;
         let mut said = match self.tell(remote) {
             Ok(Answer::Lost(why)) => return Err(lost(&why)),
             Ok(Answer::Refused(why)) => return Err(StepError::NotRebooted { why }),

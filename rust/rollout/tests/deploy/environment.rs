@@ -14,8 +14,8 @@ use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
     EventKind, Events, Interrupt,
     deploy::{
-        Context, Datastore, Deploy, DeployError, Outcome, Policy, Report, Request, Resume, Target, Topology, Traits,
-        Workload,
+        Console, Context, Datastore, Deploy, DeployError, Outcome, Policy, Report, Request, Resume, Target, Topology,
+        Traits, Workload,
     },
     identity::Known,
     journal::{Journal, Record, Records},
@@ -52,6 +52,7 @@ pub struct Environment {
     pub policy: Policy,
     pub bootstrapped: bool,
     pub workload: Option<Arc<dyn Workload>>,
+    pub console: Option<Arc<dyn Console>>,
     /// The private keys that each system needs.
     pub keys: Vec<String>,
     pub interrupt: Interrupt,
@@ -84,6 +85,7 @@ impl Environment {
             policy: Policy { bounds, ..Policy::default() },
             bootstrapped: true,
             workload: None,
+            console: None,
             keys: Vec::new(),
             interrupt: Interrupt::default(),
             traits: nodes.into_iter().map(|node| (node, Traits::default())).collect(),
@@ -158,6 +160,7 @@ impl Environment {
                 keys: Arc::new(|_, files| Ok(files.iter().map(|file| key(file)).collect())),
                 nix: Nix::default(),
                 workload: self.workload.clone(),
+                console: self.console.clone(),
                 events: note_into(&notes),
                 journal: Arc::new(journal),
             },
@@ -205,6 +208,7 @@ impl Environment {
             policy: self.policy.clone(),
             bootstrapped: self.bootstrapped,
             workload: self.workload.clone(),
+            console: self.console.clone(),
             keys: self.keys.clone(),
             interrupt: Interrupt::default(),
             traits: self.traits.clone(),

@@ -1,6 +1,7 @@
 //! The deploy loop, run from its first query to its report, on a cluster of fake hosts.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod boot;
 mod bootstrap;
 mod environment;
 mod interrupt;

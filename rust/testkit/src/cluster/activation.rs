@@ -16,6 +16,10 @@ pub enum Behaviour {
     WithoutEtcd,
     /// sshd accepts no new connections.
     RefusesConnections,
+    /// It does not survive its boot: the machine is reset, and boots its default.
+    PanicsAtBoot,
+    /// It boots, and the machine does not respond any more.
+    HangsAtBoot,
 }
 
 /// A started activation.
@@ -29,6 +33,8 @@ pub struct Activation {
     pub new: StorePath,
     /// The system before it.
     pub old: Option<StorePath>,
+    /// True if the system was booted on trial: it is left by a reboot.
+    pub trial: bool,
     /// The state, as in the file of that name: `waiting`, `confirmed`, `reverted WHY` ...
     pub state: String,
 }

@@ -22,6 +22,8 @@ pub enum Reboot {
     StaysAway,
     /// It returns, but etcd does not start.
     LosesEtcd,
+    /// It returns after longer than a lock lasts without a renewal.
+    OutlastsLock,
 }
 
 /// A member of etcd.
@@ -72,6 +74,12 @@ pub struct FakeHost {
     pub missing: BTreeSet<String>,
     /// File names of its private keys.
     pub keys: BTreeSet<String>,
+    /// The init interface of systems that differ from the others in it: only a boot brings them.
+    pub interfaces: BTreeMap<StorePath, String>,
+    /// The answer about the boot loader, which can boot a system once by default.
+    pub loader: Option<String>,
+    /// The system that the next boot, and only that one, boots.
+    pub once: Option<StorePath>,
     /// Behaviours of systems when activated here; [`Behaviour::Works`] for all others.
     pub behaviours: BTreeMap<StorePath, Behaviour>,
 }
@@ -107,10 +115,39 @@ impl FakeHost {
         }
     }
 
+    /// Returns the lines of the files that decide whether it can be switched from or to a system.
+    pub(super) fn switch_files(&self, system: Option<&StorePath>) -> String {
+        let interface = system.and_then(|system| self.interfaces.get(system)).map_or("systemd 2", String::as_str);
+        format!("interface={interface}")
+    }
+
+    /// Installs a system for the next boot only.
+    pub(super) fn boot_once(&mut self, run: &str, new: &StorePath) {
+        self.once = Some(new.clone());
+        self.last = self.record(run, new, self.running.as_ref(), "booting");
+    }
+
+    /// Ends the trial of a system.
+    pub(super) fn give_up(&mut self, words: &str) {
+        self.once = None;
+        for line in self.last.iter_mut().filter(|line| *line == "state=booting") {
+            *line = format!("state=reverted {words}");
+        }
+    }
+
     /// Activates a system, up to the state `waiting`.
     pub(super) fn activate(&mut self, mut activation: Activation) {
         if !self.lock.holds(&activation.token) {
             activation.state = format!("refused {}", self.lock.gone());
+        } else if activation.trial {
+            activation.state = "waiting".to_owned();
+            if let Behaviour::FailsUnit(unit) = self.behaviour(Some(&activation.new)) {
+                self.activation = Some(activation);
+                return self.revert(&format!("units failed: {unit}"));
+            }
+        } else if self.switch_files(Some(&activation.new)) != self.switch_files(self.running.as_ref()) {
+            let why = "nothing was changed: its init interface differs, so that only a boot can bring it";
+            activation.state = format!("reverted {why}");
         } else if let Behaviour::FailsUnit(unit) = self.behaviour(Some(&activation.new)) {
             let end = if activation.old.is_some() { "reverted" } else { "failed" };
             activation.state = format!("{end} units failed: {unit}");
@@ -132,38 +169,68 @@ impl FakeHost {
         self.remember(activation);
     }
 
-    /// Reverts to the previous system.
-    pub(super) fn revert(&mut self, why: &str) {
+    /// Reverts to the previous system, as it does by itself without a confirmation.
+    pub fn revert(&mut self, why: &str) {
         let Some(mut activation) = self.activation.take() else { return };
-        if activation.is_running() {
+        if activation.is_running() && !activation.trial {
             self.run(activation.old.clone());
+        }
+        let reboots = activation.is_running() && activation.trial;
+        if activation.is_running() {
             activation.state = format!("reverted {why}");
         }
         self.remember(activation);
+        if reboots {
+            self.restart();
+        }
+    }
+
+    fn record(&self, run: &str, new: &StorePath, old: Option<&StorePath>, state: &str) -> Vec<String> {
+        vec![
+            format!("run={run}"),
+            format!("boot={}", self.boot()),
+            format!("new={new}"),
+            format!("old={}", old.map(ToString::to_string).unwrap_or_default()),
+            format!("state={state}"),
+        ]
     }
 
     fn remember(&mut self, activation: Activation) {
-        let path = |path: Option<&StorePath>| path.map(ToString::to_string).unwrap_or_default();
         let run = activation.unit.trim_start_matches("machinist-activate-");
-        let state = if activation.is_running() { "activating" } else { &activation.state };
-        self.last = vec![
-            format!("run={run}"),
-            format!("boot={}", self.boot()),
-            format!("new={}", activation.new),
-            format!("old={}", path(activation.old.as_ref())),
-            format!("state={state}"),
-        ];
+        let begun = if activation.trial { "booting" } else { "activating" };
+        let state = if activation.is_running() { begun } else { &activation.state };
+        self.last = self.record(run, &activation.new, activation.old.as_ref(), state);
         self.activation = Some(activation);
     }
 
-    /// Ends this boot and runs the system of the profile. An unconfirmed activation is lost.
+    /// Returns the record's state if it is of this run and system, as it survives a reset.
+    pub(super) fn recorded(&self, run: &str, new: &str) -> Option<&str> {
+        let has = |line: String| self.last.contains(&line);
+        let state = self.last.iter().find_map(|line| line.strip_prefix("state="))?;
+        (has(format!("run={run}")) && has(format!("new={new}"))).then_some(state)
+    }
+
+    /// Ends this boot and runs the system that was installed for this boot only, or else the one of the profile. An
+    /// unconfirmed activation is lost.
     pub(super) fn restart(&mut self) {
         self.reboots += 1;
         self.activation = None;
-        self.run(self.profile.clone());
+        let once = self.once.take();
+        match self.behaviour(once.as_ref()) {
+            Behaviour::PanicsAtBoot => {
+                self.reboots += 1;
+                self.run(self.profile.clone());
+            }
+            Behaviour::HangsAtBoot => {
+                self.run(once);
+                self.is_up = false;
+            }
+            _ => self.run(once.or_else(|| self.profile.clone())),
+        }
         match self.reboot {
             Reboot::ComesBack => {}
             Reboot::StaysAway => self.is_up = false,
+            Reboot::OutlastsLock => self.lock.expired = true,
             Reboot::LosesEtcd => {
                 if let Some(member) = &mut self.member {
                     member.runs = false;
@@ -195,6 +262,7 @@ impl FakeHost {
             format!("running={}", path(&self.running)),
             format!("profile={}", path(&self.profile)),
             format!("confirmed={}", path(&self.confirmed)),
+            format!("switch={}", self.switch_files(self.running.as_ref())),
         ];
         if self.member.as_ref().is_some_and(|member| member.has_data) {
             lines.push("etcd_data=yes".to_owned());

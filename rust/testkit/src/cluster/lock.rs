@@ -10,6 +10,8 @@ pub const UPTIME: u64 = 10;
 pub struct Lock {
     /// The text of the file.
     pub text: String,
+    /// True if the host's boot has taken longer than the lock lasts, and it was not renewed since.
+    pub expired: bool,
 }
 
 /// The token that is sent with a script.
@@ -43,7 +45,18 @@ impl Lock {
 
     /// Returns true if an operation may begin under the token: `holds` of the script.
     pub fn holds(&self, token: &Token) -> bool {
+        !self.expired && self.has(token)
+    }
+
+    fn has(&self, token: &Token) -> bool {
         self.number("fence") == token.fence && self.value("run") == Some(&token.run)
+    }
+
+    /// Renews the lock. Returns false if it does not belong to the token.
+    pub fn renew(&mut self, token: &Token) -> bool {
+        let is_ours = self.has(token);
+        self.expired &= !is_ours;
+        is_ours
     }
 
     /// Returns true if a running operation may continue under the token: `belongs` of the script.
@@ -70,7 +83,7 @@ impl Lock {
 
     /// Releases the lock; the counter is kept. Returns false if it does not belong to the token.
     pub fn release(&mut self, token: &Token) -> bool {
-        let is_ours = self.holds(token);
+        let is_ours = self.has(token);
         if is_ours {
             self.text = format!("fence={}\n", token.fence);
         }

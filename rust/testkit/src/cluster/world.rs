@@ -68,7 +68,16 @@ impl World {
             "look at the lock" => Answer::of(host.look(node.as_str())),
             "take the lock" | "renew the lock" | "release the lock" => change_lock(node, host, label, script),
             "look for the system" | "ask for missing paths" => Answer::of(missing(host, input)),
-            "ask what it would boot" | "read the version of Kubernetes" => Answer::default(),
+            "ask what it would boot" => {
+                let system = variable(script, "system").and_then(|path| StorePath::parse(&path).ok());
+                Answer::of(host.switch_files(system.as_ref()) + "\n")
+            }
+            "read the version of Kubernetes" => Answer::default(),
+            "ask about the boot loader" => {
+                Answer::of(host.loader.clone().unwrap_or_else(|| "loader=systemd-boot\n".to_owned()))
+            }
+            "install it for the next boot" => boot_once(host, script),
+            "give the trial up" => give_up(host, script),
             "start the activation" => start(host, script, input),
             "wait for the activation" => wait(host, script),
             "tell it to go back" => abort(host, script),
@@ -112,7 +121,7 @@ fn change_lock(node: &NodeName, host: &mut FakeHost, label: &str, script: &str) 
     let token = Token::of(script);
     let done = match label {
         "take the lock" => host.lock.take(script, &boot),
-        "renew the lock" => host.lock.holds(&token),
+        "renew the lock" => host.lock.renew(&token),
         _ => host.lock.release(&token),
     };
     let verdict = if done { "done" } else { "lost" };
@@ -134,7 +143,8 @@ fn start(host: &mut FakeHost, script: &str, input: &str) -> Answer {
         return Answer::failure(1, format!("{new}/bin/switch-to-configuration: not found"));
     }
     let (token, old) = (Token::of(input), path("old"));
-    host.activate(Activation { unit, token, new, old, state: String::new() });
+    let trial = variable(input, "trial").as_deref() == Some("yes");
+    host.activate(Activation { unit, token, new, old, trial, state: String::new() });
     Answer::default()
 }
 
@@ -143,8 +153,7 @@ fn wait(host: &mut FakeHost, script: &str) -> Answer {
         host.confirm(&Token::of(script));
     }
     let passing = variable(script, "passing").unwrap_or_default();
-    let Some(activation) = &host.activation else { return Answer::of("gone\n") };
-    if activation.is_running() {
+    if let Some(activation) = host.activation.as_ref().filter(|activation| activation.is_running()) {
         // A real host notices these a moment later.
         if !host.lock.belongs(&activation.token) {
             host.revert(&host.lock.gone());
@@ -152,7 +161,33 @@ fn wait(host: &mut FakeHost, script: &str) -> Answer {
             host.revert("no confirmation came over a fresh connection within 120 s");
         }
     }
-    Answer::of(host.activation.as_ref().map_or_else(String::new, |activation| format!("{}\n", activation.state)))
+    let (run, new) = (variable(script, "run").unwrap_or_default(), variable(script, "new").unwrap_or_default());
+    let ended = |state: &&str| state.starts_with("reverted") || state.starts_with("confirmed");
+    let state = match &host.activation {
+        Some(activation) => activation.state.as_str(),
+        None => host.recorded(&run, &new).filter(ended).unwrap_or("gone"),
+    };
+    Answer::of(format!("{state}\n"))
+}
+
+fn boot_once(host: &mut FakeHost, script: &str) -> Answer {
+    let token = Token::of(script);
+    if !host.lock.holds(&token) {
+        return Answer::failure(1, host.lock.gone());
+    }
+    let Some(new) = variable(script, "new").and_then(|path| StorePath::parse(&path).ok()) else {
+        return Answer::failure(1, "no system");
+    };
+    host.boot_once(&variable(script, "run").unwrap_or_default(), &new);
+    Answer::of("loader=systemd-boot\nentry=nixos-generation-2.conf\n")
+}
+
+fn give_up(host: &mut FakeHost, script: &str) -> Answer {
+    if !host.lock.holds(&Token::of(script)) {
+        return Answer::failure(LOST, host.lock.gone());
+    }
+    host.give_up(&variable(script, "words").unwrap_or_default());
+    Answer::of("  boot: kernel panic\n")
 }
 
 fn abort(host: &mut FakeHost, script: &str) -> Answer {

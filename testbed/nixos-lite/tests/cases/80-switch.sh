@@ -31,6 +31,7 @@ fresh() {
   sed "s|@out@|$new|g" "$top/activation/switch-to-configuration.pl" > "$new/bin/switch-to-configuration"
   printf '#!/bin/sh\necho activate >> "$FAKE/calls"\n' > "$new/activate"
   chmod +x "$new/activate"
+  printf 'systemd 2' | tee "$old/init-interface-version" > "$new/init-interface-version"
 }
 put() { mkdir -p "$(dirname "$1")"; printf '%b' "$2" > "$1"; }
 switch_() { PATH="$fake/bin:$PATH" NIXOS_LITE_ROOT=$fake/root perl "$new/bin/switch-to-configuration" "$@" 2>&1; }
@@ -146,3 +147,46 @@ fresh; units a.service; printf '#!/bin/sh\nexit 1\n' > "$new/activate"
 holds "switch: a failed activation gives status 2" "$(switch_ test; echo "status $?")" "Failed to run activate script" "status 2"
 fresh; units a.service; put "$old/etc/systemd/system/a.service" "$service"
 same "switch: boot does nothing to what runs" "0 none" "$(switch_ boot > /dev/null; echo "$? $(cat "$fake/calls" 2> /dev/null || echo none)")"
+
+# What NixOS refuses before it changes anything: its pre-switch checks (status 1), and another init interface (100).
+status() { # ACTION: the status and what was called
+  local output status
+  output=$(switch_ "$1")
+  status=$?
+  echo "$status $(cat "$fake/calls" 2> /dev/null || echo none)"
+  grep -oE '^(Pre-switch checks failed|Warning: .*init.*)' <<< "$output" || true
+}
+fresh
+units a.service
+put "$fake/check" '#!/bin/sh\necho "$@" >> "$FAKE/checked"\n[ "$2" != test ]\n'
+chmod +x "$fake/check"
+rm -f "$fake/checked"
+export PRE_SWITCH_CHECK=$fake/check
+same "switch: a check that fails keeps everything as it is" "1 none
+Pre-switch checks failed" "$(status test)"
+same "switch: the check action runs the checks alone" "0 none" "$(status check)"
+same "switch: NIXOS_NO_CHECK runs none" "0 activate" "$(NIXOS_NO_CHECK=1 status test | head -n 1)"
+same "switch: a check gets the new system and the action" "$new test
+$new check" "$(cat "$fake/checked")"
+unset PRE_SWITCH_CHECK
+fresh
+units a.service
+printf 'systemd 3' > "$new/init-interface-version"
+same "switch: another init interface only boots" "100 none" "$(status test | head -n 1)"
+same "switch: not even in a dry run" "100 none" "$(status dry-activate | head -n 1)"
+same "switch: but it may be what boots" "0 none" "$(status boot)"
+rm "$old/init-interface-version"
+printf 'systemd 2' > "$new/init-interface-version"
+same "switch: an old system without the file is another one" "100 none" "$(status test | head -n 1)"
+
+inhibitors() { # OLD NEW: what the check says of two files, and its status
+  printf '%s' "$1" > "$fake/one"
+  printf '%s' "$2" > "$fake/two"
+  perl "$top/activation/switch-inhibitors.pl" "$fake/one" "$fake/two" 2> /dev/null
+  echo "status $?"
+}
+same "inhibitors: a changed value is named" "a : 1 -> 2
+status 0" "$(inhibitors '{"a":"1","b":"x"}' '{ "a": "2", "c": "y" }')"
+same "inhibitors: equal or new ones are not" "status 0" "$(inhibitors '{}' '{"a":"1"}')"
+same "inhibitors: a damaged file is" "status 5" "$(inhibitors '{"a":' '{}')"
+same "inhibitors: a missing file has none" "status 0" "$(perl "$top/activation/switch-inhibitors.pl" /nowhere "$fake/two"; echo "status $?")"

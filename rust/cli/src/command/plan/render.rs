@@ -4,7 +4,7 @@ use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_operations::plan::{Certificate, Report};
 use machinist_rollout::{
-    plan::{Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, UnitChange, Verdict},
+    plan::{Action, BootOnly, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, UnitChange, Verdict},
     preflight::{FEWER_GENERATIONS, Problem},
 };
 
@@ -105,7 +105,11 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
     if changes.running.is_none() {
         say("start", "everything: it is the first deploy");
     }
-    units(changes, ui, &mut say);
+    if let Some(boot) = &changes.boot {
+        boot_only(boot, ui, &mut say);
+    } else {
+        units(changes, ui, &mut say);
+    }
     if changes.systemd_reexec {
         say("systemd", "executes itself anew; units run on meanwhile");
     }
@@ -117,7 +121,31 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
     }
 }
 
+fn boot_only(boot: &BootOnly, ui: Ui, say: &mut impl FnMut(&str, &str)) {
+    let why = boot.why.join("\n");
+    say(
+        "boot",
+        &ui.paint(Tone::Careful, &format!("needs a reboot, because only a boot can bring this system:\n{why}")),
+    );
+    let loader = &boot.loader;
+    if boot.refused.is_some() {
+        let text = loader.cannot.as_ref().map_or_else(
+            || "by a deploy that does not reboot".to_owned(),
+            |cannot| format!("its boot loader ({}) cannot boot it once: {cannot}", loader.name),
+        );
+        say("refused", &ui.paint(Tone::Bad, &text));
+        boot.hint.iter().for_each(|hint| say("hint", hint));
+    } else {
+        let text =
+            format!("{} boots it once; confirmed, it is the default; any other boot is the old system", loader.name);
+        say("then", &text);
+    }
+}
+
 fn reboot(changes: &Changes) -> Option<String> {
+    if changes.boot.is_some() {
+        return None;
+    }
     let why = changes.reboot.as_ref().map(|reboot| reboot.why.join(", "));
     let was_due = changes.reboot.as_ref().is_some_and(|reboot| reboot.was_due);
     Some(match (changes.reboots, why) {

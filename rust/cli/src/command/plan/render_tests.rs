@@ -7,9 +7,10 @@ use machinist_nix::StorePath;
 use machinist_operations::plan::{Certificate, FactsChange, Report};
 use machinist_pki::report::State;
 use machinist_rollout::{
+    boot_once::Loader,
     plan::{
-        Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange, Verdict,
-        VersionChange,
+        Action, BootOnly, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange,
+        Verdict, VersionChange,
     },
     preflight::{Problem, ProblemKind},
     waves::{Wave, WaveKind},
@@ -59,6 +60,7 @@ fn changes() -> Changes {
         systemd_reexec: true,
         reboot: Some(Reboot { why: vec!["kernel 6.12.1 -> 6.12.3".to_owned()], was_due: false }),
         reboots: false,
+        boot: None,
         virtual_address: false,
         dry_run: Some("would stop the following units: etcd.service\nwould activate the configuration...".to_owned()),
     }
@@ -312,6 +314,69 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
           refused   machines.a.ip: 10.0.0.1 -> 10.0.0.9: the running cluster cannot take that
           hint      restore the recorded address
         1 to change, 0 unchanged"#]],
+    );
+}
+
+#[test]
+fn a_system_that_only_a_boot_can_bring_is_told_with_the_reason_and_the_way() {
+    let loader = |cannot: Option<&str>| Loader { name: "systemd-boot".to_owned(), cannot: cannot.map(str::to_owned) };
+    let boot = BootOnly {
+        why: vec![
+            "dbus-implementation: dbus -> broker".to_owned(),
+            "init interface: systemd 2 -> systemd 3".to_owned(),
+        ],
+        loader: loader(None),
+        refused: None,
+        hint: None,
+    };
+    let only = Changes { boot: Some(boot.clone()), reboots: true, units: Vec::new(), reboot: None, ..first() };
+    let only = Changes { running: Some(system("a")), paths_to_send: 0, ..only };
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(only.clone())))]),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    aaaaaaaa -> bbbbbbbb
+              boot      needs a reboot, because only a boot can bring this system:
+                        dbus-implementation: dbus -> broker
+                        init interface: systemd 2 -> systemd 3
+              then      systemd-boot boots it once; confirmed, it is the default; any other boot is the old system
+
+            1 to change, 0 unchanged"#]],
+    );
+    let [refused, hint] = ["only a boot can bring its system: x", "`--reboot auto` boots it once"].map(str::to_owned);
+    let never = BootOnly { refused: Some(refused), hint: Some(hint), ..boot.clone() };
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(Changes { boot: Some(never.clone()), ..only.clone() })))]),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    aaaaaaaa -> bbbbbbbb
+              boot      needs a reboot, because only a boot can bring this system:
+                        dbus-implementation: dbus -> broker
+                        init interface: systemd 2 -> systemd 3
+              refused   by a deploy that does not reboot
+              hint      `--reboot auto` boots it once
+
+            1 to change, 0 unchanged"#]],
+    );
+    let cannot = BootOnly { loader: loader(Some("its default is unknown")), ..never };
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(Changes { boot: Some(cannot), ..only })))]),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    aaaaaaaa -> bbbbbbbb
+              boot      needs a reboot, because only a boot can bring this system:
+                        dbus-implementation: dbus -> broker
+                        init interface: systemd 2 -> systemd 3
+              refused   its boot loader (systemd-boot) cannot boot it once: its default is unknown
+              hint      `--reboot auto` boots it once
+
+            1 to change, 0 unchanged"#]],
     );
 }
 
