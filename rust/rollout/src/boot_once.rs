@@ -30,6 +30,13 @@ impl Loader {
     }
 }
 
+/// Returns true if a system with another kernel, initial ramdisk or kernel parameters is to be booted once instead of
+/// activated, if the boot loader can: a reboot for them is wanted, and the system is not the default already.
+#[must_use]
+pub fn is_wanted_for_kernel(due: bool, reboots: Reboots, is_default: bool) -> bool {
+    due && reboots.wants(due) && !is_default
+}
+
 /// A refusal, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -65,7 +72,7 @@ const BY_HAND: &str = "on the machine, with its console at hand: `nix-env -p /ni
 
 #[cfg(test)]
 mod tests {
-    use super::{Loader, refusal};
+    use super::{Loader, is_wanted_for_kernel, refusal};
     use crate::waves::Reboots;
 
     fn why() -> Vec<String> {
@@ -83,6 +90,18 @@ mod tests {
         assert_eq!((found.name.as_str(), found.cannot.as_deref()), ("GRUB", Some("a=b")));
         assert_eq!(loader("loader=\n"), None);
         assert_eq!(loader("once=x\n"), None);
+    }
+
+    #[test]
+    fn a_new_kernel_is_booted_once_before_it_is_the_default() {
+        assert!(is_wanted_for_kernel(true, Reboots::Auto, false));
+        assert!(is_wanted_for_kernel(true, Reboots::Always, false));
+        assert!(!is_wanted_for_kernel(true, Reboots::Never, false));
+        assert!(
+            !is_wanted_for_kernel(false, Reboots::Always, false),
+            "the kernel is the same: only a reboot is wanted"
+        );
+        assert!(!is_wanted_for_kernel(true, Reboots::Auto, true), "any boot would be of this system");
     }
 
     #[test]

@@ -47,6 +47,13 @@ fn add(tree: &mut UnitTree, path: &Path, name: String) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns the time in seconds after which a boot of the system on trial is left by the machine itself, unless it was
+/// confirmed: `machinist.boot.fallback.deadline`. None if the system has no such limit.
+pub fn boot_deadline(system: &Path) -> Option<u64> {
+    let text = fs::read_to_string(system.join("etc/machinist/boot-fallback")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("deadline="))?.parse().ok()
+}
+
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

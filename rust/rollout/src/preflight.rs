@@ -171,7 +171,7 @@ mod tests {
     use machinist_model::NodeName;
     use machinist_nix::StorePath;
 
-    use super::{Candidate, Problem, find_problems};
+    use super::{CLOCK_REFUSES, CLOCK_WARNS, Candidate, FILES_NEEDED, Problem, RUN_NEEDED, find_problems};
     use crate::{
         HostFacts,
         host::{Last, Room},
@@ -280,6 +280,41 @@ mod tests {
         let mut facts = well();
         facts.running = Some(path("x"));
         assert!(!problems(&facts, true)[0].refuses, "accepted");
+        assert_eq!(problems(&facts, true)[0].hint, None);
+        assert!(problems(&facts, false)[0].hint.as_ref().unwrap().contains("--accept-drift"));
+    }
+
+    #[test]
+    fn exactly_what_is_needed_is_enough() {
+        check(|f| f.store_free = Some(100 << 20), &[]);
+        check(|f| f.boot_free = Some(30 << 20), &[]);
+        check(|f| f.room.extend([("/run".to_owned(), Room { bytes: RUN_NEEDED, files: Some(FILES_NEEDED) })]), &[]);
+        check(|f| f.clock_offset = Some(i64::try_from(CLOCK_WARNS).unwrap()), &[]);
+        let limit = i64::try_from(CLOCK_REFUSES).unwrap();
+        check(|f| f.clock_offset = Some(limit), &["warns: its clock is 60 s ahead of this computer's"]);
+    }
+
+    #[test]
+    fn a_machine_runs_a_system_of_its_processor_or_one_that_the_processor_can_run_too() {
+        let on = |platform, arch: &str| {
+            let facts = HostFacts { arch: arch.to_owned(), ..well() };
+            let system = path("old");
+            let node = NodeName::parse("a").unwrap();
+            let candidate = Candidate {
+                node: &node,
+                facts: &facts,
+                platform,
+                system: &system,
+                store_needed: 0,
+                boot_needed: 0,
+                run: "r2",
+                is_ours: false,
+                moment: Moment::default(),
+            };
+            find_problems(&candidate, false).is_empty()
+        };
+        assert!(on("x86_64-linux", "x86_64") && on("i686-linux", "x86_64") && on("aarch64-linux", ""));
+        assert!(!on("x86_64-linux", "i686") && !on("i686-linux", "aarch64") && !on("aarch64-linux", "x86_64"));
     }
 
     #[test]
@@ -289,6 +324,8 @@ mod tests {
             Some(Last { new: Some(path("half")), old: Some(path("old")), state: state.to_owned(), ..Last::default() })
         };
         check(|f| (f.running, f.last) = (Some(path("half")), last("broken")), &[]);
+        let back = Last { old: Some(path("before")), state: "reverted".to_owned(), ..Last::default() };
+        check(|f| (f.running, f.last) = (Some(path("before")), Some(back)), &[]);
         let old = path("old");
         check(
             |f| (f.running, f.last) = (Some(path("half")), last("confirmed")),

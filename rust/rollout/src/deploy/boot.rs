@@ -84,7 +84,7 @@ impl Deploy {
         let facts = gather(&*remote)?;
         let target = Target { system: old, keys: Vec::new(), ..host.target.clone() };
         let why = vec!["another node of its wave failed".to_owned()];
-        let back = Host { boot_only: why, ..Host::now(target, remote, facts, Vec::new()) };
+        let back = Host { boots_for: why, ..Host::now(target, remote, facts, Vec::new()) };
         match self.boot(WaveKind::Others, &back, &Hosts::new(), keeper, false) {
             Ok(_) => Ok(()),
             Err(StepError::Reverted { why, log }) => {
@@ -139,7 +139,7 @@ impl Deploy {
         if let Err(error) = ready() {
             return Err(self.not_booted(host, &once, error));
         }
-        self.context.events.step(node, format!("booting it once ({loader}): {}", host.boot_only.join(", ")));
+        self.context.events.step(node, format!("booting it once ({loader}): {}", host.boots_for.join(", ")));
         let reboot = self.reboot_of(host, &host.facts, token);
         match reboot.until_back(&*host.remote, &self.context.connector) {
             Ok(fresh) => {

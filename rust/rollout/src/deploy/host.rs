@@ -14,8 +14,9 @@ pub(super) struct Host {
     pub facts: HostFacts,
     /// The changes that take effect only after a reboot, in words.
     pub due: Vec<String>,
-    /// The reasons why only a boot can bring its target system.
-    pub boot_only: Vec<String>,
+    /// The reasons why its target system is booted once, before it is the default, instead of activated: only a boot can
+    /// bring it, or it has another kernel and a reboot is wanted.
+    pub boots_for: Vec<String>,
     /// Its boot loader, if it is to boot its target system once.
     pub loader: Option<Loader>,
 }
@@ -23,7 +24,7 @@ pub(super) struct Host {
 impl Host {
     /// Returns a host that runs its target system.
     pub const fn now(target: Target, remote: Arc<dyn Remote>, facts: HostFacts, due: Vec<String>) -> Self {
-        Self { target, remote, facts, due, boot_only: Vec::new(), loader: None }
+        Self { target, remote, facts, due, boots_for: Vec::new(), loader: None }
     }
 
     /// Returns the record of an unfinished trial of its target system.
@@ -38,7 +39,7 @@ impl Host {
 
     /// Returns true if its target system is booted, instead of activated while the host runs.
     pub fn boots(&self) -> bool {
-        !self.boot_only.is_empty() || self.is_on_trial()
+        !self.boots_for.is_empty() || self.is_on_trial()
     }
 
     /// Returns true if it runs and boots its target system, and has all keys of that system.

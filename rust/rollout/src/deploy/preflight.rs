@@ -118,7 +118,7 @@ impl Deploy {
             moment: moment(&host.facts, &host.facts.lock),
         };
         let mut problems = find_problems(&candidate, self.policy.accept_drift);
-        let refusal = boot_once::refusal(&host.boot_only, self.policy.spread.reboots, host.loader.as_ref());
+        let refusal = boot_once::refusal(&host.boots_for, self.policy.spread.reboots, host.loader.as_ref());
         problems.extend(refusal.map(|Refusal { text, hint }| Problem {
             node: node.clone(),
             kind: ProblemKind::Reboot,

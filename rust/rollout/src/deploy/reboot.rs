@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     EventKind, HostFacts, Interrupt,
+    boot_once::is_wanted_for_kernel,
     journal::Entry,
     local_system,
     lock::Keeper,
@@ -86,15 +87,20 @@ impl Deploy {
         let due = due(&facts, &boots);
         // A host that never ran a system of ours has nothing to switch from.
         let boot_only = facts.running.as_ref().map_or_else(Vec::new, |_| boot_only(&facts.switch, &switches));
-        let is_asked = !boot_only.is_empty() && self.policy.spread.reboots != Reboots::Never;
+        let reboots = self.policy.spread.reboots;
+        let is_default = facts.profile.as_ref() == Some(&target.system);
+        let for_kernel = facts.running.is_some() && is_wanted_for_kernel(!due.is_empty(), reboots, is_default);
+        let is_asked = for_kernel || (!boot_only.is_empty() && reboots != Reboots::Never);
         let loader = if is_asked { Some(boot_once::loader(&*remote)?) } else { None };
-        Ok(Host { target, remote, facts, due, boot_only, loader })
+        let can = loader.as_ref().is_some_and(|loader| loader.cannot.is_none());
+        let boots_for = if boot_only.is_empty() && for_kernel && can { due.clone() } else { boot_only };
+        Ok(Host { target, remote, facts, due, boots_for, loader })
     }
 
     /// Returns true if the run reboots the host, or waits for the end of a reboot that it has begun.
     pub(super) fn reboots(&self, host: &Host) -> bool {
         let node = &host.target.node;
-        let is_due = !host.due.is_empty() || !host.boot_only.is_empty();
+        let is_due = !host.due.is_empty() || !host.boots_for.is_empty();
         let wanted = self.rebooting(node).is_some() || self.policy.spread.reboots.wants(is_due);
         wanted && !self.request.rebooted.contains(node)
     }

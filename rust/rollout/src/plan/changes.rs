@@ -86,9 +86,10 @@ pub struct Changes {
     pub reboot: Option<Reboot>,
     /// True if the node is rebooted after the change, or to bring it.
     pub reboots: bool,
-    /// Set if only a boot can bring the system.
+    /// Set if the system is booted once, instead of activated: only a boot can bring it, or it has another kernel and a
+    /// reboot is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub boot: Option<BootOnly>,
+    pub boot: Option<PlannedBoot>,
     /// True if the host holds the API's virtual address. Missing in plans of older versions.
     #[serde(default)]
     pub virtual_address: bool,
@@ -96,12 +97,17 @@ pub struct Changes {
     pub dry_run: Option<String>,
 }
 
-/// A system that only a boot can bring: the host is not switched to it, but boots it once, and makes it the default when
-/// it was confirmed.
+/// A system to which the host is not switched: it boots it once, and makes it the default when it was confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BootOnly {
+pub struct PlannedBoot {
     /// The reasons, such as `dbus-implementation: dbus -> broker`.
     pub why: Vec<String>,
+    /// True if only a boot can bring the system. False if it could be activated without its kernel.
+    pub required: bool,
+    /// Time in seconds from its boot after which the machine leaves it by itself, unless it was confirmed: that of
+    /// `machinist.boot.fallback`. None if it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_after: Option<u64>,
     /// The host's boot loader.
     pub loader: Loader,
     /// The reason why a deploy with these options refuses it, if so.

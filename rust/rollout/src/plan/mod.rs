@@ -10,7 +10,7 @@ pub mod quorum;
 mod survey;
 
 pub use self::{
-    changes::{BootOnly, Changes, FullBoot, NodePlan, Plan},
+    changes::{Changes, FullBoot, NodePlan, Plan, PlannedBoot},
     file::{PlanFile, PlanFileError, Planned},
     quorum::{QuorumRisk, Verdict},
     survey::Survey,

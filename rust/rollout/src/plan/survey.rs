@@ -13,19 +13,24 @@ use machinist_model::NodeName;
 use machinist_nix::{Nix, StorePath};
 use machinist_remote::{Remote, Request, Status};
 use machinist_switch::{
-    UnitTree, boot::reboot, boot_only::boot_only, closure_diff::closure_diff, consequences::consequences,
-    file_systems::file_systems, units::decide,
+    UnitTree,
+    boot::{Reboot, reboot},
+    boot_only::boot_only,
+    closure_diff::closure_diff,
+    consequences::consequences,
+    file_systems::file_systems,
+    units::decide,
 };
 use tokio::task::JoinSet;
 
 use super::{
-    changes::{BootOnly, Changes, FullBoot, NodePlan, Plan},
+    changes::{Changes, FullBoot, NodePlan, Plan, PlannedBoot},
     inspect::{self, Inspection},
     quorum::{self, QuorumRisk, QuorumView},
 };
 use crate::{
     HostFacts,
-    boot_once::refusal,
+    boot_once::{is_wanted_for_kernel, refusal},
     kubernetes_version::{Change, Version, skew_problems},
     local_system,
     problem::Problem,
@@ -158,7 +163,7 @@ fn compare(
     let system = &target.system;
     let keys: Vec<String> = target.keys.iter().filter(|key| !facts.keys.contains(*key)).cloned().collect();
     let due = reboot(&facts.booted, &facts.booted, &local_system::boot_files(Path::new(system.as_str())));
-    let boot = boot(remote, facts, system, reboots)?;
+    let boot = boot(remote, facts, system, reboots, due.as_ref())?;
     let reboots = reboots.wants(due.is_some() || boot.is_some());
     if facts.is_on(system) && keys.is_empty() && !reboots {
         return Ok(NodePlan::Unchanged { system: system.clone() });
@@ -201,24 +206,34 @@ fn compare(
     Ok(NodePlan::Changes(Box::new(changes)))
 }
 
-/// Returns why only a boot can bring the system, and what the host's boot loader can do about it.
+/// Returns why the system is booted once instead of activated, and what the host's boot loader can do about it.
 fn boot(
     remote: &dyn Remote,
     facts: &HostFacts,
     system: &StorePath,
     reboots: Reboots,
-) -> Result<Option<BootOnly>, StepError> {
+    due: Option<&Reboot>,
+) -> Result<Option<PlannedBoot>, StepError> {
     if facts.running.as_ref().is_none_or(|running| running == system) {
         return Ok(None);
     }
-    let why = boot_only(&facts.switch, &local_system::switch_files(Path::new(system.as_str())));
-    if why.is_empty() {
+    let path = Path::new(system.as_str());
+    let why = boot_only(&facts.switch, &local_system::switch_files(path));
+    let required = !why.is_empty();
+    let is_default = facts.profile.as_ref() == Some(system);
+    let for_kernel = due.filter(|_| !required && is_wanted_for_kernel(true, reboots, is_default));
+    if !required && for_kernel.is_none() {
         return Ok(None);
     }
     let loader = boot_once::loader(remote)?;
-    let refusal = refusal(&why, reboots, Some(&loader));
+    let why = for_kernel.map_or(why, |reboot| reboot.why.clone());
+    if !required && loader.cannot.is_some() {
+        return Ok(None);
+    }
+    let refusal = if required { refusal(&why, reboots, Some(&loader)) } else { None };
     let (refused, hint) = refusal.map_or((None, None), |refusal| (Some(refusal.text), Some(refusal.hint)));
-    Ok(Some(BootOnly { why, loader, refused, hint }))
+    let left_after = local_system::boot_deadline(path);
+    Ok(Some(PlannedBoot { why, required, left_after, loader, refused, hint }))
 }
 
 fn full_boot(facts: &HostFacts, needed: u64) -> Option<FullBoot> {

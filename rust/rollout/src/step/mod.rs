@@ -171,8 +171,9 @@ impl StepError {
                     .to_owned(),
             ),
             Self::LostOnTrial { .. } => Some(
-                "look at its console; a reset boots the system before, which still is the default. Then the same command \
-                 goes on with the others"
+                "with `machinist.boot.fallback` it leaves the boot by itself when its deadline has passed; else look at its \
+                 console: a reset boots the system before, which still is the default. Then the same command goes on with \
+                 the others"
                     .to_owned(),
             ),
             Self::NotInstalled { .. } => Some("it runs and boots the system before; the same command tries again".to_owned()),

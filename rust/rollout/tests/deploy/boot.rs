@@ -46,6 +46,51 @@ fn a_node_whose_init_interface_changes_is_booted_once_and_confirmed() {
     assert_eq!(environment.locked(), "");
 }
 
+/// The same with other kernel parameters.
+fn with_new_kernel(nodes: &str) -> Environment {
+    let environment = booting("");
+    for node in nodes.split_whitespace().map(name) {
+        let mut world = environment.cluster.world();
+        world.hosts.get_mut(&node).unwrap().parameters.insert(new(&node), "quiet new".to_owned());
+    }
+    environment
+}
+
+#[test]
+fn a_new_kernel_is_booted_once_before_it_is_the_default() {
+    let environment = with_new_kernel("b w1").behaves("w1", Behaviour::PanicsAtBoot);
+    let ran = environment.deploy("b w1");
+    ran.check(&expect![[r#"
+        b changed
+        w1 failed, Reverted: reverted to the system that ran before: the new system was booted once and did not come up, so the machine has booted the default
+        etcd 3 of 3
+    "#]]);
+    assert_eq!(["b", "w1"].map(|node| boots(&environment, node)), [1, 2], "a panic, and the old system");
+    let host = environment.cluster.host(&name("w1"));
+    assert_eq!((host.running, host.profile, host.once), (Some(old(&name("w1"))), Some(old(&name("w1"))), None));
+}
+
+#[test]
+fn a_new_kernel_is_activated_first_where_no_boot_loader_can_boot_it_once_or_no_reboot_is_wanted() {
+    let environment = with_new_kernel("w1 w2");
+    environment.cluster.world().hosts.get_mut(&name("w1")).unwrap().loader =
+        Some("loader=none\nonce=a container's host decides what it boots\n".to_owned());
+    let ran = environment.deploy("w1");
+    ran.check(&expect![[r#"
+        w1 changed
+    "#]]);
+    assert_eq!((environment.activated().as_str(), boots(&environment, "w1")), ("w1", 1));
+
+    let mut environment = with_new_kernel("w2");
+    environment.policy.spread.reboots = Reboots::Never;
+    let ran = environment.deploy("w2");
+    ran.check(&expect![[r#"
+        w2 changed
+    "#]]);
+    assert_eq!((environment.activated().as_str(), boots(&environment, "w2")), ("w2", 0));
+    assert_eq!(ran.report.reboot_due.len(), 1);
+}
+
 #[test]
 fn without_a_reboot_it_is_refused_before_anything_is_touched() {
     let mut environment = booting("w1");

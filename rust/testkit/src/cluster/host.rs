@@ -76,6 +76,10 @@ pub struct FakeHost {
     pub keys: BTreeSet<String>,
     /// The init interface of systems that differ from the others in it: only a boot brings them.
     pub interfaces: BTreeMap<StorePath, String>,
+    /// The kernel parameters of systems that differ from the others in them.
+    pub parameters: BTreeMap<StorePath, String>,
+    /// The system that it has booted. Another one may run.
+    pub booted: Option<StorePath>,
     /// The answer about the boot loader, which can boot a system once by default.
     pub loader: Option<String>,
     /// The system that the next boot, and only that one, boots.
@@ -88,7 +92,8 @@ impl FakeHost {
     /// Returns a machine that runs and boots a confirmed system.
     pub fn on(system: &StorePath) -> Self {
         let system = Some(system.clone());
-        Self { running: system.clone(), profile: system.clone(), confirmed: system, is_up: true, ..Self::default() }
+        let [running, profile, confirmed, booted] = [system.clone(), system.clone(), system.clone(), system];
+        Self { running, profile, confirmed, booted, is_up: true, ..Self::default() }
     }
 
     /// Returns the kernel's identifier of this boot.
@@ -119,6 +124,12 @@ impl FakeHost {
     pub(super) fn switch_files(&self, system: Option<&StorePath>) -> String {
         let interface = system.and_then(|system| self.interfaces.get(system)).map_or("systemd 2", String::as_str);
         format!("interface={interface}")
+    }
+
+    /// Returns the line of a system's kernel parameters, which only a boot puts into effect.
+    pub(super) fn boot_files(&self, system: Option<&StorePath>) -> String {
+        let parameters = system.and_then(|system| self.parameters.get(system)).map_or("quiet", String::as_str);
+        format!("kernel-params={parameters}")
     }
 
     /// Installs a system for the next boot only.
@@ -227,6 +238,7 @@ impl FakeHost {
             }
             _ => self.run(once.or_else(|| self.profile.clone())),
         }
+        self.booted = self.running.clone();
         match self.reboot {
             Reboot::ComesBack => {}
             Reboot::StaysAway => self.is_up = false,
@@ -263,6 +275,7 @@ impl FakeHost {
             format!("profile={}", path(&self.profile)),
             format!("confirmed={}", path(&self.confirmed)),
             format!("switch={}", self.switch_files(self.running.as_ref())),
+            format!("booted={}", self.boot_files(self.booted.as_ref())),
         ];
         if self.member.as_ref().is_some_and(|member| member.has_data) {
             lines.push("etcd_data=yes".to_owned());

@@ -70,7 +70,7 @@ impl World {
             "look for the system" | "ask for missing paths" => Answer::of(missing(host, input)),
             "ask what it would boot" => {
                 let system = variable(script, "system").and_then(|path| StorePath::parse(&path).ok());
-                Answer::of(host.switch_files(system.as_ref()) + "\n")
+                Answer::of(format!("{}\n{}\n", host.switch_files(system.as_ref()), host.boot_files(system.as_ref())))
             }
             "read the version of Kubernetes" => Answer::default(),
             "ask about the boot loader" => {

@@ -4,7 +4,7 @@ use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_operations::plan::{Certificate, Report};
 use machinist_rollout::{
-    plan::{Action, BootOnly, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, UnitChange, Verdict},
+    plan::{Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, PlannedBoot, UnitChange, Verdict},
     preflight::{FEWER_GENERATIONS, Problem},
 };
 
@@ -106,7 +106,7 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
         say("start", "everything: it is the first deploy");
     }
     if let Some(boot) = &changes.boot {
-        boot_only(boot, ui, &mut say);
+        self::boot(boot, ui, &mut say);
     } else {
         units(changes, ui, &mut say);
     }
@@ -121,12 +121,14 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
     }
 }
 
-fn boot_only(boot: &BootOnly, ui: Ui, say: &mut impl FnMut(&str, &str)) {
+fn boot(boot: &PlannedBoot, ui: Ui, say: &mut impl FnMut(&str, &str)) {
     let why = boot.why.join("\n");
-    say(
-        "boot",
-        &ui.paint(Tone::Careful, &format!("needs a reboot, because only a boot can bring this system:\n{why}")),
-    );
+    let reason = if boot.required {
+        format!("needs a reboot, because only a boot can bring this system:\n{why}")
+    } else {
+        format!("reboots, for {}", boot.why.join(", "))
+    };
+    say("boot", &ui.paint(Tone::Careful, &reason));
     let loader = &boot.loader;
     if boot.refused.is_some() {
         let text = loader.cannot.as_ref().map_or_else(
@@ -134,12 +136,15 @@ fn boot_only(boot: &BootOnly, ui: Ui, say: &mut impl FnMut(&str, &str)) {
             |cannot| format!("its boot loader ({}) cannot boot it once: {cannot}", loader.name),
         );
         say("refused", &ui.paint(Tone::Bad, &text));
-        boot.hint.iter().for_each(|hint| say("hint", hint));
-    } else {
-        let text =
-            format!("{} boots it once; confirmed, it is the default; any other boot is the old system", loader.name);
-        say("then", &text);
+        return boot.hint.iter().for_each(|hint| say("hint", hint));
     }
+    let text = format!("{} boots it once; confirmed, it is the default; any other boot is the old system", loader.name);
+    say("then", &text);
+    let text = boot.left_after.map_or_else(
+        || "only a person at its console leaves a boot that does not come up: see `machinist.boot.fallback`".to_owned(),
+        |seconds| format!("the machine leaves a boot that is not confirmed within {seconds} s by itself"),
+    );
+    say("or else", &text);
 }
 
 fn reboot(changes: &Changes) -> Option<String> {

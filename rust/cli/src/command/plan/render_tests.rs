@@ -9,7 +9,7 @@ use machinist_pki::report::State;
 use machinist_rollout::{
     boot_once::Loader,
     plan::{
-        Action, BootOnly, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, QuorumRisk, Reboot, UnitChange,
+        Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, PlannedBoot, QuorumRisk, Reboot, UnitChange,
         Verdict, VersionChange,
     },
     preflight::{Problem, ProblemKind},
@@ -320,11 +320,13 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
 #[test]
 fn a_system_that_only_a_boot_can_bring_is_told_with_the_reason_and_the_way() {
     let loader = |cannot: Option<&str>| Loader { name: "systemd-boot".to_owned(), cannot: cannot.map(str::to_owned) };
-    let boot = BootOnly {
+    let boot = PlannedBoot {
         why: vec![
             "dbus-implementation: dbus -> broker".to_owned(),
             "init interface: systemd 2 -> systemd 3".to_owned(),
         ],
+        required: true,
+        left_after: Some(1800),
         loader: loader(None),
         refused: None,
         hint: None,
@@ -342,11 +344,31 @@ fn a_system_that_only_a_boot_can_bring_is_told_with_the_reason_and_the_way() {
                         dbus-implementation: dbus -> broker
                         init interface: systemd 2 -> systemd 3
               then      systemd-boot boots it once; confirmed, it is the default; any other boot is the old system
+              or else   the machine leaves a boot that is not confirmed within 1800 s by itself
+
+            1 to change, 0 unchanged"#]],
+    );
+    let kernel = PlannedBoot {
+        why: vec!["kernel 6.12.1 -> 6.12.9".to_owned()],
+        required: false,
+        left_after: None,
+        ..boot.clone()
+    };
+    check(
+        &told(vec![("a", NodePlan::Changes(Box::new(Changes { boot: Some(kernel), ..only.clone() })))]),
+        false,
+        4,
+        &expect![[r#"
+            a
+              system    aaaaaaaa -> bbbbbbbb
+              boot      reboots, for kernel 6.12.1 -> 6.12.9
+              then      systemd-boot boots it once; confirmed, it is the default; any other boot is the old system
+              or else   only a person at its console leaves a boot that does not come up: see `machinist.boot.fallback`
 
             1 to change, 0 unchanged"#]],
     );
     let [refused, hint] = ["only a boot can bring its system: x", "`--reboot auto` boots it once"].map(str::to_owned);
-    let never = BootOnly { refused: Some(refused), hint: Some(hint), ..boot.clone() };
+    let never = PlannedBoot { refused: Some(refused), hint: Some(hint), ..boot.clone() };
     check(
         &told(vec![("a", NodePlan::Changes(Box::new(Changes { boot: Some(never.clone()), ..only.clone() })))]),
         false,
@@ -362,7 +384,7 @@ fn a_system_that_only_a_boot_can_bring_is_told_with_the_reason_and_the_way() {
 
             1 to change, 0 unchanged"#]],
     );
-    let cannot = BootOnly { loader: loader(Some("its default is unknown")), ..never };
+    let cannot = PlannedBoot { loader: loader(Some("its default is unknown")), ..never };
     check(
         &told(vec![("a", NodePlan::Changes(Box::new(Changes { boot: Some(cannot), ..only })))]),
         false,
