@@ -18,6 +18,7 @@ pub mod context;
 pub mod deploy;
 pub mod drift;
 pub mod etcd;
+pub mod eval;
 pub mod event;
 pub mod failure;
 pub mod files;

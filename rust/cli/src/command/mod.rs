@@ -7,6 +7,7 @@ pub mod completions;
 pub mod deploy;
 pub mod drift;
 pub mod etcd;
+pub mod eval;
 pub mod explain;
 pub mod generate;
 pub mod history;
@@ -55,6 +56,8 @@ pub enum Command {
     Check,
     /// Describe a check by its code, such as M014
     Explain(explain::ExplainArgs),
+    /// Print machines.nix and the facts of the nodes as JSON
+    Eval(eval::EvalArgs),
     /// Write generated/, the facts of each node
     Generate(generate::GenerateArgs),
     /// Make, list and show certificates
@@ -111,6 +114,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Init(args) => init::run(args, global, ui),
         Command::Check => check::run(global, ui),
         Command::Explain(args) => explain::run(args, ui),
+        Command::Eval(args) => eval::run(args, global, ui),
         Command::Generate(args) => generate::run(args, global, ui),
         Command::App(command) => app::run(command, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),

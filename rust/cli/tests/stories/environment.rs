@@ -94,6 +94,14 @@ impl Environment {
         expect.assert_eq(&self.told(self.run(arguments)));
     }
 
+    /// Runs the program, requires this exit code, and returns its standard output.
+    #[track_caller]
+    pub fn stdout(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     fn told(&self, output: Output) -> String {
         let mut told = format!("exit code {}\n", output.status.code().unwrap());
         for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {

@@ -5,6 +5,7 @@
 mod check;
 mod deploy;
 mod environment;
+mod eval;
 mod generate;
 mod help;
 mod lint;
