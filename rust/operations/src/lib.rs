@@ -10,6 +10,7 @@
 
 pub mod app;
 pub mod apps;
+pub mod build;
 pub mod certs;
 pub mod check;
 pub mod connect;

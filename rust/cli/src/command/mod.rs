@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub mod app;
+pub mod build;
 pub mod certs;
 pub mod check;
 pub mod completions;
@@ -67,6 +68,8 @@ pub enum Command {
     RouterConfig(router_config::RouterConfigArgs),
     /// Write a kubeconfig with a short-lived client certificate
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Build the systems without touching a host
+    Build(build::BuildSystemsArgs),
     /// Show what a deploy would change, and change nothing
     Plan(plan::PlanArgs),
     /// Build the targets' systems and deploy them
@@ -119,6 +122,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::App(command) => app::run(command, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
         Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
+        Command::Build(args) => build::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
