@@ -16,7 +16,7 @@ pub mod units;
 
 pub use self::{
     boot::{BootFiles, Reboot},
-    closure_diff::{ClosureDiff, Package, VersionChange},
+    closure_diff::{Bytes, ClosureDiff, Package, SizedPath, VersionChange},
     consequences::{Action, UnitChange},
     unit_tree::UnitTree,
 };

@@ -5,16 +5,17 @@ use std::{
     fs,
     net::IpAddr,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use machinist_etcd::etcd::Health;
 use machinist_model::NodeName;
-use machinist_nix::{Nix, StorePath};
+use machinist_nix::{Nix, PathInfo, StorePath};
 use machinist_remote::{Remote, Request, Status};
 use machinist_switch::{
-    UnitTree, boot::reboot, closure_diff::closure_diff, consequences::consequences, file_systems::file_systems,
-    units::decide,
+    SizedPath, UnitTree, boot::reboot, closure_diff::closure_diff, consequences::consequences,
+    file_systems::file_systems, units::decide,
 };
 use tokio::task::JoinSet;
 
@@ -186,7 +187,8 @@ fn compare(
         let unreadable = |source| StepError::Unknown { why: format!("the units of {system} cannot be read: {source}") };
         let new = local_system::unit_tree(&at.join("etc/systemd/system")).map_err(unreadable)?;
         let old = inspect::ask(remote, &new)?;
-        let closure: Vec<StorePath> = closure.iter().map(|info| info.path.clone()).collect();
+        let sized = |info: &Arc<PathInfo>| SizedPath { path: info.path.clone(), bytes: Some(info.size) };
+        let closure: Vec<SizedPath> = closure.iter().map(sized).collect();
         differences(&mut changes, &old, &new, &closure, at);
         if changes.paths_to_send == 0 && changes.running.as_ref() != Some(system) {
             changes.dry_run = dry_activate(remote, system)?;
@@ -214,7 +216,7 @@ export PATH=/run/current-system/sw/bin:$PATH
 timeout -k 5 100 \"$system/bin/switch-to-configuration\" dry-activate 2>&1
 ";
 
-fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[StorePath], at: &Path) {
+fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[SizedPath], at: &Path) {
     // If the system already runs, a deploy only installs keys or changes what boots.
     if changes.running.as_ref() != Some(&changes.system) {
         let mut switch = decide(&old.units, new);
