@@ -1,6 +1,10 @@
 //! Builds of flake attributes, and the reasons of builds that failed.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::Path,
+};
 
 use crate::{
     FlakeRef, Nix, NixError, StorePath,
@@ -30,6 +34,17 @@ pub struct Built {
     /// The derivations that they come from, in the same order, as far as nix reports them.
     pub derivations: Vec<Option<StorePath>>,
     /// Warnings of the evaluation, such as NixOS' `warnings`.
+    pub warnings: Vec<String>,
+}
+
+/// The result of an evaluation without a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// The derivations, in the order of the attributes.
+    pub derivations: Vec<StorePath>,
+    /// The derivations, also dependencies, that neither the store nor a substituter has.
+    pub to_build: BTreeSet<StorePath>,
+    /// Warnings of the evaluation.
     pub warnings: Vec<String>,
 }
 
@@ -70,18 +85,18 @@ impl Nix {
     ///
     /// # Errors
     /// The evaluation fails; the message is nix' own, trimmed.
-    pub fn derivations(&self, flake: &FlakeRef, attributes: &[String]) -> Result<Built, NixError> {
+    pub fn derivations(&self, flake: &FlakeRef, attributes: &[String]) -> Result<Planned, NixError> {
         if attributes.is_empty() {
-            return Ok(Built::default());
+            return Ok(Planned::default());
         }
         let mut arguments = self.flake_arguments("build");
         arguments.extend(["--json".into(), "--dry-run".into(), "--no-link".into()]);
         arguments.extend(attributes.iter().map(|attribute| flake.attribute(attribute).into()));
         let finished = run("nix", &arguments, None)?;
         let warnings = warnings(&finished.stderr);
+        let to_build = to_build(&finished.stderr);
         let stdout = finished.success("nix build --dry-run").map_err(|error| of_submodule(error, flake))?;
-        let paths = parse_derivations(&stdout, attributes.len())?;
-        Ok(Built { paths, warnings, ..Built::default() })
+        Ok(Planned { derivations: parse_derivations(&stdout, attributes.len())?, to_build, warnings })
     }
 
     /// Links to a path of the local store, and protects it from garbage collection as long as the link exists. An
@@ -166,6 +181,13 @@ fn warnings(stderr: &str) -> Vec<String> {
     stderr.lines().filter(traced).filter_map(warning).collect()
 }
 
+/// Parses the list below `these 2 derivations will be built:` in the messages of `nix build --dry-run`.
+fn to_build(stderr: &str) -> BTreeSet<StorePath> {
+    let lines = stderr.lines().skip_while(|line| !line.trim_end().ends_with("will be built:")).skip(1);
+    let listed = lines.take_while(|line| line.starts_with("  "));
+    listed.filter_map(|line| StorePath::parse(line.trim()).ok()).collect()
+}
+
 fn parse_build(stdout: &[u8], wanted: usize) -> Result<Built, NixError> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -204,7 +226,7 @@ fn parse_derivations(stdout: &[u8], wanted: usize) -> Result<Vec<StorePath>, Nix
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{failed_builds, parse_build, parse_derivations, warnings};
+    use super::{failed_builds, parse_build, parse_derivations, to_build, warnings};
     use crate::NixError;
 
     #[test]
@@ -269,6 +291,17 @@ mod tests {
                 assert!(!message.contains(other), "{message}");
             }
         }
+    }
+
+    #[test]
+    fn derivations_that_will_be_built_are_those_of_the_list() {
+        let listed = |stderr: &str| to_build(stderr).iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>();
+        let one = format!(
+            "warning: x\nthis derivation will be built:\n  {BAD}\nthese 1 paths will be fetched:\n  {SYSTEM}\n"
+        );
+        assert_eq!(listed(&one), [BAD]);
+        assert_eq!(listed(&format!("these 2 derivations will be built:\n  {SYSTEM}\n  {BAD}\n")), [SYSTEM, BAD]);
+        assert_eq!(listed(&format!("this path will be fetched (0.1 MiB download):\n  {SYSTEM}\n")), [""; 0]);
     }
 
     #[test]

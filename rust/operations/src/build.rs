@@ -96,7 +96,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
         keep_going: true,
         ..Building::default()
     };
-    let attempt = systems::attempt_planned(context, &building, &nodes, &generated)?;
+    let attempt = systems::attempt_planned(context, &building, &cluster, &nodes, &generated)?;
     report(context, attempt, links.as_deref())
 }
 

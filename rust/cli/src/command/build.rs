@@ -56,7 +56,7 @@ pub fn run(args: &BuildSystemsArgs, global: &Global, ui: Ui) -> Outcome {
     } else {
         show(&report, ui);
     }
-    Ok(exit_code(report.failed().next().map(|_| Kind::Failed)))
+    Ok(exit_code(kind(&report)))
 }
 
 fn show(report: &Report, ui: Ui) {
@@ -75,6 +75,14 @@ fn show(report: &Report, ui: Ui) {
             ui.story(&format!("  {} {}", ui.paint(Tone::Strong, "hint:"), indent(hint, "    ")));
         }
     }
+}
+
+/// Returns the kind of failure: a refusal only if nothing was built and nothing else failed.
+fn kind(report: &Report) -> Option<Kind> {
+    let mut failures = report.failed().map(|(_, failure)| failure.kind).peekable();
+    failures.peek()?;
+    let refused = failures.all(|kind| kind == Kind::Refused) && report.failed().count() == report.nodes.len();
+    Some(if refused { Kind::Refused } else { Kind::Failed })
 }
 
 /// Returns each failure once, with the nodes that it affects.

@@ -135,6 +135,69 @@ fn an_evaluation_that_fails_names_its_node_and_the_others_are_built() {
 }
 
 #[test]
+fn a_foreign_platform_is_explained_before_a_build_is_tried() {
+    let environment = cluster("foreign", GOOD);
+    let arm = ETCD.replace("machines.casper = {", "machines.casper = { system = \"aarch64-linux\";");
+    environment.write("machines.nix", &arm);
+    let flake = environment.read("flake.nix").unwrap();
+    let foreign = flake.replace("make \"nixos-system-casper\"", "foreign \"nixos-system-casper\"").replace(
+        "let make",
+        "let foreign = name: text: derivation { inherit name; system = \"aarch64-linux\"; builder = \"/bin/sh\"; \
+         args = [ \"-c\" text ]; }; make",
+    );
+    environment.write("flake.nix", &foreign);
+    environment.check(&["build", "casper"], &expect![[r#"
+        exit code 3
+        --- stdout
+        casper failed the system is for aarch64-linux, for which nix cannot build on this computer (x86_64-linux): no emulation is configured, and no remote builder
+        --- stderr
+        warning: generated/ is stale: 3 of its files would change. These are the systems of the facts as they will be
+        warning: a deploy needs certificates, and refuses without: the targets' certificates are not ready: etcd-ca (missing: missing), etcd-healthcheck-client-casper (missing: missing), etcd-operator (missing: missing), etcd-peer-casper (missing: missing), etcd-server-casper (missing: missing)
+        casper the system is for aarch64-linux, for which nix cannot build on this computer (x86_64-linux): no emulation is configured, and no remote builder
+          hint: emulation, slow but simple: on NixOS `boot.binfmt.emulatedSystems = [ "aarch64-linux" ];`; elsewhere QEMU's user emulation registered in binfmt_misc with the flag F, and `extra-platforms = aarch64-linux` in nix.conf
+          hint: a remote builder: `builders = ssh://root@HOST aarch64-linux` in nix.conf
+          hint: for a deploy: `--build-on target` builds each system on its own machine, `--build-on NODE` on a node of aarch64-linux; `--store-path` deploys what was built elsewhere
+    "#]]);
+    environment.check(&["build"], &expect![[r#"
+        exit code 1
+        --- stdout
+        balthazar built  /nix/store/<hash>-nixos-system-balthazar
+        casper    failed the system is for aarch64-linux, for which nix cannot build on this computer (x86_64-linux): no emulation is configured, and no remote builder
+        melchior  built  /nix/store/<hash>-nixos-system-melchior
+        --- stderr
+        warning: generated/ is stale: 3 of its files would change. These are the systems of the facts as they will be
+        warning: a deploy needs certificates, and refuses without: the targets' certificates are not ready: etcd-ca (missing: missing), etcd-healthcheck-client-balthazar (missing: missing), etcd-healthcheck-client-casper (missing: missing), etcd-healthcheck-client-melchior (missing: missing), etcd-operator (missing: missing), etcd-peer-balthazar (missing: missing) and 5 more
+        built 2 systems in <time> s
+        casper the system is for aarch64-linux, for which nix cannot build on this computer (x86_64-linux): no emulation is configured, and no remote builder
+          hint: emulation, slow but simple: on NixOS `boot.binfmt.emulatedSystems = [ "aarch64-linux" ];`; elsewhere QEMU's user emulation registered in binfmt_misc with the flag F, and `extra-platforms = aarch64-linux` in nix.conf
+          hint: a remote builder: `builders = ssh://root@HOST aarch64-linux` in nix.conf
+          hint: for a deploy: `--build-on target` builds each system on its own machine, `--build-on NODE` on a node of aarch64-linux; `--store-path` deploys what was built elsewhere
+    "#]]);
+    environment.check(&["plan"], &expect![[r#"
+        exit code 3
+        --- stderr
+        2 systems as before, not evaluated
+        error: casper: the system is for aarch64-linux, for which nix cannot build on this computer (x86_64-linux): no emulation is configured, and no remote builder
+          hint: emulation, slow but simple: on NixOS `boot.binfmt.emulatedSystems = [ "aarch64-linux" ];`; elsewhere QEMU's user emulation registered in binfmt_misc with the flag F, and `extra-platforms = aarch64-linux` in nix.conf
+          hint: a remote builder: `builders = ssh://root@HOST aarch64-linux` in nix.conf
+          hint: for a deploy: `--build-on target` builds each system on its own machine, `--build-on NODE` on a node of aarch64-linux; `--store-path` deploys what was built elsewhere
+    "#]]);
+    // What is in the store already needs no builder.
+    let emulated = format!("{}\nextra-platforms = aarch64-linux", super::environment::NIX_CONFIG);
+    let output = environment.command(&["build", "casper"]).env("NIX_CONFIG", emulated).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    environment.check(&["build", "casper", "--no-cache"], &expect![[r#"
+        exit code 0
+        --- stdout
+        casper built  /nix/store/<hash>-nixos-system-casper
+        --- stderr
+        warning: generated/ is stale: 3 of its files would change. These are the systems of the facts as they will be
+        warning: a deploy needs certificates, and refuses without: the targets' certificates are not ready: etcd-ca (missing: missing), etcd-healthcheck-client-casper (missing: missing), etcd-operator (missing: missing), etcd-peer-casper (missing: missing), etcd-server-casper (missing: missing)
+        built 1 system in <time> s
+    "#]]);
+}
+
+#[test]
 fn links_protect_the_systems() {
     let environment = cluster("linked", GOOD);
     let links = environment.directory().join("result");

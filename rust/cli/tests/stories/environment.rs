@@ -12,7 +12,7 @@ use expect_test::Expect;
 const KEPT: [&str; 3] = ["PATH", "TMPDIR", "LANG"];
 
 /// Nix without its daemon, without a network, and silent about what is missing for builds.
-const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\nsandbox = false\nwarn-dirty = false";
+pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\nsandbox = false\nbuilders =\nextra-platforms =\nwarn-dirty = false";
 
 /// A cluster of three members of etcd. Their addresses refuse every connection.
 pub const ETCD: &str = r#"{

@@ -20,13 +20,16 @@ pub struct System {
     pub cached: bool,
 }
 
+/// Nodes that have no system, and the reason.
+pub type Failed = (Vec<NodeName>, Failure);
+
 /// Outcome of an evaluation and build.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
     /// The systems that were built, or are known from an earlier build.
     pub systems: BTreeMap<NodeName, System>,
     /// The nodes without a system, with the reasons.
-    pub failed: Vec<(Vec<NodeName>, Failure)>,
+    pub failed: Vec<Failed>,
 }
 
 impl Attempt {
@@ -39,10 +42,11 @@ impl Attempt {
     }
 }
 
-/// Combines all failures into one. The affected nodes are named unless the only failure is that of all nodes.
-fn together(failed: Vec<(Vec<NodeName>, Failure)>, of_all: bool) -> Failure {
-    let is_only = failed.len() == 1 && of_all;
-    let told = |(nodes, failure): &(Vec<NodeName>, Failure)| {
+/// Combines all failures into one. The affected nodes are named unless the only failure is that of all nodes, whose
+/// text is then nix' own.
+fn together(failed: Vec<Failed>, of_all: bool) -> Failure {
+    let is_only = of_all && failed.iter().all(|(_, failure)| failure.kind == Kind::Failed) && failed.len() == 1;
+    let told = |(nodes, failure): &Failed| {
         let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
         let about = if is_only { String::new() } else { format!("{}: ", names.join(", ")) };
         format!("{about}{}", failure.message)

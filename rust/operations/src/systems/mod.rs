@@ -4,6 +4,7 @@ mod attempt;
 mod cache;
 mod elsewhere;
 mod given;
+mod platforms;
 mod progress;
 mod separate;
 mod workers;
@@ -16,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use machinist_model::NodeName;
+use machinist_model::{Cluster, NodeName};
 use machinist_nix::{Build, Built, FlakeRef, Known, KnownFile, KnownInput, NixError, StorePath};
 
 pub use self::{
@@ -100,18 +101,25 @@ impl Building {
 pub fn build(
     context: &Context,
     building: &Building,
+    cluster: &Cluster,
     flake: &FlakeRef,
     nodes: &[NodeName],
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
     if building.is_given() {
         return given::systems(&context.project, &building.store_path, nodes);
     }
-    let systems = attempt(context, building, flake, nodes)?.complete()?;
+    let systems = attempt(context, building, cluster, flake, nodes)?.complete()?;
     Ok(systems.into_iter().map(|(node, system)| (node, system.system)).collect())
 }
 
 /// Evaluates and builds the nodes' systems, as far as that succeeds.
-fn attempt(context: &Context, building: &Building, flake: &FlakeRef, nodes: &[NodeName]) -> Result<Attempt, Failure> {
+fn attempt(
+    context: &Context,
+    building: &Building,
+    cluster: &Cluster,
+    flake: &FlakeRef,
+    nodes: &[NodeName],
+) -> Result<Attempt, Failure> {
     let project = &context.project;
     let begun = Instant::now();
     let cache = Cache::new(project.local().join("cache"), project.local().join("systems"));
@@ -121,8 +129,14 @@ fn attempt(context: &Context, building: &Building, flake: &FlakeRef, nodes: &[No
     let open: Vec<NodeName> = nodes.iter().filter(|node| !known.contains_key(*node)).cloned().collect();
     let warnings: BTreeSet<&String> = known.values().flat_map(|entry| &entry.warnings).collect();
     warnings.into_iter().for_each(|warning| context.events.warn(warning));
-    let mut attempt =
-        if open.is_empty() { Attempt::default() } else { evaluate(context, building, flake, &open, &keys, &cache)? };
+    let (open, foreign) = platforms::separate(context, cluster, flake, open)?;
+    let mut attempt = match open.as_slice() {
+        [] => Attempt::default(),
+        // One system that cannot be built is enough to stop all.
+        _ if !foreign.is_empty() && !building.keep_going => Attempt::default(),
+        open => evaluate(context, building, flake, open, &keys, &cache)?,
+    };
+    attempt.failed.extend(foreign);
     let (built, unchanged) = (attempt.systems.len(), known.len());
     if attempt.failed.is_empty() || built + unchanged > 0 {
         context.events.send(Event::SystemsBuilt { built, unchanged, took: begun.elapsed() });
@@ -139,12 +153,13 @@ fn attempt(context: &Context, building: &Building, flake: &FlakeRef, nodes: &[No
 pub fn build_planned(
     context: &Context,
     building: &Building,
+    cluster: &Cluster,
     nodes: &[NodeName],
     generated: &Generated,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
     let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
     let flake = context.project.flake_after(generated, copy.path())?;
-    build(context, building, &flake, nodes)
+    build(context, building, cluster, &flake, nodes)
 }
 
 /// Does the same as [`build_planned`], as far as that succeeds, and without systems that were built elsewhere.
@@ -154,12 +169,13 @@ pub fn build_planned(
 pub fn attempt_planned(
     context: &Context,
     building: &Building,
+    cluster: &Cluster,
     nodes: &[NodeName],
     generated: &Generated,
 ) -> Result<Attempt, Failure> {
     let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
     let flake = context.project.flake_after(generated, copy.path())?;
-    attempt(context, building, &flake, nodes)
+    attempt(context, building, cluster, &flake, nodes)
 }
 
 /// Returns a digest for each node, or none if a system's inputs cannot be determined.

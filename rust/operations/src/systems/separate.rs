@@ -5,14 +5,11 @@ use std::collections::BTreeSet;
 use machinist_model::NodeName;
 use machinist_nix::{Built, FailedBuild, NixError, StorePath, failed_builds};
 
-use super::{Builder, Chunk, attribute};
+use super::{Builder, Chunk, attempt::Failed, attribute};
 use crate::failure::{Failure, Kind};
 
 /// Nodes that were built together, with the name of their first link.
 pub(super) type Success = (Vec<NodeName>, String, Built);
-
-/// Nodes that have no system, and the reason.
-pub(super) type Failed = (Vec<NodeName>, Failure);
 
 /// Returns the systems of all chunks, and the failures. If other nodes are to be built nevertheless, the nodes of a
 /// failed chunk are separated: by the derivations that failed, or by evaluating each node alone.
@@ -70,7 +67,7 @@ fn needed(builder: &Builder<'_>, nodes: &[NodeName], builds: &[FailedBuild]) -> 
     }
     let nix = &builder.project.nix;
     let attributes: Vec<String> = nodes.iter().map(attribute).collect();
-    let derivations = nix.derivations(builder.flake, &attributes).ok()?.paths;
+    let derivations = nix.derivations(builder.flake, &attributes).ok()?.derivations;
     let closure = |derivation: StorePath| Some(nix.closure(&[derivation]).ok()?.into_iter().collect());
     derivations.into_iter().map(closure).collect()
 }
