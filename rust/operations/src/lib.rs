@@ -9,6 +9,7 @@
 //! [`Failure`]: failure::Failure
 
 pub mod app;
+pub mod apply_local;
 pub mod apps;
 pub mod build;
 pub mod certs;

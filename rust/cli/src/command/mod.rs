@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub mod app;
+pub mod apply_local;
 pub mod build;
 pub mod certs;
 pub mod check;
@@ -74,6 +75,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Build the targets' systems and deploy them
     Deploy(deploy::DeployArgs),
+    /// Deploy this machine's own system, on the machine itself
+    ApplyLocal(apply_local::ApplyLocalArgs),
     /// Install NixOS on a bare machine, with nixos-anywhere
     Install(install::InstallArgs),
     /// Return machines to an earlier system
@@ -125,6 +128,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Build(args) => build::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
+        Command::ApplyLocal(args) => apply_local::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
         Command::RouterConfig(args) => router_config::run(args, global, ui),

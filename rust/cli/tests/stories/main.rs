@@ -2,6 +2,7 @@
 //! named here refuses connections. `UPDATE_EXPECT=1` rewrites the expected texts.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod apply_local;
 mod build;
 mod check;
 mod deploy;

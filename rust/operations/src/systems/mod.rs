@@ -157,6 +157,9 @@ pub fn build_planned(
     nodes: &[NodeName],
     generated: &Generated,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    if building.is_given() {
+        return given::systems(&context.project, &building.store_path, nodes);
+    }
     let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
     let flake = context.project.flake_after(generated, copy.path())?;
     build(context, building, cluster, &flake, nodes)
