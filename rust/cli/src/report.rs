@@ -25,6 +25,11 @@ pub struct Again {
 }
 
 impl Again {
+    /// Returns true if the command can reboot machines: not the one that it runs on.
+    fn reboots_others(&self) -> bool {
+        self.verb != "apply-local"
+    }
+
     /// Returns the command for the nodes that are not done.
     fn line(&self, report: &Report) -> String {
         let is_done = |outcome: &NodeOutcome| matches!(outcome, NodeOutcome::Changed | NodeOutcome::Unchanged);
@@ -76,7 +81,8 @@ pub fn tell(report: &Report, again: &Again, took: Duration, ui: Ui) {
         ui.story(&format!("{alarm}; `machinist etcd status` explains it"));
     }
     for (node, why) in &report.reboot_due {
-        ui.story(&format!("{node} needs a reboot for {}: `--reboot auto` does that", why.join(", ")));
+        let way = if again.reboots_others() { "`--reboot auto` does that" } else { "this command does not do that" };
+        ui.story(&format!("{node} needs a reboot for {}: {way}", why.join(", ")));
     }
     if left > 0 {
         ui.story(&format!("now {}", standing(report)));

@@ -1,6 +1,15 @@
 //! Caller of this command, and the signals that stop it.
 
-use std::{fs, path::PathBuf, sync::mpsc, thread};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 use machinist_rollout::Interrupt;
 use machinist_text::{bounded, one_line};
@@ -69,6 +78,49 @@ pub fn remove_when_interrupted(directory: PathBuf) {
         let _gone = fs::remove_dir_all(directory);
         std::process::exit(code);
     });
+}
+
+/// Signal that interrupted a command, if any.
+#[derive(Clone, Debug, Default)]
+pub struct Ended(Arc<AtomicU8>);
+
+impl Ended {
+    /// Returns the exit status that a shell reports for the signal.
+    pub fn code(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|code| *code != 0)
+    }
+}
+
+/// Sets the interrupt at the first Ctrl-C, hang-up or termination, and ends the process at the second.
+pub fn end_on(interrupt: Interrupt) -> Ended {
+    let ended = Ended::default();
+    let heard = ended.clone();
+    let (listens, registered) = mpsc::channel();
+    thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for kind in ending() {
+                let Ok(mut signal) = signal(kind) else { continue };
+                let (interrupt, heard) = (interrupt.clone(), heard.clone());
+                let code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
+                tasks.spawn(async move {
+                    while signal.recv().await.is_some() {
+                        if interrupt.is_set() {
+                            std::process::exit(code.into());
+                        }
+                        heard.0.store(code, Ordering::Relaxed);
+                        interrupt.set();
+                    }
+                });
+            }
+            let _unheard = listens.send(());
+            tasks.join_all().await;
+        });
+    });
+    // On an error the thread has no runtime: the signals then end the process by default.
+    let _without = registered.recv();
+    ended
 }
 
 /// Stops the run at the first Ctrl-C, hang-up or termination, and the process at the second. The handlers are installed

@@ -88,7 +88,15 @@ impl<'a> Shared<'a> {
     /// # Errors
     /// A value cannot be written as Nix.
     pub fn file(&self, node: &Node) -> Result<String, WriteError> {
-        nix::file(HEADER, &set([("machinist", self.facts(node)?.into())]).into())
+        nix::file(HEADER, &self.value(node)?)
+    }
+
+    /// Returns the value of `generated/<node>.nix`.
+    ///
+    /// # Errors
+    /// A path cannot be written as Nix.
+    pub fn value(&self, node: &Node) -> Result<Value, WriteError> {
+        Ok(set([("machinist", self.facts(node)?.into())]).into())
     }
 
     /// Returns the shared files, by name.
@@ -96,10 +104,16 @@ impl<'a> Shared<'a> {
     /// # Errors
     /// A value cannot be written as Nix.
     pub fn shared_files(&self) -> Result<BTreeMap<String, String>, WriteError> {
+        let file = |(name, value): (&str, Value)| Ok((name.to_owned(), nix::file(HEADER, &value)?));
+        self.shared_values().into_iter().map(file).collect()
+    }
+
+    /// Returns the values of the shared files, by file name.
+    #[must_use]
+    pub fn shared_values(&self) -> BTreeMap<&'static str, Value> {
         let overlay = mesh::overlay_nodes(self.cluster).map(|nodes| (mesh::OVERLAY_FILE, nodes.into()));
         let peers = self.peers.iter().map(|peers| (peers::PEERS_FILE, peers.iter().map(IpAddr::to_string).collect()));
-        let file = |(name, value): (&str, Value)| Ok((name.to_owned(), nix::file(HEADER, &value)?));
-        overlay.into_iter().chain(peers).map(file).collect()
+        overlay.into_iter().chain(peers).collect()
     }
 
     fn facts(&self, node: &Node) -> Result<Attributes, WriteError> {

@@ -118,6 +118,21 @@ impl From<&serde_json::Value> for Value {
     }
 }
 
+/// A path becomes its text, relative to the file.
+impl From<&Value> for serde_json::Value {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Int(value) => (*value).into(),
+            Value::String(text) => text.as_str().into(),
+            Value::Path(path) => path.0.as_str().into(),
+            Value::List(items) => items.iter().map(Self::from).collect(),
+            Value::Set(entries) => entries.iter().map(|(name, value)| (name.clone(), Self::from(value))).collect(),
+        }
+    }
+}
+
 impl<T: Into<Value>> FromIterator<T> for Value {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
         Self::List(items.into_iter().map(Into::into).collect())
@@ -317,6 +332,15 @@ mod tests {
                 }
             "#]],
         );
+    }
+
+    #[test]
+    fn a_value_as_json_is_the_value_that_nix_reads() {
+        let list = Value::List(vec![Value::Int(-1), Value::Null, true.into(), "x".into()]);
+        let path = Value::Path(RelativePath::parse("../certs/a.pem").unwrap());
+        let value = Value::from(set([("list", list), ("path", path), ("set", set([]).into())]));
+        let json = serde_json::json!({ "list": [-1, null, true, "x"], "path": "../certs/a.pem", "set": {} });
+        assert_eq!(serde_json::Value::from(&value), json);
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum NixError {
     /// The program exceeded its time limit and was killed.
     #[error("`{program}` did not finish within {} s", .bound.as_secs())]
     Timeout { program: String, bound: Duration },
+    /// The program was ended on request.
+    #[error("`{program}` was interrupted")]
+    Interrupted { program: String },
     /// The program failed.
     #[error("`{command}` failed:\n{message}")]
     Failed { command: String, message: String },

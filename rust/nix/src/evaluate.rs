@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use crate::{
     FlakeError, FlakeRef, Nix, NixError,
-    command::{self, BOUND, run},
+    command::{self, BOUND},
     error::submodule_hint,
-    nesting,
+    nesting, process,
+    process::run,
 };
 
 /// Error message of the function's arguments when they are used before nixpkgs is available.
@@ -162,7 +163,7 @@ fn parse(stdout: &[u8]) -> Result<Value, EvalError> {
 }
 
 fn refused(stderr: &str, file: &Path) -> EvalError {
-    let message = command::trim(stderr);
+    let message = process::trim(stderr);
     let position = position(&message, file);
     let message = match message.as_str() {
         "" => "nix exited without a message; the expression may recurse infinitely".to_owned(),

@@ -3,6 +3,7 @@
 //! Works with Nix 2.8 and newer. Local flakes are always referred to by `git+file:` ([`FlakeRef`]): a `path:` reference
 //! would copy git-ignored files, private keys among them, into the world-readable store.
 
+mod build;
 mod command;
 mod environment;
 mod error;
@@ -14,9 +15,12 @@ mod flake_lock;
 mod info;
 pub mod nar;
 pub mod nesting;
+mod platform;
+mod process;
 mod store;
 
-pub use command::{Built, Import, Nix, Override};
+pub use build::{Build, Built, FailedBuild, Planned, failed_builds};
+pub use command::{Import, Nix, Override};
 pub use environment::program;
 pub use error::NixError;
 pub use evaluate::{EvalError, Position};
@@ -24,4 +28,6 @@ pub use export::Export;
 pub use fingerprint::{FingerprintError, Fingerprints, Known, KnownFile, KnownInput};
 pub use flake::{FlakeError, FlakeRef};
 pub use info::PathInfo;
+pub use platform::{BuildConfig, RemoteBuilder};
+pub use process::Watch;
 pub use store::{StorePath, StorePathError};

@@ -111,7 +111,7 @@ fn expected(
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
     let generated = context.project.generated(cluster)?;
     generated.refuse_foreign()?;
-    systems::build_planned(context, &Building::default(), nodes, &generated)
+    systems::build_planned(context, &Building::default(), cluster, nodes, &generated)
 }
 
 /// Queries all machines concurrently for unexpected state.

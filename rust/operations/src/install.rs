@@ -11,7 +11,7 @@ use std::{
 };
 
 use machinist_model::{Cluster, Node, NodeName, Provider};
-use machinist_nix::StorePath;
+use machinist_nix::{Build, StorePath};
 use machinist_pki::host_key;
 use machinist_remote::{HostKey, KnownHosts, SshConfig};
 use machinist_rollout::{
@@ -241,11 +241,13 @@ impl Install {
         let attribute = |what: &str| format!("nixosConfigurations.{}.config.system.build.{what}", self.node.name);
         let links = self.context.project.local().join("systems");
         fs::create_dir_all(&links).failed()?;
-        let built = self.context.project.nix.build(
-            &flake,
-            &[attribute("diskoScript"), attribute("toplevel")],
-            &links.join("install"),
-        );
+        let built = self.context.project.nix.build(&Build {
+            flake: &flake,
+            attributes: &[attribute("diskoScript"), attribute("toplevel")],
+            link: &links.join("install"),
+            keep_going: false,
+            watch: &(),
+        });
         let built = built.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         for warning in &built.warnings {
             self.context.events.warn(warning);

@@ -9,7 +9,9 @@
 //! [`Failure`]: failure::Failure
 
 pub mod app;
+pub mod apply_local;
 pub mod apps;
+pub mod build;
 pub mod certs;
 pub mod check;
 pub mod connect;
@@ -18,6 +20,7 @@ pub mod context;
 pub mod deploy;
 pub mod drift;
 pub mod etcd;
+pub mod eval;
 pub mod event;
 pub mod failure;
 pub mod files;

@@ -123,7 +123,7 @@ fn survey(
     generated: &Generated,
 ) -> Result<Plan, Failure> {
     let connector = connect::connector_to(nodes, context, cluster, None)?;
-    let systems = systems::build_planned(context, &request.building, nodes, generated)?;
+    let systems = systems::build_planned(context, &request.building, cluster, nodes, generated)?;
     let project = &context.project;
     let survey = Survey {
         targets: targets(project, cluster, &systems)?,

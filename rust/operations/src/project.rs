@@ -66,7 +66,7 @@ impl Project {
     /// # Errors
     /// machines.nix failed to evaluate, or the checks found errors.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        let json = self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))?;
+        let json = self.evaluate()?;
         let path = self.directory.join("machines.nix");
         let source = files::read_optional(&path).failed()?.unwrap_or_default();
         match load::load(&json, &source, "machines.nix", &self.surroundings()) {
@@ -78,6 +78,14 @@ impl Project {
             }
             Err(diagnostics) => Err(Failure::diagnosed(&path.display().to_string(), diagnostics)),
         }
+    }
+
+    /// Evaluates machines.nix, unchecked.
+    ///
+    /// # Errors
+    /// machines.nix failed to evaluate.
+    pub fn evaluate(&self) -> Result<serde_json::Value, Failure> {
+        self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))
     }
 
     /// Lists the files beside machines.nix, as nix/cluster.nix reads them.

@@ -7,12 +7,10 @@ use crate::frame::{Marks, Unframe};
 use crate::lanes::Lanes;
 use crate::link::{ChannelFailure, Event, Link};
 use crate::request::{OnLine, Output, Request, Status, Stdin, Stream};
+use crate::text::Text;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Maximum length of a line in bytes; longer ones are delivered in parts.
-const LINE_LIMIT: usize = 64 << 10;
 
 /// Size of one read from a [`Stdin::Reader`].
 const READ_SIZE: usize = 256 << 10;
@@ -152,10 +150,14 @@ impl Call<'_> {
                     for (stream, kept) in [(Stream::Stdout, &mut stdout), (Stream::Stderr, &mut stderr)] {
                         let rest = kept.frame.rest();
                         self.keep(stream, &rest, kept, &mut sink)?;
-                        kept.last_line(stream, &mut sink.on_line);
+                        kept.text.last_line(stream, &mut sink.on_line);
                     }
                     self.check_frame(&stdout, &stderr, &status, sudo)?;
-                    return Ok(Output { status, stdout: stdout.finish(sink.limit), stderr: stderr.finish(sink.limit) });
+                    return Ok(Output {
+                        status,
+                        stdout: stdout.text.finish(sink.limit),
+                        stderr: stderr.text.finish(sink.limit),
+                    });
                 }
                 Some(Event::Done(Err(failure))) => return Err(self.explain(failure)),
                 Some(Event::NoSession) => self.move_elsewhere()?,
@@ -217,16 +219,15 @@ impl Call<'_> {
                 source,
             });
         }
-        kept.lines(stream, bytes, &mut sink.on_line);
-        kept.bytes.extend_from_slice(bytes);
-        if stream == Stream::Stdout && sink.on_line.is_none() && kept.bytes.len() > sink.limit {
+        kept.text.push(stream, bytes, &mut sink.on_line);
+        if stream == Stream::Stdout && sink.on_line.is_none() && kept.text.len() > sink.limit {
             return Err(RemoteError::OutputTooLong {
                 at: self.at.clone(),
                 label: self.label.clone(),
                 limit: sink.limit,
             });
         }
-        kept.trim(sink.limit);
+        kept.text.trim(sink.limit);
         Ok(())
     }
 
@@ -259,51 +260,16 @@ impl Call<'_> {
     }
 }
 
-/// Kept output of one stream, and its unfinished line.
+/// Output of one stream: the script's own part of it.
 struct Kept<'a> {
     frame: Unframe<'a>,
-    bytes: Vec<u8>,
-    line: Vec<u8>,
+    text: Text,
 }
 
 impl<'a> Kept<'a> {
     fn new(marks: &'a Marks) -> Self {
-        Self { frame: Unframe::new(marks), bytes: Vec::new(), line: Vec::new() }
+        Self { frame: Unframe::new(marks), text: Text::default() }
     }
-
-    fn lines(&mut self, stream: Stream, bytes: &[u8], on_line: &mut Option<OnLine<'_>>) {
-        let Some(on_line) = on_line else { return };
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            self.line.extend_from_slice(piece);
-            if self.line.ends_with(b"\n") || self.line.len() >= LINE_LIMIT {
-                emit(stream, &mut self.line, on_line);
-            }
-        }
-    }
-
-    fn last_line(&mut self, stream: Stream, on_line: &mut Option<OnLine<'_>>) {
-        if let (Some(on_line), false) = (on_line, self.line.is_empty()) {
-            emit(stream, &mut self.line, on_line);
-        }
-    }
-
-    /// Drops excess bytes at the beginning, but not for every few bytes.
-    fn trim(&mut self, limit: usize) {
-        if self.bytes.len() > limit.saturating_mul(2).saturating_add(LINE_LIMIT) {
-            self.bytes.drain(..self.bytes.len() - limit);
-        }
-    }
-
-    fn finish(mut self, limit: usize) -> Vec<u8> {
-        self.bytes.drain(..self.bytes.len().saturating_sub(limit));
-        self.bytes
-    }
-}
-
-fn emit(stream: Stream, line: &mut Vec<u8>, on_line: &mut OnLine<'_>) {
-    let text = String::from_utf8_lossy(line);
-    on_line(stream, text.trim_end_matches(['\n', '\r']));
-    line.clear();
 }
 
 #[cfg(test)]
@@ -359,20 +325,5 @@ mod tests {
     fn sudo_does_not_get_the_script_as_an_argument() {
         let command = loader(7, Duration::from_secs(60), true);
         assert_eq!(command, "exec sudo -n -- timeout -k 10 62 /bin/sh -c 's=$(head -c 7) && eval \"$s\"'");
-    }
-
-    #[test]
-    fn lines_come_whole_although_bytes_come_in_pieces() {
-        let mut seen = Vec::new();
-        {
-            let mut on_line: Option<OnLine<'_>> = Some(Box::new(|_, line: &str| seen.push(line.to_owned())));
-            let marks = Marks::random().unwrap();
-            let mut kept = Kept::new(&marks);
-            for piece in ["on", "e\r\ntw", "o\n\nthr", "ee"] {
-                kept.lines(Stream::Stdout, piece.as_bytes(), &mut on_line);
-            }
-            kept.last_line(Stream::Stdout, &mut on_line);
-        }
-        assert_eq!(seen, ["one", "two", "", "three"]);
     }
 }

@@ -16,6 +16,36 @@ pub struct ClosureDiff {
     pub changed: Vec<VersionChange>,
     /// Packages that were rebuilt in the same versions.
     pub rebuilt: Vec<Package>,
+    /// Sizes of the two closures. None if a size is unknown.
+    pub bytes: Option<Bytes>,
+}
+
+/// Sizes of two closures in bytes: of the contents, as Nix counts them, without the savings of hard links and
+/// compression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bytes {
+    /// Size of the old closure.
+    pub from: u64,
+    /// Size of the new closure.
+    pub to: u64,
+}
+
+impl Bytes {
+    /// Returns the growth from the old closure to the new one.
+    #[must_use]
+    pub fn growth(self) -> i64 {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        signed(self.to).saturating_sub(signed(self.from))
+    }
+}
+
+/// A store path with its size in bytes, if known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizedPath {
+    /// The path.
+    pub path: StorePath,
+    /// Size of its contents, as Nix counts it.
+    pub bytes: Option<u64>,
 }
 
 /// A package in a closure, with all its versions there.
@@ -25,6 +55,8 @@ pub struct Package {
     pub name: String,
     /// Versions, sorted. Empty for configuration files.
     pub versions: Vec<String>,
+    /// Growth of the closure by this package, in bytes; negative for a removed one. None if unknown.
+    pub growth: Option<i64>,
 }
 
 /// A package whose versions differ.
@@ -36,6 +68,8 @@ pub struct VersionChange {
     pub from: Vec<String>,
     /// Versions in the new closure.
     pub to: Vec<String>,
+    /// Growth of the closure by this package, in bytes. None if unknown.
+    pub growth: Option<i64>,
 }
 
 /// Output names of derivations, which follow the version (`openssl-3.0.14-bin`).
@@ -44,46 +78,74 @@ const OUTPUTS: [&str; 18] = [
     "modules", "out", "static", "terminfo",
 ];
 
+/// All paths of one package in a closure.
 #[derive(Default)]
 struct Entry<'a> {
     versions: BTreeSet<&'a str>,
-    paths: BTreeSet<&'a StorePath>,
+    paths: BTreeMap<&'a StorePath, Option<u64>>,
 }
 
-/// Compares two closures by package name and version.
+impl Entry<'_> {
+    fn bytes(&self) -> Option<u64> {
+        sum(self.paths.values().copied())
+    }
+}
+
+/// Compares two closures by package name, version and size.
 #[must_use]
-pub fn closure_diff(old: &[StorePath], new: &[StorePath]) -> ClosureDiff {
-    let (before, after) = (by_name(old), by_name(new));
-    let mut diff = ClosureDiff::default();
-    let package = |name: &str, entry: &Entry<'_>| Package { name: name.to_owned(), versions: owned(&entry.versions) };
+pub fn closure_diff(old: &[SizedPath], new: &[SizedPath]) -> ClosureDiff {
+    let before = by_name(old);
+    let after = by_name(new);
+    let mut diff = ClosureDiff { bytes: bytes(old, new), ..ClosureDiff::default() };
+    let none = Entry::default();
+    let package = |name: &str, was: &Entry<'_>, is: &Entry<'_>| Package {
+        name: name.to_owned(),
+        versions: owned(if is.paths.is_empty() { &was.versions } else { &is.versions }),
+        growth: growth(was, is),
+    };
     for (name, was) in &before {
         match after.get(name) {
-            None => diff.removed.push(package(name, was)),
+            None => diff.removed.push(package(name, was, &none)),
             Some(is) if is.versions != was.versions => diff.changed.push(VersionChange {
                 name: (*name).to_owned(),
                 from: owned(&was.versions),
                 to: owned(&is.versions),
+                growth: growth(was, is),
             }),
-            Some(is) if is.paths != was.paths => diff.rebuilt.push(package(name, is)),
+            Some(is) if !is.paths.keys().eq(was.paths.keys()) => diff.rebuilt.push(package(name, was, is)),
             Some(_) => {}
         }
     }
     let added = after.iter().filter(|(name, _)| !before.contains_key(*name));
-    diff.added.extend(added.map(|(name, entry)| package(name, entry)));
+    diff.added.extend(added.map(|(name, is)| package(name, &none, is)));
     diff
+}
+
+fn bytes(old: &[SizedPath], new: &[SizedPath]) -> Option<Bytes> {
+    let total = |paths: &[SizedPath]| sum(paths.iter().map(|path| path.bytes));
+    Some(Bytes { from: total(old)?, to: total(new)? })
+}
+
+fn growth(was: &Entry<'_>, is: &Entry<'_>) -> Option<i64> {
+    Some(Bytes { from: was.bytes()?, to: is.bytes()? }.growth())
+}
+
+/// Returns the sum, or none if one is unknown. A host's numbers may be any.
+fn sum(mut all: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    all.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
 }
 
 fn owned(versions: &BTreeSet<&str>) -> Vec<String> {
     versions.iter().map(|version| (*version).to_owned()).collect()
 }
 
-fn by_name(paths: &[StorePath]) -> BTreeMap<&str, Entry<'_>> {
+fn by_name(paths: &[SizedPath]) -> BTreeMap<&str, Entry<'_>> {
     let mut packages: BTreeMap<&str, Entry<'_>> = BTreeMap::new();
-    for path in paths {
+    for SizedPath { path, bytes } in paths {
         let (name, version) = name_and_version(path);
         let entry = packages.entry(name).or_default();
         entry.versions.extend(version);
-        entry.paths.insert(path);
+        entry.paths.insert(path, *bytes);
     }
     packages
 }
@@ -114,14 +176,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use machinist_nix::StorePath;
 
-    use super::{ClosureDiff, Package, closure_diff, name_and_version};
+    use super::{Bytes, ClosureDiff, Package, SizedPath, closure_diff, name_and_version};
 
-    /// Words are names of store paths; the prefix `#x` makes a word a different build.
-    fn paths(text: &str) -> Vec<StorePath> {
+    /// Words are names of store paths; the prefix `#x` makes a word a different build, the suffix `:7` is its size.
+    fn paths(text: &str) -> Vec<SizedPath> {
         let path = |word: &str| {
             let (hash, name) =
                 word.strip_prefix('#').map_or(('0', word), |rest| (rest.chars().next().unwrap(), &rest[1..]));
-            StorePath::parse(&format!("/nix/store/{}-{name}", hash.to_string().repeat(32))).unwrap()
+            let (name, bytes) = name.split_once(':').map_or((name, None), |(name, size)| (name, size.parse().ok()));
+            let path = StorePath::parse(&format!("/nix/store/{}-{name}", hash.to_string().repeat(32))).unwrap();
+            SizedPath { path, bytes }
         };
         text.split_whitespace().map(path).collect()
     }
@@ -135,7 +199,7 @@ mod tests {
 
     #[track_caller]
     fn check_name(text: &str, name: &str, version: Option<&str>) {
-        assert_eq!(name_and_version(&paths(text)[0]), (name, version), "{text}");
+        assert_eq!(name_and_version(&paths(text)[0].path), (name, version), "{text}");
     }
 
     #[test]
@@ -154,6 +218,25 @@ mod tests {
         check_name("openssl-3.0.14-bin", "openssl", Some("3.0.14"));
         check_name("libfoo-1.2-rc1", "libfoo", Some("1.2-rc1"));
         check_name("etc-man", "etc-man", None);
+    }
+
+    #[test]
+    fn sizes_of_packages_and_closures_are_compared() {
+        let diff = closure_diff(&paths("a-1:10 a-1-bin:5 b-1:7 etc:1 same:3"), &paths("a-2:20 c-1:4 #1etc:3 same:3"));
+        assert_eq!(diff.bytes, Some(Bytes { from: 26, to: 30 }));
+        assert_eq!(diff.bytes.unwrap().growth(), 4);
+        let growth = |packages: &[Package]| packages.iter().map(|package| package.growth.unwrap()).collect::<Vec<_>>();
+        assert_eq!((growth(&diff.added), growth(&diff.removed), growth(&diff.rebuilt)), (vec![4], vec![-7], vec![2]));
+        assert_eq!(diff.changed[0].growth, Some(5));
+    }
+
+    #[test]
+    fn an_unknown_or_absurd_size_is_no_wrong_total() {
+        let diff = closure_diff(&paths("a-1:10 b-1"), &paths("a-2:20 b-2:7"));
+        assert_eq!((diff.bytes, diff.changed[0].growth, diff.changed[1].growth), (None, Some(10), None));
+        let most = u64::MAX;
+        let diff = closure_diff(&paths(&format!("a-1:{most} b-1:{most}")), &paths("a-2:1"));
+        assert_eq!(diff.changed[0].growth, Some(1 - i64::MAX));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub mod units;
 pub use self::{
     boot::{BootFiles, Reboot},
     boot_only::SwitchFiles,
-    closure_diff::{ClosureDiff, Package, VersionChange},
+    closure_diff::{Bytes, ClosureDiff, Package, SizedPath, VersionChange},
     consequences::{Action, UnitChange},
     unit_tree::UnitTree,
 };

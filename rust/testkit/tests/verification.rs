@@ -102,9 +102,11 @@ const COMPLETE: [(&str, &[usize]); 4] = [
     ("A mesh on one computer", &[1, 2, 3, 4, 5, 6, 8, 9]),
 ];
 
-/// The faults that were found by attack: several rows may have the same number.
-const FAULTS: &str = "Faults found by attack";
-const LAST_FAULT: usize = 26;
+/// The faults that were found by attack, with their last number: several rows may have the same number.
+const FAULTS: (&str, usize) = ("Faults found by attack", 26);
+
+/// The faults that each command for a directory, a build or one node must not have.
+const COMMANDS: (&str, usize) = ("Commands for a directory, a build or one node", 5);
 
 #[test]
 fn every_trap_bug_and_fault_has_a_test_that_exists() {
@@ -117,10 +119,11 @@ fn every_trap_bug_and_fault_has_a_test_that_exists() {
         assert_eq!(numbers, expected, "{heading}");
         all.extend(rows.into_iter().map(|row| (heading, row)));
     }
-    let faults = rows(&text, FAULTS).unwrap_or_else(|| panic!("no section {FAULTS}"));
-    for row in faults {
-        assert!(row.number <= LAST_FAULT, "{FAULTS}: there is no fault {}", row.number);
-        all.push((FAULTS, row));
+    for (heading, last) in [FAULTS, COMMANDS] {
+        for row in rows(&text, heading).unwrap_or_else(|| panic!("no section {heading}")) {
+            assert!(row.number <= last, "{heading}: there is no {}", row.number);
+            all.push((heading, row));
+        }
     }
     for (heading, Row { number, tests: cell }) in all {
         match tests(&cell) {

@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use machinist_operations::systems::{Building, Given};
 
-/// Arguments for evaluation and build.
-#[derive(Clone, Debug, Default, Args)]
+/// Arguments for an evaluation.
+#[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Evaluation and build")]
-pub struct BuildArgs {
+pub struct EvaluationArgs {
     /// Evaluate all systems, unchanged ones too
     #[arg(long)]
     no_cache: bool,
@@ -16,6 +16,21 @@ pub struct BuildArgs {
     /// Number of evaluation processes [default: by cores and free memory, with at least 4 nodes each]
     #[arg(long, value_name = "N")]
     eval_workers: Option<NonZeroUsize>,
+}
+
+impl EvaluationArgs {
+    /// Returns true if all systems are evaluated, and the number of processes.
+    pub const fn values(self) -> (bool, Option<NonZeroUsize>) {
+        (self.no_cache, self.eval_workers)
+    }
+}
+
+/// Arguments for evaluation and build.
+#[derive(Clone, Debug, Default, Args)]
+pub struct BuildArgs {
+    /// How
+    #[command(flatten)]
+    evaluation: EvaluationArgs,
 
     /// Deploy this prebuilt system and evaluate nothing; once for each target
     #[arg(long, value_name = "[NODE=]PATH", value_parser = Given::parse)]
@@ -25,6 +40,7 @@ pub struct BuildArgs {
 impl BuildArgs {
     /// Returns the options for evaluation and build.
     pub fn building(&self) -> Building {
-        Building { no_cache: self.no_cache, eval_workers: self.eval_workers, store_path: self.store_path.clone() }
+        let (no_cache, eval_workers) = self.evaluation.values();
+        Building { no_cache, eval_workers, store_path: self.store_path.clone(), keep_going: false }
     }
 }

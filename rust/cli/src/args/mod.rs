@@ -9,7 +9,7 @@ use clap::Args;
 use machinist_model::NodeName;
 
 pub use self::{
-    building::BuildArgs,
+    building::{BuildArgs, EvaluationArgs},
     rollout::{RolloutArgs, SpreadArgs},
 };
 

@@ -105,6 +105,7 @@ impl RolloutArgs {
             policy: Policy {
                 accept_drift: self.accept_drift,
                 spread: self.spread.spread(),
+                unlocked_voters: false,
                 no_revert: self.no_revert,
                 no_rollback: self.no_rollback,
                 substitute: self.substitute_on_destination,

@@ -1,12 +1,15 @@
 //! The command line: one file per command.
 
 pub mod app;
+pub mod apply_local;
+pub mod build;
 pub mod certs;
 pub mod check;
 pub mod completions;
 pub mod deploy;
 pub mod drift;
 pub mod etcd;
+pub mod eval;
 pub mod explain;
 pub mod generate;
 pub mod history;
@@ -55,6 +58,8 @@ pub enum Command {
     Check,
     /// Describe a check by its code, such as M014
     Explain(explain::ExplainArgs),
+    /// Print machines.nix and the facts of the nodes as JSON
+    Eval(eval::EvalArgs),
     /// Write generated/, the facts of each node
     Generate(generate::GenerateArgs),
     /// Make, list and show certificates
@@ -64,10 +69,14 @@ pub enum Command {
     RouterConfig(router_config::RouterConfigArgs),
     /// Write a kubeconfig with a short-lived client certificate
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    /// Build the systems without touching a host
+    Build(build::BuildSystemsArgs),
     /// Show what a deploy would change, and change nothing
     Plan(plan::PlanArgs),
     /// Build the targets' systems and deploy them
     Deploy(deploy::DeployArgs),
+    /// Deploy this machine's own system, on the machine itself
+    ApplyLocal(apply_local::ApplyLocalArgs),
     /// Install NixOS on a bare machine, with nixos-anywhere
     Install(install::InstallArgs),
     /// Return machines to an earlier system
@@ -111,12 +120,15 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Init(args) => init::run(args, global, ui),
         Command::Check => check::run(global, ui),
         Command::Explain(args) => explain::run(args, ui),
+        Command::Eval(args) => eval::run(args, global, ui),
         Command::Generate(args) => generate::run(args, global, ui),
         Command::App(command) => app::run(command, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
         Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
+        Command::Build(args) => build::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
+        Command::ApplyLocal(args) => apply_local::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
         Command::RouterConfig(args) => router_config::run(args, global, ui),

@@ -33,7 +33,11 @@ fn with_notes(mut command: Command, path: &str) -> Command {
 }
 
 fn footer(note: &Note) -> String {
-    let mut text = String::from("Examples:\n");
+    let mut text = note.text.to_owned();
+    if !text.is_empty() {
+        text.push_str("\n\n");
+    }
+    text.push_str("Examples:\n");
     for (arguments, about) in note.examples {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {}", format!("machinist {} {arguments}", note.command).trim_end());

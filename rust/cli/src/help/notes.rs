@@ -4,6 +4,8 @@
 pub struct Note {
     /// The command with its parents, such as `etcd get`.
     pub command: &'static str,
+    /// What a person should know before, if it is more than the options say.
+    pub text: &'static str,
     /// Arguments, and what they do where that is not evident.
     pub examples: &'static [(&'static str, &'static str)],
     /// Exit codes that mean something else than for other commands.
@@ -11,7 +13,7 @@ pub struct Note {
 }
 
 const fn note(command: &'static str, examples: &'static [(&'static str, &'static str)]) -> Note {
-    Note { command, examples, exit_codes: &[] }
+    Note { command, text: "", examples, exit_codes: &[] }
 }
 
 const fn with_codes(
@@ -19,7 +21,7 @@ const fn with_codes(
     examples: &'static [(&'static str, &'static str)],
     exit_codes: &'static [(u8, &'static str)],
 ) -> Note {
-    Note { command, examples, exit_codes }
+    Note { command, text: "", examples, exit_codes }
 }
 
 /// Exit codes of commands that take nodes through a new system.
@@ -88,6 +90,38 @@ pub const NOTES: &[Note] = &[
         ],
         ROLLOUT,
     ),
+    Note {
+        command: "build",
+        text: "Builds what `machinist deploy` would deploy, for CI: no SSH, no lock, no file of the directory changes. A \
+               later deploy of the same directory evaluates nothing and finds everything built. A failure of one node does \
+               not stop the others.",
+        examples: &[
+            ("--out-link result", "result/NODE links to each system"),
+            ("--json | jq -r '.nodes[].system'", ""),
+        ],
+        exit_codes: &[(1, "a system could not be built")],
+    },
+    Note {
+        command: "eval",
+        text: "Evaluates machines.nix, but no NixOS system, and changes no file. docs/reference/eval.md describes the result.",
+        examples: &[
+            ("| jq -r '.cluster.nodes[] | \"\\(.name) \\(.ip)\"'", ""),
+            ("casper | jq .facts.casper.machinist.etcd", ""),
+        ],
+        exit_codes: &[(1, "nix cannot be run")],
+    },
+    Note {
+        command: "apply-local",
+        text: "For a machine that is only reachable from itself, and for its console: run it as root in a checkout of the \
+               cluster's directory. Checks, lock, gates, confirmation and revert are those of `machinist deploy`; the machine \
+               is not rebooted. A member of etcd needs the locks of the other voters, over SSH from here, or the word \
+               --unlocked-voters.",
+        examples: &[
+            ("-C /etc/cluster", ""),
+            ("-C /etc/cluster --store-path /nix/store/8sv84vlb00pqczzvq3w4f5pvbxhnx4pm-nixos-system-casper-26.05", ""),
+        ],
+        exit_codes: ROLLOUT,
+    },
     with_codes(
         "install",
         &[("casper --dry-run", "Each command, without running it"), ("casper", "")],

@@ -12,8 +12,7 @@ use expect_test::Expect;
 const KEPT: [&str; 3] = ["PATH", "TMPDIR", "LANG"];
 
 /// Nix without its daemon, without a network, and silent about what is missing for builds.
-const NIX_CONFIG: &str =
-    "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\nwarn-dirty = false";
+pub const NIX_CONFIG: &str = "experimental-features = nix-command flakes\nsubstituters =\nbuild-users-group =\nsandbox = false\nbuilders =\nextra-platforms =\nwarn-dirty = false";
 
 /// A cluster of three members of etcd. Their addresses refuse every connection.
 pub const ETCD: &str = r#"{
@@ -83,15 +82,28 @@ impl Environment {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Returns the program with these arguments, in this environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         command.env("HOME", self.home()).arg("-C").arg(self.directory()).args(arguments);
-        command.output().unwrap()
+        command
     }
 
     /// Runs the program. The expectation has the exit code, both streams, and all paths, times and identifiers replaced.
     #[track_caller]
     pub fn check(&self, arguments: &[&str], expect: &Expect) {
         expect.assert_eq(&self.told(self.run(arguments)));
+    }
+
+    /// Runs the program, requires this exit code, and returns its standard output.
+    #[track_caller]
+    pub fn stdout(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     fn told(&self, output: Output) -> String {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::inputs;
-use crate::{FlakeRef, Override, command, flake_lock::Locks};
+use crate::{FlakeRef, Override, command, flake_lock::Locks, process};
 
 /// A flake input with known texts, and thus known reads in the cluster's directory.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ fn locked_source(directory: &Path, name: &str) -> Option<PathBuf> {
     let locked = locks.input(name)?;
     let digest = locked.get("narHash")?.as_str()?;
     let arguments = ["--print-fixed-path", "--recursive", "sha256", digest, "source"].map(Into::into);
-    let finished = command::run("nix-store", &arguments, Some(command::BOUND)).ok()?;
+    let finished = process::run("nix-store", &arguments, Some(command::BOUND)).ok()?;
     let path = String::from_utf8(finished.success("nix-store --print-fixed-path").ok()?).ok()?;
     let source = PathBuf::from(path.trim());
     let folder = locked.get("dir").and_then(|dir| dir.as_str()).unwrap_or_default();

@@ -72,7 +72,7 @@ impl Run<'_> {
         self.context.project.write_generated(&generated)?;
         let flake = self.context.project.flake()?;
         let systems = match self.build_on {
-            BuildOn::Local => systems::build(self.context, self.building, &flake, &self.nodes)?,
+            BuildOn::Local => systems::build(self.context, self.building, self.cluster, &flake, &self.nodes)?,
             on => systems::build_elsewhere(self.context, &flake, &self.nodes, on, &self.connector)?,
         };
         self.context.stop_here()?;

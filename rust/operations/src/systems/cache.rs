@@ -19,6 +19,9 @@ pub struct Entry {
     key: String,
     /// Result of the build.
     pub system: StorePath,
+    /// Its derivation. Missing in entries of older versions.
+    #[serde(default)]
+    pub derivation: Option<StorePath>,
     /// Warnings of the evaluation, including those of nodes evaluated together with it.
     pub warnings: Vec<String>,
     /// Name of the link that protects it from garbage collection.
@@ -27,8 +30,14 @@ pub struct Entry {
 
 impl Entry {
     /// Creates an entry.
-    pub const fn new(key: String, system: StorePath, warnings: Vec<String>, link: String) -> Self {
-        Self { key, system, warnings, link }
+    pub const fn new(
+        key: String,
+        system: StorePath,
+        derivation: Option<StorePath>,
+        warnings: Vec<String>,
+        link: String,
+    ) -> Self {
+        Self { key, system, derivation, warnings, link }
     }
 }
 
@@ -101,7 +110,7 @@ mod tests {
 
     fn put(cache: &Cache, node: &NodeName, key: &str, link: &str) -> Entry {
         symlink(system(key).as_str(), cache.links().join(link)).unwrap();
-        let entry = Entry::new(key.to_owned(), system(key), vec!["old".to_owned()], link.to_owned());
+        let entry = Entry::new(key.to_owned(), system(key), None, vec!["old".to_owned()], link.to_owned());
         cache.put(node, &entry).unwrap();
         entry
     }

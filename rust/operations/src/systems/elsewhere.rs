@@ -54,7 +54,7 @@ pub fn build(
         .derivations(flake, &attributes)
         .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
     evaluated.warnings.iter().for_each(|warning| context.events.warn(warning));
-    let wanted: BTreeMap<NodeName, StorePath> = nodes.iter().cloned().zip(evaluated.paths).collect();
+    let wanted: BTreeMap<NodeName, StorePath> = nodes.iter().cloned().zip(evaluated.derivations).collect();
     match on {
         BuildOn::Node(builder) => {
             let (systems, remote) = realise(context, builder, &wanted, connector)?;
@@ -111,5 +111,33 @@ pub(super) fn attribute(node: &NodeName) -> String {
 fn failure(builder: &NodeName, error: &StepError) -> Failure {
     let mut failure = Failure::from_error(Kind::Failed, error).maybe_hint(error.hint());
     failure.message = format!("{builder} did not build: {}", failure.message);
-    failure
+    let text = failure.in_one_line();
+    let needs_another = PLATFORM.iter().any(|words| text.contains(words));
+    failure.maybe_hint(needs_another.then(|| format!("{builder} is of another platform: {ANOTHER_BUILDER}")))
+}
+
+/// Words of nix about a derivation of another platform: until 2.30, and later.
+const PLATFORM: [&str; 2] = ["is required to build '", "required system or feature not available"];
+
+const ANOTHER_BUILDER: &str = "`--build-on target` builds each system on its own machine";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::NodeName;
+    use machinist_rollout::step::StepError;
+
+    use super::failure;
+
+    #[test]
+    fn a_builder_of_another_platform_is_named_as_the_reason() {
+        let hints = |why: &str| {
+            failure(&NodeName::parse("a").unwrap(), &StepError::Unknown { why: why.to_owned() }).hints.join("\n")
+        };
+        assert!(
+            hints("error: a 'aarch64-linux' with features {} is required to build '/x', but I am").contains("target")
+        );
+        assert!(hints("Reason: required system or feature not available").contains("a is of another platform"));
+        assert!(!hints("error: builder failed").contains("platform"));
+    }
 }

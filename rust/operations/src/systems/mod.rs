@@ -1,8 +1,12 @@
 //! Systems of nodes: unchanged ones are reused, the others are evaluated and built.
 
+mod attempt;
 mod cache;
 mod elsewhere;
 mod given;
+mod platforms;
+mod progress;
+mod separate;
 mod workers;
 
 use std::{
@@ -13,21 +17,23 @@ use std::{
     time::Instant,
 };
 
-use machinist_model::NodeName;
-use machinist_nix::{Built, FlakeRef, Known, KnownFile, KnownInput, StorePath};
+use machinist_model::{Cluster, NodeName};
+use machinist_nix::{Build, Built, FlakeRef, Known, KnownFile, KnownInput, NixError, StorePath};
 
+pub use self::{
+    attempt::{Attempt, System},
+    elsewhere::{BuildOn, build as build_elsewhere},
+    given::Given,
+};
 use self::{
     cache::{Cache, Entry},
     elsewhere::attribute,
-};
-pub use self::{
-    elsewhere::{BuildOn, build as build_elsewhere},
-    given::Given,
+    progress::Progress,
 };
 use crate::{
     context::Context,
     event::{Event, Events},
-    failure::{Failure, Kind, OrFail},
+    failure::{Failure, OrFail},
     project::{Generated, Project},
     run_id::run_id,
 };
@@ -76,6 +82,8 @@ pub struct Building {
     pub eval_workers: Option<NonZeroUsize>,
     /// Systems built elsewhere, one for each target: then nothing is evaluated.
     pub store_path: Vec<Given>,
+    /// Builds the systems of the other nodes when one fails.
+    pub keep_going: bool,
 }
 
 impl Building {
@@ -93,13 +101,26 @@ impl Building {
 pub fn build(
     context: &Context,
     building: &Building,
+    cluster: &Cluster,
     flake: &FlakeRef,
     nodes: &[NodeName],
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
-    let project = &context.project;
     if building.is_given() {
-        return given::systems(project, &building.store_path, nodes);
+        return given::systems(&context.project, &building.store_path, nodes);
     }
+    let systems = attempt(context, building, cluster, flake, nodes)?.complete()?;
+    Ok(systems.into_iter().map(|(node, system)| (node, system.system)).collect())
+}
+
+/// Evaluates and builds the nodes' systems, as far as that succeeds.
+fn attempt(
+    context: &Context,
+    building: &Building,
+    cluster: &Cluster,
+    flake: &FlakeRef,
+    nodes: &[NodeName],
+) -> Result<Attempt, Failure> {
+    let project = &context.project;
     let begun = Instant::now();
     let cache = Cache::new(project.local().join("cache"), project.local().join("systems"));
     std::fs::create_dir_all(cache.links()).failed()?;
@@ -108,10 +129,21 @@ pub fn build(
     let open: Vec<NodeName> = nodes.iter().filter(|node| !known.contains_key(*node)).cloned().collect();
     let warnings: BTreeSet<&String> = known.values().flat_map(|entry| &entry.warnings).collect();
     warnings.into_iter().for_each(|warning| context.events.warn(warning));
-    let built =
-        if open.is_empty() { BTreeMap::new() } else { evaluate(context, building, flake, &open, &keys, &cache)? };
-    context.events.send(Event::SystemsBuilt { built: built.len(), unchanged: known.len(), took: begun.elapsed() });
-    Ok(known.into_iter().map(|(node, entry)| (node, entry.system)).chain(built).collect())
+    let (open, foreign) = platforms::separate(context, cluster, flake, open)?;
+    let mut attempt = match open.as_slice() {
+        [] => Attempt::default(),
+        // One system that cannot be built is enough to stop all.
+        _ if !foreign.is_empty() && !building.keep_going => Attempt::default(),
+        open => evaluate(context, building, flake, open, &keys, &cache)?,
+    };
+    attempt.failed.extend(foreign);
+    let (built, unchanged) = (attempt.systems.len(), known.len());
+    if attempt.failed.is_empty() || built + unchanged > 0 {
+        context.events.send(Event::SystemsBuilt { built, unchanged, took: begun.elapsed() });
+    }
+    let cached = |entry: Entry| System { system: entry.system, derivation: entry.derivation, cached: true };
+    attempt.systems.extend(known.into_iter().map(|(node, entry)| (node, cached(entry))));
+    Ok(attempt)
 }
 
 /// Builds the systems of a deploy, with the facts that it would write. The cluster's directory is not changed.
@@ -121,12 +153,32 @@ pub fn build(
 pub fn build_planned(
     context: &Context,
     building: &Building,
+    cluster: &Cluster,
     nodes: &[NodeName],
     generated: &Generated,
 ) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+    if building.is_given() {
+        return given::systems(&context.project, &building.store_path, nodes);
+    }
     let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
     let flake = context.project.flake_after(generated, copy.path())?;
-    build(context, building, &flake, nodes)
+    build(context, building, cluster, &flake, nodes)
+}
+
+/// Does the same as [`build_planned`], as far as that succeeds, and without systems that were built elsewhere.
+///
+/// # Errors
+/// The cluster's directory cannot be read.
+pub fn attempt_planned(
+    context: &Context,
+    building: &Building,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+    generated: &Generated,
+) -> Result<Attempt, Failure> {
+    let copy = tempfile::Builder::new().prefix("machinist-plan-").tempdir().failed()?;
+    let flake = context.project.flake_after(generated, copy.path())?;
+    attempt(context, building, cluster, &flake, nodes)
 }
 
 /// Returns a digest for each node, or none if a system's inputs cannot be determined.
@@ -176,7 +228,7 @@ struct Chunk<'a> {
     nodes: &'a [NodeName],
     /// Name of the first link.
     link: String,
-    built: Result<Built, Failure>,
+    built: Result<Built, NixError>,
 }
 
 /// Evaluates and builds, and caches the result.
@@ -187,91 +239,85 @@ fn evaluate(
     nodes: &[NodeName],
     keys: &BTreeMap<NodeName, String>,
     cache: &Cache,
-) -> Result<BTreeMap<NodeName, StorePath>, Failure> {
+) -> Result<Attempt, Failure> {
     let project = &context.project;
     let tellable = nodes.iter().all(|node| keys.contains_key(node));
+    let progress = Progress::new(context);
+    let builder =
+        Builder { project, flake, links: cache.links(), keep_going: building.keep_going, progress: &progress };
     let (chunks, pinned) = thread::scope(|scope| {
         let pinned = scope.spawn(|| tellable && project.nix.inputs_are_pinned(flake).unwrap_or(false));
-        let chunks = in_chunks(context, building.eval_workers, flake, nodes, cache.links());
+        let chunks = in_chunks(&builder, run_id(context), building.eval_workers, nodes);
         (chunks, pinned.join().unwrap_or(false))
     });
+    context.stop_here()?;
+    let (chunks, failed) = separate::successes(&builder, chunks);
+    context.stop_here()?;
     if tellable && !pinned {
         context.events.detail("what was built is not remembered: an input of the flake is not locked");
     }
     // A file that changed during the evaluation may be in the system, in the digest, or in both.
     let now = if pinned { self::keys(project, flake, nodes, None) } else { BTreeMap::new() };
-    let mut systems = BTreeMap::new();
+    let mut attempt = Attempt { failed, ..Attempt::default() };
     let mut warnings = BTreeSet::new();
-    let mut failed = Vec::new();
-    for Chunk { nodes, link, built } in chunks {
-        let Built { paths, warnings: told } = match built {
-            Ok(built) => built,
-            Err(failure) => {
-                failed.push((nodes, failure));
-                continue;
-            }
-        };
-        for (index, (node, system)) in nodes.iter().zip(paths).enumerate() {
+    for (nodes, link, Built { paths, derivations, warnings: told }) in chunks {
+        for (index, ((node, system), derivation)) in nodes.iter().zip(paths).zip(derivations).enumerate() {
             let link = if index == 0 { link.clone() } else { format!("{link}-{index}") };
             let key = keys.get(node).filter(|key| now.get(node) == Some(key)).cloned().unwrap_or_default();
-            cache.put(node, &Entry::new(key, system.clone(), told.clone(), link)).failed()?;
-            systems.insert(node.clone(), system);
+            let entry = Entry::new(key, system.clone(), derivation.clone(), told.clone(), link);
+            cache.put(node, &entry).failed()?;
+            attempt.systems.insert(node.clone(), System { system, derivation, cached: false });
         }
         warnings.extend(told);
     }
     warnings.iter().for_each(|warning| context.events.warn(warning));
-    if failed.is_empty() { Ok(systems) } else { Err(together(failed, nodes.len())) }
+    Ok(attempt)
 }
 
 /// Runs the processes in parallel. Each has its own links in each run, so that a build never removes the protection of
 /// another node's system.
 fn in_chunks<'a>(
-    context: &Context,
+    builder: &Builder<'_>,
+    run: String,
     workers: Option<NonZeroUsize>,
-    flake: &FlakeRef,
     nodes: &'a [NodeName],
-    links: &Path,
 ) -> Vec<Chunk<'a>> {
-    let project = &context.project;
-    let run = run_id(context);
     thread::scope(|scope| {
         let start = |(index, nodes): (usize, &'a [NodeName])| {
             let link = format!("{run}-{index}");
-            let path = links.join(&link);
-            (nodes, link, scope.spawn(move || nix_build(project, flake, nodes, &path)))
+            let name = link.clone();
+            (nodes, link, scope.spawn(move || builder.build(nodes, &name)))
         };
         let chunks = workers::chunks(nodes, workers);
         let started: Vec<_> = chunks.into_iter().enumerate().map(start).collect();
-        let end = |(nodes, link, thread): (_, _, thread::ScopedJoinHandle<'_, Result<Built, Failure>>)| {
-            let silent = |_| Err(Failure::new(Kind::Failed, "the evaluation ended without an answer"));
+        let end = |(nodes, link, thread): (_, _, thread::ScopedJoinHandle<'_, Result<Built, NixError>>)| {
+            let detail = "the evaluation ended without an answer".to_owned();
+            let silent = |_| Err(NixError::Answer { program: "nix build".to_owned(), detail });
             Chunk { nodes, link, built: thread.join().unwrap_or_else(silent) }
         };
         started.into_iter().map(end).collect()
     })
 }
 
-/// Combines all failures into one, with the affected nodes if others succeeded.
-fn together(failed: Vec<(&[NodeName], Failure)>, of: usize) -> Failure {
-    let told = |(nodes, failure): &(&[NodeName], Failure)| {
-        let names: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
-        let about = if nodes.len() == of { String::new() } else { format!("{}: ", names.join(", ")) };
-        format!("{about}{}", failure.message)
-    };
-    let message = failed.iter().map(told).collect::<Vec<_>>().join("\n");
-    let mut whole = Failure::new(Kind::Failed, message);
-    for (_, Failure { causes, hints, .. }) in failed {
-        whole.causes.extend(causes);
-        for hint in hints {
-            if !whole.hints.contains(&hint) {
-                whole.hints.push(hint);
-            }
-        }
-    }
-    whole
+/// Builds systems of a flake.
+struct Builder<'a> {
+    project: &'a Project,
+    flake: &'a FlakeRef,
+    links: &'a Path,
+    keep_going: bool,
+    progress: &'a Progress,
 }
 
-fn nix_build(project: &Project, flake: &FlakeRef, nodes: &[NodeName], link: &Path) -> Result<Built, Failure> {
-    let attributes: Vec<String> = nodes.iter().map(attribute).collect();
-    let built = project.nix.build(flake, &attributes, link);
-    built.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
+impl Builder<'_> {
+    /// Builds the systems of these nodes in one process. `link` is the name of the first link.
+    fn build(&self, nodes: &[NodeName], link: &str) -> Result<Built, NixError> {
+        let attributes: Vec<String> = nodes.iter().map(attribute).collect();
+        self.project.nix.build(&Build {
+            flake: self.flake,
+            attributes: &attributes,
+            link: &self.links.join(link),
+            keep_going: self.keep_going,
+            watch: self.progress,
+        })
+    }
 }

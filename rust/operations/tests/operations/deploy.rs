@@ -20,12 +20,12 @@ use super::stage::{FLEET, NOW, Stage};
 
 const NODES: [&str; 3] = ["w1", "w2", "w3"];
 
-fn name(text: &str) -> NodeName {
+pub fn name(text: &str) -> NodeName {
     NodeName::parse(text).unwrap()
 }
 
 /// Adds a store path that resembles the system of a node.
-fn system(node: &str) -> StorePath {
+pub fn system(node: &str) -> StorePath {
     let directory = tempfile::tempdir().unwrap();
     let system = directory.path().join(format!("nixos-system-{node}"));
     fs::create_dir_all(system.join("bin")).unwrap();
@@ -38,13 +38,13 @@ fn system(node: &str) -> StorePath {
 }
 
 /// Machines that already run an earlier system.
-fn cluster() -> FakeCluster {
+pub fn cluster() -> FakeCluster {
     let old = |node: &str| StorePath::parse(&format!("/nix/store/{}-nixos-system-{node}", "0".repeat(32))).unwrap();
     FakeCluster::new(&NODES.map(|node| (name(node), old(node))).into())
 }
 
 /// Creates a fleet's directory under git, as required for a flake.
-fn stage() -> Stage {
+pub fn stage() -> Stage {
     let stage = Stage::new(FLEET);
     stage.write("flake.nix", "{ outputs = _: { }; }\n");
     let made = Command::new("git").arg("-C").arg(stage.directory()).args(["init", "--quiet"]).status().unwrap();

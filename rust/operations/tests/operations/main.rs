@@ -2,6 +2,7 @@
 //! involved.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod apply_local;
 mod deploy;
 mod look;
 mod stage;

@@ -58,7 +58,8 @@ impl Deploy {
             return Electorate::default();
         }
         let runs = |node: &NodeName| hosts.get(node).is_none_or(|host| host.facts.etcd_active);
-        let counted = if changing.any(runs) { self.topology().electorate.counted.clone() } else { BTreeSet::new() };
+        let is_counted = !self.policy.unlocked_voters && changing.any(runs);
+        let counted = if is_counted { self.topology().electorate.counted.clone() } else { BTreeSet::new() };
         Electorate { all: self.topology().electorate.all.clone(), counted }
     }
 

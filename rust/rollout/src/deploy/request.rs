@@ -88,6 +88,9 @@ pub struct Policy {
     pub accept_drift: bool,
     /// Distribution of non-voting nodes over waves.
     pub spread: Spread,
+    /// Change a voter although a majority of the voters cannot be locked: the user makes sure that no other run changes
+    /// one of them. The quorum is checked nevertheless.
+    pub unlocked_voters: bool,
     /// Leave the nodes of a failed wave as they are. By default the confirmed nodes of the wave are reverted as well.
     pub no_revert: bool,
     /// Peer-to-peer copies of store paths between hosts.

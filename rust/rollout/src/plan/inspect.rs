@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, Request};
 use machinist_switch::{
-    BootFiles, UnitTree,
+    BootFiles, SizedPath, UnitTree,
     units::{Active, Units},
 };
 
@@ -25,7 +25,7 @@ pub struct Inspection {
     /// The running system's `/etc/fstab`.
     pub fstab: String,
     /// The running system's closure.
-    pub closure: Vec<StorePath>,
+    pub closure: Vec<SizedPath>,
 }
 
 /// Queries the host, in one request. `new` is the unit tree for the comparison: files that are equal in it are not
@@ -71,7 +71,7 @@ fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Op
         running: BootFiles::from_lines(lines("current")),
         manager: (value(lines("current"), "systemd"), value(lines("current"), "system.conf")),
         fstab: lines("fstab").join("\n"),
-        closure: lines("closure").iter().filter_map(|line| StorePath::parse(line).ok()).collect(),
+        closure: closure(lines("closure"), lines("sizes")),
         ..Inspection::default()
     };
     let units = &mut inspection.units;
@@ -87,6 +87,14 @@ fn parse(output: &str, new: &UnitTree, digests: &BTreeMap<String, String>) -> Op
     units.tree.aliases = lines("aliases").iter().filter_map(pair).collect();
     units.tree.files = files(lines("files"), &texts(lines("texts")), new, digests);
     Some(inspection)
+}
+
+/// Sizes are in the order of the paths. If their number differs, none is known.
+fn closure(paths: &[&str], sizes: &[&str]) -> Vec<SizedPath> {
+    let bytes = |index: usize| sizes.get(index).filter(|_| sizes.len() == paths.len())?.trim().parse().ok();
+    let sized =
+        |(index, path): (usize, &&str)| Some(SizedPath { path: StorePath::parse(path).ok()?, bytes: bytes(index) });
+    paths.iter().enumerate().filter_map(sized).collect()
 }
 
 /// A file that the new tree has too was not sent; its text is taken from there. A file without lines is empty.
@@ -162,7 +170,7 @@ mod tests {
              Id=b.service\nActiveState=inactive\nFragmentPath=\nFollowing=\n\nId=c.device\nActiveState=active\nFollowing=d.device\n\
              == machine\n/usr/lib/systemd/system/m.service\0[Unit]\n== restart-list\nr.service\n\
              == booted\nkernel=/nix/store/{HASH}-linux-6.12/bzImage\nkernel-params=quiet root=/dev/x\n\
-             == current\nsystemd=/nix/store/{HASH}-systemd-258\n== fstab\n/dev/x / ext4\n== closure\n/nix/store/{HASH}-x-1\n\
+             == current\nsystemd=/nix/store/{HASH}-systemd-258\n== fstab\n/dev/x / ext4\n== closure\n/nix/store/{HASH}-x-1\n== sizes\n7\n\
              == masked\nn.service\n== aliases\nz.service\ta.service\n== links\nm.target.wants/a.service\n\
              == files\n{digest}\n11  ./b\\x2dc.service\n22  ./empty.service\n33  ./a.service.d/notes\n\
              == texts\n./b\\x2dc.service\0[Unit]\n./b\\x2dc.service\0Wants=x=y\n"
@@ -186,11 +194,20 @@ mod tests {
         assert_eq!(found.booted.params.as_deref(), Some("quiet root=/dev/x"));
         assert!(found.manager.0.as_ref().is_some_and(|path| path.ends_with("systemd-258")));
         assert_eq!((found.closure.len(), found.fstab.as_str()), (1, "/dev/x / ext4"));
+        assert_eq!(found.closure[0].bytes, Some(7));
         assert_eq!(units.tree.files.keys().collect::<Vec<_>>(), ["a.service", "b\\x2dc.service", "empty.service"]);
         assert_eq!(units.tree.files["a.service"], "[Unit]\nAfter=q\n", "it was not sent, it is the new one's");
         assert_eq!(units.tree.files["b\\x2dc.service"], "[Unit]\nWants=x=y\n");
         assert_eq!(units.tree.aliases["z.service"], "a.service");
         assert!(units.tree.masked.contains("n.service") && units.tree.links.contains("m.target.wants/a.service"));
+    }
+
+    #[test]
+    fn sizes_that_do_not_belong_to_the_paths_are_unknown() {
+        let path = format!("/nix/store/{HASH}-x-1");
+        for (sizes, bytes) in [(vec!["7"], Some(7)), (vec![], None), (vec!["7", "8"], None), (vec!["-7"], None)] {
+            assert_eq!(super::closure(&[&path], &sizes)[0].bytes, bytes, "{sizes:?}");
+        }
     }
 
     #[test]

@@ -15,4 +15,4 @@ pub use self::{
     quorum::{QuorumRisk, Verdict},
     survey::Survey,
 };
-pub use machinist_switch::{Action, BootFiles, ClosureDiff, Package, Reboot, UnitChange, VersionChange};
+pub use machinist_switch::{Action, BootFiles, Bytes, ClosureDiff, Package, Reboot, UnitChange, VersionChange};

@@ -5,15 +5,16 @@ use std::{
     fs,
     net::IpAddr,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use machinist_etcd::etcd::Health;
 use machinist_model::NodeName;
-use machinist_nix::{Nix, StorePath};
+use machinist_nix::{Nix, PathInfo, StorePath};
 use machinist_remote::{Remote, Request, Status};
 use machinist_switch::{
-    UnitTree,
+    SizedPath, UnitTree,
     boot::{Reboot, reboot},
     boot_only::boot_only,
     closure_diff::closure_diff,
@@ -194,7 +195,8 @@ fn compare(
         let unreadable = |source| StepError::Unknown { why: format!("the units of {system} cannot be read: {source}") };
         let new = local_system::unit_tree(&at.join("etc/systemd/system")).map_err(unreadable)?;
         let old = inspect::ask(remote, &new)?;
-        let closure: Vec<StorePath> = closure.iter().map(|info| info.path.clone()).collect();
+        let sized = |info: &Arc<PathInfo>| SizedPath { path: info.path.clone(), bytes: Some(info.size) };
+        let closure: Vec<SizedPath> = closure.iter().map(sized).collect();
         differences(&mut changes, &old, &new, &closure, at);
         // The system is booted, so that everything starts.
         if changes.boot.is_some() {
@@ -255,7 +257,7 @@ export PATH=/run/current-system/sw/bin:$PATH
 timeout -k 5 100 \"$system/bin/switch-to-configuration\" dry-activate 2>&1
 ";
 
-fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[StorePath], at: &Path) {
+fn differences(changes: &mut Changes, old: &Inspection, new: &UnitTree, closure: &[SizedPath], at: &Path) {
     // If the system already runs, a deploy only installs keys or changes what boots.
     if changes.running.as_ref() != Some(&changes.system) {
         let mut switch = decide(&old.units, new);

@@ -34,7 +34,11 @@ fi
 echo "== fstab"
 if [ -e "$current/etc/fstab" ]; then cat "$current/etc/fstab"; fi
 echo "== closure"
-nix-store --query --requisites "$current" || exit 1
+closure=$(nix-store --query --requisites "$current") || exit 1
+printf '%s\n' "$closure"
+echo "== sizes"
+# In the order of the paths. Without them a plan has no sizes, but is as good otherwise.
+printf '%s\n' "$closure" | xargs nix-store --query --size
 
 if cd -P "$current/etc/systemd/system" 2>/dev/null; then
   echo "== masked"

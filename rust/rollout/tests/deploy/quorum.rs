@@ -3,7 +3,7 @@
 use expect_test::expect;
 use machinist_testkit::cluster::{Behaviour, FakeHost};
 
-use crate::environment::{Environment, name, new};
+use crate::environment::{Environment, name, new, old};
 
 fn stop_etcd(environment: &Environment, node: &str) {
     environment.cluster.world().hosts.get_mut(&name(node)).unwrap().member.as_mut().unwrap().runs = false;
@@ -114,6 +114,49 @@ fn a_member_is_not_touched_when_the_locks_of_a_majority_cannot_be_had() {
     ran.check(&expect![[r#"
         a refused: b, which votes in etcd: only 1 of 3 voters can be locked, a majority is 2 (not locked: b, c); c, which votes in etcd: only 1 of 3 voters can be locked, a majority is 2 (not locked: b, c)
         etcd 0 of 3
+    "#]]);
+    assert_eq!(environment.activated(), "");
+}
+
+/// The other members accept no connection from here, but etcd reaches them.
+fn alone() -> Environment {
+    let environment = Environment::new("a b c", "");
+    for node in ["b", "c"] {
+        let node = name(node);
+        let mut world = environment.cluster.world();
+        world.hosts.get_mut(&node).unwrap().behaviours.insert(old(&node), Behaviour::RefusesConnections);
+    }
+    environment
+}
+
+#[test]
+fn a_voter_changes_without_the_locks_of_the_others_only_on_request() {
+    let mut environment = alone();
+    let ran = environment.deploy("a");
+    ran.check(&expect![[r#"
+        a refused: b, which votes in etcd: only 1 of 3 voters can be locked, a majority is 2 (not locked: b, c); c, which votes in etcd: only 1 of 3 voters can be locked, a majority is 2 (not locked: b, c)
+        etcd 3 of 3
+    "#]]);
+    assert_eq!(environment.activated(), "");
+    environment = alone();
+    environment.policy.unlocked_voters = true;
+    let ran = environment.deploy("a");
+    ran.check(&expect![[r#"
+        a changed
+        etcd 3 of 3
+    "#]]);
+    assert!(ran.notes.iter().any(|note| note.contains("only 1 of them are locked, as requested")), "{:?}", ran.notes);
+}
+
+#[test]
+fn the_quorum_is_required_without_the_locks_of_the_others_too() {
+    let mut environment = alone();
+    environment.policy.unlocked_voters = true;
+    stop_etcd(&environment, "c");
+    let ran = environment.deploy("a");
+    ran.check(&expect![[r#"
+        a refused: without a only 1 of 3 etcd members would be healthy, a quorum needs 2 (c does not answer)
+        etcd 2 of 3
     "#]]);
     assert_eq!(environment.activated(), "");
 }

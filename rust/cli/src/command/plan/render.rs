@@ -4,7 +4,7 @@ use machinist_model::NodeName;
 use machinist_nix::StorePath;
 use machinist_operations::plan::{Certificate, Report};
 use machinist_rollout::{
-    plan::{Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, PlannedBoot, UnitChange, Verdict},
+    plan::{Action, Bytes, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, PlannedBoot, UnitChange, Verdict},
     preflight::{FEWER_GENERATIONS, Problem},
 };
 
@@ -15,6 +15,9 @@ const SHOWN: usize = 6;
 
 /// Maximum number of diff lines without `--verbose`.
 const DIFF_LINES: usize = 24;
+
+/// Smallest growth of a package that is shown, in bytes.
+const LEAST_GROWTH: u64 = 64 << 10;
 
 /// Width of the label column.
 const LABEL: usize = 10;
@@ -98,6 +101,9 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
         say("keys", &format!("to put in place: {}", list(leaves, false)));
     }
     if let Some(closure) = &changes.closure {
+        if let Some(bytes) = closure.bytes.filter(|bytes| bytes.growth() != 0) {
+            say("closure", &total(bytes));
+        }
         for text in packages(closure, ui.verbose) {
             say("packages", &text);
         }
@@ -241,17 +247,35 @@ fn size(bytes: u64) -> String {
     }
 }
 
+/// Formats the sizes of both closures, such as `812.3 MiB -> 824.0 MiB (+11.7 MiB)`.
+fn total(bytes: Bytes) -> String {
+    format!("{} -> {} ({})", size(bytes.from), size(bytes.to), signed(bytes.growth()))
+}
+
+fn signed(bytes: i64) -> String {
+    format!("{}{}", if bytes < 0 { "-" } else { "+" }, size(bytes.unsigned_abs()))
+}
+
+/// Returns the growth in parentheses. Changes of a few KiB say nothing and are left out.
+fn grown(growth: Option<i64>) -> String {
+    growth
+        .filter(|bytes| bytes.unsigned_abs() >= LEAST_GROWTH)
+        .map_or_else(String::new, |bytes| format!(" ({})", signed(bytes)))
+}
+
 /// Packages with versions are listed by name. Configuration files have no version and are only counted without
 /// `--verbose`.
 fn packages(diff: &ClosureDiff, verbose: bool) -> Vec<String> {
     let versions = |versions: &[String]| if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
     let named = |sign: &str, package: &Package| {
-        format!("{sign} {} {}", package.name, package.versions.join(", ")).trim_end().to_owned()
+        let name = format!("{sign} {} {}", package.name, package.versions.join(", "));
+        format!("{}{}", name.trim_end(), grown(package.growth))
     };
     let mut items = Vec::new();
     let mut counted = 0;
     for change in &diff.changed {
-        items.push(format!("{} {} -> {}", change.name, versions(&change.from), versions(&change.to)));
+        let growth = grown(change.growth);
+        items.push(format!("{} {} -> {}{growth}", change.name, versions(&change.from), versions(&change.to)));
     }
     for (sign, packages) in [("+", &diff.added), ("-", &diff.removed), ("~", &diff.rebuilt)] {
         for package in packages {

@@ -9,8 +9,8 @@ use machinist_pki::report::State;
 use machinist_rollout::{
     boot_once::Loader,
     plan::{
-        Action, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, PlannedBoot, QuorumRisk, Reboot, UnitChange,
-        Verdict, VersionChange,
+        Action, Bytes, Changes, ClosureDiff, FullBoot, NodePlan, Package, Plan, PlannedBoot, QuorumRisk, Reboot,
+        UnitChange, Verdict, VersionChange,
     },
     preflight::{Problem, ProblemKind},
     waves::{Wave, WaveKind},
@@ -30,8 +30,8 @@ fn unit(unit: &str, action: Action, why: &[&str]) -> UnitChange {
     UnitChange { unit: unit.to_owned(), action, why: why.iter().map(|&word| word.to_owned()).collect() }
 }
 
-fn package(name: &str, version: &str) -> Package {
-    Package { name: name.to_owned(), versions: version.split_whitespace().map(str::to_owned).collect() }
+fn package(name: &str, version: &str, growth: Option<i64>) -> Package {
+    Package { name: name.to_owned(), versions: version.split_whitespace().map(str::to_owned).collect(), growth }
 }
 
 fn changes() -> Changes {
@@ -42,9 +42,16 @@ fn changes() -> Changes {
         unit("keygen.service", Action::Again, &["it is not running now"]),
     ];
     units.extend((1..=8).map(|number| unit(&format!("n{number}.service"), Action::Start, &["it is new"])));
-    let changed =
-        vec![VersionChange { name: "etcd".to_owned(), from: vec!["3.5.16".to_owned()], to: vec!["3.5.17".to_owned()] }];
-    let (added, removed) = (vec![package("jq", "1.7.1"), package("unit-n1.service", "")], vec![package("htop", "3.3")]);
+    let changed = vec![VersionChange {
+        name: "etcd".to_owned(),
+        from: vec!["3.5.16".to_owned()],
+        to: vec!["3.5.17".to_owned()],
+        growth: Some(2 << 20),
+    }];
+    let (added, removed) = (
+        vec![package("jq", "1.7.1", Some(1 << 20)), package("unit-n1.service", "", Some(300))],
+        vec![package("htop", "3.3", Some(-500_000))],
+    );
     Changes {
         running: Some(system("a")),
         boots: Some(system("a")),
@@ -55,7 +62,13 @@ fn changes() -> Changes {
         too_little_room: None,
         full_boot: None,
         keys: vec!["etcd-server-0123456789abcdef.key".to_owned()],
-        closure: Some(ClosureDiff { added, removed, changed, rebuilt: vec![package("etc", "")] }),
+        closure: Some(ClosureDiff {
+            added,
+            removed,
+            changed,
+            rebuilt: vec![package("etc", "", Some(-10))],
+            bytes: Some(Bytes { from: 851_000_000, to: 853_645_728 }),
+        }),
         units,
         systemd_reexec: true,
         reboot: Some(Reboot { why: vec!["kernel 6.12.1 -> 6.12.3".to_owned()], was_due: false }),
@@ -125,7 +138,8 @@ fn long_lists_are_cut_with_a_count() {
               system    aaaaaaaa -> bbbbbbbb
               send      14 of 412 paths, 2.4 MiB
               keys      to put in place: etcd-server
-              packages  etcd 3.5.16 -> 3.5.17, + jq 1.7.1, - htop 3.3; 2 other paths differ without another version
+              closure   811.6 MiB -> 814.1 MiB (+2.5 MiB)
+              packages  etcd 3.5.16 -> 3.5.17 (+2.0 MiB), + jq 1.7.1 (+1.0 MiB), - htop 3.3 (-489 KiB); 2 other paths differ without another version
               stop      old.service (the new system does not have it)
               restart   etcd.service (Service.ExecStart, Unit.X-Restart-Triggers)
               reload    nftables.service (Unit.X-Reload-Triggers)
@@ -150,10 +164,11 @@ fn verbose_says_everything_with_its_reason() {
               system    aaaaaaaa -> bbbbbbbb
               send      14 of 412 paths, 2.4 MiB
               keys      to put in place: etcd-server
-              packages  etcd 3.5.16 -> 3.5.17
-                        + jq 1.7.1
+              closure   811.6 MiB -> 814.1 MiB (+2.5 MiB)
+              packages  etcd 3.5.16 -> 3.5.17 (+2.0 MiB)
+                        + jq 1.7.1 (+1.0 MiB)
                         + unit-n1.service
-                        - htop 3.3
+                        - htop 3.3 (-489 KiB)
                         ~ etc
               stop      old.service (the new system does not have it)
               restart   etcd.service (Service.ExecStart, Unit.X-Restart-Triggers)
