@@ -106,15 +106,15 @@ default() {
     on_guest 'entry=$(sed -n "s/^default //p" /boot/loader/loader.conf); grep -o "init=[^ ]*" "/boot/loader/entries/$entry" | sed "s,init=,,; s,/init,,"'
   fi
 }
-# The entry that is booted once, or `none`.
-armed() {
+# The entry that is booted once, or `the default`.
+boots_next() {
   local entry
   if [ "$loader" = grub ]; then
     entry='grub-editenv /boot/grub/grubenv list 2>/dev/null | sed -n "s/^next_entry=//p"'
   else
     entry='cat /sys/firmware/efi/efivars/LoaderEntryOneShot-* 2>/dev/null | tr -d "\0"'
   fi
-  on_guest "entry=\$($entry); echo \${entry:-none}"
+  on_guest "entry=\$($entry); echo \${entry:-the default}"
 }
 # cut_at WORDS: cuts the guest's power when a deploy says these words, and starts it again.
 cut_at() {
