@@ -1,6 +1,10 @@
 //! A system in the local store, read into the inputs of [`machinist_switch`].
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use machinist_switch::{BootFiles, SwitchFiles, UnitTree, unit_tree::LINK_FOLDERS};
 use sha2::{Digest, Sha256};
@@ -75,9 +79,21 @@ pub fn boot_files(system: &Path) -> BootFiles {
     BootFiles {
         kernel: link("kernel"),
         initrd: link("initrd"),
+        stage_1: stage_1(system),
         modules: link("kernel-modules"),
         params: text("kernel-params"),
     }
+}
+
+/// Returns the program of a system's initrd. With a scripted one, the system's init is a script, too; systemd continues as
+/// the init itself.
+fn stage_1(system: &Path) -> Option<String> {
+    if !system.join("initrd").exists() {
+        return None;
+    }
+    let mut start = [0; 2];
+    fs::File::open(system.join("init")).and_then(|mut init| init.read_exact(&mut start)).ok()?;
+    Some(if start == *b"#!" { "scripted" } else { "systemd" }.to_owned())
 }
 
 /// Reads the files of a system that decide whether a machine can be switched to it.
@@ -109,7 +125,7 @@ mod tests {
 
     use machinist_switch::UnitTree;
 
-    use super::unit_tree;
+    use super::{boot_files, unit_tree};
 
     #[test]
     fn a_folder_of_units_is_read_with_its_links() {
@@ -131,6 +147,19 @@ mod tests {
         assert_eq!(tree.pulls("a.service").into_iter().collect::<Vec<_>>(), ["b.service"]);
         assert_eq!(tree.unit("a.service", "a.service", None).values("Service", "User"), ["x"]);
         assert_eq!(tree.aliases["alias.service"], "a.service");
+    }
+
+    #[test]
+    fn the_program_of_an_initrd_is_known_by_the_init_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(boot_files(folder.path()).stage_1, None, "it has no initrd");
+        fs::write(at("initrd"), "").unwrap();
+        assert_eq!(boot_files(folder.path()).stage_1, None);
+        for (init, program) in [("#!/bin/sh\n", "scripted"), ("\u{7f}ELF", "systemd")] {
+            fs::write(at("init"), init).unwrap();
+            assert_eq!(boot_files(folder.path()).stage_1.as_deref(), Some(program));
+        }
     }
 
     #[test]

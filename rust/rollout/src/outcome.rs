@@ -52,7 +52,7 @@ pub enum Verdict {
     Reverted,
     /// It runs the new system, which was confirmed; a later step failed.
     Confirmed,
-    /// It did not come back: it was rebooted into the new system, which was confirmed.
+    /// It did not come back from a reboot: into the new system, which was confirmed, or which was to be booted once.
     Away,
     /// It runs the new system, and the revert failed.
     Broken,

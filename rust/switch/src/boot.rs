@@ -13,6 +13,8 @@ pub struct BootFiles {
     pub kernel: Option<String>,
     /// Target of the link `initrd`.
     pub initrd: Option<String>,
+    /// Program of the initrd: `scripted`, or `systemd`, the default since NixOS 26.05. None if it is not known.
+    pub stage_1: Option<String>,
     /// Target of the link `kernel-modules`.
     pub modules: Option<String>,
     /// Contents of `kernel-params`.
@@ -30,7 +32,7 @@ pub struct Reboot {
 
 impl BootFiles {
     /// Reads lines `NAME=VALUE`, named like the files of a system: `kernel`, `initrd`, `kernel-modules`,
-    /// `kernel-params`. Other lines are ignored.
+    /// `kernel-params`, and `stage-1` for the initrd's program. Other lines are ignored.
     #[must_use]
     pub fn from_lines(lines: &[&str]) -> Self {
         let value = |key: &str| {
@@ -40,6 +42,7 @@ impl BootFiles {
         Self {
             kernel: value("kernel"),
             initrd: value("initrd"),
+            stage_1: value("stage-1"),
             modules: value("kernel-modules"),
             params: value("kernel-params"),
         }
@@ -71,7 +74,10 @@ fn differences(old: &BootFiles, new: &BootFiles) -> Vec<String> {
     if let (Some(was), Some(is)) = (&old.initrd, &new.initrd)
         && was != is
     {
-        found.push("initrd".to_owned());
+        found.push(match (&old.stage_1, &new.stage_1) {
+            (Some(was), Some(is)) if was != is => format!("initrd ({was} -> {is})"),
+            _ => "initrd".to_owned(),
+        });
     }
     if let (Some(was), Some(is)) = (&old.params, &new.params) {
         found.extend(parameters(was, is));
@@ -144,6 +150,15 @@ mod tests {
     fn initrd_and_parameters_count_too() {
         let (a, b) = (files("6.12.1", "a", "quiet splash"), files("6.12.1", "b", "quiet nosmt"));
         check(&a, &a, &b, &["initrd", "kernel parameters -splash +nosmt"], false);
+    }
+
+    #[test]
+    fn an_initrd_that_runs_systemd_instead_of_a_script_is_named() {
+        let stage_1 = |program: &str| Some(program.to_owned());
+        let a = BootFiles { stage_1: stage_1("scripted"), ..files("6.12.1", "a", "") };
+        let b = BootFiles { stage_1: stage_1("systemd"), ..files("6.12.1", "b", "") };
+        check(&a, &a, &b, &["initrd (scripted -> systemd)"], false);
+        check(&BootFiles { stage_1: None, ..a.clone() }, &a, &b, &["initrd"], false);
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
         if let Some(alarm) = &status.etcd_alarm {
             ui.warn(&format!("{alarm}; `machinist etcd status` explains it"));
         }
-        warn_of_boots(&status.nodes, ui);
+        for node in &status.nodes {
+            let name = ui.paint(Tone::Strong, node.node.as_str());
+            boot_warnings(node).iter().for_each(|text| ui.warn(&format!("{name} {text}")));
+        }
         warn_of_expiry(&status.nodes, ui);
         explain_silence(&status.nodes, ui);
     }
@@ -73,20 +76,17 @@ fn system(answer: &Answer) -> String {
     }
 }
 
-/// Reports systems that are not confirmed yet, and changes that wait for a reboot.
-fn warn_of_boots(nodes: &[Node], ui: Ui) {
-    for node in nodes {
-        let name = ui.paint(Tone::Strong, node.node.as_str());
-        if let Some(system) = &node.on_trial {
-            ui.warn(&format!("{name} runs {system} on trial: it was booted once and not confirmed; a deploy finishes that, a reboot leaves it"));
-        }
-        if !node.reboot_due.is_empty() {
-            ui.warn(&format!(
-                "{name} needs a reboot for {}: `machinist deploy --reboot auto` does that",
-                node.reboot_due.join(", ")
-            ));
-        }
-    }
+/// Returns warnings of systems that are not confirmed yet, and of changes that wait for a reboot.
+fn boot_warnings(node: &Node) -> Vec<String> {
+    let trial = node.on_trial.as_ref().map(|system| {
+        format!(
+            "runs {system} on trial: it was booted once and not confirmed; a deploy finishes that, a reboot leaves it"
+        )
+    });
+    let due = (!node.reboot_due.is_empty()).then(|| {
+        format!("needs a reboot for {}: `machinist deploy --reboot auto` does that", node.reboot_due.join(", "))
+    });
+    trial.into_iter().chain(due).collect()
 }
 
 fn etcd(member: Option<&Member>, ui: Ui) -> String {
@@ -139,5 +139,50 @@ fn explain_silence(nodes: &[Node], ui: Ui) {
                 ui.story(&format!("  {} {hint}", ui.paint(Tone::Strong, "hint:")));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::NodeName;
+    use machinist_nix::StorePath;
+    use machinist_operations::status::{Answer, Node};
+    use machinist_rollout::HostFacts;
+
+    use super::{boot_warnings, system};
+
+    fn path(letter: &str) -> StorePath {
+        StorePath::parse(&format!("/nix/store/{}-nixos-system", letter.repeat(32))).unwrap()
+    }
+
+    fn answer(running: &str, profile: Option<&str>) -> Answer {
+        let facts = HostFacts { running: Some(path(running)), profile: profile.map(path), ..HostFacts::default() };
+        Answer::Answers { facts: Box::new(facts) }
+    }
+
+    #[test]
+    fn a_machine_that_boots_another_system_is_told_with_both() {
+        assert_eq!(system(&answer("a", Some("a"))), "aaaaaaaa");
+        assert_eq!(system(&answer("a", Some("b"))), "aaaaaaaa (bbbbbbbb boots next)");
+        assert_eq!(system(&answer("a", None)), "aaaaaaaa (nothing of ours boots next)");
+    }
+
+    #[test]
+    fn a_system_on_trial_and_a_due_reboot_are_warnings() {
+        let mut node = Node {
+            node: NodeName::parse("a").unwrap(),
+            ip: "10.0.0.1".parse().unwrap(),
+            roles: Vec::new(),
+            answer: answer("a", Some("b")),
+            etcd: None,
+            reboot_due: Vec::new(),
+            on_trial: None,
+        };
+        assert_eq!(boot_warnings(&node), Vec::<String>::new());
+        (node.on_trial, node.reboot_due) = (Some(path("a")), vec!["kernel 6.12.1 -> 6.12.3".to_owned()]);
+        let found = boot_warnings(&node);
+        assert!(found[0].starts_with("runs /nix/store/aaaa") && found[0].contains("on trial"), "{found:?}");
+        assert_eq!(found[1], "needs a reboot for kernel 6.12.1 -> 6.12.3: `machinist deploy --reboot auto` does that");
     }
 }

@@ -51,7 +51,9 @@ impl Deploy {
             self.context.events.step(node, "going on with the boot of the new system that was begun");
             (Arc::clone(&host.remote), host.facts.clone())
         } else if self.has_fallen_back(host) {
-            return Err(self.give_up(host, &*host.remote, &token));
+            let error = self.give_up(host, &*host.remote, &token);
+            self.take_work_again(host);
+            return Err(error);
         } else {
             self.reboot_once(kind, host, hosts, keeper, &token)?
         };
@@ -182,7 +184,8 @@ impl Deploy {
         demand: Demand,
     ) -> Result<(), StepError> {
         let node = &trial.target.node;
-        let unwell: Vec<&str> = before.facts.unwell().collect();
+        // A resumed run does not know the units of the boot before: all that have failed in this one count.
+        let unwell: Vec<&str> = if before.is_on_trial() { Vec::new() } else { before.facts.unwell().collect() };
         let activation = Activation {
             node: node.clone(),
             system: trial.target.system.clone(),

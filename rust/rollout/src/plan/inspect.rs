@@ -239,6 +239,8 @@ mod tests {
         symlink("../a.service", units.join("m.target.wants/a.service")).unwrap();
         let programs = root.join("current-system/sw/bin");
         std::fs::create_dir_all(&programs).unwrap();
+        std::fs::write(root.join("current-system/initrd"), "").unwrap();
+        std::fs::write(root.join("current-system/init"), "\u{7f}ELF").unwrap();
         for name in ["systemctl", "nix-store"] {
             std::fs::write(programs.join(name), "#!/bin/sh\n").unwrap();
             std::fs::set_permissions(programs.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -251,7 +253,9 @@ mod tests {
             Command::new("sh").args(["-c", &script]).stdin(std::fs::File::open(&input).unwrap()).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(!text.contains("After=q"), "what the new system has too is not sent: {text}");
-        let found = parse(&text, &tree(), &tree().digests()).unwrap().units.tree;
+        let found = parse(&text, &tree(), &tree().digests()).unwrap();
+        assert_eq!(found.running.stage_1.as_deref(), Some("systemd"));
+        let found = found.units.tree;
         let mut expect = unit_tree(&units).unwrap();
         // Text is sent by lines, so a missing final newline is added.
         expect.files.insert("b\\x2dc.service".to_owned(), "[Unit]\nA=1\n".to_owned());

@@ -247,8 +247,13 @@ fn full_boot(facts: &HostFacts, needed: u64) -> Option<FullBoot> {
 fn dry_activate(remote: &dyn Remote, system: &StorePath) -> Result<Option<String>, StepError> {
     let script = script::with(&[("system", system.as_str())], DRY_ACTIVATE);
     let output = remote.run(Request::new("dry-activate", script).timeout(Duration::from_secs(120)))?;
-    let text = output.stdout_text();
-    Ok((output.status == Status::Exited(0) && !text.trim().is_empty()).then(|| text.trim_end().to_owned()))
+    Ok((output.status == Status::Exited(0)).then(|| actions(&output.stdout_text())).filter(|text| !text.is_empty()))
+}
+
+/// Removes what the pre-switch checks print of themselves: the plan knows the inhibitors.
+fn actions(said: &str) -> String {
+    let is_action = |line: &&str| !line.starts_with("Not checking switch inhibitors");
+    said.lines().filter(is_action).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 /// The program prints to stderr.
@@ -371,4 +376,17 @@ fn risk(
         leader,
         founder: recorded.founder.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::actions;
+
+    #[test]
+    fn a_dry_run_says_what_it_would_do_and_nothing_of_its_checks() {
+        let said =
+            "Not checking switch inhibitors (action = dry-activate)\nwould stop the following units: a.service\n";
+        assert_eq!(actions(said), "would stop the following units: a.service");
+        assert_eq!(actions("Not checking switch inhibitors (action = dry-activate)\n"), "");
+    }
 }

@@ -25,6 +25,13 @@ for system in booted current; do
   for link in kernel initrd kernel-modules; do
     if [ -e "/run/$system-system/$link" ]; then echo "$link=$(readlink -f "/run/$system-system/$link")"; fi
   done
+  if [ -e "/run/$system-system/initrd" ]; then
+    # Before the init that is a script, a script ran in the initrd, too.
+    case $(head -c 2 "/run/$system-system/init" 2>/dev/null | tr -d '\000') in
+      '#!') echo stage-1=scripted ;;
+      ?*) echo stage-1=systemd ;;
+    esac
+  fi
   if [ -e "/run/$system-system/kernel-params" ]; then echo "kernel-params=$(cat "/run/$system-system/kernel-params")"; fi
 done
 echo "systemd=$(readlink -f "$current/systemd")"

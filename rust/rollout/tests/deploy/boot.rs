@@ -339,12 +339,25 @@ fn a_run_that_was_cut_off_anywhere_in_a_boot_finishes_it_with_one_boot() {
 }
 
 #[test]
+fn a_unit_that_failed_in_the_boot_counts_for_a_resumed_run_too() {
+    let environment = booting("w1").behaves("w1", Behaviour::FailsUnit("x.service".to_owned()));
+    let ran = cut_off(environment, "start the activation", 1).resume();
+    let outcome = format!("{:?}", ran.report.nodes[&name("w1")]);
+    assert!(outcome.contains("units failed: x.service"), "{outcome}");
+}
+
+#[test]
 fn a_boot_that_fell_back_while_no_one_watched_is_told_as_reverted() {
-    let after = cut_off(booting("w1 w2").behaves("w1", Behaviour::PanicsAtBoot), "reboot", 2);
+    let mut environment = booting("w1 w2").behaves("w1", Behaviour::PanicsAtBoot);
+    let pods = Arc::new(Pods::default());
+    environment.workload = Some(pods.clone());
+    let after = cut_off(environment, "reboot", 2);
+    pods.said.lock().unwrap().clear();
     let ran = after.resume();
     ran.check(&expect![[r#"
         w1 failed, Reverted: reverted to the system that ran before: the new system was booted once and did not come up, so the machine has booted the default
         w2 not started: a wave before it failed
     "#]]);
     assert_eq!(boots(&after, "w1"), 2, "it is not tried again by itself");
+    assert_eq!(pods.said.lock().unwrap().join(", "), "come back to w1", "it was drained by the run that was cut off");
 }

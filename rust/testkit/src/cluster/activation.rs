@@ -35,6 +35,8 @@ pub struct Activation {
     pub old: Option<StorePath>,
     /// True if the system was booted on trial: it is left by a reboot.
     pub trial: bool,
+    /// Units that had failed before that boot, and do not count.
+    pub unwell: String,
     /// The state, as in the file of that name: `waiting`, `confirmed`, `reverted WHY` ...
     pub state: String,
 }

@@ -152,7 +152,9 @@ impl FakeHost {
             activation.state = format!("refused {}", self.lock.gone());
         } else if activation.trial {
             activation.state = "waiting".to_owned();
-            if let Behaviour::FailsUnit(unit) = self.behaviour(Some(&activation.new)) {
+            if let Behaviour::FailsUnit(unit) = self.behaviour(Some(&activation.new))
+                && !activation.unwell.lines().any(|known| *known == unit)
+            {
                 self.activation = Some(activation);
                 return self.revert(&format!("units failed: {unit}"));
             }
@@ -285,6 +287,9 @@ impl FakeHost {
         }
         if let Some(activation) = self.activation.as_ref().filter(|activation| activation.is_running()) {
             lines.push(format!("activation={}.service", activation.unit));
+        }
+        if let Behaviour::FailsUnit(unit) = self.behaviour(self.running.as_ref()) {
+            lines.push(format!("failed={unit}"));
         }
         lines.extend(self.keys.iter().map(|key| format!("key={key}")));
         lines.extend(self.last.iter().map(|line| format!("last={line}")));

@@ -144,7 +144,8 @@ fn start(host: &mut FakeHost, script: &str, input: &str) -> Answer {
     }
     let (token, old) = (Token::of(input), path("old"));
     let trial = variable(input, "trial").as_deref() == Some("yes");
-    host.activate(Activation { unit, token, new, old, trial, state: String::new() });
+    let unwell = variable(input, "unwell_before").unwrap_or_default();
+    host.activate(Activation { unit, token, new, old, trial, unwell, state: String::new() });
     Answer::default()
 }
 
