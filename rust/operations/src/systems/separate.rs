@@ -102,8 +102,9 @@ fn message(error: &NixError) -> String {
 fn failure_of(builds: &[FailedBuild], error: NixError) -> Failure {
     match error {
         _ if !builds.is_empty() => of_builds(builds),
+        // Newer versions begin with `error:` and the trace in the next lines.
         NixError::Failed { message, .. } => {
-            Failure::new(Kind::Failed, message.strip_prefix("error: ").unwrap_or(&message).trim())
+            Failure::new(Kind::Failed, message.strip_prefix("error:").unwrap_or(&message).trim())
         }
         error => failure(error),
     }
@@ -118,4 +119,20 @@ fn of_builds(builds: &[FailedBuild]) -> Failure {
 
 fn failure(error: NixError) -> Failure {
     Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use machinist_nix::NixError;
+
+    use super::failure_of;
+
+    #[test]
+    fn an_evaluation_that_failed_has_nix_own_words_without_the_command() {
+        let failed =
+            |message: &str| NixError::Failed { command: "nix build x".to_owned(), message: message.to_owned() };
+        assert_eq!(failure_of(&[], failed("error: no disk")).message, "no disk");
+        let traced = failed("error:\n       … while calling\n\n       error: no disk");
+        assert_eq!(failure_of(&[], traced).message, "… while calling\n\n       error: no disk");
+    }
 }

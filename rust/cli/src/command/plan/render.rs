@@ -16,7 +16,7 @@ const SHOWN: usize = 6;
 /// Maximum number of diff lines without `--verbose`.
 const DIFF_LINES: usize = 24;
 
-/// Smallest growth of a package that is shown, in bytes.
+/// Smallest growth of a closure or a package that is shown, in bytes: most changes of a setting grow by a few.
 const LEAST_GROWTH: u64 = 64 << 10;
 
 /// Width of the label column.
@@ -101,7 +101,7 @@ fn changes(changes: &Changes, ui: Ui, lines: &mut Vec<String>) {
         say("keys", &format!("to put in place: {}", list(leaves, false)));
     }
     if let Some(closure) = &changes.closure {
-        if let Some(bytes) = closure.bytes.filter(|bytes| bytes.growth() != 0) {
+        if let Some(bytes) = closure.bytes.filter(|bytes| bytes.growth().unsigned_abs() >= LEAST_GROWTH) {
             say("closure", &total(bytes));
         }
         for text in packages(closure, ui.verbose) {

@@ -128,6 +128,14 @@ fn nothing_to_do_is_said_in_a_line_a_node() {
 }
 
 #[test]
+fn a_growth_of_a_few_bytes_is_not_shown() {
+    let mut few = changes();
+    few.closure.as_mut().unwrap().bytes = Some(Bytes { from: 1 << 30, to: (1 << 30) + 24 });
+    let text = super::report(&told(vec![("a", NodePlan::Changes(Box::new(few)))]), Ui::new(false, true));
+    assert!(!text.contains("closure") && text.contains("packages"), "{text}");
+}
+
+#[test]
 fn long_lists_are_cut_with_a_count() {
     check(
         &told(vec![("a", NodePlan::Changes(Box::new(changes())))]),
