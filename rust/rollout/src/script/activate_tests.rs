@@ -93,7 +93,7 @@ impl Host {
             .replace("/nix/var/nix/profiles/system", &place("profile"))
             .replace("/var/lib/machinist", &place("kept"))
             .replace("quiet_first=3", "quiet_first=1")
-            .replace("quiet_later=15", "quiet_later=2")
+            .replace("quiet_later=15", "quiet_later=3")
             .replace("settling=60", "settling=5");
         Command::new("sh").args(["-c", &script]).env("HOST", self.folder.path()).output().unwrap()
     }
