@@ -27,7 +27,7 @@ use_nixos() {
 installed() {
   local input options=() references=("${nodes[@]/#/git+file://$here/installed#nixosConfigurations.}")
   for input in $MACHINIST_OVERRIDE_INPUTS; do options+=(--override-input "${input%%=*}" "${input#*=}"); done
-  sed -E 's/(roles|apps) = \[[^]]*\]/\1 = [ ]/; s/orchestrator = "[a-z]*"/orchestrator = null/' "$cluster/machines.nix" >"$here/installed.nix"
+  sed -E 's/(roles|apps) = \[[^]]*\]/\1 = [ ]/g; s/orchestrator = "[a-z]*"/orchestrator = null/' "$cluster/machines.nix" >"$here/installed.nix"
   {
     machinist init "$here/installed" --from "$here/installed.nix" --ssh-public-key "$MACHINIST_SSH_KEY.pub" &&
       machinist -C "$here/installed" certs gen && machinist -C "$here/installed" generate && git -C "$here/installed" add --all
