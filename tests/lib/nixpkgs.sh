@@ -1,7 +1,26 @@
 #!/usr/bin/env bash
-# Sourced by tests/nixpkgs/run and tests/examples/run: views of nodes, and their comparison.
+# Sourced by tests/nixpkgs/* and tests/examples/run: a real nixpkgs, views of nodes, and their comparison.
 judge=$project/tests/nixpkgs
 lite_path=$project/testbed/nixos-lite
+
+skip_all() { # REASON
+  skip "real nixpkgs" "$1"
+  print_counts
+  exit
+}
+# Sets NIXPKGS, DISKO and SOPS_NIX.
+find_sources() {
+  [ -z "${NIXPKGS-}" ] || {
+    : "${DISKO:?is missing: a checkout of disko beside NIXPKGS}" "${SOPS_NIX:?is missing: a checkout of sops-nix beside NIXPKGS}"
+    return
+  }
+  local inputs
+  inputs=$(timeout 300 nix flake archive --json "git+file://$project" 2>/dev/null) \
+    || skip_all "NIXPKGS names no checkout, and what flake.lock pins cannot be fetched from here"
+  NIXPKGS=$(jq -r .inputs.nixpkgs.path <<<"$inputs")
+  DISKO=$(jq -r .inputs.disko.path <<<"$inputs")
+  SOPS_NIX=$(jq -r '.inputs["sops-nix"].path' <<<"$inputs")
+}
 
 # lite_view DIRECTORY NODE: the node as evaluated by nixos-lite.
 lite_view() {
