@@ -438,3 +438,56 @@ fn what_is_requested_is_renewed() {
             renew etcd-server-balthazar: requested"#]],
     );
 }
+
+#[test]
+fn a_plan_finds_an_action_by_name_and_tells_all_problems_in_one_text() {
+    let case = Case::new();
+    let good = plan(&case.table, &Tree::from_entries(case.entries), &case.policy, case.now);
+    assert_eq!(good.action(SERVER).unwrap().name, SERVER);
+    assert!(good.action("etcd-server-nobody").is_none());
+    assert_eq!(good.refusal(), None);
+
+    let mut case = Case::new();
+    case.policy.renewal = Renewal::Named(["nothing".to_owned(), "etcd-ca".to_owned()].into());
+    let bad = plan(&case.table, &Tree::from_entries(case.entries), &case.policy, case.now);
+    let refusal = bad.refusal().unwrap();
+    assert_eq!(refusal.lines().count(), 2, "{refusal}");
+    assert!(refusal.contains("nothing: no certificate has this name"), "{refusal}");
+    assert!(refusal.contains("etcd-ca: an authority is not renewed like a leaf"), "{refusal}");
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_up_to_eight_that_exist() {
+    let hint = |count: usize| {
+        let mut case = Case::new();
+        let spec = case.spec();
+        case.table.certificates =
+            (0..count).map(|number| CertificateSpec { name: format!("c{number}"), ..spec.clone() }).collect();
+        case.policy.renewal = Renewal::Named(["nothing".to_owned()].into());
+        let plan = plan(&case.table, &Tree::from_entries(case.entries), &case.policy, case.now);
+        plan.problems.into_iter().find(|problem| problem.subject == "nothing").unwrap().hint
+    };
+    assert_eq!(hint(8), "available: c0, c1, c2, c3, c4, c5, c6, c7");
+    assert_eq!(hint(9), "available: c0, c1, c2, c3, c4, c5, c6, c7, ...");
+}
+
+#[test]
+fn an_authority_is_valid_from_its_first_moment_and_is_not_announced_before_its_leaves_are_short() {
+    check(
+        |case| {
+            case.signer = signer(
+                &case.table.authorities[0],
+                Validity { not_before: NOW, not_after: NOW + case.policy.leaf_life },
+            );
+            case.put_authority();
+            for spec in case.table.certificates.clone() {
+                case.put(
+                    &spec,
+                    Validity { not_before: NOW, not_after: NOW + case.policy.leaf_life },
+                    KeyAlgorithm::EcdsaP256,
+                );
+            }
+        },
+        expect![[r#""#]],
+    );
+}
