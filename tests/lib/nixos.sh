@@ -70,7 +70,8 @@ deploy_casper() {
 predicted() {
   jq -r '.nodes.casper.units[] | select(.action | IN("stop", "restart", "reload", "start")) | "\(.action) \(.unit)"' "$here/plan.json" | sort
 }
-# done_by_nixos: what switch-to-configuration printed in the last deploy, in the plan's words.
+# done_by_nixos: what switch-to-configuration printed in the last deploy, in the plan's words, without the slices that systemd
+# makes for instances.
 done_by_nixos() {
   local run
   run=$(basename "$(find "$cluster/.machinist/runs" -name '*.jsonl' | sort | tail -n 1)" .jsonl)
@@ -89,6 +90,6 @@ done_by_nixos() {
       for (unit in started) if (!(unit in stopped)) new[unit] = 1
       for (unit in restarted) print "restart " unit
       for (unit in reloaded) print "reload " unit
-      for (unit in new) print "start " unit
+      for (unit in new) if (unit !~ /^system-.*[.]slice$/) print "start " unit
     }' | sort
 }

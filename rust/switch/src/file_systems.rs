@@ -45,6 +45,15 @@ pub fn file_systems(old: &str, new: &str, switch: &mut Switch) {
             Some(_) => {}
         }
     }
+    for (place, is) in after.iter().filter(|(place, _)| !before.contains_key(*place)) {
+        if is.options.split(',').any(|option| option == "noauto") {
+            continue;
+        }
+        let kind = if is.options.contains("x-systemd.automount") { "automount" } else { "mount" };
+        let unit = format!("{}.{kind}", escape(place));
+        switch.why.entry(unit.clone()).or_insert_with(|| vec!["fstab has it now".to_owned()]);
+        switch.start.insert(unit);
+    }
     let swaps = |text| devices(text, "swap");
     for device in swaps(old) {
         if !swaps(new).contains(&device) {
@@ -100,16 +109,28 @@ mod tests {
     fn check(old: &str, new: &str, expect: &str) {
         let mut switch = Switch::default();
         file_systems(old, new, &mut switch);
-        let kinds =
-            [("stop", &switch.stop), ("keep", &switch.keep), ("reload", &switch.reload), ("restart", &switch.restart)];
+        let kinds = [
+            ("stop", &switch.stop),
+            ("keep", &switch.keep),
+            ("reload", &switch.reload),
+            ("restart", &switch.restart),
+            ("start", &switch.start),
+        ];
         let found: Vec<String> =
             kinds.iter().flat_map(|(verb, units)| units.iter().map(move |unit| format!("{verb} {unit}"))).collect();
         assert_eq!(found.join(", "), expect, "\n{old}\n->\n{new}");
     }
 
     #[test]
-    fn equal_tables_and_new_file_systems_ask_for_nothing() {
-        check("/dev/a / ext4 x 0 1\n# /dev/c /c ext4", "/dev/a / ext4 x 0 2\n/dev/b /b ext4 x", "");
+    fn equal_tables_ask_for_nothing() {
+        check("/dev/a / ext4 x 0 1\n# /dev/c /c ext4", "/dev/a / ext4 x 0 2", "");
+    }
+
+    #[test]
+    fn a_new_file_system_is_mounted_unless_it_is_left_to_a_person() {
+        check("", "/dev/b /b ext4 x", "start b.mount");
+        check("", "/dev/b /b ext4 rw,x-systemd.automount", "start b.automount");
+        check("", "/dev/b /b ext4 rw,noauto", "");
     }
 
     #[test]
