@@ -94,7 +94,7 @@ guest_answers() {
 key_of_guest() {
   on_guest 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' | awk '{ print $2 }'
 }
-booted() {
+booted_system() {
   on_guest 'readlink -f /run/booted-system'
 }
 # The system that the menu's default boots, read with the loader's own programs and files.
