@@ -78,9 +78,11 @@ pub const PEERS_WATCH: &str = include_str!("script/peers-watch.sh");
 /// Handler of one connection to that listener.
 pub const PEERS_SERVE: &str = include_str!("script/peers-serve.sh");
 /// Imports a slice from the operator's computer and keeps it for the peers.
-pub const KEEP: &str = include_str!("script/keep.sh");
+pub const KEEP: &str = concat!(include_str!("script/import.sh"), include_str!("script/keep.sh"));
 /// Fetches a slice from a peer and imports it.
-pub const FETCH: &str = include_str!("script/fetch.sh");
+pub const FETCH: &str = concat!(include_str!("script/import.sh"), include_str!("script/fetch.sh"));
+/// Imports an export from stdin.
+pub const IMPORT: &str = concat!(include_str!("script/import.sh"), "import_durably\n");
 
 /// Returns the script guarded by the lock with this token. It exits with [`LOST`] if the token does not hold the lock.
 pub fn under(token: &Token, script: &str) -> String {

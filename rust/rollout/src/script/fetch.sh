@@ -1,6 +1,5 @@
 # Fetches a slice from a peer, verifies that it is the one that the operator sent there, and only then imports it. Set
 # before these lines: directory, slice, digest, address, port, token, bytes, seconds.
-export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
 umask 022
 new=$directory/$slice.new
 trap 'rm -f "$new"' EXIT
@@ -19,5 +18,5 @@ if [ "$1" != "$digest" ]; then
   echo "what $address sent is not what the operator sent there" >&2
   exit 1
 fi
-nix-store --import <"$new" >/dev/null || exit 1
+import_durably <"$new" || exit 1
 mv -f "$new" "$directory/$slice" && echo kept

@@ -15,7 +15,7 @@ use machinist_remote::{Remote, Request};
 use sha2::{Digest, Sha256};
 
 use super::StepError;
-use crate::text::mebibytes;
+use crate::{script, text::mebibytes};
 
 /// Prints which of the paths on stdin the store does not have. An exclamation mark precedes paths that are not on the
 /// disk although the store's database has them: they were removed behind nix's back.
@@ -26,12 +26,6 @@ printf '%s\\n' \"$paths\" | xargs nix-store --check-validity --print-invalid || 
 for path in $paths; do
   [ -e \"$path\" ] || [ -L \"$path\" ] || printf '!%s\\n' \"$path\"
 done
-";
-
-/// Imports paths, and replaces a path that an interrupted import left incomplete.
-const IMPORT: &str = "\
-export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-nix-store --import >/dev/null
 ";
 
 /// Time limit of a complete copy. Paths that have arrived by then stay, and the next run sends the rest.
@@ -160,7 +154,7 @@ pub fn send(
     paths: &[Arc<PathInfo>],
     progress: impl FnMut(u64) -> bool + Send + 'static,
 ) -> Result<Sent, StepError> {
-    send_to(remote, IMPORT, paths, progress)
+    send_to(remote, script::IMPORT, paths, progress)
 }
 
 /// Does the same, with another script that reads an export and imports it.
