@@ -119,7 +119,8 @@ boots_next() {
 # cut_at WORDS: cuts the guest's power when a deploy says these words, and starts it again.
 cut_at() {
   local deadline=$((SECONDS + 400)) deploy
-  deploy >"$here/cut" 2>&1 </dev/null &
+  # No function in between: the signal must reach the program itself.
+  machinist -C "$cluster" deploy vm --reboot auto "${bounds[@]}" >"$here/cut" 2>&1 </dev/null &
   deploy=$!
   until grep -q -- "$1" "$here/cut"; do
     if ! kill -0 "$deploy" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then break; fi
