@@ -34,6 +34,7 @@ guest_make() {
   git -C "$cluster" add --all
   first=$(built)
   base=$(machinist_root)
+  check "the sandbox's Debian root" test -d "${base:-/nowhere}"
   mkdir -p "$root"
   cp --archive "$base/." "$root/"
   [ -s "$archive" ] || "$project/testbed/programs" "$base" systemd-boot-tools systemd-boot-efi grub-common kmod e2fsprogs >"$archive" 2>>"$log"
@@ -49,9 +50,18 @@ guest_make() {
   [ "$loader" = grub ] || cp /usr/share/OVMF/OVMF_VARS_4M.fd "$guest/vars"
   rm -rf "$root"
 }
-# The Debian root of the sandbox, which is made if it is missing.
+# Prints the Debian root of the sandbox. A machine that goes again at once makes it, if it is missing.
 machinist_root() {
-  ls -d /var/cache/machinist/root-*/tree | head -n 1
+  local machines=$here/root-of-sandbox
+  sed "s/name = \"fleet\"/name = \"$trial\"/; s/10\.13\.27\./$net./; /node2/d; s/10\.13\.27\.2/$net.2/" \
+    "$project/tests/cluster/fleet-cluster/machines.nix" >"$here/fleet.nix"
+  {
+    [ -e "$machines" ] || machinist -C "$machines" init --from "$here/fleet.nix" --ssh-public-key "$MACHINIST_SSH_KEY.pub"
+    machinist -C "$machines" sandbox up
+  } >>"$log" 2>&1
+  # shellcheck source=/dev/null
+  (. "/var/lib/machinist/sandbox/$trial/machines/node1/settings" && echo "$root")
+  machinist -C "$machines" sandbox down >>"$log" 2>&1
 }
 
 guest_start() {

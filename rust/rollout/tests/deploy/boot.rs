@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use expect_test::expect;
 use machinist_model::NodeName;
 use machinist_rollout::{
-    deploy::{Console, Workload},
+    deploy::Console,
     waves::{Limit, Reboots},
 };
 use machinist_testkit::cluster::{Behaviour, Reboot};
 
-use crate::environment::{Environment, name, new, old};
+use crate::environment::{Environment, Pods, name, new, old};
 
 /// A cluster in which the new systems of these nodes have another init interface.
 fn booting(nodes: &str) -> Environment {
@@ -236,25 +236,6 @@ fn a_member_is_not_booted_while_another_one_is_down() {
     "#]]);
     let host = environment.cluster.host(&name("b"));
     assert_eq!((host.reboots, host.once), (0, None), "it is taken out of the next boot again");
-}
-
-/// Records its calls, and fails to drain one node.
-#[derive(Default)]
-struct Pods {
-    said: Mutex<Vec<String>>,
-    stays_on: Option<NodeName>,
-}
-
-impl Workload for Pods {
-    fn leave(&self, node: &NodeName, _tell: &(dyn Fn(&str) + Send + Sync)) -> Result<(), String> {
-        self.said.lock().unwrap().push(format!("leave {node}"));
-        if self.stays_on.as_ref() == Some(node) { Err("a pod stays".to_owned()) } else { Ok(()) }
-    }
-
-    fn come_back(&self, node: &NodeName) -> Result<(), String> {
-        self.said.lock().unwrap().push(format!("come back to {node}"));
-        Ok(())
-    }
 }
 
 #[test]

@@ -291,3 +291,24 @@ impl Ran {
         expect.assert_eq(&text);
     }
 }
+
+/// Records its calls, and fails to drain one node.
+#[derive(Default)]
+pub struct Pods {
+    /// The calls, as sentences.
+    pub said: Mutex<Vec<String>>,
+    /// The node that is not drained.
+    pub stays_on: Option<NodeName>,
+}
+
+impl Workload for Pods {
+    fn leave(&self, node: &NodeName, _tell: &(dyn Fn(&str) + Send + Sync)) -> Result<(), String> {
+        self.said.lock().unwrap().push(format!("leave {node}"));
+        if self.stays_on.as_ref() == Some(node) { Err("a pod stays".to_owned()) } else { Ok(()) }
+    }
+
+    fn come_back(&self, node: &NodeName) -> Result<(), String> {
+        self.said.lock().unwrap().push(format!("come back to {node}"));
+        Ok(())
+    }
+}

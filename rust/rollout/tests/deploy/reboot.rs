@@ -1,16 +1,12 @@
 //! Reboots: after a wave has changed and was confirmed, before the next one begins.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use expect_test::expect;
-use machinist_model::NodeName;
-use machinist_rollout::{
-    deploy::Workload,
-    waves::{Limit, Reboots},
-};
+use machinist_rollout::waves::{Limit, Reboots};
 use machinist_testkit::cluster::Reboot;
 
-use crate::environment::{Environment, name, words};
+use crate::environment::{Environment, Pods, name, words};
 
 fn rebooting() -> Environment {
     let mut environment = Environment::new("a b c", "w1 w2");
@@ -82,25 +78,6 @@ fn a_member_is_not_rebooted_when_another_one_went_down_since_it_changed() {
         etcd 2 of 3
     "#]]);
     assert_eq!(environment.cluster.host(&name("b")).reboots, 0);
-}
-
-/// Records its calls, and fails to drain one node.
-#[derive(Default)]
-struct Pods {
-    said: Mutex<Vec<String>>,
-    stays_on: Option<NodeName>,
-}
-
-impl Workload for Pods {
-    fn leave(&self, node: &NodeName, _tell: &(dyn Fn(&str) + Send + Sync)) -> Result<(), String> {
-        self.said.lock().unwrap().push(format!("leave {node}"));
-        if self.stays_on.as_ref() == Some(node) { Err("a pod stays".to_owned()) } else { Ok(()) }
-    }
-
-    fn come_back(&self, node: &NodeName) -> Result<(), String> {
-        self.said.lock().unwrap().push(format!("come back to {node}"));
-        Ok(())
-    }
 }
 
 #[test]
