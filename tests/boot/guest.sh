@@ -122,9 +122,18 @@ boots_next() {
   if [ "$loader" = grub ]; then
     entry='grub-editenv /boot/grub/grubenv list 2>/dev/null | sed -n "s/^next_entry=//p"'
   else
-    entry='cat /sys/firmware/efi/efivars/LoaderEntryOneShot-* 2>/dev/null | tr -d "\0"'
+    entry='cat /sys/firmware/efi/efivars/LoaderEntryOneShot-* 2>/dev/null | tr -d "\000-\037"'
   fi
   on_guest "entry=\$($entry); echo \${entry:-the default}"
+}
+# choose ENTRY: chooses an entry for one boot by the loader's own program; none without a name.
+choose() {
+  if [ "$loader" = grub ]; then
+    if [ -n "$1" ]; then set -- "set next_entry=$1"; else set -- "unset next_entry"; fi
+    on_guest "grub-editenv /boot/grub/grubenv $1"
+  else
+    on_guest "bootctl set-oneshot '$1'"
+  fi
 }
 # cut_at WORDS: cuts the guest's power when a deploy says these words, and starts it again.
 cut_at() {
