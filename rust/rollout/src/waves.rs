@@ -307,7 +307,7 @@ mod tests {
 
     use machinist_model::NodeName;
 
-    use super::{Limit, Reboots, Situation, Spread, Wave, WaveError, WaveKind, waves};
+    use super::{Limit, Reboots, Situation, Spread, Wave, WaveError, WaveKind, positions, wave, waves};
 
     fn names(text: &str) -> BTreeSet<NodeName> {
         text.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
@@ -323,6 +323,27 @@ mod tests {
         let shown: Vec<Vec<&str>> =
             waves.iter().map(|wave| wave.nodes.iter().map(NodeName::as_str).collect()).collect();
         assert_eq!(shown, expect);
+    }
+
+    #[test]
+    fn a_node_has_the_position_of_its_wave() {
+        let names = |text| names(text).into_iter().collect::<Vec<_>>();
+        let found = positions(&[wave(WaveKind::Member, &names("b")), wave(WaveKind::Others, &names("a c"))]);
+        let found: Vec<String> = found.iter().map(|(node, position)| format!("{node}{position}")).collect();
+        assert_eq!(found, ["a2", "b1", "c2"]);
+    }
+
+    #[test]
+    fn the_word_of_a_choice_of_reboots_is_the_one_that_chooses_it() {
+        for word in ["never", "auto", "always"] {
+            assert_eq!(Reboots::parse(word).unwrap().as_str(), word);
+        }
+    }
+
+    #[test]
+    fn a_wave_says_why_its_nodes_change_together() {
+        let words = [WaveKind::Bootstrap, WaveKind::Member, WaveKind::Others, WaveKind::Router].map(WaveKind::words);
+        assert_eq!(words, [" (a new etcd cluster)", " (member of etcd)", "", " (Router)"]);
     }
 
     fn k3s(changing: &str, founder: Option<&str>, joining: &str) -> Situation {

@@ -215,6 +215,24 @@ mod tests {
     }
 
     #[test]
+    fn members_that_the_configuration_does_not_have_count_for_the_quorum() {
+        let waves = members("a b c");
+        let mut view = view("a b c", &waves, "a");
+        view.unmanaged = 1;
+        check(
+            &view,
+            Verdict::Refused,
+            &expect![
+                "etcd restarts on a, but etcd has 1 members that machines.nix does not know: then only 2 of 4 members would stay, and a quorum needs 3. A deploy refuses that"
+            ],
+        );
+        view.unmanaged = 0;
+        view.broken = Some(BTreeMap::from([(name("b"), "is behind".to_owned())]));
+        let refused = risk(&view).unwrap();
+        assert!(refused.words.contains("but b is behind: then only 1 of 3"), "{}", refused.words);
+    }
+
+    #[test]
     fn a_new_cluster_starts_together() {
         let waves = [Wave { kind: WaveKind::Bootstrap, nodes: set("a b c").into_iter().collect() }];
         let mut view = view("a b c", &waves, "a b c");
