@@ -28,6 +28,13 @@ const CONFIRM: Duration = Duration::from_secs(10);
 /// Time for a change to propagate to the other nodes, with a margin.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// Time without a connection after which an instance that had some is idle. A node whose agent is slow still sends
+/// clients here after [`SPREAD`], and between two short connections there is none.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Interval of the looks at an instance's connections.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Longest line of a request or a response, in bytes: the peer may belong to another user.
 const LINE: u64 = 64 << 10;
 
@@ -196,15 +203,41 @@ pub struct Place {
 /// The agent does not answer, or etcd did not confirm.
 pub async fn drain(socket: &Path, instance: &Name, place: Option<Place>) -> Result<usize, ControlError> {
     let answer = request(socket, Action::Drain, instance).await?;
-    sleep(SPREAD).await;
-    let Some(place) = place else { return Ok(0) };
-    let begun = Instant::now();
+    let Some(place) = place else {
+        sleep(SPREAD).await;
+        return Ok(0);
+    };
+    let mut traffic = Traffic::new(Instant::now(), Duration::from_secs(answer.drain_seconds));
     loop {
         let left = connections(place.process, place.port.unwrap_or(answer.port));
-        if left == 0 || begun.elapsed() >= Duration::from_secs(answer.drain_seconds) {
+        if traffic.has_ended(left, Instant::now()) {
             return Ok(left);
         }
-        sleep(Duration::from_millis(100)).await;
+        sleep(LOOK).await;
+    }
+}
+
+/// Connections of an instance that is taken out of the mesh.
+struct Traffic {
+    begun: Instant,
+    limit: Duration,
+    /// The last moment with a connection.
+    busy: Option<Instant>,
+}
+
+impl Traffic {
+    const fn new(begun: Instant, limit: Duration) -> Self {
+        Self { begun, limit, busy: None }
+    }
+
+    /// Returns true if no connection will come any more, or its time is over.
+    fn has_ended(&mut self, connections: usize, now: Instant) -> bool {
+        if connections > 0 {
+            self.busy = Some(now);
+        }
+        let quiet = self.busy.is_none_or(|busy| now.duration_since(busy) >= QUIET);
+        let waited = now.duration_since(self.begun);
+        waited >= SPREAD && (quiet || waited >= SPREAD + self.limit)
     }
 }
 
@@ -214,4 +247,39 @@ fn connections(process: Option<u32>, port: u16) -> usize {
         fs::read_to_string(format!("{directory}/{file}")).map_or(0, |text| listeners::connections(&text, port))
     };
     read("tcp") + read("tcp6")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{LOOK, Traffic};
+
+    /// Returns the number of milliseconds until the traffic has ended, with these connections at each look.
+    fn ends_after(limit: u64, connections: impl Fn(u128) -> usize) -> u128 {
+        let begun = Instant::now();
+        let mut traffic = Traffic::new(begun, Duration::from_secs(limit));
+        let mut now = begun;
+        while !traffic.has_ended(connections(now.duration_since(begun).as_millis()), now) {
+            now += LOOK;
+        }
+        now.duration_since(begun).as_millis()
+    }
+
+    #[test]
+    fn an_instance_without_clients_waits_only_for_the_change_to_spread() {
+        assert_eq!(ends_after(10, |_| 0), 500);
+    }
+
+    #[test]
+    fn a_pause_between_short_connections_is_not_the_end_of_them() {
+        // A node that is 2 s late sends a client now and then.
+        assert_eq!(ends_after(10, |moment| usize::from(moment < 2000 && moment % 400 == 0)), 2600);
+    }
+
+    #[test]
+    fn connections_that_do_not_end_are_waited_for_no_longer_than_the_drain_time() {
+        assert_eq!(ends_after(3, |_| 2), 3500);
+        assert_eq!(ends_after(0, |_| 2), 500);
+    }
 }

@@ -70,7 +70,9 @@ impl View {
             Event::Diagnostic { diagnostic } => ui.diagnostic(&*diagnostic),
             Event::SystemsBuilt { built, unchanged, took } => ui.story(&said(built, unchanged, took.as_secs_f64())),
             Event::BuildOutput { builder, text } if ui.verbose => ui.story(&format!("{builder}: {text}")),
-            Event::BuildOutput { .. } | Event::Detail { .. } => {}
+            Event::BuildOutput { .. } | Event::Detail { .. } | Event::Reaching { .. } => {}
+            // Commands that have such lines show them themselves.
+            Event::Output { .. } | Event::Journal { .. } => {}
         }
     }
 

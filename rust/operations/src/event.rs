@@ -4,11 +4,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use machinist_kubernetes::apply;
 use machinist_model::{Diagnostic, NodeName};
+use machinist_remote::Stream;
 use machinist_rollout::deploy::Report;
 use machinist_text::{bounded, visible};
 use serde::{Serialize, Serializer};
 
-use crate::{failure::Failure, kubernetes::outcome::json};
+use crate::{failure::Failure, kubernetes::outcome::json, reach::journal::Entry};
 
 /// Maximum length of an event's text, in bytes.
 const LONGEST: usize = 16 << 10;
@@ -54,6 +55,27 @@ pub enum Event {
     Problem {
         /// Description of the failed part.
         failure: Failure,
+    },
+    /// Connections to these nodes are opened.
+    Reaching {
+        /// Names of the nodes.
+        nodes: Vec<NodeName>,
+    },
+    /// Output of a command that the operator runs on a machine.
+    Output {
+        /// Name of the node.
+        node: NodeName,
+        /// `stdout` or `stderr`.
+        stream: &'static str,
+        /// One line.
+        text: String,
+    },
+    /// Entry of a machine's journal.
+    Journal {
+        /// Name of the node.
+        node: NodeName,
+        /// The entry.
+        entry: Box<Entry>,
     },
     /// Output of a remote builder.
     BuildOutput {
@@ -122,6 +144,17 @@ pub enum Event {
     /// Progress on machines.
     #[serde(untagged)]
     Rollout(machinist_rollout::Event),
+}
+
+impl Event {
+    /// Returns the event of a command's line. The text is cleaned.
+    pub(crate) fn output(node: &NodeName, stream: Stream, text: &str) -> Self {
+        let stream = match stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        Self::Output { node: node.clone(), stream, text: visible(text).into_owned() }
+    }
 }
 
 fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

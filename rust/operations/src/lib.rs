@@ -40,6 +40,7 @@ pub mod output;
 pub mod plan;
 pub mod project;
 pub mod query;
+pub mod reach;
 pub mod rollback;
 pub mod rollout;
 pub mod router_config;

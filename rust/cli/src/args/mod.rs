@@ -1,15 +1,20 @@
 //! Arguments shared by several commands.
 
 mod building;
+mod reach;
 mod rollout;
+pub mod targets;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use machinist_model::NodeName;
 
+use crate::failure::Failure;
+
 pub use self::{
     building::{BuildArgs, EvaluationArgs},
+    reach::UnreachableArg,
     rollout::{RolloutArgs, SpreadArgs},
 };
 
@@ -50,13 +55,23 @@ pub struct Global {
 /// Selection of the nodes that a command applies to.
 #[derive(Clone, Debug, Args)]
 pub struct Targets {
-    /// Names, globs such as `cp*`, `@role`, or `label=value`
+    /// Names, globs such as `cp*`, `@role`, `label=value`, or `-` for those on standard input
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     pub targets: Vec<String>,
 
     /// All machines
     #[arg(long, conflicts_with = "targets")]
     pub all: bool,
+}
+
+impl Targets {
+    /// Returns the targets; none for all machines.
+    ///
+    /// # Errors
+    /// Standard input has no target.
+    pub fn chosen(&self) -> Result<Option<Vec<String>>, Failure> {
+        if self.all { Ok(None) } else { targets::expand(&self.targets).map(Some) }
+    }
 }
 
 /// Parses the name of a node.

@@ -6,7 +6,7 @@ use clap::Args;
 use machinist_operations::build::{self, Node, Output, Report, Request};
 
 use crate::{
-    args::{EvaluationArgs, Global},
+    args::{EvaluationArgs, Global, targets},
     context,
     failure::{Failure, Kind, Outcome, exit_code},
     signals,
@@ -34,7 +34,8 @@ pub fn run(args: &BuildSystemsArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
     let ended = signals::end_on(context.interrupt.clone());
     let (no_cache, eval_workers): (bool, Option<NonZeroUsize>) = args.evaluation.values();
-    let request = Request { targets: args.targets.clone(), no_cache, eval_workers, out_link: args.out_link.clone() };
+    let request =
+        Request { targets: targets::expand(&args.targets)?, no_cache, eval_workers, out_link: args.out_link.clone() };
     let report = match build::run(&context, &request) {
         Ok(report) => report,
         Err(_) if ended.code().is_some() => {

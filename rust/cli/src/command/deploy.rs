@@ -9,7 +9,7 @@ use machinist_operations::{
 };
 
 use crate::{
-    args::{BuildArgs, Global, RolloutArgs},
+    args::{BuildArgs, Global, RolloutArgs, targets},
     context,
     failure::{Outcome, exit_code},
     ui::Ui,
@@ -62,7 +62,7 @@ pub fn run(args: &DeployArgs, global: &Global, ui: Ui) -> Outcome {
         (Some(run), _) => What::Resumed(run.clone()),
         (_, Some(plan)) => What::Planned(plan.clone()),
         _ if args.all => What::All,
-        _ => What::Machines(args.targets.clone()),
+        _ => What::Machines(targets::expand(&args.targets)?),
     };
     let request = Request {
         what,

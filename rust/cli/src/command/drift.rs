@@ -7,7 +7,7 @@ use machinist_operations::drift::{self, Node, Report, Request};
 use machinist_rollout::drift::Finding;
 
 use crate::{
-    args::Global,
+    args::{Global, targets},
     context,
     failure::{Kind, Outcome, SOMETHING_TO_DO},
     ui::{Tone, Ui},
@@ -28,7 +28,7 @@ pub struct DriftArgs {
 /// Runs the command.
 pub fn run(args: &DriftArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
-    let request = Request { targets: args.targets.clone(), recorded: args.recorded };
+    let request = Request { targets: targets::expand(&args.targets)?, recorded: args.recorded };
     let report = drift::run(&context, &request)?;
     if ui.json {
         ui.result_json(&report);

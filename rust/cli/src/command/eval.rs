@@ -4,7 +4,7 @@ use clap::Args;
 use machinist_operations::eval::{self, Request};
 
 use crate::{
-    args::Global,
+    args::{Global, targets},
     context,
     failure::{Outcome, exit_code},
     ui::Ui,
@@ -28,7 +28,7 @@ pub fn run(args: &EvalArgs, global: &Global, ui: Ui) -> Outcome {
     if args.raw {
         ui.result_json(&eval::raw(&context.project)?);
     } else {
-        ui.result_json(&eval::run(&context, &Request { targets: args.targets.clone() })?);
+        ui.result_json(&eval::run(&context, &Request { targets: targets::expand(&args.targets)? })?);
     }
     Ok(exit_code(None))
 }

@@ -21,6 +21,7 @@ pub mod man;
 pub mod node;
 pub mod objects;
 pub mod plan;
+pub mod reach;
 #[cfg(test)]
 mod reference;
 pub mod rollback;
@@ -89,6 +90,18 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Show where machines differ from the last deploy and from the directory
     Drift(drift::DriftArgs),
+    /// Run a command on machines
+    Exec(reach::ExecArgs),
+    /// Show the journals of machines, merged by time
+    Logs(reach::LogsArgs),
+    /// Open a shell on a machine
+    Ssh(reach::SshArgs),
+    /// Put a file on machines
+    Upload(reach::UploadArgs),
+    /// Fetch a file from machines
+    Download(reach::DownloadArgs),
+    /// Forward local ports to a machine, or to what it reaches
+    PortForward(reach::PortForwardArgs),
     /// Check manifests before they are applied
     #[command(subcommand)]
     Lint(lint::LintCommand),
@@ -136,6 +149,12 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Drift(args) => drift::run(args, global, ui),
+        Command::Exec(args) => reach::exec(args, global, ui),
+        Command::Logs(args) => reach::logs(args, global, ui),
+        Command::Ssh(args) => reach::ssh(args, global, ui),
+        Command::Upload(args) => reach::upload(args, global, ui),
+        Command::Download(args) => reach::download(args, global, ui),
+        Command::PortForward(args) => reach::port_forward(args, global, ui),
         Command::Lint(command) => lint::run(command, global, ui),
         Command::Node(command) => node::run(command, global, ui),
         Command::Objects(command) => objects::run(command, global, ui),

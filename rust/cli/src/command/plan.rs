@@ -11,7 +11,7 @@ use machinist_operations::{
 };
 
 use crate::{
-    args::{BuildArgs, Global, SpreadArgs},
+    args::{BuildArgs, Global, SpreadArgs, targets},
     context,
     failure::{Kind, OrFail as _, Outcome, SOMETHING_TO_DO},
     ui::Ui,
@@ -40,8 +40,11 @@ pub struct PlanArgs {
 /// Runs the command.
 pub fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
-    let request =
-        Request { targets: args.targets.clone(), spread: args.spread.spread(), building: args.building.building() };
+    let request = Request {
+        targets: targets::expand(&args.targets)?,
+        spread: args.spread.spread(),
+        building: args.building.building(),
+    };
     let report = plan::run(&context, &request)?;
     let file = args.out.as_ref().map(|out| (out, plan::file(&context, &request.spread, &report)));
     if ui.json {

@@ -35,7 +35,7 @@ pub struct RollbackArgs {
 pub fn run(args: &RollbackArgs, global: &Global, ui: Ui) -> Outcome {
     let options = args.rollout.options();
     let context = context::of_rollout("rollback", options.reboots, global, ui)?;
-    let targets = (!args.targets.all).then(|| args.targets.targets.clone());
+    let targets = args.targets.chosen()?;
     let report = rollback::run(&context, &Request { targets, to: args.to.clone(), options })?;
     Ok(exit_code(verdict(&report)))
 }

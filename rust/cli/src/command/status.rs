@@ -8,7 +8,7 @@ use machinist_operations::status::{self, Answer, Member, Node, Request};
 use machinist_rollout::expiry;
 
 use crate::{
-    args::Global,
+    args::{Global, targets},
     context,
     failure::{Kind, Outcome},
     ui::{Tone, Ui},
@@ -25,7 +25,7 @@ pub struct StatusArgs {
 /// Runs the command.
 pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
-    let status = status::run(&context, &Request { targets: args.targets.clone() })?;
+    let status = status::run(&context, &Request { targets: targets::expand(&args.targets)? })?;
     if ui.json {
         ui.result_json(&status);
     } else {

@@ -7,7 +7,7 @@ use machinist_operations::unlock::{self, Found, Lock, LockState, Request};
 use machinist_rollout::lock::Holder;
 
 use crate::{
-    args::Global,
+    args::{Global, targets},
     consent, context,
     failure::{Kind, Outcome},
     ui::{Tone, Ui},
@@ -26,7 +26,7 @@ pub struct UnlockArgs {
 /// Runs the command.
 pub fn run(args: &UnlockArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
-    let found = unlock::find(&context, &Request { targets: args.targets.clone() })?;
+    let found = unlock::find(&context, &Request { targets: targets::expand(&args.targets)? })?;
     tell(&found, ui);
     let count = found.locks.len();
     if count > 0 {

@@ -143,6 +143,63 @@ pub const NOTES: &[Note] = &[
         &[("", ""), ("--recorded", "Quick: builds nothing")],
         &[(0, "no drift"), (1, "a host could not be asked"), (4, "drift")],
     ),
+    Note {
+        command: "exec",
+        text: "The command is sent on standard input, runs as root, and ends when this one is interrupted. What it prints comes \
+               line by line, after the machine's name, to the same stream here.",
+        examples: &[
+            ("@etcd -- systemctl is-active etcd", ""),
+            ("--all -- 'df -h / | tail -1'", "One word is shell text"),
+            ("casper --script repair.sh --timeout 600", ""),
+            ("casper --stdin -- tar -x -C /srv <site.tar", ""),
+        ],
+        exit_codes: &[
+            (0, "the command succeeded everywhere"),
+            (255, "a machine gave no result; else the worst exit code of the command, which may also be 1 to 3"),
+        ],
+    },
+    Note {
+        command: "logs",
+        text: "Times are those of the machines' clocks, in UTC. With --follow an entry is shown 0.3 s late, so that those of \
+               several machines are in order.",
+        examples: &[
+            ("@etcd -u etcd -f", ""),
+            ("casper --since -1h --grep 'lost leader'", ""),
+            ("-u 'machinist-*' --since today --json", ""),
+        ],
+        exit_codes: &[(1, "a journal is missing or incomplete")],
+    },
+    Note {
+        command: "ssh",
+        text: "User, port and keys are those of machinist's other commands. The host key must be the pinned one, and nothing is \
+               added to your own known_hosts.",
+        examples: &[
+            ("casper", ""),
+            ("casper -- journalctl -b -p err", ""),
+            ("--print-known-hosts >~/.ssh/known_hosts.d/cluster", ""),
+        ],
+        exit_codes: &[(255, "no connection; else the exit code of the shell or command")],
+    },
+    with_codes(
+        "upload",
+        &[
+            ("motd casper:/etc/motd.d/", ""),
+            ("license.key @worker:/var/lib/app/license.key --mode 0400 --owner app:app", ""),
+        ],
+        &[(1, "it did not arrive on a machine, where an earlier file is unchanged")],
+    ),
+    with_codes(
+        "download",
+        &[("casper:/var/log/lastlog", ""), ("@etcd:/etc/os-release found", "found/NODE/os-release")],
+        &[(1, "a machine has no such file, or did not answer")],
+    ),
+    note(
+        "port-forward",
+        &[
+            ("casper 2379:2379", ""),
+            ("casper 15432:10.42.3.7:5432 0:80", "An address that casper reaches, and a free local port"),
+        ],
+    ),
     with_codes(
         "lint manifests",
         &[("", ""), ("manifests/web.yaml --kubernetes-version 1.34", "")],
