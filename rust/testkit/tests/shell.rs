@@ -171,3 +171,56 @@ fn no_script_has_a_copy_of_what_the_library_has() {
     }
     assert!(copies.is_empty(), "tests/lib has these: {copies:?}");
 }
+
+/// Returns true if a line of a script runs the function.
+fn calls(line: &str, function: &str) -> bool {
+    const BEFORE: [&str; 8] = ["$(", "; ", "&& ", "|| ", "| ", "! ", "{ ", "until "];
+    let line = line.trim_start();
+    let is_call = |rest: &str| {
+        rest.strip_prefix(function)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', ')']) && !rest.starts_with(" = "))
+    };
+    is_call(line) || BEFORE.iter().any(|before| line.split(before).skip(1).any(is_call))
+}
+
+/// Returns the libraries in these texts' directory that a script sources, with those that they source.
+fn sourced(text: &str, libraries: &[(String, String)]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut texts = vec![text];
+    while let Some(text) = texts.pop() {
+        for (name, content) in libraries {
+            if text.lines().any(|line| line.starts_with(". ") && line.contains(name.as_str())) && !found.contains(name)
+            {
+                found.push(name.clone());
+                texts.push(content);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_function_of_the_library_is_sourced_where_it_is_used() {
+    let scripts = files(&["tests", "testbed/bench"]);
+    let read =
+        |path: &PathBuf| (path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path));
+    let texts = scripts.iter().map(read).filter_map(|(name, text)| Some((name, text.ok()?)));
+    let (libraries, scripts): (Vec<_>, Vec<_>) = texts.partition(|(name, _)| name.starts_with("tests/lib/"));
+    let mut missing = Vec::new();
+    let mut n_calls = 0;
+    // A script that another one sources has that one's libraries.
+    for (name, text) in scripts.iter().filter(|(_, text)| text.contains("tests/lib/")) {
+        let has = sourced(text, &libraries);
+        for (library, content) in &libraries {
+            for function in functions(content).filter(|function| !functions(text).any(|own| own == *function)) {
+                let used = text.lines().any(|line| calls(line, function));
+                n_calls += usize::from(used);
+                if used && !has.contains(library) {
+                    missing.push(format!("{name}: {function} of {library}"));
+                }
+            }
+        }
+    }
+    assert!(n_calls > 300, "only {n_calls} calls were found");
+    assert!(missing.is_empty(), "used, and not sourced: {missing:#?}");
+}
