@@ -26,7 +26,7 @@ pub enum SystemdError {
 /// State of a unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnitState {
-    /// True if it runs, or systemd is about to restart or stop it.
+    /// True if it runs, or systemd is about to start, restart or stop it.
     pub runs: bool,
     /// Invocation ID; empty if it does not run.
     pub invocation: String,
@@ -42,7 +42,9 @@ impl UnitState {
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
         };
-        let runs = !matches!(field("ActiveState").as_str(), "inactive" | "failed" | "");
+        // A unit whose start has only been queued is still inactive.
+        let has_job = !matches!(field("Job").as_str(), "" | "0");
+        let runs = has_job || !matches!(field("ActiveState").as_str(), "inactive" | "failed" | "");
         let data = field("StateDirectory").split_ascii_whitespace().map(str::to_owned).collect();
         Self { runs, invocation: field("InvocationID"), result: field("Result"), data }
     }
@@ -50,7 +52,7 @@ impl UnitState {
 
 /// Returns the state of a unit.
 pub async fn show(unit: &str) -> Result<UnitState, SystemdError> {
-    let properties = "--property=ActiveState,InvocationID,Result,StateDirectory";
+    let properties = "--property=ActiveState,InvocationID,Job,Result,StateDirectory";
     let text = systemctl("show", &[properties, "--", unit], unit).await?;
     Ok(UnitState::parse(&text))
 }
@@ -91,6 +93,13 @@ async fn systemctl(verb: &'static str, arguments: &[&str], unit: &str) -> Result
 #[cfg(test)]
 mod tests {
     use super::UnitState;
+
+    #[test]
+    fn a_unit_whose_start_is_queued_runs() {
+        assert!(UnitState::parse("ActiveState=inactive\nJob=7201\nResult=success\n").runs);
+        assert!(!UnitState::parse("ActiveState=inactive\nJob=0\nResult=success\n").runs);
+        assert!(!UnitState::parse("ActiveState=failed\nResult=exit-code\n").runs);
+    }
 
     #[test]
     fn a_unit_that_systemd_will_start_again_runs() {
