@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{FlakeError, FlakeRef, git, read};
+use super::{FlakeError, FlakeRef, git, git_os, read};
 
 impl FlakeRef {
     /// Returns true if one of the paths, or a file in it, is neither tracked nor ignored by git, and thus invisible to
@@ -44,6 +44,42 @@ impl FlakeRef {
         let worktree = to.canonicalize().map_err(FlakeError::Git)?;
         let directory = worktree.join(&self.directory);
         Ok((Self { worktree, directory: self.directory.clone() }, directory))
+    }
+
+    /// Checks a revision of the work tree's repository out into an empty directory. Returns the flake in the copy, and
+    /// its directory. Neither the work tree nor its index changes.
+    ///
+    /// # Errors
+    /// git cannot be run, or the repository has no such revision.
+    pub fn checkout(&self, revision: &str, to: &Path) -> Result<(Self, PathBuf), FlakeError> {
+        let commit = self.commit(revision)?;
+        // Its own objects: a copy that borrowed them would break when the repository is cleaned up.
+        let (from, into) = (self.worktree.as_os_str(), to.as_os_str());
+        let clone = ["clone".as_ref(), "--quiet".as_ref(), "--no-checkout".as_ref(), "--".as_ref(), from, into];
+        let checkout = ["checkout", "--quiet", "--detach", &commit].map(OsStr::new);
+        for arguments in [&clone as &[&OsStr], &checkout] {
+            let output = git_os(to, arguments)?;
+            if !output.status.success() {
+                let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(FlakeError::Checkout { revision: revision.to_owned(), message });
+            }
+        }
+        let worktree = to.canonicalize().map_err(FlakeError::Git)?;
+        let directory = worktree.join(&self.directory);
+        Ok((Self { worktree, directory: self.directory.clone() }, directory))
+    }
+
+    /// Returns the hash of the commit that the revision names, 40 hexadecimal digits or more.
+    ///
+    /// # Errors
+    /// git cannot be run, or the repository has no such commit.
+    pub fn commit(&self, revision: &str) -> Result<String, FlakeError> {
+        let name = format!("{revision}^{{commit}}");
+        let output = git(&self.worktree, &["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
+        if !output.status.success() {
+            return Err(FlakeError::Revision { revision: revision.to_owned(), worktree: self.worktree.clone() });
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Returns untracked files of the paths, relative to the work tree.

@@ -1,0 +1,120 @@
+//! Result of a rehearsal, and the problems that it shows. Pure.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use machinist_model::NodeName;
+use machinist_rollout::deploy::{Outcome, Report};
+use serde::Serialize;
+
+use super::{
+    figures::{Answers, Etcd, seconds},
+    units::FailedUnit,
+    watch::WaveTime,
+};
+use crate::failure::Kind;
+
+/// Limits above which a figure counts as a failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest time without an acknowledged write to etcd, and without an answer of a URL.
+    pub gap: Duration,
+}
+
+/// Result of a rehearsal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rehearsal {
+    /// Commit that the machines started with.
+    pub from: String,
+    /// The deploy.
+    pub deploy: Act,
+    /// The rollback; absent if it was not requested, or the deploy had changed nothing.
+    pub rollback: Option<Act>,
+    /// Number of acknowledged writes that etcd does not have at the end; absent if there is no etcd.
+    #[serde(rename = "lostWrites")]
+    pub lost_writes: Option<usize>,
+    /// Reasons why the deploy would fail; empty if it would work.
+    pub problems: Vec<String>,
+    /// Network namespace from which the kept machines are reached.
+    pub kept: Option<PathBuf>,
+}
+
+/// The deploy or the rollback.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Act {
+    /// Outcome of each node.
+    pub nodes: BTreeMap<NodeName, Outcome>,
+    /// Durations of the waves.
+    pub waves: Vec<WaveTime>,
+    /// Duration of the operation with its builds, in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
+    /// Units that fail afterwards.
+    pub units: Vec<FailedUnit>,
+    /// Figures of etcd, from the begin of the operation to the end of the time for which it is watched.
+    pub etcd: Option<Etcd>,
+    /// Figures of the requested URLs.
+    pub urls: BTreeMap<String, Answers>,
+}
+
+impl Rehearsal {
+    /// Returns the kind of failure; `None` if the deploy would work.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Kind> {
+        (!self.problems.is_empty()).then_some(Kind::Failed)
+    }
+}
+
+impl Act {
+    /// Returns true if the operation changed a node.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.changed_nodes().next().is_some()
+    }
+
+    /// Returns the nodes that the operation changed, sorted.
+    pub fn changed_nodes(&self) -> impl Iterator<Item = &NodeName> {
+        self.nodes.iter().filter(|(_, outcome)| **outcome == Outcome::Changed).map(|(node, _)| node)
+    }
+
+    /// Returns the problems that the act shows, each in one line; `what` names the act.
+    #[must_use]
+    pub fn problems(&self, what: &str, limits: Limits) -> Vec<String> {
+        let outcome = |(node, outcome): (&NodeName, &Outcome)| match outcome {
+            Outcome::Changed | Outcome::Unchanged => None,
+            Outcome::Failed { why, .. } => Some(format!("{node}: {what} failed: {why}")),
+            Outcome::Refused { why } => Some(format!("{node}: {what} refused: {why}")),
+            // The node that it waited for is named.
+            Outcome::NotStarted { .. } | Outcome::Reverted { .. } => None,
+        };
+        let mut problems: Vec<String> = self.nodes.iter().filter_map(outcome).collect();
+        problems.extend(self.units.iter().map(|unit| format!("{}: {} {}", unit.node, unit.unit, unit.why)));
+        let too_long = |gap: Duration| gap > limits.gap;
+        if let Some(etcd) = self.etcd.as_ref().filter(|etcd| too_long(etcd.writes.longest_gap)) {
+            problems.push(format!(
+                "etcd: no write was acknowledged for {:.1} s ({what}); the limit is {} s",
+                etcd.writes.longest_gap.as_secs_f64(),
+                limits.gap.as_secs()
+            ));
+        }
+        problems.extend(self.urls.iter().filter(|(_, answers)| too_long(answers.longest_gap)).map(|(url, answers)| {
+            let gap = answers.longest_gap.as_secs_f64();
+            format!("{url}: no answer for {gap:.1} s ({what}); the limit is {} s", limits.gap.as_secs())
+        }));
+        problems
+    }
+}
+
+/// Returns what a report says about the whole run, if that is a problem.
+#[must_use]
+pub fn of_report(report: &Report, what: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(etcd) = report.etcd.as_ref().filter(|etcd| !etcd.is_whole()) {
+        let said = if etcd.problems.is_empty() { String::new() } else { format!(": {}", etcd.problems.join("; ")) };
+        problems.push(match etcd.healthy {
+            Some(healthy) => format!("etcd: {healthy} of {} members healthy after the {what}{said}", etcd.members),
+            None => format!("etcd: no answer after the {what}{said}"),
+        });
+    }
+    problems.extend(report.lost.iter().map(|why| format!("the {what} lost its locks: {why}")));
+    problems
+}
