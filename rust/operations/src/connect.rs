@@ -80,7 +80,7 @@ pub fn connector_to(
     let destinations: BTreeMap<NodeName, Destination> = cluster
         .deployable()
         .map(|node| (node.name.clone(), destination(&context.project, cluster, node, keys, &config)))
-            .collect();
+        .collect();
     for target in targets.iter().filter_map(|target| destinations.get(target).cloned()) {
         // The error recurs, and is reported, when the host is connected to.
         thread::spawn(move || drop(target.endpoint()));

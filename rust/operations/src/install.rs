@@ -308,7 +308,8 @@ impl Install {
         let key = HostKey::from_openssh(public)
             .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
         let known_hosts = KnownHosts::load(&self.context.project.directory.join(KNOWN_HOSTS)).input()?;
-        let pattern = connect::destination(&self.context.project, &self.cluster, &self.node, &[], &SshConfig::new()).host_pattern();
+        let pattern = connect::destination(&self.context.project, &self.cluster, &self.node, &[], &SshConfig::new())
+            .host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
         Ok(())
     }

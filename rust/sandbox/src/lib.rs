@@ -39,8 +39,6 @@ pub use fault::{Fault, ParseRateError, Rate, heal, inject};
 pub use link::{Link, set_link};
 pub use machine::{console, reboot, start, stop};
 pub use root::debian_root;
-pub use spec::{
-    DEFAULT_CACHE_DIR, MachineRoot, MachineSpec, SandboxSpec, SystemFile, SystemRoot, default_state_dir,
-};
+pub use spec::{DEFAULT_CACHE_DIR, MachineRoot, MachineSpec, SandboxSpec, SystemFile, SystemRoot, default_state_dir};
 pub use status::{MachineState, MachineStatus, Status, status};
 pub use up::{MachineReport, Report, down, remove, up};

@@ -167,7 +167,8 @@ impl MachineRoot {
         if !is_plain(system) || system.parent() != Some(Path::new("/nix/store")) {
             return refuse(format!("machine {machine}: {} is not a system in /nix/store", system.display()));
         }
-        let is_layer = |path: &PathBuf| is_plain(path) && !path.as_os_str().as_encoded_bytes().iter().any(|b| b":,\\".contains(b));
+        let is_layer =
+            |path: &PathBuf| is_plain(path) && !path.as_os_str().as_encoded_bytes().iter().any(|b| b":,\\".contains(b));
         match beneath.iter().find(|path| !is_layer(path)) {
             Some(path) => refuse(format!("machine {machine}: {} cannot be the layer of a root", path.display())),
             None => Ok(()),

@@ -4,7 +4,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use machinist_model::Operator;
@@ -79,6 +78,14 @@ pub fn with_events(context: &Context, events: Events) -> Context {
     context.project.events = events.clone();
     context.events = events;
     context
+}
+
+/// Returns the commit that a revision of the directory's repository names.
+///
+/// # Errors
+/// The directory is not in a repository, or there is no such commit.
+pub fn commit(context: &Context, revision: &str) -> Result<String, Failure> {
+    context.project.flake()?.commit(revision).map_err(|error| refused(&error))
 }
 
 /// Makes the directory of the cluster at a revision of its repository, as before its first deploy.

@@ -127,12 +127,6 @@ impl Span {
     fn holds(&self, attempt: &Attempt) -> bool {
         (self.from..=self.to).contains(&attempt.ended)
     }
-
-    /// Returns its length.
-    #[must_use]
-    pub fn length(&self) -> Duration {
-        self.to.saturating_sub(self.from)
-    }
 }
 
 #[cfg(test)]

@@ -86,8 +86,7 @@ impl Load {
         targets: Vec<Target>,
         operator: &Path,
     ) -> Self {
-        let shared =
-            Arc::new(Shared { begun: Instant::now(), stop: AtomicBool::new(false), book: Mutex::default() });
+        let shared = Arc::new(Shared { begun: Instant::now(), stop: AtomicBool::new(false), book: Mutex::default() });
         let urls = targets.iter().map(|target| target.url.clone()).collect();
         let mut clients = Vec::new();
         for (member, credentials) in members.iter().cloned().zip(std::iter::repeat(&credentials)) {
@@ -145,7 +144,10 @@ impl Drop for Load {
 }
 
 /// Runs a client until the load ends: each time in a thread of its own, because a thread enters a network for good.
-fn repeat(shared: &Arc<Shared>, client: impl Fn(&mut u64) -> std::io::Result<()> + Send + Sync + 'static) -> JoinHandle<()> {
+fn repeat(
+    shared: &Arc<Shared>,
+    client: impl Fn(&mut u64) -> std::io::Result<()> + Send + Sync + 'static,
+) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
     thread::spawn(move || {
         let mut count = 0;

@@ -71,7 +71,8 @@ fn spec(node: &Node, system: &StorePath, beneath: &[PathBuf], files: Vec<SystemF
     }
     machine.ssh_port = node.ssh.listening_port();
     machine.files = files;
-    machine.root = MachineRoot::System(SystemRoot { system: PathBuf::from(system.as_str()), beneath: beneath.to_vec() });
+    machine.root =
+        MachineRoot::System(SystemRoot { system: PathBuf::from(system.as_str()), beneath: beneath.to_vec() });
     machine
 }
 

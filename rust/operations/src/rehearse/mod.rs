@@ -12,6 +12,7 @@ mod machines;
 mod place;
 mod play;
 mod report;
+mod room;
 mod store;
 mod units;
 mod watch;
@@ -62,11 +63,13 @@ pub fn run(context: &Context, request: &Request) -> Result<Rehearsal, Failure> {
     let cluster = context.project.load()?.cluster;
     context.project.refuse_conflicts(&cluster)?;
     connect::select(&cluster, request.targets.as_deref())?;
+    let commit = directory::commit(context, &request.from)?;
     let place = Place::lock(&cluster.name)?;
     if place.clear(context)? {
         context.events.detail("an earlier rehearsal is removed");
     }
-    let played = Play::open(context, request, &place).and_then(|play| play.perform());
+    room::require(cluster.deployable().count())?;
+    let played = Play::open(context, request, commit, &place).and_then(|play| play.perform());
     if request.keep && !context.interrupt.is_set() {
         return played.map(|rehearsal| Rehearsal { kept: place.operator_namespace(), ..rehearsal });
     }

@@ -36,8 +36,7 @@ use crate::{
     deploy::{self, Deployed, What},
     etcd::restore,
     failure::{Failure, Kind, OrFail as _},
-    history, query,
-    rollback,
+    history, query, rollback,
     rollout::{options::Options, verdict::verdict},
     systems::{self, BuildOn},
 };
@@ -66,12 +65,8 @@ impl<'a> Play<'a> {
     /// Makes keys and the directory of the systems before.
     ///
     /// # Errors
-    /// There is no such revision, or it is not a valid cluster.
-    pub fn open(outer: &'a Context, request: &'a Request, place: &'a Place) -> Result<Self, Failure> {
-        let flake = outer.project.flake()?;
-        let commit = flake
-            .commit(&request.from)
-            .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
+    /// The directory at that commit is not a valid cluster.
+    pub fn open(outer: &'a Context, request: &'a Request, commit: String, place: &Place) -> Result<Self, Failure> {
         let directory = place.directory()?;
         let keys = Keys::make(&directory, place.sandbox())?;
         let before = directory::before(outer, &keys, &commit, &directory.join("before"))?;
@@ -98,10 +93,12 @@ impl<'a> Play<'a> {
         say("the deploy begins, under a load of writes and reads");
         let before = stage.units()?;
         let what = self.request.targets.clone().map_or(What::All, What::Machines);
-        let (deploy, mut problems) = self.act("deploy", &stage, &load, &before, |context| self.deploy(context, what))?;
+        let (deploy, mut problems) =
+            self.act("deploy", &stage, &load, &before, |context| self.deploy(context, what))?;
         let rollback = if self.request.rollback && deploy.changed() {
             say("the way back: a rollback of what changed");
-            let (act, found) = self.act("rollback", &stage, &load, &before, |context| self.roll_back(context, &deploy))?;
+            let (act, found) =
+                self.act("rollback", &stage, &load, &before, |context| self.roll_back(context, &deploy))?;
             problems.extend(found);
             Some(act)
         } else {
@@ -263,7 +260,8 @@ impl<'a> Play<'a> {
     /// Rolls the changed nodes back to the systems of the run that founded the cluster.
     fn roll_back(&self, context: &Context, deployed: &Act) -> Result<Report, Failure> {
         let first = history::run(&self.before)?.runs.pop();
-        let first = first.ok_or_else(|| Failure::new(Kind::Failed, "the rehearsal has no record of its first deploy"))?;
+        let first =
+            first.ok_or_else(|| Failure::new(Kind::Failed, "the rehearsal has no record of its first deploy"))?;
         let changed = deployed.changed_nodes().filter(|node| first.systems.contains_key(*node));
         let targets = Some(changed.map(ToString::to_string).collect());
         let options = self.request.options.clone();
