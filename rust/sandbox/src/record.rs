@@ -252,4 +252,22 @@ mod tests {
         let error = Record::plan(Some(&old), &other, Path::new("/cg"), Some(Path::new("/r"))).unwrap_err();
         assert!(error.to_string().contains("magi (10.13.13.0/24), not to magi (10.14.0.0/24)"), "{error}");
     }
+
+    #[test]
+    fn the_root_of_a_machine_is_read_in_both_forms() {
+        let debian: RootRecord = serde_json::from_str("\"/cache/root-1/tree\"").unwrap();
+        assert_eq!((debian.lower(Path::new("/m")), debian.system()), (vec!["/cache/root-1/tree".into()], None));
+        let root = |beneath: &[&str]| SystemRoot {
+            system: "/nix/store/s".into(),
+            beneath: beneath.iter().map(|path| PathBuf::from(*path)).collect(),
+        };
+        for (root, lower) in [(root(&[]), vec!["/m/empty"]), (root(&["/a", "/b"]), vec!["/a", "/b"])] {
+            let record = RootRecord::System(root);
+            let text = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<RootRecord>(&text).unwrap(), record);
+            let lower: Vec<PathBuf> = lower.into_iter().map(PathBuf::from).collect();
+            assert_eq!(record.lower(Path::new("/m")), lower);
+            assert_eq!(record.system(), Some(Path::new("/nix/store/s")));
+        }
+    }
 }

@@ -336,4 +336,23 @@ mod tests {
         check_refused(|spec| spec.state_dir = "state".into(), "not a plain absolute path");
         check_refused(|spec| spec.cache_dir = "/a:b".into(), "colon");
     }
+
+    #[test]
+    fn a_machine_boots_only_a_system_of_the_store_and_layers_that_an_overlay_can_name() {
+        let root = |system: &str, beneath: &[&str]| {
+            MachineRoot::System(SystemRoot {
+                system: system.into(),
+                beneath: beneath.iter().map(|path| PathBuf::from(*path)).collect(),
+            })
+        };
+        let system = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-a";
+        assert!(MachineRoot::Debian.validate("a").is_ok());
+        assert!(root(system, &["/var/cache/root", "/usr"]).validate("a").is_ok());
+        for wrong in ["/etc", "/nix/store", "/nix/store/../../etc", "nix/store/a", "/nix/store/a/b"] {
+            assert!(root(wrong, &[]).validate("a").is_err(), "{wrong}");
+        }
+        for wrong in ["/a:/b", "/a,upperdir=/b", "/a/../b", "a", "/a\\b"] {
+            assert!(root(system, &[wrong]).validate("a").is_err(), "{wrong}");
+        }
+    }
 }

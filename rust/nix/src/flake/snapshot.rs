@@ -161,4 +161,34 @@ mod tests {
         assert_eq!(git(worktree.path(), &["ls-files", "--stage"]), before);
         assert!(!copied.hides(&["generated"]).unwrap());
     }
+
+    #[test]
+    fn another_revision_is_checked_out_beside_the_work_tree() {
+        let worktree = tempfile::tempdir().unwrap();
+        let file = worktree.path().join("c/flake.nix");
+        git(worktree.path(), &["init", "-q"]);
+        fs::create_dir(worktree.path().join("c")).unwrap();
+        let commit = ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-a", "-m", "x"];
+        for text in ["1", "2"] {
+            fs::write(&file, text).unwrap();
+            git(worktree.path(), &["add", "-A"]);
+            git(worktree.path(), &commit);
+        }
+        fs::write(&file, "3").unwrap();
+        let status = || git(worktree.path(), &["status", "--porcelain", "--branch"]);
+        let before = status();
+        let flake = FlakeRef::find(&worktree.path().join("c")).unwrap();
+        for (revision, text) in [("HEAD~1", "1"), ("HEAD", "2")] {
+            let to = tempfile::tempdir().unwrap();
+            let (copy, directory) = flake.checkout(revision, to.path()).unwrap();
+            assert_eq!(fs::read_to_string(directory.join("flake.nix")).unwrap(), text);
+            assert!(copy.reference().ends_with("?dir=c"), "{}", copy.reference());
+        }
+        assert_eq!((status(), fs::read_to_string(&file).unwrap()), (before, "3".to_owned()));
+        for revision in ["nowhere", "--help", ""] {
+            let to = tempfile::tempdir().unwrap();
+            let error = flake.checkout(revision, to.path()).unwrap_err().to_string();
+            assert!(error.contains("has no commit"), "{error}");
+        }
+    }
 }
