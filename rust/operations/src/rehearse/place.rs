@@ -24,6 +24,7 @@ const ROOT: &str = "/var/lib/machinist/rehearsal";
 
 /// The place of a cluster's rehearsal, locked.
 pub struct Place {
+    label: String,
     state: PathBuf,
     _lock: File,
 }
@@ -38,12 +39,13 @@ impl Place {
             let failure = Failure::new(Kind::Failed, "a rehearsal needs root to create namespaces and mounts");
             return Err(failure.hint("run it with sudo, or as root"));
         }
-        let state = Path::new(ROOT).join(label(cluster));
+        let label = label(cluster);
+        let state = Path::new(ROOT).join(&label);
         // Private: the machines have keys, even though these are worth nothing elsewhere.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&state).failed()?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(state.join("lock")).failed()?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { state, _lock: lock }),
+            Ok(()) => Ok(Self { label, state, _lock: lock }),
             Err(_) => Err(Failure::new(Kind::Refused, format!("another rehearsal of {cluster} runs on this computer"))
                 .hint("wait for its end; the two would have the same addresses")),
         }
@@ -64,7 +66,8 @@ impl Place {
     /// # Errors
     /// It cannot be created.
     pub fn directory(&self) -> Result<PathBuf, Failure> {
-        let directory = tempfile::Builder::new().prefix("machinist-rehearsal-").tempdir().failed()?.keep();
+        let directory =
+            tempfile::Builder::new().prefix(&format!("machinist-{}-", self.label)).tempdir().failed()?.keep();
         files::write(&self.record(), &directory.display().to_string()).failed()?;
         Ok(directory)
     }

@@ -118,3 +118,70 @@ pub fn of_report(report: &Report, what: &str) -> Vec<String> {
     problems.extend(report.lost.iter().map(|why| format!("the {what} lost its locks: {why}")));
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{collections::BTreeMap, time::Duration};
+
+    use machinist_model::NodeName;
+    use machinist_rollout::deploy::{EtcdEnd, Outcome, Report, Verdict};
+
+    use super::{Act, Limits, Rehearsal, of_report};
+    use crate::{
+        failure::Kind,
+        rehearse::{Answers, Etcd, FailedUnit},
+    };
+
+    const LIMITS: Limits = Limits { gap: Duration::from_secs(5) };
+
+    fn node(name: &str) -> NodeName {
+        NodeName::parse(name).unwrap()
+    }
+
+    fn act(outcome: Outcome, gap: u64) -> Act {
+        let answers = Answers { answered: 1, lost: 0, longest_gap: Duration::from_secs(gap) };
+        Act {
+            nodes: BTreeMap::from([(node("a"), outcome)]),
+            etcd: Some(Etcd { writes: answers.clone(), ..Etcd::default() }),
+            urls: BTreeMap::from([("http://x/".to_owned(), answers)]),
+            ..Act::default()
+        }
+    }
+
+    #[test]
+    fn a_change_without_a_failure_or_a_long_gap_has_no_problem() {
+        assert!(act(Outcome::Changed, 5).problems("deploy", LIMITS).is_empty());
+        assert!(act(Outcome::Changed, 5).changed() && !act(Outcome::Unchanged, 5).changed());
+    }
+
+    #[test]
+    fn failed_nodes_units_and_gaps_are_problems_and_nodes_that_only_waited_are_not() {
+        let failed = Outcome::Failed { why: "units failed: x".to_owned(), verdict: Verdict::Reverted };
+        let mut act = act(failed, 6);
+        act.nodes.insert(node("b"), Outcome::NotStarted { why: "a failed".to_owned() });
+        act.units.push(FailedUnit { node: node("c"), unit: "y.service".to_owned(), why: "failed (signal)".to_owned() });
+        let problems = act.problems("deploy", LIMITS);
+        assert_eq!(
+            problems,
+            [
+                "a: deploy failed: units failed: x",
+                "c: y.service failed (signal)",
+                "etcd: no write was acknowledged for 6.0 s (deploy); the limit is 5 s",
+                "http://x/: no answer for 6.0 s (deploy); the limit is 5 s",
+            ]
+        );
+        let rehearsal =
+            Rehearsal { from: String::new(), deploy: act, rollback: None, lost_writes: None, problems, kept: None };
+        assert_eq!(rehearsal.verdict(), Some(Kind::Failed));
+    }
+
+    #[test]
+    fn an_etcd_that_is_not_whole_at_the_end_is_a_problem() {
+        let etcd = |healthy| EtcdEnd { members: 3, healthy, problems: Vec::new(), alarm: None, known: [].into() };
+        let report = |healthy| Report { etcd: Some(etcd(healthy)), ..Report::default() };
+        assert!(of_report(&report(Some(3)), "deploy").is_empty());
+        assert_eq!(of_report(&report(Some(2)), "deploy"), ["etcd: 2 of 3 members healthy after the deploy"]);
+        assert_eq!(of_report(&report(None), "rollback"), ["etcd: no answer after the rollback"]);
+    }
+}
