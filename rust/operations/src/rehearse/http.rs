@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use machinist_model::{Cluster, Role};
+
+use crate::failure::{Failure, Kind};
+
 /// Time limit of connecting, and of each read.
 const WITHIN: Duration = Duration::from_secs(2);
 
@@ -18,6 +22,16 @@ pub struct Target {
     addresses: Vec<SocketAddr>,
     host: String,
     path: String,
+}
+
+/// Parses the URLs; those with a host name are served by the cluster's ingress nodes.
+///
+/// # Errors
+/// One of them is invalid.
+pub fn targets(urls: &[String], cluster: &Cluster) -> Result<Vec<Target>, Failure> {
+    let ingress: Vec<IpAddr> = cluster.with_role(Role::Ingress).map(|node| node.ip).collect();
+    let parse = |url: &String| Target::parse(url, &ingress).map_err(|error| Failure::new(Kind::Input, error));
+    urls.iter().map(parse).collect()
 }
 
 impl Target {

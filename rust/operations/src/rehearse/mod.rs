@@ -63,6 +63,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Rehearsal, Failure> {
     let cluster = context.project.load()?.cluster;
     context.project.refuse_conflicts(&cluster)?;
     connect::select(&cluster, request.targets.as_deref())?;
+    http::targets(&request.urls, &cluster)?;
     let commit = directory::commit(context, &request.from)?;
     let place = Place::lock(&cluster.name)?;
     if place.clear(context)? {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use super::{
     Request,
     directory::{self, Keys, with_events},
     figures::Span,
-    http::Target,
+    http,
     load::{Ended, Load, Member},
     machines,
     place::Place,
@@ -214,9 +214,7 @@ impl<'a> Play<'a> {
     fn load(&self, cluster: &Cluster) -> Result<Load, Failure> {
         let status = sandbox::status(&crate::sandbox::state_dir(&self.before.project, cluster))
             .map_err(|error| crate::sandbox::failed(&error))?;
-        let ingress: Vec<IpAddr> = cluster.with_role(Role::Ingress).map(|node| node.ip).collect();
-        let targets = self.request.urls.iter().map(|url| Target::parse(url, &ingress)).collect::<Result<_, _>>();
-        let targets = targets.map_err(|error| Failure::new(Kind::Input, error))?;
+        let targets = http::targets(&self.request.urls, cluster)?;
         let is_member = |name: &str| self.cluster.with_role(Role::Etcd).any(|node| node.name.as_str() == name);
         let members = status.machines.iter().filter(|machine| is_member(&machine.name));
         let members: Vec<Member> = members

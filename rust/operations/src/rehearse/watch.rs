@@ -24,7 +24,10 @@ pub struct WaveTime {
 
 /// Begin of each wave.
 #[derive(Clone, Default)]
-pub struct Waves(Arc<Mutex<Vec<(Instant, Vec<NodeName>)>>>);
+pub struct Waves(Arc<Mutex<Vec<Begin>>>);
+
+/// Begin of a wave, and its nodes.
+type Begin = (Instant, Vec<NodeName>);
 
 impl Waves {
     /// Returns a receiver that notes the waves and passes all events on, except for those that are the caller's own: it
@@ -51,7 +54,7 @@ impl Waves {
     pub fn times(&self, end: Instant) -> Vec<WaveTime> {
         let waves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = waves.iter().skip(1).map(|(begin, _)| *begin).chain(std::iter::once(end));
-        let time = |((begin, nodes), end): (&(Instant, Vec<NodeName>), Instant)| WaveTime {
+        let time = |((begin, nodes), end): (&Begin, Instant)| WaveTime {
             nodes: nodes.clone(),
             took: end.saturating_duration_since(*begin),
         };
