@@ -1,12 +1,12 @@
 //! Room for rehearsal machines on this computer: inotify instances, of which Linux allows root 128 by default. A machine
 //! that gets none has units that fail for no fault of the deploy.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::failure::{Failure, Kind};
 
-/// Instances that a NixOS machine uses: systemd 6, D-Bus one, and one to spare.
-const PER_MACHINE: usize = 8;
+/// Instances that root of a NixOS machine uses: systemd 6, and one to spare.
+const PER_MACHINE: usize = 7;
 
 /// File with the number of instances that a user may have.
 const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
@@ -34,9 +34,12 @@ fn check(machines: usize, used: usize, limit: usize) -> Result<(), Failure> {
     Err(Failure::new(Kind::Refused, message).hint(format!("sysctl fs.inotify.max_user_instances={enough}")))
 }
 
-/// Counts the instances of all processes. A process that ends meanwhile has none.
+/// Counts the instances of this user's processes; those of other users have their own limit. A process that ends
+/// meanwhile has none.
 fn used(proc: &Path) -> usize {
-    let processes = fs::read_dir(proc).into_iter().flatten().flatten();
+    let user = rustix::process::geteuid().as_raw();
+    let is_own = |process: &fs::DirEntry| process.metadata().is_ok_and(|metadata| metadata.uid() == user);
+    let processes = fs::read_dir(proc).into_iter().flatten().flatten().filter(is_own);
     let files = processes.flat_map(|process| fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten());
     files
         .filter(|file| fs::read_link(file.path()).is_ok_and(|target| target == Path::new("anon_inode:inotify")))
@@ -52,14 +55,14 @@ mod tests {
 
     #[test]
     fn machines_that_would_get_no_inotify_instance_are_refused_with_the_remedy() {
-        assert!(check(3, 104, 128).is_ok());
-        let failure = check(3, 105, 128).unwrap_err();
-        assert!(failure.message.contains("105 of 128"), "{}", failure.message);
+        assert!(check(3, 107, 128).is_ok());
+        let failure = check(3, 108, 128).unwrap_err();
+        assert!(failure.message.contains("108 of 128"), "{}", failure.message);
         assert_eq!(failure.hints, ["sysctl fs.inotify.max_user_instances=256"]);
     }
 
     #[test]
-    fn instances_are_counted_in_the_files_of_all_processes() {
+    fn instances_are_counted_in_the_files_of_the_users_processes() {
         let proc = tempfile::tempdir().unwrap();
         for (process, file, target) in
             [("1", "3", "anon_inode:inotify"), ("1", "4", "/dev/null"), ("7", "3", "anon_inode:inotify")]
