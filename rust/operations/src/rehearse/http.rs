@@ -1,7 +1,7 @@
 //! HTTP requests of the load: plain HTTP/1.1, each over a new connection, to the ingress nodes in turn.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
@@ -12,6 +12,9 @@ use crate::failure::{Failure, Kind};
 
 /// Time limit of connecting, and of each read.
 const WITHIN: Duration = Duration::from_secs(2);
+
+/// Maximum length of an answer that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// A URL that the load requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ impl Target {
         self.request(turn).is_ok_and(|status| is_success(&status))
     }
 
-    fn request(&self, turn: usize) -> std::io::Result<Vec<u8>> {
+    fn request(&self, turn: usize) -> io::Result<Vec<u8>> {
         let address = self.addresses[turn % self.addresses.len()];
         let mut stream = TcpStream::connect_timeout(&address, WITHIN)?;
         stream.set_read_timeout(Some(WITHIN))?;
@@ -73,6 +76,8 @@ impl Target {
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut status = vec![0; 12];
         stream.read_exact(&mut status)?;
+        // A server whose answer is not read to its end counts an error.
+        io::copy(&mut stream.take(LONGEST), &mut io::sink())?;
         Ok(status)
     }
 }
