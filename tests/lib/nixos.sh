@@ -6,11 +6,25 @@
 #   deploy_casper NAME [NIX]   deploys NIX, or casper's module as it is, to casper; NixOS must do what the plan said
 declare -A first_boots=()
 
+# debian_root: the root of the sandbox's machines, of which there is at least one.
+debian_root() {
+  # shellcheck source=/dev/null
+  . "/var/lib/machinist/sandbox/$trial/machines/${nodes[0]}/settings" && echo "$root"
+}
 prepare_nixos() {
   local root
-  # shellcheck source=/dev/null
-  root=$(. "/var/lib/machinist/sandbox/$trial/machines/${nodes[0]}/settings" && echo "$root")
+  root=$(debian_root)
   "$project/testbed/nixpkgs-host/prepare" "$here/nixos" "$root" "$NIXPKGS" ${NIXPKGS_OVERLAY:+"$NIXPKGS_OVERLAY"} || return
+}
+# rehearsal_base ROOT: the trees beneath rehearsal machines: Debian's programs, and of its /etc what these need, as an
+# installation leaves it (testbed/nixpkgs-host/install.sh).
+rehearsal_base() {
+  local etc=$here/base/etc
+  mkdir -p "$etc"
+  # The opaque folder hides that of the layers below.
+  python3 -c 'import os, sys; os.setxattr(sys.argv[1], "trusted.overlay.opaque", b"y")' "$etc" || return
+  cp -a "$1"/etc/alternatives "$1"/etc/ld.so.conf* "$etc/" && cp "$here/nixos/extra/etc/ld.so.cache" "$etc/" || return
+  echo "$here/base:$here/nixos/extra:$1"
 }
 # use_nixos: machinist and this script build with it from now on.
 use_nixos() {

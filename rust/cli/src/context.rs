@@ -35,7 +35,7 @@ pub fn of_rollout(verb: &'static str, reboots: Option<Reboots>, global: &Global,
     let events = progress::events(ui, interrupt.clone(), again);
     let directory = global.directory.clone();
     Ok(Context {
-        project: Project { directory, nix: nix(global)?, events: events.clone() },
+        project: Project { directory, nix: nix(global)?, events: events.clone(), stage: None },
         keyring: Keyring { identity: global.identity.clone(), prompt: Arc::new(Terminal(ui)) },
         connections: Connections::Ssh { keys: global.ssh_key.iter().cloned().collect() },
         consent: consent(global),

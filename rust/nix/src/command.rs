@@ -126,6 +126,16 @@ impl Nix {
         text.lines().map(|line| StorePath::parse(line).map_err(|error| answer("nix-store", &error))).collect()
     }
 
+    /// Returns the registration of the paths in the local store's database, as `nix-store --load-db` reads it.
+    ///
+    /// # Errors
+    /// A path is not valid in the local store.
+    pub fn registration(&self, paths: &[StorePath]) -> Result<Vec<u8>, NixError> {
+        let mut arguments: Vec<OsString> = vec!["--dump-db".into()];
+        arguments.extend(paths.iter().map(|path| path.as_str().into()));
+        run("nix-store", &arguments, None)?.success("nix-store --dump-db")
+    }
+
     /// Returns the local store's records of the paths, in the order of `paths`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod snapshot;
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -21,7 +22,7 @@ pub struct FlakeRef {
 /// Reason why a directory cannot be used as a flake.
 #[allow(
     missing_docs,
-    reason = "`directory` and `path` are absolute, `message` is git's own, `source` the system's error"
+    reason = "`directory`, `worktree` and `path` are absolute, `revision` is as given, `message` is git's own, `source` the system's error"
 )]
 #[derive(Debug, Error)]
 pub enum FlakeError {
@@ -51,6 +52,12 @@ pub enum FlakeError {
         #[source]
         source: std::io::Error,
     },
+    /// The repository has no such commit.
+    #[error("{} has no commit `{revision}`", .worktree.display())]
+    Revision { revision: String, worktree: PathBuf },
+    /// A revision cannot be checked out.
+    #[error("cannot check `{revision}` out: {message}")]
+    Checkout { revision: String, message: String },
     /// `git add` failed.
     #[error("`git add --intent-to-add` failed in {}: {message}", .directory.display())]
     Add { directory: PathBuf, message: String },
@@ -77,7 +84,8 @@ impl FlakeError {
                  whose hooks and settings git would obey"
                     .to_owned(),
             ),
-            Self::Refused { .. } => None,
+            Self::Revision { worktree, .. } => Some(format!("`git -C {} log` lists them", worktree.display())),
+            Self::Refused { .. } | Self::Checkout { .. } => None,
             Self::Add { .. } | Self::Copy { .. } => None,
         }
     }
@@ -181,6 +189,11 @@ impl FlakeRef {
 
 /// Runs git in the directory, with English messages.
 pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Result<Output, FlakeError> {
+    git_os(directory, &arguments.iter().map(OsStr::new).collect::<Vec<_>>())
+}
+
+/// Runs git in the directory with arguments that may be paths, with English messages.
+pub(crate) fn git_os(directory: &Path, arguments: &[&OsStr]) -> Result<Output, FlakeError> {
     let mut command = environment::program("git");
     command.env("LC_ALL", "C").arg("-C").arg(directory).args(arguments).output().map_err(FlakeError::Git)
 }

@@ -8,11 +8,12 @@ use machinist_model::{
 };
 use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
 use machinist_rollout::step::{Connect, Connector};
-use machinist_sandbox::{MachineState, default_state_dir};
+use machinist_sandbox::MachineState;
 
 use crate::{
     context::{Connections, Context},
     failure::{Failure, Kind},
+    project::Project,
     sandbox,
 };
 
@@ -76,14 +77,16 @@ pub fn connector_to(
     let known_hosts = KnownHosts::load(&context.project.directory.join(KNOWN_HOSTS))
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let config = SshConfig::new();
-    let destinations: BTreeMap<NodeName, Destination> =
-        cluster.deployable().map(|node| (node.name.clone(), destination(cluster, node, keys, &config))).collect();
+    let destinations: BTreeMap<NodeName, Destination> = cluster
+        .deployable()
+        .map(|node| (node.name.clone(), destination(&context.project, cluster, node, keys, &config)))
+        .collect();
     for target in targets.iter().filter_map(|target| destinations.get(target).cloned()) {
         // The error recurs, and is reported, when the host is connected to.
         thread::spawn(move || drop(target.endpoint()));
     }
     let in_sandbox = cluster.deployable().any(|node| node.provider == Provider::Sandbox);
-    let sandbox = in_sandbox.then(|| default_state_dir(&cluster.name));
+    let sandbox = in_sandbox.then(|| sandbox::state_dir(&context.project, cluster));
     let nodes = destinations.iter().map(|(node, destination)| (destination.host_pattern(), node.to_string()));
     let known_hosts = known_hosts.of_nodes(nodes.collect());
     Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))
@@ -91,13 +94,19 @@ pub fn connector_to(
 
 /// Returns the SSH destination of the node.
 #[must_use]
-pub fn destination(cluster: &Cluster, node: &Node, keys: &[PathBuf], config: &Arc<SshConfig>) -> Destination {
+pub fn destination(
+    project: &Project,
+    cluster: &Cluster,
+    node: &Node,
+    keys: &[PathBuf],
+    config: &Arc<SshConfig>,
+) -> Destination {
     let mut destination = Destination::new(node.name.as_str(), &node.ssh.host).with_environment(config);
     destination.port = node.ssh.port;
     destination.user.clone_from(&node.ssh.user);
     destination.identity_files = keys.to_vec();
     if node.provider == Provider::Sandbox {
-        destination.namespace = Some(sandbox::operator_namespace(cluster));
+        destination.namespace = Some(sandbox::operator_namespace(project, cluster));
     }
     destination
 }

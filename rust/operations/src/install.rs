@@ -89,7 +89,7 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
         Connections::Ssh { keys } => keys,
         Connections::Given(_) => &[],
     };
-    let destination = connect::destination(&cluster, &node, keys, &SshConfig::new());
+    let destination = connect::destination(project, &cluster, &node, keys, &SshConfig::new());
     let endpoint =
         destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let machine = Machine {
@@ -308,7 +308,8 @@ impl Install {
         let key = HostKey::from_openssh(public)
             .ok_or_else(|| Failure::new(Kind::Failed, "the host key in certs/ is not readable"))?;
         let known_hosts = KnownHosts::load(&self.context.project.directory.join(KNOWN_HOSTS)).input()?;
-        let pattern = connect::destination(&self.cluster, &self.node, &[], &SshConfig::new()).host_pattern();
+        let pattern = connect::destination(&self.context.project, &self.cluster, &self.node, &[], &SshConfig::new())
+            .host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
         Ok(())
     }

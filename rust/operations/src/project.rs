@@ -22,10 +22,11 @@ use crate::{
     event::{Event, Events},
     failure::{Failure, Kind, OrFail},
     files, library,
+    stage::Stage,
 };
 
 /// Paths that the flake must include even if git does not track them yet.
-const VISIBLE: [&str; 10] = [
+pub(crate) const VISIBLE: [&str; 10] = [
     "flake.nix",
     "flake.lock",
     "machines.nix",
@@ -50,6 +51,8 @@ pub struct Project {
     pub nix: Nix,
     /// Receiver of events.
     pub events: Events,
+    /// Stage of the cluster's machines, if the directory is a copy for a rehearsal.
+    pub stage: Option<Stage>,
 }
 
 /// Comparison of `generated/` with its intended content.
@@ -70,7 +73,10 @@ impl Project {
         let path = self.directory.join("machines.nix");
         let source = files::read_optional(&path).failed()?.unwrap_or_default();
         match load::load(&json, &source, "machines.nix", &self.surroundings()) {
-            Ok(loaded) => {
+            Ok(mut loaded) => {
+                if let Some(stage) = &self.stage {
+                    stage.set(&mut loaded.cluster);
+                }
                 for warning in &loaded.warnings {
                     self.events.send(Event::Diagnostic { diagnostic: Box::new(warning.clone()) });
                 }

@@ -38,6 +38,7 @@ pub use event::{Event, Events};
 pub use fault::{Fault, ParseRateError, Rate, heal, inject};
 pub use link::{Link, set_link};
 pub use machine::{console, reboot, start, stop};
-pub use spec::{DEFAULT_CACHE_DIR, MachineSpec, SandboxSpec, SystemFile, default_state_dir};
+pub use root::debian_root;
+pub use spec::{DEFAULT_CACHE_DIR, MachineRoot, MachineSpec, SandboxSpec, SystemFile, SystemRoot, default_state_dir};
 pub use status::{MachineState, MachineStatus, Status, status};
 pub use up::{MachineReport, Report, down, remove, up};

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -13,11 +14,17 @@ use super::{
     file::{make_dir, write},
     machine::Machine,
     names, network, programs,
-    spec::MachineSpec,
+    spec::{MachineRoot, MachineSpec, SystemRoot},
 };
 
 /// The supervisor's script, the same for all machines.
 pub(super) const SUPERVISE: &str = include_str!("supervise.sh");
+
+/// The store of this computer, which a machine of one of its systems sees beneath its own.
+const STORE: &str = "/nix/store";
+
+/// Directories of a root that is complete in the store: mount points, and `/usr`, without which nspawn refuses a tree.
+const EMPTY_ROOT: &[&str] = &["dev", "etc", "nix", "proc", "root", "run", "sys", "tmp", "usr", "var"];
 
 /// Configuration files that the supervisor of a machine reads, as pairs of file name and content.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +36,9 @@ impl Settings {
         let record = machine.record;
         let network = network::of_machine(record, machine.name)?;
         let container = names::container(&record.cluster, machine.name);
+        let root = &record.machine(machine.name)?.root;
+        let lower: Vec<String> =
+            root.lower(&machine.directory()).iter().map(|layer| layer.display().to_string()).collect();
         let variables = [
             ("cgroup", machine.group().display().to_string()),
             ("container", container.clone()),
@@ -36,7 +46,8 @@ impl Settings {
             ("machine_id", machine_id(machine)),
             ("namespace", machine.namespace()),
             ("port", names::port(machine.name)),
-            ("root", record.machine(machine.name)?.root.display().to_string()),
+            ("root", lower.join(":")),
+            ("store", root.system().map_or("", |_| STORE).to_owned()),
             ("supervise", supervise.display().to_string()),
             ("switch", names::switch(&record.cluster)),
         ];
@@ -94,17 +105,49 @@ pub(super) fn make(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Erro
     for (path, contents, mode) in [
         ("etc/ssh/ssh_host_ed25519_key", private.as_slice(), 0o600),
         ("etc/ssh/ssh_host_ed25519_key.pub", format!("{public}\n").as_bytes(), 0o644),
-        ("etc/hostname", format!("{}\n", spec.name).as_bytes(), 0o644),
         ("etc/machine-id", format!("{machine_id}\n").as_bytes(), 0o444),
-        ("etc/ssh/sshd_config.d/port.conf", format!("Port {}\n", spec.ssh_port).as_bytes(), 0o644),
     ] {
         write_below(&upper, Path::new(path), contents, mode)?;
+    }
+    match &spec.root {
+        MachineRoot::Debian => {
+            let port = format!("Port {}\n", spec.ssh_port);
+            write_below(&upper, Path::new("etc/hostname"), format!("{}\n", spec.name).as_bytes(), 0o644)?;
+            write_below(&upper, Path::new("etc/ssh/sshd_config.d/port.conf"), port.as_bytes(), 0o644)?;
+        }
+        MachineRoot::System(root) => make_system_root(&directory, root)?,
     }
     for file in &spec.files {
         let path = file.path.strip_prefix("/").unwrap_or(&file.path);
         write_below(&upper, path, &file.contents, file.mode)?;
     }
     write(&marker, b"", 0o644)
+}
+
+/// Creates the layers of a machine of this computer's store, and its system profile with the first generation.
+fn make_system_root(directory: &Path, root: &SystemRoot) -> Result<(), Error> {
+    for folder in EMPTY_ROOT {
+        make_dirs(&directory.join("empty").join(folder))?;
+    }
+    for folder in ["store", "store-work", "nix/store", "nix/var/nix/profiles", "nix/var/nix/gcroots"] {
+        make_dirs(&directory.join(folder))?;
+    }
+    let profiles = directory.join("nix/var/nix/profiles");
+    link(&root.system, &profiles.join("system-1-link"))?;
+    link(Path::new("system-1-link"), &profiles.join("system"))?;
+    link(Path::new("/nix/var/nix/profiles"), &directory.join("nix/var/nix/gcroots/profiles"))
+}
+
+fn make_dirs(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(Error::io("make", path))
+}
+
+/// Creates a symbolic link, or leaves the one that a run created before it was killed.
+fn link(target: &Path, path: &Path) -> Result<(), Error> {
+    match symlink(target, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(Error::io("link", path)),
+    }
 }
 
 /// Creates the machine's ed25519 host key unless it exists.

@@ -14,7 +14,7 @@ use super::{
     error::Error,
     file::write,
     names,
-    spec::{MachineSpec, SandboxSpec, operator_address},
+    spec::{MachineRoot, MachineSpec, SandboxSpec, SystemRoot, operator_address},
 };
 
 /// Version of the format, the only one so far.
@@ -43,8 +43,37 @@ pub(super) struct MachineRecord {
     pub ip: IpAddr,
     pub interface: String,
     pub ssh_port: u16,
-    /// The Debian root below its overlay, which stays the same while newer ones are built for other machines.
-    pub root: PathBuf,
+    /// The root below its overlay, which stays the same while newer ones are built for other machines.
+    pub root: RootRecord,
+}
+
+/// The root of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum RootRecord {
+    /// A Debian root.
+    Debian(PathBuf),
+    /// A system of this computer.
+    System(SystemRoot),
+}
+
+impl RootRecord {
+    /// Returns the lower directories of the machine's overlay, topmost first.
+    pub fn lower(&self, directory: &Path) -> Vec<PathBuf> {
+        match self {
+            Self::Debian(tree) => vec![tree.clone()],
+            Self::System(root) if root.beneath.is_empty() => vec![directory.join("empty")],
+            Self::System(root) => root.beneath.clone(),
+        }
+    }
+
+    /// Returns the system that the machine boots first, if it is one of this computer.
+    pub fn system(&self) -> Option<&Path> {
+        match self {
+            Self::Debian(_) => None,
+            Self::System(root) => Some(&root.system),
+        }
+    }
 }
 
 impl Record {
@@ -63,8 +92,9 @@ impl Record {
         Self::load(state_dir)?.ok_or_else(|| Error::NoSandbox { state_dir: state_dir.to_owned() })
     }
 
-    /// Returns the record for `spec`: known machines keep their root, new ones get `root`.
-    pub fn plan(old: Option<&Self>, spec: &SandboxSpec, cgroups: &Path, root: &Path) -> Result<Self, Error> {
+    /// Returns the record for `spec`: known machines keep their Debian root, new ones get `root`, without which no
+    /// machine of `spec` starts from Debian.
+    pub fn plan(old: Option<&Self>, spec: &SandboxSpec, cgroups: &Path, root: Option<&Path>) -> Result<Self, Error> {
         if let Some(old) = old
             && (&old.cluster, old.network.trunc()) != (&spec.cluster, spec.network.trunc())
         {
@@ -76,9 +106,7 @@ impl Record {
         }
         let mut machines = old.map(|old| old.machines.clone()).unwrap_or_default();
         for machine in &spec.machines {
-            let known = machines.get(&machine.name);
-            // A missing root was deleted together with the cache: the new one replaces it.
-            let root = known.map(|known| &known.root).filter(|root| root.is_dir()).map_or(root, |kept| kept);
+            let root = root_of(machine, machines.get(&machine.name), root);
             machines.insert(machine.name.clone(), MachineRecord::new(machine, root));
         }
         check_addresses(&machines, spec)?;
@@ -122,8 +150,17 @@ impl Record {
 }
 
 impl MachineRecord {
-    fn new(spec: &MachineSpec, root: &Path) -> Self {
-        Self { ip: spec.ip, interface: spec.interface.clone(), ssh_port: spec.ssh_port, root: root.to_owned() }
+    fn new(spec: &MachineSpec, root: RootRecord) -> Self {
+        Self { ip: spec.ip, interface: spec.interface.clone(), ssh_port: spec.ssh_port, root }
+    }
+}
+
+fn root_of(spec: &MachineSpec, known: Option<&MachineRecord>, debian: Option<&Path>) -> RootRecord {
+    match (&spec.root, known.map(|known| &known.root)) {
+        (MachineRoot::System(root), _) => RootRecord::System(root.clone()),
+        // A missing root was deleted together with the cache: the new one replaces it.
+        (MachineRoot::Debian, Some(RootRecord::Debian(kept))) if kept.is_dir() => RootRecord::Debian(kept.clone()),
+        (MachineRoot::Debian, _) => RootRecord::Debian(debian.unwrap_or(Path::new("/nonexistent")).to_owned()),
     }
 }
 
@@ -164,7 +201,7 @@ mod tests {
     }
 
     fn plan(old: Option<&Record>, machines: &[(&str, &str)]) -> Result<Record, Error> {
-        Record::plan(old, &spec(machines), Path::new("/cg"), Path::new("/cache/root-1"))
+        Record::plan(old, &spec(machines), Path::new("/cg"), Some(Path::new("/cache/root-1")))
     }
 
     #[test]
@@ -212,7 +249,25 @@ mod tests {
         let old = plan(None, &[]).unwrap();
         let mut other = spec(&[]);
         other.network = "10.14.0.0/24".parse().unwrap();
-        let error = Record::plan(Some(&old), &other, Path::new("/cg"), Path::new("/r")).unwrap_err();
+        let error = Record::plan(Some(&old), &other, Path::new("/cg"), Some(Path::new("/r"))).unwrap_err();
         assert!(error.to_string().contains("magi (10.13.13.0/24), not to magi (10.14.0.0/24)"), "{error}");
+    }
+
+    #[test]
+    fn the_root_of_a_machine_is_read_in_both_forms() {
+        let debian: RootRecord = serde_json::from_str("\"/cache/root-1/tree\"").unwrap();
+        assert_eq!((debian.lower(Path::new("/m")), debian.system()), (vec!["/cache/root-1/tree".into()], None));
+        let root = |beneath: &[&str]| SystemRoot {
+            system: "/nix/store/s".into(),
+            beneath: beneath.iter().map(|path| PathBuf::from(*path)).collect(),
+        };
+        for (root, lower) in [(root(&[]), vec!["/m/empty"]), (root(&["/a", "/b"]), vec!["/a", "/b"])] {
+            let record = RootRecord::System(root);
+            let text = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<RootRecord>(&text).unwrap(), record);
+            let lower: Vec<PathBuf> = lower.into_iter().map(PathBuf::from).collect();
+            assert_eq!(record.lower(Path::new("/m")), lower);
+            assert_eq!(record.system(), Some(Path::new("/nix/store/s")));
+        }
     }
 }

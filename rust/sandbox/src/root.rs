@@ -24,7 +24,7 @@ const BUILD_WITHIN: Duration = Duration::from_secs(15 * 60);
 ///
 /// # Errors
 /// mmdebstrap failed, or could not reach the mirror; an incomplete build is never used later.
-pub(super) fn ensure(cache_dir: &Path, events: Events<'_>) -> Result<PathBuf, Error> {
+pub fn debian_root(cache_dir: &Path, events: Events<'_>) -> Result<PathBuf, Error> {
     let hash = recipe::hash();
     let directory = cache_dir.join(format!("root-{hash}"));
     let tree = directory.join("tree");

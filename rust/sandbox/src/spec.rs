@@ -7,6 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 
@@ -52,6 +53,32 @@ pub struct MachineSpec {
     pub authorized_keys: Vec<String>,
     /// Files of its root that are written only when the machine is created.
     pub files: Vec<SystemFile>,
+    /// The file system that it starts from.
+    pub root: MachineRoot,
+}
+
+/// The file system that a machine starts from; its own files lie above it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum MachineRoot {
+    /// The shared Debian root with an empty `/nix`: the first deploy makes it a NixOS.
+    #[default]
+    Debian,
+    /// A NixOS system of this computer, whose `init` is the machine's first process.
+    System(SystemRoot),
+}
+
+/// A machine that boots a NixOS system of this computer's store.
+///
+/// The machine's `/nix/store` is this computer's, beneath a layer of its own; its system profile begins with this
+/// system. Its Nix database is empty: the caller registers the closure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemRoot {
+    /// The system, a directory of `/nix/store`.
+    pub system: PathBuf,
+    /// Read-only trees beneath the machine's files, topmost first, absolute. Empty for a NixOS that is complete in the
+    /// store.
+    pub beneath: Vec<PathBuf>,
 }
 
 impl MachineSpec {
@@ -65,6 +92,7 @@ impl MachineSpec {
             ssh_port: 22,
             authorized_keys: authorized_keys.to_vec(),
             files: Vec::new(),
+            root: MachineRoot::Debian,
         }
     }
 }
@@ -122,10 +150,27 @@ impl MachineSpec {
         if let Some(key) = self.authorized_keys.iter().find(|key| key.contains('\n')) {
             return refuse(format!("machine {name}: an authorized key has several lines: {key:?}"));
         }
+        self.root.validate(name)?;
         match self.files.iter().find(|file| !is_plain(&file.path)) {
             Some(file) => {
                 refuse(format!("machine {name}: `{}` is not a plain absolute path of a file", file.path.display()))
             }
+            None => Ok(()),
+        }
+    }
+}
+
+impl MachineRoot {
+    /// Refuses paths that an overlay's options or the supervisor cannot express.
+    fn validate(&self, machine: &str) -> Result<(), Error> {
+        let Self::System(SystemRoot { system, beneath }) = self else { return Ok(()) };
+        if !is_plain(system) || system.parent() != Some(Path::new("/nix/store")) {
+            return refuse(format!("machine {machine}: {} is not a system in /nix/store", system.display()));
+        }
+        let is_layer =
+            |path: &PathBuf| is_plain(path) && !path.as_os_str().as_encoded_bytes().iter().any(|b| b":,\\".contains(b));
+        match beneath.iter().find(|path| !is_layer(path)) {
+            Some(path) => refuse(format!("machine {machine}: {} cannot be the layer of a root", path.display())),
             None => Ok(()),
         }
     }
@@ -290,5 +335,24 @@ mod tests {
         check_refused(|spec| spec.machines[0].authorized_keys = vec!["a\nb".into()], "several lines");
         check_refused(|spec| spec.state_dir = "state".into(), "not a plain absolute path");
         check_refused(|spec| spec.cache_dir = "/a:b".into(), "colon");
+    }
+
+    #[test]
+    fn a_machine_boots_only_a_system_of_the_store_and_layers_that_an_overlay_can_name() {
+        let root = |system: &str, beneath: &[&str]| {
+            MachineRoot::System(SystemRoot {
+                system: system.into(),
+                beneath: beneath.iter().map(|path| PathBuf::from(*path)).collect(),
+            })
+        };
+        let system = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-a";
+        assert!(MachineRoot::Debian.validate("a").is_ok());
+        assert!(root(system, &["/var/cache/root", "/usr"]).validate("a").is_ok());
+        for wrong in ["/etc", "/nix/store", "/nix/store/../../etc", "nix/store/a", "/nix/store/a/b"] {
+            assert!(root(wrong, &[]).validate("a").is_err(), "{wrong}");
+        }
+        for wrong in ["/a:/b", "/a,upperdir=/b", "/a/../b", "a", "/a\\b"] {
+            assert!(root(system, &[wrong]).validate("a").is_err(), "{wrong}");
+        }
     }
 }

@@ -14,13 +14,21 @@ if [ "$2" = boot ]; then
   # The separate disk that `fault disk` created; it is full while that fault lasts.
   if [ -e nix.img ]; then mount -o loop nix.img nix; fi
   if ! [ -e faults/disk ]; then rm -f nix/.machinist-fault; fi
+  init=/usr/lib/machinist/init
+  if [ -n "$store" ]; then
+    # This computer's store beneath the machine's own. A root without our init boots the system of
+    # its profile.
+    mount -t overlay overlay -o "lowerdir=$store,upperdir=$PWD/store,workdir=$PWD/store-work" "$PWD/nix/store"
+    generation=$(readlink nix/var/nix/profiles/system)
+    if ! [ -x "merged$init" ]; then init=$(readlink "nix/var/nix/profiles/$generation")/init; fi
+  fi
   # Without these, nspawn uses the host's cgroup layout, and leaves a lock file behind when it is
   # killed.
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
   exec systemd-nspawn --quiet --directory="$PWD/merged" --machine="$container" --hostname="$hostname" --uuid="$machine_id" \
     --network-namespace-path="/run/netns/$namespace" --bind="$PWD/nix:/nix" --console=pipe --kill-signal=SIGRTMIN+3 \
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN --register=no --keep-unit --resolv-conf=off --timezone=off \
-    --link-journal=no /usr/lib/machinist/init
+    --link-journal=no "$init"
 fi
 
 # Fails if the group does not exist: then the sandbox was removed during this start, and the machine

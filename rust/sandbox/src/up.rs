@@ -24,7 +24,7 @@ use super::{
     programs,
     record::Record,
     root,
-    spec::{MachineSpec, SandboxSpec},
+    spec::{MachineRoot, MachineSpec, SandboxSpec},
 };
 
 /// Machines that are started concurrently; more would only wait for the processors.
@@ -76,8 +76,9 @@ pub fn up(spec: &SandboxSpec, events: Events<'_>) -> Result<Report, Error> {
     make_dir(&spec.state_dir, 0o755)?;
     let lock = Lock::acquire(&lock_file(&spec.state_dir), LOCK_WITHIN, events)?;
     let old = Record::load(&spec.state_dir)?;
-    let root = root::ensure(&spec.cache_dir, events)?;
-    let mut record = Record::plan(old.as_ref(), spec, &cgroups, &root)?;
+    let needs_debian = spec.machines.iter().any(|machine| machine.root == MachineRoot::Debian);
+    let root = if needs_debian { Some(root::debian_root(&spec.cache_dir, events)?) } else { None };
+    let mut record = Record::plan(old.as_ref(), spec, &cgroups, root.as_deref())?;
     check_names(old.as_ref(), &record)?;
     // Recorded before it is created: whatever happens from here on, `down` finds it.
     record.save(&spec.state_dir)?;

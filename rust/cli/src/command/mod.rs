@@ -24,6 +24,7 @@ pub mod plan;
 pub mod reach;
 #[cfg(test)]
 mod reference;
+pub mod rehearse;
 pub mod rollback;
 pub mod router_config;
 pub mod sandbox;
@@ -74,6 +75,8 @@ pub enum Command {
     Build(build::BuildSystemsArgs),
     /// Show what a deploy would change, and change nothing
     Plan(plan::PlanArgs),
+    /// Try a deploy on machines of this computer that boot the nodes' own systems
+    Rehearse(rehearse::RehearseArgs),
     /// Build the targets' systems and deploy them
     Deploy(deploy::DeployArgs),
     /// Deploy this machine's own system, on the machine itself
@@ -140,6 +143,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
         Command::Build(args) => build::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),
+        Command::Rehearse(args) => rehearse::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::ApplyLocal(args) => apply_local::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),

@@ -79,6 +79,23 @@ pub const NOTES: &[Note] = &[
             (4, "something to do"),
         ],
     ),
+    Note {
+        command: "rehearse",
+        text: "Machines of this computer boot the nodes' own NixOS systems of a revision, form the cluster with throwaway keys, \
+               and are deployed to and rolled back while a load writes to etcd and reads from it. No machine of the cluster \
+               is connected to, and no private key of it is read. It cannot show the kernel, the boot loader, hardware, the \
+               amount of real data, and the provider's network: docs/guides/rehearsal.md.",
+        examples: &[
+            ("", "The work tree against the last commit"),
+            ("--from HEAD~1 @etcd", "The last commit against the one before, only on the members of etcd"),
+            ("--snapshot .machinist/snapshots/etcd-melchior.db.age --get http://www.example.org/", ""),
+        ],
+        exit_codes: &[
+            (0, "the deploy would work"),
+            (1, "it would fail; what failed is listed"),
+            (3, "a check refused, or the machines do not come up with the systems before"),
+        ],
+    },
     with_codes(
         "deploy",
         &[

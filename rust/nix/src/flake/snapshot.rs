@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{FlakeError, FlakeRef, git, read};
+use super::{FlakeError, FlakeRef, git, git_os, read};
 
 impl FlakeRef {
     /// Returns true if one of the paths, or a file in it, is neither tracked nor ignored by git, and thus invisible to
@@ -44,6 +44,42 @@ impl FlakeRef {
         let worktree = to.canonicalize().map_err(FlakeError::Git)?;
         let directory = worktree.join(&self.directory);
         Ok((Self { worktree, directory: self.directory.clone() }, directory))
+    }
+
+    /// Checks a revision of the work tree's repository out into an empty directory. Returns the flake in the copy, and
+    /// its directory. Neither the work tree nor its index changes.
+    ///
+    /// # Errors
+    /// git cannot be run, or the repository has no such revision.
+    pub fn checkout(&self, revision: &str, to: &Path) -> Result<(Self, PathBuf), FlakeError> {
+        let commit = self.commit(revision)?;
+        // Its own objects: a copy that borrowed them would break when the repository is cleaned up.
+        let (from, into) = (self.worktree.as_os_str(), to.as_os_str());
+        let clone = ["clone".as_ref(), "--quiet".as_ref(), "--no-checkout".as_ref(), "--".as_ref(), from, into];
+        let checkout = ["checkout", "--quiet", "--detach", &commit].map(OsStr::new);
+        for arguments in [&clone as &[&OsStr], &checkout] {
+            let output = git_os(to, arguments)?;
+            if !output.status.success() {
+                let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(FlakeError::Checkout { revision: revision.to_owned(), message });
+            }
+        }
+        let worktree = to.canonicalize().map_err(FlakeError::Git)?;
+        let directory = worktree.join(&self.directory);
+        Ok((Self { worktree, directory: self.directory.clone() }, directory))
+    }
+
+    /// Returns the hash of the commit that the revision names, 40 hexadecimal digits or more.
+    ///
+    /// # Errors
+    /// git cannot be run, or the repository has no such commit.
+    pub fn commit(&self, revision: &str) -> Result<String, FlakeError> {
+        let name = format!("{revision}^{{commit}}");
+        let output = git(&self.worktree, &["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
+        if !output.status.success() {
+            return Err(FlakeError::Revision { revision: revision.to_owned(), worktree: self.worktree.clone() });
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Returns untracked files of the paths, relative to the work tree.
@@ -124,5 +160,35 @@ mod tests {
         assert!(directory.join("flake.nix").is_file());
         assert_eq!(git(worktree.path(), &["ls-files", "--stage"]), before);
         assert!(!copied.hides(&["generated"]).unwrap());
+    }
+
+    #[test]
+    fn another_revision_is_checked_out_beside_the_work_tree() {
+        let worktree = tempfile::tempdir().unwrap();
+        let file = worktree.path().join("c/flake.nix");
+        git(worktree.path(), &["init", "-q"]);
+        fs::create_dir(worktree.path().join("c")).unwrap();
+        let commit = ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-a", "-m", "x"];
+        for text in ["1", "2"] {
+            fs::write(&file, text).unwrap();
+            git(worktree.path(), &["add", "-A"]);
+            git(worktree.path(), &commit);
+        }
+        fs::write(&file, "3").unwrap();
+        let status = || git(worktree.path(), &["status", "--porcelain", "--branch"]);
+        let before = status();
+        let flake = FlakeRef::find(&worktree.path().join("c")).unwrap();
+        for (revision, text) in [("HEAD~1", "1"), ("HEAD", "2")] {
+            let to = tempfile::tempdir().unwrap();
+            let (copy, directory) = flake.checkout(revision, to.path()).unwrap();
+            assert_eq!(fs::read_to_string(directory.join("flake.nix")).unwrap(), text);
+            assert!(copy.reference().ends_with("?dir=c"), "{}", copy.reference());
+        }
+        assert_eq!((status(), fs::read_to_string(&file).unwrap()), (before, "3".to_owned()));
+        for revision in ["nowhere", "--help", ""] {
+            let to = tempfile::tempdir().unwrap();
+            let error = flake.checkout(revision, to.path()).unwrap_err().to_string();
+            assert!(error.contains("has no commit"), "{error}");
+        }
     }
 }

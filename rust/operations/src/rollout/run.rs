@@ -119,7 +119,7 @@ impl Run<'_> {
                 keys: certs::key_source(&self.context.project.directory, self.cluster, &self.context.keyring),
                 nix: self.context.project.nix.clone(),
                 workload: workload(self.context, self.cluster, &self.connector),
-                console: consoles(self.cluster),
+                console: consoles(&self.context.project, self.cluster),
                 events: self.context.events.of_rollout(),
                 journal: Arc::new(journal),
             },

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use machinist_model::{Cluster, NodeName, Provider};
 use machinist_rollout::deploy::Console;
-use machinist_sandbox::{self as sandbox, default_state_dir};
+use machinist_sandbox as sandbox;
+
+use crate::project::Project;
 
 /// Consoles of a cluster's sandbox machines.
 struct Consoles {
@@ -20,9 +22,9 @@ impl Console for Consoles {
 
 /// Returns the consoles that this computer can read: those of the cluster's machines in the sandbox.
 #[must_use]
-pub fn consoles(cluster: &Cluster) -> Option<Arc<dyn Console>> {
+pub fn consoles(project: &Project, cluster: &Cluster) -> Option<Arc<dyn Console>> {
     let own = cluster.nodes.values().filter(|node| node.provider == Provider::Sandbox);
     let machines: BTreeSet<NodeName> = own.map(|node| node.name.clone()).collect();
-    let consoles = Consoles { state: default_state_dir(&cluster.name), machines };
+    let consoles = Consoles { state: super::state_dir(project, cluster), machines };
     (!consoles.machines.is_empty()).then(|| Arc::new(consoles) as Arc<dyn Console>)
 }

@@ -111,16 +111,20 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
         let failure = Failure::new(Kind::Input, "no operator has an SSH key, so nobody could log in to the machines");
         return Err(failure.hint("add `ssh = \"ssh-ed25519 ...\";` to operators.nix"));
     }
-    // Addresses that the cluster expects elsewhere: a Router, disabled machines, the virtual IP.
-    let others = cluster.nodes.values().map(|node| node.ip);
-    let endpoint = cluster.kube_master.iter().map(|endpoint| endpoint.ip);
-    let reserved: Vec<IpAddr> = others.chain(endpoint).chain(cluster.network.gateway).collect();
     Ok(SandboxSpec {
         cluster: cluster.name.clone(),
         network: cluster.network.nodes,
-        reserved,
+        reserved: reserved(cluster),
         machines,
         state_dir: state.to_owned(),
         cache_dir: PathBuf::from(DEFAULT_CACHE_DIR),
     })
+}
+
+/// Returns the addresses that the operator must not use: those of machines, of a Router, of disabled machines, and the
+/// virtual IP.
+pub(crate) fn reserved(cluster: &Cluster) -> Vec<IpAddr> {
+    let machines = cluster.nodes.values().map(|node| node.ip);
+    let endpoint = cluster.kube_master.iter().map(|endpoint| endpoint.ip);
+    machines.chain(endpoint).chain(cluster.network.gateway).collect()
 }

@@ -9,14 +9,23 @@ use std::path::{Path, PathBuf};
 use machinist_model::Cluster;
 use machinist_sandbox::{self as sandbox, Error, default_state_dir};
 
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    project::Project,
+};
 
 /// Returns the network namespace in which a socket reaches the cluster's sandbox machines. Without a sandbox, the path
 /// does not exist, and nothing is ever sent to its addresses.
 #[must_use]
-pub fn operator_namespace(cluster: &Cluster) -> PathBuf {
+pub fn operator_namespace(project: &Project, cluster: &Cluster) -> PathBuf {
     let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
-    sandbox::status(&default_state_dir(&cluster.name)).map_or_else(|_| absent(), |status| status.operator_namespace)
+    sandbox::status(&state_dir(project, cluster)).map_or_else(|_| absent(), |status| status.operator_namespace)
+}
+
+/// Returns the state directory of the cluster's sandbox machines: the stage's in a rehearsal.
+#[must_use]
+pub fn state_dir(project: &Project, cluster: &Cluster) -> PathBuf {
+    project.stage.as_ref().map_or_else(|| default_state_dir(&cluster.name), |stage| stage.sandbox.clone())
 }
 
 /// Returns the machines of a sandbox, if there is one.

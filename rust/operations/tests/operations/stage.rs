@@ -75,7 +75,7 @@ impl Stage {
         let connector: Connector = Arc::new(hosts);
         let directory = self.directory.path().to_owned();
         Context {
-            project: Project { directory, nix: Nix::find(Vec::new()).unwrap(), events: events.clone() },
+            project: Project { directory, nix: Nix::find(Vec::new()).unwrap(), events: events.clone(), stage: None },
             keyring: Keyring { identity: None, prompt: machinist_secrets::no_prompt() },
             connections: Connections::Given(connector),
             consent: Consent::new(|question| Err(Failure::new(Kind::Refused, &question.consequence))),

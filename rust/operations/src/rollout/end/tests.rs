@@ -58,7 +58,12 @@ fn ended(cluster: &Cluster, before: &RecordedState, report: &Report, given: Vec<
     });
     let connector: Connector = Arc::new(Silent);
     let context = Context {
-        project: Project { directory: directory.path().to_owned(), nix: Nix::default(), events: events.clone() },
+        project: Project {
+            directory: directory.path().to_owned(),
+            nix: Nix::default(),
+            events: events.clone(),
+            stage: None,
+        },
         keyring: Keyring { identity: None, prompt: machinist_secrets::no_prompt() },
         connections: Connections::Given(Arc::clone(&connector)),
         consent: Consent::new(|question| Err(Failure::new(Kind::Refused, &question.consequence))),
