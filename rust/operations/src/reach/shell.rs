@@ -42,7 +42,7 @@ pub fn command(context: &Context, request: &Request) -> Result<Shell, Failure> {
         Connections::Ssh { keys } => keys.as_slice(),
         Connections::Given(_) => &[],
     };
-    let destination = connect::destination(&cluster, node, keys, &SshConfig::new());
+    let destination = connect::destination(&context.project, &cluster, node, keys, &SshConfig::new());
     let endpoint = destination.endpoint();
     let endpoint = endpoint.map_err(|error| Failure::on(&node.name, Kind::Input, &error).maybe_hint(error.hint()))?;
     let line = Line { known_hosts: known_hosts(context)?, destination: &destination, user: &endpoint.user };
