@@ -132,7 +132,9 @@ mod tests {
         assert!(can(&fixtures::three_member_etcd(), "casper", true));
         assert!(can(&fixtures::ha_kubernetes(), "w1", false));
         assert!(!can(&fixtures::ha_kubernetes(), "cp1", true));
-        assert!(!can(&fixtures::ha_kubernetes(), "router", false));
+        let mut managed = fixtures::ha_kubernetes();
+        managed.nodes.get_mut("router").unwrap().nixos = true;
+        assert!(!can(&managed, "router", false));
         assert!(can(&fixtures::ha_k3s(), "a1", false));
         assert!(!can(&fixtures::ha_k3s(), "s1", true));
     }
