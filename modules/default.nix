@@ -25,6 +25,7 @@
     ./pki.nix
     ./router.nix
     ./sandbox.nix
+    ./second-address.nix
     ./ssh.nix
     ./users.nix
   ];

@@ -18,6 +18,8 @@ let
   metricsPort = 2381;
   url = port: address: "https://${urlHost address}:${toString port}";
   memberAddresses = lib.attrValues cfg.members;
+  # Both of a member that moves to a new address.
+  ownAddresses = [ network.address ] ++ lib.optional (network.secondAddress != null) network.secondAddress;
 
   # Sets of one address family: the clients, and the bytes that each has recently sent.
   limited = family: addresses: ''
@@ -83,6 +85,13 @@ in
       description = "Members that are not in the running cluster yet: `machinist node join` adds them.";
     };
 
+    moving = lib.mkOption {
+      type = lib.types.listOf ipAddress;
+      default = [ ];
+      example = [ "10.13.13.9" ];
+      description = "Second addresses of members that move to a new one: `machinist node readdress` adds and removes them.";
+    };
+
     clients = lib.mkOption {
       type = lib.types.listOf ipAddress;
       default = [ ];
@@ -142,12 +151,9 @@ in
       enable = true;
       name = node.name;
 
-      listenClientUrls = [
-        (url clientPort network.address)
-        (url clientPort "127.0.0.1")
-      ];
+      listenClientUrls = map (url clientPort) (ownAddresses ++ [ "127.0.0.1" ]);
       advertiseClientUrls = [ (url clientPort network.address) ];
-      listenPeerUrls = [ (url peerPort network.address) ];
+      listenPeerUrls = map (url peerPort) ownAddresses;
       initialAdvertisePeerUrls = [ (url peerPort network.address) ];
 
       # Constants, overridden by /etc/machinist/etcd.env: neither recording the bootstrap nor a
@@ -205,11 +211,11 @@ in
     machinist.firewall.tcp = {
       etcd-clients = {
         port = clientPort;
-        sources = memberAddresses ++ cfg.clients;
+        sources = memberAddresses ++ cfg.moving ++ cfg.clients;
       };
       etcd-peers = {
         port = peerPort;
-        sources = memberAddresses;
+        sources = memberAddresses ++ cfg.moving;
       };
     };
 

@@ -47,6 +47,16 @@ in
       description = "Prefix length of the IPv6 node network, in bits.";
     };
 
+    secondAddress = lib.mkOption {
+      type = lib.types.nullOr ipAddress;
+      default = null;
+      example = "10.13.13.9";
+      description = ''
+        Other address of a node that `machinist node readdress` moves from one to the other. It is added to the
+        interface that has one of the two.
+      '';
+    };
+
     nodes = lib.mkOption {
       type = ipRange;
       example = "10.13.13.0/24";

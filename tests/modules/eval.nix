@@ -61,6 +61,11 @@ let
       gates = config.environment.etc."machinist/gates".text or null;
       etc = lib.filter (lib.hasPrefix "machinist/") (lib.attrNames config.environment.etc);
       etcd = config.systemd.services.etcd.environment;
+      addressesUnit =
+        if config.systemd.services ? machinist-addresses then
+          { inherit (config.systemd.services.machinist-addresses) after before script; }
+        else
+          null;
       firewall = lib.splitString "\n" config.networking.firewall.extraInputRules;
       gateway = config.networking.defaultGateway.address or null;
       gc = lib.toList config.nix.gc.dates;
@@ -298,6 +303,12 @@ in
           "balthazar"
           "casper"
         ];
+      }
+    );
+    moving = view (
+      with' balthazar {
+        machinist.network.secondAddress = "10.13.13.9";
+        machinist.etcd.moving = [ "10.13.13.9" ];
       }
     );
     ipv6 = view (

@@ -2,6 +2,8 @@
 {
   nixpkgs,
   overlay ? null,
+  # As a machine of the sandbox: no kernel, no boot loader.
+  container ? false,
 }:
 let
   lib = import (nixpkgs + "/lib");
@@ -10,10 +12,13 @@ let
     system = null;
     modules = [
       {
-        boot.loader.grub.device = "nodev";
-        fileSystems."/" = {
-          device = "/dev/disk/by-label/root";
-          fsType = "ext4";
+        boot.isContainer = container;
+        boot.loader.grub.device = lib.mkIf (!container) "nodev";
+        fileSystems = lib.mkIf (!container) {
+          "/" = {
+            device = "/dev/disk/by-label/root";
+            fsType = "ext4";
+          };
         };
         nixpkgs.hostPlatform = "x86_64-linux";
         nixpkgs.overlays = lib.optional (overlay != null) (import overlay);

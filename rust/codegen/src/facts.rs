@@ -74,7 +74,7 @@ impl<'a> Shared<'a> {
     #[must_use]
     pub fn new(cluster: &'a Cluster, state: &'a RecordedState, certificates: &'a Certificates) -> Self {
         let members = cluster.etcd_members().map(|node| (node.name.to_string(), node.ip.to_string().into())).collect();
-        let clients = cluster.deployable().filter(|node| uses_etcd(cluster, node)).map(|node| node.ip).collect();
+        let clients = cluster.deployable().filter(|node| uses_etcd(cluster, node)).flat_map(Node::addresses).collect();
         let known = cluster
             .deployable()
             .filter(|node| node.roles.contains(&Role::Etcd) || node.roles.contains(&Role::ControlPlane))
@@ -188,6 +188,11 @@ impl<'a> Shared<'a> {
         if self.cluster.orchestrator == Some(Orchestrator::Mesh) {
             facts.insert("clientBytesPerSecond".to_owned(), Value::Int(AGENT_BYTES_PER_SECOND));
         }
+        let moving: Vec<String> =
+            self.cluster.etcd_members().filter_map(|node| node.second_ip).map(|ip| ip.to_string()).collect();
+        if !moving.is_empty() {
+            facts.insert("moving".to_owned(), moving.into_iter().collect());
+        }
         let joining = self.joining();
         if !joining.is_empty() {
             facts.insert("joining".to_owned(), joining.into_iter().collect());
@@ -237,6 +242,9 @@ impl<'a> Shared<'a> {
             facts.insert("address6".to_owned(), ip.to_string().into());
             facts.insert("nodes6".to_owned(), range.to_string().into());
             facts.insert("prefixLength6".to_owned(), range.prefix_len().into());
+        }
+        if let Some(second) = node.second_ip {
+            facts.insert("secondAddress".to_owned(), second.to_string().into());
         }
         if let Some(interface) = &node.interface {
             facts.insert("interface".to_owned(), interface.as_str().into());

@@ -23,6 +23,21 @@ export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member promote \"$id\"
 ";
 
+/// Replaces the peer URLs of a member. Input variables: endpoint (a member's URL), id, hexadecimal, and urls, separated by
+/// commas.
+pub const UPDATE_PEERS: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member update \"$id\" --peer-urls=\"$urls\"
+";
+
+/// Connects to another member: to its client port as etcdctl does, which verifies the certificate's names, and to its peer
+/// port. Input variables: endpoint (its URL) and address.
+pub const ANSWERS: &str = "\
+export PATH=/run/current-system/sw/bin:$PATH
+machinist-etcdctl --command-timeout=5s --dial-timeout=3s --endpoints=\"$endpoint\" endpoint health >&2 || exit 1
+timeout 5 bash -c ': <\"/dev/tcp/$0/2380\"' \"$address\" || { echo \"$address: port 2380 is closed\" >&2; exit 1; }
+";
+
 /// Removes a member. Input variables: endpoint (another member's URL) and id, hexadecimal.
 pub const REMOVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH

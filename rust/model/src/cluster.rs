@@ -201,6 +201,9 @@ pub struct Node {
     pub ip: IpAddr,
     /// The node's IPv6 address in a dual-stack cluster.
     pub ip6: Option<IpAddr>,
+    /// The other address of a node that moves between two, from recorded state; never from machines.nix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_ip: Option<IpAddr>,
     /// True if machinist deploys it. `false` for Routers and other foreign machines.
     pub nixos: bool,
     /// False for a disabled machine: its name and address stay reserved, but it has no part in the cluster.
@@ -376,6 +379,11 @@ impl Node {
         let is_reserved = self.roles.contains(&Role::ControlPlane) && !runs_pods;
         let own = (is_reserved && !self.taints.iter().any(|taint| taint == own)).then(|| own.to_owned());
         self.taints.iter().cloned().chain(own).collect()
+    }
+
+    /// Returns the addresses at which the node may be met: its own, and both while it moves.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.ip).chain(self.second_ip)
     }
 
     /// Returns true if machinist deploys the node: enabled and NixOS.

@@ -6,6 +6,7 @@
 mod check;
 pub mod cluster;
 pub mod codes;
+mod conflict;
 pub mod defaults;
 pub mod diagnostic;
 mod directory;
@@ -13,6 +14,7 @@ pub mod docs;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod load;
+pub mod moving;
 pub mod name;
 pub mod near;
 mod orchestrator;
@@ -32,14 +34,16 @@ pub use cluster::{
     OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
+pub use conflict::Conflict;
 pub use diagnostic::{Diagnostic, Related};
 pub use directory::Directory;
 pub use load::{Loaded, load};
+pub use moving::Move;
 pub use name::NodeName;
 pub use orchestrator::Orchestrator;
 pub use overlay::OverlayPart;
 pub use path::{AttrPath, Segment};
 pub use role::Role;
-pub use running::{Conflict, Running};
+pub use running::Running;
 pub use selector::{SelectError, SelectErrorKind, Selection};
 pub use state::{RecordedMachine, RecordedState};

@@ -1,11 +1,14 @@
 //! Recorded state of the running cluster: `state/cluster.json`, written by `deploy`, committed by operators.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Cluster, Conflict, NodeName, Running};
+use crate::{Cluster, Move, NodeName, Running, moving::Step};
 
 /// The recorded state of the cluster. An absent file means that nothing was bootstrapped yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,9 @@ pub struct RecordedState {
     /// The machine of each node, recorded by its last successful deploy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machines: BTreeMap<NodeName, RecordedMachine>,
+    /// The move of a node to a new address that is under way. All later commands see the addresses of its step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Move>,
 }
 
 /// Recorded identity of a node's machine.
@@ -30,6 +36,9 @@ pub struct RecordedState {
 pub struct RecordedMachine {
     /// systemd's machine-id(5), which a machine keeps until it is reinstalled.
     pub machine_id: String,
+    /// The address at which it was deployed. Missing in older files; the next deploy fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
 }
 
 /// Recorded state of etcd.
@@ -68,11 +77,26 @@ impl RecordedState {
         if state.version == Self::VERSION { Ok(state) } else { Err(StateError::Version(state.version)) }
     }
 
-    /// Returns the changes in machines.nix that the running cluster cannot take.
-    #[must_use]
-    pub fn conflicts(&self, cluster: &Cluster) -> Vec<Conflict> {
-        let running = self.running.as_ref().filter(|_| self.etcd.bootstrapped);
-        running.map_or_else(Vec::new, |running| running.conflicts(cluster, &self.etcd.members))
+    /// Records a step of a move, and the address that the cluster uses in it.
+    pub fn record_move(&mut self, moving: &Move) {
+        self.record_address(&moving.node, moving.address());
+        self.moving = Some(moving.clone());
+    }
+
+    /// Records that the move has arrived.
+    pub fn record_arrival(&mut self, moving: &Move) {
+        self.record_address(&moving.node, Move { step: Step::Close, ..moving.clone() }.address());
+        self.moving = None;
+    }
+
+    fn record_address(&mut self, node: &NodeName, address: IpAddr) {
+        let members = &self.etcd.members;
+        if let Some(running) = self.running.as_mut().filter(|_| members.contains(node)) {
+            running.addresses.insert(node.clone(), address);
+        }
+        if let Some(machine) = self.machines.get_mut(node) {
+            machine.address = Some(address);
+        }
     }
 
     /// Records the settings of the running cluster. `seen` are the voters that etcd has at their addresses in
@@ -110,7 +134,12 @@ mod tests {
             version: 1,
             etcd: EtcdState { bootstrapped: true, members: [NodeName::parse("a").unwrap()].into() },
             running: None,
-            machines: [(NodeName::parse("a").unwrap(), RecordedMachine { machine_id: "0f".to_owned() })].into(),
+            machines: [(
+                NodeName::parse("a").unwrap(),
+                RecordedMachine { machine_id: "0f".to_owned(), address: Some([10, 13, 13, 2].into()) },
+            )]
+            .into(),
+            moving: None,
         };
         assert_eq!(RecordedState::parse(&state.to_text()).unwrap(), state);
     }

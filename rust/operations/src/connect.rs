@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread};
 
 use machinist_model::{
-    Cluster, Node, NodeName, Provider,
+    Cluster, Node, NodeName, Provider, Ssh,
     selector::{SelectErrorKind, Selection},
 };
 use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
@@ -22,6 +22,8 @@ pub const KNOWN_HOSTS: &str = "state/known_hosts";
 
 struct Sessions {
     destinations: BTreeMap<NodeName, Destination>,
+    /// The other address of a node that moves between two.
+    second: BTreeMap<NodeName, Destination>,
     known_hosts: KnownHosts,
     accept: Option<Fingerprint>,
     /// State of the sandbox, if any machine belongs to one.
@@ -32,7 +34,10 @@ impl Connect for Sessions {
     fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError> {
         let unknown = || Destination::new(node.as_str(), node.as_str());
         let destination = self.destinations.get(node).cloned().unwrap_or_else(unknown);
-        let session = Session::connect(&destination, &self.known_hosts, self.accept);
+        let mut session = Session::connect(&destination, &self.known_hosts, self.accept);
+        if let (Err(RemoteError::Connect { .. }), Some(second)) = (&session, self.second.get(node)) {
+            session = Session::connect(second, &self.known_hosts, self.accept).or(session);
+        }
         session.map(|session| Box::new(session) as Box<dyn Remote>).map_err(|error| self.explain(node, error))
     }
 }
@@ -77,10 +82,15 @@ pub fn connector_to(
     let known_hosts = KnownHosts::load(&context.project.directory.join(KNOWN_HOSTS))
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let config = SshConfig::new();
+    let project = &context.project;
     let destinations: BTreeMap<NodeName, Destination> = cluster
         .deployable()
-        .map(|node| (node.name.clone(), destination(&context.project, cluster, node, keys, &config)))
+        .map(|node| (node.name.clone(), destination(project, cluster, node, keys, &config)))
         .collect();
+    let second = cluster
+        .deployable()
+        .filter_map(|node| Some((node.name.clone(), second(project, cluster, node, keys, &config)?)));
+    let second = second.collect();
     for target in targets.iter().filter_map(|target| destinations.get(target).cloned()) {
         // The error recurs, and is reported, when the host is connected to.
         thread::spawn(move || drop(target.endpoint()));
@@ -89,7 +99,7 @@ pub fn connector_to(
     let sandbox = in_sandbox.then(|| sandbox::state_dir(&context.project, cluster));
     let nodes = destinations.iter().map(|(node, destination)| (destination.host_pattern(), node.to_string()));
     let known_hosts = known_hosts.of_nodes(nodes.collect());
-    Ok(Arc::new(Sessions { destinations, known_hosts, accept, sandbox }))
+    Ok(Arc::new(Sessions { destinations, second, known_hosts, accept, sandbox }))
 }
 
 /// Returns the SSH destination of the node.
@@ -109,6 +119,35 @@ pub fn destination(
         destination.namespace = Some(sandbox::operator_namespace(project, cluster));
     }
     destination
+}
+
+/// Returns the destination at the node's other address, while it moves. A node that SSH reaches by another name has none.
+fn second(
+    project: &Project,
+    cluster: &Cluster,
+    node: &Node,
+    keys: &[PathBuf],
+    config: &Arc<SshConfig>,
+) -> Option<Destination> {
+    let host = node.second_ip.filter(|_| node.ssh.host == node.ip.to_string())?.to_string();
+    let moved = Node { ssh: Ssh { host, ..node.ssh.clone() }, ..node.clone() };
+    Some(destination(project, cluster, &moved, keys, config))
+}
+
+/// Connects to a node at its other address, if SSH uses that.
+///
+/// # Errors
+/// It does not answer there, or with another host key.
+pub fn at_second(context: &Context, cluster: &Cluster, node: &NodeName) -> Result<(), RemoteError> {
+    let Connections::Ssh { keys } = &context.connections else { return Ok(()) };
+    let config = SshConfig::new();
+    let Some(destination) =
+        cluster.nodes.get(node).and_then(|node| second(&context.project, cluster, node, keys, &config))
+    else {
+        return Ok(());
+    };
+    let Ok(known_hosts) = KnownHosts::load(&context.project.directory.join(KNOWN_HOSTS)) else { return Ok(()) };
+    Session::connect(&destination, &known_hosts, None).map(drop)
 }
 
 /// Returns the deployable nodes that match the patterns, sorted; all of them without patterns.

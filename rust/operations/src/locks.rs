@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use machinist_model::{Cluster, NodeName, RecordedMachine, RecordedState};
+use machinist_model::{Cluster, Node, NodeName, RecordedMachine, RecordedState};
 use machinist_remote::Remote;
 use machinist_rollout::{
     deploy::{Outcome, Report},
@@ -120,14 +120,18 @@ pub fn of_leaving(cluster: &Cluster, state: &RecordedState, node: &NodeName) -> 
     if scope.voters.all.contains(node) { scope } else { of_node(cluster, state, node) }
 }
 
-/// Records the machine identities of the nodes that run their intended system.
+/// Records the machine identities and addresses of the nodes that run their intended system.
 ///
 /// # Errors
 /// The record cannot be read or written.
-pub fn record_machines(project: &Project, locks: &Locks, report: &Report) -> Result<(), Failure> {
+pub fn record_machines(project: &Project, cluster: &Cluster, locks: &Locks, report: &Report) -> Result<(), Failure> {
     let is_done = |node: &NodeName| matches!(report.nodes.get(node), Some(Outcome::Changed | Outcome::Unchanged));
     let found = locks.keeper.machine_ids().into_iter().filter(|(node, _)| is_done(node));
-    let found: BTreeMap<_, _> = found.map(|(node, machine_id)| (node, RecordedMachine { machine_id })).collect();
+    let machine = |(node, machine_id)| {
+        let address = cluster.nodes.get(&node).map(|node: &Node| node.ip);
+        (node, RecordedMachine { machine_id, address })
+    };
+    let found: BTreeMap<_, _> = found.map(machine).collect();
     let mut state = project.state()?;
     if found.iter().all(|(node, machine)| state.machines.get(node) == Some(machine)) {
         return Ok(());

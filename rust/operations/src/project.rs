@@ -64,11 +64,24 @@ pub struct Generated {
 }
 
 impl Project {
-    /// Evaluates and validates machines.nix. Its warnings are events.
+    /// Evaluates and validates machines.nix. Its warnings are events. A node that is moving has the addresses of the
+    /// step that is recorded.
+    ///
+    /// # Errors
+    /// machines.nix failed to evaluate, the checks found errors, or the recorded state is invalid.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        let mut loaded = self.load_declared()?;
+        if let Some(moving) = self.state()?.moving {
+            moving.apply(&mut loaded.cluster);
+        }
+        Ok(loaded)
+    }
+
+    /// Evaluates and validates machines.nix, with the addresses that it declares.
     ///
     /// # Errors
     /// machines.nix failed to evaluate, or the checks found errors.
-    pub fn load(&self) -> Result<Loaded, Failure> {
+    pub fn load_declared(&self) -> Result<Loaded, Failure> {
         let json = self.evaluate()?;
         let path = self.directory.join("machines.nix");
         let source = files::read_optional(&path).failed()?.unwrap_or_default();

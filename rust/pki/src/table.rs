@@ -62,7 +62,7 @@ pub(crate) fn leaf(authority: Authority, leaf: &str, holder: Holder) -> Certific
 /// Returns the names under which other nodes reach the node.
 fn names_of(cluster: &Cluster, node: &Node) -> BTreeSet<San> {
     let names = [node.name.to_string(), cluster.fqdn(&node.name)].map(San::Dns);
-    names.into_iter().chain([node.ip].into_iter().chain(node.ip6).map(San::Ip)).collect()
+    names.into_iter().chain(node.addresses().chain(node.ip6).map(San::Ip)).collect()
 }
 
 /// Returns the names under which the node reaches itself.

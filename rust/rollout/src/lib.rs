@@ -26,6 +26,7 @@ pub mod permissions;
 pub mod plan;
 pub mod preflight;
 mod problem;
+pub mod readdress;
 mod script;
 pub mod step;
 mod target;

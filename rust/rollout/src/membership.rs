@@ -106,7 +106,7 @@ pub fn remove(voice: &Voice, token: &Token, id: u64) -> Result<(), StepError> {
 
 /// Sends a membership change. etcd refuses one until a restarted member has been up for five seconds (`HealthInterval`
 /// in etcd's `server/etcdserver`), so the request is repeated on that error.
-fn agree(
+pub(crate) fn agree(
     voice: &Voice,
     token: &Token,
     label: &str,

@@ -71,6 +71,9 @@ pub const GENERATIONS: &str = include_str!("script/generations.sh");
 /// Takes a node's instances out of the mesh, and puts them back.
 pub const INSTANCES: &str = include_str!("script/instances.sh");
 
+/// Removes the old address of a node that has moved.
+pub const RETIRE_ADDRESS: &str = include_str!("script/retire-address.sh");
+
 /// Sets up a host as a source for its peers.
 pub const PEERS: &str = include_str!("script/peers.sh");
 /// Socket listener on that host.

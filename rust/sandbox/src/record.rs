@@ -143,6 +143,18 @@ impl Record {
         })
     }
 
+    /// Gives a machine another address, which no other machine has.
+    pub fn readdress(&mut self, name: &str, ip: IpAddr) -> Result<(), Error> {
+        self.machine(name)?;
+        if let Some((other, _)) = self.machines.iter().find(|(other, machine)| *other != name && machine.ip == ip) {
+            return Err(Error::AddressTaken { machine: name.to_owned(), other: other.clone(), ip });
+        }
+        if let Some(machine) = self.machines.get_mut(name) {
+            machine.ip = ip;
+        }
+        Ok(())
+    }
+
     /// Returns the control group of a machine.
     pub fn group(&self, machine: &str) -> PathBuf {
         self.cgroups.join(names::machine(&self.cluster, machine))
@@ -231,6 +243,16 @@ mod tests {
         assert_eq!(new.machines.keys().collect::<Vec<_>>(), ["casper", "melchior"]);
         let error = plan(Some(&old), &[("balthazar", "10.13.13.4")]).unwrap_err();
         assert!(error.to_string().contains("the address 10.13.13.4 is in use by machine casper"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_gets_an_address_that_is_free() {
+        let mut record = plan(None, &[("casper", "10.13.13.4"), ("melchior", "10.13.13.3")]).unwrap();
+        record.readdress("casper", "10.13.13.9".parse().unwrap()).unwrap();
+        let same = plan(Some(&record), &[("casper", "10.13.13.9"), ("melchior", "10.13.13.3")]).unwrap();
+        assert_eq!(same, record);
+        let error = record.readdress("casper", "10.13.13.3".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("in use by machine melchior"), "{error}");
     }
 
     #[test]

@@ -35,3 +35,15 @@ only "a node without operators warns, and says where they go" .variants.noOperat
   "machinist.operators is empty on balthazar" "cluster.operators in machines.nix"
 only "an sshd that the next deployment cannot reach is refused" .failed.otherPort \
   "services.openssh.ports of balthazar does not contain 22" "ssh.port"
+
+check "a member that moves listens on both addresses, advertises the one in use, and admits both" '
+  .variants.moving
+  | (.etcd.ETCD_LISTEN_PEER_URLS == "https://10.13.13.2:2380,https://10.13.13.9:2380")
+    and (.etcd.ETCD_LISTEN_CLIENT_URLS | contains("https://10.13.13.9:2379"))
+    and (.etcd.ETCD_ADVERTISE_CLIENT_URLS == "https://10.13.13.2:2379")
+    and ([.firewall[] | select(contains("10.13.13.9"))] | length == 2)' .variants.moving.etcd
+check "its unit adds both after the interface has its own, and before etcd" '
+  .variants.moving.addressesUnit
+  | (.after | index("network-addresses-enp2s0.service")) and (.before | index("etcd.service"))
+    and (.script | contains("address=10.13.13.2 second=10.13.13.9"))' .variants.moving.addressesUnit
+equal "no other node has that unit" .nodes.balthazar.addressesUnit null

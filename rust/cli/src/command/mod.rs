@@ -108,7 +108,7 @@ pub enum Command {
     /// Check manifests before they are applied
     #[command(subcommand)]
     Lint(lint::LintCommand),
-    /// Change who votes in etcd: join, remove, replace
+    /// Change who votes in etcd, and addresses: join, remove, replace, readdress
     #[command(subcommand)]
     Node(node::NodeCommand),
     /// List, create, update, move and remove applications

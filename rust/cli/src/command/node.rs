@@ -1,6 +1,7 @@
 //! `machinist node`.
 
 mod drain;
+mod readdress;
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +25,7 @@ use crate::{
     ui::Ui,
 };
 
-/// Changes the voters in etcd, and drains or uncordons nodes.
+/// Changes the voters in etcd and the addresses of nodes, and drains or uncordons nodes.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// Add a node with the role `etcd` to the running cluster, as a learner first
@@ -33,6 +34,8 @@ pub enum NodeCommand {
     Remove(NodeArgs),
     /// Remove a member and let it join again with empty data, such as after its disk was wiped
     Replace(NodeArgs),
+    /// Move a running node to the address that machines.nix gives it, in steps that keep etcd's quorum
+    Readdress(readdress::ReaddressArgs),
     /// Evict a node's pods of Kubernetes, or remove its instances from the mesh, before maintenance
     Drain(drain::DrainArgs),
     /// Allow pods, or connections to its instances, on a node again
@@ -61,6 +64,7 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
         NodeCommand::Join(args) => change(What::Join, args, global, ui),
         NodeCommand::Remove(args) => change(What::Remove, args, global, ui),
         NodeCommand::Replace(args) => change(What::Replace, args, global, ui),
+        NodeCommand::Readdress(args) => readdress::run(args, global, ui),
         NodeCommand::Drain(args) => drain::drain(args, global, ui),
         NodeCommand::Uncordon(args) => drain::uncordon(args, global, ui),
     }

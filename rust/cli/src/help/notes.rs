@@ -225,6 +225,17 @@ pub const NOTES: &[Note] = &[
     with_codes("node join", &[("caspar", "Add it to machines.nix first")], GUARDED),
     with_codes("node remove", &[("caspar", "Remove it from machines.nix first")], GUARDED),
     with_codes("node replace", &[("casper", "Its disk was replaced and it was installed again")], GUARDED),
+    Note {
+        command: "node readdress",
+        text: "Change the address in machines.nix first; every other command then refuses until the move is complete. Each \
+               step is recorded in state/cluster.json. After an interruption the same command continues; with the old \
+               address in machines.nix it goes back. docs/guides/changes.md describes the steps.",
+        examples: &[("casper --plan", "Show the steps"), ("casper", "")],
+        exit_codes: &[
+            (1, "a node failed, or the new address does not answer: the same command continues"),
+            (3, "refused before a change: quorum, another unfinished move, a node that cannot move in steps"),
+        ],
+    },
     note("node drain", &[("casper", ""), ("casper --timeout 60 --delete-local-data", "")]),
     note("node uncordon", &[("casper", "")]),
     with_codes("app list", &[("", ""), ("--offline", "")], &[(1, "an instance is missing in the mesh")]),

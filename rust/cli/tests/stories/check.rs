@@ -109,7 +109,7 @@ fn a_member_that_moves_is_refused() {
         exit code 3
         --- stderr
         error: machines.nix changes what the running cluster cannot take: machines.balthazar.ip: 10.13.13.9 -> 10.13.13.2
-          hint: restore the recorded address; to move balthazar: remove its role "etcd", `machinist node remove balthazar`, then give it the new address and the role again, `machinist node join balthazar`
+          hint: `machinist node readdress balthazar` moves the running machine (--plan shows the steps); another machine at the new address is installed: `machinist install balthazar`
           hint: after a change by hand, write it into `running` of state/cluster.json
     "#]]);
 }

@@ -18,7 +18,7 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
     let is_ingress = |node: &&Node| node.roles.contains(&Role::Ingress);
     if is_ingress(&node) {
         let others = cluster.nodes.values().filter(is_ingress).filter(|other| other.name != node.name);
-        let peers = others.map(|other| other.ip.to_string()).collect();
+        let peers = others.flat_map(Node::addresses).map(|ip| ip.to_string()).collect();
         facts.insert("ingress".to_owned(), set([("peers", peers)]).into());
     }
     facts
@@ -81,6 +81,38 @@ mod tests {
             let file = Shared::new(&cluster, &state, &certificates).file(&cluster.nodes[&casper]).unwrap();
             assert_eq!(file.contains("clientBytesPerSecond = 262144;"), is_limited, "{file}");
         }
+    }
+
+    #[test]
+    fn a_member_that_moves_has_two_addresses_and_every_member_admits_both() {
+        let mut cluster = fixtures::three_member_etcd();
+        cluster.nodes.get_mut("casper").unwrap().second_ip = Some([10, 13, 13, 9].into());
+        let (state, certificates) = (RecordedState::default(), Certificates::default());
+        let shared = Shared::new(&cluster, &state, &certificates);
+        for node in ["balthazar", "casper"] {
+            let file = shared.file(&cluster.nodes[node]).unwrap();
+            assert!(file.contains("moving = [ \"10.13.13.9\" ];"), "{file}");
+            assert!(file.contains("casper = \"10.13.13.4\";"), "{file}");
+            assert_eq!(file.contains("secondAddress = \"10.13.13.9\";"), node == "casper", "{file}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_moves_is_admitted_at_both_addresses() {
+        let machine = |host: u8, role: &str| json!({ "ip": format!("10.13.13.{host}"), "roles": [role] });
+        let mut cluster = fixtures::cluster(&json!({
+            "cluster": { "name": "mesh", "orchestrator": "mesh", "operators": [{ "name": "ops", "ssh": fixtures::SSH_KEY }] },
+            "network": { "nodes": "10.13.13.0/24" },
+            "machines": { "etcd1": machine(2, "etcd"), "w1": machine(5, "worker"), "edge1": machine(6, "ingress"), "edge2": machine(7, "ingress") },
+        }));
+        cluster.nodes.get_mut("w1").unwrap().second_ip = Some([10, 13, 13, 9].into());
+        cluster.nodes.get_mut("edge2").unwrap().second_ip = Some([10, 13, 13, 8].into());
+        let (state, certificates) = (RecordedState::default(), Certificates::default());
+        let shared = Shared::new(&cluster, &state, &certificates);
+        let file = |node: &str| shared.file(&cluster.nodes[node]).unwrap().replace("\n", " ");
+        let clients = |file: &str| ["10.13.13.5", "10.13.13.9", "10.13.13.8"].iter().all(|ip| file.contains(ip));
+        assert!(clients(&file("etcd1")), "{}", file("etcd1"));
+        assert!(file("edge1").contains("\"10.13.13.8\""), "{}", file("edge1"));
     }
 
     #[test]

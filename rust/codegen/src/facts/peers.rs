@@ -16,7 +16,7 @@ pub(super) fn peers(cluster: &Cluster) -> Option<BTreeSet<IpAddr>> {
     let nodes = cluster
         .deployable()
         .filter(|node| cluster.runs_kubernetes(node) || cluster.runs_k3s(node) || cluster.overlay_part(node).is_some());
-    let addresses: BTreeSet<IpAddr> = nodes.flat_map(|node| [node.ip].into_iter().chain(node.ip6)).collect();
+    let addresses: BTreeSet<IpAddr> = nodes.flat_map(|node| node.addresses().chain(node.ip6)).collect();
     (overlay.backend == OverlayBackend::Vxlan && !addresses.is_empty()).then_some(addresses)
 }
 

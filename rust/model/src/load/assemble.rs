@@ -143,6 +143,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         name,
         ip,
         ip6,
+        second_ip: None,
         nixos: machine.nixos,
         enable: machine.enable,
         system: machine.system.clone().unwrap_or_else(|| defaults::SYSTEM.to_owned()),

@@ -37,7 +37,8 @@ pub fn run(context: &Context, request: &Request) -> Result<Plan, Failure> {
     update(context, &cluster, &request.policy, &certs)
 }
 
-fn update(context: &Context, cluster: &Cluster, policy: &Policy, certs: &Path) -> Result<Plan, Failure> {
+/// Issues the certificates of the cluster as given, without a comparison with recorded state.
+pub(crate) fn update(context: &Context, cluster: &Cluster, policy: &Policy, certs: &Path) -> Result<Plan, Failure> {
     check_operators(cluster, &context.events)?;
     let now = context.clock.now();
     let done = pki::update(certs, cluster, policy, now, || context.keyring.open()).map_err(|error| {

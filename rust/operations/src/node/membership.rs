@@ -347,7 +347,8 @@ impl Change<'_> {
         promoted.map_err(|error| self.failed(&error))?;
         self.state.etcd.members.insert(self.node.clone());
         let machine_id = self.locks.keeper.machine_ids().remove(self.node);
-        let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id }));
+        let address = Some(node.ip);
+        let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id, address }));
         self.state.machines.extend(machine);
         self.context.project.record(&self.state)?;
         self.settle("votes")

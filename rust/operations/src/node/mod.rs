@@ -2,4 +2,5 @@
 
 pub mod drain;
 pub mod membership;
+pub mod readdress;
 pub mod without_vote;

@@ -36,6 +36,7 @@ pub fn answer(
     connector: &Connector,
     context: &Context,
 ) -> Option<Result<(), Failure>> {
+    let is_mesh = cluster.orchestrator == Some(Orchestrator::Mesh);
     let has_role = cluster.etcd_members().any(|member| member.name == *node);
     let is_there = cluster.deployable().any(|other| other.name == *node);
     if has_role {
@@ -56,8 +57,9 @@ pub fn answer(
             format!("machines.nix still has {node}"),
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
-        What::Remove if cluster.orchestrator == Some(Orchestrator::Mesh) => {
-            Some(forget(node, cluster, state, connector, context))
+        What::Remove if is_mesh || state.machines.contains_key(node) => {
+            let forgotten = if is_mesh { forget(node, cluster, state, connector, context) } else { Ok(()) };
+            Some(forgotten.and_then(|()| context.project.forget_machines(&[node.to_string()].into())))
         }
         _ => None,
     }

@@ -86,7 +86,7 @@ impl End {
         begun: Instant,
     ) -> Result<bool, Failure> {
         run.record_running(report)?;
-        locks::record_machines(&run.context.project, run.locks, report)?;
+        locks::record_machines(&run.context.project, run.cluster, run.locks, report)?;
         let objects_applied = match self {
             Self::Kubernetes(Some(desired)) => objects::after_deploy(run, report, desired),
             Self::Kubernetes(None) | Self::Machines | Self::K3s | Self::Mesh => true,

@@ -52,8 +52,8 @@ pub fn refuse_unrecorded_move(
     }
     let message = format!("machines.nix has other addresses than the running etcd cluster: {}", words.join("; "));
     Err(Failure::new(Kind::Refused, message).hint(
-        "write the addresses back: a member moves by `machinist node remove` and `machinist node join` (docs/guides/etcd.md, \"Addresses \
-         and ranges\")",
+        "write the addresses back and deploy, which records them; then a member moves by `machinist node readdress` \
+         (docs/guides/changes.md)",
     ))
 }
 
