@@ -188,6 +188,9 @@ impl<'a> Shared<'a> {
         if self.cluster.orchestrator == Some(Orchestrator::Mesh) {
             facts.insert("clientBytesPerSecond".to_owned(), Value::Int(AGENT_BYTES_PER_SECOND));
         }
+        if let Some(package) = &self.state.etcd.package {
+            facts.insert("package".to_owned(), package.as_str().into());
+        }
         let joining = self.joining();
         if !joining.is_empty() {
             facts.insert("joining".to_owned(), joining.into_iter().collect());

@@ -45,6 +45,12 @@ pub fn forgets_promotions(version: Version) -> bool {
     (first..=last).contains(&version)
 }
 
+/// Returns true if this version serves its members from the data that it starts with, so that they cannot differ.
+#[must_use]
+pub fn takes_members_from_its_data(version: Version) -> bool {
+    version >= Version::new(3, 6, 0)
+}
+
 /// Returns true if a member enters a series that not all members run. etcd then reads the members from its data (3.6), or
 /// changes its format, and the way back ends when the last member has followed.
 #[must_use]
@@ -125,7 +131,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use machinist_model::NodeName;
 
-    use super::{enters_series, forgets_promotions, objections, stages};
+    use super::{enters_series, forgets_promotions, objections, stages, takes_members_from_its_data};
     use crate::version::Version;
 
     /// Parses `a 3.5.16 b 3.5.26`.
@@ -214,6 +220,8 @@ mod tests {
     fn the_versions_with_the_fault_are_known() {
         let forgets = |text| forgets_promotions(Version::parse(text).unwrap());
         assert!(forgets("3.5.1") && forgets("3.5.19") && !forgets("3.5.0") && !forgets("3.5.20") && !forgets("3.6.0"));
+        let from_data = |text| takes_members_from_its_data(Version::parse(text).unwrap());
+        assert!(from_data("3.6.0") && !from_data("3.5.99"));
         assert!(enters_series(&versions("a 3.5.26 b 3.6.4"), &versions("a 3.6.4")));
         assert!(!enters_series(&versions("a 3.5.26"), &versions("a 3.5.31")));
     }

@@ -50,4 +50,5 @@ pub mod snapshot;
 pub mod status;
 pub mod systems;
 pub mod unlock;
+pub mod upgrade;
 pub mod workload;

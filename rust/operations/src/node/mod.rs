@@ -2,4 +2,5 @@
 
 pub mod drain;
 pub mod membership;
+mod promotions;
 pub mod without_vote;
