@@ -39,6 +39,9 @@ export PATH=/run/current-system/sw/bin:$PATH
 machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoint\" member update \"$id\" --peer-urls=\"$url\"
 ";
 
+/// Maximum length of a name that is kept, in characters: those of nodes are shorter.
+const LONGEST_NAME: usize = 128;
+
 /// Reason why a member's data cannot be read.
 #[derive(Debug, Error)]
 pub enum StoredError {
@@ -106,7 +109,8 @@ impl fmt::Display for Difference {
 pub fn members(read: &mut Read<'_>) -> Result<BTreeMap<u64, Stored>, StoredError> {
     let record = |(_, value): (Vec<u8>, Vec<u8>)| {
         let stored: Stored = serde_json::from_slice(&value).map_err(StoredError::Record)?;
-        Ok((stored.id, stored))
+        let name = stored.name.chars().take(LONGEST_NAME).collect();
+        Ok((stored.id, Stored { name, ..stored }))
     };
     bucket(read, b"members")?.into_iter().map(record).collect()
 }

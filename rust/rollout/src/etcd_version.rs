@@ -28,7 +28,7 @@ pub(crate) fn of_unit(unit: &str) -> Option<Version> {
         let path = line.split("/bin/etcd").next()?;
         Version::parse(path.rsplit_once("-etcd-")?.1)
     };
-    started.filter_map(name).last()
+    started.filter_map(name).next_back()
 }
 
 /// Returns why members must not change to these versions.

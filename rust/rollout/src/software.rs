@@ -1,4 +1,4 @@
-//! Versions of what a system brings: NixOS, its kernel, systemd, Kubernetes, etcd. Pure, but for [`of_system`] and
+//! Versions in a system: NixOS, its kernel, systemd, Kubernetes, etcd. Pure, but for [`of_system`] and
 //! [`running`], which read a system in the local store and the running one of a host.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path, time::Duration};

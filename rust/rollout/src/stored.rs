@@ -1,10 +1,10 @@
-//! Members in the data of one member, read from a snapshot on its host: a few pages of it, whatever its size.
+//! Members in the data of one member, read from a snapshot on its host: a few pages of it, independent of its size.
 
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
     net::IpAddr,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, Sender, SyncSender},
     thread,
     time::Duration,
 };
@@ -23,13 +23,19 @@ const BOUND: Duration = Duration::from_secs(660);
 /// Time limit of one answer. The first one follows the snapshot.
 const ANSWER: Duration = Duration::from_secs(620);
 
+/// Number of parts of an answer that wait for their reader: a host may send more than was requested.
+const WAITING: usize = 8;
+
+/// Maximum length of the first line, the size of the snapshot in bytes.
+const LONGEST_SIZE: usize = 32;
+
 /// Reads the members from the data of the member at this address, on whose host `remote` is.
 ///
 /// # Errors
 /// The connection fails, etcd makes no snapshot, or it cannot be read.
 pub fn stored_members(remote: &dyn Remote, ip: IpAddr) -> Result<BTreeMap<u64, Stored>, StepError> {
     let (ask, asked) = mpsc::channel();
-    let (answer, answered) = mpsc::channel();
+    let (answer, answered) = mpsc::sync_channel(WAITING);
     let script = script::with(&[("endpoint", &client_url(ip))], SERVE);
     thread::scope(|scope| {
         let serving = scope.spawn(move || {
@@ -38,7 +44,7 @@ pub fn stored_members(remote: &dyn Remote, ip: IpAddr) -> Result<BTreeMap<u64, S
             remote.run_checked(request.reader(Questions { asked, rest: Vec::new() }).stdout_to(&mut sink)).map(drop)
         });
         let mut snapshot = Snapshot { ask, answered, rest: Vec::new() };
-        let found = snapshot.line().map_err(StepError::from_read).and_then(|_size| {
+        let found = snapshot.line().map_err(|error| unreadable(&error)).and_then(|_size| {
             members(&mut |offset, length| snapshot.read(offset, length))
                 .map_err(|error| StepError::Gate(crate::text::chain(&error)))
         });
@@ -49,10 +55,8 @@ pub fn stored_members(remote: &dyn Remote, ip: IpAddr) -> Result<BTreeMap<u64, S
     })
 }
 
-impl StepError {
-    fn from_read(error: io::Error) -> Self {
-        Self::Gate(format!("the snapshot of etcd cannot be read: {error}"))
-    }
+fn unreadable(error: &io::Error) -> StepError {
+    StepError::Gate(format!("the snapshot of etcd cannot be read: {error}"))
 }
 
 /// A snapshot that the script serves.
@@ -74,6 +78,9 @@ impl Snapshot {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 return Ok(self.rest.drain(..=end).collect());
             }
+            if self.rest.len() > LONGEST_SIZE {
+                return Err(io::Error::from(io::ErrorKind::InvalidData));
+            }
             self.more()?;
         }
     }
@@ -89,7 +96,7 @@ impl Snapshot {
     }
 }
 
-/// Standard input of the script: questions as they are asked.
+/// Standard input of the script: requests as they are made.
 struct Questions {
     asked: Receiver<Vec<u8>>,
     rest: Vec<u8>,
@@ -110,7 +117,7 @@ impl Read for Questions {
 }
 
 /// Standard output of the script.
-struct Answers(Sender<Vec<u8>>);
+struct Answers(SyncSender<Vec<u8>>);
 
 impl Write for Answers {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -121,5 +128,54 @@ impl Write for Answers {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+    use machinist_etcd::stored::{SERVE, members};
+
+    use super::{Answers, Questions, Snapshot};
+
+    const DATABASE: &[u8] = include_bytes!("../../etcd/src/fixtures/promoted-learners.db");
+
+    /// Runs the real script with a fake etcdctl, which copies a database.
+    #[test]
+    fn the_script_serves_the_pages_that_are_asked_for_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("database"), DATABASE).unwrap();
+        let fake = format!("#!/bin/sh\nfor last; do :; done\ncp {} \"$last\"\n", at("database").display());
+        fs::write(at("machinist-etcdctl"), fake).unwrap();
+        fs::set_permissions(at("machinist-etcdctl"), fs::Permissions::from_mode(0o755)).unwrap();
+        let script = SERVE.replace("/run/current-system/sw/bin", &folder.path().display().to_string());
+        let script = script.replace("/var/lib/machinist", &folder.path().display().to_string());
+        let (ask, asked) = std::sync::mpsc::channel();
+        let (answer, answered) = std::sync::mpsc::sync_channel(super::WAITING);
+        let mut child = Command::new("sh")
+            .args(["-c", &script])
+            .env("endpoint", "x")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let asking = std::thread::spawn(move || {
+            let mut questions = Questions { asked, rest: Vec::new() };
+            std::io::copy(&mut questions, &mut stdin)
+        });
+        let answering = std::thread::spawn(move || std::io::copy(&mut stdout, &mut Answers(answer)));
+        let mut snapshot = Snapshot { ask, answered, rest: Vec::new() };
+        assert_eq!(snapshot.line().unwrap(), b"32768\n");
+        let found = members(&mut |offset, length| snapshot.read(offset, length)).unwrap();
+        assert_eq!(found.values().filter(|member| member.learner).count(), 2);
+        drop(snapshot);
+        assert!(child.wait().unwrap().success());
+        drop((asking.join().unwrap(), answering.join().unwrap()));
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("snapshot-")).count(), 0);
     }
 }

@@ -76,7 +76,7 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Build the targets' systems and deploy them
     Deploy(deploy::DeployArgs),
-    /// Change the pin of nixpkgs and deploy what it brings, in the stages that etcd and Kubernetes need
+    /// Change the pin of nixpkgs and deploy the new systems, in the stages that etcd and Kubernetes need
     Upgrade(Box<upgrade::UpgradeArgs>),
     /// Deploy this machine's own system, on the machine itself
     ApplyLocal(apply_local::ApplyLocalArgs),

@@ -18,7 +18,7 @@ use crate::{
     ui::{Tone, Ui},
 };
 
-/// Changes the pin of nixpkgs, and deploys what it brings in stages that etcd and Kubernetes allow.
+/// Changes the pin of nixpkgs, and deploys the new systems in stages that etcd and Kubernetes allow.
 #[derive(Debug, Args)]
 pub struct UpgradeArgs {
     /// The new nixpkgs: a release such as 26.05, a revision, a path or a flake reference [default: continue the upgrade that
@@ -74,7 +74,7 @@ pub fn run(args: &UpgradeArgs, global: &Global, ui: Ui) -> Outcome {
             Ok(exit_code(None))
         }
         Upgraded::NotDone { kind, .. } => {
-            ui.story("the upgrade stopped: `machinist upgrade --continue` goes on, `--abort` restores flake.lock");
+            ui.story("the upgrade stopped: `machinist upgrade --continue` continues it, `--abort` restores flake.lock");
             Ok(exit_code(Some(kind)))
         }
     }

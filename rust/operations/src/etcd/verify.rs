@@ -142,5 +142,5 @@ fn refuse_repair(health: &Health) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("etcd forgets promotions in its data until 3.5.20: {}", old.join(", "));
-    Err(Failure::new(Kind::Refused, message).hint("`machinist upgrade --to RELEASE` brings 3.5.26 or newer first"))
+    Err(Failure::new(Kind::Refused, message).hint("`machinist upgrade --to RELEASE` deploys 3.5.26 or newer first"))
 }

@@ -1,4 +1,4 @@
-//! Upgrade: changes the pin of nixpkgs, and deploys what it brings in stages that etcd, Kubernetes and NixOS allow.
+//! Upgrade: changes the pin of nixpkgs, and deploys the new systems in stages that etcd, Kubernetes and NixOS allow.
 //!
 //! The pin is changed in a copy until everything is built and checked. From then on a record of both lock files exists, so
 //! that the same request continues an upgrade that was cut off: what is left is computed from what runs.
@@ -62,7 +62,7 @@ pub enum Upgraded {
 /// Returns the changes of an upgrade. Changes no host, and no file of the directory.
 ///
 /// # Errors
-/// The new nixpkgs cannot be pinned, a system cannot be built, or etcd cannot be asked or changed that way.
+/// The new nixpkgs cannot be pinned, a system cannot be built, or etcd does not answer or cannot change that way.
 pub fn plan(context: &Context, request: &Request) -> Result<Report, Failure> {
     let record = under_way(context, request)?.map_or_else(|| propose(context, request), Ok)?;
     let route = Route::find(context, &request.building, &record)?;

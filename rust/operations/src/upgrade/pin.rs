@@ -49,7 +49,7 @@ pub(super) fn pins(record: &Record) -> Result<Pins, Failure> {
     let pin = before.nixpkgs().map_err(|error| of_pin(&error))?;
     let others = before.other_changes(&after, &pin);
     if !others.is_empty() {
-        let message = format!("nix would lock other inputs anew, too: {}", others.join(", "));
+        let message = format!("nix would lock other inputs again, too: {}", others.join(", "));
         return Err(Failure::new(Kind::Refused, message).hint("`nix flake lock` first, and commit flake.lock"));
     }
     Ok(Pins { after: after.nixpkgs().map_err(|error| of_pin(&error))?, before: pin })

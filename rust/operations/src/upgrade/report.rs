@@ -60,49 +60,58 @@ impl Report {
     }
 
     fn judge(&mut self, route: &Route, pins: &Pins, record: &Record) {
-        let release = |software: &Software| Release::parse(software.get(&Component::Nixos)?);
-        let of_nodes = |index: fn(&Vec<Software>) -> Option<&Software>| {
-            self.nodes.values().filter_map(index).filter_map(release).collect::<Vec<_>>()
-        };
-        let (from, to) = (of_nodes(|all| all.first()), of_nodes(|all| all.last()));
-        if let (Some(from), Some(to)) = (from.iter().min(), to.iter().max()) {
-            if to < from {
-                self.refusals.push(format!(
-                    "NixOS would go back from {from} to {to}: services may have changed their data; `machinist rollback` \
-                     returns to the systems before"
-                ));
-            } else if *to > from.next() {
-                self.cautions.push(format!(
-                    "this skips NixOS {}: read its release notes, too; one release at a time is what is tested",
-                    from.next()
-                ));
-            }
-            if *to != *from && route.cluster.release != to.to_string() {
-                self.cautions.push(format!(
-                    "cluster.release stays {}: it is the default of system.stateVersion, which an upgrade does not change",
-                    route.cluster.release
-                ));
-            }
-        }
-        let silent: Vec<&str> = self
-            .nodes
-            .iter()
-            .filter(|(_, all)| all.first().is_none_or(Software::is_empty))
-            .map(|(node, _)| node.as_str())
-            .collect();
+        self.judge_release(&route.cluster.release);
+        let is_silent = |all: &Vec<Software>| all.first().is_none_or(Software::is_empty);
+        let silent = self.nodes.iter().filter(|(_, all)| is_silent(all)).map(|(node, _)| node.as_str());
+        let silent: Vec<&str> = silent.collect();
         if !silent.is_empty() {
-            self.cautions.push(format!("not known what runs on {}", silent.join(", ")));
+            self.cautions.push(format!("unknown versions on {}", silent.join(", ")));
         }
-        if let Some(branch) = pins.before.branch().filter(|branch| !record.reference.ends_with(branch)) {
-            self.cautions.push(format!(
-                "flake.nix names the branch {branch}: write the new one there after the upgrade, or the next `nix flake update` \
-                 goes back to it"
-            ));
-        }
+        self.cautions.extend(in_flake_nix(pins, record));
         let refused = self.plan.skew.iter().filter(|problem| problem.refuses);
         self.refusals.extend(refused.map(|problem| format!("{}: {}", problem.node, problem.text)));
         self.refusals.extend(self.plan.refusal.clone());
     }
+
+    /// Compares the oldest running release with the newest one of the new systems. `recorded` is that of machines.nix.
+    fn judge_release(&mut self, recorded: &str) {
+        let release = |software: Option<&Software>| Release::parse(software?.get(&Component::Nixos)?);
+        let from = self.nodes.values().filter_map(|all| release(all.first())).min();
+        let to = self.nodes.values().filter_map(|all| release(all.last())).max();
+        let (Some(from), Some(to)) = (from, to) else { return };
+        if to < from {
+            self.refusals.push(format!(
+                "NixOS would go back from {from} to {to}: services may have changed their data; `machinist rollback` returns to \
+                 the systems before"
+            ));
+        } else if to > from.next() {
+            self.cautions.push(format!(
+                "this skips NixOS {}: read its release notes, too; one release at a time is what is tested",
+                from.next()
+            ));
+        }
+        if to != from && recorded != to.to_string() {
+            self.cautions.push(format!(
+                "cluster.release stays {recorded}: it is the default of system.stateVersion, which an upgrade does not change"
+            ));
+        }
+    }
+}
+
+/// Returns the reminder to write the new nixpkgs into flake.nix, from which the next update takes it.
+fn in_flake_nix(pins: &Pins, record: &Record) -> Option<String> {
+    let input = &pins.before.input;
+    if input.contains('/') {
+        return Some(format!(
+            "{input} is pinned here against the pin of machinist: give flake.nix an input nixpkgs of this release, or `nix flake \
+             update machinist` returns to that"
+        ));
+    }
+    let branch = pins.before.branch().filter(|branch| !record.reference.ends_with(branch))?;
+    Some(format!(
+        "flake.nix names the branch {branch}: write the new one there after the upgrade, or the next `nix flake update` goes \
+         back to it"
+    ))
 }
 
 /// Returns the versions of the running system and of each stage.
@@ -142,4 +151,46 @@ fn permanent(route: &Route) -> Vec<String> {
          restore` of the snapshot that this takes before, without the writes since, or etcd's own `etcdctl downgrade`",
         to.series
     )]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use machinist_model::NodeName;
+    use machinist_rollout::{plan::Plan, software::Component};
+
+    use super::Report;
+
+    #[track_caller]
+    fn check(from: &str, to: &str, cautions: &[&str], refusals: &[&str]) {
+        let software = |version: &str| BTreeMap::from([(Component::Nixos, version.to_owned())]);
+        let mut report = Report {
+            cluster: "c".to_owned(),
+            from: "a".to_owned(),
+            to: "b".to_owned(),
+            nodes: [(NodeName::parse("n").unwrap(), vec![software(from), software(to)])].into(),
+            stages: Vec::new(),
+            cautions: Vec::new(),
+            permanent: Vec::new(),
+            refusals: Vec::new(),
+            plan: Plan::default(),
+        };
+        report.judge_release("25.11");
+        let begins = |found: &[String], expect: &[&str]| {
+            found.len() == expect.len() && found.iter().zip(expect).all(|(text, begin)| text.starts_with(begin))
+        };
+        assert!(begins(&report.cautions, cautions), "{:?}", report.cautions);
+        assert!(begins(&report.refusals, refusals), "{:?}", report.refusals);
+    }
+
+    #[test]
+    fn a_skipped_release_is_a_caution_and_an_older_one_is_refused() {
+        check("25.11.1.a", "25.11.2.b", &[], &[]);
+        check("25.11.1.a", "26.05.2.b", &["cluster.release stays 25.11"], &[]);
+        check("25.11.1.a", "26.11.2.b", &["this skips NixOS 26.05", "cluster.release stays"], &[]);
+        check("26.05.1.a", "25.11.2.b", &[], &["NixOS would go back from 26.05 to 25.11"]);
+        check("", "26.05", &[], &[]);
+    }
 }

@@ -47,7 +47,7 @@ impl Route {
     /// Builds the systems of all stages. Nothing is changed.
     ///
     /// # Errors
-    /// A system cannot be built, or etcd's members cannot change to the new version, whatever is between.
+    /// A system cannot be built, or etcd's members cannot change to the new version in any stages.
     pub(super) fn find(context: &Context, building: &Building, record: &Record) -> Result<Self, Failure> {
         let project = &context.project;
         let cluster = project.load()?.cluster;
