@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Takes a snapshot of a member and serves parts of it: prints its size, then reads lines `OFFSET LENGTH` and prints that
-/// many bytes of each, until its input ends. The snapshot is in a directory that only root can read, and is removed at the
+/// many bytes of each and a newline, until its input ends. The snapshot is in a directory that only root can read, and is removed at the
 /// end. Input variables: endpoint (the member's URL).
 pub const SERVE: &str = "\
 export PATH=/run/current-system/sw/bin:$PATH
@@ -29,6 +29,7 @@ machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoi
 stat -c %s \"$directory/etcd.db\"
 while read -r offset length; do
   tail -c \"+$((offset + 1))\" \"$directory/etcd.db\" | head -c \"$length\"
+  echo
 done
 ";
 
