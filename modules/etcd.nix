@@ -110,6 +110,16 @@ in
       '';
     };
 
+    package = lib.mkOption {
+      type = lib.types.nullOr (lib.types.strMatching "etcd(_[0-9]+)*");
+      default = null;
+      example = "etcd_3_5";
+      description = ''
+        Name of etcd's package in nixpkgs; `null`: the default of {option}`services.etcd.package`, which overrides this
+        one. `machinist upgrade` sets it while the members run a version between two others.
+      '';
+    };
+
     token = lib.mkOption {
       type = lib.types.str;
       example = "magi";
@@ -150,6 +160,12 @@ in
     services.etcd = {
       enable = true;
       name = node.name;
+      package = lib.mkIf (cfg.package != null) (
+        lib.mkDefault (
+          pkgs.${cfg.package}
+            or (throw "machinist.etcd.package of ${node.name} is \"${cfg.package}\", which this nixpkgs does not have.")
+        )
+      );
 
       listenClientUrls = map (url clientPort) (ownAddresses ++ [ "127.0.0.1" ]);
       advertiseClientUrls = [ (url clientPort network.address) ];

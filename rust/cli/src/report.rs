@@ -40,7 +40,10 @@ impl Again {
             words.extend(["-C".to_owned(), machinist_remote::quote(&directory.display().to_string())]);
         }
         words.push(self.verb.to_owned());
-        words.extend(rest.map(str::to_owned));
+        match self.verb {
+            "upgrade" => words.push("--continue".to_owned()),
+            _ => words.extend(rest.map(str::to_owned)),
+        }
         if let Some(reboots) = self.reboots {
             words.extend(["--reboot".to_owned(), reboots.as_str().to_owned()]);
         }

@@ -193,6 +193,9 @@ impl<'a> Shared<'a> {
         if !moving.is_empty() {
             facts.insert("moving".to_owned(), moving.into_iter().collect());
         }
+        if let Some(package) = &self.state.etcd.package {
+            facts.insert("package".to_owned(), package.as_str().into());
+        }
         let joining = self.joining();
         if !joining.is_empty() {
             facts.insert("joining".to_owned(), joining.into_iter().collect());

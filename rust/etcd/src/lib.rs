@@ -2,10 +2,14 @@
 //! nothing is run here.
 
 pub mod alarm;
+pub mod bolt;
 pub mod data;
 pub mod etcd;
 pub mod membership;
 pub mod overlay;
 pub mod permissions;
 pub mod snapshot;
+pub mod stored;
+pub mod upgrade;
 pub mod upkeep;
+pub mod version;

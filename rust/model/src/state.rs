@@ -51,6 +51,10 @@ pub struct EtcdState {
     /// The voting members as last seen, sorted by name.
     #[serde(default)]
     pub members: BTreeSet<NodeName>,
+    /// Name of etcd's package in nixpkgs, such as `etcd_3_5`, while an upgrade holds the members at a version between two
+    /// others. None: that of NixOS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
 }
 
 /// Reason why the recorded state cannot be used.
@@ -132,7 +136,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let state = RecordedState {
             version: 1,
-            etcd: EtcdState { bootstrapped: true, members: [NodeName::parse("a").unwrap()].into() },
+            etcd: EtcdState { bootstrapped: true, members: [NodeName::parse("a").unwrap()].into(), package: None },
             running: None,
             machines: [(
                 NodeName::parse("a").unwrap(),

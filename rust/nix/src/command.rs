@@ -20,7 +20,7 @@ use crate::{
 pub const BOUND: Duration = Duration::from_secs(60);
 
 /// Time limit of fetching inputs.
-const FETCH_BOUND: Duration = Duration::from_secs(300);
+pub(crate) const FETCH_BOUND: Duration = Duration::from_secs(300);
 
 /// Replacement of a flake input, as with `--override-input`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -150,6 +150,17 @@ impl FlakeRef {
         reference
     }
 
+    /// Returns true if git has the file of the flake's directory as it is there: tracked, and the same as in the last
+    /// commit.
+    ///
+    /// # Errors
+    /// git cannot be run or refuses.
+    pub fn is_committed(&self, file: &str) -> Result<bool, FlakeError> {
+        let directory = self.worktree.join(&self.directory);
+        let tracked = !read(&directory, &["ls-files", "--", file])?.is_empty();
+        Ok(tracked && read(&directory, &["status", "--porcelain", "--", file])?.is_empty())
+    }
+
     /// Returns the git work tree.
     pub(crate) fn worktree(&self) -> &Path {
         &self.worktree

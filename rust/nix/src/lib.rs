@@ -15,6 +15,7 @@ mod flake_lock;
 mod info;
 pub mod nar;
 pub mod nesting;
+pub mod pin;
 mod platform;
 mod process;
 mod store;

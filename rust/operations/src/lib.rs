@@ -53,4 +53,5 @@ pub mod stage;
 pub mod status;
 pub mod systems;
 pub mod unlock;
+pub mod upgrade;
 pub mod workload;

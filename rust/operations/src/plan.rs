@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use machinist_codegen::tree::Change;
 use machinist_model::{Cluster, Conflict, NodeName};
+use machinist_nix::StorePath;
 use machinist_pki::{
     self as pki,
     report::{self, Row, State},
 };
 use machinist_rollout::{
     plan::{Plan, PlanFile, Survey},
+    step::Connector,
     waves::Spread,
 };
 use serde::Serialize;
@@ -75,6 +77,19 @@ pub struct Certificate {
 }
 
 impl Report {
+    /// Returns the report of a plan alone, without the files of the cluster's directory.
+    #[must_use]
+    pub const fn of(cluster: String, plan: Plan) -> Self {
+        Self {
+            cluster,
+            generated: BTreeMap::new(),
+            certificates: Vec::new(),
+            rotations: Vec::new(),
+            conflicts: Vec::new(),
+            plan,
+        }
+    }
+
     /// Returns true if a deploy has anything to do.
     #[must_use]
     pub fn has_changes(&self) -> bool {
@@ -94,7 +109,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     let generated = project.generated(&cluster)?;
     generated.refuse_foreign()?;
     let (certificates, rotations) = certificates(context, &cluster, &nodes)?;
-    let plan = survey(context, request, &cluster, &nodes, &generated)?;
+    let plan = built(context, request, &cluster, &nodes, &generated)?;
     let conflicts = project.conflicts(&cluster)?;
     let cluster = cluster.name.to_string();
     Ok(Report { cluster, generated: facts(&generated), certificates, rotations, conflicts, plan })
@@ -114,8 +129,19 @@ pub fn file(context: &Context, spread: &Spread, report: &Report) -> Result<Strin
     Ok(text + "\n")
 }
 
-/// Queries the hosts.
-fn survey(
+/// Queries the hosts about the changes to these systems.
+pub(crate) fn of_systems(
+    context: &Context,
+    spread: &Spread,
+    cluster: &Cluster,
+    nodes: &[NodeName],
+    systems: &BTreeMap<NodeName, StorePath>,
+) -> Result<Plan, Failure> {
+    let connector = connect::connector_to(nodes, context, cluster, None)?;
+    survey(context, spread, cluster, connector, systems)
+}
+
+fn built(
     context: &Context,
     request: &Request,
     cluster: &Cluster,
@@ -124,16 +150,26 @@ fn survey(
 ) -> Result<Plan, Failure> {
     let connector = connect::connector_to(nodes, context, cluster, None)?;
     let systems = systems::build_planned(context, &request.building, cluster, nodes, generated)?;
+    survey(context, &request.spread, cluster, connector, &systems)
+}
+
+fn survey(
+    context: &Context,
+    spread: &Spread,
+    cluster: &Cluster,
+    connector: Connector,
+    systems: &BTreeMap<NodeName, StorePath>,
+) -> Result<Plan, Failure> {
     let project = &context.project;
     let survey = Survey {
-        targets: targets(project, cluster, &systems)?,
+        targets: targets(project, cluster, systems)?,
         members: voters(cluster),
         traits: cluster.deployable().map(|node| (node.name.clone(), traits(cluster, node))).collect(),
         bootstrapped: project.state()?.etcd.bootstrapped,
         founder: cluster.k3s_founder().map(|node| node.name.clone()),
         connector,
         nix: project.nix.clone(),
-        spread: request.spread.clone(),
+        spread: spread.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
     Ok(runtime.block_on(survey.run()))

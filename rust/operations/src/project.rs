@@ -205,9 +205,13 @@ impl Project {
 
     /// Compares `generated/` with its intended content.
     pub fn generated(&self, cluster: &Cluster) -> Result<Generated, Failure> {
-        let state = self.state()?;
+        self.generated_for(cluster, &self.state()?)
+    }
+
+    /// Compares `generated/` with its content for another recorded state.
+    pub(crate) fn generated_for(&self, cluster: &Cluster, state: &RecordedState) -> Result<Generated, Failure> {
         let certificates = certs::facts(&self.directory, cluster)?;
-        let shared = Shared::new(cluster, &state, &certificates);
+        let shared = Shared::new(cluster, state, &certificates);
         let mut expected = shared.shared_files().input()?;
         for node in cluster.deployable() {
             expected.insert(format!("{}.nix", node.name), shared.file(node).input()?);
@@ -248,6 +252,12 @@ impl Project {
         Ok(copy)
     }
 
+    /// Copies what the flake shows of the directory into the empty directory `to`. Returns the flake of the copy, and its
+    /// directory.
+    pub(crate) fn copy(&self, to: &Path) -> Result<(FlakeRef, PathBuf), Failure> {
+        self.flake()?.snapshot(to, &VISIBLE).failed()
+    }
+
     /// Returns the operator's private, git-ignored directory for this cluster.
     pub fn local(&self) -> PathBuf {
         self.directory.join(".machinist")
@@ -261,7 +271,7 @@ impl Project {
 
 impl Generated {
     /// Writes the files that differ into the directory.
-    fn write(&self, directory: &Path) -> Result<(), Failure> {
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), Failure> {
         for (name, change) in &self.changes {
             let path = directory.join(name);
             match change {

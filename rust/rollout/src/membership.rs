@@ -12,6 +12,7 @@ use std::{
 use machinist_etcd::{
     etcd::{Health, client_url, hexadecimal, peer_url},
     membership::{ADD_LEARNER, PROMOTE, PUT_ASIDE, REMOVE, SNAPSHOT, START},
+    stored::WRITE_AGAIN,
 };
 use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError, Request};
@@ -102,6 +103,15 @@ pub fn remove(voice: &Voice, token: &Token, id: u64) -> Result<(), StepError> {
         Err(error) if error.to_string().contains("member not found") => Ok(()),
         result => result,
     }
+}
+
+/// Writes a voter to the data of all members again, with its peer URL unchanged.
+///
+/// # Errors
+/// The lock is gone, the connection fails, or etcd refuses.
+pub fn write_again(voice: &Voice, token: &Token, id: u64, ip: IpAddr) -> Result<(), StepError> {
+    let variables = [("endpoint", client_url(voice.ip)), ("id", hexadecimal(id)), ("url", peer_url(ip))];
+    agree(voice, token, "write a member again", &variables, WRITE_AGAIN)
 }
 
 /// Sends a membership change. etcd refuses one until a restarted member has been up for five seconds (`HealthInterval`

@@ -35,6 +35,6 @@ pub enum ProblemKind {
     Drift,
     /// Only a boot can bring the system, and the host is not to be rebooted, or cannot boot a system once.
     Reboot,
-    /// Kubernetes versions would run beside each other that must not.
+    /// Versions of Kubernetes or etcd would run beside each other, or follow each other, that must not.
     Skew,
 }

@@ -108,6 +108,9 @@ const FAULTS: (&str, usize) = ("Faults found by attack", 26);
 /// The faults that each command for a directory, a build or one node must not have.
 const COMMANDS: (&str, usize) = ("Commands for a directory, a build or one node", 5);
 
+/// The faults that an upgrade of a cluster must not have.
+const UPGRADES: (&str, usize) = ("Upgrades", 9);
+
 #[test]
 fn every_trap_bug_and_fault_has_a_test_that_exists() {
     let text = fs::read_to_string(root().join("docs/internals/verification.md")).unwrap();
@@ -119,7 +122,7 @@ fn every_trap_bug_and_fault_has_a_test_that_exists() {
         assert_eq!(numbers, expected, "{heading}");
         all.extend(rows.into_iter().map(|row| (heading, row)));
     }
-    for (heading, last) in [FAULTS, COMMANDS] {
+    for (heading, last) in [FAULTS, COMMANDS, UPGRADES] {
         for row in rows(&text, heading).unwrap_or_else(|| panic!("no section {heading}")) {
             assert!(row.number <= last, "{heading}: there is no {}", row.number);
             all.push((heading, row));

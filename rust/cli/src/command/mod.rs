@@ -30,6 +30,7 @@ pub mod router_config;
 pub mod sandbox;
 pub mod status;
 pub mod unlock;
+pub mod upgrade;
 
 use clap::{Parser, Subcommand};
 
@@ -79,6 +80,8 @@ pub enum Command {
     Rehearse(rehearse::RehearseArgs),
     /// Build the targets' systems and deploy them
     Deploy(deploy::DeployArgs),
+    /// Change the pin of nixpkgs and deploy the new systems, in the stages that etcd and Kubernetes need
+    Upgrade(Box<upgrade::UpgradeArgs>),
     /// Deploy this machine's own system, on the machine itself
     ApplyLocal(apply_local::ApplyLocalArgs),
     /// Install NixOS on a bare machine, with nixos-anywhere
@@ -150,6 +153,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Rollback(args) => rollback::run(args, global, ui),
         Command::RouterConfig(args) => router_config::run(args, global, ui),
         Command::History(args) => history::run(args, global, ui),
+        Command::Upgrade(args) => upgrade::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
         Command::Drift(args) => drift::run(args, global, ui),

@@ -1,6 +1,6 @@
 //! `machinist plan`.
 
-mod render;
+pub(super) mod render;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -108,6 +108,23 @@ pub const NOTES: &[Note] = &[
         ROLLOUT,
     ),
     Note {
+        command: "upgrade",
+        text: "Changes only the input nixpkgs in flake.lock, builds all systems, checks the versions of etcd, Kubernetes and NixOS \
+               against what runs, takes a snapshot of etcd, and deploys. Where etcd needs a version between, that is a stage of \
+               its own. After an interruption the same command continues. docs/guides/upgrade.md has a walk through a release.",
+        examples: &[
+            ("--to 26.05 --plan", "Versions, stages, and what cannot be rolled back"),
+            ("--to 26.05 --reboot auto", ""),
+            ("--continue", "After it was interrupted, or a node failed"),
+            ("--abort", "Restore flake.lock"),
+        ],
+        exit_codes: &[
+            (1, "a node failed, was reverted or did not answer, or the run was interrupted"),
+            (3, "refused before a change: versions, uncommitted flake.lock, quorum, a lock, no consent"),
+            (4, "--plan: something to do"),
+        ],
+    },
+    Note {
         command: "build",
         text: "Builds what `machinist deploy` would deploy, for CI: no SSH, no lock, no file of the directory changes. A \
                later deploy of the same directory evaluates nothing and finds everything built. A failure of one node does \
@@ -270,6 +287,11 @@ pub const NOTES: &[Note] = &[
         &[(3, "refused before a change: etcd runs, and its data is newer than the snapshot")],
     ),
     with_codes("etcd defrag", &[("", "")], &[(3, "refused before a change: the others are no healthy quorum")]),
+    with_codes(
+        "etcd verify",
+        &[("", ""), ("--repair", "After an upgrade from etcd 3.5.1 to 3.5.19")],
+        &[(1, "the data of a member differs"), (3, "refused before a change: a version that would forget it again")],
+    ),
     with_codes("etcd move-leader", &[("", ""), ("melchior", "")], &[(3, "refused before a change")]),
     note("sandbox up", &[("; machinist deploy --all", "")]),
     note("sandbox down", &[("", "")]),

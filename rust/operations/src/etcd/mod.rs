@@ -6,3 +6,4 @@ pub mod restore;
 mod session;
 pub mod snapshots;
 pub mod upkeep;
+pub mod verify;

@@ -19,7 +19,10 @@ use machinist_rollout::{
     step::{Connector, StepError, gather},
 };
 
-use super::without_vote::{self, What};
+use super::{
+    promotions,
+    without_vote::{self, What},
+};
 use crate::{
     connect,
     consent::Question,
@@ -174,6 +177,7 @@ impl Change<'_> {
         if let Some(objection) = join_objection(&voice.health, self.node) {
             return Err(self.refused("cannot join now", &objection));
         }
+        promotions::warn(self.context, self.node, &voice.health);
         self.snapshot(&voice)?;
         self.say("the other members let it in");
         let others = self.others();
@@ -246,6 +250,7 @@ impl Change<'_> {
         if let Some(objection) = join_objection(&voice.health, self.node) {
             return Err(self.refused("cannot be replaced now", &objection));
         }
+        promotions::warn(self.context, self.node, &voice.health);
         let member = voice.health.members.get(self.node);
         // A learner is left from an earlier attempt, which continues from there.
         match member.and_then(|member| member.id).filter(|_| self.is_recorded()) {
@@ -351,6 +356,7 @@ impl Change<'_> {
         let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id, address }));
         self.state.machines.extend(machine);
         self.context.project.record(&self.state)?;
+        promotions::check(self.context, &self.connector, &self.locks, voice, &members);
         self.settle("votes")
     }
 

@@ -2,5 +2,6 @@
 
 pub mod drain;
 pub mod membership;
+mod promotions;
 pub mod readdress;
 pub mod without_vote;

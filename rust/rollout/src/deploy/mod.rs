@@ -5,6 +5,7 @@ mod boot;
 mod datastore;
 mod deliver;
 mod etcd;
+mod etcd_version;
 mod host;
 mod kubernetes_version;
 mod leader;

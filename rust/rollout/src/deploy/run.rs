@@ -88,7 +88,8 @@ impl Deploy {
         self.refuse_what_moved(&hosts, &report.waves)?;
         self.record(&Entry::planned(&report.waves))?;
         let deltas = self.survey(&hosts, &changing, report).await?;
-        let version_skew = self.version_skew(&hosts, &deltas).await;
+        let mut version_skew = self.version_skew(&hosts, &deltas).await;
+        version_skew.extend(self.etcd_version_problems(&hosts, &deltas).await);
         let nodes: BTreeSet<NodeName> = deltas.keys().cloned().collect();
         let mut begun = false;
         if self.preflight(&hosts, &deltas, version_skew, report)

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use machinist_etcd::etcd::Health;
+use machinist_etcd::{
+    etcd::{Health, Member},
+    version::Version,
+};
 use machinist_model::NodeName;
 use machinist_nix::{Nix, PathInfo, StorePath};
 use machinist_remote::{Remote, Request, Status};
@@ -32,7 +35,8 @@ use super::{
 use crate::{
     HostFacts,
     boot_once::{is_wanted_for_kernel, refusal},
-    kubernetes_version::{Change, Version, skew_problems},
+    etcd_version::{self, etcd_of},
+    kubernetes_version::{self, Change, skew_problems},
     local_system,
     problem::Problem,
     script,
@@ -73,7 +77,7 @@ struct Asked {
     remote: Box<dyn Remote>,
     plan: NodePlan,
     /// Kubernetes versions: the running one and the new system's.
-    kubernetes: [Option<Version>; 2],
+    kubernetes: [Option<kubernetes_version::Version>; 2],
 }
 
 impl Survey {
@@ -106,7 +110,7 @@ impl Survey {
             }
         }
         let silent: BTreeSet<NodeName> = nodes.keys().filter(|node| !versions.contains_key(*node)).cloned().collect();
-        let skew = skew(versions, &silent, &traits, &connector).await;
+        let mut skew = skew(versions, &silent, &traits, &connector).await;
         let names = members.keys().cloned().collect();
         let is_k3s = founder.is_some();
         let asking = move || {
@@ -115,6 +119,7 @@ impl Survey {
         };
         // If the query fails for any reason, etcd's health is unknown.
         let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
+        skew.extend(etcd_problems(&nodes, health.as_ref()));
         let recorded = Recorded { bootstrapped, founder };
         Plan { skew, ..assemble(nodes, names, &traits, &recorded, health.as_ref(), spread) }
     }
@@ -123,7 +128,7 @@ impl Survey {
 /// Returns the plan's violations of the skew policy. Nodes outside of the targets are queried only if a version
 /// changes.
 async fn skew(
-    targets: BTreeMap<NodeName, [Option<Version>; 2]>,
+    targets: BTreeMap<NodeName, [Option<kubernetes_version::Version>; 2]>,
     silent: &BTreeSet<NodeName>,
     traits: &BTreeMap<NodeName, Traits>,
     connector: &Connector,
@@ -134,12 +139,26 @@ async fn skew(
     let others = traits.keys().filter(|node| !targets.contains_key(*node) && !silent.contains(*node)).cloned();
     let (others, mut problems) = ask_versions(connector, others.collect()).await;
     let others = others.into_iter().map(|(node, running)| (node, [running, running]));
-    let change = |(node, [running, after]): (NodeName, [Option<Version>; 2])| {
+    let change = |(node, [running, after]): (NodeName, [Option<kubernetes_version::Version>; 2])| {
         let control_plane = traits.get(&node).is_some_and(|traits| traits.control_plane);
         (node, Change { control_plane, running, after })
     };
     problems.extend(skew_problems(&targets.into_iter().chain(others).map(change).collect()));
     problems
+}
+
+/// Returns the problems of the members' new versions of etcd. Nothing is known without an answer of etcd.
+fn etcd_problems(nodes: &BTreeMap<NodeName, NodePlan>, health: Option<&Health>) -> Vec<Problem> {
+    let Some(health) = health else { return Vec::new() };
+    let version =
+        |(name, member): (&NodeName, &Member)| Some((name.clone(), Version::parse(member.version.as_deref()?)?));
+    let running = health.members.iter().filter_map(version).collect();
+    let new = |(node, plan): (&NodeName, &NodePlan)| match plan {
+        NodePlan::Changes(changes) => Some((node.clone(), etcd_of(&changes.system)?)),
+        _ => None,
+    };
+    let members = nodes.iter().filter(|(node, _)| health.members.contains_key(*node));
+    etcd_version::problems(&running, &members.filter_map(new).collect())
 }
 
 fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> Result<Asked, StepError> {

@@ -5,6 +5,7 @@ mod members;
 mod restore;
 mod snapshots;
 mod upkeep;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub enum EtcdCommand {
     Restore(Box<restore::RestoreArgs>),
     /// Defragment one member after the other; after a quota alarm, compact the history before and disarm the alarm after
     Defrag,
+    /// Compare the members that etcd reports with those in the data of each member, which a newer etcd starts with
+    Verify(verify::VerifyArgs),
     /// Hand the leadership to another member
     MoveLeader(upkeep::MoveLeaderArgs),
 }
@@ -61,6 +64,7 @@ pub fn run(command: &EtcdCommand, global: &Global, ui: Ui) -> Outcome {
         EtcdCommand::Snapshots => snapshots::list(&context, ui),
         EtcdCommand::Restore(args) => restore::run(args, global, ui),
         EtcdCommand::Defrag => upkeep::defragment(&context, ui),
+        EtcdCommand::Verify(args) => verify::verify(args, &context, ui),
         EtcdCommand::MoveLeader(args) => upkeep::move_leader(args, &context, ui),
     }
 }
