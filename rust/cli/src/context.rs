@@ -29,9 +29,9 @@ pub fn open(global: &Global, ui: Ui) -> Result<Context, Failure> {
 
 /// Returns the context of a command that changes machines: `verb` and `reboots` name the command that completes the
 /// rest.
-pub fn of_rollout(verb: &'static str, reboots: Option<Reboots>, global: &Global, ui: Ui) -> Result<Context, Failure> {
+pub fn of_rollout(verb: &str, reboots: Option<Reboots>, global: &Global, ui: Ui) -> Result<Context, Failure> {
     let interrupt = Interrupt::default();
-    let again = Again { verb, directory: global.directory.clone(), reboots };
+    let again = Again { verb: verb.to_owned(), directory: global.directory.clone(), reboots };
     let events = progress::events(ui, interrupt.clone(), again);
     let directory = global.directory.clone();
     Ok(Context {

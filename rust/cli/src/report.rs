@@ -17,7 +17,7 @@ use crate::ui::{Tone, Ui};
 #[derive(Clone, Debug)]
 pub struct Again {
     /// Name of the command.
-    pub verb: &'static str,
+    pub verb: String,
     /// Path of the cluster's directory.
     pub directory: PathBuf,
     /// Requested reboots, if given.
@@ -39,9 +39,11 @@ impl Again {
         if directory != Path::new(".") {
             words.extend(["-C".to_owned(), machinist_remote::quote(&directory.display().to_string())]);
         }
-        words.push(self.verb.to_owned());
-        match self.verb {
+        words.push(self.verb.clone());
+        match self.verb.as_str() {
             "upgrade" => words.push("--continue".to_owned()),
+            // Such a command is about one node, and names it.
+            verb if verb.starts_with("node ") => {}
             _ => words.extend(rest.map(str::to_owned)),
         }
         if let Some(reboots) = self.reboots {

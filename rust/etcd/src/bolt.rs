@@ -16,6 +16,10 @@ const MAX_READ: u64 = 16 << 20;
 /// Largest number of pages read for one bucket.
 const MAX_PAGES: usize = 512;
 
+/// Largest size of all keys and values of one bucket, in bytes. Elements of a damaged page may overlap, so that copies of
+/// them would be larger than the page by far.
+const MAX_PAIRS: usize = 32 << 20;
+
 const HEADER: usize = 16;
 const ELEMENT: usize = 16;
 const MAGIC: u32 = 0xED0C_DAED;
@@ -53,14 +57,14 @@ pub fn bucket(read: &mut Read<'_>, name: &[u8]) -> Result<Vec<Pair>, BoltError> 
     let second = read(size, 80)?;
     let newer = if u64_at(&second, 64)? > u64_at(&first, 64)? { &second } else { &first };
     let root = u64_at(newer, 32)?;
-    let mut tree = Tree { read, size, left: MAX_PAGES };
+    let mut tree = Tree { read, size, left: MAX_PAGES, room: MAX_PAIRS };
     let Some(value) = tree.pairs(root)?.into_iter().find(|(is_bucket, pair)| *is_bucket && pair.0 == name) else {
         return Ok(Vec::new());
     };
     let value = value.1.1;
     let pairs = match u64_at(&value, 0)? {
         // A small bucket is a page in its parent's value.
-        0 => leaf(value.get(HEADER..).ok_or(BoltError::Format("a bucket is cut off"))?)?,
+        0 => leaf(value.get(HEADER..).ok_or(BoltError::Format("a bucket is cut off"))?, &mut tree.room)?,
         page => tree.pairs(page)?,
     };
     let mut pairs: Vec<Pair> = pairs.into_iter().map(|(_, pair)| pair).collect();
@@ -74,6 +78,8 @@ struct Tree<'a, 'b> {
     size: u64,
     /// Number of pages that may still be read.
     left: usize,
+    /// Size of the keys and values that may still be copied.
+    room: usize,
 }
 
 impl Tree<'_, '_> {
@@ -83,7 +89,7 @@ impl Tree<'_, '_> {
         while let Some(id) = open.pop() {
             let page = self.page(id)?;
             match u16_at(&page, 8)? {
-                LEAF => pairs.extend(leaf(&page)?),
+                LEAF => pairs.extend(leaf(&page, &mut self.room)?),
                 BRANCH => open.extend(children(&page)?),
                 _ => return Err(BoltError::Format("a page of an unknown kind")),
             }
@@ -115,13 +121,15 @@ fn children(page: &[u8]) -> Result<Vec<u64>, BoltError> {
     elements(page)?.map(|at| u64_at(page, at + 8)).collect()
 }
 
-fn leaf(page: &[u8]) -> Result<Vec<(bool, Pair)>, BoltError> {
+/// Returns the pairs of a leaf, whose sizes are subtracted from `room`.
+fn leaf(page: &[u8], room: &mut usize) -> Result<Vec<(bool, Pair)>, BoltError> {
     let pair = |at: usize| {
         let [flags, position, key, value] = [0, 4, 8, 12].map(|offset| u32_at(page, at + offset));
         let (key, value) = (key? as usize, value? as usize);
         let begin = at.checked_add(position? as usize).ok_or(CUT)?;
         let middle = begin.checked_add(key).ok_or(CUT)?;
         let end = middle.checked_add(value).ok_or(CUT)?;
+        *room = room.checked_sub(end - begin).ok_or(BoltError::Format("a bucket is too large"))?;
         let bytes = |from: usize, to: usize| page.get(from..to).map(<[u8]>::to_vec).ok_or(CUT);
         Ok((flags? & IS_BUCKET != 0, (bytes(begin, middle)?, bytes(middle, end)?)))
     };

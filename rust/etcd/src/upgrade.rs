@@ -87,7 +87,7 @@ fn objection(node: &NodeName, after: Version, running: &BTreeMap<NodeName, Versi
     let say = |text: String, hint: String| Some(Objection { node: node.clone(), text, hint });
     if after.series < oldest {
         let text = format!("its etcd would go back to {after}, and the cluster's data has the format of {oldest}");
-        return say(text, format!("{KEEP} pkgs.{};`", oldest.package()) + WAY_BACK);
+        return say(text, format!("{KEEP} pkgs.{};`", oldest.package()));
     }
     if after.series > oldest.next() || after.series.major != oldest.major {
         let text = format!("its etcd would be {after} beside members that run {oldest}: one minor version at a time");
@@ -102,9 +102,6 @@ fn objection(node: &NodeName, after: Version, running: &BTreeMap<NodeName, Versi
 
 /// Beginning of the remedy for an older etcd.
 const KEEP: &str = "keep etcd's series in each member's nodes/NAME.nix: `services.etcd.package =";
-
-/// End of the remedy for an older etcd.
-const WAY_BACK: &str = "; back in time: `machinist etcd restore` of a snapshot from before";
 
 fn step(series: Series, least: Option<Version>) -> String {
     let package = series.package();

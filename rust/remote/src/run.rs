@@ -29,7 +29,7 @@ const PREAMBLE_LIMIT: usize = 1 << 20;
 fn loader(length: usize, timeout: Duration, sudo: bool) -> String {
     let become_root = if sudo { "sudo -n -- " } else { "" };
     // 10^8 seconds, three years, mean no limit; some `timeout` programs reject much more.
-    let seconds = (timeout + HOST_TIMEOUT_MARGIN).as_secs().clamp(1, 100_000_000);
+    let seconds = timeout.saturating_add(HOST_TIMEOUT_MARGIN).as_secs().clamp(1, 100_000_000);
     format!("exec {become_root}timeout -k 10 {seconds} /bin/sh -c 's=$(head -c {length}) && eval \"$s\"'")
 }
 
@@ -60,10 +60,11 @@ pub(crate) fn run(
         link: Link::new(first.waker.clone()),
         input_error: Arc::default(),
     };
-    call.link.send(script);
-    feed(&call.link, request.stdin, &call.input_error);
+    // Before its input, whose queue is bounded: only the driver empties it.
     let job = Job::new(Target::Command(call.command.clone()), call.link.clone());
     first.submit(job).map_err(|reason| call.lost(reason))?;
+    call.link.send(script);
+    feed(&call.link, request.stdin, &call.input_error);
     let sink = Sink { on_line: request.on_line, writer: request.stdout, limit: request.output_limit };
     call.collect(&marks, sink, sudo)
 }

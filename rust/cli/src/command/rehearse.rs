@@ -83,6 +83,8 @@ pub fn run(args: &RehearseArgs, global: &Global, ui: Ui) -> Outcome {
     }
     let rehearsed = rehearse::run(&context, &request(args)?);
     if let Some(code) = ended.code() {
+        // They are removed already, if nothing went wrong.
+        rehearse::remove(&context)?;
         ui.story("interrupted; the rehearsal machines are gone");
         return Ok(code.into());
     }

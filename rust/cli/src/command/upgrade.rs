@@ -74,7 +74,10 @@ pub fn run(args: &UpgradeArgs, global: &Global, ui: Ui) -> Outcome {
             Ok(exit_code(None))
         }
         Upgraded::NotDone { kind, .. } => {
-            ui.story("the upgrade stopped: `machinist upgrade --continue` continues it, `--abort` restores flake.lock");
+            ui.story("the upgrade stopped: `machinist upgrade --continue` continues it");
+            ui.story(
+                "until a member of etcd may run a new minor version, `machinist upgrade --abort` restores flake.lock",
+            );
             Ok(exit_code(Some(kind)))
         }
     }

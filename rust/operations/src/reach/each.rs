@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use machinist_model::NodeName;
 use machinist_remote::{Remote, RemoteError};
-use machinist_rollout::step::Connector;
+use machinist_rollout::{Interrupt, step::Connector};
 use serde::Serialize;
 
 use crate::{
@@ -66,6 +66,7 @@ pub(super) struct Machines {
     /// Their names, sorted.
     pub nodes: Vec<NodeName>,
     connector: Connector,
+    interrupt: Interrupt,
 }
 
 impl Machines {
@@ -78,10 +79,10 @@ impl Machines {
         let nodes = connect::select(&cluster, (!targets.is_empty()).then_some(targets))?;
         let connector = connect::connector_to(&nodes, context, &cluster, None)?;
         context.events.send(Event::Reaching { nodes: nodes.clone() });
-        Ok(Self { nodes, connector })
+        Ok(Self { nodes, connector, interrupt: context.interrupt.clone() })
     }
 
-    /// Connects to all machines at once, and does the work on each that answers.
+    /// Connects to all machines at once, and does the work on each that answers. After an interrupt no work begins.
     ///
     /// # Errors
     /// A thread cannot be started. The failure of a node is part of the results.
@@ -89,15 +90,22 @@ impl Machines {
         &self,
         work: impl Fn(&NodeName, &Arc<dyn Remote>) -> Result<T, Missing> + Send + Sync + 'static,
     ) -> Result<Results<T>, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().failed()?;
+        let threads = self.nodes.len().max(1);
+        let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(threads).enable_all().build();
+        let runtime = runtime.failed()?;
         let work = Arc::new(work);
         Ok(runtime.block_on(async {
             let mut tasks = tokio::task::JoinSet::new();
             for node in self.nodes.iter().cloned() {
-                let (connector, work) = (self.connector.clone(), Arc::clone(&work));
+                let (connector, work, interrupt) = (self.connector.clone(), Arc::clone(&work), self.interrupt.clone());
                 tasks.spawn_blocking(move || {
                     let remote = connector.connect(&node).map_err(|error| Missing::unreachable(&node, &error));
-                    let result = remote.and_then(|remote| work(&node, &Arc::from(remote)));
+                    let result = remote.and_then(|remote| {
+                        if interrupt.is_set() {
+                            return Err(Missing::because("interrupted before it began"));
+                        }
+                        work(&node, &Arc::from(remote))
+                    });
                     (node, result)
                 });
             }

@@ -28,7 +28,7 @@ pub struct Request {
     /// POSIX shell text. It is sent on standard input: no process table shows it.
     pub script: String,
     /// Standard input of the command, the same on each machine.
-    pub input: Vec<u8>,
+    pub input: Arc<[u8]>,
     /// True to run as the user that logs in, and not as root.
     pub as_user: bool,
     /// Time limit on each machine.
@@ -120,7 +120,7 @@ fn on_node(
     let command = running::Command {
         label: "command",
         script: &request.script,
-        input: request.input.clone(),
+        input: Arc::clone(&request.input),
         as_user: request.as_user,
         timeout: request.timeout,
     };

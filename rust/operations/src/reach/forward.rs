@@ -1,9 +1,8 @@
 //! Forward: local ports that lead to ports which a machine reaches.
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
     sync::Arc,
     thread,
     time::Duration,
@@ -22,6 +21,9 @@ use crate::{
 
 /// Interval of the look at new connections and at the interrupt.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Clients of one connection to the machine: it has room for eight channels at once.
+const CLIENTS: usize = 7;
 
 /// Local port and its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub fn run(context: &Context, request: &Request) -> Result<(), Failure> {
     let cluster = context.project.load()?.cluster;
     connect::select(&cluster, Some(&[request.node.to_string()]))?;
     let connector = connect::connector(context, &cluster, None)?;
-    let line = Line { node: request.node.clone(), connector, remote: None };
+    let line = Line { node: request.node.clone(), connector, remotes: Vec::new() };
     let mut line =
         line.opened().map_err(|error| Failure::on(&request.node, Kind::Failed, &error).maybe_hint(error.hint()))?;
     let listeners: Vec<(TcpListener, &Mapping)> = request.mappings.iter().map(listen).collect::<Result<_, _>>()?;
@@ -104,68 +106,97 @@ fn listen(mapping: &Mapping) -> Result<(TcpListener, &Mapping), Failure> {
         .map_err(|error| Failure::new(Kind::Failed, format!("cannot listen on {address}: {error}")).hint(hint))
 }
 
-/// Connection to the machine.
+/// Connections to the machine. A client holds its connection, so that the number of holders is that of clients.
 struct Line {
     node: NodeName,
     connector: Connector,
-    remote: Option<Arc<dyn Remote>>,
+    remotes: Vec<Arc<dyn Remote>>,
 }
 
 impl Line {
     fn opened(mut self) -> Result<Self, RemoteError> {
-        self.remote = Some(Arc::from(self.connector.connect(&self.node)?));
+        self.remotes.push(Arc::from(self.connector.connect(&self.node)?));
         Ok(self)
     }
 
     /// Serves a client in threads of its own.
     fn serve(&mut self, client: TcpStream, mapping: &Mapping, events: &Events) {
         match self.tunnel(mapping) {
-            Ok(tunnel) => {
+            Ok((remote, tunnel)) => {
                 let events = events.clone();
                 let to = format!("{}:{}", mapping.host, mapping.port);
                 thread::spawn(move || {
                     if let Err(error) = carry(client, tunnel) {
-                        events.warn(format!("a connection to {to} ended: {error}"));
+                        events.warn(format!("a connection to {to} failed: {error}"));
                     }
+                    drop(remote);
                 });
             }
-            Err(error) => events.warn(format!("{}: {}", self.node, words(&self.node, &error))),
+            Err(error) => {
+                reset(&client);
+                events.warn(format!("{}: {}", self.node, words(&self.node, &error)));
+            }
         }
     }
 
-    /// Opens a tunnel, over a new connection if the last one is lost.
-    fn tunnel(&mut self, mapping: &Mapping) -> Result<Tunnel, RemoteError> {
-        if let Some(Ok(tunnel)) = self.remote.as_ref().map(|remote| remote.tunnel(&mapping.host, mapping.port)) {
-            return Ok(tunnel);
+    /// Opens a tunnel over a connection with room for it, or over a new one.
+    fn tunnel(&mut self, mapping: &Mapping) -> Result<(Arc<dyn Remote>, Tunnel), RemoteError> {
+        let mut free = self.remotes.iter().filter(|remote| Arc::strong_count(remote) <= CLIENTS);
+        let opened =
+            free.find_map(|remote| Some((Arc::clone(remote), remote.tunnel(&mapping.host, mapping.port).ok()?)));
+        if let Some(opened) = opened {
+            return Ok(opened);
         }
+        // Connections without a client are lost, or were for a peak.
+        self.remotes.retain(|remote| Arc::strong_count(remote) > 1);
         let remote: Arc<dyn Remote> = Arc::from(self.connector.connect(&self.node)?);
-        let tunnel = remote.tunnel(&mapping.host, mapping.port);
-        self.remote = Some(remote);
-        tunnel
+        let tunnel = remote.tunnel(&mapping.host, mapping.port)?;
+        self.remotes.push(Arc::clone(&remote));
+        Ok((remote, tunnel))
     }
 }
 
-/// Copies both directions until one side has ended and the other side has received everything.
-fn carry(client: TcpStream, tunnel: Tunnel) -> io::Result<()> {
+/// Copies both directions. A client that has sent everything still receives the rest of the answer.
+fn carry(client: TcpStream, Tunnel { mut reader, mut writer }: Tunnel) -> io::Result<()> {
     client.set_nonblocking(false)?;
-    let far = tunnel.into_socket()?;
-    let (mut from_client, mut to_far) = (client.try_clone()?, far.try_clone()?);
+    let (mut from_client, mut to_client) = (client.try_clone()?, client.try_clone()?);
     let there = thread::spawn(move || {
-        let _ended = io::copy(&mut from_client, &mut to_far);
-        let _closed = to_far.shutdown(Shutdown::Write);
+        let _ended = io::copy(&mut from_client, &mut writer);
+        // Dropping the writer sends the end of the data.
     });
-    let back = copy_back(far, client);
+    let (copied, lost) = copy(&mut reader, &mut to_client);
+    match &lost {
+        // A clean end would make a part of an answer look like all of it.
+        Some(_) => reset(&client),
+        None => drop(client.shutdown(Shutdown::Both)),
+    }
     let _finished = there.join();
-    back
-}
-
-fn copy_back(mut far: UnixStream, mut client: TcpStream) -> io::Result<()> {
-    let copied = io::copy(&mut far, &mut client);
-    let _closed = client.shutdown(Shutdown::Both);
-    match copied {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Err(error),
+    match lost {
+        Some(error) if copied || error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Copies to a client. Returns true if it received anything, and the error of the machine's side.
+fn copy(from: &mut impl io::Read, to: &mut TcpStream) -> (bool, Option<io::Error>) {
+    let mut buffer = vec![0; 64 << 10];
+    let mut copied = false;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return (copied, None),
+            // The client is gone.
+            Ok(length) if to.write_all(&buffer[..length]).is_err() => return (copied, None),
+            Ok(_) => copied = true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (copied, Some(error)),
+        }
+    }
+}
+
+/// Ends a client's connection as an error: the next close resets it.
+fn reset(client: &TcpStream) {
+    let _unset = rustix::net::sockopt::set_socket_linger(client, Some(Duration::ZERO));
+    let _closed = client.shutdown(Shutdown::Read);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Entries of journald, as `journalctl --output=json` prints them.
 
-use machinist_text::{bounded, visible};
+use machinist_text::{bounded, one_line, visible};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -40,8 +40,9 @@ impl Entry {
         let named = |names: &[&str]| names.iter().find_map(|name| text(fields.get(*name)?));
         Some(Self {
             at: named(&["__REALTIME_TIMESTAMP"])?.parse().ok()?,
-            unit: named(&["UNIT", "_SYSTEMD_UNIT"]),
-            program: named(&["SYSLOG_IDENTIFIER", "_COMM"]).unwrap_or_else(|| "-".to_owned()),
+            unit: named(&["UNIT", "_SYSTEMD_UNIT"]).map(|unit| one_line(&unit).into_owned()),
+            // A program chooses its name; with a line break it would be an entry of another machine.
+            program: one_line(&named(&["SYSLOG_IDENTIFIER", "_COMM"]).unwrap_or_else(|| "-".to_owned())).into_owned(),
             process: named(&["_PID"]).and_then(|text| text.parse().ok()),
             priority: named(&["PRIORITY"]).and_then(|text| text.parse().ok()),
             message: named(&["MESSAGE"]).unwrap_or_default(),
@@ -111,6 +112,13 @@ mod tests {
         let line = r#"{"__REALTIME_TIMESTAMP":"1","MESSAGE":[27,91,50,74,255],"SYSLOG_IDENTIFIER":["a","b"]}"#;
         let entry = Entry::parse(line).unwrap();
         assert_eq!((entry.message.as_str(), entry.program.as_str()), ("\\u{1b}[2J\u{fffd}", "a"));
+    }
+
+    #[test]
+    fn a_program_cannot_forge_an_entry_of_another_machine() {
+        let line = r#"{"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"x\n2026 casper sshd","_SYSTEMD_UNIT":"a\nb"}"#;
+        let entry = Entry::parse(line).unwrap();
+        assert_eq!((entry.program.as_str(), entry.unit.as_deref()), ("x\\n2026 casper sshd", Some("a\\nb")));
     }
 
     #[test]

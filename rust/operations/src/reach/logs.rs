@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread,
     time::{Duration, Instant},
@@ -30,6 +30,9 @@ const QUERY: Duration = Duration::from_secs(300);
 
 /// Time limit for following journals: a week.
 const FOLLOW: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Maximum number of entries that wait for the caller: a reader that pauses makes the machines wait.
+const WAITING: usize = 10_000;
 
 /// Request for logs.
 #[derive(Clone, Debug)]
@@ -87,16 +90,21 @@ type Arrived = (NodeName, Entry);
 /// The cluster's files are invalid, or a target matches no machine. A machine without answer is part of the result.
 pub fn run(context: &Context, request: &Request) -> Result<Done, Failure> {
     let machines = Machines::select(context, &request.targets)?;
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(WAITING);
     let (events, hold) = (context.events.clone(), request.follow.then_some(HOLD));
     let merger = thread::spawn(move || {
         merge(&receiver, hold, |(node, entry)| events.send(Event::Journal { node, entry: Box::new(entry) }))
     });
     let (script, limit) = (script(request), if request.follow { FOLLOW } else { QUERY });
-    let interrupt = context.interrupt.clone();
+    let (interrupt, told) = (context.interrupt.clone(), context.events.clone());
+    let entries = (!request.follow).then_some(usize::try_from(request.lines).unwrap_or(usize::MAX));
     let results = machines.each(move |node, remote| {
-        let query = Query { node, script: &script, timeout: limit, sender: &sender };
-        query.run(remote, &interrupt)
+        let query = Query { node, script: &script, timeout: limit, sender: &sender, limit: entries };
+        query.run(remote, &interrupt).inspect_err(|missing| {
+            if entries.is_none() {
+                told.note(node, &missing.why);
+            }
+        })
     })?;
     let entries = merger.join().unwrap_or(0);
     Ok(Done { entries, missing: gaps(results), unreachable: request.unreachable })
@@ -111,23 +119,34 @@ struct Query<'a> {
     node: &'a NodeName,
     script: &'a str,
     timeout: Duration,
-    sender: &'a Sender<Arrived>,
+    sender: &'a SyncSender<Arrived>,
+    /// Maximum number of entries; none when they are followed.
+    limit: Option<usize>,
 }
 
 impl Query<'_> {
     /// Reads the journal.
     fn run(&self, remote: &Arc<dyn Remote>, interrupt: &Interrupt) -> Result<(), Missing> {
         let (script, timeout) = (self.script, self.timeout);
-        let command = running::Command { label: "journalctl", script, input: Vec::new(), as_user: false, timeout };
-        let mut said = String::new();
+        let command = running::Command { label: "journalctl", script, input: Arc::default(), as_user: false, timeout };
+        let (mut said, mut taken, mut unread) = (String::new(), 0, 0);
         let status = running::run(remote, command, interrupt, |stream, line| match (stream, Entry::parse(line)) {
-            (Stream::Stdout, Some(entry)) => drop(self.sender.send((self.node.clone(), entry))),
-            (Stream::Stdout, None) => {}
+            (Stream::Stdout, Some(_)) if self.limit.is_some_and(|limit| taken >= limit) => {}
+            (Stream::Stdout, Some(entry)) => {
+                taken += 1;
+                drop(self.sender.send((self.node.clone(), entry)));
+            }
+            (Stream::Stdout, None) => unread += 1,
             (Stream::Stderr, _) => line.clone_into(&mut said),
         });
         let status = status.map_err(|error| Missing::failed(self.node, &error))?;
         // `--grep` without a match exits with status 1, without a word.
         let unmatched = status == Status::Exited(1) && said.is_empty();
+        if (status == Status::Exited(0) || unmatched || interrupt.is_set()) && unread > 0 {
+            return Err(Missing::because(format!(
+                "{unread} lines of its journal are not readable; entries above 64 KiB are not"
+            )));
+        }
         if status == Status::Exited(0) || unmatched || interrupt.is_set() {
             return Ok(());
         }
@@ -136,7 +155,7 @@ impl Query<'_> {
 }
 
 fn script(request: &Request) -> String {
-    let mut words = vec!["journalctl --no-pager --quiet --output=json --output-fields=".to_owned() + FIELDS];
+    let mut words = vec!["journalctl --no-pager --quiet --all --output=json --output-fields=".to_owned() + FIELDS];
     words.extend(request.units.iter().map(|unit| format!("--unit={}", quote(unit))));
     words.extend(request.since.iter().map(|since| format!("--since={}", quote(since))));
     words.push(format!("--lines={}", request.lines));

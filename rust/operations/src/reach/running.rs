@@ -1,6 +1,7 @@
 //! A command of the operator on one machine, which ends with the operator's command.
 
 use std::{
+    io::Cursor,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -25,15 +26,15 @@ pub(super) struct Command<'a> {
     /// POSIX shell text.
     pub script: &'a str,
     /// Standard input.
-    pub input: Vec<u8>,
+    pub input: Arc<[u8]>,
     /// True to run as the user that logs in.
     pub as_user: bool,
     /// Time limit.
     pub timeout: Duration,
 }
 
-/// Runs a command, whose lines go to `line`. When the interrupt is set, the command is terminated on the machine: the
-/// end of a connection alone would leave it running.
+/// Runs a command, whose lines go to `line`. When the interrupt is set or the time is over, the command is terminated on
+/// the machine, with its children: the end of a connection alone would leave them running.
 ///
 /// # Errors
 /// The command did not run to its end.
@@ -51,10 +52,12 @@ pub(super) fn run(
         process: Arc::clone(&process),
         ended: Arc::clone(&ended),
     };
-    let watcher = thread::spawn(move || watch.until_ended());
-    // `timeout`, the parent of the loader's shell, passes a signal on to the whole group.
+    let watch = Arc::new(watch);
+    let watching = Arc::clone(&watch);
+    let watcher = thread::spawn(move || watching.until_ended());
+    // `timeout`, the parent of the loader's shell, leads the group of all its children.
     let script = format!("printf '%s\\n' \"$PPID\"\n{}", command.script);
-    let mut request = Request::new(command.label, script).bytes(command.input).timeout(command.timeout);
+    let mut request = Request::new(command.label, script).reader(Cursor::new(command.input)).timeout(command.timeout);
     request.become_root = !command.as_user;
     request.output_limit = 0;
     let result = remote.run(request.on_line(|stream, text| {
@@ -66,6 +69,9 @@ pub(super) fn run(
     }));
     ended.store(true, Ordering::Relaxed);
     let _finished = watcher.join();
+    if result.is_err() {
+        watch.terminate();
+    }
     result.map(|output| output.status)
 }
 
@@ -82,17 +88,23 @@ struct Watch {
 impl Watch {
     fn until_ended(&self) {
         while !self.ended.load(Ordering::Relaxed) {
-            let process = self.process.load(Ordering::Relaxed);
-            if self.interrupt.is_set() && process > 1 {
-                return self.terminate(process);
+            if self.interrupt.is_set() && self.process.load(Ordering::Relaxed) > 1 {
+                return self.terminate();
             }
             thread::sleep(LOOK);
         }
     }
 
-    fn terminate(&self, process: u32) {
-        // The number may belong to another process by now.
-        let script = format!("read -r name </proc/{process}/comm && [ \"$name\" = timeout ] && kill -TERM {process}");
+    fn terminate(&self) {
+        let process = self.process.load(Ordering::Relaxed);
+        if process <= 1 {
+            return;
+        }
+        // The leader may have ended before its children; its number is not given to another process while they are there.
+        let script = format!(
+            "if read -r name </proc/{process}/comm; then [ \"$name\" = timeout ] || exit 0; fi 2>/dev/null\n\
+             kill -TERM -{process}"
+        );
         let mut request = Request::new("end the command", script).timeout(END);
         request.become_root = !self.as_user;
         // On an error the command has ended, or the connection has: nothing more can be done from here.

@@ -102,6 +102,11 @@ impl Line<'_> {
             "GlobalKnownHostsFile=none".to_owned(),
             "StrictHostKeyChecking=yes".to_owned(),
             "UpdateHostKeys=no".to_owned(),
+            // Other sources of accepted keys, and a connection of another command that was opened with them.
+            "IgnoreUnknown=KnownHostsCommand".to_owned(),
+            "KnownHostsCommand=none".to_owned(),
+            "VerifyHostKeyDNS=no".to_owned(),
+            "ControlPath=none".to_owned(),
             // Keys are pinned under the names of machines.nix, whatever HostName the configuration sets.
             format!("HostKeyAlias={}", destination.host_pattern()),
             "CheckHostIP=no".to_owned(),
@@ -133,7 +138,8 @@ mod tests {
         assert_eq!(
             words,
             "-o UserKnownHostsFile=\"/c d/state/known_hosts\" -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes \
-             -o UpdateHostKeys=no -o HostKeyAlias=[10.0.0.2]:2222 -o CheckHostIP=no -p 2222 -l ops -- 10.0.0.2"
+             -o UpdateHostKeys=no -o IgnoreUnknown=KnownHostsCommand -o KnownHostsCommand=none -o VerifyHostKeyDNS=no \
+             -o ControlPath=none -o HostKeyAlias=[10.0.0.2]:2222 -o CheckHostIP=no -p 2222 -l ops -- 10.0.0.2"
         );
     }
 }

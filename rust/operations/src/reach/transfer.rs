@@ -190,20 +190,30 @@ impl Sent {
     }
 }
 
-/// Receives a file on the host: `to`, `name`, `size`, `mode` and `owner` are set. Prints its path.
+/// Receives a file on the host: `to`, `name`, `size`, `mode` and `owner` are set. Prints its path. The directory may belong
+/// to a user who replaces names in it by links: root opens a new name, and works by the descriptor from then on.
 const RECEIVE: &str = r#"
 set -eu
-if [ -d "$to" ]; then to=${to%/}/$name; fi
-case $to in */) echo "$to is not a directory" >&2; exit 1 ;; esac
-if [ -e "$to" ] && ! [ -f "$to" ]; then echo "$to exists, and is not a regular file" >&2; exit 1; fi
+refuse() { echo "$1" >&2; exit 1; }
+if [ -d "$to" ] && ! [ -L "$to" ]; then to=${to%/}/$name; fi
+case $to in */) refuse "$to is not a directory" ;; esac
+directory=${to%/*}/
+[ -d "$directory" ] || refuse "$directory does not exist"
+[ "$(realpath -- "$directory")" = "$(realpath -s -- "$directory")" ] || refuse "$directory leads through a link; name the directory behind it"
+if [ -L "$to" ]; then refuse "$to is a link; name the file behind it"; fi
+if [ -e "$to" ] && ! [ -f "$to" ]; then refuse "$to exists, and is not a regular file"; fi
 umask 077
-new=$(mktemp -- "$to.XXXXXXXX")
+new=$to.$$.$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
 trap 'rm -f -- "$new"' EXIT
-cat >"$new"
-got=$(stat -c %s -- "$new")
-if [ "$got" != "$size" ]; then echo "$got of $size bytes arrived" >&2; exit 1; fi
-chown -- "$owner" "$new"
-chmod -- "$mode" "$new"
+trap 'exit 1' HUP INT TERM
+set -C
+exec 3>"$new"
+set +C
+cat >&3
+got=$(stat -L -c %s /proc/self/fd/3)
+[ "$got" = "$size" ] || refuse "$got of $size bytes arrived"
+chown -- "$owner" /proc/self/fd/3
+chmod -- "$mode" /proc/self/fd/3
 place_durably "$new" "$to"
 printf '%s\n' "$to"
 "#;

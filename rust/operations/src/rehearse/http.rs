@@ -3,14 +3,14 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use machinist_model::{Cluster, Role};
 
 use crate::failure::{Failure, Kind};
 
-/// Time limit of connecting, and of each read.
+/// Time limit of connecting, and of the whole answer.
 const WITHIN: Duration = Duration::from_secs(2);
 
 /// Maximum length of an answer that is read, in bytes.
@@ -77,7 +77,13 @@ impl Target {
         let mut status = vec![0; 12];
         stream.read_exact(&mut status)?;
         // A server whose answer is not read to its end counts an error.
-        io::copy(&mut stream.take(LONGEST), &mut io::sink())?;
+        let (mut stream, begun) = (stream.take(LONGEST), Instant::now());
+        let mut rest = [0; 8 << 10];
+        while stream.read(&mut rest)? > 0 {
+            if begun.elapsed() >= WITHIN {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
         Ok(status)
     }
 }

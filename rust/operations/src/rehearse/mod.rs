@@ -26,7 +26,13 @@ pub use self::{
     watch::WaveTime,
 };
 use self::{place::Place, play::Play};
-use crate::{connect, context::Context, failure::Failure, rollout::options::Options, systems::Building};
+use crate::{
+    connect,
+    context::Context,
+    failure::{Failure, Kind},
+    rollout::options::Options,
+    systems::Building,
+};
 
 /// Request for a rehearsal.
 #[derive(Clone, Debug)]
@@ -70,14 +76,24 @@ pub fn run(context: &Context, request: &Request) -> Result<Rehearsal, Failure> {
         context.events.detail("an earlier rehearsal is removed");
     }
     room::require(cluster.deployable().count())?;
-    let played = Play::open(context, request, commit, &place).and_then(|play| play.perform());
+    let opened = Play::open(context, request, commit, &place).map_err(|failure| not_made(failure, context));
+    let played = opened.and_then(|play| play.perform());
     if request.keep && !context.interrupt.is_set() {
         return played.map(|rehearsal| Rehearsal { kept: place.operator_namespace(), ..rehearsal });
     }
-    let cleared = place.clear(context);
-    let rehearsal = played?;
-    cleared?;
-    Ok(rehearsal)
+    match place.clear(context) {
+        Ok(_) => played,
+        // What is left matters more than how it came to that.
+        Err(failure) => Err(failure.hint("`machinist rehearse --remove` removes what is left")),
+    }
+}
+
+/// A rehearsal that could not be made says nothing about the deploy, so it must not look like a bad one.
+fn not_made(failure: Failure, context: &Context) -> Failure {
+    match failure.kind {
+        Kind::Failed if !context.interrupt.is_set() => Failure { kind: Kind::Refused, ..failure },
+        _ => failure,
+    }
 }
 
 /// Removes the machines that `keep` left. Returns false if there are none.

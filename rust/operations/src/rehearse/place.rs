@@ -2,10 +2,13 @@
 //! was killed or kept is removed by the next one.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    process,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use machinist_sandbox as sandbox;
@@ -66,9 +69,12 @@ impl Place {
     /// # Errors
     /// It cannot be created.
     pub fn directory(&self) -> Result<PathBuf, Failure> {
-        let directory =
-            tempfile::Builder::new().prefix(&format!("machinist-{}-", self.label)).tempdir().failed()?.keep();
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let name = format!("machinist-{}-{}-{moment:x}", self.label, process::id());
+        let directory = env::temp_dir().join(name);
         files::write(&self.record(), &directory.display().to_string()).failed()?;
+        // Fails if it exists: somebody else made it.
+        fs::DirBuilder::new().mode(0o700).create(&directory).failed()?;
         Ok(directory)
     }
 

@@ -91,7 +91,7 @@ impl<'a> Play<'a> {
         let stage = Stage { after: &after, connector: connect::connector(&after, &cluster, None)?, cluster: &cluster };
         let load = self.load(&cluster)?;
         say("the deploy begins, under a load of writes and reads");
-        let before = stage.units()?;
+        let before = stage.all_units()?;
         let what = self.request.targets.clone().map_or(What::All, What::Machines);
         let (deploy, mut problems) =
             self.act("deploy", &stage, &load, &before, |context| self.deploy(context, what))?;
@@ -283,13 +283,13 @@ impl<'a> Play<'a> {
             self.outer.interrupt.set();
         }
         self.outer.stop_here()?;
-        let since = stage.units()?;
+        let since = stage.units();
         let watched = Instant::now();
         while watched.elapsed() < self.request.watch {
             self.outer.stop_here()?;
             thread::sleep(TICK.min(self.request.watch));
         }
-        let units = stage.failed_units(before, &since)?;
+        let (units, silent) = stage.failed_units(before, &since)?;
         let span = Span { from, to: load.elapsed() };
         let act = Act {
             nodes: report.nodes.clone(),
@@ -300,6 +300,7 @@ impl<'a> Play<'a> {
             urls: load.http(span),
         };
         let mut problems = act.problems(what, self.request.limits);
+        problems.extend(silent.iter().map(|node| format!("{node} does not answer after the {what}")));
         problems.extend(of_report(&report, what));
         Ok((act, problems))
     }
@@ -313,27 +314,42 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Queries the units of all machines. A machine that does not answer has none, which the deploy's report explains.
-    fn units(&self) -> Result<BTreeMap<NodeName, Units>, Failure> {
-        let query = |node: &NodeName| units::query(&self.connector, node);
+    /// Queries the units of all machines. One that does not answer has none.
+    fn units(&self) -> BTreeMap<NodeName, Units> {
         let nodes = self.cluster.deployable().map(|node| node.name.clone());
-        Ok(nodes.map(|node| (node.clone(), query(&node).unwrap_or_default())).collect())
+        nodes.filter_map(|node| Some((node.clone(), units::query(&self.connector, &node).ok()?))).collect()
     }
 
+    /// Queries the units of all machines, all of which must answer.
+    fn all_units(&self) -> Result<BTreeMap<NodeName, Units>, Failure> {
+        let units = self.units();
+        match self.cluster.deployable().find(|node| !units.contains_key(&node.name)) {
+            None => Ok(units),
+            Some(node) => {
+                let text = format!("{}: it does not answer before the change", node.name);
+                Err(Failure::new(Kind::Refused, text))
+            }
+        }
+    }
+
+    /// Returns the units that failed since a moment, and the machines that do not answer.
     fn failed_units(
         &self,
         before: &BTreeMap<NodeName, Units>,
         since: &BTreeMap<NodeName, Units>,
-    ) -> Result<Vec<FailedUnit>, Failure> {
+    ) -> Result<(Vec<FailedUnit>, Vec<NodeName>), Failure> {
         let none = Units::new();
         let mut found = Vec::new();
-        for (node, now) in self.units()? {
+        let units = self.units();
+        let names = self.cluster.deployable().map(|node| node.name.clone());
+        let silent = names.filter(|name| !units.contains_key(name)).collect();
+        for (node, now) in units {
             let [before, since] = [before, since].map(|units| units.get(&node).unwrap_or(&none));
             let failed = units::failed(before, since, &now);
             let on_node = |error: StepError| Failure::on(&node, Kind::Failed, &error);
             found.extend(units::explained(&self.connector, &node, failed).map_err(on_node)?);
         }
-        Ok(found)
+        Ok((found, silent))
     }
 }
 

@@ -182,6 +182,7 @@ fn consent(context: &Context, report: &Report) -> Result<(), Failure> {
 /// Deploys one stage, after a snapshot of etcd.
 fn stage(context: &Context, request: &Request, record: &mut Record, route: &Route) -> Result<Deployed, Failure> {
     context.stop_here()?;
+    pin::refuse_changed(&context.project, record)?;
     let Some(stage) = route.stages.first() else { return Ok(Deployed::NothingToResume) };
     if !route.running.is_empty() {
         let file = context.project.local().join("snapshots").join(format!("etcd-{}.db.age", run_id(context)));

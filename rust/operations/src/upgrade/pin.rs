@@ -66,6 +66,16 @@ pub(super) fn refuse_foreign(project: &Project, record: &Record) -> Result<(), F
         .hint("`machinist upgrade --abort` writes the lock file from before it; `git stash` keeps yours"))
 }
 
+/// Refuses to deploy a stage from another lock file than that of the upgrade: hours may have passed since it was written.
+pub(super) fn refuse_changed(project: &Project, record: &Record) -> Result<(), Failure> {
+    let is_same = Record::read(project)?.is_some_and(|now| now.after == record.after);
+    if is_same && lock_text(project)? == record.after {
+        return Ok(());
+    }
+    let message = format!("flake.lock, or the record of the upgrade to {}, was changed by somebody else", record.to);
+    Err(Failure::new(Kind::Refused, message).hint("`machinist upgrade --continue` writes the new flake.lock again"))
+}
+
 /// Writes the lock file.
 pub(super) fn write(project: &Project, text: &str) -> Result<(), Failure> {
     files::write(&project.directory.join(LOCK), text).failed()

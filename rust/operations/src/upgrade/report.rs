@@ -147,8 +147,8 @@ fn permanent(route: &Route) -> Vec<String> {
     let Some(to) = last.filter(|_| route.enters_series()) else { return Vec::new() };
     let from = route.running.values().min().map(|version| version.series.to_string()).unwrap_or_default();
     vec![format!(
-        "etcd {}: when the last member runs it, etcd {from} no longer starts on their data. The way back is `machinist etcd \
-         restore` of the snapshot that this takes before, without the writes since, or etcd's own `etcdctl downgrade`",
+        "etcd {0}: when the last member runs it, etcd {from} no longer starts on their data, and machinist deploys no older \
+         one. The snapshot from before can be restored, to etcd {0}",
         to.series
     )]
 }

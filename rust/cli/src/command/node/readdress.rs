@@ -40,7 +40,7 @@ pub struct ReaddressArgs {
 pub fn run(args: &ReaddressArgs, global: &Global, ui: Ui) -> Outcome {
     let begun = Instant::now();
     let options = args.rollout.options();
-    let context = context::of_rollout("deploy", options.reboots, global, ui)?;
+    let context = context::of_rollout(&format!("node readdress {}", args.node), options.reboots, global, ui)?;
     if args.plan {
         let plan = readdress::plan(&context, &args.node)?;
         tell_plan(&args.node, plan.as_ref(), ui);

@@ -57,7 +57,7 @@ pub fn run(args: &ExecArgs, global: &Global, ui: Ui) -> Outcome {
     let request = Request {
         targets: args.targets.chosen()?.unwrap_or_default(),
         script: script(args)?,
-        input: input(args)?,
+        input: input(args)?.into(),
         as_user: args.as_user,
         timeout: Duration::from_secs(args.timeout.max(1)),
         unreachable: args.handle_unreachable.into(),

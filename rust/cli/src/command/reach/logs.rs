@@ -67,7 +67,9 @@ pub fn run(args: &LogsArgs, global: &Global, ui: Ui) -> Outcome {
     let context = view::with_lines(context::open(global, ui)?, ui);
     let ended = signals::end_on(context.interrupt.clone());
     let done = logs::run(&context, &request)?;
-    done.missing.iter().for_each(|gap| view::missing(&gap.node, &gap.missing, ui));
+    // Those of followed journals were reported when they were lost, except for machines that were never reached.
+    let untold = done.missing.iter().filter(|gap| !args.follow || gap.missing.unreachable);
+    untold.for_each(|gap| view::missing(&gap.node, &gap.missing, ui));
     if done.entries == 0 && done.missing.is_empty() && !ui.json {
         ui.story("no entries");
     }

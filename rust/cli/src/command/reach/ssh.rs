@@ -1,9 +1,6 @@
 //! `machinist ssh`.
 
-use std::{
-    os::unix::process::CommandExt as _,
-    process::{Command, ExitCode},
-};
+use std::{os::unix::process::CommandExt as _, process::ExitCode};
 
 use clap::Args;
 use machinist_model::NodeName;
@@ -44,7 +41,7 @@ pub fn run(args: &SshArgs, global: &Global, ui: Ui) -> Outcome {
         ui.story(&format!("{} {}", shell.program, shell.arguments.join(" ")));
     }
     // The terminal, its signals and the exit status are OpenSSH's own from here on.
-    let error = Command::new(shell.program).args(&shell.arguments).exec();
+    let error = machinist_nix::program(shell.program).args(&shell.arguments).exec();
     let failure = Failure::new(Kind::Failed, format!("cannot run {}: {error}", shell.program));
     Err(failure.hint("install OpenSSH's client; `machinist exec` works without it"))
 }

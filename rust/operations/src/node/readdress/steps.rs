@@ -83,7 +83,8 @@ impl<'a> Steps<'a> {
         self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())
     }
 
-    /// Takes the locks again, over connections that the loss of the old address does not cut.
+    /// Takes the locks again, over connections that the loss of the old address does not cut. For a moment nobody holds
+    /// them: if another run takes one then, this one stops before the step.
     fn lock_at_new_address(&mut self, view: &View) -> Result<(), Failure> {
         self.locks = Locks::new(self.context, run_id(self.context), &view.connector);
         self.lock(&view.cluster)
@@ -178,8 +179,8 @@ impl<'a> Steps<'a> {
         let view = self.view(moving)?;
         self.say(&format!("close: {} ends", moving.from));
         self.lock_at_new_address(&view)?;
-        self.set_peers(&view, &[moving.to])?;
         self.verify_source(&view, moving)?;
+        self.set_peers(&view, &[moving.to])?;
         self.certificates(&view)?;
         if let Some(report) = self.pass(&view)? {
             return Ok(Some(report));
