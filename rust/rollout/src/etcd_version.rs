@@ -51,6 +51,18 @@ pub(crate) fn stored_problem(node: &NodeName, differences: &[Difference]) -> Opt
     Some(refusal(node, format!("the data of its etcd has other members: {}", words.join("; ")), hint))
 }
 
+/// Returns true if all other members run the series that a member gets. Its etcd may be down: it went back to an older
+/// one, which does not start any more, and needs this change.
+pub(crate) fn only_follows(
+    member: &NodeName,
+    running: &BTreeMap<NodeName, Version>,
+    after: &BTreeMap<NodeName, Version>,
+) -> bool {
+    let mut others = running.iter().filter(|(node, _)| *node != member).peekable();
+    let Some(after) = after.get(member).filter(|_| others.peek().is_some()) else { return false };
+    others.all(|(_, version)| version.series == after.series)
+}
+
 pub(crate) fn refusal(node: &NodeName, text: String, hint: String) -> Problem {
     Problem { node: node.clone(), kind: ProblemKind::Skew, refuses: true, text, hint: Some(hint) }
 }
@@ -58,10 +70,31 @@ pub(crate) fn refusal(node: &NodeName, text: String, hint: String) -> Problem {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use machinist_etcd::stored::{Difference, Kind};
+    use std::collections::BTreeMap;
+
+    use machinist_etcd::{
+        stored::{Difference, Kind},
+        version::Version,
+    };
     use machinist_model::NodeName;
 
-    use super::{of_unit, stored_problem};
+    use super::{of_unit, only_follows, stored_problem};
+
+    #[test]
+    fn a_member_that_went_back_alone_may_follow_the_others() {
+        let node = |name: &str| NodeName::parse(name).unwrap();
+        let of = |text: &str| -> BTreeMap<NodeName, Version> {
+            let pair =
+                |pair: &str| pair.split_once('=').map(|(name, text)| (node(name), Version::parse(text).unwrap()));
+            text.split_whitespace().filter_map(pair).collect()
+        };
+        let back = of("a=3.6.16 b=3.6.16 c=3.5.35");
+        assert!(only_follows(&node("c"), &back, &of("c=3.6.16")));
+        assert!(only_follows(&node("c"), &of("a=3.6.16 b=3.6.16"), &of("c=3.6.16")), "it runs nothing");
+        assert!(!only_follows(&node("b"), &of("a=3.6.16 b=3.5.35 c=3.5.35"), &of("b=3.6.16")));
+        assert!(!only_follows(&node("c"), &of("c=3.5.35"), &of("c=3.6.16")), "the others are not known");
+        assert!(!only_follows(&node("c"), &back, &of("a=3.6.16")), "it does not change");
+    }
 
     #[test]
     fn the_version_is_in_the_path_that_the_unit_starts() {

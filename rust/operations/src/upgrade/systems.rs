@@ -64,7 +64,13 @@ pub(super) fn running_etcd(
         let strangers = voice.health.unmanaged.iter().map(|stranger| format!("{stranger} is not in machines.nix"));
         let words: Vec<String> = broken.into_iter().chain(strangers).collect();
         let message = format!("an upgrade needs all members of etcd healthy: {}", words.join("; "));
-        return Err(Failure::new(Kind::Refused, message).hint("`machinist etcd status` shows the members"));
+        return Err(Failure::new(Kind::Refused, message).hint("`machinist etcd status` shows the members")).map_err(
+            |failure| {
+                failure.hint(
+                    "a member that went back after all others had changed: `machinist deploy MEMBER`, then this again",
+                )
+            },
+        );
     }
     let version = |(node, member): (&NodeName, &machinist_etcd::etcd::Member)| {
         Some((node.clone(), Version::parse(member.version.as_deref()?)?))

@@ -16,7 +16,7 @@ use super::{
     run::Deploy,
 };
 use crate::{
-    etcd_version::{UNIT, etcd_of, of_unit, problems, refusal, stored_problem},
+    etcd_version::{UNIT, etcd_of, of_unit, only_follows, problems, refusal, stored_problem},
     problem::Problem,
     step::{self, StepError},
     stored::stored_members,
@@ -34,9 +34,14 @@ impl Deploy {
             return Vec::new();
         }
         let changing: BTreeSet<NodeName> = deltas.keys().cloned().collect();
-        let (this, hosts) = (Arc::clone(self), hosts.clone());
-        let found = tokio::task::spawn_blocking(move || this.judge_etcd_versions(&hosts, &changing));
-        found.await.unwrap_or_default()
+        let (this, hosts, judged) = (Arc::clone(self), hosts.clone(), changing.clone());
+        let found = tokio::task::spawn_blocking(move || this.judge_etcd_versions(&hosts, &judged));
+        let unknown = |error| {
+            let text = format!("the check of etcd's version ended: {error}");
+            let hint = "report it; nothing was changed".to_owned();
+            changing.iter().map(|node| refusal(node, text.clone(), hint.clone())).collect()
+        };
+        found.await.unwrap_or_else(unknown)
     }
 
     fn judge_etcd_versions(&self, hosts: &Hosts, changing: &BTreeSet<NodeName>) -> Vec<Problem> {
@@ -50,7 +55,9 @@ impl Deploy {
         let running = self.running_etcd(hosts, health.as_ref());
         let refused = problems(&running, &after);
         match health {
-            Some(health) if refused.is_empty() && enters_series(&running, &after) => self.stored_problems(&health),
+            Some(health) if refused.is_empty() && enters_series(&running, &after) => {
+                self.stored_problems(&health, &running, &after)
+            }
             _ => refused,
         }
     }
@@ -73,12 +80,18 @@ impl Deploy {
         self.topology().members.keys().filter_map(version).collect()
     }
 
-    fn stored_problems(&self, health: &Health) -> Vec<Problem> {
+    fn stored_problems(
+        &self,
+        health: &Health,
+        running: &BTreeMap<NodeName, Version>,
+        after: &BTreeMap<NodeName, Version>,
+    ) -> Vec<Problem> {
         let members = &self.topology().members;
         let problem = |(member, ip): (&NodeName, &std::net::IpAddr)| {
             let stored = self.context.connector.connect(member).map_err(StepError::from);
             match stored.and_then(|remote| stored_members(&*remote, *ip)) {
                 Ok(stored) => stored_problem(member, &differences(&stored, health)),
+                Err(_) if only_follows(member, running, after) => None,
                 Err(error) => {
                     let text = format!("the members in the data of its etcd cannot be read: {}", chain(&error));
                     let hint = "all members must be healthy before a new minor version: `machinist etcd status`";
