@@ -93,7 +93,7 @@ pub const NOTES: &[Note] = &[
         exit_codes: &[
             (0, "the deploy would work"),
             (1, "it would fail; what failed is listed"),
-            (3, "a check refused, or the machines do not come up with the systems before"),
+            (3, "a check refused, or the rehearsal could not be made"),
         ],
     },
     with_codes(

@@ -47,7 +47,7 @@ pub(super) struct Steps<'a> {
     declared: Cluster,
     state: RecordedState,
     begun: Instant,
-    /// Locks on all voters and on the node, held from the first step to the last.
+    /// Locks on all voters and on the node, held in all steps, and taken again before the last one.
     locks: Locks,
 }
 
