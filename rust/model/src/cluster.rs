@@ -228,6 +228,9 @@ pub struct Node {
     pub bgp_as: Option<u32>,
     /// The origin of the machine.
     pub provider: Provider,
+    /// The server that `provision` creates at Hetzner, if the machine is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hetzner: Option<HetznerServer>,
     /// SSH address, port and user.
     pub ssh: Ssh,
     /// True for the k3s server that forms the cluster.
@@ -246,6 +249,21 @@ pub enum Provider {
     Hetzner,
     /// A droplet of DigitalOcean.
     Digitalocean,
+}
+
+/// Server of Hetzner Cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HetznerServer {
+    /// The name of its type, such as `cx23`.
+    pub server_type: String,
+    /// The name of its location, such as `nbg1`.
+    pub location: String,
+    /// The name of the image that it is created from.
+    pub image: String,
+    /// True if it has a public IPv4 address.
+    pub ipv4: bool,
+    /// True if it has a public IPv6 network.
+    pub ipv6: bool,
 }
 
 /// SSH connection settings of a machine.

@@ -149,6 +149,8 @@ pub enum Code {
     NoRootFileSystem = 61,
     /// Node network is not private.
     PublicNodes = 62,
+    /// Server cannot be created at its provider.
+    BadServer = 63,
 }
 
 /// All checks, in the order of their codes.
@@ -211,6 +213,7 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::EtcdOfK3s, "member of etcd beside the servers of k3s", include_str!("codes/M060.md")),
     warning(Code::NoRootFileSystem, "machine without a root file system", include_str!("codes/M061.md")),
     error(Code::PublicNodes, "node network is not private", include_str!("codes/M062.md")),
+    error(Code::BadServer, "server cannot be created", include_str!("codes/M063.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {

@@ -29,6 +29,8 @@ pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.14.2";
 pub const COREDNS_REPLICAS: u16 = 2;
 /// The class of the ingress controller: the one of k3s.
 pub const INGRESS_CLASS: &str = "traefik";
+/// The image of servers at Hetzner.
+pub const HETZNER_IMAGE: &str = "debian-13";
 /// The port of SSH.
 pub const SSH_PORT: u16 = 22;
 /// The login name.

@@ -30,7 +30,7 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, Labels, Network, Node, Objects, Operator, Overlay,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Labels, Network, Node, Objects, Operator, Overlay,
     OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};

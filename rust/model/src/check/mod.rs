@@ -17,6 +17,7 @@ pub mod objects;
 pub mod operators;
 pub mod overlay;
 pub mod required;
+pub mod servers;
 pub mod sizes;
 pub mod ssh;
 pub mod values;
@@ -101,6 +102,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         machines::root_file_system,
         machines::without_nixos,
         machines::apps,
+        servers::check,
         labels::check,
         objects::reserved,
         objects::section,

@@ -18,6 +18,8 @@ pub fn missing(path: &AttrPath) -> Finding {
         "machines" => ("a cluster consists of machines", "machines.cp1 = { ip = \"10.13.13.2\"; };"),
         "kubeMaster.ip" => ("it is the address of the endpoint", "ip = \"10.13.13.10\";"),
         "kubernetes.acme.email" => ("it identifies the account at the ACME server", "email = \"ops@magi.dev\";"),
+        _ if name == "serverType" => ("it determines cores, memory, disk and price", "serverType = \"cx23\";"),
+        _ if name == "location" => ("a server is in a data center", "location = \"nbg1\";"),
         _ if name == "ip" => ("nodes address each other by it", "ip = \"10.13.13.2\";"),
         _ => ("keys and recipients are listed under it", "name = \"ops\";"),
     };
@@ -55,6 +57,11 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     }
     let without_address = shape.machines.iter().filter(|(_, machine)| machine.ip.is_none());
     absent.extend(without_address.map(|(name, _)| machine_path(name).join("ip")));
+    for (name, server) in shape.machines.iter().filter_map(|(name, machine)| Some((name, machine.hetzner.as_ref()?))) {
+        let path = machine_path(name).join("hetzner");
+        let required = [("serverType", &server.server_type), ("location", &server.location)];
+        absent.extend(required.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| path.join(*name)));
+    }
     for path in absent {
         if !report.is_broken(&path) {
             report.push(missing(&path));

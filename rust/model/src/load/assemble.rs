@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, Network, Node, NodeName, Objects, Operator, Orchestrator,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects, Operator, Orchestrator,
     Overlay, Ssh,
     check::{self, api, names},
     defaults,
     path::AttrPath,
     report::Finding,
-    shape::{GateShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
+    shape::{GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
 };
 
 fn gate(shape: &GateShape) -> Gate {
@@ -128,6 +128,17 @@ fn api_endpoint(shape: &Shape, endpoint: &KubeMasterShape) -> Result<ApiEndpoint
     })
 }
 
+fn hetzner(machine: &AttrPath, shape: &HetznerShape) -> Result<HetznerServer, Box<Finding>> {
+    let missing = |name: &str| Box::new(check::missing(&machine.join("hetzner").join(name)));
+    Ok(HetznerServer {
+        server_type: shape.server_type.clone().ok_or_else(|| missing("serverType"))?,
+        location: shape.location.clone().ok_or_else(|| missing("location"))?,
+        image: shape.image.clone().unwrap_or_else(|| defaults::HETZNER_IMAGE.to_owned()),
+        ipv4: shape.ipv4,
+        ipv6: shape.ipv6,
+    })
+}
+
 fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
     let path = AttrPath::of("machines").join(name);
     let name = NodeName::parse(name).map_err(|error| Box::new(names::bad_name(&path, &error)))?;
@@ -156,6 +167,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         apps,
         bgp_as: machine.bgp.router_as,
         provider: machine.provider,
+        hetzner: machine.hetzner.as_ref().map(|shape| hetzner(&path, shape)).transpose()?,
         ssh: Ssh {
             host: machine.ssh.host.clone().unwrap_or_else(|| ip.to_string()),
             port: machine.ssh.port,

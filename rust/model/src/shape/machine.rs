@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::OneOrTwo;
+use super::{HetznerShape, OneOrTwo};
 use crate::{Provider, Role};
 
 /// One machine.
@@ -55,6 +55,10 @@ pub struct MachineShape {
     /// `"hetzner"`, `"digitalocean"`.
     #[schemars(extend("x-default" = "\"self-hosted\"", "x-example" = "\"sandbox\""))]
     pub provider: Provider,
+    /// The server that `machinist provision` creates at Hetzner. Without it, a machine of `provider = "hetzner"` is one
+    /// that you created.
+    #[schemars(extend("x-default" = "null"))]
+    pub hetzner: Option<HetznerShape>,
     /// Settings of SSH connections to it.
     pub ssh: SshShape,
     /// The k3s server that founds the cluster; at most one. Only used at the first deploy: later the recorded state counts.
@@ -78,6 +82,7 @@ impl Default for MachineShape {
             gates: BTreeMap::new(),
             bgp: BgpShape::default(),
             provider: Provider::SelfHosted,
+            hetzner: None,
             ssh: SshShape::default(),
             cluster_init: false,
         }

@@ -10,6 +10,7 @@ mod kube_master;
 mod kubernetes;
 mod machine;
 mod network;
+mod server;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use self::{
     kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
     network::{NetworkShape, OverlayShape},
+    server::HetznerShape,
 };
 
 /// One attribute set, or a function of `{ lib, ... }` or of `pkgs` that returns one.

@@ -1,0 +1,32 @@
+//! Server of a cloud, as a machine of the `machines` section describes it.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A server of Hetzner Cloud that `machinist provision` creates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct HetznerShape {
+    /// The server type. `machinist provision --plan` prints its price, and alternatives if it is sold out.
+    #[schemars(extend("x-required" = true, "x-example" = "\"cx23\""))]
+    pub server_type: Option<String>,
+    /// The location. All servers of a cluster are in one network zone: Falkenstein, Nuremberg and Helsinki share one.
+    #[schemars(extend("x-required" = true, "x-example" = "\"nbg1\""))]
+    pub location: Option<String>,
+    /// The image that the server boots before `machinist install` replaces it.
+    #[schemars(extend("x-default" = "\"debian-13\"", "x-example" = "\"ubuntu-24.04\""))]
+    pub image: Option<String>,
+    /// Gives the server a public IPv4 address, which Hetzner charges for. Without it, the operator and the server reach
+    /// each other by IPv6.
+    #[schemars(extend("x-default" = "true", "x-example" = "false"))]
+    pub ipv4: bool,
+    /// Gives the server a public IPv6 network.
+    #[schemars(extend("x-default" = "true", "x-example" = "false"))]
+    pub ipv6: bool,
+}
+
+impl Default for HetznerShape {
+    fn default() -> Self {
+        Self { server_type: None, location: None, image: None, ipv4: true, ipv6: true }
+    }
+}
