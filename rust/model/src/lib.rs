@@ -30,8 +30,8 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Labels, Network, Node, Objects, Operator, Overlay,
-    OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Labels, Network, Node, Objects, Operator,
+    Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;
@@ -46,4 +46,4 @@ pub use path::{AttrPath, Segment};
 pub use role::Role;
 pub use running::Running;
 pub use selector::{SelectError, SelectErrorKind, Selection};
-pub use state::{RecordedMachine, RecordedState};
+pub use state::{RecordedMachine, RecordedServer, RecordedState};

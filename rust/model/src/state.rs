@@ -25,6 +25,9 @@ pub struct RecordedState {
     /// The machine of each node, recorded by its last successful deploy.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machines: BTreeMap<NodeName, RecordedMachine>,
+    /// The server of each node that `provision` has created.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<NodeName, RecordedServer>,
     /// The move of a node to a new address that is under way. All later commands see the addresses of its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Move>,
@@ -39,6 +42,19 @@ pub struct RecordedMachine {
     /// The address at which it was deployed. Missing in older files; the next deploy fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+}
+
+/// Recorded server of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RecordedServer {
+    /// Its identifier at the provider.
+    pub id: String,
+    /// The public address at which an operator reaches it.
+    pub address: IpAddr,
+    /// MAC address of its interface in the private network, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_mac: Option<String>,
 }
 
 /// Recorded state of etcd.
@@ -79,6 +95,16 @@ impl RecordedState {
     pub fn parse(text: &str) -> Result<Self, StateError> {
         let state: Self = serde_json::from_str(text).map_err(StateError::Format)?;
         if state.version == Self::VERSION { Ok(state) } else { Err(StateError::Version(state.version)) }
+    }
+
+    /// Sets the SSH host of servers to their recorded public addresses, unless machines.nix names one.
+    pub fn reach_servers(&self, cluster: &mut Cluster) {
+        for (name, server) in &self.servers {
+            let Some(node) = cluster.nodes.get_mut(name).filter(|node| node.hetzner.is_some()) else { continue };
+            if node.ssh.host == node.ip.to_string() {
+                node.ssh.host = server.address.to_string();
+            }
+        }
     }
 
     /// Records a step of a move, and the address that the cluster uses in it.
@@ -129,8 +155,10 @@ impl RecordedState {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{EtcdState, RecordedMachine, RecordedState, StateError};
-    use crate::{NodeName, fixtures};
+    use std::collections::BTreeMap;
+
+    use super::{EtcdState, RecordedMachine, RecordedServer, RecordedState, StateError};
+    use crate::{HetznerServer, NodeName, fixtures};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -143,6 +171,7 @@ mod tests {
                 RecordedMachine { machine_id: "0f".to_owned(), address: Some([10, 13, 13, 2].into()) },
             )]
             .into(),
+            servers: BTreeMap::new(),
             moving: None,
         };
         assert_eq!(RecordedState::parse(&state.to_text()).unwrap(), state);
@@ -164,6 +193,34 @@ mod tests {
         }
         let paths: Vec<String> = state.conflicts(&cluster).into_iter().map(|conflict| conflict.path).collect();
         assert_eq!(paths, ["machines.balthazar.ip", "machines.casper.ip"]);
+    }
+
+    #[test]
+    fn a_server_is_reached_at_its_recorded_address_unless_machines_nix_names_a_host() {
+        let mut cluster = fixtures::three_member_etcd();
+        let server = HetznerServer {
+            server_type: "cx23".to_owned(),
+            location: "nbg1".to_owned(),
+            image: "debian-13".to_owned(),
+            ipv4: true,
+            ipv6: true,
+        };
+        let names: Vec<NodeName> = cluster.nodes.keys().cloned().collect();
+        let mut state = RecordedState { version: 1, ..RecordedState::default() };
+        for (number, name) in names.iter().enumerate() {
+            let address = [203, 0, 113, number as u8].into();
+            state.servers.insert(name.clone(), RecordedServer { id: "1".to_owned(), address, private_mac: None });
+        }
+        // The second one is reached through a VPN, the third one is not a cloud's.
+        cluster.nodes.get_mut(&names[0]).unwrap().hetzner = Some(server.clone());
+        let second = cluster.nodes.get_mut(&names[1]).unwrap();
+        second.hetzner = Some(server);
+        second.ssh.host = "vpn.example.org".to_owned();
+        let third = cluster.nodes[&names[2]].ssh.host.clone();
+        let state = RecordedState::parse(&state.to_text()).unwrap();
+        state.reach_servers(&mut cluster);
+        let hosts: Vec<&str> = names.iter().map(|name| cluster.nodes[name].ssh.host.as_str()).collect();
+        assert_eq!(hosts, ["203.0.113.0", "vpn.example.org", third.as_str()]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use machinist_model::{Cluster, Node, NodeName, Provider};
 use machinist_nix::{Build, StorePath};
-use machinist_pki::host_key;
+use machinist_pki::host_key::{self, System};
 use machinist_remote::{HostKey, KnownHosts, SshConfig};
 use machinist_rollout::{
     install::{self, Machine, PROGRAM},
@@ -194,7 +194,7 @@ impl Install {
         let recipients = Recipients::from_operators(&self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
         // The host key is generated before the machine is installed, so that even the first connection is verified.
-        let public = host_key::ensure(&certs, &self.node.name, &recipients)
+        let public = host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         let generated = self.context.project.generated(&self.cluster)?;
         generated.refuse_foreign()?;
@@ -271,9 +271,10 @@ impl Install {
         let root = directory.path().join(TREE);
         let identities = self.context.keyring.unlock()?;
         let operators = &self.cluster.operators;
-        let private = host_key::open(&self.context.project.certs(), &self.node.name, &identities, operators)
-            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
-            .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
+        let private =
+            host_key::open(&self.context.project.certs(), &self.node.name, System::Installed, &identities, operators)
+                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
+                .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
         let inventory = certs::inventory(&self.context.project.directory)?;
         let keys = inventory
             .node_keys(&machinist_pki::table(&self.cluster), &self.node.name, &identities, operators)

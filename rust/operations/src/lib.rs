@@ -39,6 +39,7 @@ pub mod objects;
 pub mod output;
 pub mod plan;
 pub mod project;
+pub mod provision;
 pub mod query;
 pub mod reach;
 pub mod rehearse;

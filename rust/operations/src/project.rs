@@ -87,8 +87,9 @@ impl Project {
         let source = files::read_optional(&path).failed()?.unwrap_or_default();
         match load::load(&json, &source, "machines.nix", &self.surroundings()) {
             Ok(mut loaded) => {
-                if let Some(stage) = &self.stage {
-                    stage.set(&mut loaded.cluster);
+                match &self.stage {
+                    Some(stage) => stage.set(&mut loaded.cluster),
+                    None => self.state()?.reach_servers(&mut loaded.cluster),
                 }
                 for warning in &loaded.warnings {
                     self.events.send(Event::Diagnostic { diagnostic: Box::new(warning.clone()) });

@@ -61,17 +61,37 @@ impl HostKeyError {
     }
 }
 
-fn files(node: &NodeName) -> (PathBuf, PathBuf) {
+/// System of a machine that a host key belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// NixOS, from its installation on.
+    Installed,
+    /// The image of a provider that a server boots first. Whatever runs on the server can read the private half from the
+    /// provider's metadata, so it is another key than the installed system's.
+    FirstBoot,
+}
+
+impl System {
+    const fn stem(self) -> &'static str {
+        match self {
+            Self::Installed => "ssh_host_ed25519_key",
+            Self::FirstBoot => "first_boot_ed25519_key",
+        }
+    }
+}
+
+fn files(node: &NodeName, system: System) -> (PathBuf, PathBuf) {
     let directory = PathBuf::from(format!("nodes/{node}"));
-    (directory.join("ssh_host_ed25519_key.age"), directory.join("ssh_host_ed25519_key.pub"))
+    let stem = system.stem();
+    (directory.join(format!("{stem}.age")), directory.join(format!("{stem}.pub")))
 }
 
 /// Returns the node's public host key, `ssh-ed25519 AAAA... comment`, if it has one.
 ///
 /// # Errors
 /// The file cannot be read, or has other content.
-pub fn public(certs: &Path, node: &NodeName) -> Result<Option<String>, HostKeyError> {
-    let file = certs.join(files(node).1);
+pub fn public(certs: &Path, node: &NodeName, system: System) -> Result<Option<String>, HostKeyError> {
+    let file = certs.join(files(node, system).1);
     match fs::read_to_string(&file) {
         Ok(text) if text.starts_with("ssh-ed25519 ") && text.trim_end().lines().count() == 1 => {
             Ok(Some(text.trim_end().to_owned()))
@@ -88,10 +108,10 @@ pub fn public(certs: &Path, node: &NodeName) -> Result<Option<String>, HostKeyEr
 ///
 /// # Errors
 /// The private half is lost or damaged, or something cannot be written.
-pub fn ensure(certs: &Path, node: &NodeName, recipients: &Recipients) -> Result<String, HostKeyError> {
-    let (key, public_file) = files(node);
+pub fn ensure(certs: &Path, node: &NodeName, system: System, recipients: &Recipients) -> Result<String, HostKeyError> {
+    let (key, public_file) = files(node, system);
     let _lock = store::wait_for_lock(certs)?;
-    if let Some(line) = public(certs, node)? {
+    if let Some(line) = public(certs, node, system)? {
         let file = certs.join(key);
         let content = match fs::read(&file) {
             Ok(content) => content,
@@ -119,10 +139,11 @@ pub fn ensure(certs: &Path, node: &NodeName, recipients: &Recipients) -> Result<
 pub fn open(
     certs: &Path,
     node: &NodeName,
+    system: System,
     identities: &Identities,
     operators: &[Operator],
 ) -> Result<Option<Zeroizing<Vec<u8>>>, HostKeyError> {
-    let file = certs.join(files(node).0);
+    let file = certs.join(files(node, system).0);
     let content = match fs::read(&file) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -131,4 +152,22 @@ pub fn open(
     decrypt(identities, &file, &content, operators)
         .map(Some)
         .map_err(|source| HostKeyError::Decrypt { node: node.clone(), source })
+}
+
+/// Removes the key of a server that was deleted, so that the next one gets its own. The public half goes first: a lone
+/// private one is replaced.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn remove_first_boot(certs: &Path, node: &NodeName) -> Result<(), HostKeyError> {
+    let (key, public) = files(node, System::FirstBoot);
+    for file in [public, key].map(|file| certs.join(file)) {
+        match fs::remove_file(&file) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::Write { path: file, source }.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

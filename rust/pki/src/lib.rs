@@ -19,6 +19,7 @@
 //! authorities/<authority>.pem  .key.age
 //! nodes/<node>/<leaf>.pem      .key.age
 //! nodes/<node>/ssh_host_ed25519_key.pub  .age
+//! nodes/<node>/first_boot_ed25519_key.pub  .age   of a server until NixOS is installed
 //! operators/<leaf>.pem         .key.age
 //! shared/<key pair>.pub        .key.age
 //! shared/<key pair>.next.key.age  .previous.key.age   while it is being rotated

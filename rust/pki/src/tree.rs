@@ -78,7 +78,8 @@ impl Place {
             ["authorities" | "nodes" | "operators" | "shared"] => Self::Directory,
             ["nodes", node] if NodeName::parse(node).is_ok() => Self::Directory,
             [RECORD] => Self::Rotations,
-            ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"] => Self::HostKey,
+            ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"]
+            | ["nodes", _, "first_boot_ed25519_key.pub" | "first_boot_ed25519_key.age"] => Self::HostKey,
             ["shared", name] => match *name {
                 name if name.starts_with('.') => Self::Other,
                 name if name.ends_with(".key.age") => Self::Key,

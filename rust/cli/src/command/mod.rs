@@ -7,6 +7,7 @@ pub mod certs;
 pub mod check;
 pub mod completions;
 pub mod deploy;
+pub mod destroy;
 pub mod drift;
 pub mod etcd;
 pub mod eval;
@@ -21,6 +22,7 @@ pub mod man;
 pub mod node;
 pub mod objects;
 pub mod plan;
+pub mod provision;
 pub mod reach;
 #[cfg(test)]
 mod reference;
@@ -84,6 +86,10 @@ pub enum Command {
     Upgrade(Box<upgrade::UpgradeArgs>),
     /// Deploy this machine's own system, on the machine itself
     ApplyLocal(apply_local::ApplyLocalArgs),
+    /// Create the servers of machines.nix at their provider
+    Provision(provision::ProvisionArgs),
+    /// Delete servers at their provider
+    Destroy(destroy::DestroyArgs),
     /// Install NixOS on a bare machine, with nixos-anywhere
     Install(install::InstallArgs),
     /// Return machines to an earlier system
@@ -149,6 +155,8 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Rehearse(args) => rehearse::run(args, global, ui),
         Command::Deploy(args) => deploy::run(args, global, ui),
         Command::ApplyLocal(args) => apply_local::run(args, global, ui),
+        Command::Provision(args) => provision::run(args, global, ui),
+        Command::Destroy(args) => destroy::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
         Command::RouterConfig(args) => router_config::run(args, global, ui),

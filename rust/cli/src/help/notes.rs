@@ -156,6 +156,36 @@ pub const NOTES: &[Note] = &[
         ],
         exit_codes: ROLLOUT,
     },
+    Note {
+        command: "provision",
+        text: "Compares machines.nix with what has the cluster's label at the provider, and creates what is missing: SSH keys, \
+               private network, placement group, firewalls, servers. Types, prices and availability are checked before the \
+               first request that costs. Each server gets a host key of ours, so that the first connection is verified. \
+               Killed at any moment, the next run continues. docs/guides/hetzner.md begins with an API token.",
+        examples: &[
+            ("--plan", "What would be created, and its price"),
+            ("", ""),
+            ("@worker --yes", "Without a question"),
+        ],
+        exit_codes: &[
+            (1, "a server is not complete, or does not answer"),
+            (3, "refused before a change: sold out, a limit, a name that others have, no consent"),
+            (4, "--plan: something to do"),
+        ],
+    },
+    Note {
+        command: "destroy",
+        text: "Deletes servers by their label. Volumes and addresses that are kept at the provider are listed. Without names, \
+               the whole cluster ends, with its network, firewalls and keys there; its certificates stay in the directory.",
+        examples: &[
+            ("w3", "A server whose node is out of the cluster"),
+            ("--yes-destroy magi", "The whole cluster magi, without a question"),
+        ],
+        exit_codes: &[
+            (1, "a server could not be deleted"),
+            (3, "refused before a change: a node that the cluster needs, no consent"),
+        ],
+    },
     with_codes(
         "install",
         &[("casper --dry-run", "Each command, without running it"), ("casper", "")],

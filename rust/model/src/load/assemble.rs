@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects, Operator, Orchestrator,
-    Overlay, Ssh,
+    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects, Operator,
+    Orchestrator, Overlay, Ssh,
     check::{self, api, names},
     defaults,
     path::AttrPath,

@@ -1,0 +1,55 @@
+//! Clients of providers, and their errors as failures.
+
+use std::{env, future::Future, sync::Arc, time::Duration};
+
+use machinist_providers::{
+    CloudError,
+    api::Settings,
+    hetzner::{self, Hetzner},
+    token,
+};
+
+use crate::{
+    context::Context,
+    failure::{Failure, Kind, OrFail as _},
+};
+
+/// Variable that shortens the seconds of waiting against the test cloud, in milliseconds.
+const SECOND: &str = "MACHINIST_CLOUD_SECOND_MS";
+
+/// Returns a client of Hetzner, with the token of the environment.
+///
+/// # Errors
+/// There is no usable token.
+pub fn hetzner(context: &Context) -> Result<Hetzner, Failure> {
+    let environment = |name: &str| env::var(name).ok();
+    let endpoint = token::endpoint(&hetzner::SOURCE, &environment).map_err(|error| failure(&error))?;
+    let token = token::token(&hetzner::SOURCE, &environment).map_err(|error| failure(&error))?;
+    let interrupt = context.interrupt.clone();
+    // Only where the endpoint is this computer: a provider's limits count in real seconds.
+    let local = endpoint.scheme() == "http";
+    let short = environment(SECOND).filter(|_| local).and_then(|text| text.parse().ok());
+    let second = short.map_or(Duration::from_secs(1), Duration::from_millis);
+    let settings = Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second };
+    Hetzner::new(settings).map_err(|error| failure(&error))
+}
+
+/// Runs requests to the end.
+///
+/// # Errors
+/// The requests' error.
+pub fn runtime<T>(context: &Context, work: impl Future<Output = Result<T, CloudError>>) -> Result<T, Failure> {
+    context.stop_here()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().failed()?;
+    runtime.block_on(work).map_err(|error| failure(&error))
+}
+
+/// Returns an error of a provider as a failure.
+pub fn failure(error: &CloudError) -> Failure {
+    let kind = match error {
+        CloudError::NoToken { .. } | CloudError::BadToken { .. } | CloudError::BadEndpoint { .. } => Kind::Input,
+        CloudError::Quota { .. } | CloudError::SoldOut { .. } | CloudError::ReadOnly { .. } => Kind::Refused,
+        _ => Kind::Failed,
+    };
+    Failure::from_error(kind, error).maybe_hint(error.hint())
+}

@@ -1,0 +1,77 @@
+//! A provider of servers: what each of them can do.
+
+use std::future::Future;
+
+use crate::{
+    desired::{Desired, Server},
+    error::CloudError,
+    observed::{Catalogue, FoundServer, Id, Observed},
+    plan::SharedChange,
+};
+
+/// A provider of servers. Each call may be repeated; a caller looks at what exists before it creates something.
+pub trait Cloud: Send + Sync {
+    /// The provider's name for people.
+    fn name(&self) -> &'static str;
+
+    /// Number of requests sent so far.
+    fn requests(&self) -> u64;
+
+    /// Returns what exists: things with the cluster's label, and the names that others have taken.
+    fn observe(&self, cluster: &str) -> impl Future<Output = Result<Observed, CloudError>> + Send;
+
+    /// Returns what the provider offers.
+    fn catalogue(&self) -> impl Future<Output = Result<Catalogue, CloudError>> + Send;
+
+    /// Creates or updates something that servers share. The next observation shows it.
+    fn apply(
+        &self,
+        change: &SharedChange,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Creates the server, switched off where the provider can, and waits until it exists.
+    ///
+    /// # Errors
+    /// The provider refused it, or [`CloudError::Lost`].
+    fn create(
+        &self,
+        server: &Server,
+        user_data: &str,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> impl Future<Output = Result<FoundServer, CloudError>> + Send;
+
+    /// Attaches the server to the private network at its address.
+    fn attach(
+        &self,
+        id: &Id,
+        server: &Server,
+        observed: &Observed,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Puts the server behind its firewall.
+    fn protect(
+        &self,
+        id: &Id,
+        server: &Server,
+        observed: &Observed,
+    ) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Switches the server on.
+    fn power_on(&self, id: &Id) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Returns the server; `None` if it does not exist.
+    fn server(&self, id: &Id) -> impl Future<Output = Result<Option<FoundServer>, CloudError>> + Send;
+
+    /// Returns the cluster's server with this name, if there is one.
+    fn find(&self, name: &str, cluster: &str) -> impl Future<Output = Result<Option<FoundServer>, CloudError>> + Send;
+
+    /// Deletes the server and waits until it is gone. One that does not exist is deleted.
+    fn delete(&self, id: &Id) -> impl Future<Output = Result<(), CloudError>> + Send;
+
+    /// Deletes what the cluster's servers shared, and has its label. No server of the cluster exists any more. Returns the
+    /// names of what was deleted.
+    fn delete_shared(&self, observed: &Observed) -> impl Future<Output = Result<Vec<String>, CloudError>> + Send;
+}

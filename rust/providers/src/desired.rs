@@ -1,0 +1,170 @@
+//! What a cluster needs at a provider. A pure function of the cluster.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use machinist_model::{Cluster, HetznerServer, Node, NodeName, Orchestrator, Role};
+use serde::Serialize;
+
+/// Needs of a cluster at one provider, in the order in which they are created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The operators' SSH keys.
+    pub keys: Vec<Key>,
+    /// The private network.
+    pub network: Network,
+    /// Groups of servers that the provider keeps on different hosts.
+    pub groups: Vec<String>,
+    /// Firewalls of the public interfaces.
+    pub firewalls: Vec<Firewall>,
+    /// The servers, sorted by node.
+    pub servers: Vec<Server>,
+}
+
+/// An operator's SSH key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name at the provider.
+    pub name: String,
+    /// `ALGORITHM BASE64`, without comment.
+    pub line: String,
+}
+
+/// The private network between servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name at the provider.
+    pub name: String,
+    /// Its range, and that of its only subnet.
+    pub range: Ipv4Net,
+}
+
+/// Firewall of the public interfaces of servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    /// Its name at the provider.
+    pub name: String,
+    /// What it lets in, sorted. Everything may go out.
+    pub rules: BTreeSet<Rule>,
+}
+
+/// Permission for packets from any address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Protocol: `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Port, if the protocol has ports.
+    pub port: Option<String>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// The node that it will be.
+    pub node: NodeName,
+    /// Its name at the provider: that of the cluster and the node, because it is unique in a project.
+    pub name: String,
+    /// Its type, as the provider calls it.
+    pub server_type: String,
+    /// Its location, as the provider calls it.
+    pub location: String,
+    /// The image that it is created from.
+    pub image: String,
+    /// Its architecture in the words of Nix, such as `x86_64-linux`.
+    pub system: String,
+    /// Its address in the private network.
+    pub ip: Ipv4Addr,
+    /// True if it has a public IPv4 address.
+    pub ipv4: bool,
+    /// True if it has a public IPv6 network.
+    pub ipv6: bool,
+    /// Its group, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Its firewall, by name.
+    pub firewall: String,
+}
+
+/// Returns what the cluster needs at Hetzner; `None` if no machine is created there.
+#[must_use]
+pub fn at_hetzner(cluster: &Cluster) -> Option<Desired> {
+    let IpNet::V4(range) = cluster.network.nodes else { return None };
+    let servers: Vec<Server> =
+        cluster.deployable().filter_map(|node| server(cluster, node, node.hetzner.as_ref()?)).collect();
+    if servers.is_empty() {
+        return None;
+    }
+    let name = &cluster.name;
+    let groups: BTreeSet<String> = servers.iter().filter_map(|server| server.group.clone()).collect();
+    let used: BTreeSet<&str> = servers.iter().map(|server| server.firewall.as_str()).collect();
+    let firewalls = firewalls(cluster).into_iter().filter(|firewall| used.contains(firewall.name.as_str()));
+    Some(Desired {
+        cluster: name.clone(),
+        keys: keys(cluster),
+        network: Network { name: name.clone(), range },
+        groups: groups.into_iter().collect(),
+        firewalls: firewalls.collect(),
+        servers,
+    })
+}
+
+fn server(cluster: &Cluster, node: &Node, server: &HetznerServer) -> Option<Server> {
+    let std::net::IpAddr::V4(ip) = node.ip else { return None };
+    let name = &cluster.name;
+    Some(Server {
+        node: node.name.clone(),
+        name: format!("{name}-{}", node.name),
+        server_type: server.server_type.clone(),
+        location: server.location.clone(),
+        image: server.image.clone(),
+        system: node.system.clone(),
+        ip,
+        ipv4: server.ipv4,
+        ipv6: server.ipv6,
+        // One broken host must not take two voters away.
+        group: is_critical(node).then(|| format!("{name}-control")),
+        firewall: if takes_traffic(cluster, node) { format!("{name}-ingress") } else { format!("{name}-nodes") },
+    })
+}
+
+fn is_critical(node: &Node) -> bool {
+    node.roles.contains(&Role::Etcd) || node.roles.contains(&Role::ControlPlane)
+}
+
+/// Returns true if clients outside of the cluster reach web ports of the node.
+fn takes_traffic(cluster: &Cluster, node: &Node) -> bool {
+    let pods = matches!(cluster.orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s));
+    node.roles.contains(&Role::Ingress) || (pods && node.roles.contains(&Role::Worker) && !has_ingress(cluster))
+}
+
+fn has_ingress(cluster: &Cluster) -> bool {
+    cluster.with_role(Role::Ingress).next().is_some()
+}
+
+fn firewalls(cluster: &Cluster) -> Vec<Firewall> {
+    let ports: BTreeSet<u16> =
+        cluster.deployable().filter(|node| node.hetzner.is_some()).map(|node| node.ssh.listening_port()).collect();
+    let tcp = |port: u16| Rule { protocol: "tcp".to_owned(), port: Some(port.to_string()) };
+    let icmp = Rule { protocol: "icmp".to_owned(), port: None };
+    // Port 22 also while another one is wanted: a new server listens there until it is installed.
+    let base: BTreeSet<Rule> = ports.into_iter().chain([22]).map(tcp).chain([icmp]).collect();
+    let web: BTreeSet<Rule> = base.iter().cloned().chain([tcp(80), tcp(443)]).collect();
+    let name = &cluster.name;
+    vec![
+        Firewall { name: format!("{name}-ingress"), rules: web },
+        Firewall { name: format!("{name}-nodes"), rules: base },
+    ]
+}
+
+fn keys(cluster: &Cluster) -> Vec<Key> {
+    let mut seen = BTreeSet::new();
+    let keys = cluster.operators.iter().filter_map(|operator| {
+        let mut fields = operator.ssh.as_deref()?.split_whitespace();
+        let line = format!("{} {}", fields.next()?, fields.next()?);
+        seen.insert(line.clone()).then(|| Key { name: format!("{}-{}", cluster.name, operator.name), line })
+    });
+    keys.collect()
+}
