@@ -68,6 +68,7 @@ const KNOWN_FILES: [KnownFile; 2] = [
             "../rust/agent",
             "../rust/mesh",
             "../rust/text",
+            "../testbed/clouds",
             "../tests/ledger",
         ],
     },

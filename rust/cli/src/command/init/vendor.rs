@@ -49,7 +49,7 @@ pub fn files() -> Vec<(String, String)> {
 
 /// Returns the workspace manifest of a directory that has only the agent's crates.
 fn agent_workspace() -> String {
-    CARGO_TOML.replace(r#", "tests/ledger""#, "")
+    CARGO_TOML.replace(r#", "testbed/clouds", "tests/ledger""#, "")
 }
 
 #[cfg(test)]
