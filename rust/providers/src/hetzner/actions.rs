@@ -90,7 +90,7 @@ impl Actions {
         api.pause(ROUND).await?;
         let waiting: Vec<u64> = lock(&self.waiting).iter().copied().collect();
         for chunk in waiting.chunks(CHUNK) {
-            let mut request = Request::get("actions").with("per_page", 50);
+            let mut request = Request::get("actions");
             for id in chunk {
                 request = request.with("id", id);
             }

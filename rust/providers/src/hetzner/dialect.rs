@@ -68,8 +68,8 @@ impl Dialect for Hetzner {
         let variable = SOURCE.variable;
         let message = body.words();
         match (reply.status, body.code) {
-            (401, _) => CloudError::Unauthorized { provider, variable, message },
             (_, "token_readonly") => CloudError::ReadOnly { provider, variable, request: request.to_owned(), message },
+            (401, _) => CloudError::Unauthorized { provider, variable, message },
             (_, "resource_limit_exceeded") => CloudError::Quota { provider, what: body.limits(), message },
             (_, "resource_unavailable" | "placement_error") => CloudError::SoldOut { provider, message },
             (status @ 502..=504, _) => CloudError::Unreachable {
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_token_that_may_only_read_is_named_by_its_variable() {
         check(
-            &reply(403, "token_readonly", Value::Null),
+            &reply(401, "token_readonly", Value::Null),
             Outcome::Final,
             &expect![[r#"
             the API token of Hetzner may not do this (POST /servers: words\u{1b}[2J of it)

@@ -52,6 +52,8 @@ pub struct Hetzner {
 struct Inner {
     api: Api,
     actions: Actions,
+    /// Held while a server is attached: the provider refuses a second change of a network with `conflict`.
+    network: tokio::sync::Mutex<()>,
 }
 
 impl Hetzner {
@@ -61,7 +63,7 @@ impl Hetzner {
     /// TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, CloudError> {
         let api = Api::new(settings, Box::new(dialect::Hetzner))?;
-        Ok(Self { inner: Arc::new(Inner { api, actions: Actions::default() }) })
+        Ok(Self { inner: Arc::new(Inner { api, actions: Actions::default(), network: tokio::sync::Mutex::default() }) })
     }
 
     async fn list<T: for<'de> serde::Deserialize<'de>>(
@@ -260,6 +262,7 @@ impl Cloud for Hetzner {
     async fn attach(&self, id: &Id, server: &desired::Server, observed: &Observed) -> Result<(), CloudError> {
         let Some(network) = &observed.network else { return Ok(()) };
         let path = format!("servers/{}/actions/attach_to_network", id.0);
+        let _turn = self.inner.network.lock().await;
         match self.act(&Request::action(path, requests::attach(&network.id, server))).await {
             // The response to an earlier request was lost.
             Err(CloudError::Refused { code, .. }) if code == "server_already_attached" => Ok(()),
