@@ -5,4 +5,5 @@
 mod apply_local;
 mod deploy;
 mod look;
+mod sandbox;
 mod stage;
