@@ -60,7 +60,7 @@ impl Route {
         let running = if members.is_empty() { Versions::new() } else { systems::running_etcd(&connector, &members)? };
         let build = |package: Option<String>| -> Result<Stage, Failure> {
             let systems = systems::build(context, building, &cluster, &record.after, package.as_deref())?;
-            let etcd = systems::etcd_versions(&systems, &members);
+            let etcd = systems::etcd_versions(&systems, &members, &project.nix);
             Ok(Stage { package, systems, etcd })
         };
         let last = build(None)?;

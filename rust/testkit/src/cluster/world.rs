@@ -73,6 +73,8 @@ impl World {
                 Answer::of(format!("{}\n{}\n", host.switch_files(system.as_ref()), host.boot_files(system.as_ref())))
             }
             "read the version of Kubernetes" => Answer::default(),
+            "read the version of etcd" if script.contains("nix-store") => Answer::default(),
+            "read the version of etcd" => Answer::of(host.etcd_unit(script)),
             "ask about the boot loader" => {
                 Answer::of(host.loader.clone().unwrap_or_else(|| "loader=systemd-boot\n".to_owned()))
             }
