@@ -9,10 +9,11 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, Permissions},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::{fd::AsRawFd as _, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use tempfile::{NamedTempFile, TempPath};
 
 /// Prefix and suffix of the names of temporary files, which a killed process leaves behind.
@@ -26,6 +27,16 @@ const MANY: usize = 32;
 pub struct Staged {
     temporary: TempPath,
     path: PathBuf,
+}
+
+/// A file that is written bit by bit, and has no name until [`Unnamed::place`]: nothing of it remains, even if the process
+/// is killed. Where the file system has no such files, it has a temporary name, which only a kill leaves behind.
+#[derive(Debug)]
+pub struct Unnamed {
+    file: File,
+    /// Its name, on a file system without files that have none.
+    temporary: Option<TempPath>,
+    directory: PathBuf,
 }
 
 /// One of several files that could not be put in place.
@@ -89,7 +100,7 @@ pub fn stage(path: &Path, contents: &[u8], mode: u32) -> io::Result<Staged> {
 /// # Errors
 /// It is not writable; nothing of it remains.
 pub fn stage_unsynced(path: &Path, contents: &[u8], mode: u32) -> io::Result<Staged> {
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(directory_of(path))?;
+    let mut file = temporary_in(directory_of(path))?;
     file.write_all(contents)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     // The file is closed here: thousands of open ones would exceed the process' limit.
@@ -109,6 +120,59 @@ impl Staged {
         self.temporary.persist(&self.path).map_err(|error| error.error)?;
         sync_directory(directory_of(&self.path))
     }
+}
+
+impl Unnamed {
+    /// Begins a file in a directory, for its owner only.
+    ///
+    /// # Errors
+    /// The directory is not writable.
+    pub fn begin(directory: &Path) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+            return Ok(Self { file: file.into(), temporary: None, directory: directory.to_owned() });
+        }
+        let (file, temporary) = temporary_in(directory)?.into_parts();
+        Ok(Self { file, temporary: Some(temporary), directory: directory.to_owned() })
+    }
+
+    /// Gives the complete file its name in the same directory, in place of an earlier file of that name.
+    ///
+    /// # Errors
+    /// It cannot be synced, named or renamed.
+    pub fn place(self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        let temporary = match self.temporary {
+            Some(temporary) => temporary,
+            None => named(&self.file, &self.directory)?,
+        };
+        temporary.persist(path).map_err(|error| error.error)?;
+        sync_directory(directory_of(path))
+    }
+}
+
+impl Write for Unnamed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Gives a file without a name a temporary one: a link never replaces a file.
+fn named(file: &File, directory: &Path) -> io::Result<TempPath> {
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |path: &Path| {
+        rustix::fs::linkat(CWD, &*descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
+    };
+    let linked = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).make_in(directory, link)?;
+    Ok(linked.into_temp_path())
+}
+
+fn temporary_in(directory: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempfile_in(directory)
 }
 
 /// Waits until all of these files are on disk, regardless of their number.
@@ -211,6 +275,27 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
         }
         assert_eq!(names(root.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_complete_has_no_name() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, "before").unwrap();
+        let mut cut_off = Unnamed::begin(root.path()).unwrap();
+        cut_off.write_all(b"ha").unwrap();
+        assert_eq!(names(root.path()), ["a"]);
+        // A killed process runs no destructor.
+        std::mem::forget(cut_off);
+        assert_eq!(names(root.path()), ["a"]);
+        let mut whole = Unnamed::begin(root.path()).unwrap();
+        whole.write_all(b"half and half").unwrap();
+        whole.place(&path).unwrap();
+        assert_eq!(
+            (names(root.path()), fs::read_to_string(&path).unwrap()),
+            (vec!["a".to_owned()], "half and half".to_owned())
+        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
     #[test]

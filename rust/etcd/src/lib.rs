@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod bolt;
+mod copy;
 pub mod data;
 pub mod etcd;
 pub mod membership;

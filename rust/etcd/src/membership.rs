@@ -6,7 +6,7 @@
 
 use machinist_model::{NodeName, quorum::quorum};
 
-use crate::etcd::Health;
+use crate::{copy::with_copy, etcd::Health};
 
 // Each script addresses one member: etcdctl would pick any, and one that is being removed stops before it answers.
 
@@ -46,15 +46,12 @@ machinist-etcdctl --command-timeout=15s --dial-timeout=3s --endpoints=\"$endpoin
 
 /// Takes a snapshot of one member, verifies it, and writes it to standard output. Meanwhile it is stored in a directory
 /// that only root can read. Input variables: endpoint (the member's URL).
-pub const SNAPSHOT: &str = "\
-export PATH=/run/current-system/sw/bin:$PATH
-umask 077
-directory=$(mktemp -d /var/lib/machinist/snapshot-XXXXXX) || exit 1
-trap 'rm -rf \"$directory\"' EXIT
-trap 'exit 1' HUP INT TERM
+pub const SNAPSHOT: &str = with_copy!(
+    "\
 machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoint\" snapshot save \"$directory/etcd.db\" >&2 &&
   etcdutl snapshot status \"$directory/etcd.db\" >&2 && cat \"$directory/etcd.db\"
-";
+"
+);
 
 /// Stops a removed member and moves its data aside, so that it can join again. No data is deleted; a pending restore is
 /// cancelled, since the member would otherwise start with old data. Input variables: aside, the new path of the

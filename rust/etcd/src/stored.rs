@@ -13,25 +13,23 @@ use thiserror::Error;
 
 use crate::{
     bolt::{BoltError, Read, bucket},
+    copy::with_copy,
     etcd::{Health, hexadecimal},
 };
 
 /// Takes a snapshot of a member and serves parts of it: prints its size, then reads lines `OFFSET LENGTH` and prints that
 /// many bytes of each and a newline, until its input ends. The snapshot is in a directory that only root can read, and is removed at the
 /// end. Input variables: endpoint (the member's URL).
-pub const SERVE: &str = "\
-export PATH=/run/current-system/sw/bin:$PATH
-umask 077
-directory=$(mktemp -d /var/lib/machinist/snapshot-XXXXXX) || exit 1
-trap 'rm -rf \"$directory\"' EXIT
-trap 'exit 1' HUP INT TERM
+pub const SERVE: &str = with_copy!(
+    "\
 machinist-etcdctl --command-timeout=600s --dial-timeout=3s --endpoints=\"$endpoint\" snapshot save \"$directory/etcd.db\" >&2 || exit 1
 stat -c %s \"$directory/etcd.db\"
 while read -r offset length; do
   tail -c \"+$((offset + 1))\" \"$directory/etcd.db\" | head -c \"$length\"
   echo
 done
-";
+"
+);
 
 /// Writes a member to the data of all members again, with its peer URL unchanged. From 3.5.20 on this corrects a forgotten
 /// promotion. Must not be used for a learner. Input variables: endpoint (a member's URL), id (hexadecimal), url.

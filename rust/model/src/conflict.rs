@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
-    Cluster, Node, NodeName, Orchestrator, OverlayBackend, RecordedState, Running, moving,
+    Cluster, Move, Node, NodeName, Orchestrator, OverlayBackend, RecordedState, Running,
+    moving::{self, Command},
     running::{Endpoint, RunningOverlay, truncated},
 };
 
@@ -59,13 +60,33 @@ impl RecordedState {
     /// unfinished move.
     #[must_use]
     pub fn conflicts(&self, cluster: &Cluster) -> Vec<Conflict> {
+        let mut found = self.changes(cluster);
+        found.extend(self.unfinished());
+        found
+    }
+
+    /// Returns the conflicts that the command must not meet: all but a move that is unfinished, if the command is safe in
+    /// its step.
+    #[must_use]
+    pub fn conflicts_with(&self, cluster: &Cluster, command: Command) -> Vec<Conflict> {
+        let mut found = self.changes(cluster);
+        found.extend(self.unsafe_move(command).and_then(|_| self.unfinished()));
+        found
+    }
+
+    /// Returns the unfinished move, if the command is unsafe in its step.
+    #[must_use]
+    pub fn unsafe_move(&self, command: Command) -> Option<&Move> {
+        self.moving.as_ref().filter(|moving| !command.is_safe_in(moving.step))
+    }
+
+    fn changes(&self, cluster: &Cluster) -> Vec<Conflict> {
         let mut found = Vec::new();
         if let Some(running) = self.running.as_ref().filter(|_| self.etcd.bootstrapped) {
             found.extend(of_settings(running, cluster));
         }
         found.extend(cluster.deployable().filter_map(|node| self.other_address(node, cluster)));
         found.extend(cluster.deployable().filter_map(|node| self.rename(node, cluster)));
-        found.extend(self.unfinished());
         found
     }
 
@@ -76,11 +97,7 @@ impl RecordedState {
             path: format!("moving {node}"),
             running: moving.from.to_string(),
             wanted: moving.to.to_string(),
-            remedy: format!(
-                "{moving}, and has not arrived: `machinist node readdress {node}` continues; to go back, write the \
-                 address {} into machines.nix first",
-                moving.from
-            ),
+            remedy: format!("{moving}, and has not arrived: {}", moving.continuation()),
         })
     }
 

@@ -66,6 +66,33 @@ impl Move {
         Self { node: self.node.clone(), from: self.to, to: self.from, step }
     }
 
+    /// Returns the move in the step in which both addresses work, with the same address in use: what a change of other
+    /// nodes must keep. The last step closes the address that was left only after its own checks.
+    #[must_use]
+    pub fn widened(&self) -> Self {
+        let step = if self.step == Step::Close { Step::Switch } else { self.step };
+        Self { step, ..self.clone() }
+    }
+
+    /// Returns the rest of the move for a node that joins again at this address: it uses that, and the other address of
+    /// the move still works.
+    #[must_use]
+    pub fn onward(&self, to: IpAddr) -> Self {
+        let other = if to == self.address() { self.second() } else { Some(self.address()) };
+        let from = other.unwrap_or(if to == self.to { self.from } else { self.to });
+        Self { node: self.node.clone(), from, to, step: Step::Switch }
+    }
+
+    /// Returns the commands that finish the move: forward, back, and without the node.
+    #[must_use]
+    pub fn continuation(&self) -> String {
+        let Self { node, from, .. } = self;
+        format!(
+            "`machinist node readdress {node}` continues; to go back, write the address {from} into machines.nix first; if \
+             its machine is lost, `machinist node replace {node}`, or `node remove` without it in machines.nix, ends the move"
+        )
+    }
+
     /// Gives the node of the cluster the addresses of this step, in place of the one in machines.nix.
     pub fn apply(&self, cluster: &mut Cluster) {
         let Some(node) = cluster.nodes.get_mut(&self.node) else { return };
@@ -74,6 +101,77 @@ impl Move {
         if node.ssh.host == declared.to_string() {
             node.ssh.host = node.ip.to_string();
         }
+    }
+}
+
+/// Command that changes hosts, their certificates or the members of etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `deploy` and `apply-local`.
+    Deploy,
+    /// `rollback`.
+    Rollback,
+    /// `upgrade`.
+    Upgrade,
+    /// `rehearse`.
+    Rehearse,
+    /// `install`.
+    Install,
+    /// `certs gen` and `certs renew`.
+    IssueCertificates,
+    /// `certs rotate-ca`, `rotate-sa` and `rotate-encryption`.
+    RotateKeys,
+    /// `node join`, `remove` and `replace` of another node than the one that moves.
+    ChangeOtherMember,
+    /// `node remove` and `replace` of the node that moves, which end the move.
+    DropMovingMember,
+    /// `node join` of the node that moves.
+    JoinMovingNode,
+    /// `node drain` and `uncordon`.
+    Drain,
+    /// `etcd restore`.
+    RestoreEtcd,
+    /// `etcd verify --repair`.
+    RepairEtcd,
+    /// `etcd defrag` and `etcd move-leader`.
+    MaintainEtcd,
+}
+
+const ALL: &[Step] = &[Step::Admit, Step::Switch, Step::Close];
+const NONE: &[Step] = &[];
+
+impl Command {
+    /// Returns the steps of an unfinished move in which the command is safe.
+    #[must_use]
+    pub const fn safe_in(self) -> &'static [Step] {
+        match self {
+            // The order of a step's deploys, and the checks between them, are those of `node readdress`.
+            Self::Deploy | Self::Upgrade | Self::Rehearse => NONE,
+            // An earlier system does not admit the address that the node has by now.
+            Self::Rollback => NONE,
+            // Certificates follow the steps. A rotation needs deploys between its stages.
+            Self::IssueCertificates | Self::RotateKeys => NONE,
+            // The members found themselves again at the address that each one's system has for the node, and these
+            // systems differ within a step.
+            Self::RestoreEtcd => NONE,
+            // A member is written again with one peer URL.
+            Self::RepairEtcd => NONE,
+            // A node without a role in etcd gets the facts of the step, as by the step itself.
+            Self::Install => ALL,
+            // Members change one at a time, with both addresses admitted (`Move::widened`) and the one in use in etcd.
+            Self::ChangeOtherMember => ALL,
+            // The node has left etcd before an address closes.
+            Self::DropMovingMember => ALL,
+            Self::JoinMovingNode => NONE,
+            // No address is changed, and each node is reached at the one in use.
+            Self::Drain | Self::MaintainEtcd => ALL,
+        }
+    }
+
+    /// Returns true if the command is safe in the step.
+    #[must_use]
+    pub fn is_safe_in(self, step: Step) -> bool {
+        self.safe_in().contains(&step)
     }
 }
 
@@ -122,6 +220,27 @@ mod tests {
         assert_eq!(addresses(&casper(Step::Admit).reversed()), (old.clone(), None));
         assert_eq!(addresses(&casper(Step::Switch).reversed()), (new.clone(), Some(old.clone())));
         assert_eq!(addresses(&casper(Step::Close).reversed()), (new, Some(old)));
+    }
+
+    #[test]
+    fn a_change_of_other_nodes_keeps_the_address_in_use_and_admits_the_other() {
+        for step in [Step::Admit, Step::Switch, Step::Close] {
+            let widened = casper(step).widened();
+            assert_eq!(widened.address(), casper(step).address(), "{step:?}");
+            assert!(widened.second().is_some(), "{step:?}");
+            assert_eq!(addresses(&widened.reversed()).0, addresses(&casper(step).reversed()).0, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_joins_again_uses_its_address_in_machines_nix_and_keeps_the_other() {
+        let onward = |step, to: &str| addresses(&casper(step).onward(to.parse().unwrap()));
+        let [old, new, third] = ["10.13.13.4", "10.13.13.9", "10.13.13.7"].map(str::to_owned);
+        for step in [Step::Admit, Step::Switch, Step::Close] {
+            assert_eq!(onward(step, &new), (new.clone(), Some(old.clone())), "{step:?}");
+            assert_eq!(onward(step, &old), (old.clone(), Some(new.clone())), "{step:?}");
+            assert_eq!(onward(step, &third), (third.clone(), Some(casper(step).address().to_string())), "{step:?}");
+        }
     }
 
     #[test]

@@ -119,6 +119,17 @@ impl RecordedState {
         self.moving = None;
     }
 
+    /// Records that the move ended because its machine has left the cluster: nothing is known of the machine any more,
+    /// and the next one of that name is at the address of machines.nix.
+    pub fn drop_move(&mut self) {
+        let Some(Move { node, .. }) = self.moving.take() else { return };
+        self.etcd.members.remove(&node);
+        self.machines.remove(&node);
+        if let Some(running) = &mut self.running {
+            running.addresses.remove(&node);
+        }
+    }
+
     fn record_address(&mut self, node: &NodeName, address: IpAddr) {
         let members = &self.etcd.members;
         if let Some(running) = self.running.as_mut().filter(|_| members.contains(node)) {

@@ -5,7 +5,7 @@ mod connector;
 
 use std::{fs, path::Path, time::Instant};
 
-use machinist_model::{Cluster, NodeName, RecordedState};
+use machinist_model::{Cluster, NodeName, RecordedState, moving::Command};
 use machinist_nix::StorePath;
 use machinist_rollout::deploy::{Outcome, Report};
 
@@ -68,7 +68,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
     let node = this_node(&cluster, request)?;
-    project.refuse_conflicts(&cluster)?;
+    project.refuse_conflicts(&cluster, Command::Deploy)?;
     let state = project.state()?;
     refuse_to_found(&cluster, &state, &node)?;
     refuse_changed_membership(&cluster, &state)?;

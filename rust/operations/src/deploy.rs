@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use machinist_model::{Cluster, NodeName};
+use machinist_model::{Cluster, NodeName, moving::Command};
 use machinist_rollout::{deploy::Report, journal::Record, plan::PlanFile};
 
 use crate::{
@@ -99,7 +99,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Deployed, Failure> {
     let Some(Wanted { nodes, mut resumed, mut planned }) = wanted(context, &request.what, &cluster)? else {
         return Ok(Deployed::NothingToResume);
     };
-    project.refuse_conflicts(&cluster)?;
+    project.refuse_conflicts(&cluster, Command::Deploy)?;
     context.require_certificates(&cluster, &nodes)?;
     let end = End::of(project, &cluster, request.objects)?;
     let connector = connect::connector_to(&nodes, context, &cluster, request.options.accept_host_key)?;

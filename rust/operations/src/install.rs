@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_model::{Cluster, Node, NodeName, Provider};
+use machinist_model::{Cluster, Node, NodeName, Provider, moving};
 use machinist_nix::{Build, StorePath};
 use machinist_pki::host_key::{self, System};
 use machinist_remote::{HostKey, KnownHosts, SshConfig};
@@ -84,6 +84,7 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?.clone();
     let disk = installable(&node)?.to_owned();
     refuse_recorded_member(project, &node)?;
+    project.refuse_in_move(moving::Command::Install)?;
     context.require_certificates(&cluster, &nodes)?;
     let keys: &[PathBuf] = match &context.connections {
         Connections::Ssh { keys } => keys,

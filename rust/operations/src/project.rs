@@ -12,6 +12,7 @@ use machinist_codegen::{
 use machinist_model::{
     Cluster, Conflict, Directory, NodeName, RecordedState,
     load::{self, Loaded},
+    moving::Command,
     path::AttrPath,
     source::{SourceIndex, SourceText},
 };
@@ -171,9 +172,18 @@ impl Project {
         Ok(self.state()?.conflicts(cluster))
     }
 
-    /// Refuses changes that are unsafe for the running cluster, before anything is generated or changed.
-    pub fn refuse_conflicts(&self, cluster: &Cluster) -> Result<(), Failure> {
-        refuse(&self.conflicts(cluster)?)
+    /// Refuses changes that are unsafe for the running cluster, before anything is generated or changed, and a move that
+    /// the command would disturb.
+    pub fn refuse_conflicts(&self, cluster: &Cluster, command: Command) -> Result<(), Failure> {
+        refuse(&self.state()?.conflicts_with(cluster, command))
+    }
+
+    /// Refuses to disturb a move that is unfinished.
+    pub fn refuse_in_move(&self, command: Command) -> Result<(), Failure> {
+        let state = self.state()?;
+        let Some(moving) = state.unsafe_move(command) else { return Ok(()) };
+        let failure = Failure::new(Kind::Refused, format!("{moving}, and has not arrived"));
+        Err(failure.hint(moving.continuation()))
     }
 
     /// Records the running cluster's configuration. `seen` are the voters that etcd has at their addresses. Nothing is

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use machinist_model::NodeName;
+use machinist_model::{NodeName, moving::Command};
 use machinist_nix::StorePath;
 use machinist_remote::{Remote, RemoteError};
 use machinist_rollout::{
@@ -61,6 +61,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     let begun = Instant::now();
     let project = &context.project;
     let cluster = project.load()?.cluster;
+    project.refuse_in_move(Command::Rollback)?;
     let nodes = connect::select(&cluster, request.targets.as_deref())?;
     let connector = connect::connector(context, &cluster, request.options.accept_host_key)?;
     let wanted = wanted(context, request.to.as_deref())?;

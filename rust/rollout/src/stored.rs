@@ -142,32 +142,79 @@ impl Write for Answers {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fs,
+        os::unix::fs::PermissionsExt as _,
+        path::Path,
+        process::Command,
+    };
 
-    use machinist_etcd::stored::SERVE;
+    use machinist_etcd::stored::{SERVE, Stored};
     use machinist_remote::Local;
 
     use super::served;
+    use crate::step::StepError;
 
     const DATABASE: &[u8] = include_bytes!("../../etcd/src/fixtures/promoted-learners.db");
 
-    /// Runs the real script on this computer, with a fake etcdctl that copies a database.
-    #[test]
-    fn the_script_serves_the_pages_that_are_requested_and_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
+    /// Runs the real script on this computer, with a fake etcdctl that copies a database, and reports its size as this.
+    fn run(folder: &Path, size: &str) -> Result<BTreeMap<u64, Stored>, StepError> {
+        let at = |name: &str| folder.join(name);
         let mut database = DATABASE.to_vec();
         // The first byte of a mark, at the end of an answer.
         database[79] = 0x1e;
         fs::write(at("database"), database).unwrap();
-        let fake = format!("#!/bin/sh\nfor last; do :; done\ncp {} \"$last\"\n", at("database").display());
+        let fake = format!(
+            "#!/bin/sh\ncase $* in *'endpoint status'*) echo '[{{\"Status\":{{\"dbSize\":{size},\"x\":1}}}}]'; exit ;; esac\n\
+             for last; do :; done\ncp {} \"$last\"\n",
+            at("database").display()
+        );
         fs::write(at("machinist-etcdctl"), fake).unwrap();
         fs::set_permissions(at("machinist-etcdctl"), fs::Permissions::from_mode(0o755)).unwrap();
-        let script = SERVE.replace("/run/current-system/sw/bin", &folder.path().display().to_string());
-        let script = script.replace("/var/lib/machinist", &folder.path().display().to_string());
-        let found = served(&Local::new("a"), format!("endpoint=x\n{script}")).unwrap();
+        let script = SERVE.replace("/run/current-system/sw/bin", &folder.display().to_string());
+        let script = script.replace("/var/lib/machinist", &folder.display().to_string());
+        served(&Local::new("a"), format!("endpoint=x\n{script}"))
+    }
+
+    /// Returns the names of the copies in the folder.
+    fn copies(folder: &Path) -> BTreeSet<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("snapshot")).collect()
+    }
+
+    #[test]
+    fn the_script_serves_the_pages_that_are_requested_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = run(folder.path(), "65536").unwrap();
         assert_eq!(found.values().filter(|member| member.learner).count(), 2);
-        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(left.filter(|name| name.to_string_lossy().starts_with("snapshot-")).count(), 0);
+        assert_eq!(copies(folder.path()), [].into());
+    }
+
+    #[test]
+    fn a_disk_without_room_for_the_copy_is_not_filled() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(folder.path(), "1000000000000000000").unwrap_err().to_string();
+        assert!(error.contains("not enough free space"), "{error}");
+        assert_eq!(copies(folder.path()), [].into());
+    }
+
+    #[test]
+    fn a_copy_that_a_power_cut_left_is_removed_and_one_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let boot = boot.get(..8).unwrap();
+        let mut ended = Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let before_the_boot = format!("snapshot-00000000-{}-aaaaaa", std::process::id());
+        let killed = format!("snapshot-{boot}-{}-bbbbbb", ended.id());
+        let in_use = format!("snapshot-{boot}-{}-cccccc", std::process::id());
+        for name in [&before_the_boot, &killed, &in_use, "snapshot-dddddd", "snapshots"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("etcd.db"), "x").unwrap();
+        }
+        run(folder.path(), "65536").unwrap();
+        let recent = "snapshot-dddddd".to_owned();
+        assert_eq!(copies(folder.path()), [in_use, recent, "snapshots".to_owned()].into());
     }
 }

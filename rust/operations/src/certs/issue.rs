@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use machinist_model::Cluster;
+use machinist_model::{Cluster, moving::Command};
 use machinist_pki::{
     self as pki, Plan, Policy,
     report::{self, Details, Row},
@@ -32,7 +32,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Plan, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
     // A certificate for the new value would no longer cover the one in use.
-    project.refuse_conflicts(&cluster)?;
+    project.refuse_conflicts(&cluster, Command::IssueCertificates)?;
     let certs = request.certs.clone().unwrap_or_else(|| project.certs());
     update(context, &cluster, &request.policy, &certs)
 }

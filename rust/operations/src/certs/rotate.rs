@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, thread};
 
 use machinist_kubernetes::rewrite::{RewriteError, Rewritten, rewrite};
-use machinist_model::{Cluster, NodeName};
+use machinist_model::{Cluster, NodeName, moving::Command};
 use machinist_pki::{
     self as pki, KeyAlgorithm, KeyId, Policy, Survey,
     rotation::{self, Found, Position, RotateError, Rotation, Stage, Subject},
@@ -67,7 +67,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Rotated, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
     // A certificate for the new value would no longer cover the one in use.
-    project.refuse_conflicts(&cluster)?;
+    project.refuse_conflicts(&cluster, Command::RotateKeys)?;
     match request {
         Request::Authority { name, algorithm } => authority(context, &cluster, name, *algorithm),
         Request::ServiceAccount { tokens_live, algorithm } => {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use machinist_etcd::snapshot::{Whole, check};
-use machinist_model::{NodeName, quorum::quorum};
+use machinist_model::{NodeName, moving::Command, quorum::quorum};
 use machinist_remote::Remote;
 use machinist_rollout::{
     deploy::{Outcome, Report},
@@ -137,7 +137,8 @@ impl Session<'_> {
     /// Refuses conflicts except for addresses: the restored cluster is bootstrapped at those in machines.nix, but its
     /// data has the former ranges and names.
     fn refuse_conflicts(&self) -> Result<(), Failure> {
-        let mut conflicts = self.context.project.conflicts(&self.cluster)?;
+        let state = self.context.project.state()?;
+        let mut conflicts = state.conflicts_with(&self.cluster, Command::RestoreEtcd);
         conflicts.retain(|conflict| !conflict.is_address());
         project::refuse(&conflicts)
     }

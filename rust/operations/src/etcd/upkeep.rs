@@ -6,7 +6,7 @@ use std::{
 };
 
 use machinist_etcd::{alarm::QUOTA_HINT, etcd::Health, upkeep::leader_last};
-use machinist_model::NodeName;
+use machinist_model::{NodeName, moving::Command};
 use machinist_rollout::{
     step::{StepError, gate},
     upkeep,
@@ -54,6 +54,7 @@ pub enum Moved {
 /// # Errors
 /// The remaining members would lose quorum during a defragmentation, or a member did not become healthy again.
 pub fn defragment(context: &Context) -> Result<Defragmented, Failure> {
+    context.project.refuse_in_move(Command::MaintainEtcd)?;
     Session::open(context, None)?.defragment()
 }
 
@@ -62,6 +63,7 @@ pub fn defragment(context: &Context) -> Result<Defragmented, Failure> {
 /// # Errors
 /// The member cannot lead, or no member answers.
 pub fn move_leader(context: &Context, member: Option<&str>) -> Result<Moved, Failure> {
+    context.project.refuse_in_move(Command::MaintainEtcd)?;
     Session::open(context, None)?.move_leader(member)
 }
 

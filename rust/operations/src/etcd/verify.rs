@@ -13,7 +13,7 @@ use machinist_etcd::{
     upgrade::forgets_promotions,
     version::Version,
 };
-use machinist_model::NodeName;
+use machinist_model::{NodeName, moving::Command};
 use machinist_rollout::{membership::write_again, step::StepError, stored::stored_members};
 
 use super::session::{Session, failed};
@@ -68,8 +68,11 @@ impl Verified {
 /// again, if all members run a version that stores them.
 ///
 /// # Errors
-/// A member does not answer, or its data cannot be read.
+/// A member does not answer, its data cannot be read, or a repair is refused since a node moves.
 pub fn run(context: &Context, repair: bool) -> Result<Verified, Failure> {
+    if repair {
+        context.project.refuse_in_move(Command::RepairEtcd)?;
+    }
     let session = Session::open(context, None)?;
     let differences = session.all_differences()?;
     let demoted: Vec<&Difference> =

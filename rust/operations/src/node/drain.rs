@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use machinist_kubernetes::drain::Allowed;
-use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState};
+use machinist_model::{Cluster, NodeName, Orchestrator, RecordedState, moving::Command};
 use machinist_rollout::{lock::Scope, step::Connector};
 
 use crate::{
@@ -87,6 +87,7 @@ type ScopeOf = fn(&Cluster, &RecordedState, &NodeName) -> Scope;
 /// Connects to the node's workload, under locks.
 fn open(context: &Context, node: &NodeName, scope: ScopeOf) -> Result<(Work, Locks), Failure> {
     let project = &context.project;
+    project.refuse_in_move(Command::Drain)?;
     let cluster = project.load()?.cluster;
     let found = cluster.nodes.get(node);
     let locked = |work: fn(&Context, &Cluster, &Connector) -> Work| {

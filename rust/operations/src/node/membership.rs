@@ -8,27 +8,32 @@ use std::{
 };
 
 use machinist_etcd::{
-    etcd::hexadecimal,
+    etcd::{hexadecimal, peer_url},
     membership::{join_objection, removal_objection},
 };
-use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState};
+use machinist_model::{Cluster, Node, NodeName, Orchestrator, RecordedMachine, RecordedState, moving::Command};
+use machinist_pki::Policy;
 use machinist_rollout::{
-    deploy::{EtcdEnd, Outcome, Report},
+    deploy::Report,
     lock::{Scope, Token},
     membership::{self, Voice, find_voice},
+    readdress::update_peers,
     step::{Connector, StepError, gather},
 };
 
 use super::{
+    moving::{self, During},
     promotions,
+    readdress::{self, Readdressed},
     without_vote::{self, What},
 };
 use crate::{
-    connect,
+    certs, connect,
     consent::Question,
     context::Context,
     failure::{Failure, Kind},
     locks::{self, Locks},
+    project,
     rollout::{options::Options, run::Run, target::voters},
     run_id::run_id,
     snapshot::snapshot,
@@ -80,25 +85,36 @@ pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
     let begun = Instant::now();
     let node = &request.node;
     let project = &context.project;
-    let cluster = project.load()?.cluster;
+    let declared = project.load_declared()?.cluster;
     let state = project.state()?;
-    if cluster.orchestrator == Some(Orchestrator::K3s) {
+    let during = During::of(&state, request.what, node, &declared)?;
+    let cluster = during.cluster(declared);
+    let is_lost_without_vote = matches!(during, During::Removed(_)) && !state.etcd.members.contains(node);
+    if cluster.orchestrator == Some(Orchestrator::K3s) && !is_lost_without_vote {
         let failure = Failure::new(Kind::Input, "the servers of k3s change by themselves who votes in its etcd");
         return Err(failure.hint(format!(
             "a server joins when it is deployed: `machinist deploy {node}`; one goes, or comes back with an empty disk, after \
              `k3s kubectl delete node {node}` at another server"
         )));
     }
-    if !state.etcd.bootstrapped {
+    if !state.etcd.bootstrapped && !is_lost_without_vote {
         let failure = Failure::new(Kind::Input, "there is no running etcd cluster yet");
         return Err(failure.hint("`machinist deploy --all` founds it with all the members that machines.nix names"));
     }
-    project.refuse_conflicts(&cluster)?;
+    project::refuse(&during.conflicts(&state, &cluster))?;
     let connector = connect::connector(context, &cluster, request.options.accept_host_key)?;
     if !state.etcd.members.contains(node)
         && let Some(answer) = without_vote::answer(request.what, node, &cluster, &state, &connector, context)
     {
-        return answer.map(|()| Changed::Forgotten);
+        answer?;
+        if let During::Removed(moving) = &during {
+            moving::end(context, project.state()?, &cluster, moving)?;
+        }
+        return Ok(Changed::Forgotten);
+    }
+    if during != During::Rest {
+        // Those in certs/ may be for another step of the move.
+        certs::issue::update(context, &cluster, &Policy::default(), &project.certs())?;
     }
     let locks = Locks::new(context, run_id(context), &connector);
     let mut change = Change {
@@ -110,12 +126,28 @@ pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
         context,
         cluster: &cluster,
         state,
+        during,
         connector,
     };
-    match request.what {
+    let changed = match request.what {
         What::Join => change.join(),
         What::Remove => change.remove(),
         What::Replace => change.replace(),
+    }?;
+    let is_on_its_way = matches!((&change.during, &changed), (During::Replaced { .. }, Changed::Done { .. }));
+    // The move takes the locks itself.
+    drop(change);
+    if is_on_its_way { finish_move(context, request, changed) } else { Ok(changed) }
+}
+
+/// Takes the rest of the move of a node that votes again.
+fn finish_move(context: &Context, request: &Request, changed: Changed) -> Result<Changed, Failure> {
+    let Request { node, options, .. } = request;
+    context.events.note(node, "votes; the rest of its move follows, which `machinist node readdress` continues");
+    let request = readdress::Request { node: node.clone(), no_snapshot: true, options: options.clone() };
+    match readdress::run(context, &request)? {
+        Readdressed::NotDone { report } => Ok(Changed::NotDone { report }),
+        Readdressed::Nothing { .. } | Readdressed::Done { .. } => Ok(changed),
     }
 }
 
@@ -130,15 +162,25 @@ struct Change<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
     state: RecordedState,
+    /// The move that is under way, if there is one.
+    during: During,
     connector: Connector,
 }
 
 impl Change<'_> {
-    /// Locks all voters and, unless it is leaving, the node: only one operator at a time may change the voters.
-    fn lock(&self, node: Option<&NodeName>) -> Result<(), Failure> {
+    /// Locks all voters and, unless it is leaving, the node: only one operator at a time may change the voters. While
+    /// another node moves, both of its addresses are admitted from then on.
+    fn lock(&mut self, node: Option<&NodeName>) -> Result<(), Failure> {
         let scope = locks::of_voters(self.cluster, &self.state, node.cloned());
         let known = locks::known(self.cluster, &self.state, self.options.accept_host_key.is_some());
-        self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())
+        self.locks.hold(&Scope { known, ..scope }, &BTreeMap::new())?;
+        if self.context.project.state()? != self.state {
+            let failure = Failure::new(Kind::Refused, "state/cluster.json has changed since this command began");
+            return Err(failure.hint("another command has ended meanwhile: run this one again"));
+        }
+        let During::Beside(moving) = &self.during else { return Ok(()) };
+        self.state.moving = Some(moving.clone());
+        self.context.project.record(&self.state)
     }
 
     /// Returns the node from machines.nix; refuses one without the required role.
@@ -205,16 +247,22 @@ impl Change<'_> {
         }
         self.lock(None)?;
         let voice = self.voice(None)?;
-        let address = self.cluster.nodes.get(self.node).map(|node| node.ip);
+        let mut addresses: Vec<IpAddr> = self.cluster.nodes.get(self.node).map(|node| node.ip).into_iter().collect();
+        if let During::Removed(moving) = &self.during {
+            addresses.extend([moving.from, moving.to]);
+        }
         let found = voice.health.unmanaged.iter().find(|stranger| {
-            let at = |ip: IpAddr| stranger.peer_urls.contains(&machinist_etcd::etcd::peer_url(ip));
-            stranger.name == self.node.as_str() || address.is_some_and(at)
+            let at = |ip: &IpAddr| stranger.peer_urls.contains(&peer_url(*ip));
+            stranger.name == self.node.as_str() || addresses.iter().any(at)
         });
         if let Some(id) = found.map(|stranger| stranger.id) {
             self.take_out(&voice, id, "it votes no more")?;
         }
         self.state.etcd.members.remove(self.node);
         self.state.machines.remove(self.node);
+        if let During::Removed(moving) = &self.during {
+            self.state = moving::end(self.context, self.state.clone(), self.cluster, moving)?;
+        }
         self.context.project.record(&self.state)?;
         match self.leaving().first() {
             None => self.settle("is no member any more"),
@@ -253,15 +301,30 @@ impl Change<'_> {
         promotions::warn(self.context, self.node, &voice.health);
         let member = voice.health.members.get(self.node);
         // A learner is left from an earlier attempt, which continues from there.
-        match member.and_then(|member| member.id).filter(|_| self.is_recorded()) {
+        let is_left_over = |_: &u64| self.is_recorded() || self.during.is_elsewhere(&wanted);
+        match member.and_then(|member| member.id).filter(is_left_over) {
             Some(id) => self.take_out(&voice, id, "its data is put aside, and it reads all anew from the others")?,
             None => self.snapshot(&voice)?,
         }
+        if let During::Replaced { then, .. } = &self.during {
+            self.state.record_move(then);
+        }
         self.state.etcd.members.remove(self.node);
         self.context.project.record(&self.state)?;
+        if let Some(report) = self.admit_again()? {
+            return Ok(Changed::NotDone { report });
+        }
         // The others know it and admit it, as before: they need no deploy until it votes again.
         let voice = self.voice(None)?;
         self.take_in(&wanted, &voice)
+    }
+
+    /// Deploys the facts to the others that admit a node at its new address, if it was replaced in the middle of a move.
+    fn admit_again(&self) -> Result<Option<Box<Report>>, Failure> {
+        let During::Replaced { then, .. } = &self.during else { return Ok(None) };
+        self.say(&format!("the other members admit it at {} and {}", then.to, then.from));
+        let others = self.others();
+        self.pass(others.keys().cloned().collect(), others)
     }
 
     /// Finds a member whose view of the cluster is confirmed by the other members and this node.
@@ -269,7 +332,7 @@ impl Change<'_> {
         let others = self.others();
         let mut members = others.clone();
         if let Ok(node) = self.wanted() {
-            members.insert(node.name.clone(), node.ip);
+            members.insert(node.name.clone(), self.during.address_in_etcd(node));
         }
         // A member that has come back since is not locked, so it cannot be changed.
         let askable: Vec<NodeName> = others.into_keys().filter(|node| self.locks.keeper.has(node)).collect();
@@ -325,6 +388,7 @@ impl Change<'_> {
     /// Promotes an admitted node to a voter: it starts as a learner.
     fn take_in(&mut self, node: &Node, voice: &Voice) -> Result<Changed, Failure> {
         let others = self.others();
+        self.use_one_address(voice)?;
         let known = voice.health.members.get(self.node);
         if known.is_none_or(|member| member.id.is_none()) {
             let token = self.token(&voice.node)?;
@@ -356,8 +420,20 @@ impl Change<'_> {
         let machine = machine_id.map(|machine_id| (self.node.clone(), RecordedMachine { machine_id, address }));
         self.state.machines.extend(machine);
         self.context.project.record(&self.state)?;
-        promotions::check(self.context, &self.connector, &self.locks, voice, &members);
+        // A member is written again with one peer URL: while another one moves, that waits for `etcd verify --repair`.
+        if self.state.unsafe_move(Command::RepairEtcd).is_none() {
+            promotions::check(self.context, &self.connector, &self.locks, voice, &members);
+        }
         self.settle("votes")
+    }
+
+    /// Leaves another member that moves with the peer URL in use: etcd starts on a new member only if its settings name
+    /// exactly the peer URLs of all others.
+    fn use_one_address(&self, voice: &Voice) -> Result<(), Failure> {
+        let During::Beside(moving) = &self.during else { return Ok(()) };
+        let Some(id) = voice.health.members.get(&moving.node).and_then(|member| member.id) else { return Ok(()) };
+        let token = self.token(&voice.node)?;
+        update_peers(voice, &token, id, &[moving.address()]).map_err(|error| self.failed(&error))
     }
 
     /// Moves stale data aside: a member that has never run would resume the data's former identity.
@@ -395,16 +471,11 @@ impl Change<'_> {
             connector: Connector::clone(&self.connector),
             locks: &self.locks,
         };
-        let report = run.pass(&self.state, None, None, BTreeSet::new())?;
-        let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged);
-        // While a learner is present, these voters see etcd as degraded.
-        let holds = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
-        if holds && report.nodes.values().all(is_done) {
-            return Ok(None);
+        let left = run.step(&self.state, self.begun)?;
+        if left.is_some() {
+            self.say("is not done: run the same command again when that is fixed");
         }
-        run.report(&report, self.begun.elapsed());
-        self.say("is not done: run the same command again when that is mended");
-        Ok(Some(Box::new(report)))
+        Ok(left)
     }
 
     /// Deploys the changed record: every member learns the new set of voters, and none of them restarts.

@@ -2,6 +2,7 @@
 
 pub mod drain;
 pub mod membership;
+mod moving;
 mod promotions;
 pub mod readdress;
 pub mod without_vote;

@@ -3,7 +3,7 @@
 //! Each step is recorded in `state/cluster.json` before it begins, and can be repeated. Going back is a move, too: with
 //! the old address in machines.nix, the same request takes the steps in the other direction.
 
-mod steps;
+pub(super) mod steps;
 
 use std::{net::IpAddr, time::Instant};
 
@@ -112,7 +112,11 @@ pub fn run(context: &Context, request: &Request) -> Result<Readdressed, Failure>
 fn wanted(declared: &Cluster, state: &RecordedState, name: &NodeName) -> Result<Option<Move>, Failure> {
     let input = |message: String| Failure::new(Kind::Input, message);
     let node = declared.deployable().find(|node| node.name == *name);
-    let node = node.ok_or_else(|| input(format!("machines.nix has no node {name} that machinist deploys")))?;
+    let node = node.ok_or_else(|| {
+        let failure = input(format!("machines.nix has no node {name} that machinist deploys"));
+        let moving = state.moving.as_ref().filter(|moving| moving.node == *name);
+        failure.maybe_hint(moving.map(|_| format!("to end its move: `machinist node remove {name}`")))
+    })?;
     if let Some(moving) = &state.moving {
         return recorded(moving, node).map(Some);
     }

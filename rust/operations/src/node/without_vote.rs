@@ -42,12 +42,20 @@ pub fn answer(
     if has_role {
         return None;
     }
+    let is_moving = state.moving.as_ref().is_some_and(|moving| moving.node == *node);
     let input = |message: String, hint: String| Some(Err(Failure::new(Kind::Input, message).hint(hint)));
     match wanted {
         What::Join if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to join"),
             "a machine without the role \"etcd\" is in the cluster when all are deployed: `machinist deploy --all`"
                 .to_owned(),
+        ),
+        What::Replace if is_there && is_moving => input(
+            format!("{node} has no vote in etcd, so there is nothing to replace there"),
+            format!(
+                "after its disk was lost: `machinist install {node}`, then `machinist node readdress {node}` continues its \
+                 move; or without it in machines.nix `machinist node remove {node}`"
+            ),
         ),
         What::Replace if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to replace there"),
@@ -57,7 +65,7 @@ pub fn answer(
             format!("machines.nix still has {node}"),
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
-        What::Remove if is_mesh || state.machines.contains_key(node) => {
+        What::Remove if is_mesh || is_moving || state.machines.contains_key(node) => {
             let forgotten = if is_mesh { forget(node, cluster, state, connector, context) } else { Ok(()) };
             Some(forgotten.and_then(|()| context.project.forget_machines(&[node.to_string()].into())))
         }

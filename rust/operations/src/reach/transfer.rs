@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use machinist_durable::Unnamed;
 use machinist_model::NodeName;
 use machinist_remote::{DURABLE, Remote, Request as Script, quote};
 use serde::Serialize;
@@ -222,16 +223,16 @@ fn fetch(node: &NodeName, remote: &Arc<dyn Remote>, file: &str, to: &Path) -> Re
     let local = |error: io::Error| Missing::because(format!("{}: {error}", to.display()));
     let directory = machinist_durable::directory_of(to);
     machinist_durable::create_directories(directory).map_err(local)?;
-    let mut temporary = tempfile::Builder::new().prefix(".machinist-").tempfile_in(directory).map_err(local)?;
+    let mut arriving = Unnamed::begin(directory).map_err(local)?;
     let script = format!(
         "f={}\nif ! [ -f \"$f\" ]; then echo \"$f is not a regular file\" >&2; exit 1; fi\ncat -- \"$f\"",
         quote(file)
     );
-    let mut counted = Counted { inner: &mut temporary, bytes: 0 };
+    let mut counted = Counted { inner: &mut arriving, bytes: 0 };
     let request = Script::new(format!("fetch {file}"), script).timeout(DOWNLOAD).stdout_to(&mut counted);
     remote.run_checked(request).map_err(|error| Missing::failed(node, &error))?;
     let bytes = counted.bytes;
-    machinist_durable::persist(temporary, to).map_err(local)?;
+    arriving.place(to).map_err(local)?;
     Ok(bytes)
 }
 
@@ -269,7 +270,51 @@ fn absolute(path: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::file_name;
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
+
+    use machinist_model::NodeName;
+    use machinist_remote::{Endpoint, Local, Output, Remote, RemoteError, Request};
+
+    use super::{fetch, file_name};
+
+    /// This computer as a machine, which looks into a local directory while a file arrives there.
+    struct Looking {
+        local: Local,
+        directory: PathBuf,
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    impl Remote for Looking {
+        fn endpoint(&self) -> &Arc<Endpoint> {
+            self.local.endpoint()
+        }
+
+        fn run(&self, request: Request<'_>) -> Result<Output, RemoteError> {
+            let output = self.local.run(request)?;
+            assert_eq!(names(&self.directory), Vec::<String>::new(), "an interrupt would leave this");
+            Ok(output)
+        }
+    }
+
+    #[test]
+    fn a_download_that_is_interrupted_leaves_no_file() {
+        let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        fs::write(from.path().join("a"), "x".repeat(100_000)).unwrap();
+        let remote: Arc<dyn Remote> = Arc::new(Looking { local: Local::new("n"), directory: to.path().to_owned() });
+        let node = NodeName::parse("n").unwrap();
+        let file = from.path().join("a").display().to_string();
+        assert_eq!(fetch(&node, &remote, &file, &to.path().join("b")).unwrap(), 100_000);
+        assert_eq!(fs::read(to.path().join("b")).unwrap().len(), 100_000);
+        assert_eq!(names(to.path()), ["b"]);
+    }
 
     #[test]
     fn a_path_on_a_machine_is_absolute_and_names_a_file() {

@@ -67,7 +67,7 @@ pub struct Request {
 /// The rehearsal itself could not be made: nothing is known about the deploy. A deploy that fails in it is a result.
 pub fn run(context: &Context, request: &Request) -> Result<Rehearsal, Failure> {
     let cluster = context.project.load()?.cluster;
-    context.project.refuse_conflicts(&cluster)?;
+    context.project.refuse_conflicts(&cluster, machinist_model::moving::Command::Rehearse)?;
     connect::select(&cluster, request.targets.as_deref())?;
     http::targets(&request.urls, &cluster)?;
     let commit = directory::commit(context, &request.from)?;

@@ -4,13 +4,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use machinist_etcd::permissions::Rules;
 use machinist_model::{Cluster, NodeName, RecordedState};
 use machinist_rollout::{
-    deploy::{Context as DeployContext, Datastore, Deploy, DeployError, Policy, Report, Request, Resume, Topology},
+    deploy::{
+        Context as DeployContext, Datastore, Deploy, DeployError, EtcdEnd, Outcome, Policy, Report, Request, Resume,
+        Topology,
+    },
     journal::Record,
     plan::PlanFile,
     step::Connector,
@@ -91,6 +94,19 @@ impl Run<'_> {
         job.from_host = *self.build_on == BuildOn::Target;
         job.rebooted.extend(rebooted);
         self.roll_out(state, job)
+    }
+
+    /// Performs one pass of a change that takes several. Returns its report, which is an event then, too, unless all
+    /// nodes run their system and etcd has a quorum. While a learner is present, its voters see etcd as degraded.
+    pub fn step(&self, state: &RecordedState, begun: Instant) -> Result<Option<Box<Report>>, Failure> {
+        let report = self.pass(state, None, None, BTreeSet::new())?;
+        let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged);
+        let holds = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
+        if holds && report.nodes.values().all(is_done) {
+            return Ok(None);
+        }
+        self.report(&report, begun.elapsed());
+        Ok(Some(Box::new(report)))
     }
 
     /// Returns the topology of the cluster around the targets.

@@ -12,7 +12,7 @@ use machinist_sandbox::{
     self as sandbox, DEFAULT_CACHE_DIR, MachineSpec, Report, SandboxSpec, Status, default_state_dir,
 };
 
-use super::failed;
+use super::{failed, owned::Owned};
 use crate::{
     connect::KNOWN_HOSTS,
     context::Context,
@@ -29,6 +29,7 @@ pub fn up(context: &Context) -> Result<Report, Failure> {
     let cluster = project.load()?.cluster;
     let state = default_state_dir(&cluster.name);
     let spec = spec(&cluster, &state)?;
+    Owned::of(project, &cluster)?.write(project)?;
     let report = sandbox::up(&spec, &|event| context.events.sandbox(&event)).map_err(|error| failed(&error))?;
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
     let mut replaced = BTreeSet::new();
@@ -43,27 +44,59 @@ pub fn up(context: &Context) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Removes the machines and their data; with `cache` also the Debian root shared by all sandboxes of this computer.
+/// Removes the machines and their data; with `cache` also the Debian root shared by all sandboxes of this computer. The
+/// machines that the last `up` recorded are removed too if machines.nix does not load, or names the cluster otherwise.
 ///
 /// # Errors
-/// A machine cannot be removed.
+/// A machine cannot be removed, or neither machines.nix nor a record names the sandbox.
 pub fn down(context: &Context, cache: bool) -> Result<(), Failure> {
     let project = &context.project;
-    let cluster = project.load()?.cluster;
-    let state = default_state_dir(&cluster.name);
-    sandbox::down(&state, &|event| context.events.sandbox(&event)).map_err(|error| failed(&error))?;
+    let recorded = Owned::read(project);
+    let mut pins = BTreeSet::new();
+    let owned = match project.load() {
+        Ok(loaded) => {
+            let address = |node: &Node| (node.ip.to_string(), node.ssh.listening_port());
+            pins.extend(machines(&loaded.cluster).map(address));
+            Owned::of(project, &loaded.cluster)?
+        }
+        Err(failure) => {
+            let Some(owned) = recorded.clone()? else { return Err(unknown(failure)) };
+            context.events.warn(format!("{}; removing the sandbox {}", failure.in_one_line(), owned.cluster));
+            owned
+        }
+    };
+    let former = recorded.unwrap_or_else(|failure| {
+        context.events.warn(failure.in_one_line());
+        None
+    });
+    let former = former.filter(|former| former.cluster != owned.cluster);
+    for owned in former.iter().chain([&owned]) {
+        pins.extend(owned.addresses());
+        sandbox::down(&owned.state_dir(), &|event| context.events.sandbox(&event)).map_err(|error| failed(&error))?;
+    }
     let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
-    for node in machines(&cluster) {
-        known_hosts.forget(&host_pattern(&node.ip.to_string(), node.ssh.listening_port())).failed()?;
+    for (ip, port) in pins {
+        known_hosts.forget(&host_pattern(&ip, port)).failed()?;
     }
     // The recorded machines are gone, and their data with them: the next ones form a new cluster.
-    if cluster.deployable().all(|node| node.provider == Provider::Sandbox) {
+    if owned.whole {
         files::remove(&project.directory.join("state/cluster.json")).failed()?;
     }
+    Owned::remove(project)?;
     if cache {
-        remove_cache(context, &state)?;
+        remove_cache(context, &owned.state_dir())?;
     }
     Ok(())
+}
+
+/// Adds the sandboxes of this computer to the failure of a machines.nix that does not load.
+fn unknown(failure: Failure) -> Failure {
+    let others = default_state_dir("x").parent().map(files::folders).unwrap_or_default();
+    if others.is_empty() {
+        return failure;
+    }
+    let hint = format!("`cluster.name` says which sandbox is meant; this computer has {}", others.join(", "));
+    failure.hint(hint)
 }
 
 /// Removes the shared Debian root, unless other sandboxes of this computer still use it.

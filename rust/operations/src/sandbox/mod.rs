@@ -3,6 +3,7 @@
 pub mod console;
 pub mod fault;
 pub mod machines;
+mod owned;
 
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,7 @@
 //! The pin is changed in a copy until everything is built and checked. From then on a record of both lock files exists, so
 //! that the same request continues an upgrade that was cut off: what is left is computed from what runs.
 
+mod agreed;
 mod pin;
 mod record;
 mod report;
@@ -78,12 +79,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Upgraded, Failure> {
     let is_new = begun.is_none();
     let mut record = begun.map_or_else(|| propose(context, request), Ok)?;
     let mut route = Route::find(context, &request.building, &record)?;
-    if is_new {
-        let report = report(context, request, &record, &route)?;
-        refuse(&report)?;
-        consent(context, &report)?;
-        record.write(&context.project)?;
-    }
+    agree(context, request, &mut record, &route, is_new)?;
     pin::write(&context.project, &record.after)?;
     context.events.note_all(format!("flake.lock pins nixpkgs {}", pin::pins(&record)?.after.name()));
     for _ in 0..MOST_STAGES {
@@ -104,6 +100,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Upgraded, Failure> {
             return Ok(Upgraded::Done { to: record.to, report: report.0 });
         }
         route = Route::find(context, &request.building, &record)?;
+        agree(context, request, &mut record, &route, false)?;
     }
     Err(Failure::new(Kind::Failed, "the stages of the upgrade do not end: etcd still reports its old version")
         .hint("`machinist etcd status` shows the versions of its members; then `machinist upgrade` continues"))
@@ -166,6 +163,33 @@ fn refuse(report: &Report) -> Result<(), Failure> {
     let hints = report.plan.skew.iter().filter(|problem| problem.refuses).filter_map(|problem| problem.hint.clone());
     let failure = Failure::new(Kind::Refused, format!("the upgrade is refused: {}", report.refusals.join("; ")));
     Err(hints.take(1).fold(failure, Failure::hint))
+}
+
+/// Refuses what the members and nodes cannot take by now, and requests consent: to a new upgrade, and to one whose stages
+/// are no longer those that were agreed, since a pin, a version or the nodes have changed.
+fn agree(
+    context: &Context,
+    request: &Request,
+    record: &mut Record,
+    route: &Route,
+    is_new: bool,
+) -> Result<(), Failure> {
+    let report = report(context, request, record, route)?;
+    refuse(&report)?;
+    let left = report.agreed();
+    let changes = record.agreed.changes(&left);
+    if is_new {
+        consent(context, &report)?;
+    } else if !changes.is_empty() {
+        let text = format!("The upgrade has changed since it was agreed: {}\nContinue?", changes.join("; "));
+        context
+            .consent
+            .ask(&Question::yes_or_no(&text, "the upgrade would not be the one that was agreed".to_owned()))?;
+    } else {
+        return Ok(());
+    }
+    record.agreed = left;
+    record.write(&context.project)
 }
 
 fn consent(context: &Context, report: &Report) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::agreed::Agreed;
 use crate::{
     failure::{Failure, Kind, OrFail as _},
     files,
@@ -27,13 +28,16 @@ pub(super) struct Record {
     pub after: String,
     /// True from the moment at which a member may enter a series of etcd that the others do not run.
     pub enters_series: bool,
+    /// What the operator agreed to. Nothing in records of earlier versions: the next command asks.
+    #[serde(default)]
+    pub agreed: Agreed,
 }
 
 impl Record {
     const VERSION: u32 = 1;
 
-    pub(super) const fn new(to: String, reference: String, before: String, after: String) -> Self {
-        Self { version: Self::VERSION, to, reference, before, after, enters_series: false }
+    pub(super) fn new(to: String, reference: String, before: String, after: String) -> Self {
+        Self { version: Self::VERSION, to, reference, before, after, enters_series: false, agreed: Agreed::default() }
     }
 
     fn path(project: &Project) -> PathBuf {

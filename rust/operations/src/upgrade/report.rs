@@ -9,7 +9,10 @@ use machinist_rollout::{
 };
 use serde::Serialize;
 
-use super::{pin::Pins, record::Record, route::Route, systems};
+use super::{agreed::Agreed, pin::Pins, record::Record, route::Route, systems};
+
+/// Components whose versions an operator agrees to: data and neighbours depend on them.
+const AGREED: [Component; 3] = [Component::Nixos, Component::Etcd, Component::Kubernetes];
 
 /// The changes of an upgrade.
 #[derive(Debug, Serialize)]
@@ -59,6 +62,16 @@ impl Report {
         self.from != self.to || self.plan.has_changes() || self.stages.len() > 1
     }
 
+    /// Returns what an operator who accepts this report agrees to.
+    pub(super) fn agreed(&self) -> Agreed {
+        let stage = |index: usize| {
+            // The versions that run come first.
+            let of_stage = |all: &Vec<Software>| all.get(index + 1).map(words).unwrap_or_default();
+            self.nodes.iter().map(|(node, all)| (node.to_string(), of_stage(all))).collect()
+        };
+        Agreed::new((0..self.stages.len()).map(stage).collect(), self.permanent.clone())
+    }
+
     fn judge(&mut self, route: &Route, pins: &Pins, record: &Record) {
         self.judge_release(&route.cluster.release);
         let is_silent = |all: &Vec<Software>| all.first().is_none_or(Software::is_empty);
@@ -96,6 +109,12 @@ impl Report {
             ));
         }
     }
+}
+
+fn words(software: &Software) -> String {
+    let of = |component: &Component| Some(format!("{component} {}", software.get(component)?));
+    let words: Vec<String> = AGREED.iter().filter_map(of).collect();
+    if words.is_empty() { "unknown versions".to_owned() } else { words.join(", ") }
 }
 
 /// Returns the reminder to write the new nixpkgs into flake.nix, from which the next update takes it.

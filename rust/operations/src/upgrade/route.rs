@@ -6,7 +6,7 @@ use machinist_etcd::{
     upgrade::{Stage as EtcdStage, enters_series, objections, stages},
     version::Version,
 };
-use machinist_model::{Cluster, NodeName, Orchestrator};
+use machinist_model::{Cluster, NodeName, Orchestrator, moving::Command};
 use machinist_rollout::step::Connector;
 
 use super::{
@@ -52,7 +52,7 @@ impl Route {
         let project = &context.project;
         let cluster = project.load()?.cluster;
         let state = project.state()?;
-        project.refuse_conflicts(&cluster)?;
+        project.refuse_conflicts(&cluster, Command::Upgrade)?;
         refuse_changed_membership(&cluster, &state)?;
         let connector = connect::connector(context, &cluster, None)?;
         let has_etcd = state.etcd.bootstrapped && cluster.orchestrator != Some(Orchestrator::K3s);
@@ -60,7 +60,7 @@ impl Route {
         let running = if members.is_empty() { Versions::new() } else { systems::running_etcd(&connector, &members)? };
         let build = |package: Option<String>| -> Result<Stage, Failure> {
             let systems = systems::build(context, building, &cluster, &record.after, package.as_deref())?;
-            let etcd = systems::etcd_versions(&systems, &members);
+            let etcd = systems::etcd_versions(&systems, &members, &project.nix);
             Ok(Stage { package, systems, etcd })
         };
         let last = build(None)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use machinist_etcd::version::Version;
 use machinist_model::{Cluster, NodeName};
-use machinist_nix::StorePath;
+use machinist_nix::{Nix, StorePath};
 use machinist_rollout::{
     etcd_version::etcd_of,
     membership::find_voice,
@@ -46,9 +46,14 @@ pub(super) fn build(
 }
 
 /// Returns the version of etcd that members get, by node.
-pub(super) fn etcd_versions(systems: &Systems, members: &BTreeMap<NodeName, IpAddr>) -> BTreeMap<NodeName, Version> {
+/// One that cannot be recognised is missing: the plan of the stage refuses it.
+pub(super) fn etcd_versions(
+    systems: &Systems,
+    members: &BTreeMap<NodeName, IpAddr>,
+    nix: &Nix,
+) -> BTreeMap<NodeName, Version> {
     let of_members = systems.iter().filter(|(node, _)| members.contains_key(*node));
-    of_members.filter_map(|(node, system)| Some((node.clone(), etcd_of(system)?))).collect()
+    of_members.filter_map(|(node, system)| Some((node.clone(), etcd_of(system, nix)?.version?))).collect()
 }
 
 /// Queries etcd for the versions that its members run. Refuses unless all are healthy.

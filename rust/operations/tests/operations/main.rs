@@ -5,4 +5,6 @@
 mod apply_local;
 mod deploy;
 mod look;
+mod moves;
+mod sandbox;
 mod stage;

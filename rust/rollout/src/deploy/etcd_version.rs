@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use machinist_etcd::{etcd::Health, stored::differences, upgrade::enters_series, version::Version};
 use machinist_model::NodeName;
-use machinist_remote::{Remote, quote};
+use machinist_remote::RemoteError;
 
 use super::{
     host::{Host, Hosts},
@@ -16,15 +15,15 @@ use super::{
     run::Deploy,
 };
 use crate::{
-    etcd_version::{UNIT, etcd_of, of_unit, only_follows, problems, refusal, stored_problem},
+    etcd_version::{Change, etcd_of, etcd_on, only_follows, problems, refusal, stored_problem, unknown_problems},
     problem::Problem,
-    step::{self, StepError},
+    step::StepError,
     stored::stored_members,
     text::chain,
 };
 
-/// Time limit of reading a unit.
-const UNIT_BOUND: Duration = Duration::from_secs(30);
+/// Path of the running system.
+const RUNNING: &str = "/run/current-system";
 
 impl Deploy {
     /// Returns the problems of the members' new versions of etcd. When a member enters a series that not all members
@@ -46,14 +45,26 @@ impl Deploy {
 
     fn judge_etcd_versions(&self, hosts: &Hosts, changing: &BTreeSet<NodeName>) -> Vec<Problem> {
         let members = self.topology().members.keys().filter(|member| changing.contains(*member));
-        let new = |member: &NodeName| Some((member.clone(), self.new_etcd(hosts.get(member)?)?));
-        let after: BTreeMap<NodeName, Version> = members.filter_map(new).collect();
-        if after.is_empty() {
-            return Vec::new();
+        let mut changes = BTreeMap::new();
+        let mut refused = Vec::new();
+        for (member, host) in members.filter_map(|member| Some((member, hosts.get(member)?))) {
+            match self.change_of_etcd(host) {
+                Ok(Some(change)) => drop(changes.insert(member.clone(), change)),
+                Ok(None) => {}
+                Err(error) => {
+                    let text = format!("the version of its new etcd cannot be read: {}", chain(&error));
+                    refused.push(refusal(member, text, "nothing was changed; run the same command again".to_owned()));
+                }
+            }
+        }
+        if changes.is_empty() {
+            return refused;
         }
         let health = self.health(hosts, None).ok();
         let running = self.running_etcd(hosts, health.as_ref());
-        let refused = problems(&running, &after);
+        let after = changes.iter().filter_map(|(node, change)| Some((node.clone(), change.after.version?))).collect();
+        refused.extend(problems(&running, &after));
+        refused.extend(unknown_problems(&changes, &running, &self.silent(hosts, &running)));
         match health {
             Some(health) if refused.is_empty() && enters_series(&running, &after) => {
                 self.stored_problems(&health, &running, &after)
@@ -62,9 +73,25 @@ impl Deploy {
         }
     }
 
-    fn new_etcd(&self, host: &Host) -> Option<Version> {
+    /// Returns the change of a member's etcd. None if its new system starts none.
+    fn change_of_etcd(&self, host: &Host) -> Result<Option<Change>, RemoteError> {
         let system = &host.target.system;
-        if self.request.from_host { unit_of(&*host.remote, system.as_str()) } else { etcd_of(system) }
+        let after = if self.request.from_host {
+            etcd_on(&*host.remote, system.as_str())?
+        } else {
+            etcd_of(system, &self.context.nix)
+        };
+        let Some(after) = after else { return Ok(None) };
+        // Without an answer it counts as another program.
+        let before = etcd_on(&*host.remote, RUNNING).ok().flatten();
+        Ok(Some(Change { before: before.map(|started| started.program), after }))
+    }
+
+    /// Returns the members with data whose version is not known.
+    fn silent(&self, hosts: &Hosts, running: &BTreeMap<NodeName, Version>) -> BTreeSet<NodeName> {
+        let has_data = |member: &NodeName| hosts.get(member).is_none_or(|host| host.facts.etcd_data);
+        let members = self.topology().members.keys();
+        members.filter(|member| !running.contains_key(*member) && has_data(member)).cloned().collect()
     }
 
     /// Returns the members' versions as etcd reports them, or else those of the running systems.
@@ -73,7 +100,7 @@ impl Deploy {
             let reported = health.and_then(|health| Version::parse(health.members.get(member)?.version.as_deref()?));
             let version = reported.or_else(|| {
                 let host = hosts.get(member).filter(|host| host.facts.etcd_data)?;
-                unit_of(&*host.remote, "/run/current-system")
+                etcd_on(&*host.remote, RUNNING).ok()??.version
             });
             Some((member.clone(), version?))
         };
@@ -101,9 +128,4 @@ impl Deploy {
         };
         members.iter().filter_map(problem).collect()
     }
-}
-
-fn unit_of(remote: &dyn Remote, system: &str) -> Option<Version> {
-    let script = format!("cat {} 2>/dev/null || true", quote(&format!("{system}/{UNIT}")));
-    of_unit(&step::run(remote, "read the version of etcd", &script, UNIT_BOUND).ok()?.stdout_text())
 }

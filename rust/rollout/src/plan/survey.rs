@@ -35,7 +35,7 @@ use super::{
 use crate::{
     HostFacts,
     boot_once::{is_wanted_for_kernel, refusal},
-    etcd_version::{self, etcd_of},
+    etcd_version::{self, Change as EtcdChange, etcd_of, etcd_on},
     kubernetes_version::{self, Change, skew_problems},
     local_system,
     problem::Problem,
@@ -113,13 +113,16 @@ impl Survey {
         let mut skew = skew(versions, &silent, &traits, &connector).await;
         let names = members.keys().cloned().collect();
         let is_k3s = founder.is_some();
+        let systems = new_systems(&nodes);
         let asking = move || {
-            let health = bootstrapped.then(|| health(&members, &remotes, &connector)).flatten();
-            if is_k3s { health.map(Health::without_absent) } else { health }
+            let health = bootstrapped.then(|| health(&members, &remotes, &connector)).flatten()?;
+            let health = if is_k3s { health.without_absent() } else { health };
+            let problems = etcd_problems(&systems, &health, &remotes, &nix);
+            Some((health, problems))
         };
         // If the query fails for any reason, etcd's health is unknown.
-        let health = tokio::task::spawn_blocking(asking).await.ok().flatten();
-        skew.extend(etcd_problems(&nodes, health.as_ref()));
+        let (health, problems) = tokio::task::spawn_blocking(asking).await.ok().flatten().unzip();
+        skew.extend(problems.into_iter().flatten());
         let recorded = Recorded { bootstrapped, founder };
         Plan { skew, ..assemble(nodes, names, &traits, &recorded, health.as_ref(), spread) }
     }
@@ -147,18 +150,37 @@ async fn skew(
     problems
 }
 
-/// Returns the problems of the members' new versions of etcd. Nothing is known without an answer of etcd.
-fn etcd_problems(nodes: &BTreeMap<NodeName, NodePlan>, health: Option<&Health>) -> Vec<Problem> {
-    let Some(health) = health else { return Vec::new() };
+fn new_systems(nodes: &BTreeMap<NodeName, NodePlan>) -> BTreeMap<NodeName, StorePath> {
+    let new = |(node, plan): (&NodeName, &NodePlan)| match plan {
+        NodePlan::Changes(changes) => Some((node.clone(), changes.system.clone())),
+        _ => None,
+    };
+    nodes.iter().filter_map(new).collect()
+}
+
+/// Returns the problems of the members' new versions of etcd.
+fn etcd_problems(
+    systems: &BTreeMap<NodeName, StorePath>,
+    health: &Health,
+    remotes: &BTreeMap<NodeName, Box<dyn Remote>>,
+    nix: &Nix,
+) -> Vec<Problem> {
     let version =
         |(name, member): (&NodeName, &Member)| Some((name.clone(), Version::parse(member.version.as_deref()?)?));
     let running = health.members.iter().filter_map(version).collect();
-    let new = |(node, plan): (&NodeName, &NodePlan)| match plan {
-        NodePlan::Changes(changes) => Some((node.clone(), etcd_of(&changes.system)?)),
-        _ => None,
+    let change = |(node, system): (&NodeName, &StorePath)| {
+        let after = etcd_of(system, nix)?;
+        let before = remotes.get(node).and_then(|remote| etcd_on(&**remote, "/run/current-system").ok()?);
+        Some((node.clone(), EtcdChange { before: before.map(|started| started.program), after }))
     };
-    let members = nodes.iter().filter(|(node, _)| health.members.contains_key(*node));
-    etcd_version::problems(&running, &members.filter_map(new).collect())
+    let members = systems.iter().filter(|(node, _)| health.members.contains_key(*node));
+    let changes: BTreeMap<NodeName, EtcdChange> = members.filter_map(change).collect();
+    let after = changes.iter().filter_map(|(node, change)| Some((node.clone(), change.after.version?))).collect();
+    let mut problems = etcd_version::problems(&running, &after);
+    let started = health.members.iter().filter(|(_, member)| member.started).map(|(node, _)| node.clone());
+    let silent = started.filter(|node| !running.contains_key(node)).collect();
+    problems.extend(etcd_version::unknown_problems(&changes, &running, &silent));
+    problems
 }
 
 fn ask(target: &Target, connector: &Connector, nix: &Nix, reboots: Reboots) -> Result<Asked, StepError> {

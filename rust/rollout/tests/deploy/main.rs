@@ -4,6 +4,7 @@
 mod boot;
 mod bootstrap;
 mod environment;
+mod etcd_version;
 mod interrupt;
 mod lock;
 mod preflight;

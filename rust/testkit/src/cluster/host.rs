@@ -84,6 +84,8 @@ pub struct FakeHost {
     pub loader: Option<String>,
     /// The system that the next boot, and only that one, boots.
     pub once: Option<StorePath>,
+    /// Programs of etcd that systems start; one of 3.6.0 for all others.
+    pub etcd: BTreeMap<StorePath, String>,
     /// Behaviours of systems when activated here; [`Behaviour::Works`] for all others.
     pub behaviours: BTreeMap<StorePath, Behaviour>,
 }
@@ -124,6 +126,15 @@ impl FakeHost {
     pub(super) fn switch_files(&self, system: Option<&StorePath>) -> String {
         let interface = system.and_then(|system| self.interfaces.get(system)).map_or("systemd 2", String::as_str);
         format!("interface={interface}")
+    }
+
+    /// Returns etcd's unit in a system that a script reads; that of the running one if it names none.
+    pub(super) fn etcd_unit(&self, script: &str) -> String {
+        let is_named = |(system, _): &(&StorePath, &String)| script.contains(system.as_str());
+        let named = self.etcd.iter().find(is_named).map(|(_, program)| program);
+        let running = || self.etcd.get(self.running.as_ref()?).filter(|_| script.contains("/run/current-system/etc"));
+        let usual = format!("/nix/store/{}-etcd-3.6.0/bin/etcd", "0".repeat(32));
+        format!("[Service]\nExecStart={}\n", named.or_else(running).unwrap_or(&usual))
     }
 
     /// Returns the line of a system's kernel parameters, which only a boot puts into effect.

@@ -73,6 +73,8 @@ impl World {
                 Answer::of(format!("{}\n{}\n", host.switch_files(system.as_ref()), host.boot_files(system.as_ref())))
             }
             "read the version of Kubernetes" => Answer::default(),
+            "read the version of etcd" if script.contains("nix-store") => Answer::default(),
+            "read the version of etcd" => Answer::of(host.etcd_unit(script)),
             "ask about the boot loader" => {
                 Answer::of(host.loader.clone().unwrap_or_else(|| "loader=systemd-boot\n".to_owned()))
             }
@@ -84,7 +86,7 @@ impl World {
             "fetch the journal" => Answer::of("  it does not start\n"),
             "reboot" => reboot(host, script),
             "wait for the boot" => Answer::of("running\n"),
-            "ask etcd" | "move the leader" => return Some(self.ask_etcd(node, label, script)),
+            "ask etcd" | "move the leader" | "remove a member" => return Some(self.ask_etcd(node, label, script)),
             _ if label.starts_with("import ") => {
                 host.missing.clear();
                 Answer::default()
@@ -103,16 +105,34 @@ impl World {
         if !host.lock.holds(&Token::of(script)) {
             return Answer::failure(LOST, host.lock.gone());
         }
-        let heir = variable(script, "heir").and_then(|id| u64::from_str_radix(&id, 16).ok());
-        let is_heir = |host: &FakeHost| host.member.as_ref().map(|member| member.id) == heir;
-        let found = self.hosts.iter().find(|(_, host)| is_heir(host)).map(|(name, _)| name.clone());
-        match found {
+        if label == "remove a member" {
+            return self.remove_member(script);
+        }
+        match self.member(script, "heir") {
             Some(heir) if self.etcd.leader.as_ref() == Some(node) => {
                 self.etcd.leader = Some(heir);
                 Answer::default()
             }
             _ => Answer::failure(1, "Error: etcdserver: not leader"),
         }
+    }
+
+    /// Returns the host of the member whose identifier is in a script's variable, hexadecimal.
+    fn member(&self, script: &str, name: &str) -> Option<NodeName> {
+        let id = u64::from_str_radix(&variable(script, name)?, 16).ok()?;
+        let has_id = |host: &FakeHost| host.member.as_ref().is_some_and(|member| member.id == id);
+        self.hosts.iter().find(|(_, host)| has_id(host)).map(|(name, _)| name.clone())
+    }
+
+    fn remove_member(&mut self, script: &str) -> Answer {
+        let Some(node) = self.member(script, "id") else {
+            return Answer::failure(1, "Error: etcdserver: member not found");
+        };
+        self.etcd.addresses.remove(&node);
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.member = None;
+        }
+        Answer::default()
     }
 }
 

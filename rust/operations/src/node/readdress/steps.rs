@@ -1,7 +1,7 @@
 //! Execution of a move's steps under the locks of all voters.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use machinist_model::{Cluster, Move, NodeName, Provider, RecordedState, moving::
 use machinist_pki::Policy;
 use machinist_remote::{KnownHosts, host_pattern};
 use machinist_rollout::{
-    deploy::{EtcdEnd, Outcome, Report},
+    deploy::Report,
     lock::{Scope, Token},
     membership::{Voice, find_voice},
     readdress,
@@ -218,8 +218,9 @@ impl<'a> Steps<'a> {
     }
 
     fn refused(&self, objection: &str) -> Failure {
-        Failure::new(Kind::Refused, format!("{} cannot be moved now: {objection}", self.request.node))
-            .hint("`machinist status` shows the members; repair them first")
+        Failure::new(Kind::Refused, format!("{} cannot be moved now: {objection}", self.request.node)).hint(
+            "`machinist status` shows the members; repair them first, one that is lost by `machinist node replace`",
+        )
     }
 
     fn failed(&self, error: &StepError) -> Failure {
@@ -324,28 +325,30 @@ impl<'a> Steps<'a> {
             connector: Connector::clone(&view.connector),
             locks: &self.locks,
         };
-        let report = run.pass(&self.state, None, None, BTreeSet::new())?;
-        let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Changed | Outcome::Unchanged);
-        let holds = report.etcd.as_ref().is_none_or(EtcdEnd::has_quorum);
-        if holds && report.nodes.values().all(is_done) {
-            return Ok(None);
+        let left = run.step(&self.state, self.begun)?;
+        if left.is_some() {
+            self.say("has not arrived: the same command continues; with the old address in machines.nix it goes back");
         }
-        run.report(&report, self.begun.elapsed());
-        self.say("has not arrived: the same command continues; with the old address in machines.nix it goes back");
-        Ok(Some(Box::new(report)))
+        Ok(left)
     }
 
     /// Removes the pin of the host key at the old address.
     fn forget(&self, cluster: &Cluster, moving: &Move) -> Result<(), Failure> {
-        let ssh = &cluster.nodes[&moving.node].ssh;
-        let is_used = cluster.nodes.values().any(|node| node.ssh.host == moving.from.to_string());
-        if is_used || ssh.host != moving.to.to_string() {
-            return Ok(());
-        }
-        let known_hosts = KnownHosts::load(&self.context.project.directory.join(connect::KNOWN_HOSTS)).input()?;
-        known_hosts.forget(&host_pattern(&moving.from.to_string(), ssh.port.unwrap_or(22))).failed()?;
-        Ok(())
+        let is_here = cluster.nodes[&moving.node].ssh.host == moving.to.to_string();
+        if is_here { unpin(self.context, cluster, moving) } else { Ok(()) }
     }
+}
+
+/// Removes the pins of the host key at those addresses of a move that no node has any more.
+pub(in crate::node) fn unpin(context: &Context, cluster: &Cluster, moving: &Move) -> Result<(), Failure> {
+    let port = cluster.nodes.get(&moving.node).and_then(|node| node.ssh.port).unwrap_or(22);
+    let known_hosts = KnownHosts::load(&context.project.directory.join(connect::KNOWN_HOSTS)).input()?;
+    for address in [moving.from, moving.to].map(|ip| ip.to_string()) {
+        if cluster.nodes.values().all(|node| node.ssh.host != address) {
+            known_hosts.forget(&host_pattern(&address, port)).failed()?;
+        }
+    }
+    Ok(())
 }
 
 /// Pins the host key of a node at its other address, too: it is the same machine.
