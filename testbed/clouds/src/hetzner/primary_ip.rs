@@ -5,8 +5,6 @@ use serde_json::{Value, json};
 
 use super::errors::{find, find_mut, id_of, invalid, labels_of, refused, unique_name};
 use super::list::list;
-use super::power::stopped;
-use super::server::Public;
 use super::{Catalogue, Effect, Hetzner};
 use crate::labels::Labels;
 use crate::message::{Call, Handled, Problem, Reply};
@@ -47,6 +45,15 @@ pub struct PrimaryIp {
     pub labels: Labels,
     /// When it was created.
     pub created: Moment,
+}
+
+/// The address family of a new server: an own primary IP or a new one.
+#[derive(Debug, Clone, Copy)]
+pub enum Public {
+    /// A new primary IP that is deleted with the server.
+    New(&'static str),
+    /// An existing one.
+    Existing(u64),
 }
 
 impl PrimaryIp {
@@ -228,7 +235,7 @@ fn unassign(state: &mut Hetzner, call: &Call) -> Handled {
     let server = find(&state.primary_ips, id, "primary IP")?.server;
     let server = server.ok_or_else(|| refused("primary_ip_not_assigned", "the primary IP is not assigned"))?;
     state.unlocked(server)?;
-    stopped(state, server)?;
+    state.stopped(server)?;
     let resources = [("server", server), ("primary_ip", id)];
     state.act(call, "unassign_primary_ip", &resources, Effect::Primary(id, None))
 }
@@ -237,7 +244,7 @@ fn unassign(state: &mut Hetzner, call: &Call) -> Handled {
 fn receives(state: &Hetzner, server: u64, kind: &str) -> Result<(), Problem> {
     find(&state.servers, server, "server")?;
     state.unlocked(server)?;
-    stopped(state, server)?;
+    state.stopped(server)?;
     match state.primary_of(server, kind) {
         Some(_) => Err(refused(&format!("server_has_{kind}"), "the server has a primary IP of this type")),
         None => Ok(()),
