@@ -66,7 +66,7 @@ pub struct DigitalOcean {
     pub jobs: Vec<Job>,
 }
 
-/// What tests may change of the account and its catalogue.
+/// Settings of the account and its catalogue.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {

@@ -34,7 +34,7 @@ pub struct Action {
     pub waits: bool,
     /// Why it fails.
     pub failure: Option<String>,
-    /// What happens when it succeeds.
+    /// The change when it succeeds.
     pub effect: Effect,
 }
 

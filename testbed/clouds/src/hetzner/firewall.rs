@@ -196,7 +196,7 @@ fn resource_of(value: &Value) -> Result<Resource, Problem> {
     match (value["server"]["id"].as_u64(), value["label_selector"]["selector"].as_str()) {
         (Some(id), None) if value["type"] == "server" => Ok(Resource::Server(id)),
         (None, Some(selector)) if value["type"] == "label_selector" => Ok(Resource::Selector(selector.to_owned())),
-        _ => Err(invalid("type", "needs the object of its own name, and only that")),
+        _ => Err(invalid("type", "takes the object of the same name only")),
     }
 }
 

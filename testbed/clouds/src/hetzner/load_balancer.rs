@@ -57,7 +57,7 @@ enum Target {
 }
 
 impl Target {
-    /// The same target, whatever its interface.
+    /// True for the same target, by any interface.
     fn is(&self, other: &Target) -> bool {
         match (self, other) {
             (Target::Server(one, _), Target::Server(two, _)) => one == two,
@@ -313,7 +313,7 @@ fn target_of(body: &Value) -> Result<Target, Problem> {
         (Some("server"), Some(id), None, None) => Ok(Target::Server(id, private)),
         (Some("label_selector"), None, Some(selector), None) => Ok(Target::Selector(selector.to_owned(), private)),
         (Some("ip"), None, None, Some(ip)) if !private => Ok(Target::Address(ip.to_owned())),
-        _ => Err(invalid("type", "needs the object of its own name, and only that")),
+        _ => Err(invalid("type", "takes the object of the same name only")),
     }
 }
 

@@ -73,7 +73,7 @@ pub struct Hetzner {
     pub jobs: Vec<Job>,
 }
 
-/// What tests may change of the project and its catalogue.
+/// Settings of the project and its catalogue.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {

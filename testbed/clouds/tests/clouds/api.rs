@@ -1,4 +1,4 @@
-//! A client of the pure state, with a clock of its own.
+//! A client of the pure state, with its own clock.
 
 use serde_json::{Value, json};
 use test_cloud::cloud::Cloud;

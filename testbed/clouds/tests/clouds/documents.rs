@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use machinist_testkit::skip::skip;
 use serde_json::{Value, json};
 use test_cloud::contract::Contract;
 use test_cloud::message::Provider;
@@ -85,7 +86,7 @@ fn own_shape(schema: &Value) -> Shape {
     }
 }
 
-/// What one of two shapes allows.
+/// The union of two alternatives.
 fn either(mut one: Shape, mut other: Shape) -> Shape {
     // Null requires no field of the object that it takes the place of.
     let is_null = |shape: &Shape| shape.types.iter().all(|kind| kind == "null") && !shape.types.is_empty();
@@ -106,7 +107,7 @@ fn either(mut one: Shape, mut other: Shape) -> Shape {
     one
 }
 
-/// What two parts of one schema say together.
+/// The intersection of two parts of one schema.
 fn both(mut one: Shape, other: Shape) -> Shape {
     let required = one.required.union(&other.required).cloned().collect();
     let values = match (one.values.take(), other.values.clone()) {
@@ -247,7 +248,7 @@ fn directory() -> Option<PathBuf> {
 
 fn compare(provider: Provider, file: &str) {
     let Some(directory) = directory() else {
-        eprintln!("skipped: the providers' documents are not here (OPENAPI=DIR)");
+        skip("the providers' documents are not here (OPENAPI=DIR)");
         return;
     };
     let table: Value = serde_json::from_str(Contract::source(provider)).unwrap();

@@ -1,4 +1,4 @@
-//! What tests order: faults, the clock, foreign resources, the record.
+//! The API for tests: faults, the clock, foreign resources, the record.
 
 use serde_json::{Value, json};
 use test_cloud::control;

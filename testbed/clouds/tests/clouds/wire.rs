@@ -242,6 +242,23 @@ async fn a_command_that_fails_ends_its_action_and_those_after_it_with_an_error()
 }
 
 #[tokio::test]
+async fn a_command_that_takes_too_long_is_ended_with_its_children() {
+    let directory = tempfile::tempdir().unwrap();
+    let alive = directory.path().join("alive");
+    // The child is not the shell itself, and would write after the bound.
+    let command = format!("(sleep 0.6; touch '{}') & wait", alive.display());
+    let bound = Duration::from_millis(200);
+    let cloud = start(Options { machines: Some(command), bound, ..Options::default() }).await.unwrap();
+    quick(&cloud);
+    let begin = std::time::Instant::now();
+    let (_, made) = json_of(cloud.hetzner, "POST", "/v1/servers", new_server("a", json!({}))).await;
+    let action = ended(&cloud, &made["action"]["id"]).await;
+    assert_eq!(action["error"]["message"], "\"create\": no end within 0.2 s");
+    sleep(Duration::from_millis(800).saturating_sub(begin.elapsed())).await;
+    assert!(!alive.exists(), "the command's child kept running");
+}
+
+#[tokio::test]
 async fn an_action_waits_for_its_command_and_finish_does_not_end_it() {
     let directory = tempfile::tempdir().unwrap();
     let go = directory.path().join("go");
