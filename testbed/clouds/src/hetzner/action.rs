@@ -149,7 +149,7 @@ impl Hetzner {
         self.actions.values().any(|action| action.finished.is_none() && action.concerns(kind, id))
     }
 
-    /// Ends the actions whose time has come, each after those before it on the same server.
+    /// Ends the actions whose time has come.
     pub fn tick(&mut self, now: Moment) {
         while let Some(id) = self.due(now) {
             let Some(action) = self.actions.get_mut(&id) else { return };
@@ -168,14 +168,12 @@ impl Hetzner {
         self.tick(now);
     }
 
+    /// Actions of one server end in their order: a later one ends later, and their commands run one by one.
     fn due(&self, now: Moment) -> Option<u64> {
-        let running: Vec<&Action> = self.actions.values().filter(|action| action.finished.is_none()).collect();
-        let earlier = |action: &Action| {
-            let servers = action.resources.iter().filter(|(kind, _)| kind == "server");
-            servers.into_iter().any(|(_, id)| self.running_on(*id).any(|other| other < action.id))
+        let due = |action: &&Action| {
+            action.finished.is_none() && !action.waits && (action.ends <= now || action.failure.is_some())
         };
-        let due = |action: &&&Action| !action.waits && (action.ends <= now || action.failure.is_some());
-        running.iter().filter(due).find(|action| !earlier(action)).map(|action| action.id)
+        self.actions.values().find(due).map(|action| action.id)
     }
 }
 

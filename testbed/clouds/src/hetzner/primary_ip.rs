@@ -141,7 +141,8 @@ impl Hetzner {
             return Err(refused("primary_ip_assigned", "the primary IP is assigned"));
         }
         if ip.location != location {
-            return Err(refused("primary_ip_location_mismatch", "the primary IP is in another location"));
+            // The code is older than the removal of data centers.
+            return Err(refused("primary_ip_datacenter_mismatch", "the primary IP is in another location"));
         }
         Ok(())
     }
@@ -212,7 +213,7 @@ fn delete(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "primary IP")?;
     let ip = find(&state.primary_ips, id, "primary IP")?;
     if ip.server.is_some() || state.is_changing("primary_ip", id) {
-        return Err(refused("resource_in_use", "the primary IP is assigned"));
+        return Err(refused("must_be_unassigned", "the primary IP is assigned"));
     }
     state.primary_ips.remove(&id);
     Ok(Reply::empty())
@@ -222,8 +223,12 @@ fn assign(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "primary IP")?;
     let ip = find(&state.primary_ips, id, "primary IP")?;
     let server = call.number("assignee_id").unwrap_or_default();
-    let location = find(&state.servers, server, "server")?.location.clone();
-    state.assignable(ip, &ip.kind, &location)?;
+    if find(&state.servers, server, "server")?.location != ip.location {
+        return Err(invalid("assignee_id", "the server is in another location"));
+    }
+    if ip.server.is_some() || state.is_changing("primary_ip", id) {
+        return Err(refused("primary_ip_already_assigned", "the primary IP is assigned"));
+    }
     let kind = ip.kind.clone();
     receives(state, server, &kind)?;
     let resources = [("server", server), ("primary_ip", id)];
@@ -232,10 +237,14 @@ fn assign(state: &mut Hetzner, call: &Call) -> Handled {
 
 fn unassign(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "primary IP")?;
-    let server = find(&state.primary_ips, id, "primary IP")?.server;
-    let server = server.ok_or_else(|| refused("primary_ip_not_assigned", "the primary IP is not assigned"))?;
+    let ip = find(&state.primary_ips, id, "primary IP")?;
+    let four = ip.kind == "ipv4";
+    let server = ip.server.ok_or_else(|| refused("primary_ip_not_assigned", "the primary IP is not assigned"))?;
     state.unlocked(server)?;
     state.stopped(server)?;
+    if four && state.load_balancers.values().any(|balancer| balancer.targets_publicly(server)) {
+        return Err(refused("server_is_load_balancer_target", "a load balancer reaches the server by this address"));
+    }
     let resources = [("server", server), ("primary_ip", id)];
     state.act(call, "unassign_primary_ip", &resources, Effect::Primary(id, None))
 }

@@ -171,7 +171,7 @@ fn a_firewall_is_applied_once_and_not_deleted_while_it_is() {
     api.send("POST", &format!("{path}/actions/remove_from_resources"), remove.clone()).is(201);
     api.finish();
     api.send("POST", &format!("{path}/actions/remove_from_resources"), remove)
-        .refuses(422, "firewall_resource_not_found");
+        .refuses(404, "firewall_resource_not_found");
     api.send("DELETE", &path, Value::Null).is(204);
 }
 
@@ -237,8 +237,8 @@ fn a_load_balancer_needs_the_network_of_its_private_targets() {
     act("add_target", target.clone()).refuses(422, "load_balancer_not_attached_to_network");
     act("attach_to_network", json!({"network": network, "ip": "10.0.0.7"})).is(201);
     act("attach_to_network", json!({"network": network})).refuses(422, "load_balancer_already_attached");
-    act("add_target", target.clone()).refuses(422, "server_not_attached_to_network");
-    act("add_service", service.clone()).refuses(422, "source_port_already_used");
+    act("add_target", target.clone()).refuses(422, "resolve_cloud_private_targets_error");
+    act("add_service", service.clone()).refuses(412, "source_port_already_used");
     act("add_service", merged(service.clone(), json!({"listen_port": 80, "protocol": "http"})))
         .refuses(422, "invalid_input");
     act("add_service", merged(service, json!({"listen_port": 443}))).is(201);
@@ -274,12 +274,70 @@ fn a_floating_ip_moves_between_servers() {
         api.send("POST", &format!("{path}/assign"), json!({"server": server})).is(201);
         api.send("POST", &format!("{path}/assign"), json!({"server": server})).refuses(423, "locked");
         api.finish();
-        assert_eq!(api.get("/floating_ips")["floating_ips"][0]["server"], server);
+        assert_eq!(api.get(&format!("/servers/{server}"))["server"]["public_net"]["floating_ips"], json!([ip]));
+        api.send("POST", &format!("{path}/assign"), json!({"server": other})).refuses(422, "floating_ip_assigned");
+        api.send("DELETE", &format!("/floating_ips/{ip}"), Value::Null).refuses(422, "must_be_unassigned");
+        api.send("POST", &format!("{path}/unassign"), Value::Null).is(201);
+        api.finish();
+        assert_eq!(api.get("/floating_ips")["floating_ips"][0]["server"], Value::Null);
     }
-    assert_eq!(api.get(&format!("/servers/{other}"))["server"]["public_net"]["floating_ips"], json!([ip]));
-    api.send("POST", &format!("{path}/unassign"), Value::Null).is(201);
+    api.send("DELETE", &format!("/floating_ips/{ip}"), Value::Null).is(204);
+}
+
+#[test]
+fn targets_by_public_address_need_one_and_keep_it() {
+    let mut api = Api::hetzner();
+    let network = api.network("n", "10.0.0.0/24");
+    let server = api.server("a");
+    let hidden = json!({"networks": [network], "public_net": {"enable_ipv4": false, "enable_ipv6": false}});
+    let hidden = api.new_server("hidden", merged(hidden, json!({"start_after_create": false})));
+    let new = |name: &str, public: bool| {
+        json!({"name": name, "load_balancer_type": "lb11", "location": "fsn1", "public_interface": public,
+            "network": network})
+    };
+    let open = api.post("/load_balancers", new("open", true))["load_balancer"]["id"].clone();
+    let closed = api.post("/load_balancers", new("closed", false))["load_balancer"]["id"].clone();
     api.finish();
-    assert_eq!(api.get("/floating_ips")["floating_ips"][0]["server"], Value::Null);
+    let target = |server: u64| json!({"type": "server", "server": {"id": server}});
+    let address = |ip: &Value| json!({"type": "ip", "ip": {"ip": ip}});
+    let own = api.get(&format!("/servers/{server}"))["server"]["public_net"]["ipv4"].clone();
+    let cases = [
+        (&closed, target(server), Some("load_balancer_public_interface_disabled")),
+        (&open, target(hidden), Some("resolve_cloud_public_targets_error")),
+        (&open, address(&json!("192.0.2.1")), Some("ip_not_owned")),
+        (&open, address(&own["ip"]), None),
+        (&open, target(server), None),
+    ];
+    for (balancer, body, code) in cases {
+        let answer = api.send("POST", &format!("/load_balancers/{balancer}/actions/add_target"), body);
+        match code {
+            Some(code) => drop(answer.refuses(422, code)),
+            None => drop(answer.is(201)),
+        }
+        api.finish();
+    }
+    let path = format!("/primary_ips/{}/actions/unassign", own["id"]);
+    api.send("POST", &path, Value::Null).refuses(422, "server_is_load_balancer_target");
+}
+
+#[test]
+fn an_unknown_or_repeated_resource_is_refused_by_firewalls() {
+    let mut api = Api::hetzner();
+    let to = |id: u64| json!({"type": "server", "server": {"id": id}});
+    let server = api.new_server("a", json!({"labels": {"f": "yes"}}));
+    api.finish();
+    let new = |apply: Value| json!({"name": "f", "apply_to": apply});
+    api.send("POST", "/firewalls", new(json!([to(5)]))).refuses(422, "firewall_resource_not_found");
+    api.send("POST", "/firewalls", new(json!([to(server), to(server)]))).refuses(422, "server_already_added");
+    let selector = json!([{"type": "label_selector", "label_selector": {"selector": "f=yes"}}]);
+    let firewall = api.post("/firewalls", new(selector))["firewall"]["id"].clone();
+    api.finish();
+    let path = format!("/firewalls/{firewall}/actions");
+    let unknown = json!({"apply_to": [to(5)]});
+    api.send("POST", &format!("{path}/apply_to_resources"), unknown).refuses(404, "firewall_resource_not_found");
+    let selected = json!({"remove_from": [to(server)]});
+    let answer = api.send("POST", &format!("{path}/remove_from_resources"), selected);
+    answer.refuses(422, "firewall_managed_by_label_selector");
 }
 
 #[test]

@@ -216,7 +216,14 @@ async fn the_document_of_a_machine_has_its_networks_keys_and_volumes() {
 
 #[tokio::test]
 async fn a_command_that_fails_ends_its_action_and_those_after_it_with_an_error() {
-    let options = Options { machines: Some("echo no room >&2; exit 3".to_owned()), ..Options::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("events");
+    // Only a creation fails.
+    let command = format!(
+        "jq -r .event | tee -a '{}' | {{ ! grep -q create; }} || {{ echo no room >&2; exit 3; }}",
+        log.display()
+    );
+    let options = Options { machines: Some(command), ..Options::default() };
     let cloud = start(options).await.unwrap();
     quick(&cloud);
     let (_, made) = json_of(cloud.hetzner, "POST", "/v1/servers", new_server("a", json!({}))).await;
@@ -224,6 +231,7 @@ async fn a_command_that_fails_ends_its_action_and_those_after_it_with_an_error()
     assert_eq!(action["status"], "error");
     assert_eq!(action["error"]["message"], "\"create\": exit status: 3: no room");
     assert_eq!(ended(&cloud, &made["next_actions"][0]["id"]).await["status"], "error");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "create\n", "a machine that was not made is not started");
     let (_, server) =
         json_of(cloud.hetzner, "GET", &format!("/v1/servers/{}", made["server"]["id"]), Value::Null).await;
     assert_eq!(server["server"]["status"], "off");
