@@ -181,7 +181,7 @@ fn no_crate_has_a_circle_of_imports() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let crates = fs::read_dir(root.join("rust")).unwrap().map(|entry| entry.unwrap().path());
     let mut found = BTreeMap::new();
-    for path in crates.chain([root.join("tests/ledger")]) {
+    for path in crates.chain(["tests/ledger", "testbed/clouds"].map(|path| root.join(path))) {
         let circles = circles_of(&path.join("src"));
         if !circles.is_empty() {
             found.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), circles);

@@ -18,7 +18,7 @@ use crate::time::Moment;
 /// The state of both clouds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cloud {
-    /// How far the clouds' clock is ahead of the computer's, in milliseconds.
+    /// Milliseconds that the clouds' clock is ahead of the computer's.
     pub ahead_ms: i64,
     /// Settings for both clouds.
     pub settings: Settings,

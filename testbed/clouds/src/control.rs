@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
 use crate::fault::Fault;
-use crate::message::{Handled, Problem, Provider, Reply, Request};
+use crate::message::{Handled, Problem, Provider, Reply, Request, number};
 use crate::time::Moment;
 
 /// Answers a request of a test.
@@ -115,11 +115,6 @@ fn settings(cloud: &mut Cloud, now: Moment, body: Value) -> Handled {
         }
     }
     Ok(Reply::json(200, settings_json(cloud)))
-}
-
-/// A number of an object that fits.
-pub fn number(value: &Value, field: &str) -> Option<u32> {
-    value[field].as_u64().and_then(|number| u32::try_from(number).ok())
 }
 
 fn merged<T>(old: &T, change: &Value) -> Result<T, Problem>

@@ -20,12 +20,12 @@ pub struct Fault {
     /// Requests with the fault.
     #[serde(default = "one")]
     pub times: u32,
-    /// What happens.
+    /// The kind of fault.
     #[serde(flatten)]
     pub kind: Kind,
 }
 
-/// What a fault does to a request.
+/// The effect of a fault on a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
@@ -70,7 +70,7 @@ fn one() -> u32 {
     1
 }
 
-/// How an answer reaches the client.
+/// The way of an answer to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// As an answer.

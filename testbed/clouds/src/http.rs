@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, service: Service, shared: Arc<Shared>)
         let shared = Arc::clone(&shared);
         let handle = service_fn(move |request| answer(request, service, Arc::clone(&shared)));
         tokio::spawn(async move {
-            // The client sees the end of its connection; there is no one else to report it to.
+            // The client sees the end of its connection, and is the only one to see it.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), handle).await;
         });
     }

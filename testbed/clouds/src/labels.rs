@@ -14,7 +14,7 @@ pub fn of(value: Option<&Value>) -> Labels {
     entries.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
 }
 
-/// What is wrong with labels, or `None`.
+/// The first label that is invalid, as a sentence.
 pub fn problem(labels: &Labels) -> Option<String> {
     labels.iter().find_map(|(key, value)| {
         if !is_key(key) {

@@ -24,6 +24,7 @@ pub mod time;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -31,7 +32,7 @@ use tokio::task::JoinHandle;
 use crate::cloud::Cloud;
 use crate::http::{Service, serve};
 use crate::message::Provider;
-use crate::shared::Shared;
+use crate::shared::{Machines, Shared};
 use crate::time::Moment;
 
 /// Addresses and files of a test cloud. The default listens on free ports of 127.0.0.1.
@@ -47,12 +48,21 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Command of the shell that makes machines.
     pub machines: Option<String>,
+    /// Time that the command may take for an event.
+    pub bound: Duration,
 }
 
 impl Default for Options {
     fn default() -> Options {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Options { hetzner: any, digitalocean: any, control: any, state: None, machines: None }
+        Options {
+            hetzner: any,
+            digitalocean: any,
+            control: any,
+            state: None,
+            machines: None,
+            bound: Duration::from_secs(120),
+        }
     }
 }
 
@@ -110,7 +120,8 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let [hetzner, digitalocean, control] =
         [listen(options.hetzner).await?, listen(options.digitalocean).await?, listen(options.control).await?];
     let addresses = [&hetzner, &digitalocean, &control].map(|(_, address)| *address);
-    let shared = Shared::new(cloud, options.state, options.machines);
+    let shared =
+        Shared::new(cloud, options.state, options.machines.map(|text| Machines { text, bound: options.bound }));
     // Commands that had not ended when the state was written.
     shared.after(false);
     let services = [

@@ -41,7 +41,7 @@ pub struct Entry {
 pub struct Log {
     /// Oldest first.
     pub entries: Vec<Entry>,
-    /// Requests since the start, also those that are no longer kept.
+    /// Requests since the start, with those that are not kept any more.
     pub requests: u64,
     /// Requests that a client must never send.
     pub forbidden: u64,

@@ -33,7 +33,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { hetzner, digitalocean, control, state, machines } = Arguments::parse();
-    let running = match start(Options { hetzner, digitalocean, control, state, machines }).await {
+    let running = match start(Options { hetzner, digitalocean, control, state, machines, ..Options::default() }).await {
         Ok(running) => running,
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();

@@ -182,3 +182,8 @@ impl Call {
         self.query.get(name).and_then(Value::as_u64).unwrap_or(default)
     }
 }
+
+/// A number of an object that fits.
+pub fn number(value: &Value, field: &str) -> Option<u32> {
+    value[field].as_u64().and_then(|number| u32::try_from(number).ok())
+}

@@ -16,8 +16,14 @@ use crate::machines::{Job, Outcome};
 use crate::message::Provider;
 use crate::time::{self, Moment};
 
-/// A command for a machine that takes longer has failed.
-const BOUND: Duration = Duration::from_secs(120);
+/// The command for machines.
+#[derive(Debug, Clone)]
+pub struct Machines {
+    /// For a shell.
+    pub text: String,
+    /// It has failed if it takes longer for an event.
+    pub bound: Duration,
+}
 
 /// The state of the clouds, shared by the listeners.
 pub struct Shared {
@@ -28,7 +34,7 @@ pub struct Shared {
 
 impl Shared {
     /// Shares a state, and runs its machines' commands if there is one.
-    pub fn new(cloud: Cloud, file: Option<PathBuf>, command: Option<String>) -> Arc<Shared> {
+    pub fn new(cloud: Cloud, file: Option<PathBuf>, command: Option<Machines>) -> Arc<Shared> {
         let (jobs, receiver) = unbounded_channel();
         let shared = Arc::new(Shared { cloud: Mutex::new(cloud), file, jobs });
         if let Some(command) = command {
@@ -39,7 +45,7 @@ impl Shared {
 
     /// Runs a function on the state, with the moment of the clouds' clock.
     pub fn with<T>(&self, run: impl FnOnce(&mut Cloud, Moment) -> T) -> T {
-        // No function leaves the state half changed when it panics: there is no code of ours that panics.
+        // A poisoned lock needs a panic, and the code below it has none.
         let mut cloud = self.cloud.lock().unwrap_or_else(PoisonError::into_inner);
         let now = time::now() + cloud.ahead_ms;
         run(&mut cloud, now)
@@ -68,7 +74,7 @@ fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 /// Gives each machine a worker, which runs its commands in their order.
-async fn dispatch(mut jobs: UnboundedReceiver<Job>, shared: std::sync::Weak<Shared>, command: String) {
+async fn dispatch(mut jobs: UnboundedReceiver<Job>, shared: std::sync::Weak<Shared>, command: Machines) {
     let mut workers: BTreeMap<(Provider, u64), UnboundedSender<Job>> = BTreeMap::new();
     while let Some(job) = jobs.recv().await {
         let key = (job.provider, job.server);
@@ -82,7 +88,7 @@ async fn dispatch(mut jobs: UnboundedReceiver<Job>, shared: std::sync::Weak<Shar
     }
 }
 
-async fn work(mut jobs: UnboundedReceiver<Job>, shared: std::sync::Weak<Shared>, command: String) {
+async fn work(mut jobs: UnboundedReceiver<Job>, shared: std::sync::Weak<Shared>, command: Machines) {
     while let Some(job) = jobs.recv().await {
         let Some(shared) = shared.upgrade() else { return };
         if !shared.with(|cloud, _| cloud.wants(&job)) {
@@ -94,11 +100,11 @@ async fn work(mut jobs: UnboundedReceiver<Job>, shared: std::sync::Weak<Shared>,
     }
 }
 
-async fn run(command: &str, job: &Job) -> Outcome {
+async fn run(command: &Machines, job: &Job) -> Outcome {
     for event in &job.events {
-        match tokio::time::timeout(BOUND, call(command, event)).await {
+        match tokio::time::timeout(command.bound, call(&command.text, event)).await {
             Ok(outcome) => outcome?,
-            Err(_) => return Err(format!("{}: no end within {} s", event["event"], BOUND.as_secs())),
+            Err(_) => return Err(format!("{}: no end within {} s", event["event"], command.bound.as_secs_f64())),
         }
     }
     Ok(())
@@ -111,20 +117,42 @@ async fn call(command: &str, event: &Value) -> Outcome {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .map_err(failed)?;
+    // Dropped when the command takes too long: its own children end with it.
+    let group = Group(child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())));
     if let Some(mut input) = child.stdin.take() {
         // A command need not read its input; its exit status decides.
         let _ = input.write_all(event.to_string().as_bytes()).await;
     }
     let output = child.wait_with_output().await.map_err(failed)?;
+    // The processes of a machine may outlive the command that began it.
+    group.leave();
     match output.status.success() {
         true => Ok(()),
         false => {
             let text = String::from_utf8_lossy(&output.stderr);
             let last = text.lines().last().unwrap_or_default();
             Err(format!("{}: {}: {last}", event["event"], output.status))
+        }
+    }
+}
+
+/// The process group of a command, which is killed unless it is left alone.
+struct Group(Option<rustix::process::Pid>);
+
+impl Group {
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // A group without processes has ended already.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
     }
 }

@@ -72,7 +72,7 @@ pub struct Image {
     pub name: String,
     /// Such as `Debian`.
     pub distribution: String,
-    /// Where it can be used; everywhere if that is empty.
+    /// Slugs of the regions that have it; every region if that is empty.
     pub regions: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::action::{Effect, Target};
+use super::effect::{Effect, Status, Target};
 use super::errors::{id_of, missing, refused};
 use super::list::list;
 use super::{Catalogue, DigitalOcean};
@@ -61,18 +61,6 @@ pub struct Droplet {
     pub user_data: Option<String>,
     /// Such as `monitoring`.
     pub features: Vec<String>,
-}
-
-/// The status of a droplet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Being created.
-    New,
-    /// Up.
-    Active,
-    /// Down.
-    Off,
 }
 
 impl DigitalOcean {

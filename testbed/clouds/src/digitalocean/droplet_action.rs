@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::action::{Effect, Target};
-use super::droplet::{Droplet, Status};
+use super::droplet::Droplet;
+use super::effect::{Effect, Status, Target};
 use super::errors::refused;
 use super::list::list;
 use super::{Catalogue, DigitalOcean};

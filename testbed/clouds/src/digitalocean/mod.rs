@@ -6,6 +6,7 @@ mod catalogue;
 mod domain;
 mod droplet;
 mod droplet_action;
+mod effect;
 mod errors;
 mod firewall;
 mod list;
@@ -19,14 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use action::{Action, Effect};
+pub use action::Action;
 pub use catalogue::Catalogue;
 pub use errors::violated;
 
-use crate::control::number;
 use crate::limits::Window;
 use crate::machines::{Job, Outcome};
-use crate::message::{Call, Handled, Problem, Request};
+use crate::message::{Call, Handled, Problem, Request, number};
 use crate::route::{Route, Router};
 use crate::time::Moment;
 
@@ -66,7 +66,7 @@ pub struct DigitalOcean {
     pub jobs: Vec<Job>,
 }
 
-/// What tests may change of the account and its catalogue.
+/// Settings of the account and its catalogue.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::action::{Effect, Target};
+use super::effect::{Effect, Target};
 use super::errors::{missing, refused};
 use super::list::list;
 use super::{Catalogue, DigitalOcean};

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Hetzner;
 use super::errors::{find, id_of, locked, missing};
 use super::list::list;
-use super::server::Status;
+use super::{Effect, Hetzner};
 use crate::machines::Job;
 use crate::message::{Call, Handled, Problem, Provider, Reply};
 use crate::route::Route;
@@ -35,42 +34,8 @@ pub struct Action {
     pub waits: bool,
     /// Why it fails.
     pub failure: Option<String>,
-    /// What happens when it succeeds.
+    /// The change when it succeeds.
     pub effect: Effect,
-}
-
-/// The change at the end of an action.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// The change was made when the action began.
-    None,
-    /// A server has its status.
-    Become(u64, Status),
-    /// A server boots, from its disk or the rescue system.
-    Boot(u64),
-    /// A server is removed.
-    Delete(u64),
-    /// A server has the image.
-    Rebuild(u64, u64),
-    /// A server has the type.
-    Retype(u64, String),
-    /// The rescue system is the next to boot, until this moment; `None` is the disk.
-    Rescue(u64, Option<Moment>),
-    /// A server has a private address.
-    Attach(u64, super::server::PrivateNet),
-    /// A server leaves a network.
-    Detach(u64, u64),
-    /// A server has other alias addresses in a network.
-    Aliases(u64, u64, Vec<String>),
-    /// A server is in a placement group, or in none.
-    Place(u64, Option<u64>),
-    /// A volume is attached to a server, or to none.
-    Volume(u64, Option<u64>),
-    /// A primary IP is assigned to a server, or to none.
-    Primary(u64, Option<u64>),
-    /// A floating IP is assigned to a server, or to none.
-    Floating(u64, Option<u64>),
 }
 
 impl Action {
@@ -184,7 +149,7 @@ impl Hetzner {
         self.actions.values().any(|action| action.finished.is_none() && action.concerns(kind, id))
     }
 
-    /// Ends the actions whose time has come, each after those before it on the same server.
+    /// Ends the actions whose time has come.
     pub fn tick(&mut self, now: Moment) {
         while let Some(id) = self.due(now) {
             let Some(action) = self.actions.get_mut(&id) else { return };
@@ -203,14 +168,12 @@ impl Hetzner {
         self.tick(now);
     }
 
+    /// Actions of one server end in their order: a later one ends later, and their commands run one by one.
     fn due(&self, now: Moment) -> Option<u64> {
-        let running: Vec<&Action> = self.actions.values().filter(|action| action.finished.is_none()).collect();
-        let earlier = |action: &Action| {
-            let servers = action.resources.iter().filter(|(kind, _)| kind == "server");
-            servers.into_iter().any(|(_, id)| self.running_on(*id).any(|other| other < action.id))
+        let due = |action: &&Action| {
+            action.finished.is_none() && !action.waits && (action.ends <= now || action.failure.is_some())
         };
-        let due = |action: &&&Action| !action.waits && (action.ends <= now || action.failure.is_some());
-        running.iter().filter(due).find(|action| !earlier(action)).map(|action| action.id)
+        self.actions.values().find(due).map(|action| action.id)
     }
 }
 

@@ -39,7 +39,7 @@ pub fn missing(kind: &str, id: impl std::fmt::Display) -> Problem {
     Problem::new(404, "not_found", format!("{kind} {id} does not exist"))
 }
 
-/// 422 with a code of its own.
+/// 422 with the given code.
 pub fn refused(code: &str, message: &str) -> Problem {
     Problem::new(422, code, message)
 }

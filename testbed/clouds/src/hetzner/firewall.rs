@@ -114,7 +114,7 @@ fn create(state: &mut Hetzner, call: &Call) -> Handled {
     state.within_quota("firewalls", state.firewalls.len(), 1)?;
     let id = state.id();
     let firewall = Firewall { id, name, labels, created: call.now, rules, servers: Vec::new(), selectors: Vec::new() };
-    let resources = resources(state, &firewall, call.list("apply_to"))?;
+    let resources = resources(state, &firewall, call.list("apply_to"), 422)?;
     state.firewalls.insert(id, firewall);
     let servers = add(state, id, resources)?;
     let mut actions = state.begin_for(call, "set_firewall_rules", id, &[]);
@@ -163,7 +163,7 @@ fn set_rules(state: &mut Hetzner, call: &Call) -> Handled {
 fn apply(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "firewall")?;
     let firewall = find(&state.firewalls, id, "firewall")?;
-    let resources = resources(state, firewall, call.list("apply_to"))?;
+    let resources = resources(state, firewall, call.list("apply_to"), 404)?;
     let servers = add(state, id, resources)?;
     let actions = state.begin_for(call, "apply_firewall", id, &servers);
     Ok(Reply::json(201, json!({"actions": actions})))
@@ -171,8 +171,9 @@ fn apply(state: &mut Hetzner, call: &Call) -> Handled {
 
 fn remove(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "firewall")?;
-    let firewall = find_mut(&mut state.firewalls, id, "firewall")?;
+    let firewall = find(&state.firewalls, id, "firewall")?;
     let mut servers = Vec::new();
+    let mut selectors = Vec::new();
     for resource in call.list("remove_from") {
         let resource = resource_of(resource)?;
         let applied = match &resource {
@@ -180,34 +181,51 @@ fn remove(state: &mut Hetzner, call: &Call) -> Handled {
             Resource::Selector(selector) => firewall.selectors.contains(selector),
         };
         if !applied {
-            return Err(refused("firewall_resource_not_found", "the firewall is not applied to this resource"));
+            return Err(not_applied(state, firewall, &resource));
         }
         match resource {
             Resource::Server(server) => servers.push(server),
-            Resource::Selector(selector) => firewall.selectors.retain(|other| *other != selector),
+            Resource::Selector(selector) => selectors.push(selector),
         }
     }
+    let firewall = find_mut(&mut state.firewalls, id, "firewall")?;
     firewall.servers.retain(|server| !servers.contains(server));
+    firewall.selectors.retain(|selector| !selectors.contains(selector));
     let actions = state.begin_for(call, "remove_firewall", id, &servers);
     Ok(Reply::json(201, json!({"actions": actions})))
+}
+
+fn not_applied(state: &Hetzner, firewall: &Firewall, resource: &Resource) -> Problem {
+    let selected = match resource {
+        Resource::Server(id) => state.servers.get(id).is_some_and(|server| state.firewall_covers(firewall, server)),
+        Resource::Selector(_) => false,
+    };
+    match selected {
+        true => refused("firewall_managed_by_label_selector", "a label selector applies the firewall to the server"),
+        false => Problem::new(404, "firewall_resource_not_found", "the firewall is not applied to this resource"),
+    }
 }
 
 fn resource_of(value: &Value) -> Result<Resource, Problem> {
     match (value["server"]["id"].as_u64(), value["label_selector"]["selector"].as_str()) {
         (Some(id), None) if value["type"] == "server" => Ok(Resource::Server(id)),
         (None, Some(selector)) if value["type"] == "label_selector" => Ok(Resource::Selector(selector.to_owned())),
-        _ => Err(invalid("type", "needs the object of its own name, and only that")),
+        _ => Err(invalid("type", "takes the object of the same name only")),
     }
 }
 
-/// The resources of a body, each of which the firewall can be applied to.
-fn resources(state: &Hetzner, firewall: &Firewall, values: &[Value]) -> Result<Vec<Resource>, Problem> {
+/// The resources of a body, each of which the firewall can be applied to. `missing` is the status for an unknown server.
+fn resources(state: &Hetzner, firewall: &Firewall, values: &[Value], missing: u16) -> Result<Vec<Resource>, Problem> {
     let mut resources = Vec::new();
-    for value in values {
+    for (index, value) in values.iter().enumerate() {
         let resource = resource_of(value)?;
+        if values.iter().take(index).any(|other| other == value) {
+            return Err(refused("server_already_added", "a resource is given twice"));
+        }
         match &resource {
             Resource::Server(id) => {
-                let server = find(&state.servers, *id, "server")?;
+                let unknown = || Problem::new(missing, "firewall_resource_not_found", "the server does not exist");
+                let server = state.servers.get(id).ok_or_else(unknown)?;
                 if firewall.servers.contains(id) {
                     return Err(refused("firewall_already_applied", "the firewall is applied to this server"));
                 }

@@ -120,9 +120,11 @@ fn update(state: &mut Hetzner, call: &Call) -> Handled {
     one(state, call)
 }
 
-/// An assigned address can be deleted, too.
 fn delete(state: &mut Hetzner, call: &Call) -> Handled {
     let id = free_ip(state, call)?;
+    if find(&state.floating_ips, id, "floating IP")?.server.is_some() {
+        return Err(refused("must_be_unassigned", "the floating IP is assigned"));
+    }
     state.floating_ips.remove(&id);
     Ok(Reply::empty())
 }
@@ -131,6 +133,9 @@ fn assign(state: &mut Hetzner, call: &Call) -> Handled {
     let id = free_ip(state, call)?;
     let server = call.number("server").ok_or_else(|| invalid("server", "missing"))?;
     find(&state.servers, server, "server")?;
+    if find(&state.floating_ips, id, "floating IP")?.server.is_some() {
+        return Err(refused("floating_ip_assigned", "the floating IP is assigned"));
+    }
     state.unlocked(server)?;
     let resources = [("server", server), ("floating_ip", id)];
     state.act(call, "assign_floating_ip", &resources, Effect::Floating(id, Some(server)))

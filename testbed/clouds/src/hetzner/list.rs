@@ -7,7 +7,7 @@ use crate::labels::{self, Selector};
 use crate::message::{Call, Handled, Reply};
 
 const PER_PAGE: u64 = 25;
-/// Parameters that are no filter by a field.
+/// Parameters that do not filter by a field.
 const OTHERS: [&str; 5] = ["page", "per_page", "sort", "label_selector", "include_deprecated"];
 
 /// A page of the elements that the query selects.

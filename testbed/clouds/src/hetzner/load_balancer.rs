@@ -57,7 +57,7 @@ enum Target {
 }
 
 impl Target {
-    /// The same target, whatever its interface.
+    /// True for the same target, by any interface.
     fn is(&self, other: &Target) -> bool {
         match (self, other) {
             (Target::Server(one, _), Target::Server(two, _)) => one == two,
@@ -90,6 +90,11 @@ impl LoadBalancer {
     /// True if the server is a target by its id.
     pub fn targets_server(&self, server: u64) -> bool {
         self.targets.iter().any(|target| target.is(&Target::Server(server, false)))
+    }
+
+    /// True if it reaches the server by its public address.
+    pub fn targets_publicly(&self, server: u64) -> bool {
+        self.targets.contains(&Target::Server(server, false))
     }
 
     /// Removes a server that is deleted from the targets.
@@ -313,7 +318,7 @@ fn target_of(body: &Value) -> Result<Target, Problem> {
         (Some("server"), Some(id), None, None) => Ok(Target::Server(id, private)),
         (Some("label_selector"), None, Some(selector), None) => Ok(Target::Selector(selector.to_owned(), private)),
         (Some("ip"), None, None, Some(ip)) if !private => Ok(Target::Address(ip.to_owned())),
-        _ => Err(invalid("type", "needs the object of its own name, and only that")),
+        _ => Err(invalid("type", "takes the object of the same name only")),
     }
 }
 
@@ -329,11 +334,18 @@ fn new_target(state: &Hetzner, balancer: &LoadBalancer, body: &Value) -> Result<
     if target.is_private() && balancer.private.is_empty() {
         return Err(refused("load_balancer_not_attached_to_network", "the load balancer is not in a network"));
     }
+    // A new load balancer gets its addresses after its targets.
+    if !target.is_private() && balancer.public.is_empty() && balancer.id != 0 {
+        return Err(refused("load_balancer_public_interface_disabled", "the load balancer has no public address"));
+    }
     match &target {
         Target::Server(id, private) => {
             let server = find(&state.servers, *id, "server")?;
             if *private && !server.private_net.iter().any(|net| balancer.is_in(net.network)) {
-                return Err(refused("server_not_attached_to_network", "the server is not in the network"));
+                return Err(refused("resolve_cloud_private_targets_error", "the server is not in the network"));
+            }
+            if !*private && state.primary_of(*id, "ipv4").is_none() {
+                return Err(refused("resolve_cloud_public_targets_error", "the server has no public IPv4 address"));
             }
         }
         Target::Selector(selector, _) => {
@@ -341,6 +353,9 @@ fn new_target(state: &Hetzner, balancer: &LoadBalancer, body: &Value) -> Result<
         }
         Target::Address(ip) => {
             ip.parse::<Ipv4Addr>().map_err(|_| invalid("ip", "not an address"))?;
+            if !state.primary_ips.values().any(|primary| primary.ip == *ip && primary.server.is_some()) {
+                return Err(refused("ip_not_owned", "no server of the project has this address"));
+            }
         }
     }
     Ok(target)
@@ -352,7 +367,7 @@ fn new_service(balancer: &LoadBalancer, body: &Value) -> Result<Value, Problem> 
         return Err(refused("resource_limit_exceeded", "the type does not have more services"));
     }
     if balancer.services.iter().any(|service| service["listen_port"] == body["listen_port"]) {
-        return Err(refused("source_port_already_used", "another service listens on this port"));
+        return Err(Problem::new(412, "source_port_already_used", "another service listens on this port"));
     }
     let has_http = body.get("http").is_some();
     if (body["protocol"] == "tcp") == has_http {

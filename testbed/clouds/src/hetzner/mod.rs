@@ -2,6 +2,7 @@
 
 mod action;
 mod catalogue;
+mod effect;
 mod errors;
 mod firewall;
 mod floating_ip;
@@ -23,8 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use action::{Action, Effect};
+pub use action::Action;
 pub use catalogue::Catalogue;
+pub use effect::Effect;
 pub use errors::violated;
 pub use server::{is_host_name, mac};
 
@@ -71,7 +73,7 @@ pub struct Hetzner {
     pub jobs: Vec<Job>,
 }
 
-/// What tests may change of the project and its catalogue.
+/// Settings of the project and its catalogue.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {

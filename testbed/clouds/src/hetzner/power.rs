@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::effect::Status;
 use super::errors::{find, invalid, refused};
-use super::server::{Status, USER_DATA, free_server};
+use super::server::{USER_DATA, free_server};
 use super::{Catalogue, Effect, Hetzner};
 use crate::message::{Call, Handled, Problem, Reply};
 use crate::route::Route;
@@ -28,15 +29,17 @@ pub const ROUTES: &[Route<Hetzner>] = &[
     ("POST", "/servers/{id}/actions/remove_from_placement_group", displace),
 ];
 
-/// Refuses what only a server that is off allows.
-///
-/// # Errors
-///
-/// 422 `server_not_stopped`.
-pub fn stopped(state: &Hetzner, id: u64) -> Result<(), Problem> {
-    match find(&state.servers, id, "server")?.status {
-        Status::Off => Ok(()),
-        _ => Err(refused("server_not_stopped", "the server must be off")),
+impl Hetzner {
+    /// Refuses what only a server that is off allows.
+    ///
+    /// # Errors
+    ///
+    /// 422 `server_not_stopped`.
+    pub fn stopped(&self, id: u64) -> Result<(), Problem> {
+        match find(&self.servers, id, "server")?.status {
+            Status::Off => Ok(()),
+            _ => Err(refused("server_not_stopped", "the server must be off")),
+        }
     }
 }
 
@@ -142,7 +145,7 @@ fn rebuild(state: &mut Hetzner, call: &Call) -> Handled {
 
 fn change_type(state: &mut Hetzner, call: &Call) -> Handled {
     let id = free_server(state, call)?;
-    stopped(state, id)?;
+    state.stopped(id)?;
     let name = call.required("server_type").to_owned();
     let server = find(&state.servers, id, "server")?;
     let (old, new) = (Catalogue::get().server_type(&server.server_type), Catalogue::get().server_type(&name));
@@ -180,7 +183,7 @@ fn place(state: &mut Hetzner, call: &Call) -> Handled {
     let id = free_server(state, call)?;
     let group = call.number("placement_group").unwrap_or_default();
     state.placeable(group)?;
-    stopped(state, id)?;
+    state.stopped(id)?;
     if find(&state.servers, id, "server")?.placement_group.is_some() {
         return Err(refused("already_in_placement_group", "the server is in a placement group"));
     }

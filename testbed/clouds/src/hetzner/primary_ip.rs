@@ -5,8 +5,6 @@ use serde_json::{Value, json};
 
 use super::errors::{find, find_mut, id_of, invalid, labels_of, refused, unique_name};
 use super::list::list;
-use super::power::stopped;
-use super::server::Public;
 use super::{Catalogue, Effect, Hetzner};
 use crate::labels::Labels;
 use crate::message::{Call, Handled, Problem, Reply};
@@ -47,6 +45,15 @@ pub struct PrimaryIp {
     pub labels: Labels,
     /// When it was created.
     pub created: Moment,
+}
+
+/// The address family of a new server: an own primary IP or a new one.
+#[derive(Debug, Clone, Copy)]
+pub enum Public {
+    /// A new primary IP that is deleted with the server.
+    New(&'static str),
+    /// An existing one.
+    Existing(u64),
 }
 
 impl PrimaryIp {
@@ -134,7 +141,8 @@ impl Hetzner {
             return Err(refused("primary_ip_assigned", "the primary IP is assigned"));
         }
         if ip.location != location {
-            return Err(refused("primary_ip_location_mismatch", "the primary IP is in another location"));
+            // The code is older than the removal of data centers.
+            return Err(refused("primary_ip_datacenter_mismatch", "the primary IP is in another location"));
         }
         Ok(())
     }
@@ -205,7 +213,7 @@ fn delete(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "primary IP")?;
     let ip = find(&state.primary_ips, id, "primary IP")?;
     if ip.server.is_some() || state.is_changing("primary_ip", id) {
-        return Err(refused("resource_in_use", "the primary IP is assigned"));
+        return Err(refused("must_be_unassigned", "the primary IP is assigned"));
     }
     state.primary_ips.remove(&id);
     Ok(Reply::empty())
@@ -215,8 +223,12 @@ fn assign(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "primary IP")?;
     let ip = find(&state.primary_ips, id, "primary IP")?;
     let server = call.number("assignee_id").unwrap_or_default();
-    let location = find(&state.servers, server, "server")?.location.clone();
-    state.assignable(ip, &ip.kind, &location)?;
+    if find(&state.servers, server, "server")?.location != ip.location {
+        return Err(invalid("assignee_id", "the server is in another location"));
+    }
+    if ip.server.is_some() || state.is_changing("primary_ip", id) {
+        return Err(refused("primary_ip_already_assigned", "the primary IP is assigned"));
+    }
     let kind = ip.kind.clone();
     receives(state, server, &kind)?;
     let resources = [("server", server), ("primary_ip", id)];
@@ -225,10 +237,14 @@ fn assign(state: &mut Hetzner, call: &Call) -> Handled {
 
 fn unassign(state: &mut Hetzner, call: &Call) -> Handled {
     let id = id_of(call, "primary IP")?;
-    let server = find(&state.primary_ips, id, "primary IP")?.server;
-    let server = server.ok_or_else(|| refused("primary_ip_not_assigned", "the primary IP is not assigned"))?;
+    let ip = find(&state.primary_ips, id, "primary IP")?;
+    let four = ip.kind == "ipv4";
+    let server = ip.server.ok_or_else(|| refused("primary_ip_not_assigned", "the primary IP is not assigned"))?;
     state.unlocked(server)?;
-    stopped(state, server)?;
+    state.stopped(server)?;
+    if four && state.load_balancers.values().any(|balancer| balancer.targets_publicly(server)) {
+        return Err(refused("server_is_load_balancer_target", "a load balancer reaches the server by this address"));
+    }
     let resources = [("server", server), ("primary_ip", id)];
     state.act(call, "unassign_primary_ip", &resources, Effect::Primary(id, None))
 }
@@ -237,7 +253,7 @@ fn unassign(state: &mut Hetzner, call: &Call) -> Handled {
 fn receives(state: &Hetzner, server: u64, kind: &str) -> Result<(), Problem> {
     find(&state.servers, server, "server")?;
     state.unlocked(server)?;
-    stopped(state, server)?;
+    state.stopped(server)?;
     match state.primary_of(server, kind) {
         Some(_) => Err(refused(&format!("server_has_{kind}"), "the server has a primary IP of this type")),
         None => Ok(()),

@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::effect::{PrivateNet, Status};
 use super::errors::{find, find_mut, id_of, invalid, labels_of, missing, refused, taken, unique_name};
 use super::list::list;
-use super::primary_ip::PrimaryIp;
+use super::primary_ip::{PrimaryIp, Public};
 use super::{Catalogue, Effect, Hetzner};
 use crate::labels::Labels;
 use crate::message::{Call, Handled, Problem, Reply};
@@ -64,41 +65,6 @@ pub struct Server {
     pub protected: (bool, bool),
     /// Size of its disk, in GB.
     pub disk: u64,
-}
-
-/// The status of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Being created.
-    Initializing,
-    /// Booting.
-    Starting,
-    /// Up.
-    Running,
-    /// Shutting down.
-    Stopping,
-    /// Down.
-    Off,
-    /// Being deleted.
-    Deleting,
-    /// Changing its type.
-    Migrating,
-    /// Getting an image.
-    Rebuilding,
-}
-
-/// A server's place in a private network.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PrivateNet {
-    /// The network.
-    pub network: u64,
-    /// Its address.
-    pub ip: Ipv4Addr,
-    /// Further addresses.
-    pub alias_ips: Vec<Ipv4Addr>,
-    /// Lower case, with colons.
-    pub mac: String,
 }
 
 impl PrivateNet {
@@ -378,15 +344,6 @@ fn create_actions(state: &mut Hetzner, call: &Call, id: u64) -> Result<(Value, V
     }
     let start = state.begin_with(call, "start_server", &resources, Effect::Boot(id), boots);
     Ok((action, vec![start]))
-}
-
-/// The address family of a new server: an own primary IP or a new one.
-#[derive(Debug, Clone, Copy)]
-pub enum Public {
-    /// A new primary IP that is deleted with the server.
-    New(&'static str),
-    /// An existing one.
-    Existing(u64),
 }
 
 /// A creation that can only succeed.

@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
+use super::effect::PrivateNet;
 use super::errors::{find, invalid, refused};
-use super::server::{PrivateNet, free_server, mac};
+use super::server::{free_server, mac};
 use super::{Effect, Hetzner};
 use crate::message::{Call, Handled, Problem};
 use crate::route::Route;

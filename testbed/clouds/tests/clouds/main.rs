@@ -1,0 +1,12 @@
+//! Tests of the test cloud.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod api;
+mod digitalocean;
+mod documents;
+mod hetzner;
+mod hetzner_net;
+mod lists;
+mod orders;
+mod strictness;
+mod wire;
