@@ -1,6 +1,7 @@
 # VM tests for `nix flake check`: each is the twin of a story that `./test` plays on machines of the sandbox. They need
-# the NixOS test framework, which nixos-lite does not have, and KVM. They have been evaluated with nixpkgs
-# (tests/nixpkgs/vm-tests); they have never run where machinist is developed.
+# the NixOS test framework, which nixos-lite does not have, and KVM. THEY HAVE NEVER RUN where machinist is developed: they
+# are evaluated with nixpkgs (tests/nixpkgs/vm-tests), and their scripts, but that of k3s, are played on machines of the
+# sandbox by a stand-in for the framework's driver (tests/nixpkgs/vm-scripts).
 {
   inputs,
   machinist,

@@ -125,10 +125,8 @@ in
 
     with subtest("a Secret is encrypted in etcd, and every API server reads it"):
         kubectl("create secret generic sealed --from-literal=word=opensesame")
-        stored = casper.succeed(
-            "machinist-etcdctl get --print-value-only /registry/secrets/default/sealed | head -c 22"
-        )
-        t.assertEqual(stored, "k8s:enc:secretbox:v1:t")
+        stored = casper.succeed("machinist-etcdctl get --print-value-only /registry/secrets/default/sealed")
+        t.assertTrue(stored.startswith("k8s:enc:secretbox:v1:"), stored[:40])
         for address in ["10.13.13.2", "10.13.13.3", "10.13.13.4"]:
             word = kubectl(
                 f"--server=https://{address}:6443 get secret sealed --output=jsonpath='{{.data.word}}' | base64 -d"
