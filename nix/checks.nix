@@ -1,5 +1,5 @@
 # Builds of `nix flake check` besides evaluating the flake: the samples of tests/modules, evaluated
-# with this nixpkgs.
+# with this nixpkgs, and the VM tests.
 {
   inputs,
   machinist,
@@ -77,3 +77,5 @@ in
   modules-mesh = evaluate "mesh" derivation mesh;
   modules-router = evaluate "router" derivation { inherit (nodes "router") router; };
 }
+# Machines that run: they need a nixpkgs with the NixOS test framework, and KVM to build.
+// import ./tests { inherit inputs machinist pkgs; }

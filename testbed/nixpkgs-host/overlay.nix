@@ -28,6 +28,14 @@ in
     meta.mainProgram = "nix";
   };
 
+  # With the version of the program that it runs: a deploy compares a system's version of etcd with the members'.
+  etcd = final.stdenv.mkDerivation {
+    pname = "etcd";
+    version = prev.lib.trim (builtins.readFile ./etcd-version);
+    src.isStub = true;
+    meta.mainProgram = "etcd";
+  };
+
   makeBinaryWrapper = final.makeShellWrapper;
 
   shellcheck = unchecked "shellcheck";

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sourced by tests/nixpkgs/* and tests/examples/run: a real nixpkgs, views of nodes, and their comparison.
+# Sourced by tests/nixpkgs/* and tests/examples/run, which have set `here`: a real nixpkgs and evaluations with it, views of
+# nodes, and their comparison.
 judge=$project/tests/nixpkgs
 lite_path=$project/testbed/nixos-lite
 
@@ -8,6 +9,9 @@ skip_all() { # REASON
   print_counts
   exit
 }
+# The oldest Nix that nixpkgs accepts.
+oldest=2.18
+
 # Sets NIXPKGS, DISKO and SOPS_NIX.
 find_sources() {
   [ -z "${NIXPKGS-}" ] || {
@@ -20,6 +24,60 @@ find_sources() {
   NIXPKGS=$(jq -r .inputs.nixpkgs.path <<<"$inputs")
   DISKO=$(jq -r .inputs.disko.path <<<"$inputs")
   SOPS_NIX=$(jq -r '.inputs["sops-nix"].path' <<<"$inputs")
+}
+
+is_new_enough() { # VERSION
+  [ "$(printf '%s\n' "$oldest" "$1" | sort -V | head -n 1)" = "$oldest" ]
+}
+version_of() { # COMMAND...
+  "$@" nix-instantiate --version 2>/dev/null | grep -oE '[0-9]+[.][0-9]+[.0-9]*' | head -n 1
+}
+# in_nix_root COMMAND...: runs it in the root file system, which stays unchanged; the paths that an evaluation reads are
+# mounted at their usual places.
+in_nix_root() {
+  # shellcheck disable=SC2016
+  unshare --mount --propagation private -- bash -c '
+    set -e
+    here=$1 root=$2 shown=$3
+    shift 3
+    mkdir -p "$here/upper" "$here/work" "$here/merged"
+    mount -t overlay overlay -o "lowerdir=$root,upperdir=$here/upper,workdir=$here/work" "$here/merged"
+    mkdir -p "$here/merged/proc" "$here/merged/dev"
+    mount -t proc proc "$here/merged/proc"
+    mount --rbind /dev "$here/merged/dev"
+    while read -r path; do
+      mkdir -p "$here/merged$path"
+      mount --bind "$path" "$here/merged$path"
+    done <<<"$shown"
+    exec chroot "$here/merged" env HOME=/root "$@"' in_nix_root "$here/root" "$nix_root" "$shown" "$@"
+}
+# Sets `nix`, the command before a program of a Nix that is new enough.
+find_nix() {
+  local version
+  version=$(version_of env)
+  nix=(env)
+  is_new_enough "${version:-0}" && return
+  # shellcheck disable=SC2012
+  nix_root=${NIX_ROOT:-$(ls -d /var/cache/machinist/root-*/complete 2>/dev/null | head -n 1 | sed "s/complete$/tree/")}
+  [ -n "$nix_root" ] || skip_all "it needs Nix $oldest, this one is ${version:-missing}, and there is no NIX_ROOT"
+  mkdir -p "$here/clusters" "$here/root"
+  shown=$(printf '%s\n' "$project" "$NIXPKGS" "$DISKO" "$SOPS_NIX" "$here/clusters" ${NIXPKGS_OVERLAY:+"$(dirname "$NIXPKGS_OVERLAY")"} | sort -u)
+  nix=(in_nix_root)
+  version=$(version_of in_nix_root)
+  is_new_enough "${version:-0}" || skip_all "it needs Nix $oldest, and $nix_root has ${version:-none}"
+}
+# want PREFIX FILE ARGUMENTS...: adds an evaluation for evaluate_all, which runs them concurrently.
+want() {
+  printf '%s ' "$out/$1" "$judge/$2" "${@:3}" >>"$here/wanted"
+  echo >>"$here/wanted"
+}
+evaluate_all() {
+  # The first program that opens a store creates it, and several at once would conflict.
+  "${nix[@]}" nix-store --init
+  sed 's/ *$//' "$here/wanted" | "${nix[@]}" xargs -L 1 -P "${JOBS:-$(nproc)}" "$judge/evaluate"
+}
+cost() { # < stderr of an evaluation: "6.1 s, 580 MB"
+  sed -n '/^{/,$p' | jq -r '"\(.cpuTime * 10 | round / 10) s, \((.gc.heapSize // 0) / 1000000 | round) MB"' 2>/dev/null
 }
 
 # lite_view DIRECTORY NODE: the node as evaluated by nixos-lite.

@@ -1,5 +1,5 @@
 # One node of a cluster as its NixOS modules make it: the verdict on its system, and what ends up on the machine as data.
-# `nixpkgs` is a checkout, or testbed/nixos-lite in its place; `disko` and `sops-nix` are checkouts beside a real one.
+# `nixpkgs`, `disko` and `sops-nix` are as in sources.nix.
 {
   nixpkgs,
   disko ? null,
@@ -12,20 +12,8 @@
   withView ? true,
 }:
 let
-  flake = (import (nixpkgs + "/flake.nix")).outputs { inherit self; };
-  # Attributes that the flake machinery adds. The source is only named, never read.
-  self = flake // {
-    outPath = "${builtins.storeDir}/00000000000000000000000000000000-source";
-    lastModifiedDate = "19700101000000";
-  };
-  inherit (self) lib;
-
-  inputs = {
-    nixpkgs = self;
-    disko = if disko == null then self else { nixosModules.disko = import (disko + "/module.nix"); };
-    sops-nix =
-      if sops-nix == null then self else { nixosModules.sops = import (sops-nix + "/modules/sops"); };
-  };
+  inputs = import ./sources.nix { inherit nixpkgs disko sops-nix; };
+  inherit (inputs.nixpkgs) lib;
   cluster = import ../../nix/cluster.nix { inherit inputs root; };
   plain = cluster.nixosConfigurations.${node};
   system =

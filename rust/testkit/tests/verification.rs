@@ -109,7 +109,7 @@ const FAULTS: (&str, usize) = ("Faults found by attack", 26);
 const COMMANDS: (&str, usize) = ("Commands for a directory, a build or one node", 5);
 
 /// The faults that an upgrade of a cluster must not have.
-const UPGRADES: (&str, usize) = ("Upgrades", 9);
+const UPGRADES: (&str, usize) = ("Upgrades", 10);
 
 #[test]
 fn every_trap_bug_and_fault_has_a_test_that_exists() {
