@@ -8,5 +8,6 @@ mod hetzner;
 mod hetzner_net;
 mod lists;
 mod orders;
+mod random;
 mod strictness;
 mod wire;
