@@ -40,12 +40,12 @@ pub fn run(args: &ProvisionArgs, global: &Global, ui: Ui) -> Outcome {
         if ui.json {
             ui.result_json(plan);
         } else {
-            ui.result(&words(plan));
+            words(plan).iter().for_each(|line| ui.result(line));
         }
         return Ok(if nothing { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_TO_DO) });
     }
     if !ui.json {
-        ui.story(&words(plan));
+        words(plan).iter().for_each(|line| ui.story(line));
     }
     let end = provision.run()?;
     tell(&end, ui);
@@ -54,12 +54,14 @@ pub fn run(args: &ProvisionArgs, global: &Global, ui: Ui) -> Outcome {
     Ok(if failed { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
 }
 
-/// Returns the plan for a person.
-fn words(plan: &Plan) -> String {
+/// Returns the plan for a person, a change a line.
+fn words(plan: &Plan) -> Vec<String> {
+    let names = plan.servers.iter().map(|change| change.server.name.len());
+    let width = names.chain(plan.shared.iter().map(|change| change.name.len())).max().unwrap_or_default();
     let mut lines = Vec::new();
     for change in &plan.shared {
         let detail = if change.detail.is_empty() { String::new() } else { format!("  {}", change.detail) };
-        lines.push(format!("{:7} {:15} {}{detail}", change.verb, change.kind, change.name));
+        lines.push(format!("{:7} {:15} {:width$}{detail}", change.verb, change.kind, change.name));
     }
     for change in &plan.servers {
         let server = &change.server;
@@ -70,14 +72,14 @@ fn words(plan: &Plan) -> String {
             [Step::Create, ..] => "create",
             _ => "update",
         };
-        lines.push(format!("{verb:7} {:15} {}  {place}  {}  {price}", "server", server.name, server.ip));
+        lines.push(format!("{verb:7} {:15} {:width$}  {place}  {}  {price}", "server", server.name, server.ip));
     }
     lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
     let count = plan.servers.len();
     let things = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
     let after = price(plan.after, &plan.currency);
     lines.push(format!("{things}: {after} without tax; now {:.2} {} a month", plan.before.monthly, plan.currency));
-    lines.join("\n")
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn price(price: Price, currency: &str) -> String {

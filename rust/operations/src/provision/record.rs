@@ -14,7 +14,7 @@ use super::Ready;
 use crate::{
     connect::{self, KNOWN_HOSTS},
     context::Context,
-    failure::{Failure, Kind, OrFail as _},
+    failure::{self, Failure, Kind, OrFail as _},
 };
 
 /// Time for a server to boot its image and run cloud-init.
@@ -112,6 +112,7 @@ impl Recorder {
                 self.context.events.problem(Failure::on(node, Kind::Failed, &why).maybe_hint(why.hint()));
                 return false;
             }
+            self.context.events.progress(format!("{node}: no answer yet ({})", failure::words(node, &why)));
             thread::sleep(PAUSE);
         }
     }
