@@ -135,13 +135,15 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Scripts that deliberately redefine a shared function, with its name.
-const OWN: [(&str, &str); 7] = [
+const OWN: [(&str, &str); 8] = [
     // Behind a mark, because the shells of these machines print.
     ("tests/faults/hosts", "on"),
     // A clock that is set differently, for certificates.
     ("tests/mesh/faults", "m"),
     // By way of the machine's namespace, and with other programs first on PATH.
     ("tests/install/run", "m"),
+    // The same, with the token of a cloud.
+    ("tests/machines/run", "m"),
     // Guests of QEMU have no sshd.
     ("tests/mesh/guest/guests.sh", "on"),
     // The client that verifies a certificate, not the server.

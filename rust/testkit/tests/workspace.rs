@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// The crates of ours that each crate may use. A new edge is a design decision: a separate commit, with the reason.
-const LAYERS: [(&str, &[&str]); 21] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     // Our only program on nodes: it has no dependency that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
     ("kubernetes", &["model"]),
     ("lint", &["kubernetes", "model"]),
     ("pki", &["durable", "model", "secrets", "text"]),
+    ("providers", &["model", "text"]),
     ("sandbox", &["durable"]),
     ("secrets", &["durable", "model"]),
     // Only for store paths as a type.
@@ -42,6 +43,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
             "model",
             "nix",
             "pki",
+            "providers",
             "remote",
             "rollout",
             "sandbox",
@@ -62,6 +64,7 @@ const LAYERS: [(&str, &[&str]); 21] = [
             "nix",
             "operations",
             "pki",
+            "providers",
             "remote",
             "rollout",
             "sandbox",
