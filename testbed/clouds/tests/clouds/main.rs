@@ -9,5 +9,6 @@ mod hetzner_net;
 mod lists;
 mod orders;
 mod random;
+mod refusals;
 mod strictness;
 mod wire;
