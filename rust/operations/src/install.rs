@@ -1,5 +1,7 @@
 //! First installation of NixOS on a bare machine, by nixos-anywhere.
 
+mod verified_ssh;
+
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read, Write},
@@ -13,7 +15,7 @@ use std::{
 use machinist_model::{Cluster, Node, NodeName, Provider, moving};
 use machinist_nix::{Build, StorePath};
 use machinist_pki::host_key::{self, System};
-use machinist_remote::{HostKey, KnownHosts, SshConfig};
+use machinist_remote::{HostKey, KnownHosts, SshConfig, host_pattern};
 use machinist_rollout::{
     install::{self, Machine, PROGRAM},
     step::{Connector, gather, keys::DIRECTORY},
@@ -21,6 +23,7 @@ use machinist_rollout::{
 use machinist_secrets::Recipients;
 use tempfile::TempDir;
 
+use self::verified_ssh::VerifiedSsh;
 use crate::{
     certs,
     connect::{self, KNOWN_HOSTS},
@@ -204,27 +207,54 @@ impl Install {
         if let Some(path) = &self.hardware {
             fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).failed()?;
         }
+        let ssh = self.verified_ssh()?;
         self.call(
             "boot the installer",
             &install::boot_installer(&self.machine, &flake.reference(), self.hardware.as_deref()),
+            ssh.as_ref(),
         )?;
         flake.make_visible(&["nodes"]).failed()?;
         let (disko, system) = self.build()?;
         let extra = self.write_extra_files(&public)?;
         self.context.events.send(Event::SecretsWritten { directory: extra.path().to_owned() });
-        self.call("install", &install::install(&self.machine, &disko, &system, &extra.path().join(TREE)))?;
+        let arguments = install::install(&self.machine, &disko, &system, &extra.path().join(TREE));
+        self.call("install", &arguments, ssh.as_ref())?;
         drop(extra);
         self.pin(&public)?;
         self.await_boot(&system)?;
         self.forget_machine()
     }
 
-    fn call(&self, what: &str, arguments: &[String]) -> Result<(), Failure> {
+    /// Returns an `ssh` that accepts only the pinned key of the machine's present system; `None`, with a warning, if none is
+    /// pinned.
+    fn verified_ssh(&self) -> Result<Option<VerifiedSsh>, Failure> {
+        let known_hosts = KnownHosts::load(&self.context.project.directory.join(KNOWN_HOSTS)).input()?;
+        let Machine { host, port, node, .. } = &self.machine;
+        let keys = known_hosts.keys(&host_pattern(host, *port));
+        if keys.is_empty() {
+            self.context.events.warn(format!(
+                "{node}: no host key of {host} is pinned, so nixos-anywhere accepts any; pin it with `ssh-keyscan -t \
+                 ed25519 {host}` in {KNOWN_HOSTS}, after comparing it with the console"
+            ));
+            return Ok(None);
+        }
+        // nixos-anywhere would try for ever.
+        let connector = connect::connector(&self.context, &self.cluster, None)?;
+        let greeted = connector.connect(node);
+        greeted.map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
+        VerifiedSsh::new(host, *port, &keys).failed().map(Some)
+    }
+
+    fn call(&self, what: &str, arguments: &[String], ssh: Option<&VerifiedSsh>) -> Result<(), Failure> {
         self.context
             .events
             .send(Event::Command { what: what.to_owned(), line: format!("{PROGRAM} {}", arguments.join(" ")) });
         let mut command = machinist_nix::program(PROGRAM);
-        let status = forward(command.args(arguments), &self.context).map_err(|error| {
+        command.args(arguments);
+        if let Some(ssh) = ssh {
+            command.env("PATH", ssh.path().failed()?);
+        }
+        let status = forward(&mut command, &self.context).map_err(|error| {
             let failure = Failure::from_error(Kind::Failed, &error);
             let message = format!("cannot run {PROGRAM}");
             Failure { message, causes: vec![failure.message], ..failure }
