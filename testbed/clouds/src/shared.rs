@@ -1,6 +1,7 @@
 //! The state behind its lock, with what has to happen after a change: machines' commands, and the file.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,11 +113,13 @@ async fn run(command: &Machines, job: &Job) -> Outcome {
 
 async fn call(command: &str, event: &Value) -> Outcome {
     let failed = |error: std::io::Error| format!("{}: {error}", event["event"]);
+    // Not a pipe: processes of the machine may hold it open for as long as the machine runs.
+    let mut errors = tempfile::tempfile().map_err(failed)?;
     let mut child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(errors.try_clone().map_err(failed)?)
         .process_group(0)
         .spawn()
         .map_err(failed)?;
@@ -126,17 +129,16 @@ async fn call(command: &str, event: &Value) -> Outcome {
         // A command need not read its input; its exit status decides.
         let _ = input.write_all(event.to_string().as_bytes()).await;
     }
-    let output = child.wait_with_output().await.map_err(failed)?;
-    // The processes of a machine may outlive the command that began it.
+    let status = child.wait().await.map_err(failed)?;
+    // The processes of a machine may outlive the command that began them.
     group.leave();
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let last = text.lines().last().unwrap_or_default();
-            Err(format!("{}: {}: {last}", event["event"], output.status))
-        }
+    if status.success() {
+        return Ok(());
     }
+    let mut text = Vec::new();
+    errors.rewind().and_then(|()| errors.read_to_end(&mut text)).map_err(failed)?;
+    let text = String::from_utf8_lossy(&text);
+    Err(format!("{}: {status}: {}", event["event"], text.lines().last().unwrap_or_default()))
 }
 
 /// The process group of a command, which is killed unless it is left alone.

@@ -1,4 +1,4 @@
-//! Random requests that keep to the contract: whatever they order, every answer keeps to it, too.
+//! Random requests that keep to the contract, and whose answers have to keep to it, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 

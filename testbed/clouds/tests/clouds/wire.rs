@@ -267,6 +267,26 @@ async fn a_command_that_takes_too_long_is_ended_with_its_children() {
 }
 
 #[tokio::test]
+async fn processes_of_a_machine_outlive_the_command_that_began_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (go, alive) = (directory.path().join("go"), directory.path().join("alive"));
+    // It keeps the command's standard error open.
+    let wait = format!("until [ -e '{}' ]; do sleep 0.02; done; touch '{}'", go.display(), alive.display());
+    let cloud = start(Options { machines: Some(format!("({wait}) & exit 0")), ..Options::default() }).await.unwrap();
+    quick(&cloud);
+    let more = json!({"start_after_create": false});
+    let (_, made) = json_of(cloud.hetzner, "POST", "/v1/servers", new_server("a", more)).await;
+    assert_eq!(ended(&cloud, &made["action"]["id"]).await["status"], "success");
+    std::fs::write(go, "").unwrap();
+    let touched = async {
+        while !alive.exists() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(BOUND, touched).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_action_waits_for_its_command_and_finish_does_not_end_it() {
     let directory = tempfile::tempdir().unwrap();
     let go = directory.path().join("go");
