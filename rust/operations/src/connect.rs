@@ -1,11 +1,17 @@
 //! Connections to the cluster's nodes.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+};
 
 use machinist_model::{
     Cluster, Node, NodeName, Provider, Ssh,
     selector::{SelectErrorKind, Selection},
 };
+use machinist_pki::host_key::{self, System};
 use machinist_remote::{Destination, Fingerprint, KnownHosts, Remote, RemoteError, Session, SshConfig};
 use machinist_rollout::step::{Connect, Connector};
 use machinist_sandbox::MachineState;
@@ -26,6 +32,8 @@ struct Sessions {
     second: BTreeMap<NodeName, Destination>,
     known_hosts: KnownHosts,
     accept: Option<Fingerprint>,
+    /// Nodes whose servers were not created yet.
+    without_server: BTreeSet<NodeName>,
     /// State of the sandbox, if any machine belongs to one.
     sandbox: Option<PathBuf>,
 }
@@ -34,6 +42,10 @@ impl Connect for Sessions {
     fn connect(&self, node: &NodeName) -> Result<Box<dyn Remote>, RemoteError> {
         let unknown = || Destination::new(node.as_str(), node.as_str());
         let destination = self.destinations.get(node).cloned().unwrap_or_else(unknown);
+        // Its private address may be that of another machine in the operator's own network.
+        if self.without_server.contains(node) {
+            return Err(RemoteError::NoServer { at: Arc::new(destination.endpoint()?) });
+        }
         let mut session = Session::connect(&destination, &self.known_hosts, self.accept);
         if let (Err(RemoteError::Connect { .. }), Some(second)) = (&session, self.second.get(node)) {
             session = Session::connect(second, &self.known_hosts, self.accept).or(session);
@@ -99,7 +111,39 @@ pub fn connector_to(
     let sandbox = in_sandbox.then(|| sandbox::state_dir(&context.project, cluster));
     let nodes = destinations.iter().map(|(node, destination)| (destination.host_pattern(), node.to_string()));
     let known_hosts = known_hosts.of_nodes(nodes.collect());
-    Ok(Arc::new(Sessions { destinations, second, known_hosts, accept, sandbox }))
+    let without_server = without_server(project, cluster)?;
+    Ok(Arc::new(Sessions { destinations, second, known_hosts, accept, without_server, sandbox }))
+}
+
+/// Returns the nodes whose servers `provision` has not created yet, and that machines.nix gives no SSH host.
+///
+/// # Errors
+/// The recorded state is invalid.
+pub fn without_server(project: &Project, cluster: &Cluster) -> Result<BTreeSet<NodeName>, Failure> {
+    if project.stage.is_some() || cluster.nodes.values().all(|node| node.hetzner.is_none()) {
+        return Ok(BTreeSet::new());
+    }
+    let recorded = project.state()?.servers;
+    let missing = cluster.nodes.values().filter(|node| {
+        node.hetzner.is_some() && node.ssh.host == node.ip.to_string() && !recorded.contains_key(&node.name)
+    });
+    Ok(missing.map(|node| node.name.clone()).collect())
+}
+
+/// Sets the SSH settings of servers that run their provider's image still: root at the public address, on port 22.
+///
+/// # Errors
+/// The recorded state, or a key in certs/, is invalid.
+pub fn as_created(project: &Project, cluster: &mut Cluster) -> Result<(), Failure> {
+    for (name, server) in project.state()?.servers {
+        let first = host_key::public(&project.certs(), &name, System::FirstBoot);
+        let first = first.map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        if let (Some(node), Some(_)) = (cluster.nodes.get_mut(&name), first) {
+            let user = Some("root".to_owned());
+            node.ssh = Ssh { host: server.address.to_string(), port: Some(22), user };
+        }
+    }
+    Ok(())
 }
 
 /// Returns the SSH destination of the node.

@@ -88,17 +88,24 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     let disk = installable(&node)?.to_owned();
     refuse_recorded_member(project, &node)?;
     project.refuse_in_move(moving::Command::Install)?;
+    if connect::without_server(project, &cluster)?.contains(name) {
+        return Err(Failure::new(Kind::Input, format!("{name} has no server yet"))
+            .hint(format!("create it: `machinist provision {name}`")));
+    }
     context.require_certificates(&cluster, &nodes)?;
     let keys: &[PathBuf] = match &context.connections {
         Connections::Ssh { keys } => keys,
         Connections::Given(_) => &[],
     };
-    let destination = connect::destination(project, &cluster, &node, keys, &SshConfig::new());
+    let mut present = cluster.clone();
+    connect::as_created(project, &mut present)?;
+    let present = present.nodes.get(name).unwrap_or(&node);
+    let destination = connect::destination(project, &cluster, present, keys, &SshConfig::new());
     let endpoint =
         destination.endpoint().map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let machine = Machine {
         node: name.clone(),
-        host: node.ssh.host.clone(),
+        host: present.ssh.host.clone(),
         port: endpoint.port,
         user: endpoint.user,
         identity: keys.first().cloned(),
@@ -239,7 +246,9 @@ impl Install {
             return Ok(None);
         }
         // nixos-anywhere would try for ever.
-        let connector = connect::connector(&self.context, &self.cluster, None)?;
+        let mut present = self.cluster.clone();
+        connect::as_created(&self.context.project, &mut present)?;
+        let connector = connect::connector(&self.context, &present, None)?;
         let greeted = connector.connect(node);
         greeted.map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         VerifiedSsh::new(host, *port, &keys).failed().map(Some)
@@ -343,7 +352,9 @@ impl Install {
         let pattern = connect::destination(&self.context.project, &self.cluster, &self.node, &[], &SshConfig::new())
             .host_pattern();
         known_hosts.pin(&pattern, key).failed()?;
-        Ok(())
+        // The provider's image is gone, and its key, which the metadata show, with it.
+        host_key::remove_first_boot(&self.context.project.certs(), &self.node.name)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
     }
 
     /// Waits until the machine answers with its own key and runs the installed system.

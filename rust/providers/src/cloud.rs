@@ -9,6 +9,24 @@ use crate::{
     plan::SharedChange,
 };
 
+/// First configuration of a server.
+#[derive(Clone)]
+pub struct Boot {
+    /// Configuration of cloud-init. It has a private key in it, so it has no `Debug`.
+    pub user_data: String,
+    /// Digest of the public half, at most 63 letters and digits: a label.
+    pub first_key: String,
+}
+
+/// What a provider kept and deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Kinds and names of what is gone.
+    pub deleted: Vec<String>,
+    /// Kinds and names of what others use, and stays.
+    pub kept: Vec<String>,
+}
+
 /// A provider of servers. Each call may be repeated; a caller looks at what exists before it creates something.
 pub trait Cloud: Send + Sync {
     /// The provider's name for people.
@@ -38,7 +56,7 @@ pub trait Cloud: Send + Sync {
     fn create(
         &self,
         server: &Server,
-        user_data: &str,
+        boot: &Boot,
         desired: &Desired,
         observed: &Observed,
     ) -> impl Future<Output = Result<FoundServer, CloudError>> + Send;
@@ -71,7 +89,7 @@ pub trait Cloud: Send + Sync {
     /// Deletes the server and waits until it is gone. One that does not exist is deleted.
     fn delete(&self, id: &Id) -> impl Future<Output = Result<(), CloudError>> + Send;
 
-    /// Deletes what the cluster's servers shared, and has its label. No server of the cluster exists any more. Returns the
-    /// names of what was deleted.
-    fn delete_shared(&self, observed: &Observed) -> impl Future<Output = Result<Vec<String>, CloudError>> + Send;
+    /// Deletes what the cluster's servers shared, and has its label. No server of the cluster exists any more. What
+    /// servers of others use stays.
+    fn delete_shared(&self, observed: &Observed) -> impl Future<Output = Result<Removed, CloudError>> + Send;
 }

@@ -55,6 +55,12 @@ pub enum CloudError {
     /// There was no response to a request that creates something: it may exist.
     #[error("the response to {request} was lost: {reason}")]
     Lost { request: String, reason: String },
+    /// The run ended before it came to this.
+    #[error("not begun, because the run ended before")]
+    NotBegun,
+    /// Something that servers share is missing, so none is created without it.
+    #[error("{what} is missing at {provider}")]
+    Missing { provider: &'static str, what: String },
     /// The operator interrupted the command.
     #[error("interrupted; what is created stays, and the next run continues with it")]
     Interrupted,
@@ -84,7 +90,8 @@ impl CloudError {
             }
             Self::NotTheApi { .. } => "a proxy or a login page answers; check HTTPS_PROXY and the network".to_owned(),
             Self::Shape { .. } => "the API has changed; look for a newer machinist".to_owned(),
-            Self::Slow { .. } | Self::Action { .. } | Self::Lost { .. } | Self::Interrupted => {
+            Self::NotBegun => return None,
+            Self::Slow { .. } | Self::Action { .. } | Self::Lost { .. } | Self::Missing { .. } | Self::Interrupted => {
                 "run the same command again: it continues with what exists".to_owned()
             }
             Self::Unreachable { .. } => "check the network, then run the same command again".to_owned(),

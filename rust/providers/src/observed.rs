@@ -29,8 +29,10 @@ pub struct Observed {
     pub firewalls: BTreeMap<String, FoundFirewall>,
     /// Servers of the cluster.
     pub servers: Vec<FoundServer>,
-    /// Names of servers in the project that are not the cluster's.
-    pub foreign: BTreeSet<String>,
+    /// Servers in the project that are not the cluster's, by name.
+    pub foreign: BTreeMap<String, Id>,
+    /// Addresses in the cluster's network, with the names of the servers that have them.
+    pub taken: BTreeMap<Ipv4Addr, String>,
     /// Volumes and addresses that stay when their server is deleted, and cost.
     pub leftovers: Vec<Leftover>,
 }
@@ -57,6 +59,8 @@ pub struct FoundNetwork {
     pub range: Option<Ipv4Net>,
     /// Ranges of its subnets.
     pub subnets: Vec<Ipv4Net>,
+    /// Number of servers and load balancers in it, those of others included.
+    pub members: usize,
 }
 
 /// A firewall that exists.
@@ -68,6 +72,8 @@ pub struct FoundFirewall {
     pub name: String,
     /// What it lets in from any address. None: it has rules that machinist would not make.
     pub rules: Option<BTreeSet<Rule>>,
+    /// Number of servers and selectors that it is applied to, those of others included.
+    pub members: usize,
 }
 
 /// A server that exists.
@@ -85,6 +91,12 @@ pub struct FoundServer {
     pub location: String,
     /// True if it is switched on, or about to be.
     pub on: bool,
+    /// True if the provider is deleting it.
+    pub ending: bool,
+    /// True if the provider refuses to delete it.
+    pub protected: bool,
+    /// Digest of the host key that it was created with, by label.
+    pub first_key: Option<String>,
     /// Its state in the provider's words.
     pub state: String,
     /// Its public IPv4 address.
@@ -170,9 +182,17 @@ pub struct Offer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Price {
     /// For an hour.
+    #[serde(serialize_with = "rounded")]
     pub hourly: f64,
     /// For a month, at which the hours are capped.
+    #[serde(serialize_with = "rounded")]
     pub monthly: f64,
+}
+
+/// Sums of decimal fractions get digits that no price has.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn rounded<S: serde::Serializer>(price: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((price * 1e4).round() / 1e4)
 }
 
 impl std::ops::Add for Price {

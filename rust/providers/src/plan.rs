@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     desired::{Desired, Server},
-    observed::{Catalogue, FoundServer, Observed, Offer, Price, ServerType},
+    observed::{Catalogue, FoundServer, Id, Observed, Offer, Price, ServerType},
 };
 
 /// Servers in one group at most (Hetzner, "Placement Groups").
@@ -102,23 +102,44 @@ pub fn missing(desired: &Desired, observed: &Observed) -> Vec<SharedChange> {
     shared(desired, observed, &Catalogue::default(), &mut Vec::new())
 }
 
-/// Compares. All servers of `desired` belong to the plan.
+/// What the operator wants of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The nodes whose servers belong to the plan.
+    pub nodes: BTreeSet<NodeName>,
+    /// The identifiers of servers that were recorded.
+    pub recorded: BTreeMap<NodeName, Id>,
+}
+
+/// Compares. What the whole cluster has in common is judged by all servers of `desired`.
 ///
 /// # Errors
 /// Every reason why a server could not be created, so that none is.
-pub fn plan(desired: &Desired, observed: &Observed, catalogue: &Catalogue) -> Result<Plan, Vec<Problem>> {
+pub fn plan(
+    desired: &Desired,
+    wanted: &Wanted,
+    observed: &Observed,
+    catalogue: &Catalogue,
+) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
-    let mut notes = Vec::new();
+    let mut notes = orphans(desired, observed);
     let shared = shared(desired, observed, catalogue, &mut problems);
     let mut servers = Vec::new();
-    for server in &desired.servers {
-        let found = observed.servers.iter().find(|found| found.node.as_ref() == Some(&server.node)).cloned();
-        match &found {
-            Some(found) => differences(server, found, observed, &mut problems, &mut notes),
-            None => possible(server, observed, catalogue, &mut problems, &mut notes),
-        }
+    for server in desired.servers.iter().filter(|server| wanted.nodes.contains(&server.node)) {
+        let recorded = wanted.recorded.get(&server.node);
+        let found = found(server, recorded, observed, &mut problems);
+        let price = match &found {
+            Some(found) => {
+                differences(server, found, observed, &mut problems, &mut notes);
+                price(&found.server_type, &found.location, found.ipv4.is_some(), catalogue)
+            }
+            None => {
+                absent(server, recorded, observed, &mut problems);
+                possible(server, catalogue, &mut problems, &mut notes);
+                price(&server.server_type, &server.location, server.ipv4, catalogue)
+            }
+        };
         let steps = steps(server, found.as_ref(), observed);
-        let price = price(server, catalogue);
         servers.push(ServerChange { server: server.clone(), steps, price, found });
     }
     crowded(desired, &mut problems);
@@ -129,6 +150,70 @@ pub fn plan(desired: &Desired, observed: &Observed, catalogue: &Catalogue) -> Re
     let before = servers.iter().filter(|change| change.found.is_some()).map(|change| change.price).sum();
     let after = servers.iter().map(|change| change.price).sum();
     Ok(Plan { shared, servers, notes, before, after, currency: catalogue.currency.clone() })
+}
+
+/// Returns the node's server: by its record, its label or its name.
+fn found(
+    server: &Server,
+    recorded: Option<&Id>,
+    observed: &Observed,
+    problems: &mut Vec<Problem>,
+) -> Option<FoundServer> {
+    let matches = |found: &&FoundServer| {
+        recorded == Some(&found.id) || found.node.as_ref() == Some(&server.node) || found.name == server.name
+    };
+    let all: Vec<&FoundServer> = observed.servers.iter().filter(matches).collect();
+    if all.len() > 1 {
+        let names: Vec<String> = all.iter().map(|found| format!("{} ({})", found.name, found.id.0)).collect();
+        problems.push(Problem {
+            node: Some(server.node.clone()),
+            message: format!("it has {} servers: {}", all.len(), names.join(", ")),
+            hint: Some("delete one, or change its label machinist/node, in the provider's console".to_owned()),
+        });
+    }
+    all.first().map(|found| (*found).clone())
+}
+
+/// Names servers that cost and are not in machines.nix.
+fn orphans(desired: &Desired, observed: &Observed) -> Vec<String> {
+    let known = |found: &&FoundServer| {
+        desired.servers.iter().any(|server| found.node.as_ref() == Some(&server.node) || found.name == server.name)
+    };
+    let orphans = observed.servers.iter().filter(|found| !known(found));
+    let words = orphans.map(|found| {
+        let node = found.node.as_ref().map_or("its node", NodeName::as_str);
+        format!("the server {} is not in machines.nix, and costs; `machinist destroy {node}` deletes it", found.name)
+    });
+    words.collect()
+}
+
+/// Refuses to create a second server for one that is recorded, whose name or address others have.
+fn absent(server: &Server, recorded: Option<&Id>, observed: &Observed, problems: &mut Vec<Problem>) {
+    let node = &server.node;
+    let mut problem = |message: String, hint: String| {
+        problems.push(Problem { node: Some(node.clone()), message, hint: Some(hint) });
+    };
+    if let Some(id) = observed.foreign.get(&server.name) {
+        problem(
+            format!("a server that is not this cluster's is called {}", server.name),
+            if recorded == Some(id) {
+                "it is the recorded one without its label machinist/cluster; add that in the provider's console"
+                    .to_owned()
+            } else {
+                "rename the machine or the cluster; or, if it is this cluster's, add its label machinist/cluster"
+                    .to_owned()
+            },
+        );
+    } else if let Some(Id(id)) = recorded {
+        problem(
+            format!("its recorded server {id} is not in this project"),
+            format!("use the token of its project; if it was deleted there, forget it with `machinist destroy {node}`"),
+        );
+    }
+    if let Some(other) = observed.taken.get(&server.ip) {
+        let hint = "use another address; `machinist destroy` deletes a server of the cluster".to_owned();
+        problem(format!("its address {} is that of the server {other}", server.ip), hint);
+    }
 }
 
 fn shared(
@@ -210,6 +295,11 @@ fn differences(
             ));
         }
     }
+    if found.ending {
+        let message = "the provider is deleting its server".to_owned();
+        let hint = Some("wait until it is gone, then run this again".to_owned());
+        problems.push(Problem { node: Some(node.clone()), message, hint });
+    }
     let network = observed.network.as_ref().map(|network| &network.id);
     let other = found.private.iter().find(|interface| Some(&interface.network) == network && interface.ip != server.ip);
     if let Some(interface) = other {
@@ -217,25 +307,15 @@ fn differences(
         problems.push(Problem {
             node: Some(node.clone()),
             message: format!("its server has the private address {address}, machines.nix says {}", server.ip),
-            hint: Some(format!("write ip = \"{address}\", or see `machinist node readdress`")),
+            hint: Some(format!("write ip = \"{address}\"; provision moves no server that exists")),
         });
     }
 }
 
-fn possible(
-    server: &Server,
-    observed: &Observed,
-    catalogue: &Catalogue,
-    problems: &mut Vec<Problem>,
-    notes: &mut Vec<String>,
-) {
+fn possible(server: &Server, catalogue: &Catalogue, problems: &mut Vec<Problem>, notes: &mut Vec<String>) {
     let mut problem = |message: String, hint: Option<String>| {
         problems.push(Problem { node: Some(server.node.clone()), message, hint });
     };
-    if observed.foreign.contains(&server.name) {
-        let hint = "rename the machine or the cluster, or remove the other server";
-        problem(format!("a server that is not this cluster's is called {}", server.name), Some(hint.to_owned()));
-    }
     if !catalogue.locations.contains_key(&server.location) {
         let known: Vec<&str> = catalogue.locations.keys().map(String::as_str).collect();
         return problem(
@@ -258,6 +338,9 @@ fn possible(
         problem(format!("there is no image {} for {}", server.image, kind.system), Some(hint));
     }
     match kind.offers.iter().find(|offer| offer.location == server.location) {
+        Some(Offer { price, .. }) if price.monthly <= 0.0 => {
+            problem(format!("the price of {} in {} is not known", kind.name, server.location), None);
+        }
         Some(Offer { available: true, until, .. }) => notes
             .extend(until.iter().map(|until| format!("{}: {} will not be sold after {until}", server.node, kind.name))),
         offer => {
@@ -298,10 +381,11 @@ fn alternatives(server: &Server, kind: Option<&ServerType>, catalogue: &Catalogu
     (!words.is_empty()).then(|| format!("there is: {}", words.join("; ")))
 }
 
-fn price(server: &Server, catalogue: &Catalogue) -> Price {
-    let kind = catalogue.types.iter().find(|kind| kind.name == server.server_type);
-    let offer = kind.and_then(|kind| kind.offers.iter().find(|offer| offer.location == server.location));
-    let address = catalogue.ipv4.get(&server.location).filter(|_| server.ipv4);
+/// Returns the price of a server; zero for a type that is not sold any more.
+fn price(server_type: &str, location: &str, ipv4: bool, catalogue: &Catalogue) -> Price {
+    let kind = catalogue.types.iter().find(|kind| kind.name == server_type);
+    let offer = kind.and_then(|kind| kind.offers.iter().find(|offer| offer.location == location));
+    let address = catalogue.ipv4.get(location).filter(|_| ipv4);
     offer.map(|offer| offer.price).into_iter().chain(address.copied()).sum()
 }
 
@@ -338,12 +422,12 @@ fn zones(desired: &Desired, catalogue: &Catalogue, problems: &mut Vec<Problem>) 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use expect_test::{Expect, expect};
     use machinist_model::{Cluster, HetznerServer, NodeName, Provider, fixtures};
 
-    use super::{Plan, Step, plan};
+    use super::{Plan, Problem, Step, Wanted};
     use crate::{
         desired::{self, Desired},
         observed::{
@@ -351,6 +435,12 @@ mod tests {
             ServerType,
         },
     };
+
+    /// Compares for all nodes, without a record.
+    fn plan(desired: &Desired, observed: &Observed, catalogue: &Catalogue) -> Result<Plan, Vec<Problem>> {
+        let nodes = desired.servers.iter().map(|server| server.node.clone()).collect();
+        super::plan(desired, &Wanted { nodes, ..Wanted::default() }, observed, catalogue)
+    }
 
     fn cluster() -> Cluster {
         let mut cluster = fixtures::three_member_etcd();
@@ -412,7 +502,10 @@ mod tests {
         let found = |name: &String| (name.clone(), Found { id: id(name), name: name.clone(), ours: true });
         let firewalls = desired.firewalls.iter().map(|firewall| {
             let rules = Some(firewall.rules.clone());
-            (firewall.name.clone(), FoundFirewall { id: id(&firewall.name), name: firewall.name.clone(), rules })
+            (
+                firewall.name.clone(),
+                FoundFirewall { id: id(&firewall.name), name: firewall.name.clone(), rules, members: 0 },
+            )
         });
         let servers = desired.servers.iter().map(|server| FoundServer {
             id: id(&server.name),
@@ -421,6 +514,9 @@ mod tests {
             server_type: server.server_type.clone(),
             location: server.location.clone(),
             on: true,
+            ending: false,
+            protected: false,
+            first_key: None,
             state: "running".to_owned(),
             ipv4: Some([203, 0, 113, 7].into()),
             ipv6: None,
@@ -434,11 +530,13 @@ mod tests {
                 name: desired.network.name.clone(),
                 range: Some(desired.network.range),
                 subnets: vec![desired.network.range],
+                members: 3,
             }),
             groups: desired.groups.iter().map(found).collect(),
             firewalls: firewalls.collect(),
             servers: servers.collect(),
-            foreign: BTreeSet::new(),
+            foreign: BTreeMap::new(),
+            taken: BTreeMap::new(),
             leftovers: Vec::new(),
         }
     }
@@ -554,8 +652,8 @@ mod tests {
     #[test]
     fn a_name_that_others_have_and_another_network_are_refused() {
         let desired = desired();
-        let mut observed = Observed { foreign: ["magi-balthazar".to_owned()].into(), ..Observed::default() };
-        observed.foreign.extend(desired.servers.iter().map(|server| server.name.clone()).take(1));
+        let mut observed =
+            Observed { foreign: [("magi-balthazar".to_owned(), Id("9".to_owned()))].into(), ..Observed::default() };
         let mut other = complete(&desired).network.unwrap();
         other.range = Some("10.99.0.0/16".parse().unwrap());
         observed.network = Some(other);
@@ -564,8 +662,8 @@ mod tests {
             &observed,
             &catalogue(),
             &expect![[r#"
-            : the network magi is 10.99.0.0/16, machines.nix says 10.13.13.0/24; write network.nodes = "10.99.0.0/16", or remove all servers of the cluster first
-            balthazar: a server that is not this cluster's is called magi-balthazar; rename the machine or the cluster, or remove the other server"#]],
+                : the network magi is 10.99.0.0/16, machines.nix says 10.13.13.0/24; write network.nodes = "10.99.0.0/16", or remove all servers of the cluster first
+                balthazar: a server that is not this cluster's is called magi-balthazar; rename the machine or the cluster; or, if it is this cluster's, add its label machinist/cluster"#]],
         );
     }
 
@@ -580,12 +678,12 @@ mod tests {
             &observed,
             &catalogue(),
             &expect![[r#"
-            magi-balthazar []
-            magi-casper []
-            magi-melchior []
-            balthazar: its server has the type cx22, machines.nix says cx23; provision changes no server that exists
-            casper: its server has the location hel1, machines.nix says nbg1; provision changes no server that exists
-            10.50 -> 10.50 EUR"#]],
+                magi-balthazar []
+                magi-casper []
+                magi-melchior []
+                balthazar: its server has the type cx22, machines.nix says cx23; provision changes no server that exists
+                casper: its server has the location hel1, machines.nix says nbg1; provision changes no server that exists
+                7.00 -> 7.00 EUR"#]],
         );
         observed.servers[2].private[0].ip = [10, 13, 13, 99].into();
         check(
@@ -593,7 +691,7 @@ mod tests {
             &observed,
             &catalogue(),
             &expect![[
-                r#"melchior: its server has the private address 10.13.13.99, machines.nix says 10.13.13.3; write ip = "10.13.13.99", or see `machinist node readdress`"#
+                r#"melchior: its server has the private address 10.13.13.99, machines.nix says 10.13.13.3; write ip = "10.13.13.99"; provision moves no server that exists"#
             ]],
         );
     }
@@ -616,5 +714,46 @@ mod tests {
                 ": 11 servers would be in the placement group magi-control, which takes 10; at most 10 machines with the role etcd or control-plane"
             ],
         );
+    }
+
+    #[test]
+    fn a_recorded_server_that_is_not_there_is_not_created_a_second_time() {
+        let desired = desired();
+        let nodes: std::collections::BTreeSet<NodeName> =
+            desired.servers.iter().map(|server| server.node.clone()).take(1).collect();
+        let recorded = nodes.iter().map(|node| (node.clone(), Id("4711".to_owned()))).collect();
+        let wanted = Wanted { nodes, recorded };
+        let problems = super::plan(&desired, &wanted, &Observed::default(), &catalogue()).unwrap_err();
+        assert_eq!(problems[0].message, "its recorded server 4711 is not in this project");
+        // Another token, or one without its label.
+        let foreign = [(desired.servers[0].name.clone(), Id("4711".to_owned()))].into();
+        let observed = Observed { foreign, ..Observed::default() };
+        let problems = super::plan(&desired, &wanted, &observed, &catalogue()).unwrap_err();
+        assert!(problems[0].hint.as_deref().unwrap().contains("add that in the provider's console"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_address_that_a_server_has_is_refused_and_a_server_without_a_machine_is_named() {
+        let mut desired = desired();
+        let mut observed = complete(&desired);
+        observed.servers.retain(|server| server.name == "magi-casper");
+        observed.taken = [(desired.servers[1].ip, "magi-casper".to_owned())].into();
+        desired.servers[1].node = NodeName::parse("renamed").unwrap();
+        desired.servers[1].name = "magi-renamed".to_owned();
+        let problems = plan(&desired, &observed, &catalogue()).unwrap_err();
+        assert!(problems[0].message.contains("is that of the server magi-casper"), "{problems:?}");
+        observed.taken.clear();
+        let plan = plan(&desired, &observed, &catalogue()).unwrap();
+        assert!(plan.notes[0].contains("`machinist destroy casper`"), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn a_single_target_is_judged_with_its_whole_cluster() {
+        let mut desired = desired();
+        desired.servers[2].location = "ash".to_owned();
+        let nodes = [desired.servers[2].node.clone()].into();
+        let wanted = Wanted { nodes, ..Wanted::default() };
+        let problems = super::plan(&desired, &wanted, &Observed::default(), &catalogue()).unwrap_err();
+        assert!(problems[0].message.contains("2 network zones"), "{problems:?}");
     }
 }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use machinist_model::NodeName;
 
 use crate::{
-    cloud::Cloud,
+    cloud::{Boot, Cloud},
     desired::{Desired, Server},
     error::CloudError,
     observed::{FoundServer, Id, Observed},
@@ -76,17 +76,24 @@ pub async fn shared<C: Cloud>(
         observed = cloud.observe(&desired.cluster).await?;
         changes = crate::plan::missing(desired, &observed);
     }
-    Ok(observed)
+    // Another operator may have changed something meanwhile: a server would be open, or in another network.
+    match changes.first() {
+        Some(change) => {
+            let what = format!("{} {}", change.kind, change.name);
+            Err(CloudError::Missing { provider: cloud.name(), what })
+        }
+        None => Ok(observed),
+    }
 }
 
 /// Brings the servers of the plan to their end, side by side. After an error that would meet every server, no other is
-/// begun. `user_data` is asked for a server's first configuration right before it is created.
+/// begun. `boot` gives a server's first configuration right before it is created.
 pub async fn servers<C: Cloud>(
     cloud: &C,
     desired: &Desired,
     plan: &Plan,
     observed: &Observed,
-    user_data: &(dyn Fn(&NodeName) -> Result<String, CloudError> + Sync),
+    boot: &(dyn Fn(&NodeName) -> Result<Boot, CloudError> + Sync),
     report: &(dyn Fn(Happening) + Sync),
 ) -> Vec<End> {
     let stopped = std::sync::atomic::AtomicBool::new(false);
@@ -95,9 +102,9 @@ pub async fn servers<C: Cloud>(
         async move {
             let node = change.server.node.clone();
             if stopped.load(std::sync::atomic::Ordering::Relaxed) {
-                return End { node, result: Err(CloudError::Interrupted) };
+                return End { node, result: Err(CloudError::NotBegun) };
             }
-            let run = Run { cloud, desired, observed, user_data, report };
+            let run = Run { cloud, desired, observed, boot, report };
             let result = run.server(change).await;
             if result.as_ref().is_err_and(CloudError::is_final_for_all) {
                 stopped.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -114,7 +121,7 @@ struct Run<'a, C> {
     cloud: &'a C,
     desired: &'a Desired,
     observed: &'a Observed,
-    user_data: &'a (dyn Fn(&NodeName) -> Result<String, CloudError> + Sync),
+    boot: &'a (dyn Fn(&NodeName) -> Result<Boot, CloudError> + Sync),
     report: &'a (dyn Fn(Happening) + Sync),
 }
 
@@ -140,10 +147,10 @@ impl<C: Cloud> Run<'_, C> {
 
     /// Creates the server. If the response is lost, the server is looked up by its name before it is created again.
     async fn create(&self, server: &Server) -> Result<FoundServer, CloudError> {
-        let user_data = (self.user_data)(&server.node)?;
+        let boot = (self.boot)(&server.node)?;
         let mut attempt = 1;
         loop {
-            let error = match self.cloud.create(server, &user_data, self.desired, self.observed).await {
+            let error = match self.cloud.create(server, &boot, self.desired, self.observed).await {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };

@@ -15,10 +15,11 @@ use machinist_model::{Cluster, HetznerServer, NodeName, Provider, fixtures};
 use machinist_providers::{
     Cloud, CloudError,
     api::Settings,
+    cloud::Boot,
     desired::{self, Desired},
     hetzner::Hetzner,
     observed::Observed,
-    plan::{self, Plan, Problem},
+    plan::{self, Plan, Problem, Wanted},
     provision::{self, End, Happening},
 };
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ impl Lab {
     async fn plan(&self, desired: &Desired) -> Result<Result<Plan, Vec<Problem>>, CloudError> {
         let observed = self.hetzner.observe(&desired.cluster).await?;
         let catalogue = self.hetzner.catalogue().await?;
-        Ok(plan::plan(desired, &observed, &catalogue))
+        Ok(plan::plan(desired, &all(desired), &observed, &catalogue))
     }
 
     async fn run(&self, desired: &Desired) -> Result<Vec<End>, CloudError> {
@@ -96,7 +97,7 @@ impl Lab {
     async fn run_told(&self, desired: &Desired, report: &(dyn Fn(Happening) + Sync)) -> Result<Vec<End>, CloudError> {
         let plan = self.plan(desired).await?.unwrap();
         let observed = provision::shared(&self.hetzner, desired, &plan, report).await?;
-        let user_data = |node: &NodeName| Ok(format!("#cloud-config\n# {node}\n"));
+        let user_data = |node: &NodeName| Ok(boot(node));
         Ok(provision::servers(&self.hetzner, desired, &plan, &observed, &user_data, report).await)
     }
 
@@ -155,6 +156,15 @@ fn cluster() -> Cluster {
     cluster
 }
 
+fn boot(node: &NodeName) -> Boot {
+    Boot { user_data: format!("#cloud-config\n# {node}\n"), first_key: "0a1b".to_owned() }
+}
+
+/// All servers, of which none is recorded.
+fn all(desired: &Desired) -> Wanted {
+    Wanted { nodes: desired.servers.iter().map(|server| server.node.clone()).collect(), ..Wanted::default() }
+}
+
 fn desired() -> Desired {
     desired::at_hetzner(&cluster()).unwrap()
 }
@@ -209,9 +219,9 @@ async fn nothing_is_left_after_the_cluster_is_destroyed_and_nothing_foreign_is_t
         lab.hetzner.delete(&server.id).await.unwrap();
     }
     let deleted = lab.hetzner.delete_shared(&lab.observe().await).await.unwrap();
-    assert_eq!(deleted.len(), 4, "{deleted:?}");
+    assert_eq!((deleted.deleted.len(), deleted.kept.len()), (4, 0), "{deleted:?}");
     assert_eq!(lab.counts().await, before);
-    assert!(lab.observe().await.foreign.contains("somebody"));
+    assert!(lab.observe().await.foreign.contains_key("somebody"));
     lab.assert_contract().await;
 }
 
@@ -328,7 +338,7 @@ async fn a_type_that_is_sold_out_is_refused_before_anything_is_created() {
     let plan = lab.plan(&desired).await.unwrap().unwrap();
     let observed = provision::shared(&lab.hetzner, &desired, &plan, &|_| {}).await.unwrap();
     lab.set(json!({ "hetzner": { "sold_out": [["cx23", "nbg1"]] } })).await;
-    let user_data = |_: &NodeName| Ok(String::new());
+    let user_data = |node: &NodeName| Ok(boot(node));
     let ends = provision::servers(&lab.hetzner, &desired, &plan, &observed, &user_data, &|_| {}).await;
     assert!(ends.iter().all(|end| matches!(end.result, Err(CloudError::SoldOut { .. }))), "{ends:?}");
 }
@@ -469,4 +479,24 @@ async fn an_interrupted_run_continues_and_nothing_is_there_twice() {
     let counts = lab.counts().await;
     assert_eq!((&counts["servers"], &counts["networks"], &counts["firewalls"]), (&json!(3), &json!(1), &json!(1)));
     lab.assert_contract().await;
+}
+
+#[tokio::test]
+async fn a_network_that_servers_of_others_use_stays() {
+    let lab = Lab::new().await;
+    lab.run(&desired()).await.unwrap();
+    lab.foreign("server", json!({ "name": "somebody", "server_type": "cx23", "image": "debian-13" })).await;
+    lab.control(reqwest::Method::POST, "finish", Value::Null).await;
+    let observed = lab.observe().await;
+    let (network, other) = (observed.network.unwrap().id.0, observed.foreign["somebody"].0.clone());
+    let url = format!("http://{}/v1/servers/{other}/actions/attach_to_network", lab.cloud.hetzner);
+    let body = json!({ "network": network.parse::<u64>().unwrap() });
+    lab.http.post(url).bearer_auth("test-token").json(&body).send().await.unwrap().error_for_status().unwrap();
+    lab.control(reqwest::Method::POST, "finish", Value::Null).await;
+    for server in observed.servers {
+        lab.hetzner.delete(&server.id).await.unwrap();
+    }
+    let removed = lab.hetzner.delete_shared(&lab.observe().await).await.unwrap();
+    assert_eq!(removed.kept, ["network magi"]);
+    assert_eq!(lab.counts().await["networks"], 1);
 }

@@ -88,6 +88,9 @@ pub enum RemoteError {
     /// The machine is a sandbox's, and its container has ended.
     #[error("{}: the machine is not running: {why}", at.node)]
     Stopped { at: Arc<Endpoint>, why: String },
+    /// The machine is a server of a cloud that was not created yet.
+    #[error("{}: the machine has no server yet", at.node)]
+    NoServer { at: Arc<Endpoint> },
     /// The server does not speak a compatible SSH protocol.
     #[error("{}: SSH handshake with {at} failed", at.node)]
     Handshake {
@@ -188,6 +191,7 @@ impl RemoteError {
             Self::Connect { at, source } => connect_hint(at, source),
             Self::Stopped { .. } => Some("`machinist sandbox up` (as root) starts it again".to_owned()),
             Self::Handshake { at, .. } => Some(format!("check the server on this port: ssh -v {}", login(at))),
+            Self::NoServer { at } => Some(format!("create it: `machinist provision {}`", at.node)),
             Self::HostKeyUnknown { at, found, .. } => Some(format!(
                 "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine's console, then: \
                  machinist deploy {} --accept-host-key {found}",

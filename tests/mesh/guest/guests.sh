@@ -149,7 +149,8 @@ peer_of() { # NODE PART: the key to which it sends what is for the part
   on "$1" wg show flannel-wg allowed-ips | awk -v part="$2" '$2 == part { print $1 }'
 }
 peers() { # NODE: the parts for which it has a key
-  on "$1" wg show flannel-wg allowed-ips | awk '{ print $2 }' | sort | xargs
+  # flannel keeps the peer of a key that was replaced, without a subnet: it can neither send nor receive.
+  on "$1" wg show flannel-wg allowed-ips | awk '$2 != "(none)" { print $2 }' | sort | xargs
 }
 # flannel 0.28 could panic while it stopped, and leave its device behind.
 ended_well() {

@@ -1,14 +1,18 @@
 //! `machinist destroy`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::Args;
-use machinist_operations::provision::{self, DestroyRequest, Incomplete};
+use machinist_operations::provision::{self, DestroyRequest, Doomed, Undeleted};
+use machinist_providers::observed::FoundServer;
 
 use crate::{
     args::Global,
     context,
-    failure::{Kind, Outcome},
+    failure::{Failure, Kind, Outcome},
     ui::Ui,
 };
 
@@ -34,12 +38,23 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
     let request = DestroyRequest { targets: args.targets.clone(), confirmed: args.yes_destroy.clone() };
     let destroy = provision::prepare_destroy(&context, &request)?;
     if !ui.json {
-        for (node, server) in destroy.nodes() {
-            ui.story(&format!("delete  {}  {} {} ({})", server.name, server.server_type, server.location, node));
+        for Doomed { node, server } in destroy.nodes() {
+            match server {
+                Some(server) => {
+                    let FoundServer { name, server_type, location, .. } = server;
+                    ui.story(&format!("delete  {name}  {server_type} {location} ({node})"));
+                }
+                None => ui.story(&format!("forget  {node}: its server is gone")),
+            }
         }
         for leftover in destroy.leftovers() {
             ui.story(&format!("keep    {} {}: it stays, and may cost", leftover.kind, leftover.name));
         }
+    }
+    if args.yes_destroy.is_none() && !destroy.nodes().is_empty() && !io::stdin().is_terminal() {
+        let message = "servers would be deleted, and there is no terminal to ask at";
+        let hint = "give consent with --yes-destroy CLUSTER; --yes is not enough";
+        return Err(Failure::new(Kind::Refused, message).hint(hint));
     }
     let end = destroy.run()?;
     let failed = !end.failed.is_empty();
@@ -52,7 +67,10 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
         for thing in &end.shared {
             ui.result(&format!("{thing} is deleted"));
         }
-        for Incomplete { failure, .. } in &end.failed {
+        for thing in &end.kept {
+            ui.result(&format!("{thing} stays: servers of others use it"));
+        }
+        for Undeleted { failure, .. } in &end.failed {
             ui.failure(failure);
         }
         if end.servers.is_empty() && end.shared.is_empty() && !failed {

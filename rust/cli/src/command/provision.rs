@@ -98,7 +98,7 @@ fn tell(end: &Provisioned, ui: Ui) {
         ui.story(&format!("{}:", ui.paint(Tone::Strong, node.as_str())));
         ui.failure(failure);
     }
-    if let Some(server) = end.servers.first().filter(|_| end.failed.is_empty()) {
+    for server in end.servers.iter().filter(|server| server.answers && !server.installed) {
         ui.story(&format!("next: `machinist install {}`", server.node));
     }
 }

@@ -35,7 +35,7 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
         }
         values(&path, server, report);
         long_name(context, name, report);
-        reachable(&path, machine, server, report);
+        reachable(&path, server, report);
         first_address(context, name, machine, report);
         first.get_or_insert(name);
     }
@@ -71,14 +71,14 @@ fn long_name(context: &Context<'_>, name: &str, report: &mut Report) {
     }
 }
 
-fn reachable(path: &AttrPath, machine: &MachineShape, server: &HetznerShape, report: &mut Report) {
-    if server.ipv4 || server.ipv6 || machine.ssh.host.is_some() {
+fn reachable(path: &AttrPath, server: &HetznerShape, report: &mut Report) {
+    if server.ipv4 || server.ipv6 {
         return;
     }
     let message = "the server has no public address";
     let why = "neither the operator nor `machinist install` can reach it";
     let finding = Finding::new(Code::BadServer, path.join("ipv4"), message, why);
-    report.push(finding.help("leave out one of ipv4 = false and ipv6 = false, or set ssh.host"));
+    report.push(finding.help("leave out one of ipv4 = false and ipv6 = false"));
 }
 
 /// The provider's own gateway has the first address of a network.

@@ -28,7 +28,7 @@ impl VerifiedSsh {
     /// There is no `ssh`, or the files cannot be written.
     pub fn new(host: &str, port: u16, keys: &[HostKey]) -> io::Result<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
-        let ssh = env::split_paths(&path).map(|directory| directory.join("ssh")).find(|file| is_program(file));
+        let ssh = env::split_paths(&path).map(|directory| directory.join("ssh")).find(is_program);
         let ssh = ssh.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no ssh on PATH"))?;
         let directory = tempfile::Builder::new().prefix("machinist-ssh-").tempdir()?;
         let known_hosts = directory.path().join("known_hosts");

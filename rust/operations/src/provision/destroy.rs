@@ -1,11 +1,15 @@
 //! Destruction of servers: of single ones that hold nothing of the running cluster, or of the whole cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use machinist_model::{Cluster, NodeName, RecordedState};
 use machinist_pki::host_key;
 use machinist_providers::{
     Cloud as _,
+    cloud::Removed,
     hetzner::Hetzner,
     observed::{FoundServer, Leftover, Observed},
 };
@@ -38,9 +42,18 @@ pub struct Destroy {
     cluster: Cluster,
     cloud: Hetzner,
     observed: Observed,
-    servers: Vec<(NodeName, FoundServer)>,
+    servers: Vec<Doomed>,
     whole: bool,
     confirmed: Option<String>,
+}
+
+/// A node whose server ends.
+#[derive(Clone, Debug)]
+pub struct Doomed {
+    /// The name of the node; that of the server if no label tells the node.
+    pub node: String,
+    /// The server; `None` if it is recorded, and the provider has it no more.
+    pub server: Option<FoundServer>,
 }
 
 /// What was destroyed.
@@ -48,61 +61,115 @@ pub struct Destroy {
 #[serde(rename_all = "camelCase")]
 pub struct Destroyed {
     /// Nodes whose servers are gone.
-    pub servers: Vec<NodeName>,
+    pub servers: Vec<String>,
     /// What they shared, and is gone.
     pub shared: Vec<String>,
+    /// What they shared, and servers of others use.
+    pub kept: Vec<String>,
     /// What remains, and may cost.
     pub leftovers: Vec<Leftover>,
     /// Servers that could not be deleted.
-    pub failed: Vec<super::Incomplete>,
+    pub failed: Vec<Undeleted>,
+}
+
+/// A server that could not be deleted.
+#[derive(Debug, Serialize)]
+pub struct Undeleted {
+    /// The node.
+    pub node: String,
+    /// The reason.
+    pub failure: Failure,
 }
 
 /// Finds the servers, and refuses those that the running cluster needs.
 ///
 /// # Errors
-/// There is no such server, or a node still belongs to the running cluster.
+/// There is no such server, a node still belongs to the running cluster, or a server is not this directory's.
 pub fn prepare(context: &Context, request: &DestroyRequest) -> Result<Destroy, Failure> {
     let cluster = context.project.load()?.cluster;
     let cloud = cloud::hetzner(context)?;
     let observed = observe(context, &cloud, &cluster.name)?;
-    let existing: BTreeMap<NodeName, FoundServer> =
-        observed.servers.iter().filter_map(|server| Some((server.node.clone()?, server.clone()))).collect();
+    let state = context.project.state()?;
+    let all = doomed(&observed, &state);
     let whole = request.targets.is_empty();
-    let servers: Vec<(NodeName, FoundServer)> =
-        if whole { existing.clone().into_iter().collect() } else { select(&existing, &request.targets)? };
-    let names: BTreeSet<&NodeName> = servers.iter().map(|(node, _)| node).collect();
-    needed(&cluster, &context.project.state()?, &names, whole)?;
+    let servers = if whole { all } else { select(&all, &request.targets)? };
+    let names: BTreeSet<&str> = servers.iter().map(|doomed| doomed.node.as_str()).collect();
+    needed(&cluster, &state, &names, whole)?;
+    servers.iter().try_for_each(|doomed| deletable(doomed, &state))?;
     let confirmed = request.confirmed.clone();
     Ok(Destroy { context: context.clone(), cluster, cloud, observed, servers, whole, confirmed })
 }
 
-fn select(
-    existing: &BTreeMap<NodeName, FoundServer>,
-    targets: &[String],
-) -> Result<Vec<(NodeName, FoundServer)>, Failure> {
-    let mut chosen = BTreeMap::new();
+/// Returns every server that has the cluster's label, and every node whose recorded server is gone.
+fn doomed(observed: &Observed, state: &RecordedState) -> Vec<Doomed> {
+    let mut all: Vec<Doomed> = observed
+        .servers
+        .iter()
+        .map(|server| Doomed {
+            node: server.node.as_ref().map_or_else(|| server.name.clone(), ToString::to_string),
+            server: Some(server.clone()),
+        })
+        .collect();
+    let gone =
+        state.servers.iter().filter(|(_, recorded)| !observed.servers.iter().any(|server| server.id.0 == recorded.id));
+    let gone: Vec<Doomed> = gone.map(|(node, _)| Doomed { node: node.to_string(), server: None }).collect();
+    let known: BTreeSet<String> = all.iter().map(|doomed| doomed.node.clone()).collect();
+    all.extend(gone.into_iter().filter(|doomed| !known.contains(&doomed.node)));
+    all.sort_by(|one, other| one.node.cmp(&other.node));
+    all
+}
+
+fn select(all: &[Doomed], targets: &[String]) -> Result<Vec<Doomed>, Failure> {
+    let mut chosen: Vec<Doomed> = Vec::new();
     for target in targets {
-        let found = NodeName::parse(target).ok().and_then(|name| existing.get_key_value(&name));
-        let Some((name, server)) = found else {
-            let known: Vec<&str> = existing.keys().map(NodeName::as_str).collect();
+        let found: Vec<&Doomed> = all.iter().filter(|doomed| doomed.node == *target).collect();
+        if found.is_empty() {
+            let known: Vec<&str> = all.iter().map(|doomed| doomed.node.as_str()).collect();
             let failure = Failure::new(Kind::Input, format!("`{target}` has no server"));
             return Err(failure.hint(match known.as_slice() {
                 [] => "the cluster has none at the provider".to_owned(),
                 known => format!("servers: {}", known.join(", ")),
             }));
-        };
-        chosen.insert(name.clone(), server.clone());
+        }
+        chosen.extend(
+            found
+                .into_iter()
+                .filter(|doomed| !chosen.iter().any(|one| one.node == doomed.node))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
     }
-    Ok(chosen.into_iter().collect())
+    Ok(chosen)
+}
+
+/// Refuses a server that the record does not know, in a directory whose cluster runs: its checkout may be an old one, or
+/// another cluster has the same name in this project.
+fn deletable(doomed: &Doomed, state: &RecordedState) -> Result<(), Failure> {
+    let Some(server) = &doomed.server else { return Ok(()) };
+    if server.protected {
+        return Err(Failure::new(Kind::Refused, format!("the provider protects {} from deletion", server.name))
+            .hint("end the protection in its console"));
+    }
+    let runs = !state.etcd.members.is_empty() || !state.machines.is_empty();
+    let recorded = state.servers.values().any(|recorded| recorded.id == server.id.0);
+    if recorded || !runs {
+        return Ok(());
+    }
+    let message = format!("the server {} ({}) is not in the record of this directory", server.name, server.id.0);
+    Err(Failure::new(Kind::Refused, message).hint(
+        "get the newest state/ of the cluster; or, if the server is this cluster's, `machinist provision` records it",
+    ))
 }
 
 /// Refuses to destroy nodes that the running cluster needs. All of its members together are the whole cluster, which its
 /// operator may end.
-fn needed(cluster: &Cluster, state: &RecordedState, names: &BTreeSet<&NodeName>, whole: bool) -> Result<(), Failure> {
-    let elsewhere: Vec<&str> =
-        state.etcd.members.iter().filter(|member| !names.contains(member)).map(NodeName::as_str).collect();
-    let members: Vec<&str> =
-        state.etcd.members.iter().filter(|member| names.contains(member)).map(NodeName::as_str).collect();
+fn needed(cluster: &Cluster, state: &RecordedState, names: &BTreeSet<&str>, whole: bool) -> Result<(), Failure> {
+    // Consent was given before an interruption; some of the members are gone.
+    if whole && state.destroying {
+        return Ok(());
+    }
+    let (members, elsewhere): (Vec<&str>, Vec<&str>) =
+        state.etcd.members.iter().map(NodeName::as_str).partition(|member| names.contains(member));
     if whole && elsewhere.is_empty() {
         return Ok(());
     }
@@ -110,19 +177,23 @@ fn needed(cluster: &Cluster, state: &RecordedState, names: &BTreeSet<&NodeName>,
         let message = format!("still in etcd: {}", members.join(", "));
         let failure = Failure::new(Kind::Refused, message);
         return Err(match elsewhere.as_slice() {
-            [] => failure.hint("`machinist destroy` without names ends the whole cluster"),
+            [] if !whole => failure.hint("`machinist destroy` without names ends the whole cluster"),
+            elsewhere if whole => failure.hint(format!(
+                "members without a server here: {}; end them first, or take the others out of etcd",
+                elsewhere.join(", ")
+            )),
             _ => failure.hint(format!(
                 "take it out of etcd first: `machinist node remove {}`; then destroy its server",
                 members.first().copied().unwrap_or_default()
             )),
         });
     }
-    let in_use: Vec<&str> = names
-        .iter()
-        .filter(|name| state.machines.contains_key(**name))
-        .filter(|name| cluster.nodes.get(**name).is_some_and(machinist_model::Node::is_deployable))
-        .map(|name| name.as_str())
-        .collect();
+    let runs = |name: &NodeName| {
+        names.contains(name.as_str())
+            && state.machines.contains_key(name)
+            && cluster.nodes.get(name).is_some_and(machinist_model::Node::is_deployable)
+    };
+    let in_use: Vec<&str> = state.machines.keys().filter(|name| runs(name)).map(NodeName::as_str).collect();
     if in_use.is_empty() {
         return Ok(());
     }
@@ -136,14 +207,15 @@ fn needed(cluster: &Cluster, state: &RecordedState, names: &BTreeSet<&NodeName>,
 
 impl Destroy {
     /// Returns the nodes whose servers would be deleted.
-    pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &FoundServer)> {
-        self.servers.iter().map(|(node, server)| (node, server))
+    #[must_use]
+    pub fn nodes(&self) -> &[Doomed] {
+        &self.servers
     }
 
     /// Returns what would remain, and may cost.
     #[must_use]
     pub fn leftovers(&self) -> Vec<Leftover> {
-        let ids: BTreeSet<_> = self.servers.iter().map(|(_, server)| &server.id).collect();
+        let ids: BTreeSet<_> = self.servers.iter().filter_map(|doomed| Some(&doomed.server.as_ref()?.id)).collect();
         let stays = |leftover: &&Leftover| leftover.server.as_ref().is_some_and(|server| ids.contains(server));
         self.observed.leftovers.iter().filter(stays).cloned().collect()
     }
@@ -154,34 +226,48 @@ impl Destroy {
     /// # Errors
     /// Consent was refused, or the record cannot be written.
     pub fn run(&self) -> Result<Destroyed, Failure> {
-        self.confirm()?;
+        if !self.servers.is_empty() {
+            self.confirm()?;
+        }
+        if self.whole {
+            self.record(|state| state.destroying = true)?;
+        }
         let leftovers = self.leftovers();
         let mut servers = Vec::new();
         let mut failed = Vec::new();
+        let turn = Mutex::new(());
         let ends = runtime(&self.context, async {
-            let work = self.servers.iter().map(|(node, server)| async move {
-                self.context.events.note(node, "deleting the server");
-                (node.clone(), server, self.cloud.delete(&server.id).await)
+            let turn = &turn;
+            let work = self.servers.iter().map(|doomed| async move {
+                let deleted = self.delete(doomed).await;
+                // Right after it is gone: an interruption must not leave a record of it.
+                let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                (doomed, deleted.and_then(|()| self.forget(doomed)))
             });
             Ok(futures_util::future::join_all(work).await)
         })?;
-        for (node, server, result) in ends {
+        for (doomed, result) in ends {
+            let node = doomed.node.clone();
             match result {
-                Ok(()) => {
-                    self.forget(&node, server)?;
-                    servers.push(node);
-                }
-                Err(error) => failed.push(super::Incomplete { node, failure: failure(&error) }),
+                Ok(()) => servers.push(node),
+                Err(failure) => failed.push(Undeleted { node, failure }),
             }
         }
-        let shared = if failed.is_empty() { self.delete_shared()? } else { Vec::new() };
-        Ok(Destroyed { servers, shared, leftovers, failed })
+        let removed = if failed.is_empty() { self.end()? } else { Removed::default() };
+        Ok(Destroyed { servers, shared: removed.deleted, kept: removed.kept, leftovers, failed })
+    }
+
+    async fn delete(&self, doomed: &Doomed) -> Result<(), Failure> {
+        let Some(server) = &doomed.server else { return Ok(()) };
+        self.context.events.note_all(format!("{}: deleting the server", doomed.node));
+        self.cloud.delete(&server.id).await.map_err(|error| failure(&error))
     }
 
     fn confirm(&self) -> Result<(), Failure> {
         let name = &self.cluster.name;
         let count = self.servers.len();
         let things = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
+        let extent = if self.whole { "the whole cluster: " } else { "" };
         if let Some(given) = &self.confirmed {
             if given == name {
                 return Ok(());
@@ -191,52 +277,57 @@ impl Destroy {
         }
         self.context.consent.ask(&Question {
             text: format!(
-                "{things} of {name} and everything on them will be deleted. Type the cluster's name to go on:"
+                "{extent}{things} of {name} and everything on them will be deleted. Type the cluster's name to go on:"
             ),
             accepted: vec![name.clone()],
-            consequence: format!("{things} of {name} would be deleted; consent with --yes-destroy {name}"),
+            consequence: format!(
+                "{extent}{things} of {name} would be deleted; give consent with --yes-destroy {name}, --yes is not enough"
+            ),
         })
     }
 
-    /// Forgets a server that is gone: its record, its pinned host key and the key of its first system.
-    fn forget(&self, node: &NodeName, server: &FoundServer) -> Result<(), Failure> {
-        let project = &self.context.project;
-        let mut state = project.state()?;
-        state.servers.remove(node);
-        state.machines.remove(node);
-        project.record(&state)?;
-        let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
-        for address in [server.ipv4, server.ipv6].into_iter().flatten() {
-            known_hosts.forget(&host_pattern(&address.to_string(), 22)).failed()?;
-        }
-        host_key::remove_first_boot(&project.certs(), node)
-            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
+    fn record(&self, change: impl FnOnce(&mut RecordedState)) -> Result<(), Failure> {
+        let before = self.context.project.state()?;
+        let mut state = before.clone();
+        change(&mut state);
+        if state == before { Ok(()) } else { self.context.project.record(&state) }
     }
 
-    /// Deletes what the servers shared if the provider has none left, and then forgets the cluster that ran on them.
-    fn delete_shared(&self) -> Result<Vec<String>, Failure> {
+    /// Forgets a server that is gone: its record, its pinned host key and the key of its first system.
+    fn forget(&self, doomed: &Doomed) -> Result<(), Failure> {
+        let project = &self.context.project;
+        let Ok(node) = NodeName::parse(&doomed.node) else { return Ok(()) };
+        let recorded = project.state()?.servers.get(&node).map(|server| server.address);
+        let found = doomed.server.as_ref().map(|server| [server.ipv4, server.ipv6]);
+        let known_hosts = KnownHosts::load(&project.directory.join(KNOWN_HOSTS)).input()?;
+        for address in found.into_iter().flatten().flatten().chain(recorded) {
+            known_hosts.forget(&host_pattern(&address.to_string(), 22)).failed()?;
+        }
+        host_key::remove_first_boot(&project.certs(), &node)
+            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        self.record(|state| {
+            state.servers.remove(&node);
+            state.machines.remove(&node);
+        })
+    }
+
+    /// Deletes what the servers shared if the provider has none left, and forgets a cluster that ended whole: the data of
+    /// every member is gone, so the next deploy founds one, and no member of the old one can return.
+    fn end(&self) -> Result<Removed, Failure> {
         let observed = observe(&self.context, &self.cloud, &self.cluster.name)?;
         if !observed.servers.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Removed::default());
         }
-        let shared = runtime(&self.context, self.cloud.delete_shared(&observed))?;
-        let project = &self.context.project;
-        let gone: BTreeSet<&NodeName> = self.servers.iter().map(|(node, _)| node).collect();
-        let before = project.state()?;
-        let mut state = before.clone();
-        // Every member's data is gone, so the next deploy founds a cluster: no member of the old one can return.
-        if self.whole
-            && !before.etcd.members.is_empty()
-            && before.etcd.members.iter().all(|member| gone.contains(member))
-        {
-            state.etcd = machinist_model::state::EtcdState::default();
-            state.running = None;
-            state.moving = None;
+        if self.whole {
+            self.record(|state| {
+                state.etcd = machinist_model::state::EtcdState::default();
+                state.running = None;
+                state.moving = None;
+            })?;
         }
-        if state != before {
-            project.record(&state)?;
-        }
-        Ok(shared)
+        let removed = runtime(&self.context, self.cloud.delete_shared(&observed))?;
+        self.record(|state| state.destroying = false)?;
+        Ok(removed)
     }
 }
 
@@ -245,9 +336,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
 
-    use machinist_model::{NodeName, RecordedMachine, RecordedState, fixtures};
+    use machinist_model::{NodeName, RecordedMachine, RecordedServer, RecordedState, fixtures};
+    use machinist_providers::observed::{FoundServer, Id, Observed};
 
-    use super::needed;
+    use super::{Doomed, deletable, doomed, needed};
 
     fn state(members: &[&str], machines: &[&str]) -> RecordedState {
         let name = |name: &&str| NodeName::parse(name).unwrap();
@@ -261,8 +353,7 @@ mod tests {
     #[track_caller]
     fn check(state: &RecordedState, names: &[&str], whole: bool, refused: Option<&str>) {
         let cluster = fixtures::three_member_etcd();
-        let names: Vec<NodeName> = names.iter().map(|name| NodeName::parse(name).unwrap()).collect();
-        let names: BTreeSet<&NodeName> = names.iter().collect();
+        let names: BTreeSet<&str> = names.iter().copied().collect();
         let message = needed(&cluster, state, &names, whole).err().map(|failure| failure.message);
         assert_eq!(message.as_deref(), refused);
     }
@@ -284,5 +375,62 @@ mod tests {
         check(&removed, &["casper"], false, Some("casper still belongs to the running cluster"));
         check(&state(&[], &[]), &["casper"], false, None);
         check(&state(&[], &["gone"]), &["gone"], false, None);
+    }
+
+    #[test]
+    fn a_cluster_that_is_being_destroyed_can_be_destroyed_to_its_end() {
+        let mut state = state(&["balthazar", "casper", "melchior"], &["balthazar", "casper", "melchior"]);
+        // One is gone already, and etcd has no quorum any more.
+        check(&state, &["balthazar", "casper"], true, Some("still in etcd: balthazar, casper"));
+        state.destroying = true;
+        check(&state, &["balthazar", "casper"], true, None);
+        check(&state, &["casper"], false, Some("still in etcd: casper"));
+    }
+
+    fn server(id: &str) -> FoundServer {
+        FoundServer {
+            id: Id(id.to_owned()),
+            name: "magi-casper".to_owned(),
+            node: NodeName::parse("casper").ok(),
+            server_type: "cx23".to_owned(),
+            location: "nbg1".to_owned(),
+            on: true,
+            ending: false,
+            protected: false,
+            first_key: None,
+            state: "running".to_owned(),
+            ipv4: None,
+            ipv6: None,
+            private: Vec::new(),
+            firewalls: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_that_the_record_does_not_know_is_not_deleted_while_a_cluster_runs() {
+        let doomed = Doomed { node: "casper".to_owned(), server: Some(server("7")) };
+        let mut state = state(&["balthazar"], &["balthazar"]);
+        let failure = deletable(&doomed, &state).unwrap_err();
+        assert!(failure.message.contains("magi-casper (7) is not in the record"), "{}", failure.message);
+        let record = RecordedServer { id: "7".to_owned(), address: [203, 0, 113, 7].into(), private_mac: None };
+        state.servers.insert(NodeName::parse("casper").unwrap(), record);
+        deletable(&doomed, &state).unwrap();
+        let protected = Doomed { server: Some(FoundServer { protected: true, ..server("7") }), ..doomed };
+        deletable(&protected, &state).unwrap_err();
+        deletable(&protected, &RecordedState::default()).unwrap_err();
+    }
+
+    #[test]
+    fn a_recorded_server_that_the_provider_has_no_more_is_forgotten() {
+        let mut state = state(&[], &[]);
+        let record = RecordedServer { id: "7".to_owned(), address: [203, 0, 113, 7].into(), private_mac: None };
+        state.servers.insert(NodeName::parse("casper").unwrap(), record);
+        let all = doomed(&Observed::default(), &state);
+        assert_eq!(
+            all.iter().map(|one| (one.node.as_str(), one.server.is_some())).collect::<Vec<_>>(),
+            [("casper", false)]
+        );
+        let observed = Observed { servers: vec![server("7")], ..Observed::default() };
+        assert!(doomed(&observed, &state)[0].server.is_some());
     }
 }

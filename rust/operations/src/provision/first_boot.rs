@@ -5,7 +5,8 @@ use std::{cell::OnceCell, collections::BTreeMap, sync::Mutex};
 
 use machinist_model::{Cluster, NodeName};
 use machinist_pki::host_key::{self, HostKeyError, System};
-use machinist_providers::CloudError;
+use machinist_providers::{CloudError, cloud::Boot};
+use machinist_remote::HostKey;
 use machinist_secrets::Recipients;
 use zeroize::Zeroizing;
 
@@ -33,14 +34,15 @@ impl Keys {
         Ok(Self { context: context.clone(), cluster: cluster.clone(), recipients, private: Mutex::default() })
     }
 
-    /// Makes the keys of the nodes that have none, and decrypts them.
+    /// Makes new keys for servers that will be created: whatever ran on an earlier server could read its key.
     ///
     /// # Errors
     /// A key cannot be made, or the operator's identity does not decrypt it.
-    pub fn ensure<'a>(&self, nodes: impl Iterator<Item = &'a NodeName>) -> Result<(), Failure> {
+    pub fn renew<'a>(&self, nodes: impl Iterator<Item = &'a NodeName>) -> Result<(), Failure> {
         let certs = self.context.project.certs();
         let identities = OnceCell::new();
         for node in nodes {
+            host_key::remove_first_boot(&certs, node).map_err(|error| failed(&error))?;
             host_key::ensure(&certs, node, System::FirstBoot, &self.recipients).map_err(|error| failed(&error))?;
             if identities.get().is_none() {
                 let _ = identities.set(self.context.keyring.unlock()?);
@@ -67,19 +69,27 @@ impl Keys {
     ///
     /// # Errors
     /// The key was not prepared.
-    pub fn user_data(&self, node: &NodeName) -> Result<String, CloudError> {
+    pub fn boot(&self, node: &NodeName) -> Result<Boot, CloudError> {
         let shape =
             |reason: &str| CloudError::Shape { request: format!("the key of {node}"), reason: reason.to_owned() };
         let public = self.public(node).ok().flatten().ok_or_else(|| shape("it has no public half"))?;
         let private = self.lock();
         let private = private.get(node).ok_or_else(|| shape("it was not decrypted"))?;
         let private = std::str::from_utf8(private).map_err(|_| shape("it is not text"))?;
-        Ok(cloud_config(node, private, &public))
+        let first_key = digest(&public).ok_or_else(|| shape("its public half is not readable"))?;
+        Ok(Boot { user_data: cloud_config(node, private, &public), first_key })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeName, Zeroizing<Vec<u8>>>> {
         self.private.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Returns the digest of a public key, as a label: letters and digits.
+pub fn digest(public: &str) -> Option<String> {
+    let fingerprint = HostKey::from_openssh(public)?.fingerprint().to_string();
+    let value = fingerprint.rsplit(':').next()?;
+    Some(value.chars().filter(char::is_ascii_alphanumeric).take(40).collect())
 }
 
 fn failed(error: &HostKeyError) -> Failure {

@@ -12,13 +12,13 @@ use machinist_providers::{
     Cloud as _,
     desired::{self, Desired},
     hetzner::Hetzner,
-    observed::Observed,
-    plan::{self, Plan, Problem, Step},
+    observed::{Id, Observed},
+    plan::{self, Plan, Problem, Step, Wanted},
     provision::{self, End, Happening},
 };
 use serde::Serialize;
 
-pub use self::destroy::{Destroy, DestroyRequest, Destroyed, prepare as prepare_destroy};
+pub use self::destroy::{Destroy, DestroyRequest, Destroyed, Doomed, Undeleted, prepare as prepare_destroy};
 use self::{
     cloud::{failure, runtime},
     first_boot::Keys,
@@ -73,6 +73,8 @@ pub struct Ready {
     pub address: std::net::IpAddr,
     /// False if it did not answer by SSH with its key yet.
     pub answers: bool,
+    /// True if NixOS was installed on it.
+    pub installed: bool,
 }
 
 /// A server that is not complete.
@@ -90,22 +92,30 @@ pub struct Incomplete {
 /// machines.nix has no such machine, the provider does not answer, or a server could not be created.
 pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failure> {
     let cluster = context.project.load()?.cluster;
+    let state = context.project.state()?;
+    if state.destroying {
+        return Err(Failure::new(Kind::Refused, format!("{} is being destroyed", cluster.name))
+            .hint("`machinist destroy` finishes that; then create it again"));
+    }
+    context.project.refuse_conflicts(&cluster, machinist_model::moving::Command::Install)?;
     let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
-    let selected: BTreeSet<NodeName> = connect::select(&cluster, patterns)?.into_iter().collect();
-    let mut desired = desired::at_hetzner(&cluster).ok_or_else(|| {
+    let mut nodes: BTreeSet<NodeName> = connect::select(&cluster, patterns)?.into_iter().collect();
+    let desired = desired::at_hetzner(&cluster).ok_or_else(|| {
         Failure::new(Kind::Input, "machines.nix describes no server of a cloud").hint(
             "machines.cp1 = { provider = \"hetzner\"; hetzner = { serverType = \"cx23\"; location = \"nbg1\"; }; ... };",
         )
     })?;
-    desired.servers.retain(|server| selected.contains(&server.node));
-    if desired.servers.is_empty() {
+    nodes.retain(|node| desired.servers.iter().any(|server| server.node == *node));
+    if nodes.is_empty() {
         return Err(Failure::new(Kind::Input, "none of these machines is a server of a cloud")
             .hint("`machinist provision` creates machines with `hetzner` in machines.nix"));
     }
+    let recorded = state.servers.into_iter().map(|(node, server)| (node, Id(server.id))).collect();
+    let wanted = Wanted { nodes, recorded };
     let cloud = cloud::hetzner(context)?;
     let (observed, catalogue) =
         runtime(context, async { tokio::try_join!(cloud.observe(&desired.cluster), cloud.catalogue()) })?;
-    let plan = plan::plan(&desired, &observed, &catalogue).map_err(|problems| refusal(&problems))?;
+    let plan = plan::plan(&desired, &wanted, &observed, &catalogue).map_err(|problems| refusal(&problems))?;
     let requests = cloud.requests();
     Ok(Provision { context: context.clone(), cluster, cloud, desired, plan, requests })
 }
@@ -152,28 +162,44 @@ impl Provision {
         let keys = Keys::new(&self.context, &self.cluster)?;
         let created = |change: &&plan::ServerChange| change.steps.contains(&Step::Create);
         // Before the first request, so that a prompt for a passphrase does not come in the middle.
-        keys.ensure(self.plan.servers.iter().filter(created).map(|change| &change.server.node))?;
+        keys.renew(self.plan.servers.iter().filter(created).map(|change| &change.server.node))?;
         let recorder = Recorder::new(&self.context, &self.cluster)?;
         let events = self.context.events.clone();
         let report = move |happening: Happening| tell(&events, happening);
-        let user_data = |node: &NodeName| keys.user_data(node);
+        let boot = |node: &NodeName| keys.boot(node);
         let ends = runtime(&self.context, async {
             let observed = provision::shared(&self.cloud, &self.desired, &self.plan, &report).await?;
-            Ok(provision::servers(&self.cloud, &self.desired, &self.plan, &observed, &user_data, &report).await)
+            Ok(provision::servers(&self.cloud, &self.desired, &self.plan, &observed, &boot, &report).await)
         })?;
         self.record(&recorder, &keys, ends)
     }
 
+    /// Asks for consent to what costs, and to changes of what exists: someone may have made them for a reason.
     fn confirm(&self) -> Result<(), Failure> {
-        let new = self.plan.servers.iter().filter(|change| change.steps.contains(&Step::Create)).count();
-        if new == 0 {
+        let changes = self.changes();
+        if changes.is_empty() {
             return Ok(());
         }
+        let text = format!("{}?", changes.join("; "));
+        self.context.consent.ask(&Question::yes_or_no(&text, format!("this would {}", changes.join("; "))))
+    }
+
+    fn changes(&self) -> Vec<String> {
         let Plan { before, after, currency, .. } = &self.plan;
+        let new = self.plan.servers.iter().filter(|change| change.steps.contains(&Step::Create)).count();
         let cost = after.monthly - before.monthly;
-        let things = if new == 1 { "1 server".to_owned() } else { format!("{new} servers") };
-        let text = format!("create {things}, {cost:.2} {currency} a month more?");
-        self.context.consent.ask(&Question::yes_or_no(&text, format!("{things} would be created and paid for")))
+        let mut changes = match new {
+            0 => Vec::new(),
+            1 => vec![format!("create 1 server, {cost:.2} {currency} a month more")],
+            _ => vec![format!("create {new} servers, {cost:.2} {currency} a month more")],
+        };
+        let updates = self.plan.shared.iter().filter(|change| change.verb == "update");
+        changes
+            .extend(updates.map(|change| format!("change the {} {} to {}", change.kind, change.name, change.detail)));
+        let off = self.plan.servers.iter().filter(|change| change.found.is_some());
+        let off = off.filter(|change| change.steps.contains(&Step::PowerOn));
+        changes.extend(off.map(|change| format!("switch on {}", change.server.name)));
+        changes
     }
 
     /// Records the servers, pins their first host keys, and waits for them.
@@ -181,31 +207,30 @@ impl Provision {
         let mut ready = Vec::new();
         let mut failed = Vec::new();
         let complete = self.plan.servers.iter().filter(|change| change.steps.is_empty());
-        let complete = complete.filter_map(|change| Some((change.server.node.clone(), change.found.clone()?, false)));
+        let complete = complete.filter_map(|change| Some((change.server.node.clone(), change.found.clone()?)));
         let mut found: Vec<_> = complete.collect();
         for End { node, result } in ends {
             match result {
-                Ok(server) => {
-                    let new = self
-                        .plan
-                        .servers
-                        .iter()
-                        .any(|change| change.server.node == node && change.steps.contains(&Step::Create));
-                    found.push((node, server, new));
-                }
+                Ok(server) => found.push((node, server)),
                 Err(error) => failed.push(Incomplete { failure: failure(&error), node }),
             }
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
-        for (node, server, new) in found {
+        for (node, server) in found {
             let Some(address) = server.public() else {
                 let message = format!("{node}: its server has no public address");
                 failed.push(Incomplete { failure: Failure::new(Kind::Failed, message), node });
                 continue;
             };
-            recorder.record(&node, &server, address)?;
-            recorder.pin(&node, address, keys.public(&node)?, new)?;
-            ready.push(Ready { node, id: server.id.0, address, answers: false });
+            match recorder.pin(&node, &server, address) {
+                Ok(()) => recorder.record(&node, &server, address)?,
+                Err(failure) => {
+                    failed.push(Incomplete { node, failure });
+                    continue;
+                }
+            }
+            let installed = keys.public(&node)?.is_none();
+            ready.push(Ready { node, id: server.id.0, address, answers: false, installed });
         }
         recorder.await_answers(&mut ready)?;
         Ok(Provisioned { servers: ready, failed, requests: self.cloud.requests() })

@@ -7,10 +7,11 @@ use std::{
 };
 
 use machinist_model::{Cluster, NodeName, RecordedServer};
+use machinist_pki::host_key::{self, System};
 use machinist_providers::observed::FoundServer;
 use machinist_remote::{HostKey, KnownHosts, host_pattern};
 
-use super::Ready;
+use super::{Ready, first_boot::digest};
 use crate::{
     connect::{self, KNOWN_HOSTS},
     context::Context,
@@ -49,26 +50,38 @@ impl Recorder {
     pub fn record(&self, node: &NodeName, server: &FoundServer, address: IpAddr) -> Result<(), Failure> {
         let before = self.context.project.state()?;
         let mut state = before.clone();
-        let private_mac = server.private.first().map(|interface| interface.mac.clone());
+        let own = self.cluster.nodes.get(node).map(|node| node.ip);
+        let interface = server.private.iter().find(|interface| Some(IpAddr::V4(interface.ip)) == own);
+        let private_mac = interface.map(|interface| interface.mac.clone());
         state.servers.insert(node.clone(), RecordedServer { id: server.id.0.clone(), address, private_mac });
         if state == before { Ok(()) } else { self.context.project.record(&state) }
     }
 
-    /// Pins the host key of a server's first system. A key that is pinned already is that of the installed system, unless
-    /// the server is new and got the address of an earlier one.
+    /// Pins the host key that a server was created with, while its image runs. The label of the server tells that the key
+    /// in this directory is that one: the address may have been another server's, and the server another operator's.
     ///
     /// # Errors
-    /// The key cannot be read, or the file not written.
-    pub fn pin(&self, node: &NodeName, address: IpAddr, public: Option<String>, new: bool) -> Result<(), Failure> {
+    /// A key cannot be read, the file not written, or the server was created with a key that is not in this directory.
+    pub fn pin(&self, node: &NodeName, server: &FoundServer, address: IpAddr) -> Result<(), Failure> {
+        let project = &self.context.project;
+        let key = |system| {
+            host_key::public(&project.certs(), node, system)
+                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))
+        };
         let pattern = host_pattern(&address.to_string(), PORT);
-        if !new && !self.known_hosts.keys(&pattern).is_empty() {
+        if let Some(first) = key(System::FirstBoot)?.filter(|first| digest(first) == server.first_key) {
+            let unreadable = || Failure::new(Kind::Failed, format!("{node}: its key in certs/ is not readable"));
+            let first = HostKey::from_openssh(&first).ok_or_else(unreadable)?;
+            return self.known_hosts.pin(&pattern, first).failed().map(drop);
+        }
+        let installed = key(System::Installed)?.and_then(|line| HostKey::from_openssh(&line));
+        let is_installed = installed.is_some_and(|key| self.known_hosts.keys(&pattern).contains(&key));
+        if is_installed || project.state()?.machines.contains_key(node) {
             return Ok(());
         }
-        let Some(public) = public else { return Ok(()) };
-        let key = HostKey::from_openssh(&public).ok_or_else(|| {
-            Failure::new(Kind::Failed, format!("{node}: its first host key in certs/ is not readable"))
-        })?;
-        self.known_hosts.pin(&pattern, key).failed().map(drop)
+        Err(Failure::new(Kind::Failed, format!("{node}: its server was created from another directory")).hint(format!(
+            "get certs/ and state/ from there; or delete the server with `machinist destroy {node}`, and create another"
+        )))
     }
 
     /// Waits until the servers answer by SSH with their keys, side by side.
@@ -78,12 +91,7 @@ impl Recorder {
     pub fn await_answers(&self, servers: &mut [Ready]) -> Result<(), Failure> {
         let mut cluster = self.cluster.clone();
         self.context.project.state()?.reach_servers(&mut cluster);
-        for server in servers.iter() {
-            if let Some(node) = cluster.nodes.get_mut(&server.node) {
-                node.ssh.port.get_or_insert(PORT);
-                node.ssh.user.get_or_insert_with(|| "root".to_owned());
-            }
-        }
+        connect::as_created(&self.context.project, &mut cluster)?;
         let connector = connect::connector(&self.context, &cluster, None)?;
         let deadline = Instant::now() + BOOT;
         thread::scope(|scope| {

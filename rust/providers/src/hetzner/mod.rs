@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     api::{Api, Request, Settings},
-    cloud::Cloud,
+    cloud::{Boot, Cloud, Removed},
     desired::{self, Desired},
     error::CloudError,
     observed::{Catalogue, FoundServer, Id, Leftover, Observed},
@@ -96,7 +96,7 @@ impl Hetzner {
         if body["action"].is_object() {
             actions.push(wire::read(&request.path, body["action"].clone())?);
         }
-        for field in ["actions", "next_actions"] {
+        for field in ["actions", "next_actions"].into_iter().filter(|field| body[*field].is_array()) {
             actions.extend(list_of::<Action>(&body, field)?);
         }
         self.inner.actions.wait(&self.inner.api, &actions).await?;
@@ -133,9 +133,11 @@ impl Hetzner {
     }
 }
 
-/// Returns the items of a response's list; none if it has no such list.
+/// Returns the items of a response's list.
 fn list_of<T: for<'de> serde::Deserialize<'de>>(body: &Value, field: &str) -> Result<Vec<T>, CloudError> {
-    let items = body[field].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(items) = body[field].as_array() else {
+        return Err(CloudError::Shape { request: field.to_owned(), reason: "there is no such list".to_owned() });
+    };
     items.iter().map(|item| wire::read(field, item.clone())).collect()
 }
 
@@ -181,13 +183,15 @@ impl Cloud for Hetzner {
                 name: named.name,
                 server: server.map(read::id),
             });
+        let taken = read::taken(own.iter().chain(&others), networks.first());
         Ok(Observed {
+            taken,
             keys: keys.into_iter().filter_map(|key| read::key(key, cluster)).collect(),
             network: networks.into_iter().next().map(read::network),
             groups: groups.into_iter().map(|group| read::found(group, cluster)).collect(),
             firewalls: firewalls.into_iter().map(read::firewall).collect(),
             servers: own.into_iter().map(read::server).collect(),
-            foreign: others.into_iter().map(|server| server.named.name).collect(),
+            foreign: others.into_iter().map(|server| (server.named.name, read::id(server.named.id))).collect(),
             leftovers: leftovers.collect(),
         })
     }
@@ -249,11 +253,13 @@ impl Cloud for Hetzner {
     async fn create(
         &self,
         server: &desired::Server,
-        user_data: &str,
+        boot: &Boot,
         desired: &Desired,
         observed: &Observed,
     ) -> Result<FoundServer, CloudError> {
-        let body = requests::server(server, user_data, desired, observed);
+        let provider = SOURCE.provider;
+        let body =
+            requests::server(server, boot, desired, observed).map_err(|what| CloudError::Missing { provider, what })?;
         let body = self.act(&Request::create("servers", body)).await?;
         let created: Server = wire::read("POST servers", body["server"].clone())?;
         Ok(read::server(created))
@@ -301,29 +307,34 @@ impl Cloud for Hetzner {
         self.delete_thing(format!("servers/{}", number(id))).await
     }
 
-    async fn delete_shared(&self, observed: &Observed) -> Result<Vec<String>, CloudError> {
+    async fn delete_shared(&self, observed: &Observed) -> Result<Removed, CloudError> {
+        let mut removed = Removed::default();
         let mut things: Vec<(String, String)> = Vec::new();
-        let mut add = |kind: &str, path: &str, id: &Id, name: &str| {
-            things.push((format!("{kind} {name}"), format!("{path}/{}", number(id))));
+        let mut sort = |kind: &str, path: &str, id: &Id, name: &str, members: usize| {
+            let words = format!("{kind} {name}");
+            if members > 0 {
+                removed.kept.push(words);
+            } else {
+                things.push((words, format!("{path}/{}", number(id))));
+            }
         };
         for firewall in observed.firewalls.values() {
-            add("firewall", "firewalls", &firewall.id, &firewall.name);
+            sort("firewall", "firewalls", &firewall.id, &firewall.name, firewall.members);
         }
         for group in observed.groups.values() {
-            add("placement group", "placement_groups", &group.id, &group.name);
+            sort("placement group", "placement_groups", &group.id, &group.name, 0);
         }
         if let Some(network) = &observed.network {
-            add("network", "networks", &network.id, &network.name);
+            sort("network", "networks", &network.id, &network.name, network.members);
         }
         for key in observed.keys.values().filter(|key| key.ours) {
-            add("ssh key", "ssh_keys", &key.id, &key.name);
+            sort("ssh key", "ssh_keys", &key.id, &key.name, 0);
         }
-        let mut deleted = Vec::new();
         for (words, path) in things {
             self.delete_thing(path).await?;
-            deleted.push(words);
+            removed.deleted.push(words);
         }
-        Ok(deleted)
+        Ok(removed)
     }
 }
 

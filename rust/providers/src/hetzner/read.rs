@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use ipnet::Ipv6Net;
 use machinist_model::NodeName;
 
 use super::{
-    requests::{ANYWHERE, CLUSTER, NODE},
+    requests::{ANYWHERE, CLUSTER, FIRST_KEY, NODE},
     wire::{self, Labels, Named},
 };
 use crate::{
@@ -45,12 +45,14 @@ pub fn network(network: wire::Network) -> FoundNetwork {
         name: network.named.name,
         range: network.ip_range.parse().ok(),
         subnets: network.subnets.iter().filter_map(|subnet| subnet.ip_range.parse().ok()).collect(),
+        members: network.servers.len() + network.load_balancers.len(),
     }
 }
 
 pub fn firewall(firewall: wire::Firewall) -> (String, FoundFirewall) {
     let rules = firewall.rules.into_iter().map(rule).collect();
-    let found = FoundFirewall { id: id(firewall.named.id), name: firewall.named.name.clone(), rules };
+    let members = firewall.applied_to.len();
+    let found = FoundFirewall { id: id(firewall.named.id), name: firewall.named.name.clone(), rules, members };
     (firewall.named.name, found)
 }
 
@@ -72,12 +74,28 @@ pub fn server(server: wire::Server) -> FoundServer {
         server_type: server.server_type.name,
         location: server.location.name,
         on: !matches!(server.status.as_str(), "off" | "initializing" | "stopping"),
+        ending: server.status == "deleting",
+        protected: server.protection.delete,
+        first_key: server.named.labels.get(FIRST_KEY).cloned(),
         state: server.status,
         ipv4: server.public_net.ipv4.and_then(|address| address.ip.parse().ok()),
         ipv6: server.public_net.ipv6.and_then(|address| first_host(&address.ip)),
         private: private.collect(),
         firewalls: server.public_net.firewalls.iter().map(|firewall| id(firewall.id)).collect(),
     }
+}
+
+/// Returns the addresses in the network, with the names of the servers that have them.
+pub fn taken<'a>(
+    servers: impl Iterator<Item = &'a wire::Server>,
+    network: Option<&wire::Network>,
+) -> BTreeMap<Ipv4Addr, String> {
+    let Some(network) = network.map(|network| network.named.id) else { return BTreeMap::new() };
+    let addresses = servers.flat_map(|server| {
+        let own = server.private_net.iter().filter(move |interface| interface.network == network);
+        own.filter_map(|interface| Some((interface.ip.parse().ok()?, server.named.name.clone())))
+    });
+    addresses.collect()
 }
 
 /// Returns the first address of a server's network: its image configures that one.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    cloud::Boot,
     desired::{self, Desired, Firewall, Key, Network, Server},
     observed::{Id, Observed},
 };
@@ -20,6 +21,8 @@ use crate::{
 pub const CLUSTER: &str = "machinist/cluster";
 /// Label of a server: its node.
 pub const NODE: &str = "machinist/node";
+/// Label of a server: the digest of the host key that it was created with.
+pub const FIRST_KEY: &str = "machinist/first-key";
 /// Any address, of both families.
 pub const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
@@ -92,16 +95,26 @@ fn rule_of(wanted: &desired::Rule) -> Option<Rule> {
     })
 }
 
-pub fn server(server: &Server, user_data: &str, desired: &Desired, observed: &Observed) -> Value {
-    let group = server.group.as_ref().and_then(|group| observed.groups.get(group));
+/// Returns the request for a server; the name of what is missing if something that it needs does not exist: without a
+/// firewall it would be open, without keys the provider would send a password by mail.
+pub fn server(server: &Server, boot: &Boot, desired: &Desired, observed: &Observed) -> Result<Value, String> {
+    let group = match &server.group {
+        Some(name) => Some(observed.groups.get(name).ok_or_else(|| format!("placement group {name}"))?),
+        None => None,
+    };
     let firewall = observed.firewalls.get(&server.firewall);
-    let keys = desired.keys.iter().filter_map(|key| observed.keys.get(&key.line));
+    let firewall = firewall.ok_or_else(|| format!("firewall {}", server.firewall))?;
+    let mut keys = Vec::new();
+    for key in &desired.keys {
+        keys.push(observed.keys.get(&key.line).ok_or_else(|| format!("ssh key {}", key.name))?.id.0.clone());
+    }
     let mut labels = labels(&desired.cluster);
     if let Some(labels) = &mut labels {
         labels.insert(NODE.to_owned(), server.node.to_string());
+        labels.insert(FIRST_KEY.to_owned(), boot.first_key.clone());
     }
-    json(CreateServerRequest {
-        firewalls: firewall.map(|found| vec![CreateServerRequestFirewalls { firewall: number(&found.id) }]),
+    Ok(json(CreateServerRequest {
+        firewalls: Some(vec![CreateServerRequestFirewalls { firewall: number(&firewall.id) }]),
         labels,
         location: Some(server.location.clone()),
         placement_group: group.map(|found| number(&found.id)),
@@ -111,12 +124,12 @@ pub fn server(server: &Server, user_data: &str, desired: &Desired, observed: &Ob
             ..CreateServerRequestPublicNet::default()
         })),
         // Without keys, the provider makes a password and sends it by mail.
-        ssh_keys: Some(keys.map(|key| key.id.0.clone()).collect()),
+        ssh_keys: Some(keys),
         // A fixed private address cannot be requested here: the server is attached before its first boot.
         start_after_create: Some(false),
-        user_data: Some(user_data.to_owned()),
+        user_data: Some(boot.user_data.clone()),
         ..CreateServerRequest::new(server.image.clone(), server.name.clone(), server.server_type.clone())
-    })
+    }))
 }
 
 pub fn attach(network: &Id, server: &Server) -> Value {

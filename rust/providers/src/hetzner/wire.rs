@@ -73,6 +73,10 @@ pub struct Network {
     pub ip_range: String,
     #[serde(default)]
     pub subnets: Vec<Subnet>,
+    #[serde(default)]
+    pub servers: Vec<u64>,
+    #[serde(default)]
+    pub load_balancers: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -87,6 +91,8 @@ pub struct Firewall {
     pub named: Named,
     #[serde(default)]
     pub rules: Vec<Rule>,
+    #[serde(default)]
+    pub applied_to: Vec<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -112,6 +118,15 @@ pub struct Server {
     pub public_net: PublicNet,
     #[serde(default)]
     pub private_net: Vec<PrivateNet>,
+    #[serde(default)]
+    pub protection: Protection,
+}
+
+/// What the provider refuses to do with it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Protection {
+    pub delete: bool,
 }
 
 /// Something of which only the name is used.
