@@ -19,7 +19,10 @@ let
   url = port: address: "https://${urlHost address}:${toString port}";
   memberAddresses = lib.attrValues cfg.members;
   # Both of a member that moves to a new address.
-  ownAddresses = [ network.address ] ++ lib.optional (network.secondAddress != null) network.secondAddress;
+  ownAddresses = [
+    network.address
+  ]
+  ++ lib.optional (network.secondAddress != null) network.secondAddress;
 
   # Sets of one address family: the clients, and the bytes that each has recently sent.
   limited = family: addresses: ''

@@ -9,6 +9,7 @@ let
   cfg = config.machinist.network;
   inherit (config.machinist) node;
   inherit (config.lib.machinist.types) isIPv6;
+  prefixLength = if isIPv6 cfg.address then "128" else "32";
 
   # Where the network configures the interface, an address that is missing is added, and the others
   # are left as they are.
@@ -35,7 +36,7 @@ let
       '';
   found = ''
     for ip in "$address" "$second"; do
-      [ -n "$(device_of "$ip")" ] || ip address add "$ip/${if isIPv6 cfg.address then "128" else "32"}" dev "$device"
+      [ -n "$(device_of "$ip")" ] || ip address add "$ip/${prefixLength}" dev "$device"
     done
   '';
 in

@@ -6,7 +6,9 @@ let
   # Stronger than mkForce in nodes/<name>.nix: this machine has no such hardware.
   only = lib.mkOverride 10;
   # Options of NixOS that not every release or module set has.
-  ifDeclared = path: value: lib.optionalAttrs (lib.hasAttrByPath path options) (lib.setAttrByPath path (only value));
+  ifDeclared =
+    path: value:
+    lib.optionalAttrs (lib.hasAttrByPath path options) (lib.setAttrByPath path (only value));
 in
 {
   config = lib.mkMerge [

@@ -3,6 +3,7 @@
 { config, lib, ... }:
 let
   system = import ./boot/system.nix { inherit lib; };
+  installer = ./boot + "/install-boot-loader.pl";
 in
 {
   fileSystems."/" = {
@@ -18,11 +19,15 @@ in
     enable = true;
     device = "/dev/vda";
   };
-  boot.kernelParams = [ "console=ttyS0" "net.ifnames=0" ] ++ system.params or [ ];
+  boot.kernelParams = [
+    "console=ttyS0"
+    "net.ifnames=0"
+  ]
+  ++ system.params or [ ];
   system.systemBuilderCommands = ''
     ln -s ${./boot + "/vmlinuz"} kernel
     ln -s ${./boot + "/initrd.${system.initrd or "good"}"} initrd
-    sed 's|@loader@|${system.loader}|; s|@boot@|/boot|; s|@limit@|10|; s|@timeout@|1|' ${./boot + "/install-boot-loader.pl"} \
+    sed 's|@loader@|${system.loader}|; s|@boot@|/boot|; s|@limit@|10|; s|@timeout@|1|' ${installer} \
       > libexec/install-boot-loader
     # Its own boot loader in the place of nixos-lite's double.
     rm -f sw/bin/bootctl
