@@ -181,7 +181,7 @@ fn orphans(desired: &Desired, observed: &Observed) -> Vec<String> {
     };
     let orphans = observed.servers.iter().filter(|found| !known(found));
     let words = orphans.map(|found| {
-        let node = found.node.as_ref().map_or("its node", NodeName::as_str);
+        let node = found.node.as_ref().map_or(found.name.as_str(), NodeName::as_str);
         format!("the server {} is not in machines.nix, and costs; `machinist destroy {node}` deletes it", found.name)
     });
     words.collect()

@@ -51,7 +51,7 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
             ui.story(&format!("keep    {} {}: it stays, and may cost", leftover.kind, leftover.name));
         }
     }
-    if args.yes_destroy.is_none() && !destroy.nodes().is_empty() && !io::stdin().is_terminal() {
+    if args.yes_destroy.is_none() && !destroy.is_empty() && !io::stdin().is_terminal() {
         let message = "servers would be deleted, and there is no terminal to ask at";
         let hint = "give consent with --yes-destroy CLUSTER; --yes is not enough";
         return Err(Failure::new(Kind::Refused, message).hint(hint));

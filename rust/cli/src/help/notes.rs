@@ -168,8 +168,8 @@ pub const NOTES: &[Note] = &[
             ("@worker --yes", "Without a question"),
         ],
         exit_codes: &[
-            (1, "a server is not complete, or does not answer"),
-            (3, "refused before a change: sold out, a limit, a name that others have, no consent"),
+            (1, "a server is not complete, because of a limit for example, or does not answer"),
+            (3, "refused before a change: sold out, a name or an address that others have, no consent"),
             (4, "--plan: something to do"),
         ],
     },

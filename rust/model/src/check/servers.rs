@@ -50,7 +50,7 @@ fn values(path: &AttrPath, server: &HetznerShape, report: &mut Report) {
         let Some(value) = value.as_deref().filter(|value| !is_name(value)) else { continue };
         let why = "Hetzner uses letters, digits, dashes and dots";
         let finding = Finding::new(Code::BadServer, path.join(attribute), format!("{value:?} is not a name"), why);
-        report.push(finding.help("`machinist provision --plan` lists what there is"));
+        report.push(finding.help("write a name such as \"cx23\", \"nbg1\" or \"debian-13\""));
     }
 }
 

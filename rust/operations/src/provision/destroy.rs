@@ -96,6 +96,9 @@ pub fn prepare(context: &Context, request: &DestroyRequest) -> Result<Destroy, F
     let names: BTreeSet<&str> = servers.iter().map(|doomed| doomed.node.as_str()).collect();
     needed(&cluster, &state, &names, whole)?;
     servers.iter().try_for_each(|doomed| deletable(doomed, &state))?;
+    if whole {
+        present(&servers, &state)?;
+    }
     let confirmed = request.confirmed.clone();
     Ok(Destroy { context: context.clone(), cluster, cloud, observed, servers, whole, confirmed })
 }
@@ -161,6 +164,18 @@ fn deletable(doomed: &Doomed, state: &RecordedState) -> Result<(), Failure> {
     ))
 }
 
+/// Refuses to forget a whole cluster of which this project has nothing: the token may be that of another project.
+fn present(servers: &[Doomed], state: &RecordedState) -> Result<(), Failure> {
+    let nothing = servers.iter().all(|doomed| doomed.server.is_none());
+    if servers.is_empty() || !nothing || state.destroying {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Refused, "none of the recorded servers is in this project").hint(
+        "use the token of their project; if they were deleted there, take `servers`, `machines` and `etcd` out of \
+         state/cluster.json",
+    ))
+}
+
 /// Refuses to destroy nodes that the running cluster needs. All of its members together are the whole cluster, which its
 /// operator may end.
 fn needed(cluster: &Cluster, state: &RecordedState, names: &BTreeSet<&str>, whole: bool) -> Result<(), Failure> {
@@ -170,22 +185,20 @@ fn needed(cluster: &Cluster, state: &RecordedState, names: &BTreeSet<&str>, whol
     }
     let (members, elsewhere): (Vec<&str>, Vec<&str>) =
         state.etcd.members.iter().map(NodeName::as_str).partition(|member| names.contains(member));
-    if whole && elsewhere.is_empty() {
-        return Ok(());
+    if whole {
+        if elsewhere.is_empty() {
+            return Ok(());
+        }
+        let message = format!("members of etcd have no server here: {}", elsewhere.join(", "));
+        return Err(Failure::new(Kind::Refused, message)
+            .hint("the whole cluster would not end; name the servers that do, after their nodes have left it"));
     }
-    if !members.is_empty() {
-        let message = format!("still in etcd: {}", members.join(", "));
-        let failure = Failure::new(Kind::Refused, message);
-        return Err(match elsewhere.as_slice() {
-            [] if !whole => failure.hint("`machinist destroy` without names ends the whole cluster"),
-            elsewhere if whole => failure.hint(format!(
-                "members without a server here: {}; end them first, or take the others out of etcd",
-                elsewhere.join(", ")
-            )),
-            _ => failure.hint(format!(
-                "take it out of etcd first: `machinist node remove {}`; then destroy its server",
-                members.first().copied().unwrap_or_default()
-            )),
+    if let Some(first) = members.first() {
+        let failure = Failure::new(Kind::Refused, format!("still in etcd: {}", members.join(", ")));
+        return Err(if elsewhere.is_empty() {
+            failure.hint("`machinist destroy` without names ends the whole cluster")
+        } else {
+            failure.hint(format!("take it out of etcd first: `machinist node remove {first}`; then destroy its server"))
         });
     }
     let runs = |name: &NodeName| {
@@ -212,6 +225,14 @@ impl Destroy {
         &self.servers
     }
 
+    /// Returns true if there is neither a server nor anything that servers shared.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Observed { keys, network, groups, firewalls, .. } = &self.observed;
+        let shared = network.is_some() || !groups.is_empty() || !firewalls.is_empty();
+        self.servers.is_empty() && !(self.whole && (shared || keys.values().any(|key| key.ours)))
+    }
+
     /// Returns what would remain, and may cost.
     #[must_use]
     pub fn leftovers(&self) -> Vec<Leftover> {
@@ -226,10 +247,10 @@ impl Destroy {
     /// # Errors
     /// Consent was refused, or the record cannot be written.
     pub fn run(&self) -> Result<Destroyed, Failure> {
-        if !self.servers.is_empty() {
+        if !self.is_empty() {
             self.confirm()?;
         }
-        if self.whole {
+        if self.whole && !self.servers.is_empty() {
             self.record(|state| state.destroying = true)?;
         }
         let leftovers = self.leftovers();
@@ -318,7 +339,8 @@ impl Destroy {
         if !observed.servers.is_empty() {
             return Ok(Removed::default());
         }
-        if self.whole {
+        // Consent was recorded: an empty project alone proves nothing about the cluster.
+        if self.whole && self.context.project.state()?.destroying {
             self.record(|state| {
                 state.etcd = machinist_model::state::EtcdState::default();
                 state.running = None;
@@ -339,7 +361,7 @@ mod tests {
     use machinist_model::{NodeName, RecordedMachine, RecordedServer, RecordedState, fixtures};
     use machinist_providers::observed::{FoundServer, Id, Observed};
 
-    use super::{Doomed, deletable, doomed, needed};
+    use super::{Doomed, deletable, doomed, needed, present};
 
     fn state(members: &[&str], machines: &[&str]) -> RecordedState {
         let name = |name: &&str| NodeName::parse(name).unwrap();
@@ -366,7 +388,10 @@ mod tests {
         check(&running, &all, false, Some("still in etcd: balthazar, casper, melchior"));
         check(&running, &all, true, None);
         // One member is not at the provider: ending the others would end etcd.
-        check(&running, &["balthazar", "casper"], true, Some("still in etcd: balthazar, casper"));
+        check(&running, &["balthazar", "casper"], true, Some("members of etcd have no server here: melchior"));
+        // A cluster of other machines, and a token of a project without servers: nothing is destroyed or forgotten.
+        let none = Some("members of etcd have no server here: balthazar, casper, melchior");
+        check(&running, &[], true, none);
     }
 
     #[test]
@@ -381,7 +406,7 @@ mod tests {
     fn a_cluster_that_is_being_destroyed_can_be_destroyed_to_its_end() {
         let mut state = state(&["balthazar", "casper", "melchior"], &["balthazar", "casper", "melchior"]);
         // One is gone already, and etcd has no quorum any more.
-        check(&state, &["balthazar", "casper"], true, Some("still in etcd: balthazar, casper"));
+        check(&state, &["balthazar", "casper"], true, Some("members of etcd have no server here: melchior"));
         state.destroying = true;
         check(&state, &["balthazar", "casper"], true, None);
         check(&state, &["casper"], false, Some("still in etcd: casper"));
@@ -432,5 +457,9 @@ mod tests {
         );
         let observed = Observed { servers: vec![server("7")], ..Observed::default() };
         assert!(doomed(&observed, &state)[0].server.is_some());
+        // All of them at once are not those of this project, unless their end was begun.
+        present(&all, &state).unwrap_err();
+        present(&doomed(&observed, &state), &state).unwrap();
+        present(&all, &RecordedState { destroying: true, ..state }).unwrap();
     }
 }
