@@ -7,6 +7,7 @@
 pub mod api;
 pub mod cloud;
 pub mod desired;
+pub mod digitalocean;
 pub mod error;
 pub mod hetzner;
 pub mod observed;

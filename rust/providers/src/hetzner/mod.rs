@@ -32,6 +32,7 @@ use crate::{
 pub const SOURCE: Source = Source {
     provider: "Hetzner",
     variable: "HCLOUD_TOKEN",
+    others: &[],
     endpoint_variable: "HCLOUD_ENDPOINT",
     endpoint: "https://api.hetzner.cloud/v1",
 };
