@@ -233,6 +233,9 @@ pub struct Node {
     /// The server that `provision` creates at Hetzner, if the machine is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hetzner: Option<HetznerServer>,
+    /// The droplet that `provision` creates at DigitalOcean, if the machine is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digitalocean: Option<DigitaloceanServer>,
     /// SSH address, port and user.
     pub ssh: Ssh,
     /// True for the k3s server that forms the cluster.
@@ -266,6 +269,26 @@ pub struct HetznerServer {
     pub ipv4: bool,
     /// True if it has a public IPv6 network.
     pub ipv6: bool,
+}
+
+/// Droplet of DigitalOcean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DigitaloceanServer {
+    /// The slug of its size, such as `s-2vcpu-4gb`.
+    pub size: String,
+    /// The slug of its region, such as `fra1`.
+    pub region: String,
+    /// The slug of the image that it is created from.
+    pub image: String,
+    /// True if it has a public IPv6 network.
+    pub ipv6: bool,
+    /// Its address in the VPC, from machines.nix or recorded state. None until `provision` has recorded the one that the
+    /// provider gave; the node's `ip` is then a placeholder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// True if machines.nix has the address.
+    #[serde(skip)]
+    pub is_declared: bool,
 }
 
 /// SSH connection settings of a machine.
@@ -396,6 +419,18 @@ impl Cluster {
 }
 
 impl Node {
+    /// Returns true if `provision` creates its machine.
+    #[must_use]
+    pub const fn is_server(&self) -> bool {
+        self.hetzner.is_some() || self.digitalocean.is_some()
+    }
+
+    /// Returns true if its address is not known before `provision` has created its server.
+    #[must_use]
+    pub fn awaits_address(&self) -> bool {
+        self.is_deployable() && self.digitalocean.as_ref().is_some_and(|server| server.address.is_none())
+    }
+
     /// Returns the node's taints in Kubernetes: those of machines.nix, and for a control plane that is neither worker
     /// nor ingress a taint that only tolerating pods pass.
     #[must_use]

@@ -11,6 +11,7 @@ pub mod defaults;
 pub mod diagnostic;
 mod directory;
 pub mod docs;
+mod fixed;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod load;
@@ -30,13 +31,14 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Labels, Network, Node, Objects, Operator,
-    Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, Gate, GateTest, HetznerServer, Labels, Network, Node,
+    Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;
 pub use diagnostic::{Diagnostic, Related};
 pub use directory::Directory;
+pub use fixed::{FixedAddress, FixedNetwork};
 pub use load::{Loaded, load};
 pub use moving::Move;
 pub use name::NodeName;

@@ -17,6 +17,8 @@ pub struct Source {
     pub provider: &'static str,
     /// Environment variable with the token. With the suffix `_FILE`, that of a file which holds it.
     pub variable: &'static str,
+    /// Other variables with the token, as the provider's own programs name it. Read where neither of the above is set.
+    pub others: &'static [&'static str],
     /// Environment variable with the base URL of the API, for tests and proxies.
     pub endpoint_variable: &'static str,
     /// Base URL of the API, without a final slash.
@@ -33,13 +35,17 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub fn token(source: &Source, environment: Environment<'_>) -> Result<Zeroizing<String>, CloudError> {
     let Source { provider, variable, .. } = *source;
     let bad = |reason: String| CloudError::BadToken { provider, variable, reason };
-    let text = match (environment(variable), environment(&format!("{variable}_FILE"))) {
-        (Some(token), _) if !token.trim().is_empty() => Zeroizing::new(token),
-        (_, Some(file)) => {
+    let set = |name: &str| environment(name).filter(|token| !token.trim().is_empty());
+    let text = match (set(variable), environment(&format!("{variable}_FILE"))) {
+        (Some(token), _) => Zeroizing::new(token),
+        (None, Some(file)) => {
             let text = fs::read_to_string(Path::new(&file));
             Zeroizing::new(text.map_err(|error| bad(format!("{}: {error}", cleaned(&file))))?)
         }
-        _ => return Err(CloudError::NoToken { provider, variable }),
+        (None, None) => match source.others.iter().find_map(|name| set(name)) {
+            Some(token) => Zeroizing::new(token),
+            None => return Err(CloudError::NoToken { provider, variable }),
+        },
     };
     let token = Zeroizing::new(text.trim().to_owned());
     if token.is_empty() {
@@ -82,6 +88,7 @@ mod tests {
     const SOURCE: Source = Source {
         provider: "Cloud",
         variable: "CLOUD_TOKEN",
+        others: &["CLOUD_ACCESS_TOKEN"],
         endpoint_variable: "CLOUD_ENDPOINT",
         endpoint: "https://api.example.com/v1",
     };
@@ -102,6 +109,9 @@ mod tests {
         assert_eq!(read(&[("CLOUD_TOKEN", " abc\n")]).unwrap(), "abc");
         assert_eq!(read(&[("CLOUD_TOKEN_FILE", path)]).unwrap(), "of-a-file");
         assert_eq!(read(&[("CLOUD_TOKEN", ""), ("CLOUD_TOKEN_FILE", path)]).unwrap(), "of-a-file");
+        // The name of the provider's own command line comes last.
+        assert_eq!(read(&[("CLOUD_ACCESS_TOKEN", "other"), ("CLOUD_TOKEN_FILE", path)]).unwrap(), "of-a-file");
+        assert_eq!(read(&[("CLOUD_ACCESS_TOKEN", "other"), ("CLOUD_TOKEN", " ")]).unwrap(), "other");
         std::fs::remove_file(&file).unwrap();
     }
 

@@ -2,12 +2,8 @@
 
 use std::{env, future::Future, sync::Arc, time::Duration};
 
-use machinist_providers::{
-    CloudError,
-    api::Settings,
-    hetzner::{self, Hetzner},
-    token,
-};
+use machinist_model::Provider;
+use machinist_providers::{Any, CloudError, any, api::Settings, token};
 
 use crate::{
     context::Context,
@@ -17,21 +13,29 @@ use crate::{
 /// Variable that shortens the seconds of waiting against the test cloud, in milliseconds.
 const SECOND: &str = "MACHINIST_CLOUD_SECOND_MS";
 
-/// Returns a client of Hetzner, with the token of the environment.
+/// Returns a client of a provider, with the token of the environment.
 ///
 /// # Errors
-/// There is no usable token.
-pub fn hetzner(context: &Context) -> Result<Hetzner, Failure> {
+/// There is no usable token, or machinist creates no servers there.
+pub fn client(context: &Context, provider: Provider) -> Result<Any, Failure> {
+    let none = || Failure::new(Kind::Input, "machinist creates no servers at this provider");
+    let source = any::source(provider).ok_or_else(none)?;
     let environment = |name: &str| env::var(name).ok();
-    let endpoint = token::endpoint(&hetzner::SOURCE, &environment).map_err(|error| failure(&error))?;
-    let token = token::token(&hetzner::SOURCE, &environment).map_err(|error| failure(&error))?;
+    let endpoint = token::endpoint(source, &environment).map_err(|error| failure(&error))?;
+    let token = token::token(source, &environment).map_err(|error| failure(&error))?;
     let interrupt = context.interrupt.clone();
     // Only where the endpoint is this computer: a provider's limits count in real seconds.
     let local = endpoint.scheme() == "http";
     let short = environment(SECOND).filter(|_| local).and_then(|text| text.parse().ok());
     let second = short.map_or(Duration::from_secs(1), Duration::from_millis);
     let settings = Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second };
-    Hetzner::new(settings).map_err(|error| failure(&error))
+    Any::new(provider, settings).map_err(|error| failure(&error))?.ok_or_else(none)
+}
+
+/// Returns true if the environment has a token of the provider.
+pub fn has_token(provider: Provider) -> bool {
+    let environment = |name: &str| env::var(name).ok();
+    any::source(provider).is_some_and(|source| token::token(source, &environment).is_ok())
 }
 
 /// Runs requests to the end.
