@@ -8,6 +8,7 @@
 #                          --machines "$project/testbed/clouds/machine"
 #   cloud METHOD PATH [BODY]   a request to the cloud's API for tests
 #   count PROVIDER KIND    the number of things of a kind at a provider
+#   check_contract         no request was outside of the contract of its provider
 #   farm_addresses FACTS   gives each server its address in the private network, as the provider does at each boot
 
 # shellcheck disable=SC2034
@@ -16,6 +17,7 @@ farm_begin() {
   export STAND_IN_RECORD=$here/calls FARM=$farm FARM_NAME=$trial-farm FARM_NETWORK=$1 FARM_KEY=$MACHINIST_SSH_KEY
   export FARM_HOST=/proc/$$/ns/net
   unset HCLOUD_TOKEN HCLOUD_TOKEN_FILE HCLOUD_ENDPOINT
+  unset DIGITALOCEAN_TOKEN DIGITALOCEAN_TOKEN_FILE DIGITALOCEAN_ACCESS_TOKEN DIGITALOCEAN_ENDPOINT
   must "a farm of machines" 0 '' machinist init "$farm" --ssh-public-key "$MACHINIST_SSH_KEY.pub"
   # A first machine, so that there is a network.
   echo "client $2" >"$farm/list"
@@ -51,6 +53,10 @@ cloud() {
 }
 count() {
   cloud GET counts | jq -r ".$1.$2"
+}
+check_contract() {
+  check_exit "the provider saw no request outside of its contract" 0 '^\[\] 0 0$' \
+    jq -r '"\(.violations // []) \(.forbidden // 0) \(.refused // 0)"' <(cloud GET calls)
 }
 farm_addresses() {
   local machines id namespace ip prefix

@@ -11,7 +11,11 @@ use crate::{
 
 /// Checks that neither the overlay nor the virtual IP needs more of the network between servers.
 pub fn check(context: &Context<'_>, report: &mut Report) {
-    let Some(name) = context.taking_part().find(|(_, machine)| machine.hetzner.is_some()).map(|(name, _)| name) else {
+    let Some(name) = context
+        .taking_part()
+        .find(|(_, machine)| machine.hetzner.is_some() || machine.digitalocean.is_some())
+        .map(|(name, _)| name)
+    else {
         return;
     };
     let why = "its private network delivers packets only to the addresses that it gave to servers";
