@@ -72,6 +72,14 @@ in
       default = 4;
       description = "The console's log level.";
     };
+    swraid = {
+      enable = flag false "Whether arrays of disks are assembled, with mdadm.";
+      mdadmConf = mkOption {
+        type = types.lines;
+        default = "";
+        description = "Lines of mdadm.conf.";
+      };
+    };
     growPartition = flag false "Whether the root partition grows to its disk.";
     supportedFilesystems = nameSet "File systems to support.";
     initrd = {

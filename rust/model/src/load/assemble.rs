@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects, Operator,
-    Orchestrator, Overlay, Ssh,
+    Acme, ApiEndpoint, Cluster, CoreDns, DiskLayout, Gate, GateTest, HetznerServer, KeptDisk, Network, Node, NodeName,
+    Objects, Operator, Orchestrator, Overlay, Ssh,
     check::{self, api, names},
     defaults,
     path::AttrPath,
     report::Finding,
-    shape::{GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
+    shape::{
+        DiskFirmware, DiskShape, GateShape, HetznerShape, KeptDiskShape, KubeMasterShape, MachineShape, NetworkShape,
+        Shape,
+    },
 };
 
 fn gate(shape: &GateShape) -> Gate {
@@ -139,6 +142,19 @@ fn hetzner(machine: &AttrPath, shape: &HetznerShape) -> Result<HetznerServer, Bo
     })
 }
 
+fn disk_layout(shape: &DiskShape) -> Option<DiskLayout> {
+    let DiskShape::Set(set) = shape else { return None };
+    let kept = |(point, disk): (&String, &KeptDiskShape)| {
+        (point.clone(), KeptDisk { device: disk.device.clone(), file_system: disk.file_system })
+    };
+    Some(DiskLayout {
+        devices: set.devices.clone(),
+        file_system: set.file_system,
+        firmware: set.firmware.unwrap_or(if set.devices.len() > 1 { DiskFirmware::Hybrid } else { DiskFirmware::Uefi }),
+        keep: set.keep.iter().map(kept).collect(),
+    })
+}
+
 fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
     let path = AttrPath::of("machines").join(name);
     let name = NodeName::parse(name).map_err(|error| Box::new(names::bad_name(&path, &error)))?;
@@ -160,7 +176,8 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         system: machine.system.clone().unwrap_or_else(|| defaults::SYSTEM.to_owned()),
         roles: machine.roles.iter().copied().collect(),
         interface: machine.interface.clone(),
-        disk: machine.disk.clone(),
+        disk: machine.disk.as_ref().and_then(|disk| disk.devices().first().cloned()),
+        disk_layout: machine.disk.as_ref().and_then(disk_layout),
         labels: machine.labels.clone(),
         taints: machine.taints.clone(),
         gates: machine.gates.iter().map(|(name, shape)| (name.clone(), gate(shape))).collect(),
