@@ -260,7 +260,8 @@ in
       };
     })
     (lib.mkIf (cfg.layout && zfs) {
-      # A pool belongs to one host, which imports it without force.
+      # A pool belongs to one host, which imports it without force: the installer has exported it.
+      boot.zfs.forceImportRoot = lib.mkDefault false;
       networking.hostId = lib.mkDefault (
         lib.substring 0 8 (builtins.hashString "sha256" "machinist ${cluster.name} ${node.name}")
       );

@@ -41,6 +41,9 @@ in
         null;
     disks = paths (lib.filter (disk: !isKept disk) disks);
     kept = paths (lib.filter isKept disks) ++ map (disk: disk.device) (lib.attrValues config.machinist.disk.keep);
+    data = lib.mapAttrs' (
+      _: disk: lib.nameValuePair disk.device disk.fileSystem
+    ) config.machinist.disk.keep;
     initrdModules = modules initrd.availableKernelModules ++ modules initrd.kernelModules;
     initrdNetwork = initrd.network.enable or false;
     dhcp =

@@ -26,9 +26,8 @@ in
   inherit (config.machinist) install;
   script = text config.system.build.diskoScript.drvPath;
   toplevel = text config.system.build.toplevel.drvPath;
-  # What the script does, in disko's own words, without the names of its programs.
-  destroy = text config.disko.devices._config.destroy or "";
-  create = text (config.disko.devices._scripts or { }).formatScript or "";
+  # What is formatted, in disko's own words.
+  create = text config.disko.devices._create;
   fileSystems = lib.mapAttrs (_: fileSystem: {
     inherit (fileSystem) fsType options;
     device = text (toString fileSystem.device);

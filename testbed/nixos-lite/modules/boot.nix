@@ -72,6 +72,7 @@ in
       default = 4;
       description = "The console's log level.";
     };
+    zfs.forceImportRoot = flag true "Whether the root's pool is imported even if another host has it.";
     swraid = {
       enable = flag false "Whether arrays of disks are assembled, with mdadm.";
       mdadmConf = mkOption {

@@ -151,6 +151,9 @@ pub struct Needs {
     /// Paths of disks that are used as they are.
     #[serde(default)]
     pub kept: Vec<String>,
+    /// File systems that are mounted as they are, by the path of their device.
+    #[serde(default)]
+    pub data: BTreeMap<String, String>,
     /// Kernel modules in the initial ramdisk.
     #[serde(default)]
     pub initrd_modules: Vec<String>,
@@ -256,11 +259,8 @@ pub fn check(survey: &Survey, wanted: &Wanted) -> Verdict {
     for path in &wanted.disks {
         found.extend(disk(path, survey, &erased));
     }
-    for path in wanted.needs.iter().flat_map(|needs| &needs.kept) {
-        if !survey.wanted.contains_key(path) {
-            let text = format!("{path}, which is to be kept, is not there");
-            found.push(Finding::refused(Check::Disk, text, known_disks(survey)));
-        }
+    if let Some(needs) = &wanted.needs {
+        found.extend(needs.kept.iter().filter_map(|path| kept(path, needs.data.get(path), survey, &erased)));
     }
     found.extend(wanted.needs.as_ref().and_then(|needs| network(survey, needs, &wanted.node)));
     found.extend(modules(survey, wanted, &erased));
@@ -379,6 +379,28 @@ fn disk(path: &str, survey: &Survey, erased: &BTreeSet<String>) -> Vec<Finding> 
     found.extend(in_use(path, name, survey));
     found.extend(shared(path, name, survey, erased));
     found
+}
+
+/// Refuses a disk with data that is not as the configuration says, or would be erased with another one.
+fn kept(path: &str, file_system: Option<&String>, survey: &Survey, erased: &BTreeSet<String>) -> Option<Finding> {
+    let Some(name) = survey.wanted.get(path).cloned().flatten() else {
+        let text = format!("{path}, which is to be kept, is not there");
+        return Some(Finding::refused(Check::Disk, text, known_disks(survey)));
+    };
+    let below = survey.disks_below(&name);
+    if let Some(disk) = below.iter().find(|disk| erased.contains(*disk)) {
+        let text = format!("{path} (/dev/{name}), which is to be kept, is on /dev/{disk}, which is erased");
+        return Some(Finding::refused(Check::Disk, text, "keep another disk, or move its data first"));
+    }
+    let content = survey.blocks.get(&name).map(|block| block.content.as_str()).unwrap_or_default();
+    let file_system = file_system.filter(|file_system| *file_system != content)?;
+    if content.is_empty() {
+        let text = format!("{path} (/dev/{name}) is to be kept, and shows no file system");
+        let fix = format!("it is mounted as it is: if it is new, `mkfs.{file_system} {path}` there");
+        return Some(Finding::warning(Check::Disk, text, fix));
+    }
+    let text = format!("{path} (/dev/{name}), which is to be kept, holds {content}, and not {file_system}");
+    Some(Finding::refused(Check::Disk, text, "correct its device or fileSystem in machines.nix"))
 }
 
 /// Refuses a disk that is in use by something else than the present system.

@@ -224,6 +224,32 @@ fn a_disk_is_there_whole_and_writable() {
 }
 
 #[test]
+fn data_that_is_kept_is_there_and_not_erased() {
+    let mut wanted = wanted();
+    let needs = wanted.needs.as_mut().unwrap();
+    needs.kept = vec!["/dev/data".to_owned()];
+    needs.data.insert("/dev/data".to_owned(), "xfs".to_owned());
+    let with = |line: &str| lines(&DEBIAN.replace("end=yes", &format!("{line}\nend=yes")), &wanted);
+    expect![[r"
+        refused disk: /dev/data, which is to be kept, is not there
+    "]]
+    .assert_eq(&with(""));
+    expect![[r"
+        refused disk: /dev/data (/dev/sda1), which is to be kept, is on /dev/sda, which is erased
+    "]]
+    .assert_eq(&with("wanted=/dev/data /dev/sda1"));
+    expect![[r"
+        warning disk: /dev/data (/dev/sdb) is to be kept, and shows no file system
+    "]]
+    .assert_eq(&with("wanted=/dev/data /dev/sdb"));
+    expect![[r"
+        refused disk: /dev/data (/dev/sdb), which is to be kept, holds ext4, and not xfs
+    "]]
+    .assert_eq(&with("wanted=/dev/data /dev/sdb\nlsblk=KNAME=\"sdb\" FSTYPE=\"ext4\" LABEL=\"\""));
+    expect![""].assert_eq(&with("wanted=/dev/data /dev/sdb\nlsblk=KNAME=\"sdb\" FSTYPE=\"xfs\" LABEL=\"\""));
+}
+
+#[test]
 fn a_disk_with_other_data_is_refused_and_that_of_the_running_system_is_not() {
     with(
         &[("8:1 / ext4 /dev/sda1", "8:17 / ext4 /dev/sdb\nmount=8:1 /data ext4 /dev/sda1\nswap=/dev/sda1")],
