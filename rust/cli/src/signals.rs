@@ -74,15 +74,16 @@ async fn ended() -> i32 {
 /// Time that an interrupted operation has for its end in order.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Removes the directory as soon as a signal arrives: private keys in clear text must not outlive the process. The
-/// operation is interrupted, and the process ends even if it does not end in order.
+/// Interrupts the operation at a signal. If it does not end in order soon, and remove the directory by itself, both are
+/// done here: private keys in clear text must not outlive the process.
 pub fn remove_when_interrupted(directory: PathBuf, interrupt: Interrupt) {
     thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         let code = runtime.block_on(ended());
         interrupt.set();
-        let _gone = fs::remove_dir_all(directory);
+        // Not at once: two threads that remove the same directory would leave a part of it when the process ends.
         thread::sleep(PATIENCE);
+        let _gone = fs::remove_dir_all(directory);
         std::process::exit(code);
     });
 }
