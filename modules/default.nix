@@ -14,6 +14,7 @@
     ./firewall.nix
     ./gates.nix
     ./hosts.nix
+    ./install.nix
     ./k3s
     ./keys.nix
     ./kubernetes

@@ -27,6 +27,11 @@ let
   };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
+  mirrored = [
+    "/dev/sda"
+    "/dev/sdb"
+  ];
+
   failed =
     system: map (entry: entry.message) (lib.filter (entry: !entry.assertion) system.config.assertions);
   with' = system: module: system.extendModules { modules = [ module ]; };
@@ -77,6 +82,11 @@ let
           null;
       firewall = lib.splitString "\n" config.networking.firewall.extraInputRules;
       gateway = config.networking.defaultGateway.address or null;
+      inherit (config.machinist) install;
+      devices = config.disko.devices;
+      data = config.fileSystems."/data" or null;
+      inherit (config.boot) swraid;
+      inherit (config.networking) hostId;
       gc = lib.toList config.nix.gc.dates;
       hosts = config.networking.hosts;
       mutableUsers = config.users.mutableUsers;
@@ -267,6 +277,12 @@ in
         boot.loader.grub.device = "nodev";
       }
     );
+    mirrorByUefi = failed (
+      with' balthazar {
+        machinist.disk.devices = mirrored;
+        machinist.disk.firmware = "uefi";
+      }
+    );
     noDisk = failed (
       with' balthazar {
         machinist.node.disk = lib.mkForce null;
@@ -299,6 +315,38 @@ in
       with' balthazar { machinist.certificates.files = [ "/var/lib/acme/*/cert.pem" ]; }
     );
     bios = view (with' balthazar { machinist.disk.firmware = "bios"; });
+    hybrid = view (with' balthazar { machinist.disk.firmware = "hybrid"; });
+    mirror = view (with' balthazar { machinist.disk.devices = mirrored; });
+    zfsMirror = view (
+      with' balthazar {
+        machinist.disk.devices = mirrored;
+        machinist.disk.fileSystem = "zfs";
+      }
+    );
+    zfs = view (with' balthazar { machinist.disk.fileSystem = "zfs"; });
+    dataDisk = view (
+      with' balthazar {
+        machinist.disk.keep."/data" = {
+          device = "/dev/sdb1";
+          fileSystem = "xfs";
+        };
+      }
+    );
+    keptDisk = view (
+      with' balthazar {
+        disko.devices.disk.own = {
+          device = "/dev/sda";
+          content.type = "gpt";
+        };
+        disko.devices.disk.data = {
+          device = "/dev/sdb";
+          destroy = false;
+          content.type = "gpt";
+        };
+        networking.useDHCP = false;
+        boot.initrd.kernelModules = [ "megaraid_sas" ];
+      }
+    );
     noFallback = view (with' balthazar { machinist.boot.fallback.enable = false; });
     quickFallback = view (
       with' balthazar {

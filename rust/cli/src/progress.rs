@@ -53,7 +53,9 @@ impl View {
             Event::Problem { failure } => ui.failure(&failure),
             Event::Detail { text } if ui.verbose => ui.story(&text),
             Event::Command { what, line } => ui.story(&format!("{} {line}", ui.paint(Tone::Strong, &what))),
-            Event::SecretsWritten { directory } => signals::remove_when_interrupted(directory),
+            Event::SecretsWritten { directory } => {
+                signals::remove_when_interrupted(directory, self.interrupt.clone());
+            }
             Event::RolloutStarted { nodes, .. } => self.start(&nodes),
             Event::RolloutEnded => self.machines().bars = None,
             Event::Objects { objects, took } => objects::after_deploy(&objects, took, ui),

@@ -9,6 +9,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use machinist_rollout::Interrupt;
@@ -70,14 +71,26 @@ async fn ended() -> i32 {
     }
 }
 
-/// Removes the directory before a signal ends the process: private keys in clear text must not outlive it.
-pub fn remove_when_interrupted(directory: PathBuf) {
+/// Time that an interrupted operation has for its end in order.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Interrupts the operation at a signal. If it does not end in order soon, and remove the directory by itself, both are
+/// done here: private keys in clear text must not outlive the process.
+pub fn remove_when_interrupted(directory: PathBuf, interrupt: Interrupt) {
     thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         let code = runtime.block_on(ended());
+        interrupt.set();
+        // Not at once: two threads that remove the same directory would leave a part of it when the process ends.
+        thread::sleep(PATIENCE);
         let _gone = fs::remove_dir_all(directory);
         std::process::exit(code);
     });
+}
+
+/// Sets the interrupt at Ctrl-C, hang-up or termination. The operation must end soon: no signal ends the process.
+pub fn end_in_order(interrupt: Interrupt) -> Ended {
+    listen(interrupt, false)
 }
 
 /// Signal that interrupted a command, if any.
@@ -93,6 +106,10 @@ impl Ended {
 
 /// Sets the interrupt at the first Ctrl-C, hang-up or termination, and ends the process at the second.
 pub fn end_on(interrupt: Interrupt) -> Ended {
+    listen(interrupt, true)
+}
+
+fn listen(interrupt: Interrupt, second_ends: bool) -> Ended {
     let ended = Ended::default();
     let heard = ended.clone();
     let (listens, registered) = mpsc::channel();
@@ -106,7 +123,7 @@ pub fn end_on(interrupt: Interrupt) -> Ended {
                 let code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(1);
                 tasks.spawn(async move {
                     while signal.recv().await.is_some() {
-                        if interrupt.is_set() {
+                        if second_ends && interrupt.is_set() {
                             std::process::exit(code.into());
                         }
                         heard.0.store(code, Ordering::Relaxed);

@@ -15,7 +15,9 @@ use std::{
     net::IpAddr,
 };
 
-use machinist_model::{Cluster, Gate, GateTest, Node, NodeName, Orchestrator, Provider, RecordedState, Role};
+use machinist_model::{
+    Cluster, DiskLayout, Gate, GateTest, Node, NodeName, Orchestrator, Provider, RecordedState, Role,
+};
 
 use crate::nix::{self, Attributes, RelativePath, Value, WriteError, set};
 
@@ -127,6 +129,9 @@ impl<'a> Shared<'a> {
         ]);
         if node.roles.contains(&Role::Etcd) {
             facts.insert("etcd".to_owned(), self.etcd().into());
+        }
+        if let Some(layout) = &node.disk_layout {
+            facts.insert("disk".to_owned(), disk_facts(layout).into());
         }
         if !node.gates.is_empty() {
             let gates = node.gates.iter().map(|(name, gate)| (name.clone(), gate_facts(gate).into()));
@@ -322,6 +327,22 @@ fn gate_facts(gate: &Gate) -> Attributes {
             facts.insert("http".to_owned(), url.as_str().into());
             facts.insert("status".to_owned(), (*status).into());
         }
+    }
+    facts
+}
+
+fn disk_facts(layout: &DiskLayout) -> Attributes {
+    let mut facts = set([
+        ("devices", layout.devices.iter().map(String::as_str).collect()),
+        ("fileSystem", layout.file_system.as_str().into()),
+        ("firmware", layout.firmware.as_str().into()),
+    ]);
+    if !layout.keep.is_empty() {
+        let kept = layout.keep.iter().map(|(point, disk)| {
+            let disk = set([("device", disk.device.as_str().into()), ("fileSystem", disk.file_system.as_str().into())]);
+            (point.clone(), disk.into())
+        });
+        facts.insert("keep".to_owned(), Value::Set(kept.collect()));
     }
     facts
 }

@@ -9,7 +9,10 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, Orchestrator, Role, defaults};
+use crate::{
+    NodeName, Orchestrator, Role, defaults,
+    shape::{DiskFirmware, KeptFileSystem, RootFileSystem},
+};
 
 /// Labels: key to value, both valid Kubernetes label syntax, sorted by key.
 pub type Labels = BTreeMap<String, String>;
@@ -216,8 +219,11 @@ pub struct Node {
     pub roles: BTreeSet<Role>,
     /// The network interface that carries `ip`. If absent, machinist configures no address.
     pub interface: Option<String>,
-    /// The disk that `install` erases, an absolute path.
+    /// The disk that `install` erases, an absolute path; of a mirror the first one.
     pub disk: Option<String>,
+    /// The layout of the disks, if machines.nix describes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_layout: Option<DiskLayout>,
     /// Labels for selectors and Kubernetes.
     pub labels: Labels,
     /// Kubernetes taints, `key=value:Effect` or `key:Effect`.
@@ -240,6 +246,30 @@ pub struct Node {
     pub ssh: Ssh,
     /// True for the k3s server that forms the cluster.
     pub cluster_init: bool,
+}
+
+/// Layout of a machine's disks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskLayout {
+    /// Paths of the disks that `install` erases: one, or two that mirror each other.
+    pub devices: Vec<String>,
+    /// The root's file system.
+    pub file_system: RootFileSystem,
+    /// The firmware that it boots by.
+    pub firmware: DiskFirmware,
+    /// File systems that are kept, by mount point.
+    pub keep: BTreeMap<String, KeptDisk>,
+}
+
+/// File system that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptDisk {
+    /// Path of the disk or partition.
+    pub device: String,
+    /// Its file system.
+    pub file_system: KeptFileSystem,
 }
 
 /// Origin of a machine.

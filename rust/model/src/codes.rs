@@ -125,7 +125,7 @@ pub enum Code {
     WithoutEffect = 45,
     /// Not a network interface's name.
     BadInterface = 46,
-    /// Not a path of a disk.
+    /// Not a path of a disk, or a layout that cannot be.
     BadDisk = 47,
     /// Not an SSH host or user.
     BadSshTarget = 48,
@@ -203,7 +203,7 @@ pub const CODES: &[CodeInfo] = &[
     warning(Code::NoMachines, "nothing to deploy", include_str!("codes/M044.md")),
     warning(Code::WithoutEffect, "attribute without effect", include_str!("codes/M045.md")),
     error(Code::BadInterface, "not a network interface's name", include_str!("codes/M046.md")),
-    error(Code::BadDisk, "not a path of a disk", include_str!("codes/M047.md")),
+    error(Code::BadDisk, "unusable disk", include_str!("codes/M047.md")),
     error(Code::BadSshTarget, "not an SSH host or user", include_str!("codes/M048.md")),
     error(Code::ServiceNetworkSize, "service network has the wrong size", include_str!("codes/M049.md")),
     error(Code::BadGate, "gate without a valid condition", include_str!("codes/M050.md")),

@@ -31,8 +31,8 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, Gate, GateTest, HetznerServer, Labels, Network, Node,
-    Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Gate, GateTest, HetznerServer, KeptDisk,
+    Labels, Network, Node, Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;

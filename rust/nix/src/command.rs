@@ -19,6 +19,9 @@ use crate::{
 /// Time limit of evaluating machines.nix. It is plain data; only a loop takes longer.
 pub const BOUND: Duration = Duration::from_secs(60);
 
+/// Time limit of evaluating a node's configuration, inputs included.
+const NODE_BOUND: Duration = Duration::from_secs(600);
+
 /// Time limit of fetching inputs.
 pub(crate) const FETCH_BOUND: Duration = Duration::from_secs(300);
 
@@ -58,6 +61,18 @@ impl Nix {
         let mut arguments = self.flake_arguments("eval");
         arguments.extend(["--json".into(), flake.attribute(attribute).into()]);
         run("nix", &arguments, Some(BOUND))
+    }
+
+    /// Evaluates an option of a node's configuration to JSON, within ten minutes.
+    ///
+    /// # Errors
+    /// The evaluation fails, or takes longer.
+    pub fn eval_node(&self, flake: &FlakeRef, node: &str, option: &str) -> Result<serde_json::Value, NixError> {
+        let mut arguments = self.flake_arguments("eval");
+        let attribute = format!("nixosConfigurations.{node}.config.{option}");
+        arguments.extend(["--json".into(), flake.attribute(&attribute).into()]);
+        let value = run("nix", &arguments, Some(NODE_BOUND))?.success("nix eval")?;
+        serde_json::from_slice(&value).map_err(|error| answer("nix eval", &error))
     }
 
     /// Returns the inputs that are replaced.

@@ -1,13 +1,17 @@
 //! First installation of NixOS on a bare machine, by nixos-anywhere.
 
+mod examine;
+mod group;
+mod process;
 mod verified_ssh;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, BufRead as _, BufReader, Read, Write},
+    io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -15,21 +19,32 @@ use std::{
 use machinist_model::{Cluster, Node, NodeName, Provider, moving};
 use machinist_nix::{Build, StorePath};
 use machinist_pki::host_key::{self, System};
-use machinist_remote::{HostKey, KnownHosts, SshConfig, host_pattern};
+use machinist_remote::{Fingerprint, HostKey, KnownHosts, SshConfig, host_pattern};
 use machinist_rollout::{
-    install::{self, Machine, PROGRAM},
+    install::{
+        self, Machine, PROGRAM,
+        checks::Check,
+        phase::{Follower, Phase},
+    },
     step::{Connector, gather, keys::DIRECTORY},
 };
-use machinist_secrets::Recipients;
+use machinist_secrets::{Identities, Recipients};
 use tempfile::TempDir;
 
-use self::verified_ssh::VerifiedSsh;
+pub use self::{
+    examine::Report,
+    group::{Group, Outcome, prepare_all},
+};
+use self::{
+    process::{Ending, Run},
+    verified_ssh::VerifiedSsh,
+};
 use crate::{
     certs,
     connect::{self, KNOWN_HOSTS},
     consent::Question,
     context::{Connections, Context},
-    event::{Event, Events},
+    event::Event,
     failure::{Failure, Kind, OrFail as _},
     project::Project,
 };
@@ -41,25 +56,22 @@ const HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
 /// must not be copied to the new machine's `/`.
 const TREE: &str = "root";
 
-/// Maximum length of a line of a program's output, in bytes.
-const LONGEST_LINE: u64 = 16 << 10;
-
-/// Time to wait for remaining output after a program exits: a leftover child process may keep the pipe open.
-const REST: Duration = Duration::from_secs(2);
-
-/// Timeout for the installed machine to answer: server firmware takes minutes.
-const BOOT_BOUND: Duration = Duration::from_secs(900);
-
-/// Poll interval for the end of a program, or for an interruption.
-const TICK: Duration = Duration::from_millis(10);
+/// Installations of one process share the cluster's directory: its git index, pinned keys and state.
+static DIRECTORY_OF_CLUSTER: Mutex<()> = Mutex::new(());
 
 /// Request to install a machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Name of the machine.
     pub target: String,
     /// Generates `nodes/NAME/hardware-configuration.nix`.
     pub hardware_config: bool,
+    /// Checks whose refusals are warnings.
+    pub ignore: BTreeSet<Check>,
+    /// Deadlines of phases, in place of their defaults.
+    pub deadlines: BTreeMap<Phase, Duration>,
+    /// Fingerprint of the host key of the present system, which is pinned.
+    pub accept: Option<Fingerprint>,
 }
 
 /// Installation with its preconditions verified. Nothing has been changed yet.
@@ -70,6 +82,7 @@ pub struct Install {
     disk: String,
     machine: Machine,
     hardware: Option<PathBuf>,
+    request: Request,
 }
 
 /// Verifies the preconditions of an installation.
@@ -82,7 +95,7 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     let nodes = connect::select(&cluster, Some(std::slice::from_ref(&request.target)))?;
     let [name] = nodes.as_slice() else {
         let failure = Failure::new(Kind::Input, format!("`{}` names {} machines", request.target, nodes.len()));
-        return Err(failure.hint("install one machine at a time: each loses its disk"));
+        return Err(failure.hint("name each machine: each loses its disk"));
     };
     let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?.clone();
     let disk = installable(&node)?.to_owned();
@@ -112,7 +125,7 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     };
     let hardware = format!("nodes/{name}/hardware-configuration.nix");
     let hardware = request.hardware_config.then(|| project.directory.join(hardware));
-    Ok(Install { context: context.clone(), cluster, node, disk, machine, hardware })
+    Ok(Install { context: context.clone(), cluster, node, disk, machine, hardware, request: request.clone() })
 }
 
 /// Refuses a recorded member. Its data would be erased: the cluster would lose a voter, and the new machine could not
@@ -124,10 +137,10 @@ fn refuse_recorded_member(project: &Project, node: &Node) -> Result<(), Failure>
     }
     let message =
         format!("{} is a recorded member of the running etcd cluster; installing it would erase its data", node.name);
-    Err(Failure::new(Kind::Refused, message).hint(
-        "take it out of the cluster first (`machinist-etcdctl member remove` on another member) and out of \
-         state/cluster.json",
-    ))
+    let name = &node.name;
+    Err(Failure::new(Kind::Refused, message).hint(format!("for good: `machinist node remove {name}`")).hint(format!(
+        "with a new disk or machine in its place: `machinist node replace {name}`, which says when to install"
+    )))
 }
 
 fn installable(node: &Node) -> Result<&str, Failure> {
@@ -184,98 +197,143 @@ impl Install {
     }
 
     /// Requests consent: the machine's disk is erased.
-    fn confirm(&self) -> Result<(), Failure> {
+    fn confirm(&self, report: &Report) -> Result<(), Failure> {
         let name = &self.node.name;
         let host = &self.machine.host;
-        let disk = &self.disk;
+        let disk = report.disk_names(&self.disk);
         self.context.consent.ask(&Question {
-            text: format!("{name} ({host}) loses everything on {disk}. Type its name to go on:"),
+            text: format!("{name} ({host}) loses everything on {}. Type its name to go on:", report.words(&self.disk)),
             accepted: vec![name.to_string()],
             consequence: format!("installing {name} erases {disk}"),
         })
     }
 
-    /// Installs the machine, and waits until it answers with its pinned host key.
+    /// Writes the files of `generated/`, which the evaluation of the node reads.
+    fn write_generated(&self) -> Result<(), Failure> {
+        let generated = self.context.project.generated(&self.cluster)?;
+        generated.refuse_foreign()?;
+        self.context.project.write_generated(&generated)?;
+        Ok(())
+    }
+
+    /// Examines and installs the machine, and waits until it answers with its pinned host key.
     ///
     /// # Errors
-    /// Consent was refused, or a step failed. A second run starts over.
+    /// A check refused it, consent was refused, or a step failed. A second run starts over.
     pub fn run(&self) -> Result<(), Failure> {
-        self.confirm()?;
+        self.write_generated()?;
+        let report = self.examine()?;
+        report.tell(&self.context.events);
+        report.refuse()?;
+        self.confirm(&report)?;
+        let identities = self.context.keyring.unlock()?;
+        self.install(&identities)
+    }
+
+    fn install(&self, identities: &Identities) -> Result<(), Failure> {
         let certs = self.context.project.certs();
         let recipients = Recipients::from_operators(&self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
         // The host key is generated before the machine is installed, so that even the first connection is verified.
         let public = host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
-        let generated = self.context.project.generated(&self.cluster)?;
-        generated.refuse_foreign()?;
-        self.context.project.write_generated(&generated)?;
         let flake = self.context.project.flake()?;
-        if let Some(path) = &self.hardware {
-            fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).failed()?;
-        }
         let ssh = self.verified_ssh()?;
-        self.call(
-            "boot the installer",
-            &install::boot_installer(&self.machine, &flake.reference(), self.hardware.as_deref()),
-            ssh.as_ref(),
-        )?;
-        flake.make_visible(&["nodes"]).failed()?;
-        let (disko, system) = self.build()?;
-        let extra = self.write_extra_files(&public)?;
+        // Written there first: a phase that fails must not leave half a file, which no evaluation could read.
+        let written = tempfile::Builder::new().prefix("machinist-hardware-").tempdir().failed()?;
+        let file = self.hardware.is_some().then(|| written.path().join("hardware-configuration.nix"));
+        let arguments = install::boot_installer(&self.machine, &flake.reference(), file.as_deref());
+        self.call("boot the installer", &arguments, ssh.as_ref(), true)?;
+        let (disko, system) = {
+            let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+            if let (Some(file), Some(path)) = (&file, &self.hardware) {
+                let text = fs::read(file).failed()?;
+                fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).failed()?;
+                machinist_durable::replace(path, &text, 0o644).failed()?;
+            }
+            flake.make_visible(&["nodes"]).failed()?;
+            self.build()?
+        };
+        let extra = self.write_extra_files(&public, identities)?;
         self.context.events.send(Event::SecretsWritten { directory: extra.path().to_owned() });
         let files = self.extra_files()?;
         let files = files.iter().map(|(path, _)| path.as_str());
         let arguments = install::install(&self.machine, &disko, &system, &extra.path().join(TREE), files);
-        self.call("install", &arguments, ssh.as_ref())?;
+        self.call("install", &arguments, ssh.as_ref(), false)?;
         drop(extra);
-        self.pin(&public)?;
+        {
+            let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+            self.pin(&public)?;
+        }
         self.await_boot(&system)?;
+        let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget_machine()
     }
 
-    /// Returns an `ssh` that accepts only the pinned key of the machine's present system; `None`, with a warning, if none is
-    /// pinned.
+    /// Returns an `ssh` that accepts only the pinned key of the machine's present system; `None` if none is pinned, which
+    /// the examination has refused unless that was overridden.
     fn verified_ssh(&self) -> Result<Option<VerifiedSsh>, Failure> {
-        let known_hosts = KnownHosts::load(&self.context.project.directory.join(KNOWN_HOSTS)).input()?;
-        let Machine { host, port, node, .. } = &self.machine;
-        let keys = known_hosts.keys(&host_pattern(host, *port));
+        let keys = self.pinned_keys()?;
         if keys.is_empty() {
-            self.context.events.warn(format!(
-                "{node}: no host key of {host} is pinned, so nixos-anywhere accepts any; pin it with `ssh-keyscan -t \
-                 ed25519 {host}` in {KNOWN_HOSTS}, after comparing it with the console"
-            ));
             return Ok(None);
         }
-        // nixos-anywhere would try for ever.
-        let mut present = self.cluster.clone();
-        connect::as_created(&self.context.project, &mut present)?;
-        let connector = connect::connector(&self.context, &present, None)?;
-        let greeted = connector.connect(node);
-        greeted.map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
-        VerifiedSsh::new(host, *port, &keys).failed().map(Some)
+        VerifiedSsh::new(&self.machine.host, self.machine.port, &keys).failed().map(Some)
     }
 
-    fn call(&self, what: &str, arguments: &[String], ssh: Option<&VerifiedSsh>) -> Result<(), Failure> {
-        self.context
-            .events
-            .send(Event::Command { what: what.to_owned(), line: format!("{PROGRAM} {}", arguments.join(" ")) });
+    fn pinned_keys(&self) -> Result<Vec<HostKey>, Failure> {
+        let known_hosts = KnownHosts::load(&self.context.project.directory.join(KNOWN_HOSTS)).input()?;
+        Ok(known_hosts.keys(&host_pattern(&self.machine.host, self.machine.port)).to_vec())
+    }
+
+    fn deadline(&self, phase: Phase) -> Duration {
+        self.request.deadlines.get(&phase).copied().unwrap_or_else(|| phase.deadline())
+    }
+
+    /// Runs nixos-anywhere, each of its phases within its deadline.
+    fn call(&self, what: &str, arguments: &[String], ssh: Option<&VerifiedSsh>, boots: bool) -> Result<(), Failure> {
+        let events = &self.context.events;
+        events.send(Event::Command { what: what.to_owned(), line: format!("{PROGRAM} {}", arguments.join(" ")) });
         let mut command = machinist_nix::program(PROGRAM);
         command.args(arguments);
         if let Some(ssh) = ssh {
             command.env("PATH", ssh.path().failed()?);
         }
-        let status = forward(&mut command, &self.context).map_err(|error| {
+        // Its key for the installer is there; nothing of it stays when it is killed.
+        let temporary = tempfile::Builder::new().prefix("machinist-anywhere-").tempdir().failed()?;
+        command.env("TMPDIR", temporary.path());
+        let name = &self.node.name;
+        let run = Run {
+            follower: Follower::new(boots),
+            deadline: &|phase| self.deadline(phase),
+            interrupt: &self.context.interrupt,
+            on_line: &|line| events.remark(line),
+            on_phase: &|phase| events.note(name, phase.words()),
+        };
+        let done = run.follow(&mut command).map_err(|error| {
             let failure = Failure::from_error(Kind::Failed, &error);
             let message = format!("cannot run {PROGRAM}");
             Failure { message, causes: vec![failure.message], ..failure }
                 .hint("it is in `nix develop`, and `nix run .#install` brings it along")
         })?;
-        if status.success() {
-            return Ok(());
+        let phase = done.phase;
+        let message = match done.ending {
+            Ending::Exited(status) if status.success() => return Ok(()),
+            Ending::Exited(status) => format!("{name}: {PROGRAM} failed while {} ({status})", phase.words()),
+            Ending::Deadline => {
+                let bound = self.deadline(phase).as_secs();
+                format!("{name}: {} did not end within {bound} s, and {PROGRAM} was stopped", phase.words())
+            }
+            Ending::Interrupted => format!("{name}: interrupted while {}; {PROGRAM} was stopped", phase.words()),
+        };
+        let mut failure = Failure::new(Kind::Failed, message).hint(phase.way_on());
+        if matches!(done.ending, Ending::Deadline) {
+            failure =
+                failure.hint(format!("a slow machine or line gets more time by `--deadline {}=SECONDS`", phase.name()));
         }
-        let failure = Failure::new(Kind::Failed, format!("{}: {PROGRAM} could not {what} ({status})", self.node.name));
-        Err(failure.hint("its own words stand above; running install again starts over"))
+        if !done.last.is_empty() {
+            failure.causes.push(format!("its last lines:\n{}", done.last.join("\n")));
+        }
+        Err(failure)
     }
 
     fn build(&self) -> Result<(StorePath, StorePath), Failure> {
@@ -286,7 +344,7 @@ impl Install {
         let built = self.context.project.nix.build(&Build {
             flake: &flake,
             attributes: &[attribute("diskoScript"), attribute("toplevel")],
-            link: &links.join("install"),
+            link: &links.join(format!("install-{}", self.node.name)),
             keep_going: false,
             watch: &(),
         });
@@ -302,7 +360,7 @@ impl Install {
 
     /// Writes the node's own keys in the layout of its disk. The directory is in memory if possible, private to its
     /// owner, and removed afterwards.
-    fn write_extra_files(&self, public: &str) -> Result<TempDir, Failure> {
+    fn write_extra_files(&self, public: &str, identities: &Identities) -> Result<TempDir, Failure> {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory = tempfile::Builder::new()
@@ -311,15 +369,14 @@ impl Install {
             .tempdir_in(parent)
             .failed()?;
         let root = directory.path().join(TREE);
-        let identities = self.context.keyring.unlock()?;
         let operators = &self.cluster.operators;
         let private =
-            host_key::open(&self.context.project.certs(), &self.node.name, System::Installed, &identities, operators)
+            host_key::open(&self.context.project.certs(), &self.node.name, System::Installed, identities, operators)
                 .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
                 .ok_or_else(|| Failure::new(Kind::Failed, format!("{} has no host key in certs/", self.node.name)))?;
         let inventory = certs::inventory(&self.context.project.directory)?;
         let keys = inventory
-            .node_keys(&machinist_pki::table(&self.cluster), &self.node.name, &identities, operators)
+            .node_keys(&machinist_pki::table(&self.cluster), &self.node.name, identities, operators)
             .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
         let wanted = self.extra_files()?;
         for key in &keys {
@@ -364,7 +421,8 @@ impl Install {
         let name = &self.node.name;
         self.context.events.remark(format!("waiting until {name} answers with its pinned host key"));
         let connector: Connector = connect::connector(&self.context, &self.cluster, None)?;
-        let deadline = Instant::now() + BOOT_BOUND;
+        let bound = self.deadline(Phase::Boot);
+        let deadline = Instant::now() + bound;
         loop {
             let asked = connector.connect(name).map_err(Into::into).and_then(|remote| gather(&*remote));
             let why = match asked {
@@ -372,56 +430,18 @@ impl Install {
                 Ok(_) => "it still runs another system".to_owned(),
                 Err(error) => error.to_string(),
             };
-            if Instant::now() >= deadline || self.context.interrupt.is_set() {
-                let minutes = BOOT_BOUND.as_secs() / 60;
-                let failure = Failure::new(
-                    Kind::Failed,
-                    format!("{name} was installed, but not seen within {minutes} minutes: {why}"),
-                );
-                return Err(failure.hint("look at its console; `machinist status` asks again"));
+            let is_interrupted = self.context.interrupt.is_set();
+            if Instant::now() >= deadline || is_interrupted {
+                let when = if is_interrupted {
+                    "before the interruption".to_owned()
+                } else {
+                    format!("within {} s", bound.as_secs())
+                };
+                let failure = Failure::new(Kind::Failed, format!("{name} was installed, but not seen {when}: {why}"));
+                return Err(failure.hint(Phase::Boot.way_on()));
             }
             thread::sleep(Duration::from_secs(2));
         }
-    }
-}
-
-/// Runs a program and reports its output line by line, since it includes the host's output. An interruption ends the
-/// program.
-fn forward(command: &mut Command, context: &Context) -> io::Result<ExitStatus> {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let events = context.events.clone();
-    let stdout = child.stdout.take().map(|stream| thread::spawn(move || report_lines(stream, &events)));
-    let events = context.events.clone();
-    let stderr = child.stderr.take().map(|stream| thread::spawn(move || report_lines(stream, &events)));
-    let status = ended(&mut child, context)?;
-    let deadline = Instant::now() + REST;
-    for reader in [stdout, stderr].into_iter().flatten() {
-        while !reader.is_finished() && Instant::now() < deadline {
-            thread::sleep(TICK);
-        }
-    }
-    Ok(status)
-}
-
-fn ended(child: &mut Child, context: &Context) -> io::Result<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if context.interrupt.is_set() {
-            child.kill()?;
-        }
-        thread::sleep(TICK);
-    }
-}
-
-fn report_lines(stream: impl Read, events: &Events) {
-    let mut reader = BufReader::new(stream);
-    let mut line = Vec::new();
-    // A stream that cannot be read counts as closed.
-    while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-        events.remark(String::from_utf8_lossy(&line).trim_end());
-        line.clear();
     }
 }
 

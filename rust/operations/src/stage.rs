@@ -21,6 +21,7 @@ impl Stage {
         for node in cluster.nodes.values_mut() {
             node.provider = Provider::Sandbox;
             node.disk = None;
+            node.disk_layout = None;
             node.ssh.host = node.ip.to_string();
             node.ssh.user = None;
         }

@@ -4,6 +4,10 @@
 //! configuration: the first boots the installer and reads the hardware, then the system is built here, then the second
 //! partitions the disk and installs. Options as in nixos-anywhere's `--help` of 2026-07.
 
+pub mod checks;
+pub mod phase;
+pub mod survey;
+
 use std::path::{Path, PathBuf};
 
 use machinist_model::NodeName;

@@ -72,6 +72,15 @@ in
       default = 4;
       description = "The console's log level.";
     };
+    zfs.forceImportRoot = flag true "Whether the root's pool is imported even if another host has it.";
+    swraid = {
+      enable = flag false "Whether arrays of disks are assembled, with mdadm.";
+      mdadmConf = mkOption {
+        type = types.lines;
+        default = "";
+        description = "Lines of mdadm.conf.";
+      };
+    };
     growPartition = flag false "Whether the root partition grows to its disk.";
     supportedFilesystems = nameSet "File systems to support.";
     initrd = {

@@ -187,11 +187,22 @@ pub const NOTES: &[Note] = &[
             (3, "refused before a change: a node that the cluster needs, no consent"),
         ],
     },
-    with_codes(
-        "install",
-        &[("casper --dry-run", "Each command, without running it"), ("casper", "")],
-        &[(3, "refused before a change: the machine is a recorded member of etcd")],
-    ),
+    Note {
+        command: "install",
+        text: "The machine is examined first: memory, kexec, firmware, the disk and what uses it, its addresses. Nothing is \
+               changed if something speaks against it, and the question says what is erased. docs/guides/install.md \
+               explains the checks and the phases.",
+        examples: &[
+            ("casper --plan", "What speaks against it, and what would be erased"),
+            ("casper --dry-run", "Each command, without running it"),
+            ("cp1 cp2 cp3", "Side by side, with one consent"),
+            ("casper --deadline copy=14400", "Four hours for a slow line"),
+        ],
+        exit_codes: &[
+            (1, "a machine was not installed, or did not come back"),
+            (3, "refused before a change: a check, a recorded member of etcd, no consent"),
+        ],
+    },
     with_codes(
         "rollback",
         &[

@@ -1,5 +1,7 @@
 //! Single values of machines.
 
+use std::collections::BTreeMap;
+
 use super::{Context, machine_path, values::bad_port};
 use crate::{
     Provider,
@@ -7,7 +9,7 @@ use crate::{
     near,
     path::AttrPath,
     report::{Finding, Report},
-    shape::MachineShape,
+    shape::{DiskFirmware, DiskSetShape, DiskShape, MachineShape},
 };
 
 /// Nix systems that machinist deploys.
@@ -59,15 +61,73 @@ pub fn values(context: &Context<'_>, report: &mut Report) {
             let finding = Finding::new(Code::BadInterface, path.join("interface"), message, why);
             report.push(finding.help("write a name such as \"enp2s0\"; `ip link` lists them"));
         }
-        if let Some(disk) = machine.disk.as_deref().filter(|disk| !is_disk(disk)) {
-            let message = format!("{disk:?} is not a disk path");
-            let why = "`machinist install` erases this disk, so it must be unmistakable";
-            let finding = Finding::new(Code::BadDisk, path.join("disk"), message, why);
-            report.push(
-                finding.help("write a path such as \"/dev/disk/by-id/nvme-...\"; `ls -l /dev/disk/by-id` lists them"),
-            );
+        match &machine.disk {
+            Some(DiskShape::Path(disk)) => disk_path(disk, path.join("disk"), report),
+            Some(DiskShape::Set(set)) => disk_set(set, &path.join("disk"), report),
+            None => {}
         }
     }
+}
+
+fn disk_path(disk: &str, path: AttrPath, report: &mut Report) {
+    if is_disk(disk) {
+        return;
+    }
+    let message = format!("{disk:?} is not a disk path");
+    let why = "`machinist install` erases this disk, so it must be unmistakable";
+    let help = "write a path such as \"/dev/disk/by-id/nvme-...\"; `ls -l /dev/disk/by-id` lists them";
+    report.push(Finding::new(Code::BadDisk, path, message, why).help(help));
+}
+
+/// Checks a layout: one or two disks, none of them twice, and mount points.
+fn disk_set(set: &DiskSetShape, path: &AttrPath, report: &mut Report) {
+    let devices = path.join("devices");
+    if !(1..=2).contains(&set.devices.len()) {
+        let message = format!("{} disks", set.devices.len());
+        let why = "a layout has one disk, or two that mirror each other";
+        let help = "list one or two disks in devices; those with data belong into keep";
+        report.push(Finding::new(Code::BadDisk, devices.clone(), message, why).help(help));
+    }
+    let mut known: BTreeMap<&str, AttrPath> = BTreeMap::new();
+    let kept = set.keep.iter().map(|(point, disk)| (path.join("keep").join(point).join("device"), &disk.device));
+    let erased = set.devices.iter().enumerate().map(|(position, device)| (devices.join(position), device));
+    for (path, device) in erased.chain(kept) {
+        disk_path(device, path.clone(), report);
+        if let Some(first) = known.get(device.as_str()) {
+            let message = format!("{device} twice");
+            let why = "a disk cannot mirror itself, nor be kept while it is erased";
+            let finding = Finding::new(Code::BadDisk, path, message, why).help("name another disk");
+            report.push(finding.related(first.clone(), "here first"));
+        } else {
+            known.insert(device, path);
+        }
+    }
+    if set.devices.len() > 1 && set.firmware == Some(DiskFirmware::Uefi) {
+        let why = "systemd-boot writes to one of the disks only";
+        let finding = Finding::new(Code::BadDisk, path.join("firmware"), "a mirror that boots by uefi only", why);
+        report.push(finding.help("write \"hybrid\", which boots by UEFI, too, with GRUB on both disks"));
+    }
+    for point in set.keep.keys().filter(|point| !is_mount_point(point)) {
+        let message = format!("{point:?} is not a mount point for data");
+        let why = "a kept file system is mounted in a directory of its own, beside those of the system";
+        let finding = Finding::new(Code::BadDisk, path.join("keep").join(point), message, why);
+        report.push(finding.help("write an absolute path such as \"/var/lib/postgresql\""));
+    }
+}
+
+/// Directories that are part of the system: no data is mounted over them.
+const SYSTEM_DIRECTORIES: [&str; 10] =
+    ["/bin", "/boot", "/dev", "/etc", "/nix", "/proc", "/run", "/sys", "/usr", "/var/lib/machinist"];
+
+fn is_mount_point(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_');
+    let of_system =
+        |directory: &&str| path.strip_prefix(*directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    path.strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(|part| !part.is_empty() && part != "." && part != ".."))
+        && path.bytes().all(plain)
+        && !["/var", "/var/lib", "/var/log"].contains(&path)
+        && !SYSTEM_DIRECTORIES.iter().any(|directory| of_system(&directory))
 }
 
 fn is_interface(name: &str) -> bool {

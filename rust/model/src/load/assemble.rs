@@ -1,17 +1,20 @@
 //! Conversion of the checked shape to the cluster: defaults filled in, names and addresses typed.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, Gate, GateTest, HetznerServer, Network, Node, NodeName,
-    Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Gate, GateTest, HetznerServer, KeptDisk,
+    Network, Node, NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
     check::{self, api, names},
     defaults,
     path::AttrPath,
     report::Finding,
-    shape::{DigitaloceanShape, GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
+    shape::{
+        DigitaloceanShape, DiskFirmware, DiskShape, GateShape, HetznerShape, KeptDiskShape, KubeMasterShape,
+        MachineShape, NetworkShape, RootFileSystem, Shape,
+    },
 };
 
 fn gate(shape: &GateShape) -> Gate {
@@ -156,6 +159,42 @@ fn server<'a, T>(shape: Option<&'a T>, provider: Provider, machine: &MachineShap
     shape.filter(|_| machine.provider == provider)
 }
 
+/// A server of a cloud without a layout in machines.nix has one, because its firmware is not the default.
+fn disk_layout(machine: &MachineShape, shape: &DiskShape) -> Option<DiskLayout> {
+    let of_cloud = server_firmware(machine);
+    let set = match shape {
+        DiskShape::Set(set) => set.as_ref(),
+        DiskShape::Path(path) => {
+            let firmware = of_cloud?;
+            let devices = vec![path.clone()];
+            return Some(DiskLayout {
+                devices,
+                firmware,
+                file_system: RootFileSystem::default(),
+                keep: BTreeMap::new(),
+            });
+        }
+    };
+    let mirror = (set.devices.len() > 1).then_some(DiskFirmware::Hybrid);
+    let kept = |(point, disk): (&String, &KeptDiskShape)| {
+        (point.clone(), KeptDisk { device: disk.device.clone(), file_system: disk.file_system })
+    };
+    Some(DiskLayout {
+        devices: set.devices.clone(),
+        file_system: set.file_system,
+        firmware: set.firmware.or(of_cloud).or(mirror).unwrap_or(DiskFirmware::Uefi),
+        keep: set.keep.iter().map(kept).collect(),
+    })
+}
+
+/// x86 servers boot by BIOS at Hetzner and DigitalOcean, newer types by UEFI; Arm ones by UEFI only.
+fn server_firmware(machine: &MachineShape) -> Option<DiskFirmware> {
+    let is_server = server(machine.hetzner.as_ref(), Provider::Hetzner, machine).is_some()
+        || server(machine.digitalocean.as_ref(), Provider::Digitalocean, machine).is_some();
+    let system = machine.system.as_deref().unwrap_or(defaults::SYSTEM);
+    (is_server && system.starts_with("x86_64-")).then_some(DiskFirmware::Hybrid)
+}
+
 fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
     let path = AttrPath::of("machines").join(name);
     let name = NodeName::parse(name).map_err(|error| Box::new(names::bad_name(&path, &error)))?;
@@ -177,7 +216,8 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         system: machine.system.clone().unwrap_or_else(|| defaults::SYSTEM.to_owned()),
         roles: machine.roles.iter().copied().collect(),
         interface: machine.interface.clone(),
-        disk: machine.disk.clone(),
+        disk: machine.disk.as_ref().and_then(|disk| disk.devices().first().cloned()),
+        disk_layout: machine.disk.as_ref().and_then(|disk| disk_layout(machine, disk)),
         labels: machine.labels.clone(),
         taints: machine.taints.clone(),
         gates: machine.gates.iter().map(|(name, shape)| (name.clone(), gate(shape))).collect(),
@@ -198,4 +238,38 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         },
         cluster_init: machine.cluster_init,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use crate::{fixtures, shape::DiskFirmware};
+
+    #[test]
+    fn an_x86_server_of_a_cloud_boots_by_bios_and_uefi() {
+        let machine = |ip: &str, system: &str, disk: serde_json::Value| {
+            json!({ "ip": ip, "system": system, "disk": disk, "provider": "hetzner",
+                "hetzner": { "serverType": "cx23", "location": "nbg1" } })
+        };
+        let cluster = fixtures::cluster(&json!({
+            "cluster": { "name": "magi", "operators": [{ "name": "ops", "ssh": fixtures::SSH_KEY }] },
+            "network": { "nodes": "10.0.0.0/24" },
+            "machines": {
+                "x86": machine("10.0.0.2", "x86_64-linux", json!("/dev/sda")),
+                "arm": machine("10.0.0.3", "aarch64-linux", json!("/dev/sda")),
+                "own": machine("10.0.0.4", "x86_64-linux", json!({ "devices": ["/dev/sda"], "firmware": "uefi" })),
+                "mini": { "ip": "10.0.0.5", "disk": "/dev/sda" },
+            },
+        }));
+        let firmware = |name: &str| {
+            let node = cluster.nodes.values().find(|node| node.name.as_str() == name).unwrap();
+            node.disk_layout.as_ref().map(|layout| layout.firmware)
+        };
+        assert_eq!(firmware("x86"), Some(DiskFirmware::Hybrid));
+        assert_eq!(firmware("arm"), None);
+        assert_eq!(firmware("own"), Some(DiskFirmware::Uefi));
+        assert_eq!(firmware("mini"), None);
+    }
 }

@@ -231,6 +231,8 @@ fn unknown_word(path: &AttrPath, text: &str, words: &[&str]) -> Finding {
         Some("provider") => (Code::UnknownProvider, "provider"),
         Some("orchestrator") => (Code::UnknownOrchestrator, "orchestrator"),
         Some("backend") => (Code::UnknownBackend, "overlay backend"),
+        Some("fileSystem") => (Code::BadDisk, "file system"),
+        Some("firmware") => (Code::BadDisk, "firmware"),
         _ => (Code::UnknownVipMode, "mode"),
     };
     let help =

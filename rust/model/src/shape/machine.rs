@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{DigitaloceanShape, HetznerShape, OneOrTwo};
+use super::{DigitaloceanShape, DiskShape, HetznerShape, OneOrTwo};
 use crate::{Provider, Role};
 
 /// One machine.
@@ -34,9 +34,9 @@ pub struct MachineShape {
     #[schemars(extend("x-default" = "null", "x-example" = "\"enp2s0\""))]
     pub interface: Option<String>,
     /// The disk that `machinist install` erases, an absolute path; one below `/dev/disk/by-id` names the same disk
-    /// after each boot.
+    /// after each boot. A set describes a mirror, ZFS, another firmware, or disks that are kept.
     #[schemars(extend("x-default" = "null", "x-example" = "\"/dev/disk/by-id/nvme-1\""))]
-    pub disk: Option<String>,
+    pub disk: Option<DiskShape>,
     /// Labels, for selectors (`machinist deploy zone=a`) and as Kubernetes node labels.
     #[schemars(extend("x-default" = "{ }", "x-example" = "{ zone = \"a\"; }"))]
     pub labels: BTreeMap<String, String>,

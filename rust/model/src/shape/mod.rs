@@ -6,6 +6,7 @@
 
 mod addresses;
 mod cluster;
+mod disk;
 mod kube_master;
 mod kubernetes;
 mod machine;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 pub use self::{
     addresses::{Address, OneOrTwo},
     cluster::{ClusterShape, OperatorShape},
+    disk::{DiskFirmware, DiskSetShape, DiskShape, KeptDiskShape, KeptFileSystem, RootFileSystem},
     kube_master::{KubeMasterShape, VipMode},
     kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
