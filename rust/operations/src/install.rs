@@ -201,8 +201,10 @@ impl Install {
         let name = &self.node.name;
         let host = &self.machine.host;
         let disk = report.disk_names(&self.disk);
+        let words = report.words(&self.disk);
+        let end = if words.contains('\n') { "\n" } else { ". " };
         self.context.consent.ask(&Question {
-            text: format!("{name} ({host}) loses everything on {}. Type its name to go on:", report.words(&self.disk)),
+            text: format!("{name} ({host}) loses everything on {words}{end}Type its name to go on:"),
             accepted: vec![name.to_string()],
             consequence: format!("installing {name} erases {disk}"),
         })

@@ -127,7 +127,7 @@ fn is_mount_point(path: &str) -> bool {
         .is_some_and(|rest| rest.split('/').all(|part| !part.is_empty() && part != "." && part != ".."))
         && path.bytes().all(plain)
         && !["/var", "/var/lib", "/var/log"].contains(&path)
-        && !SYSTEM_DIRECTORIES.iter().any(|directory| of_system(&directory))
+        && !SYSTEM_DIRECTORIES.iter().any(of_system)
 }
 
 fn is_interface(name: &str) -> bool {

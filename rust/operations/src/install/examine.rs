@@ -112,7 +112,7 @@ impl Report {
         if self.verdict.untouched.is_empty() {
             return erased;
         }
-        format!("{erased}\n  untouched:\n    {}\n ", list(&self.verdict.untouched))
+        format!("{erased}\n  untouched:\n    {}", list(&self.verdict.untouched))
     }
 
     /// Returns the paths of the disks that are erased.

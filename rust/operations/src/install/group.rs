@@ -121,7 +121,7 @@ impl Group {
             .iter()
             .map(|(member, report)| {
                 let host = &member.machine.host;
-                format!("{} ({host}) loses everything on {}", member.node(), report.words(&member.disk).trim_end())
+                format!("{} ({host}) loses everything on {}", member.node(), report.words(&member.disk))
             })
             .collect();
         lines.extend(refused.keys().map(|node| format!("{node} is not installed")));
