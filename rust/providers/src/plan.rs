@@ -358,7 +358,10 @@ fn alternatives(server: &Server, kind: Option<&ServerType>, catalogue: &Catalogu
     let elsewhere = kind.into_iter().flat_map(|kind| &kind.offers).filter(|offer| {
         offer.available && offer.location != server.location && catalogue.locations.get(&offer.location) == zone
     });
-    words.extend(elsewhere.map(|offer| format!("{} in {}", server.server_type, offer.location)).take(ALTERNATIVES));
+    words.extend(elsewhere.take(ALTERNATIVES).map(|offer| {
+        let Offer { location, price, .. } = offer;
+        format!("{} in {location} ({:.2} {} a month)", server.server_type, price.monthly, catalogue.currency)
+    }));
     let large = |other: &&ServerType| {
         other.system == server.system
             && kind
@@ -614,9 +617,9 @@ mod tests {
             &Observed::default(),
             &catalogue,
             &expect![[r#"
-            balthazar: cx23 is sold out in nbg1; there is: cx23 in hel1; cx33 (4 cores, 8 GB, 6.00 EUR a month)
-            casper: cx23 is sold out in nbg1; there is: cx23 in hel1; cx33 (4 cores, 8 GB, 6.00 EUR a month)
-            melchior: cx23 is sold out in nbg1; there is: cx23 in hel1; cx33 (4 cores, 8 GB, 6.00 EUR a month)"#]],
+                balthazar: cx23 is sold out in nbg1; there is: cx23 in hel1 (3.00 EUR a month); cx33 (4 cores, 8 GB, 6.00 EUR a month)
+                casper: cx23 is sold out in nbg1; there is: cx23 in hel1 (3.00 EUR a month); cx33 (4 cores, 8 GB, 6.00 EUR a month)
+                melchior: cx23 is sold out in nbg1; there is: cx23 in hel1 (3.00 EUR a month); cx33 (4 cores, 8 GB, 6.00 EUR a month)"#]],
         );
         catalogue.types.remove(0);
         check(

@@ -4,6 +4,7 @@ mod cloud;
 mod destroy;
 mod first_boot;
 mod record;
+mod successor;
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,8 @@ use machinist_providers::{
 };
 use serde::Serialize;
 
-pub use self::destroy::{Destroy, DestroyRequest, Destroyed, Doomed, Undeleted, prepare as prepare_destroy};
+pub use self::destroy::{Destroy, DestroyRequest, Destroyed, Doomed, Undeleted, discard, prepare as prepare_destroy};
+pub use self::successor::{Former, Succession, former, prepare as prepare_successor};
 use self::{
     cloud::{failure, runtime},
     first_boot::Keys,
@@ -91,6 +93,21 @@ pub struct Incomplete {
 /// # Errors
 /// machines.nix has no such machine, the provider does not answer, or a server could not be created.
 pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failure> {
+    prepare_with(context, request, |_| Ok(()))
+}
+
+/// What is compared, before it is.
+struct Compared<'a> {
+    desired: &'a mut Desired,
+    wanted: &'a mut Wanted,
+    observed: &'a mut Observed,
+}
+
+fn prepare_with(
+    context: &Context,
+    request: &Request,
+    adjust: impl FnOnce(Compared<'_>) -> Result<(), Failure>,
+) -> Result<Provision, Failure> {
     let cluster = context.project.load()?.cluster;
     let state = context.project.state()?;
     if state.destroying {
@@ -100,7 +117,7 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failur
     context.project.refuse_conflicts(&cluster, machinist_model::moving::Command::Install)?;
     let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
     let mut nodes: BTreeSet<NodeName> = connect::select(&cluster, patterns)?.into_iter().collect();
-    let desired = desired::at_hetzner(&cluster).ok_or_else(|| {
+    let mut desired = desired::at_hetzner(&cluster).ok_or_else(|| {
         Failure::new(Kind::Input, "machines.nix describes no server of a cloud").hint(
             "machines.cp1 = { provider = \"hetzner\"; hetzner = { serverType = \"cx23\"; location = \"nbg1\"; }; ... };",
         )
@@ -111,10 +128,11 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failur
             .hint("`machinist provision` creates machines with `hetzner` in machines.nix"));
     }
     let recorded = state.servers.into_iter().map(|(node, server)| (node, Id(server.id))).collect();
-    let wanted = Wanted { nodes, recorded };
+    let mut wanted = Wanted { nodes, recorded };
     let cloud = cloud::hetzner(context)?;
-    let (observed, catalogue) =
+    let (mut observed, catalogue) =
         runtime(context, async { tokio::try_join!(cloud.observe(&desired.cluster), cloud.catalogue()) })?;
+    adjust(Compared { desired: &mut desired, wanted: &mut wanted, observed: &mut observed })?;
     let plan = plan::plan(&desired, &wanted, &observed, &catalogue).map_err(|problems| refusal(&problems))?;
     let requests = cloud.requests();
     Ok(Provision { context: context.clone(), cluster, cloud, desired, plan, requests })
