@@ -207,7 +207,10 @@ fn absent(server: &Server, recorded: Option<&Id>, observed: &Observed, problems:
     } else if let Some(Id(id)) = recorded {
         problem(
             format!("its recorded server {id} is not in this project"),
-            format!("use the token of its project; if it was deleted there, forget it with `machinist destroy {node}`"),
+            format!(
+                "use the token of its project; if it was deleted there, `machinist node replace {node}` creates another one for \
+                 a node of the running cluster, and `machinist destroy {node}` forgets it otherwise"
+            ),
         );
     }
     if let Some(other) = observed.taken.get(&server.ip) {

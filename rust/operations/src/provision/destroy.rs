@@ -366,6 +366,7 @@ impl Destroy {
                 state.etcd = machinist_model::state::EtcdState::default();
                 state.running = None;
                 state.moving = None;
+                state.replacing = None;
             })?;
         }
         let removed = runtime(&self.context, self.cloud.delete_shared(&observed))?;

@@ -53,7 +53,10 @@ pub(super) fn quorum(
                  restores from a snapshot",
             )
     };
-    let voice = find_voice(&connector, &others, &all, Some(node)).map_err(|error| refused(&error.to_string()))?;
+    let voice = find_voice(&connector, &others, &all, Some(node)).map_err(|error| {
+        let names: Vec<&str> = others.iter().map(NodeName::as_str).collect();
+        refused(&format!("none of {} answers for etcd, which needs a quorum ({error})", names.join(", ")))
+    })?;
     let id = voice.health.members.get(node).and_then(|member| member.id);
     let objection =
         join_objection(&voice.health, node).or_else(|| id.and_then(|id| removal_objection(&voice.health, id)));
