@@ -58,12 +58,16 @@ check_contract() {
   check_exit "the provider saw no request outside of its contract" 0 '^\[\] 0 0$' \
     jq -r '"\(.violations // []) \(.forbidden // 0) \(.refused // 0)"' <(cloud GET calls)
 }
-farm_addresses() {
-  local machines id namespace ip prefix
-  machines=$(machinist -C "$farm" sandbox status --json) || return
+# An address comes from machines.nix, which FACTS holds. A deleted server, which the fake moves to x.y.255.z, gets none; nor
+# does one change meanwhile.
+farm_addresses() (
+  exec 9>"$farm/.lock"
+  flock --timeout 60 9 || return
+  machines=$(machinist -C "$farm" sandbox status --json 9>&-) || return
   while read -r id ip prefix; do
-    namespace=$(jq -r --arg name "s$id" '.machines[] | select(.name == $name).namespace' <<<"$machines")
+    namespace=$(jq -r --arg name "s$id" '.machines[] | select(.name == $name and (.ip | contains(".255.") | not)).namespace' <<<"$machines")
+    [ -n "$namespace" ] || continue
     ip -n "${namespace##*/}" address replace "$ip/$prefix" dev eth0 || return
-  done < <(jq -r --argjson servers "$(jq .servers "$cluster/state/cluster.json")" \
+  done < <(jq -r --argjson servers "$(jq '.servers // {}' "$cluster/state/cluster.json")" \
     '.cluster | (.network.nodes | split("/")[1]) as $prefix | .nodes[] | select($servers[.name]) | "\($servers[.name].id) \(.ip) \($prefix)"' <<<"$1")
-}
+)

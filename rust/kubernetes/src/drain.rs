@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Error,
-    api::{EvictParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams},
 };
 use machinist_model::NodeName;
 use serde_json::json;
@@ -190,6 +190,25 @@ impl Server {
     pub async fn has_node(&self, node: &NodeName) -> Result<bool, ServerError> {
         let nodes = self.nodes();
         Ok(self.patiently(|| nodes.get_metadata_opt(node.as_str())).await?.is_some())
+    }
+
+    /// Deletes the Node object, with which the pods of a lost machine end everywhere. True if there was one.
+    ///
+    /// # Errors
+    /// The request failed.
+    pub async fn delete_node(&self, node: &NodeName) -> Result<bool, ServerError> {
+        let nodes = self.nodes();
+        let existed = self.has_node(node).await?;
+        if existed {
+            let options = DeleteParams::default();
+            let deleted = self.patiently(|| nodes.delete(node.as_str(), &options)).await;
+            if let Err(error) = deleted
+                && self.has_node(node).await?
+            {
+                return Err(error);
+            }
+        }
+        Ok(existed)
     }
 
     /// Waits until the node is ready.

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Cluster, FixedNetwork, Move, NodeName, Provider, Running, moving::Step};
+use crate::{Cluster, FixedNetwork, Move, NodeName, Provider, Replacement, Running, moving::Step};
 
 /// The recorded state of the cluster. An absent file means that nothing was bootstrapped yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct RecordedState {
     /// The move of a node to a new address that is under way. All later commands see the addresses of its step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<Move>,
+    /// The replacement of a node's machine that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacing: Option<Replacement>,
 }
 
 /// Recorded identity of a node's machine.
@@ -155,6 +158,12 @@ impl RecordedState {
         }
     }
 
+    /// Records that the machine of a node is lost: it has no vote, no identity and no address in the record.
+    pub fn forget_member(&mut self, node: &NodeName) {
+        self.etcd.members.remove(node);
+        self.machines.remove(node);
+    }
+
     fn record_address(&mut self, node: &NodeName, address: IpAddr) {
         let members = &self.etcd.members;
         if let Some(running) = self.running.as_mut().filter(|_| members.contains(node)) {
@@ -210,6 +219,7 @@ mod tests {
             servers: BTreeMap::new(),
             destroying: false,
             moving: None,
+            replacing: None,
         };
         assert_eq!(RecordedState::parse(&state.to_text()).unwrap(), state);
     }

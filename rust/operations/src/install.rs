@@ -143,7 +143,31 @@ fn refuse_recorded_member(project: &Project, node: &Node) -> Result<(), Failure>
     )))
 }
 
-fn installable(node: &Node) -> Result<&str, Failure> {
+/// Refuses to begin what would end without nixos-anywhere.
+///
+/// # Errors
+/// It is not on PATH.
+pub fn require_program() -> Result<(), Failure> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join(PROGRAM).is_file()) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Failed, format!("there is no {PROGRAM} on PATH"))
+        .hint("it is in `nix develop`, and `nix run .#install` brings it along"))
+}
+
+/// Ends the first system of a machine that answers with the key of the installed one, as the last steps of an
+/// installation do that was cut off.
+///
+/// # Errors
+/// The key in certs/ cannot be removed, or the record cannot be written.
+pub fn settled(context: &Context, node: &NodeName) -> Result<(), Failure> {
+    host_key::remove_first_boot(&context.project.certs(), node)
+        .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+    context.project.forget_machines(&[node.to_string()].into())
+}
+
+pub(crate) fn installable(node: &Node) -> Result<&str, Failure> {
     if node.provider == Provider::Sandbox {
         let failure =
             Failure::new(Kind::Input, format!("{} is a sandbox machine; it needs no installation", node.name));

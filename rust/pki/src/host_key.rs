@@ -154,13 +154,21 @@ pub fn open(
         .map_err(|source| HostKeyError::Decrypt { node: node.clone(), source })
 }
 
-/// Removes the key of a server that was deleted, so that the next one gets its own. The public half goes first: a lone
-/// private one is replaced.
+/// Removes the key of a server that was deleted, so that the next one gets its own.
 ///
 /// # Errors
 /// A file cannot be removed.
 pub fn remove_first_boot(certs: &Path, node: &NodeName) -> Result<(), HostKeyError> {
-    let (key, public) = files(node, System::FirstBoot);
+    remove(certs, node, System::FirstBoot)
+}
+
+/// Removes the key of a machine that is gone, so that the next one gets its own. The public half goes first: a lone
+/// private one is replaced.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn remove(certs: &Path, node: &NodeName, system: System) -> Result<(), HostKeyError> {
+    let (key, public) = files(node, system);
     for file in [public, key].map(|file| certs.join(file)) {
         match fs::remove_file(&file) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {

@@ -209,7 +209,10 @@ fn absent(server: &Server, recorded: Option<&Id>, observed: &Observed, problems:
     } else if let Some(Id(id)) = recorded {
         problem(
             format!("its recorded server {id} is not in this project"),
-            format!("use the token of its project; if it was deleted there, forget it with `machinist destroy {node}`"),
+            format!(
+                "use the token of its project; if it was deleted there, `machinist node replace {node}` creates another one for \
+                 a node of the running cluster, and `machinist destroy {node}` forgets it otherwise"
+            ),
         );
     }
     if let Some((ip, other)) = server.ip.and_then(|ip| Some((ip, observed.taken.get(&ip)?))) {
@@ -371,7 +374,10 @@ fn alternatives(server: &Server, kind: Option<&ServerType>, catalogue: &Catalogu
     let elsewhere = kind.into_iter().flat_map(|kind| &kind.offers).filter(|offer| {
         offer.available && offer.location != server.location && catalogue.locations.get(&offer.location) == zone
     });
-    words.extend(elsewhere.map(|offer| format!("{} in {}", server.server_type, offer.location)).take(ALTERNATIVES));
+    words.extend(elsewhere.take(ALTERNATIVES).map(|offer| {
+        let Offer { location, price, .. } = offer;
+        format!("{} in {location} ({:.2} {} a month)", server.server_type, price.monthly, catalogue.currency)
+    }));
     let large = |other: &&ServerType| {
         other.system == server.system
             && kind
@@ -655,9 +661,9 @@ mod tests {
             &Observed::default(),
             &catalogue,
             &expect![[r#"
-            balthazar: cx23 is sold out in nbg1; there is: cx23 in hel1; cx33 (4 cores, 8 GB, 6.00 EUR a month)
-            casper: cx23 is sold out in nbg1; there is: cx23 in hel1; cx33 (4 cores, 8 GB, 6.00 EUR a month)
-            melchior: cx23 is sold out in nbg1; there is: cx23 in hel1; cx33 (4 cores, 8 GB, 6.00 EUR a month)"#]],
+                balthazar: cx23 is sold out in nbg1; there is: cx23 in hel1 (3.00 EUR a month); cx33 (4 cores, 8 GB, 6.00 EUR a month)
+                casper: cx23 is sold out in nbg1; there is: cx23 in hel1 (3.00 EUR a month); cx33 (4 cores, 8 GB, 6.00 EUR a month)
+                melchior: cx23 is sold out in nbg1; there is: cx23 in hel1 (3.00 EUR a month); cx33 (4 cores, 8 GB, 6.00 EUR a month)"#]],
         );
         catalogue.types.remove(0);
         check(

@@ -135,7 +135,7 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Scripts that deliberately redefine a shared function, with its name.
-const OWN: [(&str, &str); 10] = [
+const OWN: [(&str, &str); 11] = [
     // Behind a mark, because the shells of these machines print.
     ("tests/faults/hosts", "on"),
     // A clock that is set differently, for certificates.
@@ -146,6 +146,7 @@ const OWN: [(&str, &str); 10] = [
     ("tests/machines/run", "m"),
     ("tests/machines/examples", "m"),
     ("tests/machines/digitalocean", "m"),
+    ("tests/machines/replace", "m"),
     // Guests of QEMU have no sshd.
     ("tests/mesh/guest/guests.sh", "on"),
     // The client that verifies a certificate, not the server.

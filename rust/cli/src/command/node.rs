@@ -2,6 +2,7 @@
 
 mod drain;
 mod readdress;
+mod replace;
 
 use std::{
     collections::BTreeSet,
@@ -32,8 +33,8 @@ pub enum NodeCommand {
     Join(NodeArgs),
     /// Remove a machine that is no longer in machines.nix from the running cluster's etcd: its vote, or its permissions
     Remove(NodeArgs),
-    /// Remove a member and let it join again with empty data, such as after its disk was wiped
-    Replace(NodeArgs),
+    /// Let a member join again with empty data, on the same machine or on a new one in place of one that is gone
+    Replace(replace::ReplaceArgs),
     /// Move a running node to the address that machines.nix gives it, in steps that keep etcd's quorum
     Readdress(readdress::ReaddressArgs),
     /// Evict a node's pods of Kubernetes, or remove its instances from the mesh, before maintenance
@@ -63,7 +64,7 @@ pub fn run(command: &NodeCommand, global: &Global, ui: Ui) -> Outcome {
     match command {
         NodeCommand::Join(args) => change(What::Join, args, global, ui),
         NodeCommand::Remove(args) => change(What::Remove, args, global, ui),
-        NodeCommand::Replace(args) => change(What::Replace, args, global, ui),
+        NodeCommand::Replace(args) => replace::run(args, global, ui),
         NodeCommand::Readdress(args) => readdress::run(args, global, ui),
         NodeCommand::Drain(args) => drain::drain(args, global, ui),
         NodeCommand::Uncordon(args) => drain::uncordon(args, global, ui),
@@ -77,7 +78,7 @@ fn change(what: What, args: &NodeArgs, global: &Global, ui: Ui) -> Outcome {
     let request = Request { what, node: args.node.clone(), no_snapshot: args.no_snapshot, options };
     match membership::run(&context, &request)? {
         Changed::NotDone { report } => return Ok(exit_code(verdict(&report))),
-        Changed::OneOfSeveral { .. } | Changed::Forgotten => {}
+        Changed::OneOfSeveral { .. } | Changed::Forgotten | Changed::Left => {}
         Changed::Done { what, members } => tell(&args.node, what, &members, begun.elapsed(), ui),
     }
     Ok(exit_code(None))

@@ -283,7 +283,23 @@ pub const NOTES: &[Note] = &[
     ),
     with_codes("node join", &[("caspar", "Add it to machines.nix first")], GUARDED),
     with_codes("node remove", &[("caspar", "Remove it from machines.nix first")], GUARDED),
-    with_codes("node replace", &[("casper", "Its disk was replaced and it was installed again")], GUARDED),
+    Note {
+        command: "node replace",
+        text: "A machine that answers keeps its place: its data is moved aside, and it joins again. One whose server is gone \
+               at the provider gets a new one; with --new-machine so does one whose server still exists, or that is no \
+               server. Each step is recorded in state/cluster.json: after an interruption the same command continues. \
+               docs/guides/etcd.md describes the steps.",
+        examples: &[
+            ("casper", "Its disk was replaced and it was installed again, or its server was deleted"),
+            ("casper --new-machine --plan", "Show the steps and the price of a new server"),
+            ("casper --location fsn1", "A new server in another place"),
+        ],
+        exit_codes: &[
+            (1, "a node or a step failed: the same command continues"),
+            (3, "refused before a change: quorum, sold out, a server that is not the cluster's"),
+            (4, "with --plan: there are steps"),
+        ],
+    },
     Note {
         command: "node readdress",
         text: "Change the address in machines.nix first; every other command then refuses until the move is complete. Each \

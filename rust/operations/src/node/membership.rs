@@ -70,6 +70,8 @@ pub enum Changed {
     },
     /// The machine had no vote; everything about it was removed from etcd.
     Forgotten,
+    /// The lost machine is no member any more, and another one can take its place.
+    Left,
     /// A rollout within the change failed: the same request continues once the cause is fixed.
     NotDone {
         /// Outcome of each node.
@@ -87,6 +89,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
     let project = &context.project;
     let declared = project.load_declared()?.cluster;
     let state = project.state()?;
+    refuse_while_replaced(&state, request.what, node)?;
     let during = During::of(&state, request.what, node, &declared)?;
     let cluster = during.cluster(declared);
     let is_lost_without_vote = matches!(during, During::Removed(_)) && !state.etcd.members.contains(node);
@@ -133,11 +136,23 @@ pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
         What::Join => change.join(),
         What::Remove => change.remove(),
         What::Replace => change.replace(),
+        What::Leave => change.leave(),
+        What::Return => change.come_back(),
     }?;
     let is_on_its_way = matches!((&change.during, &changed), (During::Replaced { .. }, Changed::Done { .. }));
     // The move takes the locks itself.
     drop(change);
     if is_on_its_way { finish_move(context, request, changed) } else { Ok(changed) }
+}
+
+/// Refuses changes beside a machine that is being replaced, and changes of that node that are no step of it.
+fn refuse_while_replaced(state: &RecordedState, what: What, node: &NodeName) -> Result<(), Failure> {
+    let Some(replacing) = &state.replacing else { return Ok(()) };
+    let is_step = matches!(what, What::Leave | What::Return | What::Remove);
+    if replacing.node == *node && is_step {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Refused, replacing).hint(replacing.continuation()))
 }
 
 /// Takes the rest of the move of a node that votes again.
@@ -319,6 +334,50 @@ impl Change<'_> {
         self.take_in(&wanted, &voice)
     }
 
+    /// Removes the member of a machine that is lost. The others keep its address and its place.
+    fn leave(&mut self) -> Result<Changed, Failure> {
+        self.wanted()?;
+        self.refuse_while_one_leaves()?;
+        self.lock(None)?;
+        let voice = self.voice(Some(self.node))?;
+        let member = voice.health.members.get(self.node).and_then(|member| member.id);
+        if let Some(objection) = join_objection(&voice.health, self.node) {
+            return Err(self.refused("cannot be replaced now", &objection));
+        }
+        // What would be left with the machine is in the snapshot, whether its member is there still or not.
+        match member {
+            Some(id) => self.take_out(&voice, id, "another machine takes its place")?,
+            None => self.snapshot(&voice)?,
+        }
+        if let During::Replaced { then, .. } = &self.during {
+            self.state.record_move(then);
+        }
+        self.state.forget_member(self.node);
+        self.context.project.record(&self.state)?;
+        Ok(Changed::Left)
+    }
+
+    /// Lets the machine join that has taken the place of a lost one. One that votes already is only told to the others.
+    fn come_back(&mut self) -> Result<Changed, Failure> {
+        let wanted = self.wanted()?.clone();
+        self.refuse_while_one_leaves()?;
+        self.context.require_certificates(self.cluster, std::slice::from_ref(self.node))?;
+        self.lock(Some(self.node))?;
+        if self.is_recorded() {
+            return self.settle("votes");
+        }
+        let voice = self.voice(Some(self.node))?;
+        if let Some(objection) = join_objection(&voice.health, self.node) {
+            return Err(self.refused("cannot join now", &objection));
+        }
+        promotions::warn(self.context, self.node, &voice.health);
+        if let Some(report) = self.admit_again()? {
+            return Ok(Changed::NotDone { report });
+        }
+        let voice = self.voice(None)?;
+        self.take_in(&wanted, &voice)
+    }
+
     /// Deploys the facts to the others that admit a node at its new address, if it was replaced in the middle of a move.
     fn admit_again(&self) -> Result<Option<Box<Report>>, Failure> {
         let During::Replaced { then, .. } = &self.during else { return Ok(None) };
@@ -390,14 +449,19 @@ impl Change<'_> {
         let others = self.others();
         self.use_one_address(voice)?;
         let known = voice.health.members.get(self.node);
-        if known.is_none_or(|member| member.id.is_none()) {
+        let never_ran = !known.is_some_and(|member| member.started);
+        let mut id = known.and_then(|member| member.id);
+        if never_ran && self.has_data()? {
+            // systemd may start etcd at any moment: as a learner that was added before, it may have begun to read by now.
+            if let Some(id) = id.take() {
+                membership::remove(voice, &self.token(&voice.node)?, id).map_err(|error| self.failed(&error))?;
+            }
+            self.put_stale_data_aside()?;
+        }
+        if id.is_none() {
             let token = self.token(&voice.node)?;
             membership::add_learner(voice, &token, self.node, node.ip).map_err(|error| self.failed(&error))?;
             self.say("is a learner now, without a vote");
-        }
-        let never_ran = !known.is_some_and(|member| member.started);
-        if never_ran {
-            self.put_stale_data_aside()?;
         }
         if let Some(report) = self.pass(vec![self.node.clone()], others)? {
             return Ok(Changed::NotDone { report });
@@ -436,22 +500,19 @@ impl Change<'_> {
         update_peers(voice, &token, id, &[moving.address()]).map_err(|error| self.failed(&error))
     }
 
+    fn has_data(&self) -> Result<bool, Failure> {
+        let facts = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| gather(&*remote));
+        Ok(facts.map_err(|error| self.failed(&error))?.etcd_data)
+    }
+
     /// Moves stale data aside: a member that has never run would resume the data's former identity.
     fn put_stale_data_aside(&self) -> Result<(), Failure> {
-        let asked = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
-            let facts = gather(&*remote)?;
+        let aside = self.connector.connect(self.node).map_err(StepError::from).and_then(|remote| {
             let token = self.locks.token(self.node)?;
-            Ok(if facts.etcd_data {
-                Some(membership::put_aside(&*remote, &token, &run_id(self.context))?)
-            } else {
-                None
-            })
+            membership::put_aside(&*remote, &token, &run_id(self.context))
         });
-        match asked {
-            Ok(Some(aside)) => self.say(&format!("had data of a former membership: it is in {aside} now")),
-            Ok(None) => {}
-            Err(error) => return Err(self.failed(&error)),
-        }
+        let aside = aside.map_err(|error| self.failed(&error))?;
+        self.say(&format!("had data of a former membership: it is in {aside} now"));
         Ok(())
     }
 

@@ -5,4 +5,5 @@ pub mod membership;
 mod moving;
 mod promotions;
 pub mod readdress;
+pub mod replacement;
 pub mod without_vote;

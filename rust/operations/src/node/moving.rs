@@ -41,7 +41,7 @@ impl During {
         let command = match what {
             _ if moving.node != *node => Command::ChangeOtherMember,
             What::Join => Command::JoinMovingNode,
-            What::Remove | What::Replace => Command::DropMovingMember,
+            What::Remove | What::Replace | What::Leave | What::Return => Command::DropMovingMember,
         };
         if state.unsafe_move(command).is_some() {
             let failure = Failure::new(Kind::Refused, format!("{moving}, and has not arrived"));
@@ -50,7 +50,7 @@ impl During {
         if command == Command::ChangeOtherMember {
             return Ok(Self::Beside(moving.widened()));
         }
-        match declared.nodes.get(node).filter(|_| what == What::Replace) {
+        match declared.nodes.get(node).filter(|_| what != What::Remove) {
             None => Ok(Self::Removed(moving.clone())),
             Some(node) => Ok(Self::Replaced { before: moving.address(), then: moving.onward(node.ip) }),
         }

@@ -22,6 +22,10 @@ pub enum What {
     Remove,
     /// A node leaves and joins again without data.
     Replace,
+    /// A node whose machine is lost leaves; another machine takes its place.
+    Leave,
+    /// That other machine joins.
+    Return,
 }
 
 /// Handles a change of such a machine. Returns `None` if the request is about a vote.
@@ -43,6 +47,7 @@ pub fn answer(
         return None;
     }
     let is_moving = state.moving.as_ref().is_some_and(|moving| moving.node == *node);
+    let is_replaced = state.replacing.as_ref().is_some_and(|replacing| replacing.node == *node);
     let input = |message: String, hint: String| Some(Err(Failure::new(Kind::Input, message).hint(hint)));
     match wanted {
         What::Join if is_there => input(
@@ -59,18 +64,28 @@ pub fn answer(
         ),
         What::Replace if is_there => input(
             format!("{node} has no vote in etcd, so there is nothing to replace there"),
-            format!("after its disk was lost: `machinist install {node}`, then `machinist deploy --all`"),
+            format!(
+                "after its disk was lost: `machinist install {node}`, then `machinist deploy --all`; with another machine: \
+                 `machinist node replace {node} --new-machine`"
+            ),
         ),
         What::Remove if is_there => input(
             format!("machines.nix still has {node}"),
             format!("`machinist node drain {node}`, take it out of machines.nix, then this again"),
         ),
-        What::Remove if is_mesh || is_moving || state.machines.contains_key(node) => {
+        What::Remove if is_mesh || is_moving || is_replaced || state.machines.contains_key(node) => {
             let forgotten = if is_mesh { forget(node, cluster, state, connector, context) } else { Ok(()) };
-            Some(forgotten.and_then(|()| context.project.forget_machines(&[node.to_string()].into())))
+            let forgotten = forgotten.and_then(|()| context.project.forget_machines(&[node.to_string()].into()));
+            Some(forgotten.and_then(|()| if is_replaced { end_replacement(context) } else { Ok(()) }))
         }
         _ => None,
     }
+}
+
+/// Records the end of a replacement whose node leaves instead.
+fn end_replacement(context: &Context) -> Result<(), Failure> {
+    let state = RecordedState { replacing: None, ..context.project.state()? };
+    context.project.record(&state)
 }
 
 /// Removes the machine from etcd: its user's rights, its record and its overlay subnet lease. Its instances end with

@@ -157,6 +157,28 @@ fn doomed(provider: Provider, observed: &Observed, state: &RecordedState) -> Vec
     all
 }
 
+/// Deletes the recorded server of a node whose machine is replaced, unless the provider has it no more, and forgets it. The
+/// caller has asked for consent.
+///
+/// # Errors
+/// The provider refuses, or the record cannot be written.
+pub fn discard(context: &Context, node: &NodeName) -> Result<(), Failure> {
+    let state = context.project.state()?;
+    let Some(recorded) = state.servers.get(node) else { return Ok(()) };
+    let cluster = context.project.load()?.cluster;
+    let provider = recorded.provider;
+    let cloud = cloud::client(context, provider)?;
+    let observed = observe(context, &cloud, &cluster.name)?;
+    let server = observed.servers.iter().find(|server| server.id.0 == recorded.id).cloned();
+    let doomed = Doomed { node: node.to_string(), server, provider };
+    deletable(&doomed, &state)?;
+    let servers = vec![doomed.clone()];
+    let parts = vec![Part { provider, cloud, observed }];
+    let destroy = Destroy { context: context.clone(), cluster, parts, servers, whole: false, confirmed: None };
+    runtime(context, async { Ok(destroy.delete(&doomed).await) })??;
+    destroy.forget(&doomed)
+}
+
 fn select(all: &[Doomed], targets: &[String]) -> Result<Vec<Doomed>, Failure> {
     let mut chosen: Vec<Doomed> = Vec::new();
     for target in targets {
@@ -182,7 +204,7 @@ fn select(all: &[Doomed], targets: &[String]) -> Result<Vec<Doomed>, Failure> {
 
 /// Refuses a server that the record does not know, in a directory whose cluster runs: its checkout may be an old one, or
 /// another cluster has the same name in this project.
-fn deletable(doomed: &Doomed, state: &RecordedState) -> Result<(), Failure> {
+pub(super) fn deletable(doomed: &Doomed, state: &RecordedState) -> Result<(), Failure> {
     let Some(server) = &doomed.server else { return Ok(()) };
     if server.protected {
         return Err(Failure::new(Kind::Refused, format!("the provider protects {} from deletion", server.name))
@@ -389,6 +411,7 @@ impl Destroy {
                 state.etcd = machinist_model::state::EtcdState::default();
                 state.running = None;
                 state.moving = None;
+                state.replacing = None;
             })?;
         }
         let mut removed = Removed::default();

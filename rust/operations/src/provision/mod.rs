@@ -5,6 +5,7 @@ mod destroy;
 mod first_boot;
 mod links;
 mod record;
+mod successor;
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,8 @@ use machinist_providers::{
 };
 use serde::Serialize;
 
-pub use self::destroy::{Destroy, DestroyRequest, Destroyed, Doomed, Undeleted, prepare as prepare_destroy};
+pub use self::destroy::{Destroy, DestroyRequest, Destroyed, Doomed, Undeleted, discard, prepare as prepare_destroy};
+pub use self::successor::{Former, Succession, former, prepare as prepare_successor};
 use self::{
     cloud::{failure, runtime},
     first_boot::Keys,
@@ -97,6 +99,21 @@ pub struct Incomplete {
 /// # Errors
 /// machines.nix has no such machine, the provider does not answer, or a server could not be created.
 pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failure> {
+    prepare_with(context, request, |_| Ok(()))
+}
+
+/// What is compared, before it is.
+struct Compared<'a> {
+    desired: &'a mut Desired,
+    wanted: &'a mut Wanted,
+    observed: &'a mut Observed,
+}
+
+fn prepare_with(
+    context: &Context,
+    request: &Request,
+    mut adjust: impl FnMut(Compared<'_>) -> Result<(), Failure>,
+) -> Result<Provision, Failure> {
     let cluster = context.project.load_planned()?.cluster;
     let state = context.project.state()?;
     if state.destroying {
@@ -117,16 +134,17 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failur
         state.servers.into_iter().map(|(node, server)| (node, Id(server.id))).collect();
     let mut parts = Vec::new();
     let mut problems = Vec::new();
-    for (provider, desired) in all {
+    for (provider, mut desired) in all {
         let is_here = |node: &&NodeName| desired.servers.iter().any(|server| server.node == **node);
         let nodes: BTreeSet<NodeName> = chosen.iter().filter(is_here).cloned().collect();
         if nodes.is_empty() {
             continue;
         }
-        let wanted = Wanted { nodes, recorded: recorded.clone() };
+        let mut wanted = Wanted { nodes, recorded: recorded.clone() };
         let cloud = cloud::client(context, provider)?;
-        let (observed, catalogue) =
+        let (mut observed, catalogue) =
             runtime(context, async { tokio::try_join!(cloud.observe(&desired.cluster), cloud.catalogue()) })?;
+        adjust(Compared { desired: &mut desired, wanted: &mut wanted, observed: &mut observed })?;
         match plan::plan(&desired, &wanted, &observed, &catalogue) {
             Ok(plan) => parts.push(Part { cloud, desired, plan }),
             Err(found) => problems.extend(found),

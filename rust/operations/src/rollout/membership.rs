@@ -21,6 +21,9 @@ pub fn refuse_changed_membership(cluster: &Cluster, state: &RecordedState) -> Re
     if cluster.orchestrator == Some(Orchestrator::K3s) {
         return refuse_lost_servers(recorded.difference(&wanted).map(NodeName::as_str).collect());
     }
+    if let Some(replacing) = state.replacing.as_ref().filter(|replacing| wanted.contains(&replacing.node)) {
+        return Err(Failure::new(Kind::Refused, replacing).hint(replacing.continuation()));
+    }
     let mut changes = Vec::new();
     changes.extend(wanted.difference(recorded).map(|node| (node, "would be new", "join")));
     changes.extend(recorded.difference(&wanted).map(|node| (node, "would be gone", "remove")));
@@ -66,4 +69,28 @@ fn refuse_lost_servers(gone: Vec<&str>) -> Result<(), Failure> {
         "take it out of the cluster first, at another server: `k3s kubectl delete node {first}`; then out of \
          state/cluster.json"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::{RecordedState, Replacement, fixtures, replacing::Step};
+
+    use super::refuse_changed_membership;
+
+    #[test]
+    fn a_member_that_has_left_for_a_new_machine_is_not_told_to_join() {
+        let cluster = fixtures::three_member_etcd();
+        let mut state = RecordedState::default();
+        state.etcd.bootstrapped = true;
+        state.etcd.members = cluster.voters().map(|node| node.name.clone()).collect();
+        refuse_changed_membership(&cluster, &state).unwrap();
+        let node = state.etcd.members.pop_first().unwrap();
+        let failure = refuse_changed_membership(&cluster, &state).unwrap_err();
+        assert!(failure.hints[0].contains(&format!("`machinist node join {node}`")), "{failure:?}");
+        state.replacing =
+            Some(Replacement { node: node.clone(), step: Step::Install, server_type: None, location: None });
+        let failure = refuse_changed_membership(&cluster, &state).unwrap_err();
+        assert!(failure.hints[0].contains(&format!("`machinist node replace {node}` continues")), "{failure:?}");
+    }
 }

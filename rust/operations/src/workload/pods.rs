@@ -71,6 +71,16 @@ impl Pods {
             server.uncordon(node, only_ours).await.map_err(|error| failure(node, &error.into()))
         })
     }
+
+    /// Deletes the Node object of a machine that is gone. True if there was one.
+    ///
+    /// # Errors
+    /// The API servers do not answer.
+    pub fn forget(&self, node: &NodeName) -> Result<bool, Failure> {
+        self.reach().with_server(|server| async move {
+            server.delete_node(node).await.map_err(|error| failure(node, &error.into()))
+        })
+    }
 }
 
 impl Workload for Pods {

@@ -6,5 +6,6 @@ mod apply_local;
 mod deploy;
 mod look;
 mod moves;
+mod replacing;
 mod sandbox;
 mod stage;

@@ -25,7 +25,7 @@ use super::{
 const STEPS: [Step; 3] = [Step::Admit, Step::Switch, Step::Close];
 
 /// Returns a cluster of these members at 10.0.0.1, 10.0.0.2, ... in the order of their names.
-fn machines(members: &str) -> String {
+pub fn machines(members: &str) -> String {
     let machine = |(n, name): (usize, char)| {
         format!("  machines.{name} = {{ ip = \"10.0.0.{}\"; roles = [ \"etcd\" ]; disk = \"/dev/vda\"; }};\n", n + 1)
     };
@@ -67,7 +67,7 @@ fn moving(step: Step, members: &str) -> Stage {
     stage
 }
 
-fn hosts() -> FakeCluster {
+pub fn hosts() -> FakeCluster {
     let names = ["a", "b", "c"].map(name);
     let old =
         |node: &NodeName| StorePath::parse(&format!("/nix/store/{}-nixos-system-{node}", "0".repeat(32))).unwrap();
@@ -75,17 +75,17 @@ fn hosts() -> FakeCluster {
 }
 
 /// Stops the etcd of a member for good: its machine was reinstalled.
-fn lose(hosts: &FakeCluster, node: &str) {
+pub fn lose(hosts: &FakeCluster, node: &str) {
     let mut world = hosts.world();
     let member = world.hosts.get_mut(&name(node)).unwrap().member.as_mut().unwrap();
     (member.runs, member.has_data) = (false, false);
 }
 
-fn state(stage: &Stage) -> RecordedState {
+pub fn state(stage: &Stage) -> RecordedState {
     RecordedState::parse(&fs::read_to_string(stage.directory().join("state/cluster.json")).unwrap()).unwrap()
 }
 
-fn change(context: &Context, what: What, node: &str) -> Failure {
+pub fn change(context: &Context, what: What, node: &str) -> Failure {
     let request = membership::Request { what, node: name(node), no_snapshot: true, options: Options::default() };
     membership::run(context, &request).unwrap_err()
 }
