@@ -49,8 +49,8 @@ pub(super) fn quorum(
         Failure::new(Kind::Refused, message)
             .hint("bring the other members back first; `machinist status` shows them")
             .hint(
-                "if they are lost for good, the quorum is: docs/guides/etcd.md, \"More than one machine is lost\", \
-                 restores from a snapshot",
+                "if they are lost for good, the quorum is: docs/guides/etcd.md, \"Disaster recovery\", restores from \
+                 a snapshot",
             )
     };
     let voice = find_voice(&connector, &others, &all, Some(node)).map_err(|error| {

@@ -9,6 +9,7 @@ use machinist_pki::{
     report,
 };
 use machinist_remote::{HostKey, KnownHosts, SshConfig};
+use machinist_rollout::step::{StepError, gather};
 
 use super::{Replaced, Request};
 use crate::{
@@ -207,7 +208,8 @@ impl Steps<'_> {
         install::prepare(self.context, &request)?.run()
     }
 
-    /// Returns true if the machine answers with the host key that only the installed system has.
+    /// Returns true if the machine runs NixOS and answers with the host key of that system. The key alone does not tell: it
+    /// may be there before the rest.
     fn is_installed(&self) -> Result<bool, Failure> {
         let project = &self.context.project;
         let key = host_key::public(&project.certs(), &self.request.node, System::Installed)
@@ -215,7 +217,8 @@ impl Steps<'_> {
         let Some(key) = key.and_then(|line| HostKey::from_openssh(&line)) else { return Ok(false) };
         let cluster = project.load()?.cluster;
         let connector = connect::connector(self.context, &cluster, Some(key.fingerprint()))?;
-        Ok(connector.connect(&self.request.node).is_ok())
+        let facts = connector.connect(&self.request.node).map_err(StepError::from).and_then(|remote| gather(&*remote));
+        Ok(facts.is_ok_and(|facts| facts.running.is_some()))
     }
 
     fn join(&self) -> Result<End, Failure> {
