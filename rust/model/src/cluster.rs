@@ -142,6 +142,8 @@ pub struct ApiEndpoint {
 pub enum Vip {
     /// One node answers ARP or NDP for the address, elected by lease.
     Arp,
+    /// A load balancer that machinist does not manage has the address, and forwards to the control planes.
+    External,
     /// Nodes announce the address to a Router by BGP.
     Bgp {
         /// The name of the Router's machine.
@@ -387,12 +389,18 @@ impl Cluster {
         self.with_role(Role::ControlPlane).filter(move |_| has_api && is_bgp)
     }
 
+    /// Returns true if control planes hold or announce the virtual IP themselves.
+    #[must_use]
+    pub fn has_own_vip(&self) -> bool {
+        self.kube_master.as_ref().is_some_and(|endpoint| endpoint.vip != Vip::External)
+    }
+
     /// Returns true if the node is the Router of the virtual IP and machinist deploys it.
     #[must_use]
     pub fn is_router(&self, node: &Node) -> bool {
         let gateway = self.kube_master.as_ref().and_then(|endpoint| match &endpoint.vip {
             Vip::Bgp { gateway, .. } => Some(gateway),
-            Vip::Arp => None,
+            Vip::Arp | Vip::External => None,
         });
         node.is_deployable() && gateway == Some(&node.name) && self.bgp_speakers().next().is_some()
     }
