@@ -24,7 +24,15 @@ let
   inherit (system) config;
 
   # The text behind a file of /etc, where evaluation knows it; else the name in the store.
-  content = entry: if entry.text != null then entry.text else textOf entry.source;
+  content = entry: if entry.text != null then entry.text else networkUnit entry.target textOf entry.source;
+  # NixOS links a unit of systemd-networkd from a package of its own.
+  networkUnit =
+    target: other: source:
+    let
+      units = config.systemd.network.units or { };
+      name = baseNameOf target;
+    in
+    if lib.hasPrefix "systemd/network/" target && units ? ${name} then units.${name}.text else other source;
   textOf =
     source:
     if builtins.isAttrs source && source ? text && builtins.isString source.text then

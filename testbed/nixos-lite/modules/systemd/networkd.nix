@@ -69,13 +69,11 @@ let
     titled "Match" (n.matchConfig // lib.optionalAttrs (n.name != null) { Name = n.name; })
     + titled "Link" n.linkConfig
     + "[Network]\n"
-    + keys (
-      n.networkConfig
-      // lib.optionalAttrs (n.DHCP != null) { inherit (n) DHCP; }
-      // lib.optionalAttrs (n.address != [ ]) { Address = n.address; }
-      // lib.optionalAttrs (n.gateway != [ ]) { Gateway = n.gateway; }
-      // lib.optionalAttrs (n.dns != [ ]) { DNS = n.dns; }
-    )
+    + keys (n.networkConfig // lib.optionalAttrs (n.DHCP != null) { inherit (n) DHCP; })
+    # An empty list writes nothing.
+    + keys { Address = n.address; }
+    + keys { Gateway = n.gateway; }
+    + keys { DNS = n.dns; }
     + "\n"
     + lib.concatMapStrings (titled "Address") n.addresses
     + lib.concatMapStrings (titled "Route") n.routes;
