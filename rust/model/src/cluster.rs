@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, Orchestrator, Role, defaults};
+use crate::{Dns, NodeName, Orchestrator, Role, defaults};
 
 /// Labels: key to value, both valid Kubernetes label syntax, sorted by key.
 pub type Labels = BTreeMap<String, String>;
@@ -31,6 +31,9 @@ pub struct Cluster {
     pub network: Network,
     /// The API endpoint, if the cluster has one.
     pub kube_master: Option<ApiEndpoint>,
+    /// The records of a public DNS zone, if machinist keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
     /// Objects that machinist puts into the cluster.
     #[serde(skip_serializing_if = "Objects::is_empty")]
     pub objects: Objects,
@@ -231,6 +234,9 @@ pub struct Node {
     /// The server that `provision` creates at Hetzner, if the machine is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hetzner: Option<HetznerServer>,
+    /// Public addresses that machines.nix names, for DNS records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub public: Vec<IpAddr>,
     /// SSH address, port and user.
     pub ssh: Ssh,
     /// True for the k3s server that forms the cluster.

@@ -151,6 +151,8 @@ pub enum Code {
     PublicNodes = 62,
     /// Server cannot be created at its provider.
     BadServer = 63,
+    /// DNS record cannot be published.
+    BadRecord = 70,
 }
 
 /// All checks, in the order of their codes.
@@ -214,6 +216,7 @@ pub const CODES: &[CodeInfo] = &[
     warning(Code::NoRootFileSystem, "machine without a root file system", include_str!("codes/M061.md")),
     error(Code::PublicNodes, "node network is not private", include_str!("codes/M062.md")),
     error(Code::BadServer, "server cannot be created", include_str!("codes/M063.md")),
+    error(Code::BadRecord, "DNS record cannot be published", include_str!("codes/M070.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {

@@ -10,6 +10,7 @@ mod conflict;
 pub mod defaults;
 pub mod diagnostic;
 mod directory;
+pub mod dns;
 pub mod docs;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
@@ -37,6 +38,7 @@ pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;
 pub use diagnostic::{Diagnostic, Related};
 pub use directory::Directory;
+pub use dns::{Dns, DnsProvider};
 pub use load::{Loaded, load};
 pub use moving::Move;
 pub use name::NodeName;

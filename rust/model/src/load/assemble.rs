@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects, Operator,
-    Orchestrator, Overlay, Ssh,
+    Acme, ApiEndpoint, Cluster, CoreDns, Dns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects,
+    Operator, Orchestrator, Overlay, Ssh,
     check::{self, api, names},
     defaults,
+    dns::as_relative,
     path::AttrPath,
     report::Finding,
-    shape::{GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
+    shape::{DnsShape, GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
 };
 
 fn gate(shape: &GateShape) -> Gate {
@@ -48,6 +49,7 @@ pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
         operators,
         network: network(shape)?,
         kube_master: shape.kube_master.as_ref().map(|endpoint| api_endpoint(shape, endpoint)).transpose()?,
+        dns: shape.dns.as_ref().map(dns).transpose()?,
         objects: objects(shape)?,
         nodes,
         name,
@@ -128,6 +130,18 @@ fn api_endpoint(shape: &Shape, endpoint: &KubeMasterShape) -> Result<ApiEndpoint
     })
 }
 
+fn dns(shape: &DnsShape) -> Result<Dns, Box<Finding>> {
+    let zone = shape.zone.clone().ok_or_else(|| Box::new(check::missing(&AttrPath::of("dns.zone"))))?;
+    Ok(Dns {
+        provider: shape.provider,
+        ttl: shape.ttl.unwrap_or(defaults::DNS_TTL),
+        nodes: shape.nodes,
+        ingress: shape.ingress.iter().map(|name| as_relative(name, &zone)).collect(),
+        records: shape.records.iter().map(|(name, targets)| (as_relative(name, &zone), targets.clone())).collect(),
+        zone,
+    })
+}
+
 fn hetzner(machine: &AttrPath, shape: &HetznerShape) -> Result<HetznerServer, Box<Finding>> {
     let missing = |name: &str| Box::new(check::missing(&machine.join("hetzner").join(name)));
     Ok(HetznerServer {
@@ -167,6 +181,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         apps,
         bgp_as: machine.bgp.router_as,
         provider: machine.provider,
+        public: machine.public.clone(),
         hetzner: machine.hetzner.as_ref().map(|shape| hetzner(&path, shape)).transpose()?,
         ssh: Ssh {
             host: machine.ssh.host.clone().unwrap_or_else(|| ip.to_string()),

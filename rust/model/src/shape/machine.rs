@@ -59,6 +59,10 @@ pub struct MachineShape {
     /// that you created.
     #[schemars(extend("x-default" = "null"))]
     pub hetzner: Option<HetznerShape>,
+    /// The public addresses of the machine's DNS records, as they are published. By default, that of the server that
+    /// `machinist provision` created; otherwise `ssh.host` or `ip`, if they are public addresses.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"203.0.113.7\" \"2001:db8::7\" ]"))]
+    pub public: Vec<IpAddr>,
     /// Settings of SSH connections to it.
     pub ssh: SshShape,
     /// The k3s server that founds the cluster; at most one. Only used at the first deploy: later the recorded state counts.
@@ -83,6 +87,7 @@ impl Default for MachineShape {
             bgp: BgpShape::default(),
             provider: Provider::SelfHosted,
             hetzner: None,
+            public: Vec::new(),
             ssh: SshShape::default(),
             cluster_init: false,
         }
