@@ -8,6 +8,7 @@ pub mod api;
 pub mod cloud;
 pub mod desired;
 pub mod digitalocean;
+pub mod dns;
 pub mod error;
 pub mod hetzner;
 pub mod observed;
