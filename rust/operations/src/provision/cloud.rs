@@ -6,7 +6,7 @@ use machinist_providers::{
     CloudError,
     api::Settings,
     hetzner::{self, Hetzner},
-    token,
+    token::{self, Source},
 };
 
 use crate::{
@@ -22,16 +22,23 @@ const SECOND: &str = "MACHINIST_CLOUD_SECOND_MS";
 /// # Errors
 /// There is no usable token.
 pub fn hetzner(context: &Context) -> Result<Hetzner, Failure> {
+    Hetzner::new(settings(context, &hetzner::SOURCE)?).map_err(|error| failure(&error))
+}
+
+/// Returns the settings of a client, with the token and the endpoint of the environment.
+///
+/// # Errors
+/// There is no usable token.
+pub fn settings(context: &Context, source: &Source) -> Result<Settings, Failure> {
     let environment = |name: &str| env::var(name).ok();
-    let endpoint = token::endpoint(&hetzner::SOURCE, &environment).map_err(|error| failure(&error))?;
-    let token = token::token(&hetzner::SOURCE, &environment).map_err(|error| failure(&error))?;
+    let endpoint = token::endpoint(source, &environment).map_err(|error| failure(&error))?;
+    let token = token::token(source, &environment).map_err(|error| failure(&error))?;
     let interrupt = context.interrupt.clone();
     // Only where the endpoint is this computer: a provider's limits count in real seconds.
     let local = endpoint.scheme() == "http";
     let short = environment(SECOND).filter(|_| local).and_then(|text| text.parse().ok());
     let second = short.map_or(Duration::from_secs(1), Duration::from_millis);
-    let settings = Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second };
-    Hetzner::new(settings).map_err(|error| failure(&error))
+    Ok(Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second })
 }
 
 /// Runs requests to the end.
