@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dns, NodeName, Orchestrator, Role, defaults};
+use crate::{NodeName, Orchestrator, Role, defaults};
 
 /// Labels: key to value, both valid Kubernetes label syntax, sorted by key.
 pub type Labels = BTreeMap<String, String>;
@@ -156,6 +156,35 @@ pub enum Vip {
         /// True if both sides of a session authenticate with a password (TCP MD5, RFC 2385).
         password: bool,
     },
+}
+
+/// Records of a public DNS zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dns {
+    /// The provider of the zone; `None` if machinist has no API for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<DnsProvider>,
+    /// The zone, in lower case, without a final dot.
+    pub zone: String,
+    /// Seconds, 60 to 86400.
+    pub ttl: u32,
+    /// True if each node has a record.
+    pub nodes: bool,
+    /// Names, relative to the zone, that lead to the nodes with the role `ingress`.
+    pub ingress: Vec<String>,
+    /// Names, relative to the zone, with their targets: addresses, or targets as in commands.
+    pub records: BTreeMap<String, Vec<String>>,
+}
+
+/// Provider of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum DnsProvider {
+    /// Zones of Hetzner Cloud.
+    Hetzner,
+    /// Domains of DigitalOcean.
+    Digitalocean,
 }
 
 /// Objects that machinist adds to the cluster, besides those that every cluster needs.

@@ -1,43 +1,8 @@
 //! Public DNS of a cluster: the records that `machinist dns` keeps in a zone.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::{Cluster, Node, NodeName};
-
-/// Records of a zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Dns {
-    /// The provider of the zone; `None` if machinist has no API for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<DnsProvider>,
-    /// The zone, in lower case, without a final dot.
-    pub zone: String,
-    /// Seconds, 60 to 86400.
-    pub ttl: u32,
-    /// True if each node has a record.
-    pub nodes: bool,
-    /// Names, relative to the zone, that lead to the nodes with the role `ingress`.
-    pub ingress: Vec<String>,
-    /// Names, relative to the zone, with their targets: addresses, or targets as in commands.
-    pub records: BTreeMap<String, Vec<String>>,
-}
-
-/// Provider of a zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum DnsProvider {
-    /// Zones of Hetzner Cloud.
-    Hetzner,
-    /// Domains of DigitalOcean.
-    Digitalocean,
-}
+use crate::{Cluster, Dns, Node, NodeName};
 
 impl Dns {
     /// Returns the name of a node's record, relative to the zone.

@@ -31,14 +31,13 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Gate, GateTest, HetznerServer, Labels, Network, Node, Objects, Operator,
-    Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, Dns, DnsProvider, Gate, GateTest, HetznerServer, Labels, Network, Node,
+    Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;
 pub use diagnostic::{Diagnostic, Related};
 pub use directory::Directory;
-pub use dns::{Dns, DnsProvider};
 pub use load::{Loaded, load};
 pub use moving::Move;
 pub use name::NodeName;
