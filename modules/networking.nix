@@ -121,6 +121,34 @@ in
       description = "TCP port of sshd.";
     };
 
+    links = lib.mkOption {
+      type = lib.types.attrsOf (
+        lib.types.submodule {
+          options = {
+            addresses = lib.mkOption {
+              type = lib.types.listOf ipRange;
+              example = [ "203.0.113.5/20" ];
+              description = "Addresses of the interface, each with the length of its network's prefix.";
+            };
+            gateways = lib.mkOption {
+              type = lib.types.listOf ipAddress;
+              default = [ ];
+              example = [ "203.0.113.1" ];
+              description = "Default gateways that the interface leads to.";
+            };
+          };
+        }
+      );
+      default = { };
+      example = {
+        "aa:bb:cc:00:11:22".addresses = [ "10.13.13.2/24" ];
+      };
+      description = ''
+        Interfaces by MAC address, configured statically by systemd-networkd: those of a server whose provider has no
+        DHCP, as `machinist provision` recorded them.
+      '';
+    };
+
     configure = lib.mkOption {
       type = lib.types.bool;
       default = cfg.interface != null;
@@ -141,6 +169,32 @@ in
         }
       ];
     }
+    (lib.mkIf (cfg.links != { }) {
+      systemd.network = {
+        enable = true;
+        networks = lib.mapAttrs' (
+          mac: link:
+          lib.nameValuePair "40-machinist-${lib.replaceStrings [ ":" ] [ "" ] mac}" {
+            # A bridge or VLAN may have the MAC address of its interface.
+            matchConfig = {
+              MACAddress = mac;
+              Type = "ether";
+            };
+            address = link.addresses;
+            gateway = link.gateways;
+            networkConfig.IPv6AcceptRA = false;
+          }
+        ) cfg.links;
+      };
+      networking.useDHCP = lib.mkDefault false;
+    })
+    (lib.mkIf (cfg.links != { } && cfg.nameservers == [ ] && config.machinist.node.provider == "digitalocean") {
+      # Without DHCP nothing else names a resolver; these are the provider's.
+      networking.nameservers = lib.mkDefault [
+        "67.207.67.2"
+        "67.207.67.3"
+      ];
+    })
     (lib.mkIf (cfg.configure && cfg.interface != null) {
       networking = {
         interfaces.${cfg.interface} = {

@@ -166,10 +166,10 @@ in
 
     assertions = [
       {
-        assertion = hasServices -> endpoint != null;
+        assertion = hasServices -> endpoint != null && endpoint.vip != null;
         message =
           "machinist.k3s.serviceLoadBalancer is \"kube-vip\" on ${config.machinist.node.name}, but kube-vip is not set up "
-          + "without a virtual address: write kubeMaster in machines.nix, or choose \"servicelb\".";
+          + "without a virtual address of its own: write kubeMaster in machines.nix, without mode = \"external\", or choose \"servicelb\".";
       }
     ];
   };

@@ -41,6 +41,15 @@ let
         v4 = interface.ipv4.addresses;
         v6 = interface.ipv6.addresses;
       }) config.networking.interfaces;
+      networkd = lib.mapAttrs (_: network: {
+        inherit (network)
+          matchConfig
+          address
+          gateway
+          networkConfig
+          ;
+      }) config.systemd.network.networks;
+      inherit (config.networking) useDHCP;
       authorizedKeys = config.users.users.root.openssh.authorizedKeys.keys;
       boot = {
         inherit (config.boot) isContainer;
@@ -266,6 +275,26 @@ in
     );
   };
   variants = {
+    droplet = view (
+      with' balthazar {
+        machinist.node.provider = lib.mkForce "digitalocean";
+        machinist.network.nameservers = lib.mkForce [ ];
+        machinist.network.interface = lib.mkForce null;
+        machinist.network.links = {
+          "aa:bb:cc:00:00:01" = {
+            addresses = [
+              "203.0.113.5/20"
+              "2001:db8::5/64"
+            ];
+            gateways = [
+              "203.0.113.1"
+              "2001:db8::1"
+            ];
+          };
+          "aa:bb:cc:00:00:02".addresses = [ "10.13.13.2/24" ];
+        };
+      }
+    );
     moreCertificates = view (
       with' balthazar { machinist.certificates.files = [ "/var/lib/acme/*/cert.pem" ]; }
     );

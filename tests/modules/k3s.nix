@@ -125,6 +125,7 @@ in
     password3 = view (with' s3 password);
     services = view (with' s1 { machinist.k3s.serviceLoadBalancer = "kube-vip"; });
     vxlan = view (with' a1 { machinist.k3s.overlay = lib.mkForce "vxlan"; });
+    loadBalancer = view (with' s1 { machinist.k3s.endpoint.vip = lib.mkForce null; });
     withoutVip = view (with' a1 { machinist.k3s.endpoint = lib.mkForce null; });
   };
   refused = {
@@ -132,6 +133,12 @@ in
     clusterInit = refused { services.k3s.clusterInit = true; };
     serverAddr = refused { services.k3s.serverAddr = "https://10.13.13.3:6443"; };
     swap = refused { swapDevices = [ { device = "/dev/sdb"; } ]; };
+    kubeVipExternal = refused {
+      machinist.k3s = {
+        serviceLoadBalancer = "kube-vip";
+        endpoint.vip = lib.mkForce null;
+      };
+    };
     kubeVip = refused {
       machinist.k3s.serviceLoadBalancer = "kube-vip";
       machinist.k3s.endpoint = lib.mkForce null;

@@ -122,6 +122,7 @@ in
         ];
       }
     );
+    loadBalancer = view (with' cp1 { machinist.kubernetes.endpoint.vip = lib.mkForce null; });
     alone = view (with' cp1 { machinist.kubernetes.endpoint = lib.mkForce null; });
     arp = view (
       with' cp1 {

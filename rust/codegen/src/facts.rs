@@ -5,6 +5,7 @@
 
 mod k3s;
 mod kubernetes;
+mod links;
 mod mesh;
 mod peers;
 mod router;
@@ -14,7 +15,7 @@ use std::{
     net::IpAddr,
 };
 
-use machinist_model::{Cluster, Gate, GateTest, Node, NodeName, Orchestrator, RecordedState, Role};
+use machinist_model::{Cluster, Gate, GateTest, Node, NodeName, Orchestrator, Provider, RecordedState, Role};
 
 use crate::nix::{self, Attributes, RelativePath, Value, WriteError, set};
 
@@ -252,6 +253,10 @@ impl<'a> Shared<'a> {
         if let Some(interface) = &node.interface {
             facts.insert("interface".to_owned(), interface.as_str().into());
         }
+        let fixed = self.state.servers.get(&node.name).and_then(|server| server.fixed.as_ref());
+        if let Some(fixed) = fixed.filter(|_| node.provider == Provider::Digitalocean) {
+            facts.insert("links".to_owned(), links::facts(fixed).into());
+        }
         // The gateway itself has another gateway, which machines.nix does not know.
         if let Some(gateway) = network.gateway.filter(|gateway| *gateway != node.ip) {
             facts.insert("gateway".to_owned(), gateway.to_string().into());
@@ -342,7 +347,6 @@ fn node_facts(node: &Node) -> Attributes {
 }
 
 const fn provider_name(node: &Node) -> &'static str {
-    use machinist_model::Provider;
     match node.provider {
         Provider::Sandbox => "sandbox",
         Provider::SelfHosted => "self-hosted",

@@ -145,6 +145,8 @@ pub struct ApiEndpoint {
 pub enum Vip {
     /// One node answers ARP or NDP for the address, elected by lease.
     Arp,
+    /// A load balancer that machinist does not manage has the address, and forwards to the control planes.
+    External,
     /// Nodes announce the address to a Router by BGP.
     Bgp {
         /// The name of the Router's machine.
@@ -263,6 +265,9 @@ pub struct Node {
     /// The server that `provision` creates at Hetzner, if the machine is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hetzner: Option<HetznerServer>,
+    /// The droplet that `provision` creates at DigitalOcean, if the machine is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digitalocean: Option<DigitaloceanServer>,
     /// Public addresses that machines.nix names, for DNS records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub public: Vec<IpAddr>,
@@ -299,6 +304,26 @@ pub struct HetznerServer {
     pub ipv4: bool,
     /// True if it has a public IPv6 network.
     pub ipv6: bool,
+}
+
+/// Droplet of DigitalOcean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DigitaloceanServer {
+    /// The slug of its size, such as `s-2vcpu-4gb`.
+    pub size: String,
+    /// The slug of its region, such as `fra1`.
+    pub region: String,
+    /// The slug of the image that it is created from.
+    pub image: String,
+    /// True if it has a public IPv6 network.
+    pub ipv6: bool,
+    /// Its address in the VPC, from machines.nix or recorded state. None until `provision` has recorded the one that the
+    /// provider gave; the node's `ip` is then a placeholder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// True if machines.nix has the address.
+    #[serde(skip)]
+    pub is_declared: bool,
 }
 
 /// SSH connection settings of a machine.
@@ -399,12 +424,18 @@ impl Cluster {
         self.with_role(Role::ControlPlane).filter(move |_| has_api && is_bgp)
     }
 
+    /// Returns true if control planes hold or announce the virtual IP themselves.
+    #[must_use]
+    pub fn has_own_vip(&self) -> bool {
+        self.kube_master.as_ref().is_some_and(|endpoint| endpoint.vip != Vip::External)
+    }
+
     /// Returns true if the node is the Router of the virtual IP and machinist deploys it.
     #[must_use]
     pub fn is_router(&self, node: &Node) -> bool {
         let gateway = self.kube_master.as_ref().and_then(|endpoint| match &endpoint.vip {
             Vip::Bgp { gateway, .. } => Some(gateway),
-            Vip::Arp => None,
+            Vip::Arp | Vip::External => None,
         });
         node.is_deployable() && gateway == Some(&node.name) && self.bgp_speakers().next().is_some()
     }
@@ -423,6 +454,18 @@ impl Cluster {
 }
 
 impl Node {
+    /// Returns true if `provision` creates its machine.
+    #[must_use]
+    pub const fn is_server(&self) -> bool {
+        self.hetzner.is_some() || self.digitalocean.is_some()
+    }
+
+    /// Returns true if its address is not known before `provision` has created its server.
+    #[must_use]
+    pub fn awaits_address(&self) -> bool {
+        self.is_deployable() && self.digitalocean.as_ref().is_some_and(|server| server.address.is_none())
+    }
+
     /// Returns the node's taints in Kubernetes: those of machines.nix, and for a control plane that is neither worker
     /// nor ingress a taint that only tolerating pods pass.
     #[must_use]

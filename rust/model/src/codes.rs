@@ -151,6 +151,8 @@ pub enum Code {
     PublicNodes = 62,
     /// Server cannot be created at its provider.
     BadServer = 63,
+    /// The network of a cloud does not carry this.
+    RoutedNetwork = 64,
     /// DNS record cannot be published.
     BadRecord = 70,
 }
@@ -216,6 +218,7 @@ pub const CODES: &[CodeInfo] = &[
     warning(Code::NoRootFileSystem, "machine without a root file system", include_str!("codes/M061.md")),
     error(Code::PublicNodes, "node network is not private", include_str!("codes/M062.md")),
     error(Code::BadServer, "server cannot be created", include_str!("codes/M063.md")),
+    error(Code::RoutedNetwork, "network of a cloud does not carry this", include_str!("codes/M064.md")),
     error(Code::BadRecord, "DNS record cannot be published", include_str!("codes/M070.md")),
 ];
 

@@ -31,6 +31,8 @@ pub const COREDNS_REPLICAS: u16 = 2;
 pub const INGRESS_CLASS: &str = "traefik";
 /// The image of servers at Hetzner.
 pub const HETZNER_IMAGE: &str = "debian-13";
+/// The image of droplets at DigitalOcean.
+pub const DIGITALOCEAN_IMAGE: &str = "debian-13-x64";
 /// The port of SSH.
 pub const SSH_PORT: u16 = 22;
 /// The login name.

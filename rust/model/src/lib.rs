@@ -12,6 +12,7 @@ pub mod diagnostic;
 mod directory;
 pub mod dns;
 pub mod docs;
+mod fixed;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod load;
@@ -31,13 +32,14 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Dns, DnsProvider, Gate, GateTest, HetznerServer, Labels, Network, Node,
-    Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, Dns, DnsProvider, Gate, GateTest, HetznerServer, Labels,
+    Network, Node, Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;
 pub use diagnostic::{Diagnostic, Related};
 pub use directory::Directory;
+pub use fixed::{FixedAddress, FixedNetwork};
 pub use load::{Loaded, load};
 pub use moving::Move;
 pub use name::NodeName;

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Cluster, Move, NodeName, Running, moving::Step};
+use crate::{Cluster, FixedNetwork, Move, NodeName, Provider, Running, moving::Step};
 
 /// The recorded state of the cluster. An absent file means that nothing was bootstrapped yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,21 @@ pub struct RecordedServer {
     /// MAC address of its interface in the private network, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_mac: Option<String>,
+    /// Its provider. Missing in older files: Hetzner.
+    #[serde(default = "first_provider", skip_serializing_if = "is_first_provider")]
+    pub provider: Provider,
+    /// Addresses that its own configuration has to have, at a provider without DHCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<FixedNetwork>,
+}
+
+const fn first_provider() -> Provider {
+    Provider::Hetzner
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_first_provider(provider: &Provider) -> bool {
+    *provider == Provider::Hetzner
 }
 
 /// Recorded state of etcd.
@@ -100,10 +115,17 @@ impl RecordedState {
         if state.version == Self::VERSION { Ok(state) } else { Err(StateError::Version(state.version)) }
     }
 
+    /// Returns the private addresses that providers chose, by machine.
+    #[must_use]
+    pub fn given_addresses(&self) -> BTreeMap<String, IpAddr> {
+        let private = |server: &RecordedServer| Some(server.fixed.as_ref()?.private.as_ref()?.address);
+        self.servers.iter().filter_map(|(name, server)| Some((name.to_string(), private(server)?))).collect()
+    }
+
     /// Sets the SSH host of servers to their recorded public addresses, unless machines.nix names one.
     pub fn reach_servers(&self, cluster: &mut Cluster) {
         for (name, server) in &self.servers {
-            let Some(node) = cluster.nodes.get_mut(name).filter(|node| node.hetzner.is_some()) else { continue };
+            let Some(node) = cluster.nodes.get_mut(name).filter(|node| node.is_server()) else { continue };
             if node.ssh.host == node.ip.to_string() {
                 node.ssh.host = server.address.to_string();
             }
@@ -172,7 +194,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{EtcdState, RecordedMachine, RecordedServer, RecordedState, StateError};
-    use crate::{HetznerServer, NodeName, fixtures};
+    use crate::{HetznerServer, NodeName, Provider, fixtures};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -224,7 +246,9 @@ mod tests {
         let mut state = RecordedState { version: 1, ..RecordedState::default() };
         for (number, name) in names.iter().enumerate() {
             let address = [203, 0, 113, number as u8].into();
-            state.servers.insert(name.clone(), RecordedServer { id: "1".to_owned(), address, private_mac: None });
+            let id = "1".to_owned();
+            let server = RecordedServer { id, address, private_mac: None, provider: Provider::Hetzner, fixed: None };
+            state.servers.insert(name.clone(), server);
         }
         // The second one is reached through a VPN, the third one is not a cloud's.
         cluster.nodes.get_mut(&names[0]).unwrap().hetzner = Some(server.clone());

@@ -24,7 +24,8 @@ pub struct Checked {
 /// machines.nix, a manifest or an operator's key is invalid.
 pub fn run(context: &Context) -> Result<Checked, Failure> {
     let project = &context.project;
-    let loaded = project.load()?;
+    // Before `provision`, too.
+    let loaded = project.load_planned()?;
     // A manifest that cannot be read would stop a deploy.
     objects::desired(project, &loaded.cluster)?;
     certs::check_operators(&loaded.cluster, &context.events)?;

@@ -120,13 +120,14 @@ pub fn connector_to(
 /// # Errors
 /// The recorded state is invalid.
 pub fn without_server(project: &Project, cluster: &Cluster) -> Result<BTreeSet<NodeName>, Failure> {
-    if project.stage.is_some() || cluster.nodes.values().all(|node| node.hetzner.is_none()) {
+    if project.stage.is_some() || !cluster.nodes.values().any(Node::is_server) {
         return Ok(BTreeSet::new());
     }
     let recorded = project.state()?.servers;
-    let missing = cluster.nodes.values().filter(|node| {
-        node.hetzner.is_some() && node.ssh.host == node.ip.to_string() && !recorded.contains_key(&node.name)
-    });
+    let missing = cluster
+        .nodes
+        .values()
+        .filter(|node| node.is_server() && node.ssh.host == node.ip.to_string() && !recorded.contains_key(&node.name));
     Ok(missing.map(|node| node.name.clone()).collect())
 }
 

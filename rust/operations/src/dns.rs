@@ -2,7 +2,7 @@
 
 use machinist_model::{Cluster, Dns, DnsProvider, SelectError, SelectErrorKind};
 use machinist_providers::{
-    CloudError,
+    CloudError, digitalocean,
     dns::{
         Zone as _, apply,
         desired::{self, Desired},
@@ -11,7 +11,7 @@ use machinist_providers::{
         zone::{Contents, full},
         zone_file,
     },
-    hetzner::Hetzner,
+    hetzner::{self, Hetzner},
 };
 use serde::Serialize;
 
@@ -68,19 +68,18 @@ enum Client {
 
 impl Client {
     fn new(context: &Context, provider: DnsProvider) -> Result<Self, Failure> {
-        match provider {
-            DnsProvider::Hetzner => cloud::hetzner(context).map(Self::Hetzner),
-            DnsProvider::Digitalocean => {
-                let settings = cloud::settings(context, &machinist_providers::digitalocean::SOURCE)?;
-                Domains::new(settings).map(Self::Digitalocean).map_err(|error| failure(&error))
-            }
-        }
+        let settings = |source| cloud::settings(context, source);
+        let client = match provider {
+            DnsProvider::Hetzner => Hetzner::new(settings(&hetzner::SOURCE)?).map(Self::Hetzner),
+            DnsProvider::Digitalocean => Domains::new(settings(&digitalocean::SOURCE)?).map(Self::Digitalocean),
+        };
+        client.map_err(|error| failure(&error))
     }
 
     const fn name(&self) -> &'static str {
         match self {
-            Self::Hetzner(_) => machinist_providers::hetzner::SOURCE.provider,
-            Self::Digitalocean(_) => machinist_providers::digitalocean::SOURCE.provider,
+            Self::Hetzner(_) => hetzner::SOURCE.provider,
+            Self::Digitalocean(_) => digitalocean::SOURCE.provider,
         }
     }
 

@@ -224,7 +224,9 @@ impl Install {
         let (disko, system) = self.build()?;
         let extra = self.write_extra_files(&public)?;
         self.context.events.send(Event::SecretsWritten { directory: extra.path().to_owned() });
-        let arguments = install::install(&self.machine, &disko, &system, &extra.path().join(TREE));
+        let files = self.extra_files()?;
+        let files = files.iter().map(|(path, _)| path.as_str());
+        let arguments = install::install(&self.machine, &disko, &system, &extra.path().join(TREE), files);
         self.call("install", &arguments, ssh.as_ref())?;
         drop(extra);
         self.pin(&public)?;

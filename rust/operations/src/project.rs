@@ -71,7 +71,18 @@ impl Project {
     /// # Errors
     /// machines.nix failed to evaluate, the checks found errors, or the recorded state is invalid.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        let mut loaded = self.load_declared()?;
+        let loaded = self.load_planned()?;
+        refuse_without_addresses(&loaded.cluster)?;
+        Ok(loaded)
+    }
+
+    /// Evaluates and validates machines.nix as [`load`](Self::load) does, also if servers have no address before
+    /// `provision` has created them: a placeholder stands for it.
+    ///
+    /// # Errors
+    /// machines.nix failed to evaluate, the checks found errors, or the recorded state is invalid.
+    pub fn load_planned(&self) -> Result<Loaded, Failure> {
+        let mut loaded = self.load_written()?;
         if let Some(moving) = self.state()?.moving {
             moving.apply(&mut loaded.cluster);
         }
@@ -83,10 +94,16 @@ impl Project {
     /// # Errors
     /// machines.nix failed to evaluate, or the checks found errors.
     pub fn load_declared(&self) -> Result<Loaded, Failure> {
+        let loaded = self.load_written()?;
+        refuse_without_addresses(&loaded.cluster)?;
+        Ok(loaded)
+    }
+
+    fn load_written(&self) -> Result<Loaded, Failure> {
         let json = self.evaluate()?;
         let path = self.directory.join("machines.nix");
         let source = files::read_optional(&path).failed()?.unwrap_or_default();
-        match load::load(&json, &source, "machines.nix", &self.surroundings()) {
+        match load::load(&json, &source, "machines.nix", &self.surroundings()?) {
             Ok(mut loaded) => {
                 match &self.stage {
                     Some(stage) => stage.set(&mut loaded.cluster),
@@ -109,8 +126,8 @@ impl Project {
         self.nix.evaluate(&self.directory).map_err(|error| self.not_evaluated(error))
     }
 
-    /// Lists the files beside machines.nix, as nix/cluster.nix reads them.
-    fn surroundings(&self) -> Directory {
+    /// Lists the files beside machines.nix, as nix/cluster.nix reads them, and the recorded addresses.
+    fn surroundings(&self) -> Result<Directory, Failure> {
         let nodes = self.directory.join("nodes");
         let own_file = |name: String| name.strip_suffix(".nix").map(str::to_owned);
         let has_module =
@@ -122,7 +139,8 @@ impl Project {
         if !self.directory.join("nix/cluster.nix").exists() {
             apps.extend(library::applications());
         }
-        Directory { apps, node_modules: files.chain(folders).collect() }
+        let addresses = self.state()?.given_addresses();
+        Ok(Directory { apps, node_modules: files.chain(folders).collect(), addresses })
     }
 
     /// Returns Nix' own message, plus the line of machines.nix if nix reports its number.
@@ -321,6 +339,18 @@ impl Generated {
             "a person's own module for a node belongs in nodes/<name>.nix; move them there, nothing was overwritten",
         ))
     }
+}
+
+/// Refuses to work with servers whose addresses nobody knows.
+fn refuse_without_addresses(cluster: &Cluster) -> Result<(), Failure> {
+    let waiting = cluster.nodes.values().filter(|node| node.awaits_address());
+    let names: Vec<&str> = waiting.map(|node| node.name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let have = if names.len() == 1 { "has" } else { "have" };
+    Err(Failure::new(Kind::Input, format!("{} {have} no address yet", names.join(", ")))
+        .hint("`machinist provision` creates the servers, and records the addresses that their provider gives them"))
 }
 
 /// Turns conflicts with the running cluster into a refusal with a hint for each.

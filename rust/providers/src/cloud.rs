@@ -61,7 +61,7 @@ pub trait Cloud: Send + Sync {
         observed: &Observed,
     ) -> impl Future<Output = Result<FoundServer, CloudError>> + Send;
 
-    /// Attaches the server to the private network at its address.
+    /// Attaches the server to the private network at its address; where the provider does that itself, waits for it.
     fn attach(
         &self,
         id: &Id,
@@ -74,6 +74,7 @@ pub trait Cloud: Send + Sync {
         &self,
         id: &Id,
         server: &Server,
+        desired: &Desired,
         observed: &Observed,
     ) -> impl Future<Output = Result<(), CloudError>> + Send;
 
@@ -81,7 +82,7 @@ pub trait Cloud: Send + Sync {
     fn power_on(&self, id: &Id) -> impl Future<Output = Result<(), CloudError>> + Send;
 
     /// Returns the server; `None` if it does not exist.
-    fn server(&self, id: &Id) -> impl Future<Output = Result<Option<FoundServer>, CloudError>> + Send;
+    fn server(&self, id: &Id, cluster: &str) -> impl Future<Output = Result<Option<FoundServer>, CloudError>> + Send;
 
     /// Returns the cluster's server with this name, if there is one.
     fn find(&self, name: &str, cluster: &str) -> impl Future<Output = Result<Option<FoundServer>, CloudError>> + Send;
@@ -91,5 +92,9 @@ pub trait Cloud: Send + Sync {
 
     /// Deletes what the cluster's servers shared, and has its label. No server of the cluster exists any more. What
     /// servers of others use stays.
-    fn delete_shared(&self, observed: &Observed) -> impl Future<Output = Result<Removed, CloudError>> + Send;
+    fn delete_shared(
+        &self,
+        observed: &Observed,
+        cluster: &str,
+    ) -> impl Future<Output = Result<Removed, CloudError>> + Send;
 }

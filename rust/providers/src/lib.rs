@@ -4,6 +4,8 @@
 //! What belongs to a cluster is found by label; nothing else is changed. A request that creates something is never sent
 //! twice: if its response is lost, the thing is looked up first ([`repeat`]).
 
+mod actions;
+pub mod any;
 pub mod api;
 pub mod cloud;
 pub mod desired;
@@ -17,5 +19,6 @@ pub mod provision;
 pub mod repeat;
 pub mod token;
 
+pub use any::Any;
 pub use cloud::Cloud;
 pub use error::CloudError;

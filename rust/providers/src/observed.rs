@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use machinist_model::NodeName;
+use machinist_model::{FixedNetwork, NodeName};
 use serde::Serialize;
 
 use crate::desired::Rule;
@@ -33,6 +33,8 @@ pub struct Observed {
     pub foreign: BTreeMap<String, Id>,
     /// Addresses in the cluster's network, with the names of the servers that have them.
     pub taken: BTreeMap<Ipv4Addr, String>,
+    /// Things of others that have a name which the cluster needs, each as `KIND NAME`.
+    pub occupied: BTreeSet<String>,
     /// Volumes and addresses that stay when their server is deleted, and cost.
     pub leftovers: Vec<Leftover>,
 }
@@ -107,6 +109,8 @@ pub struct FoundServer {
     pub private: Vec<PrivateInterface>,
     /// Its firewalls.
     pub firewalls: BTreeSet<Id>,
+    /// Addresses that its own configuration has to have, if the provider has no DHCP.
+    pub fixed: Option<FixedNetwork>,
 }
 
 /// A server's interface in a private network.
@@ -116,8 +120,8 @@ pub struct PrivateInterface {
     pub network: Id,
     /// The address.
     pub ip: Ipv4Addr,
-    /// The MAC address, by which the interface is found: its name in Linux is not stable.
-    pub mac: String,
+    /// The MAC address, by which the interface is found: its name in Linux is not stable. None where the API has none.
+    pub mac: Option<String>,
 }
 
 /// Something that remains after its server is deleted.
@@ -146,6 +150,17 @@ pub struct Catalogue {
     pub ipv4: BTreeMap<String, Price>,
     /// Images by name and architecture.
     pub images: BTreeSet<(String, String)>,
+    /// Servers that the account may have more, and may have at all, if the provider tells.
+    pub room: Option<Room>,
+}
+
+/// Limit of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Most servers.
+    pub limit: u64,
+    /// Servers that exist, those of others included.
+    pub used: u64,
 }
 
 /// A type of servers.

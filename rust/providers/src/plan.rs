@@ -6,7 +6,7 @@ use machinist_model::NodeName;
 use serde::Serialize;
 
 use crate::{
-    desired::{Desired, Server},
+    desired::{Addressing, Desired, Server},
     observed::{Catalogue, FoundServer, Id, Observed, Offer, Price, ServerType},
 };
 
@@ -139,11 +139,13 @@ pub fn plan(
                 price(&server.server_type, &server.location, server.ipv4, catalogue)
             }
         };
-        let steps = steps(server, found.as_ref(), observed);
+        let steps = steps(desired.addressing, server, found.as_ref(), observed);
         servers.push(ServerChange { server: server.clone(), steps, price, found });
     }
     crowded(desired, &mut problems);
     zones(desired, catalogue, &mut problems);
+    full(&servers, catalogue, &mut problems);
+    occupied(observed, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -210,9 +212,13 @@ fn absent(server: &Server, recorded: Option<&Id>, observed: &Observed, problems:
             format!("use the token of its project; if it was deleted there, forget it with `machinist destroy {node}`"),
         );
     }
-    if let Some(other) = observed.taken.get(&server.ip) {
+    if let Some((ip, other)) = server.ip.and_then(|ip| Some((ip, observed.taken.get(&ip)?))) {
         let hint = "use another address; `machinist destroy` deletes a server of the cluster".to_owned();
-        problem(format!("its address {} is that of the server {other}", server.ip), hint);
+        problem(format!("its address {ip} is that of the server {other}"), hint);
+    }
+    if let Some(ip) = server.ip.filter(|_| server.is_declared) {
+        let hint = "leave ip out; provision records the address that the provider gives".to_owned();
+        problem(format!("its address {ip} cannot be asked for: the provider chooses it"), hint);
     }
 }
 
@@ -263,11 +269,18 @@ fn change(verb: &'static str, kind: &'static str, name: &str, detail: String) ->
 }
 
 fn rule(rule: &crate::desired::Rule) -> String {
-    rule.port.as_ref().map_or_else(|| rule.protocol.clone(), |port| format!("{} {port}", rule.protocol))
+    let port = rule.port.as_ref().map(|port| format!(" {port}")).unwrap_or_default();
+    let source = rule.source.map(|source| format!(" from {source}")).unwrap_or_default();
+    format!("{}{port}{source}", rule.protocol)
 }
 
-fn steps(server: &Server, found: Option<&FoundServer>, observed: &Observed) -> Vec<Step> {
-    let Some(found) = found else { return vec![Step::Create, Step::Attach, Step::PowerOn] };
+fn steps(addressing: Addressing, server: &Server, found: Option<&FoundServer>, observed: &Observed) -> Vec<Step> {
+    let Some(found) = found else {
+        return match addressing {
+            Addressing::Declared => vec![Step::Create, Step::Attach, Step::PowerOn],
+            Addressing::Given => vec![Step::Create],
+        };
+    };
     let network = observed.network.as_ref().map(|network| &network.id);
     let attached = found.private.iter().any(|interface| Some(&interface.network) == network);
     let firewall = observed.firewalls.get(&server.firewall).map(|firewall| &firewall.id);
@@ -301,12 +314,12 @@ fn differences(
         problems.push(Problem { node: Some(node.clone()), message, hint });
     }
     let network = observed.network.as_ref().map(|network| &network.id);
-    let other = found.private.iter().find(|interface| Some(&interface.network) == network && interface.ip != server.ip);
-    if let Some(interface) = other {
-        let address = interface.ip;
+    let own = found.private.iter().find(|interface| Some(&interface.network) == network);
+    let other = own.and_then(|interface| Some((interface.ip, server.ip?))).filter(|(has, wanted)| has != wanted);
+    if let Some((address, wanted)) = other {
         problems.push(Problem {
             node: Some(node.clone()),
-            message: format!("its server has the private address {address}, machines.nix says {}", server.ip),
+            message: format!("its server has the private address {address}, machines.nix says {wanted}"),
             hint: Some(format!("write ip = \"{address}\"; provision moves no server that exists")),
         });
     }
@@ -344,7 +357,7 @@ fn possible(server: &Server, catalogue: &Catalogue, problems: &mut Vec<Problem>,
         Some(Offer { available: true, until, .. }) => notes
             .extend(until.iter().map(|until| format!("{}: {} will not be sold after {until}", server.node, kind.name))),
         offer => {
-            let why = if offer.is_some() { "is sold out" } else { "is not sold" };
+            let why = if offer.is_some() { "is sold out" } else { "cannot be had" };
             let message = format!("{} {why} in {}", kind.name, server.location);
             problem(message, alternatives(server, Some(kind), catalogue));
         }
@@ -417,6 +430,27 @@ fn zones(desired: &Desired, catalogue: &Catalogue, problems: &mut Vec<Problem>) 
             hint: Some("a private network has one; choose locations of one zone".to_owned()),
         });
     }
+}
+
+/// Compares with the account's limit, where the provider tells it before the first server.
+fn full(servers: &[ServerChange], catalogue: &Catalogue, problems: &mut Vec<Problem>) {
+    let new = servers.iter().filter(|change| change.found.is_none()).count() as u64;
+    let Some(room) = catalogue.room.filter(|room| room.used.saturating_add(new) > room.limit && new > 0) else {
+        return;
+    };
+    problems.push(Problem {
+        node: None,
+        message: format!("{new} servers would be created, but {} of the account's {} exist", room.used, room.limit),
+        hint: Some("request a higher limit in the provider's console, or remove what is not needed".to_owned()),
+    });
+}
+
+fn occupied(observed: &Observed, problems: &mut Vec<Problem>) {
+    problems.extend(observed.occupied.iter().map(|thing| Problem {
+        node: None,
+        message: format!("the {thing} is not this cluster's, which needs one of that name"),
+        hint: Some("rename it in the provider's console, or rename the cluster".to_owned()),
+    }));
 }
 
 #[cfg(test)]
@@ -493,6 +527,7 @@ mod tests {
             images: [("debian-13", "x86_64-linux"), ("debian-13", "aarch64-linux"), ("ubuntu-24.04", "x86_64-linux")]
                 .map(|(name, system)| (name.to_owned(), system.to_owned()))
                 .into(),
+            room: None,
         }
     }
 
@@ -520,8 +555,13 @@ mod tests {
             state: "running".to_owned(),
             ipv4: Some([203, 0, 113, 7].into()),
             ipv6: None,
-            private: vec![PrivateInterface { network: id("net"), ip: server.ip, mac: "86:00:00:00:00:01".to_owned() }],
+            private: vec![PrivateInterface {
+                network: id("net"),
+                ip: server.ip.unwrap(),
+                mac: Some("86:00:00:00:00:01".to_owned()),
+            }],
             firewalls: [id(&server.firewall)].into(),
+            fixed: None,
         });
         Observed {
             keys: desired.keys.iter().map(|key| (key.line.clone(), found(&key.name).1)).collect(),
@@ -537,6 +577,7 @@ mod tests {
             servers: servers.collect(),
             foreign: BTreeMap::new(),
             taken: BTreeMap::new(),
+            occupied: std::collections::BTreeSet::new(),
             leftovers: Vec::new(),
         }
     }
@@ -737,7 +778,7 @@ mod tests {
         let mut desired = desired();
         let mut observed = complete(&desired);
         observed.servers.retain(|server| server.name == "magi-casper");
-        observed.taken = [(desired.servers[1].ip, "magi-casper".to_owned())].into();
+        observed.taken = [(desired.servers[1].ip.unwrap(), "magi-casper".to_owned())].into();
         desired.servers[1].node = NodeName::parse("renamed").unwrap();
         desired.servers[1].name = "magi-renamed".to_owned();
         let problems = plan(&desired, &observed, &catalogue()).unwrap_err();

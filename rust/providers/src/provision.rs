@@ -135,7 +135,7 @@ impl<C: Cloud> Run<'_, C> {
             match (step, &id) {
                 (Step::Create, _) => id = Some(self.create(server).await?.id),
                 (Step::Attach, Some(id)) => self.cloud.attach(id, server, self.observed).await?,
-                (Step::Protect, Some(id)) => self.cloud.protect(id, server, self.observed).await?,
+                (Step::Protect, Some(id)) => self.cloud.protect(id, server, self.desired, self.observed).await?,
                 (Step::PowerOn, Some(id)) => self.cloud.power_on(id).await?,
                 (_, None) => {}
             }
@@ -166,7 +166,7 @@ impl<C: Cloud> Run<'_, C> {
 
     async fn complete(&self, server: &Server, id: Option<&Id>) -> Result<FoundServer, CloudError> {
         let found = match id {
-            Some(id) => self.cloud.server(id).await?,
+            Some(id) => self.cloud.server(id, &self.desired.cluster).await?,
             None => None,
         };
         found.ok_or_else(|| CloudError::Action {

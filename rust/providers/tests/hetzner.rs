@@ -3,141 +3,27 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod lab;
+
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
+use lab::{KEY, Side, boot};
 use machinist_model::{Cluster, HetznerServer, NodeName, Provider, fixtures};
 use machinist_providers::{
     Cloud, CloudError,
-    api::Settings,
-    cloud::Boot,
     desired::{self, Desired},
     hetzner::Hetzner,
-    observed::Observed,
-    plan::{self, Plan, Problem, Wanted},
-    provision::{self, End, Happening},
+    provision::{self, Happening},
 };
 use serde_json::{Value, json};
-use test_cloud::Running;
-use zeroize::Zeroizing;
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEJNXvqxpCsbLFcbLDKKqZ8EXamMBuZ8jZGNCZyDpyZL ops";
+type Lab = lab::Lab<Hetzner>;
 
-struct Lab {
-    cloud: Running,
-    hetzner: Hetzner,
-    interrupted: Arc<AtomicBool>,
-    http: reqwest::Client,
-}
-
-impl Lab {
-    async fn new() -> Self {
-        let cloud = test_cloud::start(test_cloud::Options::default()).await.unwrap();
-        let interrupted = Arc::new(AtomicBool::new(false));
-        let hetzner = client(&cloud, "test-token", &interrupted);
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let lab = Self { cloud, hetzner, interrupted, http };
-        lab.set(json!({ "settings": { "action_ms": 20 } })).await;
-        lab
-    }
-
-    async fn control(&self, method: reqwest::Method, path: &str, body: Value) -> Value {
-        let url = format!("http://{}/{path}", self.cloud.control);
-        let mut request = self.http.request(method, url);
-        if !body.is_null() {
-            request = request.json(&body);
-        }
-        let response = request.send().await.unwrap();
-        assert!(response.status().is_success(), "{path}: {:?}", response.text().await);
-        serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default()
-    }
-
-    async fn set(&self, settings: Value) {
-        self.control(reqwest::Method::PATCH, "settings", settings).await;
-    }
-
-    async fn fault(&self, fault: Value) {
-        self.control(reqwest::Method::POST, "faults", fault).await;
-    }
-
-    async fn foreign(&self, kind: &str, body: Value) {
-        let body = json!({ "provider": "hetzner", "kind": kind, "body": body });
-        self.control(reqwest::Method::POST, "foreign", body).await;
-    }
-
-    async fn counts(&self) -> Value {
-        self.control(reqwest::Method::GET, "counts", Value::Null).await["hetzner"].clone()
-    }
-
-    /// Every request of a test was one of the contract, and so was every answer.
-    async fn assert_contract(&self) {
-        let calls = self.control(reqwest::Method::GET, "calls", Value::Null).await;
-        let text = calls.to_string();
-        for field in ["violations", "forbidden"] {
-            let value = find(&calls, field);
-            assert!(value.is_none_or(|value| value == &json!(0) || value == &json!([])), "{field}: {text}");
-        }
-    }
-
-    async fn plan(&self, desired: &Desired) -> Result<Result<Plan, Vec<Problem>>, CloudError> {
-        let observed = self.hetzner.observe(&desired.cluster).await?;
-        let catalogue = self.hetzner.catalogue().await?;
-        Ok(plan::plan(desired, &all(desired), &observed, &catalogue))
-    }
-
-    async fn run(&self, desired: &Desired) -> Result<Vec<End>, CloudError> {
-        self.run_told(desired, &|_| {}).await
-    }
-
-    async fn run_told(&self, desired: &Desired, report: &(dyn Fn(Happening) + Sync)) -> Result<Vec<End>, CloudError> {
-        let plan = self.plan(desired).await?.unwrap();
-        let observed = provision::shared(&self.hetzner, desired, &plan, report).await?;
-        let user_data = |node: &NodeName| Ok(boot(node));
-        Ok(provision::servers(&self.hetzner, desired, &plan, &observed, &user_data, report).await)
-    }
-
-    async fn observe(&self) -> Observed {
-        self.hetzner.observe("magi").await.unwrap()
-    }
-
-    /// Provisions until nothing is missing, at most ten times. Returns the number of runs.
-    async fn converge(&self, desired: &Desired) -> usize {
-        for run in 1..=10 {
-            let _ = self.run(desired).await;
-            if self.plan(desired).await.is_ok_and(|plan| plan.is_ok_and(|plan| plan.is_empty())) {
-                return run;
-            }
-        }
-        panic!("not complete after ten runs");
-    }
-}
-
-fn find<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
-    match value {
-        Value::Object(members) => members.get(field).or_else(|| members.values().find_map(|value| find(value, field))),
-        _ => None,
-    }
-}
-
-fn client(cloud: &Running, token: &str, interrupted: &Arc<AtomicBool>) -> Hetzner {
-    client_with_second(cloud, token, interrupted, Duration::from_millis(20))
-}
-
-/// A client whose seconds of waiting are shorter.
-fn client_with_second(cloud: &Running, token: &str, interrupted: &Arc<AtomicBool>, second: Duration) -> Hetzner {
-    let interrupted = Arc::clone(interrupted);
-    let settings = Settings {
-        endpoint: format!("http://{}/v1", cloud.hetzner).parse().unwrap(),
-        token: Zeroizing::new(token.to_owned()),
-        interrupted: Arc::new(move || interrupted.load(Ordering::Relaxed)),
-        second,
-    };
-    Hetzner::new(settings).unwrap()
+async fn new() -> Lab {
+    Lab::new(Side { name: "hetzner", version: "v1", client: Hetzner::new }).await
 }
 
 fn cluster() -> Cluster {
@@ -156,15 +42,6 @@ fn cluster() -> Cluster {
     cluster
 }
 
-fn boot(node: &NodeName) -> Boot {
-    Boot { user_data: format!("#cloud-config\n# {node}\n"), first_key: "0a1b".to_owned() }
-}
-
-/// All servers, of which none is recorded.
-fn all(desired: &Desired) -> Wanted {
-    Wanted { nodes: desired.servers.iter().map(|server| server.node.clone()).collect(), ..Wanted::default() }
-}
-
 fn desired() -> Desired {
     desired::at_hetzner(&cluster()).unwrap()
 }
@@ -178,7 +55,7 @@ fn many(count: u8) -> Desired {
         .map(|number| {
             let node = NodeName::parse(&format!("w{number}")).unwrap();
             let name = format!("magi-{node}");
-            let ip = [10, 13, 13, 100 + number].into();
+            let ip = Some([10, 13, 13, 100 + number].into());
             desired::Server { node, name, ip, group: None, ..first.clone() }
         })
         .collect();
@@ -187,14 +64,14 @@ fn many(count: u8) -> Desired {
 
 #[tokio::test]
 async fn three_servers_are_created_with_fixed_addresses_and_a_second_run_has_nothing_to_do() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     let desired = desired();
     let ends = lab.run(&desired).await.unwrap();
     for (end, server) in ends.iter().zip(&desired.servers) {
         let found = end.result.as_ref().unwrap();
         assert!(found.on && found.public().is_some(), "{found:?}");
-        assert_eq!(found.private.iter().map(|interface| interface.ip).collect::<Vec<_>>(), [server.ip]);
-        assert!(!found.private[0].mac.is_empty());
+        assert_eq!(found.private.iter().map(|interface| interface.ip).collect::<Vec<_>>(), [server.ip.unwrap()]);
+        assert!(found.private[0].mac.as_ref().is_some_and(|mac| !mac.is_empty()));
     }
     let plan = lab.plan(&desired).await.unwrap().unwrap();
     assert!(plan.is_empty(), "{plan:?}");
@@ -208,17 +85,17 @@ async fn three_servers_are_created_with_fixed_addresses_and_a_second_run_has_not
 
 #[tokio::test]
 async fn nothing_is_left_after_the_cluster_is_destroyed_and_nothing_foreign_is_touched() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.foreign("server", json!({ "name": "somebody", "server_type": "cx23", "image": "debian-13" })).await;
     lab.foreign("primary_ip", json!({ "name": "free", "type": "ipv4", "location": "nbg1" })).await;
     let before = lab.counts().await;
     lab.run(&desired()).await.unwrap();
     for server in lab.observe().await.servers {
-        lab.hetzner.delete(&server.id).await.unwrap();
+        lab.client.delete(&server.id).await.unwrap();
         // Deleting again is no error: an earlier response may have been lost.
-        lab.hetzner.delete(&server.id).await.unwrap();
+        lab.client.delete(&server.id).await.unwrap();
     }
-    let deleted = lab.hetzner.delete_shared(&lab.observe().await).await.unwrap();
+    let deleted = lab.client.delete_shared(&lab.observe().await, "magi").await.unwrap();
     assert_eq!((deleted.deleted.len(), deleted.kept.len()), (4, 0), "{deleted:?}");
     assert_eq!(lab.counts().await, before);
     assert!(lab.observe().await.foreign.contains_key("somebody"));
@@ -228,7 +105,7 @@ async fn nothing_is_left_after_the_cluster_is_destroyed_and_nothing_foreign_is_t
 #[tokio::test]
 async fn a_free_primary_ip_does_not_break_the_list() {
     // The crate's own reading fails on `assignee_type = "unassigned"`, which Hetzner sends since 2026-08-01.
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.foreign("primary_ip", json!({ "name": "free", "type": "ipv4", "location": "nbg1" })).await;
     lab.fault(json!({
         "provider": "hetzner", "method": "GET", "path": "/v1/primary_ips", "times": 9,
@@ -240,7 +117,7 @@ async fn a_free_primary_ip_does_not_break_the_list() {
 
 #[tokio::test]
 async fn unknown_values_and_fields_of_the_api_are_read() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.run(&desired()).await.unwrap();
     lab.fault(json!({
         "provider": "hetzner", "method": "GET", "path": "/v1/servers", "times": 9,
@@ -256,20 +133,20 @@ async fn unknown_values_and_fields_of_the_api_are_read() {
 
 #[tokio::test]
 async fn a_type_that_changes_under_us_is_an_error_that_names_the_request() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.run(&desired()).await.unwrap();
     lab.fault(json!({
         "provider": "hetzner", "method": "GET", "path": "/v1/servers", "times": 1,
         "kind": "change", "set": { "/servers/*/id": "no number" },
     }))
     .await;
-    let error = lab.hetzner.observe("magi").await.unwrap_err();
+    let error = lab.client.observe("magi").await.unwrap_err();
     assert!(matches!(error, CloudError::Shape { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_lost_answer_to_a_create_leads_to_a_look_and_not_to_a_second_server() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     for path in ["/servers", "/networks", "/firewalls", "/placement_groups", "/ssh_keys"] {
         lab.fault(json!({ "provider": "hetzner", "method": "POST", "path": format!("/v1{path}"), "times": 1, "kind": "drop" })).await;
     }
@@ -285,7 +162,7 @@ async fn a_lost_answer_to_a_create_leads_to_a_look_and_not_to_a_second_server() 
 
 #[tokio::test]
 async fn a_gateway_that_answers_in_the_api_s_place_creates_nothing_twice() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     for process in [true, false] {
         lab.fault(json!({
             "provider": "hetzner", "method": "POST", "path": "/v1/servers", "times": 1,
@@ -299,19 +176,19 @@ async fn a_gateway_that_answers_in_the_api_s_place_creates_nothing_twice() {
 
 #[tokio::test]
 async fn a_login_page_is_named_and_not_repeated() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.fault(json!({
         "provider": "hetzner", "method": "GET", "path": "/v1/servers", "times": 99, "kind": "html",
     }))
     .await;
-    let error = lab.hetzner.observe("magi").await.unwrap_err();
+    let error = lab.client.observe("magi").await.unwrap_err();
     assert!(matches!(error, CloudError::NotTheApi { .. }), "{error}");
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
 #[tokio::test]
 async fn a_quota_stops_the_run_says_which_limit_and_creates_no_more() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.set(json!({ "hetzner": { "quotas": { "servers": 2 } } })).await;
     let ends = lab.run(&desired()).await.unwrap();
     let error = ends.iter().find_map(|end| end.result.as_ref().err()).unwrap();
@@ -326,7 +203,7 @@ async fn a_quota_stops_the_run_says_which_limit_and_creates_no_more() {
 
 #[tokio::test]
 async fn a_type_that_is_sold_out_is_refused_before_anything_is_created() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.set(json!({ "hetzner": { "sold_out": [["cx23", "nbg1"]] } })).await;
     let problems = lab.plan(&desired()).await.unwrap().unwrap_err();
     assert!(problems[0].message.contains("cx23 is sold out in nbg1"), "{problems:?}");
@@ -336,16 +213,16 @@ async fn a_type_that_is_sold_out_is_refused_before_anything_is_created() {
     lab.set(json!({ "hetzner": { "sold_out": [] } })).await;
     let desired = desired();
     let plan = lab.plan(&desired).await.unwrap().unwrap();
-    let observed = provision::shared(&lab.hetzner, &desired, &plan, &|_| {}).await.unwrap();
+    let observed = provision::shared(&lab.client, &desired, &plan, &|_| {}).await.unwrap();
     lab.set(json!({ "hetzner": { "sold_out": [["cx23", "nbg1"]] } })).await;
     let user_data = |node: &NodeName| Ok(boot(node));
-    let ends = provision::servers(&lab.hetzner, &desired, &plan, &observed, &user_data, &|_| {}).await;
+    let ends = provision::servers(&lab.client, &desired, &plan, &observed, &user_data, &|_| {}).await;
     assert!(ends.iter().all(|end| matches!(end.result, Err(CloudError::SoldOut { .. }))), "{ends:?}");
 }
 
 #[tokio::test]
 async fn a_name_that_a_server_of_others_has_is_refused() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.foreign("server", json!({ "name": "magi-casper", "server_type": "cx23", "image": "debian-13" })).await;
     let problems = lab.plan(&desired()).await.unwrap().unwrap_err();
     assert!(problems[0].message.contains("magi-casper"), "{problems:?}");
@@ -353,7 +230,7 @@ async fn a_name_that_a_server_of_others_has_is_refused() {
 
 #[tokio::test]
 async fn an_ssh_key_that_the_project_has_under_another_name_is_used_and_stays() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     let line = KEY.rsplit_once(' ').unwrap().0;
     let url = format!("http://{}/v1/ssh_keys", lab.cloud.hetzner);
     let body = json!({ "name": "laptop", "public_key": line });
@@ -361,15 +238,15 @@ async fn an_ssh_key_that_the_project_has_under_another_name_is_used_and_stays() 
     lab.run(&desired()).await.unwrap();
     assert_eq!(lab.counts().await["ssh_keys"], 1);
     for server in lab.observe().await.servers {
-        lab.hetzner.delete(&server.id).await.unwrap();
+        lab.client.delete(&server.id).await.unwrap();
     }
-    lab.hetzner.delete_shared(&lab.observe().await).await.unwrap();
+    lab.client.delete_shared(&lab.observe().await, "magi").await.unwrap();
     assert_eq!(lab.counts().await["ssh_keys"], 1);
 }
 
 #[tokio::test]
 async fn the_rate_limit_is_waited_for_a_second_at_a_time() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.set(json!({ "hetzner_limit": { "limit": 3600, "remaining": 6 } })).await;
     // The limit refills by the second: the cloud's clock goes as fast as the client's.
     let desired = desired();
@@ -390,11 +267,11 @@ async fn the_rate_limit_is_waited_for_a_second_at_a_time() {
 
 #[tokio::test]
 async fn a_token_that_may_only_read_or_is_unknown_is_named() {
-    let lab = Lab::new().await;
-    let unknown = client(&lab.cloud, "another", &lab.interrupted).observe("magi").await.unwrap_err();
+    let lab = new().await;
+    let unknown = lab.other("another", Duration::from_millis(20)).observe("magi").await.unwrap_err();
     assert!(matches!(unknown, CloudError::Unauthorized { variable: "HCLOUD_TOKEN", .. }), "{unknown}");
     let desired = desired();
-    let reading = client(&lab.cloud, "test-token-read", &lab.interrupted);
+    let reading = lab.other("test-token-read", Duration::from_millis(20));
     let plan = lab.plan(&desired).await.unwrap().unwrap();
     let error = provision::shared(&reading, &desired, &plan, &|_| {}).await.unwrap_err();
     assert!(matches!(error, CloudError::ReadOnly { .. }), "{error}");
@@ -406,7 +283,7 @@ async fn a_token_that_may_only_read_or_is_unknown_is_named() {
 
 #[tokio::test]
 async fn a_project_with_more_servers_than_a_page_is_seen_whole() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     for number in 0..60 {
         let name = format!("other-{number}");
         lab.foreign("server", json!({ "name": name, "server_type": "cx23", "image": "debian-13" })).await;
@@ -416,7 +293,7 @@ async fn a_project_with_more_servers_than_a_page_is_seen_whole() {
 
 #[tokio::test]
 async fn a_server_that_someone_switched_off_or_detached_is_brought_back() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     let desired = desired();
     lab.run(&desired).await.unwrap();
     let server = lab.observe().await.servers[0].id.0.clone();
@@ -434,30 +311,30 @@ async fn a_server_that_someone_switched_off_or_detached_is_brought_back() {
 
 #[tokio::test]
 async fn twenty_servers_take_few_requests_and_little_more_time_than_one() {
-    let mut lab = Lab::new().await;
-    lab.hetzner = client_with_second(&lab.cloud, "test-token", &lab.interrupted, Duration::from_millis(200));
+    let mut lab = new().await;
+    lab.client = lab.other("test-token", Duration::from_millis(200));
     lab.set(json!({ "settings": { "action_ms": 400, "latency_ms": 5 } })).await;
     let one = many(1);
     let begun = std::time::Instant::now();
     assert!(lab.run(&one).await.unwrap()[0].result.is_ok());
     let single = begun.elapsed();
-    let requests = lab.hetzner.requests();
+    let requests = lab.client.requests();
     let begun = std::time::Instant::now();
     let ends = lab.run(&many(21)).await.unwrap();
     assert!(ends.iter().all(|end| end.result.is_ok()), "{ends:?}");
     println!(
         "one server: {single:.2?}, {requests} requests; twenty more: {:.2?}, {} requests",
         begun.elapsed(),
-        lab.hetzner.requests() - requests
+        lab.client.requests() - requests
     );
     // An hour has 3600; the polls are shared.
-    assert!(lab.hetzner.requests() - requests < 200);
+    assert!(lab.client.requests() - requests < 200);
     lab.assert_contract().await;
 }
 
 #[tokio::test]
 async fn an_interrupted_run_continues_and_nothing_is_there_twice() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     let desired = desired();
     // Interrupted at the n-th thing that happens.
     for stop in 0..14 {
@@ -483,7 +360,7 @@ async fn an_interrupted_run_continues_and_nothing_is_there_twice() {
 
 #[tokio::test]
 async fn a_network_that_servers_of_others_use_stays() {
-    let lab = Lab::new().await;
+    let lab = new().await;
     lab.run(&desired()).await.unwrap();
     lab.foreign("server", json!({ "name": "somebody", "server_type": "cx23", "image": "debian-13" })).await;
     lab.control(reqwest::Method::POST, "finish", Value::Null).await;
@@ -494,9 +371,9 @@ async fn a_network_that_servers_of_others_use_stays() {
     lab.http.post(url).bearer_auth("test-token").json(&body).send().await.unwrap().error_for_status().unwrap();
     lab.control(reqwest::Method::POST, "finish", Value::Null).await;
     for server in observed.servers {
-        lab.hetzner.delete(&server.id).await.unwrap();
+        lab.client.delete(&server.id).await.unwrap();
     }
-    let removed = lab.hetzner.delete_shared(&lab.observe().await).await.unwrap();
+    let removed = lab.client.delete_shared(&lab.observe().await, "magi").await.unwrap();
     assert_eq!(removed.kept, ["network magi"]);
     assert_eq!(lab.counts().await["networks"], 1);
 }

@@ -27,7 +27,8 @@ pub struct Machine {
 /// Name of the installer's executable.
 pub const PROGRAM: &str = "nixos-anywhere";
 
-/// Directories whose contents belong to root on the new machine. nixos-anywhere runs `chown -R` on each.
+/// Directories whose contents belong to root on the new machine. nixos-anywhere runs `chown -R` on each that it is told, and
+/// fails if it is not there.
 const OWNED_BY_ROOT: [&str; 2] = ["/var/lib/machinist", "/etc/ssh"];
 
 /// Returns the arguments that boot the installer on the machine and, with `hardware`, write its hardware configuration
@@ -49,13 +50,21 @@ pub fn boot_installer(machine: &Machine, flake: &str, hardware: Option<&Path>) -
 }
 
 /// Returns the arguments that partition the disk, install the built system with the extra files, and reboot into it.
-/// The installer accepts root on port 22, regardless of the machine's former settings.
+/// The installer accepts root on port 22, regardless of the machine's former settings. `files` are the paths of the extra
+/// files on the new machine.
 #[must_use]
-pub fn install(machine: &Machine, disko: &StorePath, system: &StorePath, extra_files: &Path) -> Vec<String> {
+pub fn install<'a>(
+    machine: &Machine,
+    disko: &StorePath,
+    system: &StorePath,
+    extra_files: &Path,
+    files: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<String> {
     let mut arguments = strings(&["--phases", "disko,install,reboot", "--build-on", "local", "--store-paths"]);
     arguments.extend([disko.to_string(), system.to_string()]);
     arguments.extend([String::from("--extra-files"), extra_files.display().to_string()]);
-    for path in OWNED_BY_ROOT {
+    let is_there = |directory: &&&str| files.clone().any(|file| Path::new(file).starts_with(directory));
+    for path in OWNED_BY_ROOT.iter().filter(is_there) {
         arguments.extend(strings(&["--chown", path, "0:0"]));
     }
     arguments.extend(identity(machine));
@@ -112,10 +121,21 @@ mod tests {
     fn the_system_is_installed_from_store_paths_as_root_on_the_installer_s_port() {
         let path =
             |name: &str| StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
+        let host_key = "/etc/ssh/ssh_host_ed25519_key";
+        let arguments = |files: &[&str]| {
+            install(&machine(), &path("disko"), &path("system"), Path::new("/x"), files.iter().copied())
+        };
         check(
-            &install(&machine(), &path("disko"), &path("system"), Path::new("/x")),
+            &arguments(&["/var/lib/machinist/keys/a", host_key]),
             &expect![
                 "--phases disko,install,reboot --build-on local --store-paths /nix/store/0123456789abcdfghijklmnpqrsvwxyz-disko /nix/store/0123456789abcdfghijklmnpqrsvwxyz-system --extra-files /x --chown /var/lib/machinist 0:0 --chown /etc/ssh 0:0 -i /k --target-host root@192.0.2.7"
+            ],
+        );
+        // A machine of a fleet has no keys: nixos-anywhere would fail at a directory that is not there.
+        check(
+            &arguments(&[host_key]),
+            &expect![
+                "--phases disko,install,reboot --build-on local --store-paths /nix/store/0123456789abcdfghijklmnpqrsvwxyz-disko /nix/store/0123456789abcdfghijklmnpqrsvwxyz-system --extra-files /x --chown /etc/ssh 0:0 -i /k --target-host root@192.0.2.7"
             ],
         );
     }

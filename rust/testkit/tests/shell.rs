@@ -135,7 +135,7 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Scripts that deliberately redefine a shared function, with its name.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 10] = [
     // Behind a mark, because the shells of these machines print.
     ("tests/faults/hosts", "on"),
     // A clock that is set differently, for certificates.
@@ -144,6 +144,8 @@ const OWN: [(&str, &str); 8] = [
     ("tests/install/run", "m"),
     // The same, with the token of a cloud.
     ("tests/machines/run", "m"),
+    ("tests/machines/examples", "m"),
+    ("tests/machines/digitalocean", "m"),
     // Guests of QEMU have no sshd.
     ("tests/mesh/guest/guests.sh", "on"),
     // The client that verifies a certificate, not the server.

@@ -112,7 +112,7 @@ const COMMANDS: (&str, usize) = ("Commands for a directory, a build or one node"
 const UPGRADES: (&str, usize) = ("Upgrades", 10);
 
 /// The faults that a provider's API, and commands that cost money, must not lead to.
-const CLOUDS: (&str, usize) = ("Servers of clouds", 22);
+const CLOUDS: (&str, usize) = ("Servers of clouds", 34);
 
 /// The faults that changes of a DNS zone must not have.
 const ZONES: (&str, usize) = ("DNS zones", 14);

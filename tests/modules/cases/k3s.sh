@@ -77,7 +77,10 @@ check "kube-vip and servicelb never give addresses both: with kube-vip, servicel
     and (.manifests["kube-vip"][3].spec.template.spec.containers[0].env | any(.name == "svc_enable" and .value == "false")))
   and (.k3s.variants.services | (.flags | index("--disable=servicelb"))
     and (.manifests["kube-vip"][3].spec.template.spec.containers[0].env | any(.name == "svc_enable" and .value == "true")))'
+check "behind a load balancer that others manage there is no kube-vip" '.k3s.variants.loadBalancer.manifests | has("kube-vip") | not' \
+  .k3s.variants.loadBalancer.manifests
 only "kube-vip for services needs a virtual address" .k3s.refused.kubeVip "serviceLoadBalancer" "kubeMaster"
+only "and one that it announces itself" .k3s.refused.kubeVipExternal "serviceLoadBalancer" "external"
 check "kube-vip runs on servers only, whatever their taints" '.k3s.nodes.s1.manifests["kube-vip"][3].spec.template.spec |
   (.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key
     == "node-role.kubernetes.io/control-plane") and (.tolerations | map(.effect) == ["NoSchedule", "NoExecute"]) and .hostNetwork'

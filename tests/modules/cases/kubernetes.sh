@@ -246,6 +246,9 @@ check "a node without a password has nothing of it" '.kubernetes.nodes.cp1.passw
 check "a file that is missing is an error, not an empty directory, and the key stays outside of the store" "
   $vip.spec.volumes | length == 4 and all(.hostPath.type == \"File\")
     and ([.[].hostPath.path | select(test(\"^/var/lib/machinist/keys/kube-vip-client-[0-9a-f]{16}.key\$\"))] | length == 1)" "$vip.spec.volumes"
+check "behind a load balancer that others manage there is no kube-vip" '
+  (.kubernetes.nodes.cp1.kubelet.manifests | has("kube-vip")) and (.kubernetes.variants.loadBalancer.kubelet.manifests | has("kube-vip") | not)' \
+  .kubernetes.variants.loadBalancer.kubelet.manifests
 check "kube-vip may change the network and nothing else" "
   $vip.spec.containers[0].securityContext == {capabilities: {add: [\"NET_ADMIN\", \"NET_RAW\"], drop: [\"ALL\"]}}" "$vip.spec.containers[0].securityContext"
 check "no variable that kube-vip no longer has is set" "[$vip.spec.containers[0].env[].name | select(. == \"vip_cidr\" or . == \"vip_address\" or . == \"lb_port\")] == []"

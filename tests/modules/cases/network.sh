@@ -17,6 +17,16 @@ only "the iptables backend is refused while there are source rules" .failed.ipta
 equal "an interface gets the node's addresses of both families" .nodes.balthazar.addresses '{ enp2s0: {
   v4: [ { address: "10.13.13.2", prefixLength: 24 } ], v6: [ { address: "fd13::2", prefixLength: 64 } ] } }'
 equal "the gateway belongs to the interface" .nodes.balthazar.gateway '"10.13.13.1"'
+equal "a server without DHCP has each interface by its MAC address, and a gateway on the public one" \
+  .variants.droplet.networkd '{
+  "40-machinist-aabbcc000001": { matchConfig: { MACAddress: "aa:bb:cc:00:00:01", Type: "ether" },
+    address: [ "203.0.113.5/20", "2001:db8::5/64" ], gateway: [ "203.0.113.1", "2001:db8::1" ],
+    networkConfig: { IPv6AcceptRA: false } },
+  "40-machinist-aabbcc000002": { matchConfig: { MACAddress: "aa:bb:cc:00:00:02", Type: "ether" },
+    address: [ "10.13.13.2/24" ], gateway: [ ], networkConfig: { IPv6AcceptRA: false } } }'
+check "nothing asks for a lease there, and the provider resolves names" '
+  .variants.droplet | .useDHCP == false and .nameservers == ["67.207.67.2", "67.207.67.3"]' .variants.droplet.nameservers
+equal "other machines have no such interface" .nodes.balthazar.networkd '{}'
 equal "a machine of the sandbox keeps the address it was made with" .nodes.melchior.addresses '{}'
 check "names of the facts are in /etc/hosts" '
   .nodes.balthazar.hosts["10.13.13.4"] == ["casper.magi.internal", "casper"]' .nodes.balthazar.hosts

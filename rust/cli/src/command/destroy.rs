@@ -38,7 +38,7 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
     let request = DestroyRequest { targets: args.targets.clone(), confirmed: args.yes_destroy.clone() };
     let destroy = provision::prepare_destroy(&context, &request)?;
     if !ui.json {
-        for Doomed { node, server } in destroy.nodes() {
+        for Doomed { node, server, .. } in destroy.nodes() {
             match server {
                 Some(server) => {
                     let FoundServer { name, server_type, location, .. } = server;

@@ -8,6 +8,7 @@ use machinist_providers::{
     observed::Price,
     plan::{Plan, Step},
 };
+use serde::Serialize;
 
 use crate::{
     args::{Global, targets},
@@ -18,7 +19,8 @@ use crate::{
 
 /// Creates the servers that machines.nix describes at their provider, with network, firewalls and SSH keys.
 ///
-/// The token comes from HCLOUD_TOKEN, or from the file that HCLOUD_TOKEN_FILE names.
+/// The token comes from HCLOUD_TOKEN or DIGITALOCEAN_TOKEN, or from the file that HCLOUD_TOKEN_FILE or
+/// DIGITALOCEAN_TOKEN_FILE names.
 #[derive(Debug, Args)]
 pub struct ProvisionArgs {
     /// Names, globs, `@role`, `label=value`; all machines by default
@@ -34,24 +36,43 @@ pub struct ProvisionArgs {
 pub fn run(args: &ProvisionArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
     let provision = provision::prepare(&context, &Request { targets: targets::expand(&args.targets)? })?;
-    let plan = provision.plan();
-    let nothing = plan.is_empty();
+    let plans: Vec<ProviderPlan<'_>> =
+        provision.plans().map(|(provider, plan)| ProviderPlan { provider, plan }).collect();
+    let nothing = plans.iter().all(|part| part.plan.is_empty());
     if args.plan {
         if ui.json {
-            ui.result_json(plan);
+            ui.result_json(&plans);
         } else {
-            words(plan).iter().for_each(|line| ui.result(line));
+            all_words(&plans).iter().for_each(|line| ui.result(line));
         }
         return Ok(if nothing { ExitCode::SUCCESS } else { ExitCode::from(SOMETHING_TO_DO) });
     }
     if !ui.json {
-        words(plan).iter().for_each(|line| ui.story(line));
+        all_words(&plans).iter().for_each(|line| ui.story(line));
     }
     let end = provision.run()?;
     tell(&end, ui);
     let silent = end.servers.iter().any(|server| !server.answers);
     let failed = silent || !end.failed.is_empty();
     Ok(if failed { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
+}
+
+/// The plan of one provider.
+#[derive(Serialize)]
+struct ProviderPlan<'a> {
+    provider: &'static str,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+/// Returns the plans for a person, under the names of their providers if there are several.
+fn all_words(plans: &[ProviderPlan<'_>]) -> Vec<String> {
+    let several = plans.len() > 1;
+    let of_one = |part: &ProviderPlan<'_>| {
+        let title = several.then(|| format!("{}:", part.provider));
+        title.into_iter().chain(words(part.plan)).collect::<Vec<_>>()
+    };
+    plans.iter().flat_map(of_one).collect()
 }
 
 /// Returns the plan for a person, a change a line.
@@ -72,7 +93,8 @@ fn words(plan: &Plan) -> Vec<String> {
             [Step::Create, ..] => "create",
             _ => "update",
         };
-        lines.push(format!("{verb:7} {:15} {:width$}  {place}  {}  {price}", "server", server.name, server.ip));
+        let ip = server.ip.map(|ip| format!("{ip}  ")).unwrap_or_default();
+        lines.push(format!("{verb:7} {:15} {:width$}  {place}  {ip}{price}", "server", server.name));
     }
     lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
     let count = plan.servers.len();

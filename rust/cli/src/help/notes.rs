@@ -161,7 +161,8 @@ pub const NOTES: &[Note] = &[
         text: "Compares machines.nix with what has the cluster's label at the provider, and creates what is missing: SSH keys, \
                private network, placement group, firewalls, servers. Types, prices and availability are checked before the \
                first request that costs. Each server gets a host key of ours, so that the first connection is verified. \
-               Killed at any moment, the next run continues. docs/guides/hetzner.md begins with an API token.",
+               Killed at any moment, the next run continues. docs/guides/hetzner.md \
+               and docs/guides/digitalocean.md begin with an API token.",
         examples: &[
             ("--plan", "What would be created, and its price"),
             ("", ""),

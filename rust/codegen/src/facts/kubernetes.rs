@@ -45,15 +45,19 @@ pub(super) fn endpoint(cluster: &Cluster, node: &Node) -> Option<Attributes> {
         ("name", endpoint.name.as_str().into()),
         ("port", endpoint.port.into()),
     ]);
-    if node.roles.contains(&Role::ControlPlane) {
-        text.insert("vip".to_owned(), vip(cluster, &endpoint.vip).into());
+    if node.roles.contains(&Role::ControlPlane)
+        && let Some(vip) = vip(cluster, &endpoint.vip)
+    {
+        text.insert("vip".to_owned(), vip.into());
     }
     Some(text)
 }
 
-fn vip(cluster: &Cluster, vip: &Vip) -> Attributes {
+/// `None` if nodes do not announce the address.
+fn vip(cluster: &Cluster, vip: &Vip) -> Option<Attributes> {
     match vip {
-        Vip::Arp => set([("mode", "arp".into())]),
+        Vip::External => None,
+        Vip::Arp => Some(set([("mode", "arp".into())])),
         Vip::Bgp { gateway, node_as, router_as, password } => {
             let mut facts = set([
                 ("mode", "bgp".into()),
@@ -66,7 +70,7 @@ fn vip(cluster: &Cluster, vip: &Vip) -> Attributes {
             if let Some(router) = cluster.nodes.get(gateway) {
                 facts.insert("router".to_owned(), router.ip.to_string().into());
             }
-            facts
+            Some(facts)
         }
     }
 }
@@ -87,7 +91,7 @@ pub(super) fn texts<T: ToString>(items: &[T]) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use expect_test::{Expect, expect};
-    use machinist_model::{Cluster, NodeName, Role, fixtures};
+    use machinist_model::{Cluster, NodeName, Role, Vip, fixtures};
 
     use super::facts;
     use crate::nix;
@@ -96,6 +100,25 @@ mod tests {
     fn check(cluster: &Cluster, node: &str, expect: Expect) {
         let node = &cluster.nodes[&NodeName::parse(node).unwrap()];
         expect.assert_eq(&nix::file("", &facts(cluster, node).into()).unwrap());
+    }
+
+    #[test]
+    fn a_control_plane_behind_a_load_balancer_knows_the_address_and_announces_nothing() {
+        let mut cluster = fixtures::ha_kubernetes();
+        cluster.kube_master.as_mut().unwrap().vip = Vip::External;
+        let endpoint = |node: &str| {
+            let node = &cluster.nodes[&NodeName::parse(node).unwrap()];
+            nix::file("", &super::endpoint(&cluster, node).unwrap().into()).unwrap()
+        };
+        expect![[r#"
+            {
+              address = "10.13.100.1";
+              name = "kubernetes";
+              port = 6443;
+            }
+        "#]]
+        .assert_eq(&endpoint("cp1"));
+        assert_eq!(endpoint("cp1"), endpoint("w1"));
     }
 
     #[test]

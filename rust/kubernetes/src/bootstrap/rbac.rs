@@ -27,7 +27,7 @@ pub fn objects(cluster: &Cluster) -> Vec<Object> {
     };
     let flannel_binding = cluster_binding("machinist:flannel", "machinist:flannel", user("flannel-client"));
     let mut objects = vec![typed(&kubelets), typed(&flannel), typed(&flannel_binding)];
-    if cluster.kube_master.is_some() {
+    if cluster.has_own_vip() {
         objects.extend(kube_vip());
     }
     objects.into_iter().flatten().collect()

@@ -87,6 +87,14 @@ fn users_are_those_that_the_certificates_name() {
     }
 }
 
+#[test]
+fn behind_a_load_balancer_kube_vip_has_no_permission() {
+    let mut cluster = fixtures::ha_kubernetes();
+    cluster.kube_master.as_mut().unwrap().vip = machinist_model::Vip::External;
+    assert!(ids(&cluster).iter().all(|id| !id.contains("kube-vip")));
+    assert_eq!(ids(&cluster).len() + 2, ids(&fixtures::ha_kubernetes()).len());
+}
+
 fn corefile(cluster: &Cluster) -> String {
     value(cluster, "ConfigMap", "coredns")["data"]["Corefile"].as_str().unwrap().to_owned()
 }

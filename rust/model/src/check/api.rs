@@ -20,8 +20,10 @@ pub fn mode(endpoint: &KubeMasterShape) -> VipMode {
 
 /// Returns the validated virtual IP, or the first finding that rules it out.
 pub fn vip(shape: &Shape, endpoint: &KubeMasterShape) -> Result<Vip, Box<Finding>> {
-    if mode(endpoint) == VipMode::Arp {
-        return Ok(Vip::Arp);
+    match mode(endpoint) {
+        VipMode::Arp => return Ok(Vip::Arp),
+        VipMode::External => return Ok(Vip::External),
+        VipMode::Bgp => {}
     }
     if let Some(finding) = bgp_findings(shape, endpoint).into_iter().next() {
         return Err(Box::new(finding));
@@ -105,19 +107,29 @@ pub fn bgp(context: &Context<'_>, report: &mut Report) {
     if report.is_broken(&AttrPath::of("kubeMaster.mode")) {
         return;
     }
-    if mode(endpoint) == VipMode::Arp {
-        if endpoint.bgp_password {
-            let path = AttrPath::of("kubeMaster.bgpPassword");
-            let why = "ARP has no passwords";
-            let finding = Finding::new(Code::WithoutEffect, path, "`bgpPassword` has no effect", why);
-            report.push(finding.help("leave it out, or write mode = \"bgp\" with `gateway` and `as`"));
-        }
+    if mode(endpoint) != VipMode::Bgp {
+        without_bgp(endpoint, report);
         return;
     }
     for finding in bgp_findings(context.shape, endpoint) {
         if !report.is_broken(&finding.path) {
             report.push(finding);
         }
+    }
+}
+
+/// Names settings of BGP that have no effect without it. With ARP, `gateway` and `as` would have chosen BGP.
+fn without_bgp(endpoint: &KubeMasterShape, report: &mut Report) {
+    let settings = [
+        ("gateway", endpoint.gateway.is_some()),
+        ("as", endpoint.node_as.is_some()),
+        ("bgpPassword", endpoint.bgp_password),
+    ];
+    for (name, _) in settings.into_iter().filter(|(_, is_set)| *is_set) {
+        let path = AttrPath::of("kubeMaster").join(name);
+        let why = "only BGP has it";
+        let finding = Finding::new(Code::WithoutEffect, path, format!("`{name}` has no effect"), why);
+        report.push(finding.help("leave it out, or write mode = \"bgp\" with `gateway` and `as`"));
     }
 }
 

@@ -18,6 +18,7 @@ pub mod objects;
 pub mod operators;
 pub mod overlay;
 pub mod required;
+pub mod routed;
 pub mod servers;
 pub mod sizes;
 pub mod ssh;
@@ -104,6 +105,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         machines::without_nixos,
         machines::apps,
         servers::check,
+        routed::check,
         labels::check,
         objects::reserved,
         objects::section,

@@ -20,6 +20,8 @@ pub fn missing(path: &AttrPath) -> Finding {
         "dns.zone" => ("records are names in a zone", "zone = \"example.com\";"),
         "kubernetes.acme.email" => ("it identifies the account at the ACME server", "email = \"ops@magi.dev\";"),
         _ if name == "serverType" => ("it determines cores, memory, disk and price", "serverType = \"cx23\";"),
+        _ if name == "size" => ("it determines cores, memory, disk and price", "size = \"s-2vcpu-4gb\";"),
+        _ if name == "region" => ("a droplet is in a data center", "region = \"fra1\";"),
         _ if name == "location" => ("a server is in a data center", "location = \"nbg1\";"),
         _ if name == "ip" => ("nodes address each other by it", "ip = \"10.13.13.2\";"),
         _ => ("keys and recipients are listed under it", "name = \"ops\";"),
@@ -64,6 +66,12 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     for (name, server) in shape.machines.iter().filter_map(|(name, machine)| Some((name, machine.hetzner.as_ref()?))) {
         let path = machine_path(name).join("hetzner");
         let required = [("serverType", &server.server_type), ("location", &server.location)];
+        absent.extend(required.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| path.join(*name)));
+    }
+    let droplets = shape.machines.iter().filter_map(|(name, machine)| Some((name, machine.digitalocean.as_ref()?)));
+    for (name, server) in droplets {
+        let path = machine_path(name).join("digitalocean");
+        let required = [("size", &server.size), ("region", &server.region)];
         absent.extend(required.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| path.join(*name)));
     }
     for path in absent {

@@ -10,47 +10,106 @@ use crate::{
     codes::Code,
     path::AttrPath,
     report::{Finding, Report},
-    shape::{HetznerShape, MachineShape, OneOrTwo},
+    shape::{DigitaloceanShape, HetznerShape, MachineShape, OneOrTwo},
 };
 
 /// Longest name of a server, in characters: it is a host name (RFC 1123).
 const LONGEST_NAME: usize = 63;
 
-/// Private networks of Hetzner Cloud are inside these ranges (RFC 1918), and /24 or wider.
+/// Private networks of providers are inside these ranges (RFC 1918).
 const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
-const NARROWEST: u8 = 24;
 
-/// Checks each server of Hetzner Cloud, and the network that they share.
+/// Private networks of a provider.
+struct Networks {
+    /// Their name for people.
+    name: &'static str,
+    /// Shortest and longest prefix.
+    prefixes: std::ops::RangeInclusive<u8>,
+    /// The prefixes for people.
+    words: &'static str,
+}
+
+/// Hetzner's "Networks".
+const HETZNER: Networks =
+    Networks { name: "private networks of Hetzner Cloud", prefixes: 0..=24, words: "/24 or wider" };
+/// DigitalOcean's `POST /v2/vpcs`.
+const DIGITALOCEAN: Networks = Networks { name: "VPCs of DigitalOcean", prefixes: 16..=28, words: "/16 to /28" };
+
+/// Checks each server of a cloud, and the network that those of one provider share.
 pub fn check(context: &Context<'_>, report: &mut Report) {
+    hetzner(context, report);
+    digitalocean(context, report);
+}
+
+fn digitalocean(context: &Context<'_>, report: &mut Report) {
+    let mut first = None;
+    for (name, machine) in &context.shape.machines {
+        let Some(server) = &machine.digitalocean else { continue };
+        let path = machine_path(name).join("digitalocean");
+        if machine.provider != Provider::Digitalocean {
+            without_effect(path, "digitalocean", "DigitalOcean", report);
+            continue;
+        }
+        let DigitaloceanShape { size, region, image, .. } = server;
+        values(&path, [("size", size), ("region", region), ("image", image)], "DigitalOcean", report);
+        long_name(context, name, report);
+        given_address(context, name, machine, report);
+        first.get_or_insert(name);
+    }
+    if let Some(name) = first {
+        network(context, name, &DIGITALOCEAN, report);
+    }
+}
+
+fn without_effect(path: AttrPath, attribute: &str, provider: &str, report: &mut Report) {
+    let why = format!("only a machine with provider = \"{attribute}\" is created at {provider}");
+    let message = format!("`{path}` has no effect");
+    let finding = Finding::new(Code::WithoutEffect, path, message, why);
+    report.push(finding.help(format!("write provider = \"{attribute}\", or leave `{attribute}` out")));
+}
+
+/// The provider chooses the address, so one that differs from the recorded one is never the server's.
+fn given_address(context: &Context<'_>, name: &str, machine: &MachineShape, report: &mut Report) {
+    let Some(given) = context.directory.addresses.get(name) else { return };
+    let Some(written) = machine.ip.as_ref().filter(|ip| !ip.0.contains(given)) else { return };
+    let first = written.0.first().map(ToString::to_string).unwrap_or_default();
+    let message = format!("{first} is not the server's address, which is {given}");
+    let why = "DigitalOcean chooses the private addresses of droplets";
+    let finding = Finding::new(Code::BadServer, machine_path(name).join("ip"), message, why);
+    report.push(finding.help(format!("write ip = \"{given}\", or leave it out")));
+}
+
+fn hetzner(context: &Context<'_>, report: &mut Report) {
     let mut first = None;
     for (name, machine) in &context.shape.machines {
         let Some(server) = &machine.hetzner else { continue };
         let path = machine_path(name).join("hetzner");
         if machine.provider != Provider::Hetzner {
-            let why = "only a machine with provider = \"hetzner\" is created at Hetzner";
-            let message = format!("`{path}` has no effect");
-            let finding = Finding::new(Code::WithoutEffect, path, message, why);
-            report.push(finding.help("write provider = \"hetzner\", or leave `hetzner` out"));
+            without_effect(path, "hetzner", "Hetzner", report);
             continue;
         }
-        values(&path, server, report);
+        let HetznerShape { server_type, location, image, .. } = server;
+        let named = [("serverType", server_type), ("location", location), ("image", image)];
+        values(&path, named, "Hetzner", report);
         long_name(context, name, report);
         reachable(&path, server, report);
         first_address(context, name, machine, report);
         first.get_or_insert(name);
     }
     if let Some(name) = first {
-        network(context, name, report);
+        network(context, name, &HETZNER, report);
     }
 }
 
-fn values(path: &AttrPath, server: &HetznerShape, report: &mut Report) {
-    let values = [("serverType", &server.server_type), ("location", &server.location), ("image", &server.image)];
+fn values(path: &AttrPath, values: [(&str, &Option<String>); 3], provider: &str, report: &mut Report) {
     for (attribute, value) in values {
         let Some(value) = value.as_deref().filter(|value| !is_name(value)) else { continue };
-        let why = "Hetzner uses letters, digits, dashes and dots";
+        let why = format!("{provider} uses letters, digits, dashes and dots");
         let finding = Finding::new(Code::BadServer, path.join(attribute), format!("{value:?} is not a name"), why);
-        report.push(finding.help("write a name such as \"cx23\", \"nbg1\" or \"debian-13\""));
+        report.push(finding.help(match provider {
+            "Hetzner" => "write a name such as \"cx23\", \"nbg1\" or \"debian-13\"",
+            _ => "write a slug such as \"s-2vcpu-4gb\", \"fra1\" or \"debian-13-x64\"",
+        }));
     }
 }
 
@@ -94,21 +153,21 @@ fn first_address(context: &Context<'_>, name: &str, machine: &MachineShape, repo
     }
 }
 
-fn network(context: &Context<'_>, name: &str, report: &mut Report) {
+fn network(context: &Context<'_>, name: &str, networks: &Networks, report: &mut Report) {
     let lists = context.shape.network.nodes.as_ref();
     if let Some((path, six)) = each(&AttrPath::of("network.nodes"), lists).find(|(_, network)| network.addr().is_ipv6())
     {
-        let why = "private networks of Hetzner Cloud are IPv4 only";
+        let why = format!("{} are IPv4 only", networks.name);
         let message = format!("{six} cannot be the network of {name}");
         report.push(Finding::new(Code::BadServer, path, message, why).help("write one IPv4 network"));
     }
     let Some((path, IpNet::V4(nodes))) = v4(context) else { return };
     let private = PRIVATE.iter().filter_map(|text| text.parse::<Ipv4Net>().ok()).any(|range| range.contains(&nodes));
-    if private && nodes.prefix_len() <= NARROWEST {
+    if private && networks.prefixes.contains(&nodes.prefix_len()) {
         return;
     }
     let message = format!("{nodes} cannot be the network of {name}");
-    let why = "private networks of Hetzner Cloud are RFC 1918 ranges of /24 or wider";
+    let why = format!("{} are RFC 1918 ranges of {}", networks.name, networks.words);
     report.push(Finding::new(Code::BadServer, path, message, why).help("write a network such as \"10.13.13.0/24\""));
 }
 

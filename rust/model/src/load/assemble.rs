@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, Dns, Gate, GateTest, HetznerServer, Network, Node, NodeName, Objects,
-    Operator, Orchestrator, Overlay, Ssh,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, Dns, Gate, GateTest, HetznerServer, Network, Node,
+    NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
     check::{self, api, names},
     defaults,
     dns::as_relative,
     path::AttrPath,
     report::Finding,
-    shape::{DnsShape, GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
+    shape::{DigitaloceanShape, DnsShape, GateShape, HetznerShape, KubeMasterShape, MachineShape, NetworkShape, Shape},
 };
 
 fn gate(shape: &GateShape) -> Gate {
@@ -153,6 +153,23 @@ fn hetzner(machine: &AttrPath, shape: &HetznerShape) -> Result<HetznerServer, Bo
     })
 }
 
+/// The address is set by the caller, which knows its origin.
+fn digitalocean(machine: &AttrPath, shape: &DigitaloceanShape) -> Result<DigitaloceanServer, Box<Finding>> {
+    let missing = |name: &str| Box::new(check::missing(&machine.join("digitalocean").join(name)));
+    Ok(DigitaloceanServer {
+        size: shape.size.clone().ok_or_else(|| missing("size"))?,
+        region: shape.region.clone().ok_or_else(|| missing("region"))?,
+        image: shape.image.clone().unwrap_or_else(|| defaults::DIGITALOCEAN_IMAGE.to_owned()),
+        ipv6: shape.ipv6,
+        address: None,
+        is_declared: false,
+    })
+}
+
+fn server<'a, T>(shape: Option<&'a T>, provider: Provider, machine: &MachineShape) -> Option<&'a T> {
+    shape.filter(|_| machine.provider == provider)
+}
+
 fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
     let path = AttrPath::of("machines").join(name);
     let name = NodeName::parse(name).map_err(|error| Box::new(names::bad_name(&path, &error)))?;
@@ -182,7 +199,13 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         bgp_as: machine.bgp.router_as,
         provider: machine.provider,
         public: machine.public.clone(),
-        hetzner: machine.hetzner.as_ref().map(|shape| hetzner(&path, shape)).transpose()?,
+        // Settings for another provider have no effect, and a warning says so.
+        hetzner: server(machine.hetzner.as_ref(), Provider::Hetzner, machine)
+            .map(|shape| hetzner(&path, shape))
+            .transpose()?,
+        digitalocean: server(machine.digitalocean.as_ref(), Provider::Digitalocean, machine)
+            .map(|shape| digitalocean(&path, shape))
+            .transpose()?,
         ssh: Ssh {
             host: machine.ssh.host.clone().unwrap_or_else(|| ip.to_string()),
             port: machine.ssh.port,

@@ -3,6 +3,7 @@
 mod assemble;
 mod decode;
 mod flat;
+mod given;
 mod schema;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use self::flat::convert_flat;
+use self::given::Given;
 use crate::{
     Cluster, Directory,
     check::{self, Context},
@@ -39,12 +41,16 @@ pub struct Loaded {
 /// All problems, warnings included, in the order of the source. At least one is an error.
 pub fn load(json: &Value, source: &str, file_name: &str, directory: &Directory) -> Result<Loaded, Vec<Diagnostic>> {
     let mut report = Report::default();
-    let (shape, layout) = decode(json, &mut report);
+    let (mut shape, layout) = decode(json, &mut report);
+    let given = Given::fill(&mut shape, directory);
     check::all(&Context { shape: &shape, directory }, &mut report);
     let cluster = if report.has_errors() { None } else { assemble_or_report(&shape, &mut report) };
     let diagnostics = place(report.findings, &layout, source, file_name);
     match cluster {
-        Some(cluster) => Ok(Loaded { cluster, warnings: diagnostics }),
+        Some(mut cluster) => {
+            given.mark(&mut cluster);
+            Ok(Loaded { cluster, warnings: diagnostics })
+        }
         None => Err(diagnostics),
     }
 }

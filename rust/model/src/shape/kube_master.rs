@@ -18,8 +18,9 @@ pub struct KubeMasterShape {
     /// The DNS name of the virtual IP, also a name in the API servers' certificates. Not the name of a machine.
     #[schemars(extend("x-default" = "\"kubernetes\"", "x-example" = "\"kubernetes\""))]
     pub name: Option<String>,
-    /// How the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node network) or
-    /// `"bgp"` (nodes announce it to a Router).
+    /// How the virtual IP reaches a control plane: `"arp"` (one node answers for it, inside the node network), `"bgp"`
+    /// (nodes announce it to a Router) or `"external"` (a load balancer that machinist does not manage has it, and forwards
+    /// TCP to this port of the control planes).
     #[schemars(extend("x-default" = "bgp where gateway or as is set, otherwise arp", "x-example" = "\"bgp\""))]
     pub mode: Option<VipMode>,
     /// The Router to which nodes announce the virtual IP by BGP: the name of a machine, usually one with
@@ -45,4 +46,6 @@ pub enum VipMode {
     Arp,
     /// Nodes announce the address to a Router.
     Bgp,
+    /// A load balancer that machinist does not manage has the address.
+    External,
 }

@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, net::IpAddr};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HetznerShape, OneOrTwo};
+use super::{DigitaloceanShape, HetznerShape, OneOrTwo};
 use crate::{Provider, Role};
 
 /// One machine.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct MachineShape {
-    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack.
+    /// The node's address inside `network.nodes`. A list of two, one IPv4 and one IPv6, is dual stack. A machine with
+    /// `digitalocean` has none here: the provider chooses it, and `machinist provision` records it.
     #[schemars(extend("x-required" = true, "x-example" = "\"10.13.13.2\""))]
     pub ip: Option<OneOrTwo<IpAddr>>,
     /// Deploys the machine. `false` for a Router or similar that is known but not deployed. A Router that is `true` gets BIRD.
@@ -59,6 +60,10 @@ pub struct MachineShape {
     /// that you created.
     #[schemars(extend("x-default" = "null"))]
     pub hetzner: Option<HetznerShape>,
+    /// The droplet that `machinist provision` creates at DigitalOcean. Without it, a machine of
+    /// `provider = "digitalocean"` is one that you created.
+    #[schemars(extend("x-default" = "null"))]
+    pub digitalocean: Option<DigitaloceanShape>,
     /// The public addresses of the machine's DNS records, as they are published. By default, that of the server that
     /// `machinist provision` created; otherwise `ssh.host` or `ip`, if they are public addresses.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"203.0.113.7\" \"2001:db8::7\" ]"))]
@@ -87,6 +92,7 @@ impl Default for MachineShape {
             bgp: BgpShape::default(),
             provider: Provider::SelfHosted,
             hetzner: None,
+            digitalocean: None,
             public: Vec::new(),
             ssh: SshShape::default(),
             cluster_init: false,

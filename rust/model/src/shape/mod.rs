@@ -26,7 +26,7 @@ pub use self::{
     kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
     network::{NetworkShape, OverlayShape},
-    server::HetznerShape,
+    server::{DigitaloceanShape, HetznerShape},
 };
 
 /// One attribute set, or a function of `{ lib, ... }` or of `pkgs` that returns one.

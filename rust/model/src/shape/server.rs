@@ -1,4 +1,4 @@
-//! Server of a cloud, as a machine of the `machines` section describes it.
+//! Servers of clouds, as a machine of the `machines` section describes them.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,6 +23,30 @@ pub struct HetznerShape {
     /// Gives the server a public IPv6 network.
     #[schemars(extend("x-default" = "true", "x-example" = "false"))]
     pub ipv6: bool,
+}
+
+/// A droplet of DigitalOcean that `machinist provision` creates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct DigitaloceanShape {
+    /// The slug of the size. `machinist provision --plan` prints its price, and alternatives if it cannot be had.
+    #[schemars(extend("x-required" = true, "x-example" = "\"s-2vcpu-4gb\""))]
+    pub size: Option<String>,
+    /// The slug of the region. All droplets of a cluster are in one, because a VPC is.
+    #[schemars(extend("x-required" = true, "x-example" = "\"fra1\""))]
+    pub region: Option<String>,
+    /// The slug of the image that the droplet boots before `machinist install` replaces it.
+    #[schemars(extend("x-default" = "\"debian-13-x64\"", "x-example" = "\"ubuntu-24-04-x64\""))]
+    pub image: Option<String>,
+    /// Gives the droplet a public IPv6 network.
+    #[schemars(extend("x-default" = "true", "x-example" = "false"))]
+    pub ipv6: bool,
+}
+
+impl Default for DigitaloceanShape {
+    fn default() -> Self {
+        Self { size: None, region: None, image: None, ipv6: true }
+    }
 }
 
 impl Default for HetznerShape {

@@ -70,7 +70,7 @@ impl Case {
             Ok(entries) => entries.map(|entry| file_name(entry.unwrap())).collect(),
             Err(_) => self.machines(),
         };
-        Directory { apps: ["nginx", "postgresql"].map(str::to_owned).into(), node_modules }
+        Directory { apps: ["nginx", "postgresql"].map(str::to_owned).into(), node_modules, ..Directory::default() }
     }
 
     fn machines(&self) -> BTreeSet<String> {

@@ -2,10 +2,10 @@
 
 use std::{env, future::Future, sync::Arc, time::Duration};
 
+use machinist_model::Provider;
 use machinist_providers::{
-    CloudError,
+    Any, CloudError, any,
     api::Settings,
-    hetzner::{self, Hetzner},
     token::{self, Source},
 };
 
@@ -17,12 +17,14 @@ use crate::{
 /// Variable that shortens the seconds of waiting against the test cloud, in milliseconds.
 const SECOND: &str = "MACHINIST_CLOUD_SECOND_MS";
 
-/// Returns a client of Hetzner, with the token of the environment.
+/// Returns a client of a provider, with the token of the environment.
 ///
 /// # Errors
-/// There is no usable token.
-pub fn hetzner(context: &Context) -> Result<Hetzner, Failure> {
-    Hetzner::new(settings(context, &hetzner::SOURCE)?).map_err(|error| failure(&error))
+/// There is no usable token, or machinist creates no servers there.
+pub fn client(context: &Context, provider: Provider) -> Result<Any, Failure> {
+    let none = || Failure::new(Kind::Input, "machinist creates no servers at this provider");
+    let source = any::source(provider).ok_or_else(none)?;
+    Any::new(provider, settings(context, source)?).map_err(|error| failure(&error))?.ok_or_else(none)
 }
 
 /// Returns the settings of a client, with the token and the endpoint of the environment.
@@ -39,6 +41,12 @@ pub fn settings(context: &Context, source: &Source) -> Result<Settings, Failure>
     let short = environment(SECOND).filter(|_| local).and_then(|text| text.parse().ok());
     let second = short.map_or(Duration::from_secs(1), Duration::from_millis);
     Ok(Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second })
+}
+
+/// Returns true if the environment has a token of the provider.
+pub fn has_token(provider: Provider) -> bool {
+    let environment = |name: &str| env::var(name).ok();
+    any::source(provider).is_some_and(|source| token::token(source, &environment).is_ok())
 }
 
 /// Runs requests to the end.

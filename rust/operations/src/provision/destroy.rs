@@ -5,12 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use machinist_model::{Cluster, NodeName, RecordedState};
+use machinist_model::{Cluster, NodeName, Provider, RecordedState};
 use machinist_pki::host_key;
 use machinist_providers::{
-    Cloud as _,
+    Any, Cloud as _,
+    any::PROVIDERS,
     cloud::Removed,
-    hetzner::Hetzner,
+    desired,
     observed::{FoundServer, Leftover, Observed},
 };
 use machinist_remote::{KnownHosts, host_pattern};
@@ -40,11 +41,17 @@ pub struct DestroyRequest {
 pub struct Destroy {
     context: Context,
     cluster: Cluster,
-    cloud: Hetzner,
-    observed: Observed,
+    parts: Vec<Part>,
     servers: Vec<Doomed>,
     whole: bool,
     confirmed: Option<String>,
+}
+
+/// What exists at one provider.
+struct Part {
+    provider: Provider,
+    cloud: Any,
+    observed: Observed,
 }
 
 /// A node whose server ends.
@@ -54,6 +61,8 @@ pub struct Doomed {
     pub node: String,
     /// The server; `None` if it is recorded, and the provider has it no more.
     pub server: Option<FoundServer>,
+    /// Its provider.
+    pub provider: Provider,
 }
 
 /// What was destroyed.
@@ -86,36 +95,62 @@ pub struct Undeleted {
 /// # Errors
 /// There is no such server, a node still belongs to the running cluster, or a server is not this directory's.
 pub fn prepare(context: &Context, request: &DestroyRequest) -> Result<Destroy, Failure> {
-    let cluster = context.project.load()?.cluster;
-    let cloud = cloud::hetzner(context)?;
-    let observed = observe(context, &cloud, &cluster.name)?;
+    let cluster = context.project.load_planned()?.cluster;
     let state = context.project.state()?;
-    let all = doomed(&observed, &state);
+    let mut parts = Vec::new();
+    for provider in providers(&cluster, &state)? {
+        let cloud = cloud::client(context, provider)?;
+        let observed = observe(context, &cloud, &cluster.name)?;
+        parts.push(Part { provider, cloud, observed });
+    }
+    let mut all: Vec<Doomed> = parts.iter().flat_map(|part| doomed(part.provider, &part.observed, &state)).collect();
+    all.sort_by(|one, other| one.node.cmp(&other.node));
     let whole = request.targets.is_empty();
     let servers = if whole { all } else { select(&all, &request.targets)? };
     let names: BTreeSet<&str> = servers.iter().map(|doomed| doomed.node.as_str()).collect();
     needed(&cluster, &state, &names, whole)?;
     servers.iter().try_for_each(|doomed| deletable(doomed, &state))?;
     if whole {
-        present(&servers, &state)?;
+        for part in &parts {
+            let here: Vec<&Doomed> = servers.iter().filter(|doomed| doomed.provider == part.provider).collect();
+            present(&here, &state)?;
+        }
     }
     let confirmed = request.confirmed.clone();
-    Ok(Destroy { context: context.clone(), cluster, cloud, observed, servers, whole, confirmed })
+    Ok(Destroy { context: context.clone(), cluster, parts, servers, whole, confirmed })
+}
+
+/// Returns the providers that machines.nix or the record names; without any, those whose tokens there are.
+fn providers(cluster: &Cluster, state: &RecordedState) -> Result<Vec<Provider>, Failure> {
+    let named = |provider: &Provider| {
+        desired::at(cluster, *provider).is_some() || state.servers.values().any(|server| server.provider == *provider)
+    };
+    let mut providers: Vec<Provider> = PROVIDERS.into_iter().filter(named).collect();
+    if providers.is_empty() {
+        providers = PROVIDERS.into_iter().filter(|provider| cloud::has_token(*provider)).collect();
+    }
+    if providers.is_empty() {
+        return Err(Failure::new(Kind::Input, "neither machines.nix nor the record names a server of a cloud")
+            .hint("export the token of the provider that has some still"));
+    }
+    Ok(providers)
 }
 
 /// Returns every server that has the cluster's label, and every node whose recorded server is gone.
-fn doomed(observed: &Observed, state: &RecordedState) -> Vec<Doomed> {
+fn doomed(provider: Provider, observed: &Observed, state: &RecordedState) -> Vec<Doomed> {
     let mut all: Vec<Doomed> = observed
         .servers
         .iter()
         .map(|server| Doomed {
             node: server.node.as_ref().map_or_else(|| server.name.clone(), ToString::to_string),
             server: Some(server.clone()),
+            provider,
         })
         .collect();
-    let gone =
-        state.servers.iter().filter(|(_, recorded)| !observed.servers.iter().any(|server| server.id.0 == recorded.id));
-    let gone: Vec<Doomed> = gone.map(|(node, _)| Doomed { node: node.to_string(), server: None }).collect();
+    let gone = state.servers.iter().filter(|(_, recorded)| {
+        recorded.provider == provider && !observed.servers.iter().any(|server| server.id.0 == recorded.id)
+    });
+    let gone: Vec<Doomed> = gone.map(|(node, _)| Doomed { node: node.to_string(), server: None, provider }).collect();
     let known: BTreeSet<String> = all.iter().map(|doomed| doomed.node.clone()).collect();
     all.extend(gone.into_iter().filter(|doomed| !known.contains(&doomed.node)));
     all.sort_by(|one, other| one.node.cmp(&other.node));
@@ -165,7 +200,7 @@ fn deletable(doomed: &Doomed, state: &RecordedState) -> Result<(), Failure> {
 }
 
 /// Refuses to forget a whole cluster of which this project has nothing: the token may be that of another project.
-fn present(servers: &[Doomed], state: &RecordedState) -> Result<(), Failure> {
+fn present(servers: &[&Doomed], state: &RecordedState) -> Result<(), Failure> {
     let nothing = servers.iter().all(|doomed| doomed.server.is_none());
     if servers.is_empty() || !nothing || state.destroying {
         return Ok(());
@@ -228,9 +263,11 @@ impl Destroy {
     /// Returns true if there is neither a server nor anything that servers shared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Observed { keys, network, groups, firewalls, .. } = &self.observed;
-        let shared = network.is_some() || !groups.is_empty() || !firewalls.is_empty();
-        self.servers.is_empty() && !(self.whole && (shared || keys.values().any(|key| key.ours)))
+        let shared = |part: &Part| {
+            let Observed { keys, network, groups, firewalls, .. } = &part.observed;
+            network.is_some() || !groups.is_empty() || !firewalls.is_empty() || keys.values().any(|key| key.ours)
+        };
+        self.servers.is_empty() && !(self.whole && self.parts.iter().any(shared))
     }
 
     /// Returns the zone in which records of the cluster may remain.
@@ -248,9 +285,13 @@ impl Destroy {
     /// Returns what would remain, and may cost.
     #[must_use]
     pub fn leftovers(&self) -> Vec<Leftover> {
-        let ids: BTreeSet<_> = self.servers.iter().filter_map(|doomed| Some(&doomed.server.as_ref()?.id)).collect();
-        let stays = |leftover: &&Leftover| leftover.server.as_ref().is_some_and(|server| ids.contains(server));
-        self.observed.leftovers.iter().filter(stays).cloned().collect()
+        let of_part = |part: &Part| {
+            let here = self.servers.iter().filter(|doomed| doomed.provider == part.provider);
+            let ids: BTreeSet<_> = here.filter_map(|doomed| Some(&doomed.server.as_ref()?.id)).collect();
+            let stays = |leftover: &&Leftover| leftover.server.as_ref().is_some_and(|server| ids.contains(server));
+            part.observed.leftovers.iter().filter(stays).cloned().collect::<Vec<_>>()
+        };
+        self.parts.iter().flat_map(of_part).collect()
     }
 
     /// Deletes the servers after the cluster's name was typed. If the cluster has none left, what they shared is deleted,
@@ -292,8 +333,9 @@ impl Destroy {
 
     async fn delete(&self, doomed: &Doomed) -> Result<(), Failure> {
         let Some(server) = &doomed.server else { return Ok(()) };
+        let Some(part) = self.parts.iter().find(|part| part.provider == doomed.provider) else { return Ok(()) };
         self.context.events.note_all(format!("{}: deleting the server", doomed.node));
-        self.cloud.delete(&server.id).await.map_err(|error| failure(&error))
+        part.cloud.delete(&server.id).await.map_err(|error| failure(&error))
     }
 
     fn confirm(&self) -> Result<(), Failure> {
@@ -344,23 +386,32 @@ impl Destroy {
         })
     }
 
-    /// Deletes what the servers shared if the provider has none left, and forgets a cluster that ended whole: the data of
-    /// every member is gone, so the next deploy founds one, and no member of the old one can return.
+    /// Deletes what the servers shared at each provider that has none left, and forgets a cluster that ended whole: the
+    /// data of every member is gone, so the next deploy founds one, and no member of the old one can return.
     fn end(&self) -> Result<Removed, Failure> {
-        let observed = observe(&self.context, &self.cloud, &self.cluster.name)?;
-        if !observed.servers.is_empty() {
-            return Ok(Removed::default());
+        let name = &self.cluster.name;
+        let mut observed = Vec::new();
+        for part in &self.parts {
+            observed.push((part, observe(&self.context, &part.cloud, name)?));
         }
+        let all = observed.iter().all(|(_, observed)| observed.servers.is_empty());
         // Consent was recorded: an empty project alone proves nothing about the cluster.
-        if self.whole && self.context.project.state()?.destroying {
+        if all && self.whole && self.context.project.state()?.destroying {
             self.record(|state| {
                 state.etcd = machinist_model::state::EtcdState::default();
                 state.running = None;
                 state.moving = None;
             })?;
         }
-        let removed = runtime(&self.context, self.cloud.delete_shared(&observed))?;
-        self.record(|state| state.destroying = false)?;
+        let mut removed = Removed::default();
+        for (part, observed) in observed.iter().filter(|(_, observed)| observed.servers.is_empty()) {
+            let more = runtime(&self.context, part.cloud.delete_shared(observed, name))?;
+            removed.deleted.extend(more.deleted);
+            removed.kept.extend(more.kept);
+        }
+        if all {
+            self.record(|state| state.destroying = false)?;
+        }
         Ok(removed)
     }
 }
@@ -370,10 +421,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
 
-    use machinist_model::{NodeName, RecordedMachine, RecordedServer, RecordedState, fixtures};
+    use machinist_model::{NodeName, Provider, RecordedMachine, RecordedServer, RecordedState, fixtures};
     use machinist_providers::observed::{FoundServer, Id, Observed};
 
-    use super::{Doomed, deletable, doomed, needed, present};
+    use super::{Doomed, deletable, doomed, needed};
 
     fn state(members: &[&str], machines: &[&str]) -> RecordedState {
         let name = |name: &&str| NodeName::parse(name).unwrap();
@@ -440,16 +491,27 @@ mod tests {
             ipv6: None,
             private: Vec::new(),
             firewalls: BTreeSet::new(),
+            fixed: None,
+        }
+    }
+
+    fn recorded(id: &str) -> RecordedServer {
+        RecordedServer {
+            id: id.to_owned(),
+            address: [203, 0, 113, 7].into(),
+            private_mac: None,
+            provider: Provider::Hetzner,
+            fixed: None,
         }
     }
 
     #[test]
     fn a_server_that_the_record_does_not_know_is_not_deleted_while_a_cluster_runs() {
-        let doomed = Doomed { node: "casper".to_owned(), server: Some(server("7")) };
+        let doomed = Doomed { node: "casper".to_owned(), server: Some(server("7")), provider: Provider::Hetzner };
         let mut state = state(&["balthazar"], &["balthazar"]);
         let failure = deletable(&doomed, &state).unwrap_err();
         assert!(failure.message.contains("magi-casper (7) is not in the record"), "{}", failure.message);
-        let record = RecordedServer { id: "7".to_owned(), address: [203, 0, 113, 7].into(), private_mac: None };
+        let record = recorded("7");
         state.servers.insert(NodeName::parse("casper").unwrap(), record);
         deletable(&doomed, &state).unwrap();
         let protected = Doomed { server: Some(FoundServer { protected: true, ..server("7") }), ..doomed };
@@ -460,18 +522,21 @@ mod tests {
     #[test]
     fn a_recorded_server_that_the_provider_has_no_more_is_forgotten() {
         let mut state = state(&[], &[]);
-        let record = RecordedServer { id: "7".to_owned(), address: [203, 0, 113, 7].into(), private_mac: None };
+        let record = recorded("7");
         state.servers.insert(NodeName::parse("casper").unwrap(), record);
-        let all = doomed(&Observed::default(), &state);
+        let all = doomed(Provider::Hetzner, &Observed::default(), &state);
         assert_eq!(
             all.iter().map(|one| (one.node.as_str(), one.server.is_some())).collect::<Vec<_>>(),
             [("casper", false)]
         );
         let observed = Observed { servers: vec![server("7")], ..Observed::default() };
-        assert!(doomed(&observed, &state)[0].server.is_some());
+        assert!(doomed(Provider::Hetzner, &observed, &state)[0].server.is_some());
+        // A server of another provider is none of this one's.
+        assert!(doomed(Provider::Digitalocean, &Observed::default(), &state).is_empty());
         // All of them at once are not those of this project, unless their end was begun.
+        let present = |all: &[Doomed], state: &RecordedState| super::present(&all.iter().collect::<Vec<_>>(), state);
         present(&all, &state).unwrap_err();
-        present(&doomed(&observed, &state), &state).unwrap();
+        present(&doomed(Provider::Hetzner, &observed, &state), &state).unwrap();
         present(&all, &RecordedState { destroying: true, ..state }).unwrap();
     }
 }

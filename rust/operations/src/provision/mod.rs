@@ -3,15 +3,16 @@
 pub(crate) mod cloud;
 mod destroy;
 mod first_boot;
+mod links;
 mod record;
 
 use std::collections::BTreeSet;
 
-use machinist_model::{Cluster, NodeName};
+use machinist_model::{Cluster, NodeName, Provider};
 use machinist_providers::{
-    Cloud as _,
+    Any, Cloud as _, CloudError,
+    any::PROVIDERS,
     desired::{self, Desired},
-    hetzner::Hetzner,
     observed::{Id, Observed},
     plan::{self, Plan, Problem, Step, Wanted},
     provision::{self, End, Happening},
@@ -43,10 +44,15 @@ pub struct Request {
 pub struct Provision {
     context: Context,
     cluster: Cluster,
-    cloud: Hetzner,
+    parts: Vec<Part>,
+    requests: u64,
+}
+
+/// What would be created at one provider.
+struct Part {
+    cloud: Any,
     desired: Desired,
     plan: Plan,
-    requests: u64,
 }
 
 /// End of a run.
@@ -57,7 +63,7 @@ pub struct Provisioned {
     pub servers: Vec<Ready>,
     /// Servers that are not.
     pub failed: Vec<Incomplete>,
-    /// Requests sent to the provider.
+    /// Requests sent to the providers.
     pub requests: u64,
 }
 
@@ -91,7 +97,7 @@ pub struct Incomplete {
 /// # Errors
 /// machines.nix has no such machine, the provider does not answer, or a server could not be created.
 pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failure> {
-    let cluster = context.project.load()?.cluster;
+    let cluster = context.project.load_planned()?.cluster;
     let state = context.project.state()?;
     if state.destroying {
         return Err(Failure::new(Kind::Refused, format!("{} is being destroyed", cluster.name))
@@ -99,25 +105,42 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failur
     }
     context.project.refuse_conflicts(&cluster, machinist_model::moving::Command::Install)?;
     let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
-    let mut nodes: BTreeSet<NodeName> = connect::select(&cluster, patterns)?.into_iter().collect();
-    let desired = desired::at_hetzner(&cluster).ok_or_else(|| {
-        Failure::new(Kind::Input, "machines.nix describes no server of a cloud").hint(
+    let chosen: BTreeSet<NodeName> = connect::select(&cluster, patterns)?.into_iter().collect();
+    let at = |provider: Provider| Some((provider, desired::at(&cluster, provider)?));
+    let all: Vec<(Provider, Desired)> = PROVIDERS.into_iter().filter_map(at).collect();
+    if all.is_empty() {
+        return Err(Failure::new(Kind::Input, "machines.nix describes no server of a cloud").hint(
             "machines.cp1 = { provider = \"hetzner\"; hetzner = { serverType = \"cx23\"; location = \"nbg1\"; }; ... };",
-        )
-    })?;
-    nodes.retain(|node| desired.servers.iter().any(|server| server.node == *node));
-    if nodes.is_empty() {
-        return Err(Failure::new(Kind::Input, "none of these machines is a server of a cloud")
-            .hint("`machinist provision` creates machines with `hetzner` in machines.nix"));
+        ));
     }
-    let recorded = state.servers.into_iter().map(|(node, server)| (node, Id(server.id))).collect();
-    let wanted = Wanted { nodes, recorded };
-    let cloud = cloud::hetzner(context)?;
-    let (observed, catalogue) =
-        runtime(context, async { tokio::try_join!(cloud.observe(&desired.cluster), cloud.catalogue()) })?;
-    let plan = plan::plan(&desired, &wanted, &observed, &catalogue).map_err(|problems| refusal(&problems))?;
-    let requests = cloud.requests();
-    Ok(Provision { context: context.clone(), cluster, cloud, desired, plan, requests })
+    let recorded: std::collections::BTreeMap<NodeName, Id> =
+        state.servers.into_iter().map(|(node, server)| (node, Id(server.id))).collect();
+    let mut parts = Vec::new();
+    let mut problems = Vec::new();
+    for (provider, desired) in all {
+        let is_here = |node: &&NodeName| desired.servers.iter().any(|server| server.node == **node);
+        let nodes: BTreeSet<NodeName> = chosen.iter().filter(is_here).cloned().collect();
+        if nodes.is_empty() {
+            continue;
+        }
+        let wanted = Wanted { nodes, recorded: recorded.clone() };
+        let cloud = cloud::client(context, provider)?;
+        let (observed, catalogue) =
+            runtime(context, async { tokio::try_join!(cloud.observe(&desired.cluster), cloud.catalogue()) })?;
+        match plan::plan(&desired, &wanted, &observed, &catalogue) {
+            Ok(plan) => parts.push(Part { cloud, desired, plan }),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(refusal(&problems));
+    }
+    if parts.is_empty() {
+        return Err(Failure::new(Kind::Input, "none of these machines is a server of a cloud")
+            .hint("`machinist provision` creates machines with `hetzner` or `digitalocean` in machines.nix"));
+    }
+    let requests = parts.iter().map(|part| part.cloud.requests()).sum();
+    Ok(Provision { context: context.clone(), cluster, parts, requests })
 }
 
 fn refusal(problems: &[Problem]) -> Failure {
@@ -140,10 +163,9 @@ fn words(problem: &Problem) -> String {
 }
 
 impl Provision {
-    /// Returns what would be created, with its price.
-    #[must_use]
-    pub const fn plan(&self) -> &Plan {
-        &self.plan
+    /// Returns what would be created at each provider, with its price.
+    pub fn plans(&self) -> impl Iterator<Item = (&'static str, &Plan)> {
+        self.parts.iter().map(|part| (part.cloud.name(), &part.plan))
     }
 
     /// Returns the number of requests that the comparison took.
@@ -153,30 +175,50 @@ impl Provision {
     }
 
     /// Creates what is missing, after consent to its price, and waits until each server answers with its own host key.
-    /// Killed at any moment, the next run continues with what exists.
+    /// Killed at any moment, the next run continues with what exists. What fails at one provider stops no other.
     ///
     /// # Errors
-    /// Consent was refused, or the provider refused something that all servers need.
+    /// Consent was refused, or the only provider refused something that all servers need.
     pub fn run(&self) -> Result<Provisioned, Failure> {
         self.confirm()?;
         let keys = Keys::new(&self.context, &self.cluster)?;
         let created = |change: &&plan::ServerChange| change.steps.contains(&Step::Create);
+        let servers = self.parts.iter().flat_map(|part| &part.plan.servers);
         // Before the first request, so that a prompt for a passphrase does not come in the middle.
-        keys.renew(self.plan.servers.iter().filter(created).map(|change| &change.server.node))?;
+        keys.renew(servers.filter(created).map(|change| &change.server.node))?;
         let recorder = Recorder::new(&self.context, &self.cluster)?;
+        let results = runtime(&self.context, async {
+            Ok(futures_util::future::join_all(self.parts.iter().map(|part| self.create(part, &keys))).await)
+        })?;
+        let alone = results.len() == 1;
+        let mut ends = Vec::new();
+        for (part, result) in self.parts.iter().zip(results) {
+            match result {
+                Ok(found) => ends.extend(found),
+                Err(error) if alone => return Err(failure(&error)),
+                Err(error) => ends.extend(not_begun(part, error)),
+            }
+        }
+        self.record(&recorder, &keys, ends)
+    }
+
+    async fn create(&self, part: &Part, keys: &Keys) -> Result<Vec<End>, CloudError> {
         let events = self.context.events.clone();
         let report = move |happening: Happening| tell(&events, happening);
         let boot = |node: &NodeName| keys.boot(node);
-        let ends = runtime(&self.context, async {
-            let observed = provision::shared(&self.cloud, &self.desired, &self.plan, &report).await?;
-            Ok(provision::servers(&self.cloud, &self.desired, &self.plan, &observed, &boot, &report).await)
-        })?;
-        self.record(&recorder, &keys, ends)
+        let Part { cloud, desired, plan } = part;
+        let observed = provision::shared(cloud, desired, plan, &report).await?;
+        Ok(provision::servers(cloud, desired, plan, &observed, &boot, &report).await)
     }
 
     /// Asks for consent to what costs, and to changes of what exists: someone may have made them for a reason.
     fn confirm(&self) -> Result<(), Failure> {
-        let changes = self.changes();
+        let several = self.parts.len() > 1;
+        let words = |part: &Part| {
+            let place = if several { format!("at {}, ", part.cloud.name()) } else { String::new() };
+            changes(&part.plan).into_iter().map(move |change| format!("{place}{change}")).collect::<Vec<_>>()
+        };
+        let changes: Vec<String> = self.parts.iter().flat_map(words).collect();
         if changes.is_empty() {
             return Ok(());
         }
@@ -184,29 +226,12 @@ impl Provision {
         self.context.consent.ask(&Question::yes_or_no(&text, format!("this would {}", changes.join("; "))))
     }
 
-    fn changes(&self) -> Vec<String> {
-        let Plan { before, after, currency, .. } = &self.plan;
-        let new = self.plan.servers.iter().filter(|change| change.steps.contains(&Step::Create)).count();
-        let cost = after.monthly - before.monthly;
-        let mut changes = match new {
-            0 => Vec::new(),
-            1 => vec![format!("create 1 server, {cost:.2} {currency} a month more")],
-            _ => vec![format!("create {new} servers, {cost:.2} {currency} a month more")],
-        };
-        let updates = self.plan.shared.iter().filter(|change| change.verb == "update");
-        changes
-            .extend(updates.map(|change| format!("change the {} {} to {}", change.kind, change.name, change.detail)));
-        let off = self.plan.servers.iter().filter(|change| change.found.is_some());
-        let off = off.filter(|change| change.steps.contains(&Step::PowerOn));
-        changes.extend(off.map(|change| format!("switch on {}", change.server.name)));
-        changes
-    }
-
     /// Records the servers, pins their first host keys, and waits for them.
     fn record(&self, recorder: &Recorder, keys: &Keys, ends: Vec<End>) -> Result<Provisioned, Failure> {
         let mut ready = Vec::new();
         let mut failed = Vec::new();
-        let complete = self.plan.servers.iter().filter(|change| change.steps.is_empty());
+        let servers = self.parts.iter().flat_map(|part| &part.plan.servers);
+        let complete = servers.filter(|change| change.steps.is_empty());
         let complete = complete.filter_map(|change| Some((change.server.node.clone(), change.found.clone()?)));
         let mut found: Vec<_> = complete.collect();
         for End { node, result } in ends {
@@ -222,19 +247,46 @@ impl Provision {
                 failed.push(Incomplete { failure: Failure::new(Kind::Failed, message), node });
                 continue;
             };
-            match recorder.pin(&node, &server, address) {
-                Ok(()) => recorder.record(&node, &server, address)?,
-                Err(failure) => {
-                    failed.push(Incomplete { node, failure });
-                    continue;
-                }
+            let pinned = recorder.pin(&node, &server, address);
+            if let Err(failure) = pinned.and_then(|()| recorder.record(&node, &server, address)) {
+                failed.push(Incomplete { node, failure });
+                continue;
             }
             let installed = keys.public(&node)?.is_none();
             ready.push(Ready { node, id: server.id.0, address, answers: false, installed });
         }
         recorder.await_answers(&mut ready)?;
-        Ok(Provisioned { servers: ready, failed, requests: self.cloud.requests() })
+        Ok(Provisioned { servers: ready, failed, requests: self.parts.iter().map(|part| part.cloud.requests()).sum() })
     }
+}
+
+/// Returns what costs or changes something that exists.
+fn changes(plan: &Plan) -> Vec<String> {
+    let Plan { before, after, currency, .. } = plan;
+    let new = plan.servers.iter().filter(|change| change.steps.contains(&Step::Create)).count();
+    let cost = after.monthly - before.monthly;
+    let mut changes = match new {
+        0 => Vec::new(),
+        1 => vec![format!("create 1 server, {cost:.2} {currency} a month more")],
+        _ => vec![format!("create {new} servers, {cost:.2} {currency} a month more")],
+    };
+    let updates = plan.shared.iter().filter(|change| change.verb == "update");
+    changes.extend(updates.map(|change| format!("change the {} {} to {}", change.kind, change.name, change.detail)));
+    let off = plan.servers.iter().filter(|change| change.found.is_some());
+    let off = off.filter(|change| change.steps.contains(&Step::PowerOn));
+    changes.extend(off.map(|change| format!("switch on {}", change.server.name)));
+    changes
+}
+
+/// Returns the ends of servers at a provider that refused what they share: the first one has the reason.
+fn not_begun(part: &Part, error: CloudError) -> Vec<End> {
+    let mut error = Some(error);
+    let begun = part.plan.servers.iter().filter(|change| !change.steps.is_empty());
+    let ends = begun.map(|change| End {
+        node: change.server.node.clone(),
+        result: Err(error.take().unwrap_or(CloudError::NotBegun)),
+    });
+    ends.collect()
 }
 
 fn tell(events: &Events, happening: Happening) {
@@ -255,6 +307,6 @@ const fn step_words(step: Step) -> &'static str {
 }
 
 /// Returns what the cluster has at the provider.
-fn observe(context: &Context, cloud: &Hetzner, cluster: &str) -> Result<Observed, Failure> {
+fn observe(context: &Context, cloud: &Any, cluster: &str) -> Result<Observed, Failure> {
     runtime(context, cloud.observe(cluster))
 }

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use machinist_model::{Cluster, NodeName, RecordedServer};
+use machinist_model::{Cluster, FixedNetwork, Node, NodeName, Provider, RecordedServer};
 use machinist_pki::host_key::{self, System};
 use machinist_providers::observed::FoundServer;
-use machinist_remote::{HostKey, KnownHosts, host_pattern};
+use machinist_remote::{HostKey, KnownHosts, Remote, host_pattern};
 
-use super::{Ready, first_boot::digest};
+use super::{Ready, first_boot::digest, links};
 use crate::{
     connect::{self, KNOWN_HOSTS},
     context::Context,
@@ -50,11 +50,31 @@ impl Recorder {
     pub fn record(&self, node: &NodeName, server: &FoundServer, address: IpAddr) -> Result<(), Failure> {
         let before = self.context.project.state()?;
         let mut state = before.clone();
-        let own = self.cluster.nodes.get(node).map(|node| node.ip);
-        let interface = server.private.iter().find(|interface| Some(IpAddr::V4(interface.ip)) == own);
-        let private_mac = interface.map(|interface| interface.mac.clone());
-        state.servers.insert(node.clone(), RecordedServer { id: server.id.0.clone(), address, private_mac });
+        let own = self.cluster.nodes.get(node);
+        let interface = server.private.iter().find(|interface| own.is_some_and(|node| node.ip == interface.ip));
+        let id = server.id.0.clone();
+        let known = before.servers.get(node).filter(|recorded| recorded.id == id);
+        let fixed = server.fixed.clone().map(|fixed| links::keep(fixed, known.and_then(|known| known.fixed.as_ref())));
+        if let Some(private) = fixed.as_ref().and_then(|fixed| fixed.private.as_ref()) {
+            self.refuse_taken(node, private.address)?;
+        }
+        let private_mac = interface.and_then(|interface| interface.mac.clone());
+        let provider = own.map_or(Provider::Hetzner, |node| node.provider);
+        state.servers.insert(node.clone(), RecordedServer { id, address, private_mac, provider, fixed });
         if state == before { Ok(()) } else { self.context.project.record(&state) }
+    }
+
+    /// Refuses an address that the provider gave, and that machines.nix says of another machine.
+    fn refuse_taken(&self, node: &NodeName, address: IpAddr) -> Result<(), Failure> {
+        let has = |other: &&Node| {
+            other.name != *node && !other.awaits_address() && other.addresses().any(|one| one == address)
+        };
+        let Some(other) = self.cluster.nodes.values().find(has) else { return Ok(()) };
+        let message = format!("{node}: its provider gave it {address}, which machines.nix says of {}", other.name);
+        Err(Failure::new(Kind::Refused, message).hint(format!(
+            "give {} another address; `machinist destroy {node}` deletes the server meanwhile",
+            other.name
+        )))
     }
 
     /// Pins the host key that a server was created with, while its image runs. The label of the server tells that the key
@@ -93,32 +113,63 @@ impl Recorder {
         self.context.project.state()?.reach_servers(&mut cluster);
         connect::as_created(&self.context.project, &mut cluster)?;
         let connector = connect::connector(&self.context, &cluster, None)?;
+        let recorded = self.context.project.state()?.servers;
         let deadline = Instant::now() + BOOT;
-        thread::scope(|scope| {
-            for server in servers.iter_mut() {
-                let connector = connector.clone();
-                scope.spawn(move || {
-                    server.answers = self.answers(&server.node, &connector, deadline);
-                });
-            }
+        let found: Vec<(NodeName, FixedNetwork)> = thread::scope(|scope| {
+            let threads: Vec<_> = servers
+                .iter_mut()
+                .map(|server| {
+                    let fixed = recorded.get(&server.node).and_then(|recorded| recorded.fixed.clone());
+                    let connector = connector.clone();
+                    scope.spawn(move || {
+                        let remote = self.answers(&server.node, &connector, deadline);
+                        server.answers = remote.is_some();
+                        let fixed = fixed.filter(|fixed| !fixed.is_complete())?;
+                        let found = links::find(remote?.as_ref(), &fixed);
+                        server.answers = found.is_ok();
+                        let found = found.map_err(|failure| self.context.events.problem(failure)).ok()?;
+                        Some((server.node.clone(), found))
+                    })
+                })
+                .collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
         });
-        Ok(())
+        self.record_links(found)
     }
 
-    fn answers(&self, node: &NodeName, connector: &machinist_rollout::step::Connector, deadline: Instant) -> bool {
+    /// Records the MAC addresses of interfaces.
+    fn record_links(&self, found: Vec<(NodeName, FixedNetwork)>) -> Result<(), Failure> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.context.project.state()?;
+        for (node, fixed) in found {
+            if let Some(server) = state.servers.get_mut(&node) {
+                server.fixed = Some(fixed);
+            }
+        }
+        self.context.project.record(&state)
+    }
+
+    fn answers(
+        &self,
+        node: &NodeName,
+        connector: &machinist_rollout::step::Connector,
+        deadline: Instant,
+    ) -> Option<Box<dyn Remote>> {
         self.context.events.note(node, "waiting until it answers by SSH");
         loop {
             let why = match connector.connect(node) {
-                Ok(_) => {
+                Ok(remote) => {
                     self.context.events.note(node, "answers with its host key");
-                    return true;
+                    return Some(remote);
                 }
                 Err(error) => error,
             };
             // Until cloud-init has run, another host key and no login are normal.
             if Instant::now() >= deadline || self.context.interrupt.is_set() {
                 self.context.events.problem(Failure::on(node, Kind::Failed, &why).maybe_hint(why.hint()));
-                return false;
+                return None;
             }
             self.context.events.progress(format!("{node}: no answer yet ({})", failure::words(node, &why)));
             thread::sleep(PAUSE);

@@ -154,7 +154,7 @@ fn of_node(cluster: &Cluster, node: &Node) -> Vec<CertificateSpec> {
         ),
         client(node, "flannel-client", "flannel-client", "services.flannel.kubeconfig"),
     ];
-    if node.roles.contains(&Role::ControlPlane) && cluster.kube_master.is_some() {
+    if node.roles.contains(&Role::ControlPlane) && cluster.has_own_vip() {
         rows.push(client(node, "kube-vip-client", "kube-vip", "the kubeconfig of kube-vip's static pod"));
     }
     rows

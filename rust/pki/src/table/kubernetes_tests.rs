@@ -53,6 +53,19 @@ fn a_control_plane_has_every_identity_of_its_components_and_no_other() {
 }
 
 #[test]
+fn behind_a_load_balancer_no_control_plane_has_an_identity_of_kube_vip() {
+    let mut cluster = fixtures::ha_kubernetes();
+    cluster.kube_master.as_mut().unwrap().vip = machinist_model::Vip::External;
+    let rows = table(&cluster).certificates;
+    assert!(rows.iter().all(|spec| spec.leaf != "kube-vip-client"));
+    // The load balancer forwards TCP: clients verify its address with the API servers' certificates.
+    let address = cluster.kube_master.as_ref().unwrap().ip.to_string();
+    let api: Vec<_> = rows.iter().filter(|spec| spec.leaf == "kube-apiserver").collect();
+    assert_eq!(api.len(), 3);
+    assert!(api.iter().all(|spec| format!("{:?}", spec.sans).contains(&address)));
+}
+
+#[test]
 fn a_worker_has_its_own_kubelet_and_the_clients_of_the_network() {
     check(
         &fixtures::ha_kubernetes(),

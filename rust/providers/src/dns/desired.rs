@@ -134,11 +134,11 @@ mod tests {
         let mut json = json!({
             "cluster": { "name": "magi", "domain": "magi.example.com", "orchestrator": "kubernetes" },
             "network": { "nodes": "10.0.0.0/24" },
-            "kubeMaster": { "ip": "203.0.113.1", "name": "api", "gateway": "router", "as": 64512 },
+            "kubeMaster": { "ip": "203.0.113.1", "name": "api", "mode": "external" },
             "dns": { "provider": "hetzner", "zone": "example.com", "ingress": ["@", "*.apps"],
                 "records": { "git": ["w1", "2001:db8::9"] } },
             "machines": {
-                "router": { "ip": "10.0.0.1", "nixos": false, "bgp": { "as": 64513 } },
+                "router": { "ip": "10.0.0.1", "nixos": false },
                 "cp1": { "ip": "10.0.0.2", "roles": ["etcd", "control-plane"], "provider": "hetzner",
                     "hetzner": { "serverType": "cx23", "location": "nbg1" } },
                 "w1": { "ip": "10.0.0.5", "roles": ["worker", "ingress"], "public": ["203.0.113.7", "2001:db8::7"] },

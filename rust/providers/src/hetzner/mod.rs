@@ -13,13 +13,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 use self::{
-    actions::Actions,
+    actions::ById,
     requests::{CLUSTER, number},
     wire::{
         Action, Attached, Firewall, Image, Location, Named, Network, Pricing, PrimaryIp, Server, ServerType, SshKey,
     },
 };
 use crate::{
+    actions::Actions,
     api::{Api, Request, Settings},
     cloud::{Boot, Cloud, Removed},
     desired::{self, Desired},
@@ -53,7 +54,7 @@ pub struct Hetzner {
 
 struct Inner {
     api: Api,
-    actions: Actions,
+    actions: Actions<ById>,
     /// Held while a server is attached: the provider refuses a second change of a network with `conflict`.
     network: tokio::sync::Mutex<()>,
 }
@@ -65,7 +66,7 @@ impl Hetzner {
     /// TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, CloudError> {
         let api = Api::new(settings, Box::new(dialect::Hetzner))?;
-        Ok(Self { inner: Arc::new(Inner { api, actions: Actions::default(), network: tokio::sync::Mutex::default() }) })
+        Ok(Self { inner: Arc::new(Inner { api, actions: Actions::new(ById), network: tokio::sync::Mutex::default() }) })
     }
 
     async fn list<T: for<'de> serde::Deserialize<'de>>(
@@ -101,6 +102,7 @@ impl Hetzner {
         for field in ["actions", "next_actions"].into_iter().filter(|field| body[*field].is_array()) {
             actions.extend(list_of::<Action>(&body, field)?);
         }
+        let actions: Vec<_> = actions.iter().map(actions::begun).collect();
         self.inner.actions.wait(&self.inner.api, &actions).await?;
         Ok(body)
     }
@@ -194,6 +196,7 @@ impl Cloud for Hetzner {
             firewalls: firewalls.into_iter().map(read::firewall).collect(),
             servers: own.into_iter().map(read::server).collect(),
             foreign: others.into_iter().map(|server| (server.named.name, read::id(server.named.id))).collect(),
+            occupied: BTreeSet::new(),
             leftovers: leftovers.collect(),
         })
     }
@@ -278,7 +281,13 @@ impl Cloud for Hetzner {
         }
     }
 
-    async fn protect(&self, id: &Id, server: &desired::Server, observed: &Observed) -> Result<(), CloudError> {
+    async fn protect(
+        &self,
+        id: &Id,
+        server: &desired::Server,
+        _desired: &Desired,
+        observed: &Observed,
+    ) -> Result<(), CloudError> {
         let Some(firewall) = observed.firewalls.get(&server.firewall) else { return Ok(()) };
         let path = format!("firewalls/{}/actions/apply_to_resources", firewall.id.0);
         match self.act(&Request::action(path, requests::protect(id))).await {
@@ -292,7 +301,7 @@ impl Cloud for Hetzner {
         self.act(&Request::action(path, Value::Object(serde_json::Map::new()))).await.map(drop)
     }
 
-    async fn server(&self, id: &Id) -> Result<Option<FoundServer>, CloudError> {
+    async fn server(&self, id: &Id, _cluster: &str) -> Result<Option<FoundServer>, CloudError> {
         match self.inner.api.send(&Request::get(format!("servers/{}", number(id)))).await {
             Ok(body) => Ok(Some(read::server(wire::read("GET servers", body["server"].clone())?))),
             Err(error) if error.is_not_found() => Ok(None),
@@ -309,7 +318,7 @@ impl Cloud for Hetzner {
         self.delete_thing(format!("servers/{}", number(id))).await
     }
 
-    async fn delete_shared(&self, observed: &Observed) -> Result<Removed, CloudError> {
+    async fn delete_shared(&self, observed: &Observed, _cluster: &str) -> Result<Removed, CloudError> {
         let mut removed = Removed::default();
         let mut things: Vec<(String, String)> = Vec::new();
         let mut sort = |kind: &str, path: &str, id: &Id, name: &str, members: usize| {

@@ -59,13 +59,13 @@ pub fn firewall(firewall: wire::Firewall) -> (String, FoundFirewall) {
 fn rule(rule: wire::Rule) -> Option<Rule> {
     let sources: BTreeSet<&str> = rule.source_ips.iter().map(String::as_str).collect();
     let simple = rule.direction == "in" && sources == BTreeSet::from(ANYWHERE);
-    simple.then_some(Rule { protocol: rule.protocol, port: rule.port })
+    simple.then_some(Rule { protocol: rule.protocol, port: rule.port, source: None })
 }
 
 pub fn server(server: wire::Server) -> FoundServer {
     let private = server.private_net.into_iter().filter_map(|interface| {
         let ip = interface.ip.parse().ok()?;
-        Some(PrivateInterface { network: id(interface.network), ip, mac: interface.mac_address })
+        Some(PrivateInterface { network: id(interface.network), ip, mac: Some(interface.mac_address) })
     });
     FoundServer {
         id: id(server.named.id),
@@ -82,6 +82,7 @@ pub fn server(server: wire::Server) -> FoundServer {
         ipv6: server.public_net.ipv6.and_then(|address| first_host(&address.ip)),
         private: private.collect(),
         firewalls: server.public_net.firewalls.iter().map(|firewall| id(firewall.id)).collect(),
+        fixed: None,
     }
 }
 
@@ -133,6 +134,7 @@ pub fn catalogue(
             .map(|at| (at.location.clone(), price(&at)))
             .collect::<BTreeMap<_, _>>(),
         images: images.collect(),
+        room: None,
     }
 }
 

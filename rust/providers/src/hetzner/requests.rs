@@ -134,7 +134,7 @@ pub fn server(server: &Server, boot: &Boot, desired: &Desired, observed: &Observ
 
 pub fn attach(network: &Id, server: &Server) -> Value {
     let request = AttachServerToNetworkRequest::new(number(network));
-    json(AttachServerToNetworkRequest { ip: Some(server.ip.to_string()), ..request })
+    json(AttachServerToNetworkRequest { ip: server.ip.map(|ip| ip.to_string()), ..request })
 }
 
 pub fn protect(server: &Id) -> Value {

@@ -1,0 +1,1 @@
+import ./ingress1.nix

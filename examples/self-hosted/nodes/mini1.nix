@@ -1,0 +1,6 @@
+{
+  machinist.mesh.ingress = {
+    acme.email = "ops@example.org";
+    hosts."www.example.org".locations."/".app = "web";
+  };
+}

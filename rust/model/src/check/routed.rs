@@ -1,0 +1,40 @@
+//! Networks of clouds: they deliver packets to the addresses that they gave to servers, and to no others.
+
+use super::{Context, api, machine_path};
+use crate::{
+    Orchestrator, OverlayBackend,
+    codes::Code,
+    path::AttrPath,
+    report::{Finding, Report},
+    shape::VipMode,
+};
+
+/// Checks that neither the overlay nor the virtual IP needs more of the network between servers.
+pub fn check(context: &Context<'_>, report: &mut Report) {
+    let Some(name) = context
+        .taking_part()
+        .find(|(_, machine)| machine.hetzner.is_some() || machine.digitalocean.is_some())
+        .map(|(name, _)| name)
+    else {
+        return;
+    };
+    let why = "its private network delivers packets only to the addresses that it gave to servers";
+    let server = |finding: Finding| finding.related(machine_path(name), "a server of a cloud");
+    if context.shape.network.overlay.as_ref().is_some_and(|overlay| overlay.backend == Some(OverlayBackend::HostGw)) {
+        let path = AttrPath::of("network.overlay.backend");
+        let message = "host-gw does not work between servers of a cloud";
+        let finding = Finding::new(Code::RoutedNetwork, path, message, why);
+        report.push(server(finding.help("write backend = \"wireguard\", or \"vxlan\" without encryption")));
+    }
+    let has_api = matches!(context.shape.cluster.orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s));
+    let Some(endpoint) = context.shape.kube_master.as_ref().filter(|_| has_api) else { return };
+    let message = match api::mode(endpoint) {
+        VipMode::External => return,
+        VipMode::Arp => "a virtual IP by ARP does not reach servers of a cloud",
+        VipMode::Bgp => "servers of a cloud have no Router that learns a virtual IP by BGP",
+    };
+    let finding = Finding::new(Code::RoutedNetwork, AttrPath::of("kubeMaster"), message, why);
+    report.push(server(finding.help(
+        "write mode = \"external\", with the address of a load balancer that forwards TCP to the control planes",
+    )));
+}
