@@ -166,7 +166,10 @@ in
         example = {
           HETZNER_API_TOKEN_FILE = "/run/secrets/hetzner-dns";
         };
-        description = "Files on the node with the credentials for the provider, by lego's variable.";
+        description = ''
+          Files on the node with the credentials for the provider, by lego's variable: `HETZNER_API_TOKEN_FILE` for
+          `hetzner`, `DO_AUTH_TOKEN_FILE` for `digitalocean`. Not paths of the store, which is world-readable.
+        '';
       };
     };
   };
@@ -301,6 +304,20 @@ in
             + "Set it, or the host's `certificate`, or `https = false`.";
         }
       ]
+      ++ [
+        {
+          assertion = !(cfg.acme.credentialFiles ? HETZNER_API_KEY_FILE);
+          message =
+            "machinist.mesh.ingress.acme.credentialFiles on ${node.name} has HETZNER_API_KEY_FILE, which is for an API that Hetzner "
+            + "has switched off: make a token of the project that has the zone, and name its file by HETZNER_API_TOKEN_FILE.";
+        }
+      ]
+      ++ lib.mapAttrsToList (variable: file: {
+        assertion = !lib.hasPrefix builtins.storeDir file;
+        message =
+          "machinist.mesh.ingress.acme.credentialFiles.${variable} on ${node.name} is in the store, which everyone can read: "
+          + "deliver the file to the node as a secret.";
+      }) cfg.acme.credentialFiles
       ++ lib.concatMap (entry: [
         {
           assertion = lib.hasPrefix "/" entry.path && builtins.match "/[A-Za-z0-9._~/-]*" entry.path != null;

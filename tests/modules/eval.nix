@@ -619,6 +619,10 @@ in
       ];
       nothing = (of { }).config.systemd.services ? machinist-ingress;
       wrong = failed (of {
+        acme.credentialFiles = {
+          HETZNER_API_KEY_FILE = "/run/secrets/dns";
+          DO_AUTH_TOKEN_FILE = "${builtins.storeDir}/token";
+        };
         hosts = {
           "WWW" = { };
           "a.example.org" = {

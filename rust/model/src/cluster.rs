@@ -34,6 +34,9 @@ pub struct Cluster {
     pub network: Network,
     /// The API endpoint, if the cluster has one.
     pub kube_master: Option<ApiEndpoint>,
+    /// The records of a public DNS zone, if machinist keeps them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
     /// Objects that machinist puts into the cluster.
     #[serde(skip_serializing_if = "Objects::is_empty")]
     pub objects: Objects,
@@ -160,6 +163,35 @@ pub enum Vip {
     },
 }
 
+/// Records of a public DNS zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dns {
+    /// The provider of the zone; `None` if machinist has no API for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<DnsProvider>,
+    /// The zone, in lower case, without a final dot.
+    pub zone: String,
+    /// Seconds, 60 to 86400.
+    pub ttl: u32,
+    /// True if each node has a record.
+    pub nodes: bool,
+    /// Names, relative to the zone, that lead to the nodes with the role `ingress`.
+    pub ingress: Vec<String>,
+    /// Names, relative to the zone, with their targets: addresses, or targets as in commands.
+    pub records: BTreeMap<String, Vec<String>>,
+}
+
+/// Provider of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum DnsProvider {
+    /// Zones of Hetzner Cloud.
+    Hetzner,
+    /// Domains of DigitalOcean.
+    Digitalocean,
+}
+
 /// Objects that machinist adds to the cluster, besides those that every cluster needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Objects {
@@ -242,6 +274,9 @@ pub struct Node {
     /// The droplet that `provision` creates at DigitalOcean, if the machine is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digitalocean: Option<DigitaloceanServer>,
+    /// Public addresses that machines.nix names, for DNS records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub public: Vec<IpAddr>,
     /// SSH address, port and user.
     pub ssh: Ssh,
     /// True for the k3s server that forms the cluster.

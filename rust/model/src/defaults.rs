@@ -40,6 +40,8 @@ pub const SSH_USER: &str = "root";
 
 /// The HTTP status that a gate's URL must return.
 pub const GATE_STATUS: u16 = 200;
+/// Time for which resolvers keep a DNS record, in seconds.
+pub const DNS_TTL: u32 = 300;
 /// Timeout of a gate, in seconds.
 pub const GATE_TIMEOUT: u16 = 30;
 

@@ -10,6 +10,7 @@ mod conflict;
 pub mod defaults;
 pub mod diagnostic;
 mod directory;
+pub mod dns;
 pub mod docs;
 mod fixed;
 #[cfg(any(test, feature = "fixtures"))]
@@ -32,8 +33,8 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Gate, GateTest, HetznerServer, KeptDisk,
-    Labels, Network, Node, Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Dns, DnsProvider, Gate, GateTest,
+    HetznerServer, KeptDisk, Labels, Network, Node, Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;

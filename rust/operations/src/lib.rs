@@ -18,6 +18,7 @@ pub mod connect;
 pub mod consent;
 pub mod context;
 pub mod deploy;
+pub mod dns;
 pub mod drift;
 pub mod etcd;
 pub mod eval;

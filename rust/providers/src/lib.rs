@@ -10,6 +10,7 @@ pub mod api;
 pub mod cloud;
 pub mod desired;
 pub mod digitalocean;
+pub mod dns;
 pub mod error;
 pub mod hetzner;
 pub mod observed;

@@ -64,4 +64,6 @@ only "a name twice is refused" .ingress.wrong "has b.example.org more than once"
 only "an invalid path is refused" .ingress.wrong 'locations."api" on melchior is not a valid path'
 only "an unknown application needs a port" .ingress.wrong "no application module of this node publishes unknown"
 only "an account without an address is refused" .ingress.wrong "acme.email on melchior is null"
+only "a token of Hetzner's old DNS is refused" .ingress.wrong "HETZNER_API_KEY_FILE, which is for an API that Hetzner has switched off"
+only "a token in the store is refused" .ingress.wrong "DO_AUTH_TOKEN_FILE on melchior is in the store"
 only "a private key in the store is refused" .ingress.wrong '"a.example.org".certificate on melchior is in the store'

@@ -77,5 +77,9 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
             ui.result("there is nothing at the provider");
         }
     }
+    if let Some(zone) = destroy.zone().filter(|_| !failed) {
+        let command = if destroy.is_whole() { "machinist dns --remove" } else { "machinist dns" };
+        ui.story(&format!("`{command}` deletes the DNS records in {zone}"));
+    }
     Ok(if failed { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
 }

@@ -8,6 +8,7 @@ pub mod check;
 pub mod completions;
 pub mod deploy;
 pub mod destroy;
+pub mod dns;
 pub mod drift;
 pub mod etcd;
 pub mod eval;
@@ -90,6 +91,8 @@ pub enum Command {
     Provision(provision::ProvisionArgs),
     /// Delete servers at their provider
     Destroy(destroy::DestroyArgs),
+    /// Publish the records of machines.nix in a DNS zone
+    Dns(dns::DnsArgs),
     /// Install NixOS on a bare machine, with nixos-anywhere
     Install(install::InstallArgs),
     /// Return machines to an earlier system
@@ -157,6 +160,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::ApplyLocal(args) => apply_local::run(args, global, ui),
         Command::Provision(args) => provision::run(args, global, ui),
         Command::Destroy(args) => destroy::run(args, global, ui),
+        Command::Dns(args) => dns::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
         Command::RouterConfig(args) => router_config::run(args, global, ui),

@@ -203,6 +203,25 @@ pub const NOTES: &[Note] = &[
             (3, "refused before a change: a check, a recorded member of etcd, no consent"),
         ],
     },
+    Note {
+        command: "dns",
+        text: "Compares the zone of `dns.zone` with the names of machines.nix: those of the nodes, of `dns.ingress`, of \
+               `dns.records` and of the API endpoint. A TXT record for each name, _machinist.NAME, tells that its records are \
+               the cluster's; a name without it that has records is refused. Killed at any moment, the next run continues. \
+               docs/guides/dns.md has the details.",
+        examples: &[
+            ("--plan", "What would change"),
+            ("", ""),
+            ("--remove", "Delete all records of the cluster, before or after `destroy`"),
+            ("--zone-file >magi.zone", "For a zone that is elsewhere"),
+        ],
+        exit_codes: &[
+            (1, "a record could not be written"),
+            (2, "machines.nix has no zone, the provider has no such zone, or there is no token"),
+            (3, "refused before a change: a name with records of others, a zone that takes none, no consent"),
+            (4, "--plan: something to do"),
+        ],
+    },
     with_codes(
         "rollback",
         &[

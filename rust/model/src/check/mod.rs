@@ -5,6 +5,7 @@
 pub mod addresses;
 pub mod api;
 pub mod cluster;
+pub mod dns;
 pub mod etcd;
 pub mod families;
 pub mod gates;
@@ -113,6 +114,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         overlay::check,
         operators::keys,
         cluster::check,
+        dns::check,
     ];
     for check in CHECKS {
         check(context, report);

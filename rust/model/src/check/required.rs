@@ -17,6 +17,7 @@ pub fn missing(path: &AttrPath) -> Finding {
         "network.overlay.network" => ("the overlay addresses are derived from it", "network = \"10.10.0.0/16\";"),
         "machines" => ("a cluster consists of machines", "machines.cp1 = { ip = \"10.13.13.2\"; };"),
         "kubeMaster.ip" => ("it is the address of the endpoint", "ip = \"10.13.13.10\";"),
+        "dns.zone" => ("records are names in a zone", "zone = \"example.com\";"),
         "kubernetes.acme.email" => ("it identifies the account at the ACME server", "email = \"ops@magi.dev\";"),
         _ if name == "serverType" => ("it determines cores, memory, disk and price", "serverType = \"cx23\";"),
         _ if name == "size" => ("it determines cores, memory, disk and price", "size = \"s-2vcpu-4gb\";"),
@@ -51,6 +52,9 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     }
     if shape.kubernetes.acme.as_ref().is_some_and(|acme| acme.email.is_none()) {
         absent.push(AttrPath::of("kubernetes.acme.email"));
+    }
+    if shape.dns.as_ref().is_some_and(|dns| dns.zone.is_none()) {
+        absent.push(AttrPath::of("dns.zone"));
     }
     for (position, operator) in shape.cluster.operators.iter().enumerate() {
         if operator.name.is_none() {

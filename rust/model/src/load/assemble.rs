@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Gate, GateTest, HetznerServer, KeptDisk,
+    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Dns, Gate, GateTest, HetznerServer, KeptDisk,
     Network, Node, NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
     check::{self, api, names},
     defaults,
+    dns::as_relative,
     path::AttrPath,
     report::Finding,
     shape::{
-        DigitaloceanShape, DiskFirmware, DiskShape, GateShape, HetznerShape, KeptDiskShape, KubeMasterShape,
+        DigitaloceanShape, DiskFirmware, DiskShape, DnsShape, GateShape, HetznerShape, KeptDiskShape, KubeMasterShape,
         MachineShape, NetworkShape, RootFileSystem, Shape,
     },
 };
@@ -51,6 +52,7 @@ pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
         operators,
         network: network(shape)?,
         kube_master: shape.kube_master.as_ref().map(|endpoint| api_endpoint(shape, endpoint)).transpose()?,
+        dns: shape.dns.as_ref().map(dns).transpose()?,
         objects: objects(shape)?,
         nodes,
         name,
@@ -128,6 +130,18 @@ fn api_endpoint(shape: &Shape, endpoint: &KubeMasterShape) -> Result<ApiEndpoint
         port: endpoint.port.unwrap_or(defaults::API_PORT),
         name: endpoint.name.clone().unwrap_or_else(|| defaults::API_NAME.to_owned()),
         vip: api::vip(shape, endpoint)?,
+    })
+}
+
+fn dns(shape: &DnsShape) -> Result<Dns, Box<Finding>> {
+    let zone = shape.zone.clone().ok_or_else(|| Box::new(check::missing(&AttrPath::of("dns.zone"))))?;
+    Ok(Dns {
+        provider: shape.provider,
+        ttl: shape.ttl.unwrap_or(defaults::DNS_TTL),
+        nodes: shape.nodes,
+        ingress: shape.ingress.iter().map(|name| as_relative(name, &zone)).collect(),
+        records: shape.records.iter().map(|(name, targets)| (as_relative(name, &zone), targets.clone())).collect(),
+        zone,
     })
 }
 
@@ -224,6 +238,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         apps,
         bgp_as: machine.bgp.router_as,
         provider: machine.provider,
+        public: machine.public.clone(),
         // Settings for another provider have no effect, and a warning says so.
         hetzner: server(machine.hetzner.as_ref(), Provider::Hetzner, machine)
             .map(|shape| hetzner(&path, shape))

@@ -64,6 +64,10 @@ pub struct MachineShape {
     /// `provider = "digitalocean"` is one that you created.
     #[schemars(extend("x-default" = "null"))]
     pub digitalocean: Option<DigitaloceanShape>,
+    /// The public addresses of the machine's DNS records, as they are published. By default, that of the server that
+    /// `machinist provision` created; otherwise `ssh.host` or `ip`, if they are public addresses.
+    #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"203.0.113.7\" \"2001:db8::7\" ]"))]
+    pub public: Vec<IpAddr>,
     /// Settings of SSH connections to it.
     pub ssh: SshShape,
     /// The k3s server that founds the cluster; at most one. Only used at the first deploy: later the recorded state counts.
@@ -89,6 +93,7 @@ impl Default for MachineShape {
             provider: Provider::SelfHosted,
             hetzner: None,
             digitalocean: None,
+            public: Vec::new(),
             ssh: SshShape::default(),
             cluster_init: false,
         }

@@ -7,6 +7,7 @@
 mod addresses;
 mod cluster;
 mod disk;
+mod dns;
 mod kube_master;
 mod kubernetes;
 mod machine;
@@ -22,6 +23,7 @@ pub use self::{
     addresses::{Address, OneOrTwo},
     cluster::{ClusterShape, OperatorShape},
     disk::{DiskFirmware, DiskSetShape, DiskShape, KeptDiskShape, KeptFileSystem, RootFileSystem},
+    dns::DnsShape,
     kube_master::{KubeMasterShape, VipMode},
     kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
@@ -41,6 +43,9 @@ pub struct Shape {
     /// a control plane.
     #[schemars(extend("x-default" = "null"))]
     pub kube_master: Option<KubeMasterShape>,
+    /// Records of a public DNS zone: those of the nodes, of names that lead to the ingress, and of the API endpoint.
+    #[schemars(extend("x-default" = "null"))]
+    pub dns: Option<DnsShape>,
     /// Objects that machinist applies to the cluster in addition to those of `manifests/`.
     pub kubernetes: KubernetesShape,
     /// The machines, by name. A name is an RFC 1123 label (a-z, 0-9 and -, at most 63 characters) and serves as host

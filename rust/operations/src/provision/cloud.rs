@@ -3,7 +3,11 @@
 use std::{env, future::Future, sync::Arc, time::Duration};
 
 use machinist_model::Provider;
-use machinist_providers::{Any, CloudError, any, api::Settings, token};
+use machinist_providers::{
+    Any, CloudError, any,
+    api::Settings,
+    token::{self, Source},
+};
 
 use crate::{
     context::Context,
@@ -20,6 +24,14 @@ const SECOND: &str = "MACHINIST_CLOUD_SECOND_MS";
 pub fn client(context: &Context, provider: Provider) -> Result<Any, Failure> {
     let none = || Failure::new(Kind::Input, "machinist creates no servers at this provider");
     let source = any::source(provider).ok_or_else(none)?;
+    Any::new(provider, settings(context, source)?).map_err(|error| failure(&error))?.ok_or_else(none)
+}
+
+/// Returns the settings of a client, with the token and the endpoint of the environment.
+///
+/// # Errors
+/// There is no usable token.
+pub fn settings(context: &Context, source: &Source) -> Result<Settings, Failure> {
     let environment = |name: &str| env::var(name).ok();
     let endpoint = token::endpoint(source, &environment).map_err(|error| failure(&error))?;
     let token = token::token(source, &environment).map_err(|error| failure(&error))?;
@@ -28,8 +40,7 @@ pub fn client(context: &Context, provider: Provider) -> Result<Any, Failure> {
     let local = endpoint.scheme() == "http";
     let short = environment(SECOND).filter(|_| local).and_then(|text| text.parse().ok());
     let second = short.map_or(Duration::from_secs(1), Duration::from_millis);
-    let settings = Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second };
-    Any::new(provider, settings).map_err(|error| failure(&error))?.ok_or_else(none)
+    Ok(Settings { endpoint, token, interrupted: Arc::new(move || interrupt.is_set()), second })
 }
 
 /// Returns true if the environment has a token of the provider.

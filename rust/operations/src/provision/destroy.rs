@@ -292,6 +292,18 @@ impl Destroy {
         self.servers.is_empty() && !(self.whole && self.parts.iter().any(shared))
     }
 
+    /// Returns the zone in which records of the cluster may remain.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.cluster.dns.as_ref().filter(|dns| dns.provider.is_some()).map(|dns| dns.zone.as_str())
+    }
+
+    /// Returns true if the whole cluster ends.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Returns what would remain, and may cost.
     #[must_use]
     pub fn leftovers(&self) -> Vec<Leftover> {

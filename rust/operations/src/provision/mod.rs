@@ -1,6 +1,6 @@
 //! Servers of clouds: what would be created at which price, creation, and destruction.
 
-mod cloud;
+pub(crate) mod cloud;
 mod destroy;
 mod first_boot;
 mod links;

@@ -3,6 +3,7 @@
 
 mod actions;
 mod dialect;
+mod dns;
 mod read;
 mod requests;
 mod wire;

@@ -188,9 +188,7 @@ fn create_rrset(state: &mut Hetzner, call: &Call) -> Handled {
     let labels = labels_of(call)?.unwrap_or_default();
     let zone = zone(state, call)?;
     let (name, kind) = (call.required("name").to_owned(), call.required("type").to_owned());
-    if name != name.to_lowercase() || name.is_empty() || name.ends_with('.') {
-        return Err(invalid("name", "not relative to the zone and in lower case; the zone itself is @"));
-    }
+    relative(&name, &zone.name)?;
     let key = format!("{name}/{kind}");
     if zone.rrsets.contains_key(&key) {
         return Err(taken("name"));
@@ -237,10 +235,24 @@ fn set_records(state: &mut Hetzner, call: &Call) -> Handled {
     act(state, call, "set_rrset_records")
 }
 
-/// Records of an RRset that does not exist make it.
+/// "The name must be in lower case, and must not end with a dot or the Zone name."
+fn relative(name: &str, zone: &str) -> Result<(), Problem> {
+    let in_full = name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'));
+    if name != name.to_lowercase() || name.is_empty() || name.ends_with('.') || in_full {
+        return Err(invalid("name", "not relative to the zone and in lower case; the zone itself is @"));
+    }
+    Ok(())
+}
+
+/// Records of an RRset that does not exist make it. The time of one that exists cannot be changed on the way.
 fn add_records(state: &mut Hetzner, call: &Call) -> Handled {
     let new = records(call, call.parameter(2))?;
     let zone = zone(state, call)?;
+    relative(call.parameter(1), &zone.name)?;
+    let own = zone.rrsets.get(&key_of(call)).and_then(|set| set.ttl);
+    if own.zip(call.number("ttl")).is_some_and(|(own, new)| own != new) {
+        return Err(invalid("ttl", "not that of the RRset"));
+    }
     let empty = || RrSet {
         name: call.parameter(1).to_owned(),
         kind: call.parameter(2).to_owned(),

@@ -389,6 +389,12 @@ fn records_are_set_added_and_removed() {
     api.send("POST", &format!("{path}/actions/change_ttl"), json!({"ttl": 59})).refuses(422, "invalid_input");
     api.send("POST", &format!("{path}/actions/change_ttl"), json!({"ttl": 60})).is(201);
     assert_eq!(api.get(&format!("/zones/{zone}/rrsets/www/A"))["rrset"]["ttl"], 60);
+    let timed = merged(records(&["192.0.2.9"]), json!({"ttl": 300}));
+    api.send("POST", &format!("{path}/actions/add_records"), timed).refuses(422, "invalid_input");
+    for name in ["www.example.org", "example.org", "WWW", "www."] {
+        let set = merged(records(&["192.0.2.1"]), json!({"name": name, "type": "A"}));
+        api.send("POST", "/zones/example.org/rrsets", set).refuses(422, "invalid_input");
+    }
     api.send("POST", &format!("{path}/actions/remove_records"), records(&["192.0.2.2"])).is(201);
     assert_eq!(values(&mut api), ["192.0.2.3"]);
     api.send("POST", &format!("{path}/actions/remove_records"), records(&["192.0.2.3"])).is(201);
