@@ -1,7 +1,12 @@
 # Settings that servers and agents of k3s share: the node's name, addresses, labels and taints, and
 # the token, which is a file. Flags instead of NixOS' newer options (nodeName, nodeIP, disable ...),
 # which earlier releases do not have.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.machinist.k3s;
   inherit (config.machinist) network node;
@@ -19,11 +24,22 @@ in
         "--node-name=${node.name}"
         "--node-ip=${lib.concatStringsSep "," addresses}"
       ]
-      # By name if it is known; otherwise k3s uses the interface with the node's address.
+      # By name if it is known; else it is found by the node's address when k3s starts.
       ++ lib.optional (network.interface != null) "--flannel-iface=${network.interface}"
       ++ lib.mapAttrsToList (key: value: "--node-label=${key}=${value}") node.labels
       ++ map (taint: "--node-taint=${taint}") cfg.taints;
     };
+
+    # Files beside a user's configPath, which is often in the store, cannot be written.
+    systemd.services.k3s =
+      lib.mkIf (network.interface == null && config.services.k3s.configPath == null)
+        {
+          path = [ pkgs.iproute2 ];
+          preStart = ''
+            ADDRESS=${network.address} FILE=/etc/rancher/k3s/config.yaml.d/90-machinist-interface.yaml
+            ${lib.readFile ./flannel-interface.sh}
+          '';
+        };
 
     # k3s issues its own certificates with a lifetime of a year, and renews them only when it starts
     # (docs.k3s.io, "k3s certificate").

@@ -8,9 +8,12 @@
 #                          --machines "$project/testbed/clouds/machine"
 #   cloud METHOD PATH [BODY]   a request to the cloud's API for tests
 #   count PROVIDER KIND    the number of things of a kind at a provider
+#   not_of_machines        checks of `install` that machines of a sandbox do not pass
 #   check_contract         no request was outside of the contract of its provider
 #   farm_addresses FACTS   gives each server its address in the private network, as the provider does at each boot
 
+# shellcheck disable=SC2034
+not_of_machines=container,disk,firmware,network,programs
 # shellcheck disable=SC2034
 farm_begin() {
   farm=$here/farm

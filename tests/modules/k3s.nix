@@ -52,6 +52,7 @@ let
       credentials = unit.serviceConfig.LoadCredential;
       environmentFile = unit.serviceConfig.EnvironmentFile;
       environment = config.environment.etc."machinist/k3s.env".text or null;
+      preStart = unit.preStart or "";
       guarded = unit.serviceConfig.ExecStartPre or [ ] != [ ];
       gates = lib.attrNames config.machinist.gates;
       password = lib.optionalString config.machinist.bgpPassword.enable config.machinist.bgpPassword.file;

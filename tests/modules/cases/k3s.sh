@@ -39,6 +39,18 @@ equal "an agent gets these flags and no others" '.k3s.nodes.a1.flags' '[
     "--node-ip=10.13.13.5",
     "--node-taint=dedicated=edge:NoExecute"
   ]'
+check "where machines.nix names no interface, that of the node's address is found when k3s starts" '
+  (.k3s.nodes.a1.preStart | contains("ADDRESS=10.13.13.5")) and (.k3s.nodes.s1.preStart | contains("ADDRESS=") | not)' .k3s.nodes.a1.preStart
+# finds ADDRESS: what the script writes on a machine with two interfaces, the second one that of the private network.
+finds() {
+  ADDRESS=$1 FILE=$work/k3s.d/90.yaml unshare --net bash -euo pipefail -c '
+    sleep() { :; }
+    ip link add public0 type bridge && ip address add 198.51.100.7/32 dev public0
+    ip link add private0 type bridge && ip address add 10.13.13.5/24 dev private0
+    . "$0"' "$project/modules/k3s/flannel-interface.sh" && cat "$work/k3s.d/90.yaml"
+}
+check_exit "it is not the first one" 0 '^flannel-iface: "private0"$' finds 10.13.13.5
+check_exit "without the address k3s does not start, and says why" 1 "no interface has the node's address 10.13.13.9" finds 10.13.13.9
 check "without a virtual address an agent begins with a server" \
   '.k3s.variants.withoutVip.flags | index("https://10.13.13.2:6443")' '.k3s.variants.withoutVip.flags'
 check "what must match on all servers does: only the node's own flags differ" '

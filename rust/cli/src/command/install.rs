@@ -36,6 +36,18 @@ pub struct InstallArgs {
     #[arg(long, conflicts_with = "plan")]
     dry_run: bool,
 
+    /// How
+    #[command(flatten)]
+    installation: InstallationArgs,
+
+    /// Pin the host key with this fingerprint (SHA256:...) of the system that runs now
+    #[arg(long, value_name = "FINGERPRINT")]
+    accept_host_key: Option<Fingerprint>,
+}
+
+/// Arguments of each command that installs a machine.
+#[derive(Debug, Args)]
+pub struct InstallationArgs {
     /// Do not write nodes/<name>/hardware-configuration.nix
     #[arg(long)]
     no_hardware_config: bool,
@@ -47,10 +59,18 @@ pub struct InstallArgs {
     /// Deadline of a phase, such as copy=14400
     #[arg(long, value_name = "PHASE=SECONDS", value_parser = deadline)]
     deadline: Vec<(Phase, Duration)>,
+}
 
-    /// Pin the host key with this fingerprint (SHA256:...) of the system that runs now
-    #[arg(long, value_name = "FINGERPRINT")]
-    accept_host_key: Option<Fingerprint>,
+impl InstallationArgs {
+    /// Returns the request, without a machine.
+    pub fn request(&self) -> Request {
+        Request {
+            hardware_config: !self.no_hardware_config,
+            ignore: self.ignore.iter().copied().collect(),
+            deadlines: self.deadline.iter().copied().collect(),
+            ..Request::default()
+        }
+    }
 }
 
 fn check(name: &str) -> Result<Check, String> {
@@ -69,13 +89,7 @@ fn deadline(text: &str) -> Result<(Phase, Duration), String> {
 
 /// Runs the command.
 pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Ended {
-    let request = Request {
-        target: String::new(),
-        hardware_config: !args.no_hardware_config,
-        ignore: args.ignore.iter().copied().collect(),
-        deadlines: args.deadline.iter().copied().collect(),
-        accept: args.accept_host_key,
-    };
+    let request = Request { accept: args.accept_host_key, ..args.installation.request() };
     let context = context::open(global, ui)?;
     let interrupt = context.interrupt.clone();
     let group = install::prepare_all(&context, &args.target, &request)?;

@@ -15,6 +15,7 @@ use machinist_operations::{
 use super::tell;
 use crate::{
     args::{Global, RolloutArgs, node_name},
+    command::install::InstallationArgs,
     context,
     failure::{Outcome, SOMETHING_TO_DO, exit_code},
     ui::Ui,
@@ -44,9 +45,9 @@ pub struct ReplaceArgs {
     #[arg(long, value_name = "LOCATION")]
     location: Option<String>,
 
-    /// Do not write nodes/<name>/hardware-configuration.nix
-    #[arg(long)]
-    no_hardware_config: bool,
+    /// How the new machine is installed
+    #[command(flatten)]
+    installation: InstallationArgs,
 
     /// Continue without a snapshot of etcd's data
     #[arg(long)]
@@ -68,7 +69,7 @@ pub fn run(args: &ReplaceArgs, global: &Global, ui: Ui) -> Outcome {
         new_machine: args.new_machine,
         server_type: args.server_type.clone(),
         location: args.location.clone(),
-        hardware_config: !args.no_hardware_config,
+        installation: args.installation.request(),
         no_snapshot: args.no_snapshot,
         options,
     };

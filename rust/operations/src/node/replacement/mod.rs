@@ -39,8 +39,8 @@ pub struct Request {
     pub server_type: Option<String>,
     /// Location of the new server, if it is not that of machines.nix.
     pub location: Option<String>,
-    /// Generates `nodes/NAME/hardware-configuration.nix`.
-    pub hardware_config: bool,
+    /// How the new machine is installed; its name is not used.
+    pub installation: install::Request,
     /// Continues without taking a snapshot of etcd's data.
     pub no_snapshot: bool,
     /// Rollout options for the systems.

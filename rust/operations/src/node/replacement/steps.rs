@@ -188,7 +188,7 @@ impl Steps<'_> {
     }
 
     fn install(&self) -> Result<(), Failure> {
-        let Request { node, hardware_config, options, .. } = self.request;
+        let Request { node, installation, options, .. } = self.request;
         if self.is_installed()? {
             self.say("NixOS is installed, and answers with its host key");
             return install::settled(self.context, node);
@@ -201,9 +201,8 @@ impl Steps<'_> {
         }
         let request = install::Request {
             target: node.to_string(),
-            hardware_config: *hardware_config,
             accept: options.accept_host_key,
-            ..install::Request::default()
+            ..installation.clone()
         };
         install::prepare(self.context, &request)?.run()
     }
