@@ -120,7 +120,9 @@ fn tell(end: &Provisioned, ui: Ui) {
         ui.story(&format!("{}:", ui.paint(Tone::Strong, node.as_str())));
         ui.failure(failure);
     }
-    for server in end.servers.iter().filter(|server| server.answers && !server.installed) {
-        ui.story(&format!("next: `machinist install {}`", server.node));
+    let bare = end.servers.iter().filter(|server| server.answers && !server.installed);
+    let bare: Vec<&str> = bare.map(|server| server.node.as_str()).collect();
+    if !bare.is_empty() {
+        ui.story(&format!("next: `machinist install {}`", bare.join(" ")));
     }
 }
