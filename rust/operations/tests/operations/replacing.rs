@@ -44,7 +44,7 @@ fn request(node: &str) -> replacement::Request {
         new_machine: true,
         server_type: None,
         location: None,
-        hardware_config: false,
+        installation: machinist_operations::install::Request::default(),
         no_snapshot: true,
         options: Options::default(),
     }
