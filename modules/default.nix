@@ -24,6 +24,7 @@
     ./node.nix
     ./overlay.nix
     ./pki.nix
+    ./privileges
     ./router.nix
     ./sandbox.nix
     ./second-address.nix

@@ -19,6 +19,7 @@ use machinist_sandbox::MachineState;
 use crate::{
     context::{Connections, Context},
     failure::{Failure, Kind},
+    privileges::Listed,
     project::Project,
     sandbox,
 };
@@ -50,8 +51,13 @@ impl Connect for Sessions {
         if let (Err(RemoteError::Connect { .. }), Some(second)) = (&session, self.second.get(node)) {
             session = Session::connect(second, &self.known_hosts, self.accept).or(session);
         }
-        session.map(|session| Box::new(session) as Box<dyn Remote>).map_err(|error| self.explain(node, error))
+        session.map(listed).map_err(|error| self.explain(node, error))
     }
+}
+
+/// Returns the connection; while machinist is developed, one that refuses a command which is not listed.
+fn listed(session: Session) -> Box<dyn Remote> {
+    if cfg!(debug_assertions) { Box::new(Listed(Box::new(session))) } else { Box::new(session) }
 }
 
 impl Sessions {

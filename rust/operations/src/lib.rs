@@ -39,6 +39,7 @@ pub mod node;
 pub mod objects;
 pub mod output;
 pub mod plan;
+pub mod privileges;
 pub mod project;
 pub mod provision;
 pub mod query;

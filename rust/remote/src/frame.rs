@@ -32,6 +32,12 @@ impl Marks {
         Ok(Self::of(&bytes))
     }
 
+    /// Marks that are the same each time.
+    #[cfg(test)]
+    pub(crate) fn of_test() -> Self {
+        Self::of(&[7; 16])
+    }
+
     /// Letters and digits after a control character: harmless in all kinds of quotes, and rare at the end of a chunk of
     /// text.
     fn of(bytes: &[u8]) -> Self {

@@ -322,6 +322,101 @@ mod tests {
         }
     }
 
+    /// Runs the gate of keys that only read (modules/privileges) on a script whose body it knows as `known`, with one variable.
+    fn gate(known: &str, text: &[u8], command: &str) -> (Option<i32>, String, String) {
+        use sha2::{Digest as _, Sha256};
+        let digest: String = Sha256::digest(known.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let table = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(table.path(), format!("{digest} word known\n")).unwrap();
+        let gate = include_str!("../../../modules/privileges/gate.sh");
+        let gate = format!("table={}\n{gate}", table.path().display());
+        // The mapped user is root, as on a node.
+        let mut child = Command::new("unshare")
+            .args(["--user", "--map-root-user", "bash", "-c", &gate])
+            .env("SSH_ORIGINAL_COMMAND", command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A gate that refuses does not read it.
+        let _closed = child.stdin.take().unwrap().write_all(text);
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Runs it on a script as a session sends it. Returns the status and the script's own output.
+    fn gated(known: &str, script: &str) -> (Option<i32>, String) {
+        let marks = Marks::random().unwrap();
+        let text = marks.wrap(script);
+        let command = loader(text.len(), Duration::from_secs(10), true);
+        let (status, stdout, stderr) = gate(known, &[&text[..], b"input"].concat(), &command);
+        let mut frame = Unframe::new(&marks);
+        let body = frame.push(stdout.as_bytes());
+        assert!(frame.has_begun() && frame.has_ended(), "{stdout:?} {stderr:?}");
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    #[test]
+    fn a_key_that_reads_runs_known_scripts_with_plain_words() {
+        let known = "printf '%s|' \"$word\"\ncat\n";
+        for word in ["a", "it's", "$(id)", "'; id #", "a\nb=c", "", "\\", "\\'"] {
+            let script = format!("word={}\n{known}", crate::quote(word));
+            assert_eq!(gated(known, &script), (Some(0), format!("{word}|input")), "{word:?}");
+        }
+        let (status, output) = gated("exit 3", "printf '%s\\n' \"$PPID\"\nexit 3");
+        assert_eq!((status, output.trim().parse::<u32>().is_ok()), (Some(3), true), "{output}");
+    }
+
+    #[test]
+    fn a_key_that_reads_runs_nothing_else() {
+        let known = "echo \"$word\"\n";
+        for script in [
+            "echo ran".to_owned(),
+            format!("{known}echo ran"),
+            format!("echo ran\n{known}"),
+            format!("PATH=/tmp\n{known}"),
+            format!("other=ran\n{known}"),
+            format!("word=$(echo ran)\n{known}"),
+            format!("word='a'`echo ran`\n{known}"),
+            format!("word=a echo ran\n{known}"),
+            format!("word='a\n{known}"),
+            format!("word=a;echo ran\n{known}"),
+            format!("word=a\\\n{known}"),
+            "word=a\n".to_owned(),
+            String::new(),
+            format!("{known})\necho ran\n("),
+        ] {
+            assert_eq!(gated(known, &script), (Some(77), String::new()), "{script:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_reads_gets_no_other_command_line() {
+        let text = Marks::of_test().wrap("echo ran");
+        let good = loader(text.len(), Duration::from_secs(10), false);
+        assert_eq!(gate("echo ran", &text, &good).0, Some(0));
+        for command in [
+            "",
+            "id",
+            "/usr/lib/openssh/sftp-server",
+            &format!("{good}; id"),
+            &format!("{good}\nid"),
+            &good.replace("/bin/sh", "/tmp/sh"),
+            &good.replace("timeout", "/tmp/timeout"),
+            &good.replace("-k 10", "-k 10 -s 9"),
+            &loader(text.len() - 1, Duration::from_secs(10), false),
+            &loader(text.len() + 1, Duration::from_secs(10), false),
+        ] {
+            let (status, stdout, stderr) = gate("echo ran", &text, command);
+            assert!(status == Some(77) && stdout.is_empty(), "{command:?}: {status:?} {stdout:?} {stderr:?}");
+            assert!(stderr.starts_with("machinist-read: "), "{command:?}: {stderr}");
+        }
+        let changed = [b"echo ran; ".as_slice(), &text].concat();
+        assert_eq!(gate("echo ran", &changed, &loader(changed.len(), Duration::from_secs(10), false)).0, Some(77));
+    }
+
     #[test]
     fn sudo_does_not_get_the_script_as_an_argument() {
         let command = loader(7, Duration::from_secs(60), true);

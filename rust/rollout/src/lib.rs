@@ -28,7 +28,7 @@ pub mod plan;
 pub mod preflight;
 mod problem;
 pub mod readdress;
-mod script;
+pub mod script;
 pub mod software;
 pub mod step;
 pub mod stored;

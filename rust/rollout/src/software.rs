@@ -106,7 +106,8 @@ pub fn running(remote: &dyn Remote) -> Result<Software, step::StepError> {
     Ok(read(&raw))
 }
 
-const RUNNING: &str = "\
+/// Prints texts of the running system that its versions are read from.
+pub const RUNNING: &str = "\
 cd /run/current-system || exit 0
 echo '== nixos'; cat nixos-version 2>/dev/null
 echo; echo '== kubernetes'; cat etc/machinist/kubernetes-version 2>/dev/null

@@ -23,6 +23,7 @@ pub mod man;
 pub mod node;
 pub mod objects;
 pub mod plan;
+pub mod privileges;
 pub mod provision;
 pub mod reach;
 #[cfg(test)]
@@ -103,6 +104,8 @@ pub enum Command {
     Unlock(unlock::UnlockArgs),
     /// Show the health of every node and of the cluster
     Status(status::StatusArgs),
+    /// List what runs on nodes, and the rights that it needs
+    Privileges(privileges::PrivilegesArgs),
     /// Show where machines differ from the last deploy and from the directory
     Drift(drift::DriftArgs),
     /// Run a command on machines
@@ -168,6 +171,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Upgrade(args) => upgrade::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
+        Command::Privileges(args) => privileges::run(args, ui),
         Command::Drift(args) => drift::run(args, global, ui),
         Command::Exec(args) => reach::exec(args, global, ui),
         Command::Logs(args) => reach::logs(args, global, ui),

@@ -233,6 +233,7 @@ pub const NOTES: &[Note] = &[
     note("history", &[("", "")]),
     with_codes("unlock", &[("", ""), ("casper --yes", "")], &[(1, "a node could not be asked")]),
     with_codes("status", &[("", ""), ("@ingress --json", "")], &[(1, "something is unhealthy or does not answer")]),
+    note("privileges", &[("", ""), ("--sudoers deploy", "The rule of a user that operators log in as")]),
     with_codes(
         "drift",
         &[("", ""), ("--recorded", "Quick: builds nothing")],

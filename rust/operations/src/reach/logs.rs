@@ -10,8 +10,8 @@ use std::{
 };
 
 use machinist_model::NodeName;
-use machinist_remote::{Remote, Status, Stream, quote};
-use machinist_rollout::Interrupt;
+use machinist_remote::{Remote, Status, Stream};
+use machinist_rollout::{Interrupt, script};
 use machinist_text::visible;
 use serde::Serialize;
 
@@ -154,16 +154,34 @@ impl Query<'_> {
     }
 }
 
+/// Prints the journal; the same for all requests, whose words are its variables.
+pub const SCRIPT: &str = "\
+set -- --no-pager --quiet --all --output=json \"--output-fields=$fields\" \"--lines=$lines\"
+while IFS= read -r unit; do
+  if [ -n \"$unit\" ]; then set -- \"$@\" \"--unit=$unit\"; fi
+done <<end
+$units
+end
+if [ -n \"$since\" ]; then set -- \"$@\" \"--since=$since\"; fi
+if [ -n \"$pattern\" ]; then set -- \"$@\" \"--grep=$pattern\"; fi
+if [ -n \"$follow\" ]; then set -- \"$@\" --follow; fi
+exec journalctl \"$@\"
+";
+
+/// Variables of [`SCRIPT`].
+pub const VARIABLES: &[&str] = &["fields", "lines", "units", "since", "pattern", "follow"];
+
 fn script(request: &Request) -> String {
-    let mut words = vec!["journalctl --no-pager --quiet --all --output=json --output-fields=".to_owned() + FIELDS];
-    words.extend(request.units.iter().map(|unit| format!("--unit={}", quote(unit))));
-    words.extend(request.since.iter().map(|since| format!("--since={}", quote(since))));
-    words.push(format!("--lines={}", request.lines));
-    words.extend(request.grep.iter().map(|pattern| format!("--grep={}", quote(pattern))));
-    if request.follow {
-        words.push("--follow".to_owned());
-    }
-    words.join(" ")
+    let (lines, units) = (request.lines.to_string(), request.units.join("\n"));
+    let variables = [
+        ("fields", FIELDS),
+        ("lines", &lines),
+        ("units", &units),
+        ("since", request.since.as_deref().unwrap_or_default()),
+        ("pattern", request.grep.as_deref().unwrap_or_default()),
+        ("follow", if request.follow { "yes" } else { "" }),
+    ];
+    script::with(&variables, SCRIPT)
 }
 
 /// Passes on entries in the order of their times, and returns their number. With `hold`, an entry is passed on after
@@ -243,6 +261,10 @@ mod tests {
             unreachable: Unreachable::Fail,
         };
         let text = script(&request);
-        assert!(text.ends_with("--unit='etcd; rm -rf /' --since=-1h --lines=5 --follow"), "{text}");
+        let run = text.replace("exec journalctl", "printf '<%s>'");
+        let output = std::process::Command::new("sh").args(["-c", &run]).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        assert!(words.ends_with("<--lines=5><--unit=etcd; rm -rf /><--since=-1h><--follow>"), "{words}");
+        assert!(super::VARIABLES.iter().all(|name| text.contains(&format!("{name}="))), "{text}");
     }
 }

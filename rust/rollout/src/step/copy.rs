@@ -19,9 +19,9 @@ use crate::{script, text::mebibytes};
 
 /// Prints which of the paths on stdin the store does not have. An exclamation mark precedes paths that are not on the
 /// disk although the store's database has them: they were removed behind nix's back.
-const MISSING: &str = "\
+pub const MISSING: &str = "\
 export PATH=/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:$PATH
-paths=$(cat)
+paths=$(grep -xE '/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+')
 printf '%s\\n' \"$paths\" | xargs nix-store --check-validity --print-invalid || exit
 for path in $paths; do
   [ -e \"$path\" ] || [ -L \"$path\" ] || printf '!%s\\n' \"$path\"
@@ -212,6 +212,23 @@ mod tests {
     fn info(name: &str) -> Arc<PathInfo> {
         let path = StorePath::parse(&format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}")).unwrap();
         Arc::new(PathInfo { path, digest: String::new(), size: 7, deriver: None, references: Vec::new() })
+    }
+
+    #[test]
+    fn only_store_paths_reach_the_store() {
+        use std::{
+            io::Write as _,
+            process::{Command, Stdio},
+        };
+        let script = super::MISSING.replace("xargs nix-store", "xargs printf '<%s>'");
+        let mut child =
+            Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let path = info("a-1.0+b").path.to_string();
+        let sent = format!("--option\n{path} --add-root\n{path}/bin\n'{path}'\n{path}\n-x {path}\n../x\n");
+        child.stdin.take().unwrap().write_all(sent.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(printed, format!("<--check-validity><--print-invalid><{path}>!{path}\n"));
     }
 
     #[test]
