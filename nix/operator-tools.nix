@@ -7,7 +7,10 @@
   pkgs.git
   pkgs.hcloud
   pkgs.kubectl
+  pkgs.kubernetes-helm
   pkgs.nix
   pkgs.openssh
+  pkgs.podman
+  pkgs.skopeo
   pkgs.sops
 ]

@@ -25,6 +25,7 @@ pub mod eval;
 pub mod event;
 pub mod failure;
 pub mod files;
+pub mod gc;
 pub mod generate;
 pub mod history;
 pub mod install;

@@ -4,7 +4,8 @@
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Formats a number of bytes in the largest unit that fits, with two decimal places.
-pub(crate) fn size(bytes: u64) -> String {
+#[must_use]
+pub fn size(bytes: u64) -> String {
     let mut shown = None;
     // Above 2^53 the precision is still sufficient for people.
     let mut value = bytes as f64;

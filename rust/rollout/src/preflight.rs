@@ -20,8 +20,7 @@ const CLOCK_WARNS: u64 = 5_000;
 const CLOCK_REFUSES: u64 = 60_000;
 
 /// Remedy for a full boot partition.
-pub const FEWER_GENERATIONS: &str =
-    "fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`";
+pub const FEWER_GENERATIONS: &str = "fewer old generations on the host: `machinist gc NODE --keep 3`";
 
 /// Minimum free bytes in the directory of records, locks and keys: they are small, but services write there, too.
 const VAR_NEEDED: u64 = 16 << 20;

@@ -68,6 +68,9 @@ pub const BOOT_FILES: &str = concat!(include_str!("script/switch-files.sh"), inc
 /// Lists the system generations of a host.
 pub const GENERATIONS: &str = include_str!("script/generations.sh");
 
+/// Deletes generations and collects garbage.
+pub const GC: &str = concat!(include_str!("script/loader.sh"), include_str!("script/gc.sh"));
+
 /// Takes a node's instances out of the mesh, and puts them back.
 pub const INSTANCES: &str = include_str!("script/instances.sh");
 

@@ -13,6 +13,7 @@ pub mod drift;
 pub mod etcd;
 pub mod eval;
 pub mod explain;
+pub mod gc;
 pub mod generate;
 pub mod history;
 pub mod init;
@@ -98,6 +99,8 @@ pub enum Command {
     Install(install::InstallArgs),
     /// Return machines to an earlier system
     Rollback(rollback::RollbackArgs),
+    /// Delete old systems of machines, and collect their garbage
+    Gc(gc::GcArgs),
     /// List the runs of this directory
     History(history::HistoryArgs),
     /// Show a stale lock and its holder, and take it
@@ -171,6 +174,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Upgrade(args) => upgrade::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
+        Command::Gc(args) => gc::run(args, global, ui),
         Command::Privileges(args) => privileges::run(args, ui),
         Command::Drift(args) => drift::run(args, global, ui),
         Command::Exec(args) => reach::exec(args, global, ui),

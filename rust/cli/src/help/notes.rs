@@ -233,6 +233,18 @@ pub const NOTES: &[Note] = &[
     note("history", &[("", "")]),
     with_codes("unlock", &[("", ""), ("casper --yes", "")], &[(1, "a node could not be asked")]),
     with_codes("status", &[("", ""), ("@ingress --json", "")], &[(1, "something is unhealthy or does not answer")]),
+    Note {
+        command: "gc",
+        text: "The system that boots, the one that runs, the one that was booted, the one to roll back to and the last one that \
+               was confirmed are kept in any case. The menu of the boot loader is written without the others before \
+               their files are deleted.",
+        examples: &[("--all --plan", "Change nothing"), ("@worker --keep 3", "")],
+        exit_codes: &[
+            (1, "a machine failed or did not answer"),
+            (3, "refused: a lock, a system on trial, an unfinished run"),
+            (4, "--plan: there are generations to delete"),
+        ],
+    },
     note("privileges", &[("", ""), ("--sudoers deploy", "The rule of a user that operators log in as")]),
     with_codes(
         "drift",

@@ -4,6 +4,7 @@ pub mod activate;
 pub mod boot_once;
 pub mod build;
 pub mod certificates;
+pub mod collect;
 pub mod confirm;
 pub mod copy;
 pub mod gate;

@@ -331,7 +331,7 @@ fn a_full_boot_and_what_the_running_cluster_cannot_take_are_announced() {
           system    bbbbbbbb, the first one
           send      14 of 412 paths, 2.4 MiB
           boot      only 10.0 MiB free in /efi, kernel and initrd need 42.0 MiB: a deploy refuses that
-          hint      fewer old generations on the host: `nix-env -p /nix/var/nix/profiles/system --delete-generations +5`
+          hint      fewer old generations on the host: `machinist gc NODE --keep 3`
           start     everything: it is the first deploy
 
           refused   machines.a.ip: 10.0.0.1 -> 10.0.0.9: the running cluster cannot take that
