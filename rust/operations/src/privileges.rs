@@ -83,6 +83,13 @@ pub const COMMANDS: &[Command] = &[
     row("fetch the journal", Inspect, "deploy, rollback", "prints the last lines of units that failed"),
     row("ask for the closures", Inspect, "build, deploy", "prints the closure of a system that it built"),
     row("export * paths", Inspect, "deploy", "sends store paths"),
+    row(
+        "examine the machine",
+        Inspect,
+        "install, node replace",
+        "prints memory, disks with their contents, networks and drivers of the system that will be replaced",
+    ),
+    row("read interfaces", Inspect, "provision", "prints network interfaces with their addresses"),
     row("list units", Inspect, "rehearse", "prints units"),
     row("read the log of a unit", Inspect, "rehearse", "prints lines of the journal"),
     row("read the version of etcd", Inspect, "deploy", "prints the version of the etcd of a system that the node has"),

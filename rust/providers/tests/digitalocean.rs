@@ -128,6 +128,19 @@ async fn nothing_is_left_after_the_cluster_is_destroyed_and_nothing_foreign_is_t
 }
 
 #[tokio::test]
+async fn the_default_network_of_a_region_stays_and_the_rest_is_deleted() {
+    let lab = new().await;
+    lab.run(&desired()).await.unwrap();
+    lab.cloud.with(|cloud, _| cloud.digitalocean.vpcs.values_mut().for_each(|vpc| vpc.default = true));
+    let removed = destroy(&lab).await;
+    assert_eq!(removed.kept, ["network magi"]);
+    assert!(removed.deleted.iter().any(|words| words.starts_with("ssh key")), "{removed:?}");
+    // The next cluster uses it.
+    lab.run(&desired()).await.unwrap();
+    assert_eq!(lab.observe().await.servers.len(), 3);
+}
+
+#[tokio::test]
 async fn a_firewall_lets_the_private_network_in_and_everything_out_and_covers_a_droplet_from_its_first_moment() {
     let lab = new().await;
     lab.run(&desired()).await.unwrap();

@@ -18,6 +18,7 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     else {
         return;
     };
+    two_clouds(context, report);
     let why = "its private network delivers packets only to the addresses that it gave to servers";
     let server = |finding: Finding| finding.related(machine_path(name), "a server of a cloud");
     if context.shape.network.overlay.as_ref().is_some_and(|overlay| overlay.backend == Some(OverlayBackend::HostGw)) {
@@ -37,4 +38,20 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     report.push(server(finding.help(
         "write mode = \"external\", with the address of a load balancer that forwards TCP to the control planes",
     )));
+}
+
+/// Servers of two clouds are in two networks, although both have the range of `network.nodes`.
+fn two_clouds(context: &Context<'_>, report: &mut Report) {
+    let with_roles = |has: fn(&crate::shape::MachineShape) -> bool| {
+        context.taking_part().find(|(_, machine)| !machine.roles.is_empty() && has(machine)).map(|(name, _)| name)
+    };
+    let hetzner = with_roles(|machine| machine.hetzner.is_some());
+    let digitalocean = with_roles(|machine| machine.digitalocean.is_some());
+    if let (Some(one), Some(other)) = (hetzner, digitalocean) {
+        let message = format!("{one} and {other} are servers of two clouds, in two private networks");
+        let why = "members, workers and applications of a cluster reach each other by their private addresses";
+        let finding = Finding::new(Code::RoutedNetwork, machine_path(other), message, why);
+        let help = "put the machines with roles at one provider";
+        report.push(finding.help(help).related(machine_path(one), "a server of another cloud"));
+    }
 }

@@ -274,6 +274,7 @@ impl Change<'_> {
             self.take_out(&voice, id, "it votes no more")?;
         }
         self.state.etcd.members.remove(self.node);
+        self.state.replacing.take_if(|replacing| replacing.node == *self.node);
         self.state.machines.remove(self.node);
         if let During::Removed(moving) = &self.during {
             self.state = moving::end(self.context, self.state.clone(), self.cluster, moving)?;

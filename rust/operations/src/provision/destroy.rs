@@ -113,7 +113,7 @@ pub fn prepare(context: &Context, request: &DestroyRequest) -> Result<Destroy, F
     if whole {
         for part in &parts {
             let here: Vec<&Doomed> = servers.iter().filter(|doomed| doomed.provider == part.provider).collect();
-            present(&here, &state)?;
+            present(&here, &part.observed, &state)?;
         }
     }
     let confirmed = request.confirmed.clone();
@@ -222,15 +222,23 @@ pub(super) fn deletable(doomed: &Doomed, state: &RecordedState) -> Result<(), Fa
 }
 
 /// Refuses to forget a whole cluster of which this project has nothing: the token may be that of another project.
-fn present(servers: &[&Doomed], state: &RecordedState) -> Result<(), Failure> {
+fn present(servers: &[&Doomed], observed: &Observed, state: &RecordedState) -> Result<(), Failure> {
     let nothing = servers.iter().all(|doomed| doomed.server.is_none());
-    if servers.is_empty() || !nothing || state.destroying {
+    // What servers shared is deleted after the last of them was forgotten: an interrupted end finds it.
+    let is_begun = state.destroying && has_shared(observed);
+    if servers.is_empty() || !nothing || is_begun {
         return Ok(());
     }
     Err(Failure::new(Kind::Refused, "none of the recorded servers is in this project").hint(
         "use the token of their project; if they were deleted there, take `servers`, `machines` and `etcd` out of \
          state/cluster.json",
     ))
+}
+
+/// Returns true if there is something that servers of the cluster share.
+fn has_shared(observed: &Observed) -> bool {
+    let Observed { keys, network, groups, firewalls, .. } = observed;
+    network.is_some() || !groups.is_empty() || !firewalls.is_empty() || keys.values().any(|key| key.ours)
 }
 
 /// Refuses to destroy nodes that the running cluster needs. All of its members together are the whole cluster, which its
@@ -285,10 +293,7 @@ impl Destroy {
     /// Returns true if there is neither a server nor anything that servers shared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let shared = |part: &Part| {
-            let Observed { keys, network, groups, firewalls, .. } = &part.observed;
-            network.is_some() || !groups.is_empty() || !firewalls.is_empty() || keys.values().any(|key| key.ours)
-        };
+        let shared = |part: &Part| has_shared(&part.observed);
         self.servers.is_empty() && !(self.whole && self.parts.iter().any(shared))
     }
 
@@ -445,7 +450,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use machinist_model::{NodeName, Provider, RecordedMachine, RecordedServer, RecordedState, fixtures};
-    use machinist_providers::observed::{FoundServer, Id, Observed};
+    use machinist_providers::observed::{Found, FoundServer, Id, Observed};
 
     use super::{Doomed, deletable, doomed, needed};
 
@@ -556,10 +561,17 @@ mod tests {
         assert!(doomed(Provider::Hetzner, &observed, &state)[0].server.is_some());
         // A server of another provider is none of this one's.
         assert!(doomed(Provider::Digitalocean, &Observed::default(), &state).is_empty());
-        // All of them at once are not those of this project, unless their end was begun.
-        let present = |all: &[Doomed], state: &RecordedState| super::present(&all.iter().collect::<Vec<_>>(), state);
-        present(&all, &state).unwrap_err();
-        present(&doomed(Provider::Hetzner, &observed, &state), &state).unwrap();
-        present(&all, &RecordedState { destroying: true, ..state }).unwrap();
+        // All of them at once are not those of this project, unless their end was begun: then what they shared is there.
+        let present = |all: &[Doomed], observed: &Observed, state: &RecordedState| {
+            super::present(&all.iter().collect::<Vec<_>>(), observed, state)
+        };
+        let empty = Observed::default();
+        present(&all, &empty, &state).unwrap_err();
+        present(&doomed(Provider::Hetzner, &observed, &state), &empty, &state).unwrap();
+        let begun = RecordedState { destroying: true, ..state };
+        present(&all, &empty, &begun).unwrap_err();
+        let group = Found { id: Id("3".to_owned()), name: "magi-control".to_owned(), ours: true };
+        let shared = Observed { groups: [("magi-control".to_owned(), group)].into(), ..Observed::default() };
+        present(&all, &shared, &begun).unwrap();
     }
 }

@@ -99,6 +99,14 @@ pub struct Incomplete {
 /// # Errors
 /// machines.nix has no such machine, the provider does not answer, or a server could not be created.
 pub fn prepare(context: &Context, request: &Request) -> Result<Provision, Failure> {
+    if let Some(replacing) = &context.project.state()?.replacing {
+        let cluster = context.project.load_planned()?.cluster;
+        let patterns = (!request.targets.is_empty()).then_some(request.targets.as_slice());
+        // Its new server would be deleted as the old one.
+        if connect::select(&cluster, patterns)?.contains(&replacing.node) {
+            return Err(Failure::new(Kind::Refused, replacing).hint(replacing.continuation()));
+        }
+    }
     prepare_with(context, request, |_| Ok(()))
 }
 

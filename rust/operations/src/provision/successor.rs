@@ -54,8 +54,8 @@ pub fn former(context: &Context, node: &NodeName) -> Result<Former, Failure> {
 pub fn prepare(context: &Context, replacing: &Replacement) -> Result<Succession, Failure> {
     let node = &replacing.node;
     let state = context.project.state()?;
+    same_provider(context, node, &state)?;
     let provider = Provider::Hetzner;
-    address_stays(context, node)?;
     let mut former = Former::None;
     let provision = prepare_with(context, &Request { targets: vec![node.to_string()] }, |compared| {
         let Compared { desired, wanted, observed } = compared;
@@ -91,16 +91,17 @@ pub fn prepare(context: &Context, replacing: &Replacement) -> Result<Succession,
     Ok(Succession { former, provision })
 }
 
-/// Refuses a node whose new server would have another address: members of etcd, certificates and every node name it.
-fn address_stays(context: &Context, node: &NodeName) -> Result<(), Failure> {
+/// Refuses a node whose recorded server is another provider's than that of machines.nix: it would be looked for, and its
+/// end confirmed, at the wrong one.
+fn same_provider(context: &Context, node: &NodeName, state: &RecordedState) -> Result<(), Failure> {
+    let Some(recorded) = state.servers.get(node) else { return Ok(()) };
     let cluster = context.project.load()?.cluster;
-    if !cluster.nodes.get(node).is_some_and(|node| node.digitalocean.is_some()) {
+    if cluster.nodes.get(node).is_none_or(|node| node.provider == recorded.provider) {
         return Ok(());
     }
-    let message = format!("a new droplet of {node} would have another address, which DigitalOcean chooses");
-    Err(Failure::new(Kind::Refused, message).hint(format!(
-        "`machinist node remove {node}`, then `machinist destroy {node}`, `provision`, `install` and `node join`"
-    )))
+    let message = format!("the server of {node} is recorded at another provider than machines.nix says");
+    Err(Failure::new(Kind::Refused, message)
+        .hint(format!("end it first: `machinist node remove {node}`, `machinist destroy {node}`")))
 }
 
 fn of(node: &NodeName, state: &RecordedState, observed: &Observed) -> Result<Former, Failure> {
@@ -113,8 +114,10 @@ fn of(node: &NodeName, state: &RecordedState, observed: &Observed) -> Result<For
         let message = format!("the server {name} ({}) has lost its label machinist/cluster", recorded.id);
         return Err(Failure::new(Kind::Refused, message).hint("add the label in the provider's console"));
     }
-    let mut others = state.servers.iter().filter(|(other, _)| *other != node).peekable();
-    if others.peek().is_some() && !others.any(|(_, other)| exists(&other.id).is_some()) {
+    let mut others =
+        state.servers.iter().filter(|(other, server)| *other != node && server.provider == recorded.provider);
+    // Without another server of the cluster there, its network proves that this is its project.
+    if observed.network.is_none() && !others.any(|(_, other)| exists(&other.id).is_some()) {
         return Err(Failure::new(Kind::Refused, "none of the recorded servers is in this project")
             .hint("use the token of their project"));
     }
@@ -130,5 +133,40 @@ fn unrecorded(node: &NodeName, observed: &Observed, state: &RecordedState) -> Re
             let server = Some(server.clone());
             deletable(&Doomed { node: node.to_string(), server, provider: Provider::Hetzner }, state)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use machinist_model::{NodeName, Provider, RecordedServer, RecordedState};
+    use machinist_providers::observed::{FoundNetwork, Id, Observed};
+
+    use super::{Former, of};
+
+    fn recorded(all: &[(&str, Provider)]) -> RecordedState {
+        let mut state = RecordedState::default();
+        for (number, (name, provider)) in (1..).zip(all) {
+            let (id, address) = (number.to_string(), [203, 0, 113, number].into());
+            let server = RecordedServer { id, address, private_mac: None, provider: *provider, fixed: None };
+            state.servers.insert(NodeName::parse(name).unwrap(), server);
+        }
+        state
+    }
+
+    #[test]
+    fn a_server_is_gone_only_in_the_project_of_the_cluster() {
+        let node = NodeName::parse("casper").unwrap();
+        let state = recorded(&[("casper", Provider::Hetzner)]);
+        // No other server proves it: the token may be that of another project, and the server run on.
+        of(&node, &state, &Observed::default()).unwrap_err();
+        let (id, name) = (Id("9".to_owned()), "magi".to_owned());
+        let network = FoundNetwork { id, name, range: None, subnets: Vec::new(), members: 0 };
+        let ours = Observed { network: Some(network), ..Observed::default() };
+        assert_eq!(of(&node, &state, &ours).unwrap(), Former::Gone { id: "1".to_owned() });
+        // A droplet is in no project of Hetzner.
+        let mixed = recorded(&[("casper", Provider::Hetzner), ("melchior", Provider::Digitalocean)]);
+        of(&node, &mixed, &Observed::default()).unwrap_err();
+        of(&node, &mixed, &ours).unwrap();
     }
 }

@@ -246,9 +246,16 @@ impl DigitalOcean {
                     self.inner.api.pause(LOOK).await?;
                     attempt += 1;
                 }
+                Err(CloudError::ReadOnly { .. }) if self.is_default(&id.0).await? => return Ok(false),
                 result => return result.map(|()| true),
             }
         }
+    }
+
+    /// Returns true for the default VPC of a region, which the provider does not delete.
+    async fn is_default(&self, vpc: &str) -> Result<bool, CloudError> {
+        let all: Vec<Vpc> = self.list("vpcs", "vpcs", &[]).await?;
+        Ok(all.iter().any(|found| found.id == vpc && found.default))
     }
 
     async fn members(&self, vpc: &str) -> Result<usize, CloudError> {

@@ -63,6 +63,9 @@ pub struct Vpc {
     pub description: String,
     #[serde(default)]
     pub ip_range: String,
+    /// True for the one of its region that cannot be deleted: often the first.
+    #[serde(default)]
+    pub default: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

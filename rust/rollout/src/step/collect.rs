@@ -228,6 +228,8 @@ mod tests {
         check(|facts, _| facts.confirmed = Some(path(4)), 1, &[4, 8, 9]);
         let last = Last { new: Some(path(5)), old: Some(path(6)), state: "activating".to_owned(), ..Last::default() };
         check(|facts, _| facts.last = Some(last), 1, &[5, 6, 8, 9]);
+        // The default of the boot loader, which does not run: a deploy for the next boot was taken back.
+        check(|facts, found| (facts.profile, found.current) = (Some(path(5)), Some(5)), 1, &[4, 5, 9]);
         // After a rollback the newest is not the current one.
         check(
             |facts, found| (facts.profile, facts.running, found.current) = (Some(path(4)), Some(path(4)), Some(4)),

@@ -145,6 +145,19 @@ pub fn run(context: &Context, request: &Request) -> Result<Replaced, Failure> {
     Steps { context: &agreed, request, is_member: begin.is_member() }.run(replacing)
 }
 
+/// Members of etcd, certificates and every node name the address of a machine.
+fn other_address(node: &NodeName) -> Failure {
+    let message = format!("a new droplet of {node} would have another address, which DigitalOcean chooses");
+    Failure::new(Kind::Refused, message).hint(instead_of_a_droplet(node))
+}
+
+fn instead_of_a_droplet(node: &NodeName) -> String {
+    format!(
+        "`machinist node remove {node}` with it out of machines.nix, then `machinist destroy {node}`; then put it back, and \
+         `machinist provision {node}`, `install {node}` and `node join {node}`"
+    )
+}
+
 /// Lets the same machine join again.
 fn rejoin(context: &Context, request: &Request) -> Result<Replaced, Failure> {
     let Request { node, no_snapshot, options, .. } = request;
@@ -161,6 +174,10 @@ fn rejoin(context: &Context, request: &Request) -> Result<Replaced, Failure> {
         });
         if !is_lost {
             return failure;
+        }
+        let cluster = context.project.load().map(|loaded| loaded.cluster);
+        if cluster.is_ok_and(|cluster| cluster.nodes.get(node).is_some_and(|node| node.digitalocean.is_some())) {
+            return failure.hint(format!("if its droplet is gone: {}", instead_of_a_droplet(node)));
         }
         failure.hint(format!(
             "if its machine is gone: start another one at its address, then `machinist node replace {node} --new-machine` \
@@ -200,6 +217,9 @@ impl Begin {
             ));
         }
         begin.replacing = begin.first_step(context, request)?;
+        if begin.replacing.is_some() && begin.node.digitalocean.is_some() {
+            return Err(other_address(name));
+        }
         Ok(begin)
     }
 

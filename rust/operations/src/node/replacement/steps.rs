@@ -199,11 +199,8 @@ impl Steps<'_> {
             let greeted = connector.connect(node);
             greeted.map_err(|error| Failure::on(node, Kind::Failed, &error).maybe_hint(error.hint()))?;
         }
-        let request = install::Request {
-            target: node.to_string(),
-            accept: options.accept_host_key,
-            ..installation.clone()
-        };
+        let request =
+            install::Request { target: node.to_string(), accept: options.accept_host_key, ..installation.clone() };
         install::prepare(self.context, &request)?.run()
     }
 
