@@ -1,6 +1,11 @@
 # The disks that `machinist install` partitions: GPT, boot partitions for the firmware, and one root; two disks mirror each
 # other.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   cfg = config.machinist.disk;
   inherit (config.machinist) cluster node;
@@ -219,6 +224,12 @@ in
             "The disks of ${node.name} mirror each other, and systemd-boot writes to one of them only: set "
             + "machinist.disk.firmware to \"hybrid\" or \"bios\".";
         }
+        {
+          assertion = !(cfg.fileSystem == "zfs" && cfg.firmware == "bios");
+          message =
+            "The disks of ${node.name} are ZFS that boots by BIOS only, without a boot partition that GRUB can read: set "
+            + "machinist.disk.firmware to \"hybrid\", which boots by BIOS, too.";
+        }
       ];
 
       disko.devices = lib.mkIf (cfg.devices != [ ]) (lib.mkDefault layout);
@@ -240,6 +251,7 @@ in
           efiSupport = lib.mkIf hybrid (lib.mkDefault true);
           # The firmware's own list of boot entries is not touched: the machine may have booted by BIOS.
           efiInstallAsRemovable = lib.mkIf hybrid (lib.mkDefault true);
+          configurationLimit = lib.mkIf hybrid (lib.mkDefault 10);
         };
         systemd-boot = {
           enable = lib.mkDefault uefi;
@@ -252,11 +264,9 @@ in
       boot.swraid = {
         enable = true;
         # The monitor refuses to start without a receiver: a lost disk is in the journal.
-        mdadmConf = lib.mkDefault "PROGRAM ${
-          pkgs.writeShellScript "machinist-array-event" ''
-            echo "<3>array $2: $1 ''${3-}" >/dev/kmsg
-          ''
-        }";
+        mdadmConf = lib.mkDefault "PROGRAM ${pkgs.writeShellScript "machinist-array-event" ''
+          echo "<3>array $2: $1 ''${3-}" >/dev/kmsg
+        ''}";
       };
     })
     (lib.mkIf (cfg.layout && zfs) {

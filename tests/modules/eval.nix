@@ -283,6 +283,12 @@ in
         machinist.disk.firmware = "uefi";
       }
     );
+    zfsByBios = failed (
+      with' balthazar {
+        machinist.disk.fileSystem = "zfs";
+        machinist.disk.firmware = "bios";
+      }
+    );
     noDisk = failed (
       with' balthazar {
         machinist.node.disk = lib.mkForce null;

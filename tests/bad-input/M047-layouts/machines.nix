@@ -15,6 +15,7 @@
     erased = { ip = "10.13.13.5"; disk = { devices = [ "/dev/sda" ]; keep."/data".device = "/dev/sda"; }; };
     system = { ip = "10.13.13.6"; disk = { devices = [ "/dev/sda" ]; keep."/nix/store".device = "/dev/sdb"; }; };
     relative = { ip = "10.13.13.7"; disk = { devices = [ "/dev/sda" ]; keep."data/../x".device = "sdb"; }; };
+    pool = { ip = "10.13.13.9"; disk = { devices = [ "/dev/sda" ]; fileSystem = "zfs"; firmware = "bios"; }; };
     words = { ip = "10.13.13.8"; disk = { devices = [ "/dev/sda" ]; fileSystem = "zsf"; firmware = "legacy"; }; };
   };
 }

@@ -39,6 +39,7 @@ equal "firmware reads a mirrored boot partition by itself" '.variants.mirror.dev
   '[1, "1.0", "vfat"]'
 check "a lost disk of a mirror is reported" '.variants.mirror.swraid | .enable and (.mdadmConf | startswith("PROGRAM /nix/store/"))'
 check "other nodes assemble no arrays" '.nodes.balthazar.swraid.enable == false and .variants.zfs.swraid.enable == false'
+only "ZFS does not boot by BIOS alone" .failed.zfsByBios "without a boot partition that GRUB can read" hybrid
 only "a mirror does not boot by UEFI alone" .failed.mirrorByUefi "systemd-boot writes to one of them only" machinist.disk.firmware
 equal "ZFS mirrors by itself, except for the boot partition" \
   '.variants.zfsMirror.devices | [.zpool.rpool.mode, (.mdadm | keys), .disk.mirror.content.partitions.root.content.pool]' \

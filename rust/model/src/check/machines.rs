@@ -9,7 +9,7 @@ use crate::{
     near,
     path::AttrPath,
     report::{Finding, Report},
-    shape::{DiskFirmware, DiskSetShape, DiskShape, MachineShape},
+    shape::{DiskFirmware, DiskSetShape, DiskShape, MachineShape, RootFileSystem},
 };
 
 /// Nix systems that machinist deploys.
@@ -106,6 +106,11 @@ fn disk_set(set: &DiskSetShape, path: &AttrPath, report: &mut Report) {
         let why = "systemd-boot writes to one of the disks only";
         let finding = Finding::new(Code::BadDisk, path.join("firmware"), "a mirror that boots by uefi only", why);
         report.push(finding.help("write \"hybrid\", which boots by UEFI, too, with GRUB on both disks"));
+    }
+    if set.file_system == RootFileSystem::Zfs && set.firmware == Some(DiskFirmware::Bios) {
+        let why = "GRUB does not read the pool, and without UEFI there is no other partition for kernels";
+        let finding = Finding::new(Code::BadDisk, path.join("firmware"), "ZFS that boots by bios only", why);
+        report.push(finding.help("write \"hybrid\", which boots by BIOS, too"));
     }
     for point in set.keep.keys().filter(|point| !is_mount_point(point)) {
         let message = format!("{point:?} is not a mount point for data");

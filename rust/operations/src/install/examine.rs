@@ -159,7 +159,10 @@ impl Install {
         };
         let disks = match &needs {
             Some(needs) if !needs.disks.is_empty() => needs.disks.clone(),
-            _ => vec![self.disk.clone()],
+            _ => match &self.node.disk_layout {
+                Some(layout) => layout.devices.clone(),
+                None => vec![self.disk.clone()],
+            },
         };
         let wanted = Wanted {
             node: self.node.name.to_string(),

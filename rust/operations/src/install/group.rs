@@ -85,7 +85,11 @@ impl Group {
         }
         let mut outcome = Outcome::new();
         let mut accepted: Vec<(&Install, Report)> = Vec::new();
-        for ((node, examined), member) in self.examine()?.into_iter().zip(&self.members) {
+        let mut examined = self.examine()?;
+        for member in &self.members {
+            let node = member.node().clone();
+            let panicked = || Err(Failure::new(Kind::Failed, "the examination panicked"));
+            let examined = examined.remove(&node).unwrap_or_else(panicked);
             let verdict = examined.and_then(|report| report.refuse().map(|()| report));
             match verdict {
                 Ok(report) => {

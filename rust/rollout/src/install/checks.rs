@@ -16,6 +16,11 @@ const SMALL_DISK: u64 = 8_000_000_000;
 /// Maximum number of devices in a message.
 const NAMED: usize = 12;
 
+/// Content of a physical volume of LVM.
+const LVM: &str = "LVM2_member";
+/// Contents that are parts of something that may have other parts on other disks.
+const PARTS: [&str; 4] = [LVM, "btrfs", "linux_raid_member", "zfs_member"];
+
 /// A check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -259,6 +264,9 @@ pub fn check(survey: &Survey, wanted: &Wanted) -> Verdict {
     for path in &wanted.disks {
         found.extend(disk(path, survey, &erased));
     }
+    found.extend(one_disk_twice(survey, wanted));
+    found.extend(scattered(survey, &erased));
+    found.extend(same_name(survey, &erased));
     if let Some(needs) = &wanted.needs {
         found.extend(needs.kept.iter().filter_map(|path| kept(path, needs.data.get(path), survey, &erased)));
     }
@@ -376,6 +384,12 @@ fn disk(path: &str, survey: &Survey, erased: &BTreeSet<String>) -> Vec<Finding> 
         let text = format!("{path} (/dev/{name}) has {:.1} GB", gigabytes(block.size));
         found.push(Finding::warning(Check::Disk, text, "a node with a few generations needs 8 GB or more"));
     }
+    let disks = survey.blocks.values().filter(|block| block.is_disk() && block.size > 0).count();
+    if disks > 1 && !path.starts_with("/dev/disk/") {
+        let text = format!("{path} is the kernel's name of a disk, and may be another one's in the installer");
+        let fix = format!("write a path that stays: {}", stable_path(name, survey));
+        found.push(Finding::warning(Check::Disk, text, fix));
+    }
     found.extend(in_use(path, name, survey));
     found.extend(shared(path, name, survey, erased));
     found
@@ -426,8 +440,13 @@ fn in_use(path: &str, name: &str, survey: &Survey) -> Option<Finding> {
     uses.dedup();
     let why = if survey.is_installer { "by the running installer" } else { "and not by the running system" };
     let text = format!("{path} (/dev/{name}) is in use, {why}: {}", named(uses));
-    let fix = "check that machines.nix names the right disk; if its data may go, unmount it there (`umount`, `swapoff`, \
-               `zpool export`) and run the command again";
+    let fix = if survey.is_installer {
+        "an installation that was cut off has left that: see that nothing of it runs (`pgrep -fa 'disko|nixos-install'`), \
+         then `umount -R /mnt` (and `zpool export -a`) there, and run the command again"
+    } else {
+        "check that machines.nix names the right disk; if its data may go, unmount it there (`umount`, `swapoff`, \
+         `zpool export`) and run the command again"
+    };
     Some(Finding::refused(Check::DiskInUse, text, fix))
 }
 
@@ -456,6 +475,70 @@ fn shared(path: &str, name: &str, survey: &Survey, erased: &BTreeSet<String>) ->
     let fix = "what is left of it on the other disks would start again with the new system: take it apart first \
                (`mdadm --stop`, `vgremove`, `zpool destroy`, then `wipefs`), or list all its disks in machines.nix";
     Some(Finding::refused(Check::DiskShared, text, fix))
+}
+
+/// Refuses two paths of one disk, as the disks of a mirror.
+fn one_disk_twice(survey: &Survey, wanted: &Wanted) -> Option<Finding> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for path in &wanted.disks {
+        let Some(Some(name)) = survey.wanted.get(path) else { continue };
+        if let Some(other) = seen.insert(name, path) {
+            let text = format!("{other} and {path} are the same disk (/dev/{name})");
+            return Some(Finding::refused(Check::Disk, text, known_disks(survey)));
+        }
+    }
+    None
+}
+
+/// Refuses to erase a part of something that may have another part on a disk that stays, and that nothing has assembled:
+/// disko removes the whole of a volume group, not only what is on the disk.
+fn scattered(survey: &Survey, erased: &BTreeSet<String>) -> Vec<Finding> {
+    let parts = |on_erased: bool| {
+        survey.blocks.iter().filter(move |(name, block)| {
+            PARTS.contains(&block.content.as_str())
+                && survey.disks_below(name).iter().any(|disk| erased.contains(disk)) == on_erased
+        })
+    };
+    let may_belong =
+        |one: &Block, other: &Block| one.content == other.content && (one.content == LVM || one.label == other.label);
+    let mut found = Vec::new();
+    for (name, block) in parts(true) {
+        let others = parts(false).filter(|(_, other)| may_belong(block, other));
+        let others: Vec<String> = others.map(|(other, _)| format!("/dev/{other}")).collect();
+        if !others.is_empty() {
+            let text = format!(
+                "/dev/{name}, which is erased, and {}, which stays, are of one kind ({}), and may be parts of one thing",
+                others.join(", "),
+                block.content
+            );
+            let fix = "compare them there (`pvs`, `mdadm --examine`, `zpool import`, `btrfs filesystem show`); what spans \
+                       both is lost on both: take it apart first";
+            found.push(Finding::refused(Check::DiskShared, text, fix));
+        }
+    }
+    found
+}
+
+/// Refuses a pool or an array on a disk that stays, with the name of one that the layout makes: disko would take it.
+fn same_name(survey: &Survey, erased: &BTreeSet<String>) -> Vec<Finding> {
+    let stays = |name: &str| !survey.disks_below(name).iter().any(|disk| erased.contains(disk));
+    let is_ours = |block: &Block| match block.content.as_str() {
+        "zfs_member" => block.label == "rpool",
+        "linux_raid_member" => matches!(block.label.rsplit(':').next(), Some("root" | "boot")),
+        _ => false,
+    };
+    let taken = survey.blocks.iter().filter(|(name, block)| is_ours(block) && stays(name));
+    taken
+        .map(|(name, block)| {
+            let text = format!(
+                "/dev/{name}, which stays, is a part of {}: a mirror or ZFS would be installed into that",
+                block.label
+            );
+            let fix =
+                "rename it there, or unplug its disk for the installation; with one disk and ext4 it is in no danger";
+            Finding::refused(Check::DiskShared, text, fix)
+        })
+        .collect()
 }
 
 fn network(survey: &Survey, needs: &Needs, node: &str) -> Option<Finding> {

@@ -289,7 +289,10 @@ fn an_array_that_would_live_on_without_its_other_half_is_refused() {
     let mut both = wanted();
     both.disks.push("/dev/sdb".to_owned());
     let output = DEBIAN.replace(raid.0, raid.1).replace("end=yes", "wanted=/dev/sdb /dev/sdb\nend=yes");
-    expect![""].assert_eq(&lines(&output, &both));
+    expect![[r#"
+        warning disk: /dev/sdb is the kernel's name of a disk, and may be another one's in the installer
+    "#]]
+    .assert_eq(&lines(&output, &both));
 }
 
 #[test]
@@ -346,4 +349,54 @@ fn each_check_has_its_name_and_a_section_in_the_guide() {
         assert_eq!(serde_json::to_value(known).unwrap(), known.name());
         assert!(guide.contains(&format!("| `{}` |", known.name())), "{}", known.name());
     }
+}
+
+/// The output with these contents, and labels, of the first disk's partition and of the second disk.
+fn contents(first: (&str, &str), second: (&str, &str)) -> String {
+    let line =
+        |name: &str, (kind, label): (&str, &str)| format!("lsblk=KNAME=\"{name}\" FSTYPE=\"{kind}\" LABEL=\"{label}\"");
+    let both = format!("{}\n{}", line("sda1", first), line("sdb", second));
+    let output = DEBIAN.replace("lsblk=KNAME=\"sda1\" FSTYPE=\"ext4\" LABEL=\"\"", &both);
+    assert_ne!(output, DEBIAN);
+    output
+}
+
+#[test]
+fn a_part_of_something_that_nothing_has_assembled_is_not_erased() {
+    let refused = |first: (&str, &str), second: (&str, &str)| {
+        lines(&contents(first, second), &wanted()).contains("refused disk-shared: /dev/sda1, which is erased")
+    };
+    // disko removes the volume group, with its logical volumes on the other disk.
+    assert!(refused(("LVM2_member", ""), ("LVM2_member", "")));
+    assert!(refused(("zfs_member", "tank"), ("zfs_member", "tank")));
+    assert!(!refused(("zfs_member", "rpool"), ("zfs_member", "tank")));
+    assert!(!refused(("ext4", ""), ("LVM2_member", "")));
+}
+
+#[test]
+fn a_pool_of_the_name_of_ours_on_a_disk_that_stays_is_not_installed_into() {
+    let refused = |kind: &str, label: &str| {
+        lines(&contents(("ext4", ""), (kind, label)), &wanted()).contains("refused disk-shared: /dev/sdb, which stays")
+    };
+    assert!(refused("zfs_member", "rpool"));
+    assert!(refused("linux_raid_member", "nixos:root"));
+    assert!(!refused("zfs_member", "tank"));
+}
+
+#[test]
+fn two_paths_of_one_disk_are_no_mirror() {
+    let mut mirror = wanted();
+    mirror.disks.push("/dev/disk/by-id/wwn-1".to_owned());
+    let output = format!("wanted=/dev/disk/by-id/wwn-1 /dev/sda\n{DEBIAN}");
+    assert!(lines(&output, &mirror).contains("are the same disk (/dev/sda)"), "{}", lines(&output, &mirror));
+}
+
+#[test]
+fn a_name_of_the_kernel_is_a_warning_where_there_are_several_disks() {
+    let mut by_name = wanted();
+    by_name.disks = vec!["/dev/sda".to_owned()];
+    let output = format!("wanted=/dev/sda /dev/sda\n{DEBIAN}");
+    assert!(lines(&output, &by_name).contains("warning disk: /dev/sda is the kernel's name"));
+    let alone = output.replace("block/sdb/size=80000000\n", "");
+    assert!(!lines(&alone, &by_name).contains("the kernel's name"));
 }
