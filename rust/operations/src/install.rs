@@ -261,8 +261,11 @@ impl Install {
         let recipients = Recipients::from_operators(&self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
         // The host key is generated before the machine is installed, so that even the first connection is verified.
-        let public = host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
-            .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+        let public = {
+            let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+            host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
+                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
+        };
         let flake = self.context.project.flake()?;
         let ssh = self.verified_ssh()?;
         // Written there first: a phase that fails must not leave half a file, which no evaluation could read.
@@ -280,9 +283,12 @@ impl Install {
             flake.make_visible(&["nodes"]).failed()?;
             self.build()?
         };
-        let extra = self.write_extra_files(&public, identities)?;
+        let (extra, files) = {
+            // Reads all of certs/, where the end of another installation removes the key of its first system.
+            let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+            (self.write_extra_files(&public, identities)?, self.extra_files()?)
+        };
         self.context.events.send(Event::SecretsWritten { directory: extra.path().to_owned() });
-        let files = self.extra_files()?;
         let files = files.iter().map(|(path, _)| path.as_str());
         let arguments = install::install(&self.machine, &disko, &system, &extra.path().join(TREE), files);
         self.call("install", &arguments, ssh.as_ref(), false)?;
