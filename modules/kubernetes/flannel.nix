@@ -13,6 +13,31 @@ let
   inherit (config.lib.machinist) pki;
 
   podRanges = lib.partition isIPv6 cfg.pods;
+  curl = lib.escapeShellArgs [
+    "${pkgs.curl}/bin/curl"
+    "--silent"
+    "--output"
+    "/dev/null"
+    "--fail"
+    "--noproxy"
+    "*"
+    "--max-time"
+    "5"
+    "--cacert"
+    (pki.authority "kubernetes")
+    "--cert"
+    (pki.certificate "flannel-client")
+    "--key"
+    (pki.key "flannel-client")
+    "${cfg.server}/api/v1/nodes?limit=1"
+  ];
+  # Asked each second: flannel itself asks again after up to a minute, while pods wait for it. In a new
+  # cluster its permission comes with the first objects, and after a power failure all API servers
+  # are late.
+  start = pkgs.writeShellScript "flannel-when-permitted" ''
+    until ${curl}; do ${pkgs.coreutils}/bin/sleep 1; done
+    exec ${config.services.flannel.package}/bin/flannel
+  '';
   backends = {
     vxlan.Type = "vxlan";
     host-gw.Type = "host-gw";
@@ -78,6 +103,13 @@ in
     systemd.services.flannel = {
       wants = [ "machinist-keys.service" ];
       after = [ "machinist-keys.service" ];
+      # Else the CNI plugin masquerades what leaves the node's own part of the pods' range: a pod on another
+      # node would see this node's address instead of its peer's.
+      environment.FLANNELD_IP_MASQ = "true";
+      serviceConfig = {
+        ExecStart = lib.mkForce "${start}";
+        SyslogIdentifier = "flannel";
+      };
     };
   };
 }

@@ -21,6 +21,7 @@ mod mirror;
 mod mountinfo;
 mod names;
 mod network;
+mod pods;
 mod prepare;
 mod probe;
 mod process;

@@ -13,7 +13,8 @@ use super::{
     error::Error,
     file::{make_dir, write},
     machine::Machine,
-    names, network, programs,
+    names, network, pods, programs,
+    record::MachineRecord,
     spec::{MachineRoot, MachineSpec, SystemRoot},
 };
 
@@ -36,7 +37,9 @@ impl Settings {
         let record = machine.record;
         let network = network::of_machine(record, machine.name)?;
         let container = names::container(&record.cluster, machine.name);
-        let root = &record.machine(machine.name)?.root;
+        let MachineRecord { root, pods, .. } = record.machine(machine.name)?;
+        let (options, starter) =
+            if *pods { (pods::options(&machine.directory()), pods::init()) } else { Default::default() };
         let lower: Vec<String> =
             root.lower(&machine.directory()).iter().map(|layer| layer.display().to_string()).collect();
         let variables = [
@@ -45,8 +48,10 @@ impl Settings {
             ("hostname", machine.name.to_owned()),
             ("machine_id", machine_id(machine)),
             ("namespace", machine.namespace()),
+            ("options", options.join(" ")),
             ("port", names::port(machine.name)),
             ("root", lower.join(":")),
+            ("starter", starter),
             ("store", root.system().map_or("", |_| STORE).to_owned()),
             ("supervise", supervise.display().to_string()),
             ("switch", names::switch(&record.cluster)),
@@ -91,6 +96,9 @@ pub(super) fn make(machine: &Machine<'_>, spec: &MachineSpec) -> Result<(), Erro
         make_dir(&directory.join(name), mode)?;
     }
     make_host_key(&directory, &spec.name)?;
+    if spec.pods {
+        pods::make(&directory)?;
+    }
     let marker = directory.join("prepared");
     if marker.exists() {
         return Ok(());

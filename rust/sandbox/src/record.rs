@@ -45,6 +45,9 @@ pub(super) struct MachineRecord {
     pub ssh_port: u16,
     /// The root below its overlay, which stays the same while newer ones are built for other machines.
     pub root: RootRecord,
+    /// Whether a kubelet may run pods on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pods: bool,
 }
 
 /// The root of a machine.
@@ -163,7 +166,7 @@ impl Record {
 
 impl MachineRecord {
     fn new(spec: &MachineSpec, root: RootRecord) -> Self {
-        Self { ip: spec.ip, interface: spec.interface.clone(), ssh_port: spec.ssh_port, root }
+        Self { ip: spec.ip, interface: spec.interface.clone(), ssh_port: spec.ssh_port, root, pods: spec.pods }
     }
 }
 

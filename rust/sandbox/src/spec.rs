@@ -55,6 +55,8 @@ pub struct MachineSpec {
     pub files: Vec<SystemFile>,
     /// The file system that it starts from.
     pub root: MachineRoot,
+    /// Whether a kubelet may run pods on it.
+    pub pods: bool,
 }
 
 /// The file system that a machine starts from; its own files lie above it.
@@ -93,6 +95,7 @@ impl MachineSpec {
             authorized_keys: authorized_keys.to_vec(),
             files: Vec::new(),
             root: MachineRoot::Debian,
+            pods: false,
         }
     }
 }

@@ -25,10 +25,13 @@ if [ "$2" = boot ]; then
   # Without these, nspawn uses the host's cgroup layout, and leaves a lock file behind when it is
   # killed.
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
-  exec systemd-nspawn --quiet --directory="$PWD/merged" --machine="$container" --hostname="$hostname" --uuid="$machine_id" \
+  # Pods need routing, and kube-proxy sets more of the machine's own network.
+  if [ -n "$starter" ]; then export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network; fi
+  # shellcheck disable=SC2086,SC2154 # Word splitting is intended.
+  exec systemd-nspawn $options --quiet --directory="$PWD/merged" --machine="$container" --hostname="$hostname" --uuid="$machine_id" \
     --network-namespace-path="/run/netns/$namespace" --bind="$PWD/nix:/nix" --console=pipe --kill-signal=SIGRTMIN+3 \
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN --register=no --keep-unit --resolv-conf=off --timezone=off \
-    --link-journal=no "$init"
+    --link-journal=no $starter "$init"
 fi
 
 # Fails if the group does not exist: then the sandbox was removed during this start, and the machine

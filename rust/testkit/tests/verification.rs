@@ -103,7 +103,7 @@ const COMPLETE: [(&str, &[usize]); 4] = [
 ];
 
 /// The faults that were found by attack, with their last number: several rows may have the same number.
-const FAULTS: (&str, usize) = ("Faults found by attack", 26);
+const FAULTS: (&str, usize) = ("Faults found by attack", 27);
 
 /// The faults that each command for a directory, a build or one node must not have.
 const COMMANDS: (&str, usize) = ("Commands for a directory, a build or one node", 5);

@@ -8,13 +8,13 @@
 let
   programs = import ./host-program-table.nix;
 
-  # Searches the usual directories first, so that a wrapper never finds itself, then the caller's
-  # PATH outside the store.
+  # Searches a package's own directories first, as iproute2 has a `bridge` too, then the usual ones, so
+  # that a wrapper never finds itself, then the caller's PATH outside the store.
   run = ''
     #!/bin/sh
     # nixos-lite: runs the machine's own program of the name this was called by.
     name=''${0##*/}
-    dirs=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:@search@:$HOME/.cargo/bin:$PATH
+    dirs=@search@:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$HOME/.cargo/bin:$PATH
     IFS=:
     for dir in $dirs; do
       case $dir in /nix/store/* | /run/current-system/* | "") continue ;; esac
@@ -50,7 +50,9 @@ let
       }
       ''
         mkdir -p "$out/bin" "$out/libexec"
-        sed 's|@search@|${lib.concatStringsSep ":" (entry.search or [ ])}|' "$runPath" > "$out/libexec/nixos-lite-run"
+        sed 's|@search@|${
+          lib.concatStringsSep ":" (entry.search or [ ])
+        }|' "$runPath" > "$out/libexec/nixos-lite-run"
         chmod 0555 "$out/libexec/nixos-lite-run"
         for program in $programs; do ln -s ../libexec/nixos-lite-run "$out/bin/$program"; done
         ${lib.concatMapStrings (name: ''

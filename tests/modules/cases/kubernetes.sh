@@ -190,6 +190,8 @@ check "the API is open where there is one, and web ports where traffic comes in"
 check "pods reach their node" '.kubernetes.nodes.w1.trusted | contains(["cni0", "flannel-wg"])' .kubernetes.nodes.w1.trusted
 check "flannel gets the node's address: the default is the interface of the default route" '
   .kubernetes.nodes.w1.flannel | .FLANNELD_IFACE == "10.13.13.5" and .FLANNELD_PUBLIC_IP == "10.13.13.5"'
+check "a pod sees its peer's address: flannel masquerades, which knows the pods' range, and not the CNI plugin" '
+  .kubernetes.nodes.w1.flannel.FLANNELD_IP_MASQ == "true"' .kubernetes.nodes.w1.flannel
 equal "flannel gets the pods' range and the overlay" .kubernetes.nodes.w1.flannelNet \
   '{Network: "10.42.0.0/16", SubnetLen: 24, Backend: {Type: "wireguard", PersistentKeepaliveInterval: 25}}'
 check "dual stack reaches flannel" '.kubernetes.variants.dual.flannelNet | .Network == "10.42.0.0/16" and .IPv6Network == "fd00:42::/48" and .EnableIPv6' .kubernetes.variants.dual.flannelNet

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use machinist_model::{Cluster, Node, Provider};
+use machinist_model::{Cluster, Node, Orchestrator, Provider};
 use machinist_remote::{HostKey, KnownHosts, host_pattern};
 use machinist_sandbox::{
     self as sandbox, DEFAULT_CACHE_DIR, MachineSpec, Report, SandboxSpec, Status, default_state_dir,
@@ -133,6 +133,7 @@ fn spec(cluster: &Cluster, state: &Path) -> Result<SandboxSpec, Failure> {
             machine.interface.clone_from(interface);
         }
         machine.ssh_port = node.ssh.listening_port();
+        machine.pods = cluster.orchestrator == Some(Orchestrator::Kubernetes);
         machine
     };
     let machines: Vec<MachineSpec> = machines(cluster).map(machine).collect();

@@ -1,5 +1,5 @@
-# services.kubernetes.kubelet, with the flags and the configuration file of NixOS. Images are not
-# imported.
+# services.kubernetes.kubelet, with the flags and the configuration file of NixOS. The image of the
+# pods' own container, which NixOS builds and imports, is the importer's to give.
 {
   config,
   lib,
@@ -9,7 +9,14 @@
 }:
 let
   inherit (lib) types;
-  k8s = import ./lib.nix { inherit lib pkgs config options; };
+  k8s = import ./lib.nix {
+    inherit
+      lib
+      pkgs
+      config
+      options
+      ;
+  };
   top = config.services.kubernetes;
   cfg = top.kubelet;
 
@@ -32,7 +39,12 @@ let
       {
         kind = "KubeletConfiguration";
         apiVersion = "kubelet.config.k8s.io/v1beta1";
-        inherit (cfg) address port registerNode containerRuntimeEndpoint;
+        inherit (cfg)
+          address
+          port
+          registerNode
+          containerRuntimeEndpoint
+          ;
         authentication = {
           x509 = lib.optionalAttrs (cfg.clientCaFile != null) { clientCAFile = cfg.clientCaFile; };
           webhook.enabled = true;
@@ -67,7 +79,11 @@ let
           description = "Key of the taint.";
         };
         value = k8s.required types.str "Value of the taint.";
-        effect = k8s.required (types.enum [ "NoSchedule" "PreferNoSchedule" "NoExecute" ]) "Effect of the taint.";
+        effect = k8s.required (types.enum [
+          "NoSchedule"
+          "PreferNoSchedule"
+          "NoExecute"
+        ]) "Effect of the taint.";
       };
     };
 in
@@ -89,7 +105,9 @@ in
       packages = k8s.option (types.listOf types.package) [ ] "Packages with CNI plugins.";
     };
     containerRuntimeEndpoint = k8s.text "unix:///run/containerd/containerd.sock" "Socket of the container runtime.";
-    extraConfig = k8s.option (types.attrsOf (pkgs.formats.json { }).type) { } "More of the configuration file.";
+    extraConfig = k8s.option (types.attrsOf
+      (pkgs.formats.json { }).type
+    ) { } "More of the configuration file.";
     inherit (k8s) extraOpts featureGates verbosity;
     healthz.bind = k8s.text "127.0.0.1" "Address of the health check.";
     healthz.port = k8s.option types.port 10248 "Port of the health check.";
@@ -99,7 +117,7 @@ in
     nodeIp = k8s.option (types.nullOr types.str) null "The node's address.";
     port = k8s.option types.port 10250 "Port to listen on.";
     registerNode = k8s.flag true "Whether the kubelet registers the node.";
-    seedDockerImages = k8s.option (types.listOf types.package) [ ] "Images to import; not here.";
+    seedDockerImages = k8s.option (types.listOf types.package) [ ] "Images to import.";
     taints = k8s.option (types.attrsOf (types.submodule [ taint ])) { } "Taints of the node.";
     tlsCertFile = k8s.file "Serving certificate.";
     tlsKeyFile = k8s.file "Serving key.";
@@ -158,6 +176,16 @@ in
       ]
       ++ top.path;
       preStart = ''
+        ${lib.concatMapStrings (image: ''
+          echo "Seeding container image: ${image}"
+          ${
+            if lib.hasSuffix "gz" image then
+              ''${pkgs.gzip}/bin/zcat "${image}" | ${pkgs.containerd}/bin/ctr -n k8s.io image import -''
+            else
+              ''${pkgs.coreutils}/bin/cat "${image}" | ${pkgs.containerd}/bin/ctr -n k8s.io image import -''
+          }
+        '') cfg.seedDockerImages}
+
         rm /opt/cni/bin/* || true
         ${lib.concatMapStrings (package: ''
           ln -fs ${package}/bin/* /opt/cni/bin
