@@ -18,7 +18,10 @@ use std::{
 
 use machinist_model::{Cluster, Node, NodeName, Provider, moving};
 use machinist_nix::{Build, StorePath};
-use machinist_pki::host_key::{self, System};
+use machinist_pki::{
+    Policy,
+    host_key::{self, System},
+};
 use machinist_remote::{Fingerprint, HostKey, KnownHosts, SshConfig, host_pattern};
 use machinist_rollout::{
     install::{
@@ -40,7 +43,10 @@ use self::{
     verified_ssh::VerifiedSsh,
 };
 use crate::{
-    certs,
+    certs::{
+        self,
+        hosts::{self, Signing},
+    },
     connect::{self, KNOWN_HOSTS},
     consent::Question,
     context::{Connections, Context},
@@ -263,8 +269,10 @@ impl Install {
         // The host key is generated before the machine is installed, so that even the first connection is verified.
         let public = {
             let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-            host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
-                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
+            let public = host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
+                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+            self.certify(identities)?;
+            public
         };
         let flake = self.context.project.flake()?;
         let ssh = self.verified_ssh()?;
@@ -300,6 +308,24 @@ impl Install {
         self.await_boot(&system)?;
         let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget_machine()
+    }
+
+    /// Signs the host key that the machine gets. Its certificate is part of the system, which is built after this. A
+    /// machine without one works, and the next `certs gen` makes it.
+    fn certify(&self, identities: &Identities) -> Result<(), Failure> {
+        let (project, certs) = (&self.context.project, self.context.project.certs());
+        let signing = Signing::Installed(&self.node);
+        let signed = hosts::sign(&self.context, &self.cluster, signing, &Policy::default(), &certs, || Ok(identities));
+        if let Err(failure) = signed {
+            self.context.events.warn(format!(
+                "{}: its host key is not certified ({}); `machinist certs gen` does it, then deploy",
+                self.node.name,
+                failure.in_one_line()
+            ));
+            return Ok(());
+        }
+        project.flake()?.make_visible(&["certs"]).failed()?;
+        self.write_generated()
     }
 
     /// Returns an `ssh` that accepts only the pinned key of the machine's present system; `None` if none is pinned, which

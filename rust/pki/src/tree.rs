@@ -12,7 +12,7 @@ use machinist_secrets::{CorruptError, Note};
 use crate::{
     Certificate, CertificateError, KeyId,
     rotation::{RECORD, Rotation, Rotations},
-    ssh::{HostCertificate, SshPublicKey},
+    ssh::{CERTIFICATE, HostCertificate, SshPublicKey, certificate_file, files},
 };
 
 /// The files of a certificates' directory by relative path, sorted.
@@ -87,7 +87,7 @@ impl Place {
             [RECORD] => Self::Rotations,
             ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"]
             | ["nodes", _, "first_boot_ed25519_key.pub" | "first_boot_ed25519_key.age"] => Self::HostKey,
-            ["nodes", _, crate::ssh::CERTIFICATE] => Self::HostCertificate,
+            ["nodes", _, CERTIFICATE] => Self::HostCertificate,
             ["authorities", "ssh.pub" | "ssh-revoked.pub"] => Self::SshKeys,
             ["shared", name] => match *name {
                 name if name.starts_with('.') => Self::Other,
@@ -162,6 +162,37 @@ impl Tree {
             Entry::Rotations(rotations) => rotations.of(name),
             _ => None,
         }
+    }
+
+    /// Returns the keys of the SSH authority, the signing one first. Empty without one.
+    #[must_use]
+    pub fn ssh_authority(&self) -> &[SshPublicKey] {
+        self.ssh_keys(&files().certificate)
+    }
+
+    /// Returns the SSH public keys at the path.
+    pub(crate) fn ssh_keys(&self, path: &Path) -> &[SshPublicKey] {
+        match self.get(path) {
+            Some(Entry::SshKeys(keys)) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Returns the certificate of the node's SSH host key.
+    #[must_use]
+    pub fn host_certificate(&self, node: &NodeName) -> Option<&HostCertificate> {
+        match self.get(&certificate_file(node))? {
+            Entry::HostCertificate(certificate) => Some(certificate),
+            _ => None,
+        }
+    }
+
+    /// Returns the certificates of all SSH host keys, sorted by path.
+    pub(crate) fn host_certificates(&self) -> impl Iterator<Item = (&Path, &HostCertificate)> {
+        self.entries().filter_map(|(path, entry)| match entry {
+            Entry::HostCertificate(certificate) => Some((path, &**certificate)),
+            _ => None,
+        })
     }
 
     /// Returns the encrypted key at the path: the id of its public half, if the file names it.

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Host, REVOKED, SshPublicKey};
+use super::{Host, REVOKED, SshPublicKey, certificate_file};
 use crate::Tree;
 
 /// Keys that vouch for a host.
@@ -32,7 +32,7 @@ pub fn verified(host: &Host, tree: &Tree, now: OffsetDateTime) -> Verified {
 #[must_use]
 pub fn revoked(hosts: &[Host], tree: &Tree) -> Vec<SshPublicKey> {
     let in_use: Vec<&SshPublicKey> = hosts.iter().filter_map(|host| host.key.as_ref()).collect();
-    let of_host = |path: &std::path::Path| hosts.iter().find(|host| super::certificate_file(&host.node) == path);
+    let of_host = |path: &std::path::Path| hosts.iter().find(|host| certificate_file(&host.node) == path);
     let replaced = tree.host_certificates().filter_map(|(path, certificate)| {
         let key = certificate.key()?;
         // While a host's key is unknown, it may still be the certified one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use super::{Host, HostCertificate, NAME, SshPublicKey, certificate_file, files};
+use super::{Host, HostCertificate, NAME, SshPublicKey, certificate_file, files, notice};
 use crate::{
     Authority, Notice, Plan, Policy, Problem, Reason, Tree,
     plan::{Action, Step, age},
@@ -19,7 +19,7 @@ pub fn plan(hosts: &[Host], tree: &Tree, policy: &Policy, now: OffsetDateTime) -
     let Some(step) = authority(hosts, tree, &mut plan) else { return plan };
     let leaves: Vec<Action> = hosts.iter().filter_map(|host| action(host, tree, &step, policy, now)).collect();
     key_at_hand(tree, &step, &leaves, &mut plan);
-    plan.notices.extend(super::notice(tree, hosts).map(|what| Notice { subject: NAME.to_owned(), what }));
+    plan.notices.extend(notice(tree, hosts).map(|what| Notice { subject: NAME.to_owned(), what }));
     plan.actions.push(Action { name: NAME.to_owned(), step });
     plan.actions.extend(leaves);
     plan
@@ -147,7 +147,7 @@ pub fn rows(hosts: &[Host], tree: &Tree, policy: &Policy, now: OffsetDateTime) -
         let not_after = host.and_then(|host| tree.host_certificate(&host.node)).map(HostCertificate::not_after);
         let problem = plan.problems.first().map(|problem| problem.what.clone());
         let refused = || problem.unwrap_or_else(|| "its file is not readable".to_owned());
-        let notice = || super::notice(tree, hosts).filter(|_| host.is_none()).unwrap_or_default();
+        let rotation = || notice(tree, hosts).filter(|_| host.is_none()).unwrap_or_default();
         Row {
             name: action.name.clone(),
             authority: Authority::Ssh.to_string(),
@@ -157,7 +157,7 @@ pub fn rows(hosts: &[Host], tree: &Tree, policy: &Policy, now: OffsetDateTime) -
             state: State::of(&action.step),
             because: match action.step {
                 Step::Refuse => refused(),
-                Step::Keep => notice(),
+                Step::Keep => rotation(),
                 _ => action.step.because(),
             },
             file: host.map_or_else(|| files().certificate, |host| certificate_file(&host.node)),
