@@ -3,6 +3,7 @@
 mod examine;
 mod group;
 mod process;
+mod secret_directory;
 mod verified_ssh;
 
 use std::{
@@ -32,7 +33,6 @@ use machinist_rollout::{
     step::{Connector, gather, keys::DIRECTORY},
 };
 use machinist_secrets::{Identities, Recipients};
-use tempfile::TempDir;
 
 pub use self::{
     examine::Report,
@@ -40,6 +40,7 @@ pub use self::{
 };
 use self::{
     process::{Ending, Run},
+    secret_directory::SecretDirectory,
     verified_ssh::VerifiedSsh,
 };
 use crate::{
@@ -110,6 +111,9 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     if connect::without_server(project, &cluster)?.contains(name) {
         return Err(Failure::new(Kind::Input, format!("{name} has no server yet"))
             .hint(format!("create it: `machinist provision {name}`")));
+    }
+    for left in secret_directory::remove_left() {
+        context.events.warn(format!("{} holds keys of an installation that was killed: remove it", left.display()));
     }
     context.require_certificates(&cluster, &nodes)?;
     let keys: &[PathBuf] = match &context.connections {
@@ -416,16 +420,9 @@ impl Install {
         }
     }
 
-    /// Writes the node's own keys in the layout of its disk. The directory is in memory if possible, private to its
-    /// owner, and removed afterwards.
-    fn write_extra_files(&self, public: &str, identities: &Identities) -> Result<TempDir, Failure> {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory = tempfile::Builder::new()
-            .prefix("machinist-install-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-            .failed()?;
+    /// Writes the node's own keys in the layout of its disk.
+    fn write_extra_files(&self, public: &str, identities: &Identities) -> Result<SecretDirectory, Failure> {
+        let directory = SecretDirectory::new().failed()?;
         let root = directory.path().join(TREE);
         let operators = &self.cluster.operators;
         let private =
