@@ -13,10 +13,11 @@ let
   file = "${cfg.metricsDirectory}/machinist_certificates.prom";
 
   issued = lib.mapAttrs (_: entry: entry.certificate) pki.certificates;
+  host = lib.optionalAttrs (pki.hostCertificate != null) { ssh-host = pki.hostCertificate; };
   trusted = lib.mapAttrs' (name: path: lib.nameValuePair "${name}-ca" path) pki.authorities;
   checks = lib.concatStringsSep "\n" (
     lib.mapAttrsToList (name: path: "check ${lib.escapeShellArg name} ${lib.escapeShellArg path}") (
-      issued // trusted
+      issued // trusted // host
     )
     # Patterns, which the shell expands.
     ++ map (
@@ -52,7 +53,7 @@ in
     };
   };
 
-  config = lib.mkIf (issued != { } || cfg.files != [ ]) {
+  config = lib.mkIf (issued != { } || host != { } || cfg.files != [ ]) {
     systemd.tmpfiles.rules = [
       "d /var/lib/machinist 0755 root root -"
       "d ${cfg.metricsDirectory} 0755 root root -"
@@ -66,7 +67,8 @@ in
       path = [
         pkgs.coreutils
         pkgs.openssl
-      ];
+      ]
+      ++ lib.optional (host != { }) config.programs.ssh.package;
       serviceConfig = {
         Type = "oneshot";
         Nice = 10;
@@ -98,10 +100,21 @@ in
           done <"$1"
         }
 
+        # host_end FILE: the same for the certificate of an SSH host key.
+        host_end() {
+          local date
+          end=
+          date=$(TZ=UTC ssh-keygen -L -f "$1" 2>/dev/null | sed -n 's/^ *Valid: from .* to //p')
+          if [ -n "$date" ]; then end=$(date --utc --date="$date" +%s); fi
+        }
+
         # check NAME FILE
         check() {
           local end days
-          first_end "$2"
+          case $2 in
+            *-cert.pub) host_end "$2" ;;
+            *) first_end "$2" ;;
+          esac
           if [ -z "$end" ]; then
             echo "<4>certificate $1 cannot be read: $2"
             unreadable=$((unreadable + 1))

@@ -90,6 +90,17 @@ in
       '';
       description = "Key pairs without a certificate that this node shares with others.";
     };
+
+    hostCertificate = lib.mkOption {
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      apply = storeFile "ssh_host_ed25519_key-cert.pub";
+      example = lib.literalExpression "../certs/nodes/balthazar/ssh_host_ed25519_key-cert.pub";
+      description = ''
+        Certificate of the SSH host key, signed by the cluster's SSH authority. sshd presents it besides the key itself,
+        and ignores one of another key.
+      '';
+    };
   };
 
   # For users and tools that inspect a node; the services use the store paths.
@@ -101,5 +112,8 @@ in
     // lib.mapAttrs' (name: certificate: link name certificate.certificate) cfg.certificates
     // lib.mapAttrs' (
       name: pair: lib.nameValuePair "machinist/pki/${name}.pub" { source = pair.public; }
-    ) cfg.keyPairs;
+    ) cfg.keyPairs
+    // lib.optionalAttrs (cfg.hostCertificate != null) {
+      "machinist/pki/ssh_host_ed25519_key-cert.pub".source = cfg.hostCertificate;
+    };
 }

@@ -1,7 +1,7 @@
 # sshd for operators and deploys: keys only, one host key, the port of machines.nix.
 { config, lib, ... }:
 let
-  inherit (config.machinist) network operators;
+  inherit (config.machinist) network operators pki;
 in
 {
   services.openssh = {
@@ -22,6 +22,10 @@ in
     authorizedKeysInHomedir = lib.mkDefault (operators == { });
 
     settings = {
+      # By its store path: sshd takes up a renewed certificate because its configuration changes.
+      HostCertificate = lib.mkIf (pki.hostCertificate != null) (
+        lib.mkDefault (toString pki.hostCertificate)
+      );
       KbdInteractiveAuthentication = lib.mkDefault false;
       PasswordAuthentication = lib.mkDefault false;
       PermitRootLogin = lib.mkDefault "prohibit-password";

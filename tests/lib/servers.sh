@@ -3,6 +3,7 @@
 #
 #   at_cloud COMMAND...    runs it with the token in $here/token
 #   machines_of NAMES EXTRA    a machines.nix of members of etcd that are servers
+#   begin_scan             from here on $here/token is in the environment of machinist, and $here/scan has the programs below it
 #   start_m ARGUMENTS...   machinist in the background, with its output in $log; sets `last` to its process
 #   delete_server ID       somebody deletes a server in the provider's console
 #   keep_addressing        gives the private addresses again and again, in the background
@@ -21,6 +22,12 @@ machines_of() {
 }
 at_cloud() {
   outside env PATH="$project/tests/stand-ins:$PATH" HCLOUD_ENDPOINT="$hetzner" HCLOUD_TOKEN_FILE="$here/token" "$@"
+}
+begin_scan() {
+  export HCLOUD_TOKEN=$secret
+  "$project/tests/lib/scan-processes" machinist "$here/token" "$here/scan" &
+  background+=("$!")
+  wait_until 10 test -e "$here/scan"
 }
 # No function in between: a signal must reach machinist itself.
 start_m() {

@@ -95,6 +95,7 @@ let
       ssh = {
         inherit (config.services.openssh) ports authorizedKeysInHomedir startWhenNeeded;
         inherit (config.services.openssh.settings) PasswordAuthentication PermitRootLogin;
+        certificate = config.services.openssh.settings.HostCertificate or null;
       };
       stateVersion = config.system.stateVersion;
       tmpfiles = config.systemd.tmpfiles.rules;

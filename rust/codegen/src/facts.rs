@@ -39,6 +39,8 @@ pub struct Certificates {
     pub nodes: BTreeMap<NodeName, BTreeMap<String, Certificate>>,
     /// Node to key pair (`service-account`) to its halves.
     pub key_pairs: BTreeMap<NodeName, BTreeMap<String, KeyPair>>,
+    /// Node to the path of the certificate of its SSH host key, relative to the cluster's directory.
+    pub hosts: BTreeMap<NodeName, String>,
 }
 
 /// One leaf certificate of a node.
@@ -284,7 +286,8 @@ impl<'a> Shared<'a> {
     fn pki(&self, node: &Node) -> Result<Option<Attributes>, WriteError> {
         let leaves = self.certificates.nodes.get(&node.name);
         let pairs = self.certificates.key_pairs.get(&node.name);
-        if leaves.is_none_or(BTreeMap::is_empty) && pairs.is_none_or(BTreeMap::is_empty) {
+        let host = self.certificates.hosts.get(&node.name);
+        if leaves.is_none_or(BTreeMap::is_empty) && pairs.is_none_or(BTreeMap::is_empty) && host.is_none() {
             return Ok(None);
         }
         let mut certificates = Attributes::new();
@@ -309,6 +312,9 @@ impl<'a> Shared<'a> {
         let mut facts = set([("authorities", authorities.into()), ("certificates", certificates.into())]);
         if !key_pairs.is_empty() {
             facts.insert("keyPairs".to_owned(), key_pairs.into());
+        }
+        if let Some(path) = host {
+            facts.insert("hostCertificate".to_owned(), from_generated(path)?);
         }
         Ok(Some(facts))
     }

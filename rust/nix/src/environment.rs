@@ -28,10 +28,11 @@ const KEPT: [&str; 19] = [
     "GIT_USER_AGENT",
 ];
 
-/// Returns a command for git, nix, or a program that runs them, without git variables that select another repository.
+/// Returns a command for git, nix, or a program that runs them, without git variables that select another repository, and
+/// without the tokens of clouds.
 #[must_use]
 pub fn program(name: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(name);
+    let mut command = machinist_environment::program(name);
     for (variable, _) in std::env::vars_os().filter(|(variable, _)| is_foreign(variable)) {
         command.env_remove(variable);
     }

@@ -30,7 +30,8 @@ pub fn run(context: &Context) -> Result<Checked, Failure> {
     objects::desired(project, &loaded.cluster)?;
     certs::check_operators(&loaded.cluster, &context.events)?;
     // Expired and unexpected certificates should be found here instead of in the middle of a deploy.
-    let certificates = certs::trouble(&project.certs(), &loaded.cluster, context.clock.now())?;
+    let mut certificates = certs::trouble(&project.certs(), &loaded.cluster, context.clock.now())?;
+    certificates.extend(certs::hosts::trouble(project, &loaded.cluster, context.clock.now())?);
     for line in &certificates {
         context.events.warn(line);
     }

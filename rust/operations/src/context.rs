@@ -88,7 +88,8 @@ impl Context {
     /// A certificate is missing or invalid.
     pub fn require_certificates(&self, cluster: &Cluster, nodes: &[NodeName]) -> Result<(), Failure> {
         let warnings = certs::require(&self.project.certs(), cluster, nodes, self.clock.now())?;
-        warnings.into_iter().for_each(|warning| self.events.warn(warning));
+        let of_hosts = certs::hosts::warning(&self.project, cluster, nodes, self.clock.now())?;
+        warnings.into_iter().chain(of_hosts).for_each(|warning| self.events.warn(warning));
         Ok(())
     }
 }

@@ -29,7 +29,9 @@ pub fn run(context: &Context) -> Result<Generated, Failure> {
 fn warn(context: &Context, cluster: &Cluster) -> Result<(), Failure> {
     let project = &context.project;
     certs::check_operators(cluster, &context.events)?;
-    for line in certs::trouble(&project.certs(), cluster, context.clock.now())? {
+    let mut lines = certs::trouble(&project.certs(), cluster, context.clock.now())?;
+    lines.extend(certs::hosts::trouble(project, cluster, context.clock.now())?);
+    for line in lines {
         context.events.warn(line);
     }
     for conflict in project.conflicts(cluster)? {

@@ -3,6 +3,7 @@
 mod examine;
 mod group;
 mod process;
+mod secret_directory;
 mod verified_ssh;
 
 use std::{
@@ -18,7 +19,10 @@ use std::{
 
 use machinist_model::{Cluster, Node, NodeName, Provider, moving};
 use machinist_nix::{Build, StorePath};
-use machinist_pki::host_key::{self, System};
+use machinist_pki::{
+    Policy,
+    host_key::{self, System},
+};
 use machinist_remote::{Fingerprint, HostKey, KnownHosts, SshConfig, host_pattern};
 use machinist_rollout::{
     install::{
@@ -29,7 +33,6 @@ use machinist_rollout::{
     step::{Connector, gather, keys::DIRECTORY},
 };
 use machinist_secrets::{Identities, Recipients};
-use tempfile::TempDir;
 
 pub use self::{
     examine::Report,
@@ -37,10 +40,14 @@ pub use self::{
 };
 use self::{
     process::{Ending, Run},
+    secret_directory::SecretDirectory,
     verified_ssh::VerifiedSsh,
 };
 use crate::{
-    certs,
+    certs::{
+        self,
+        hosts::{self, Signing},
+    },
     connect::{self, KNOWN_HOSTS},
     consent::Question,
     context::{Connections, Context},
@@ -104,6 +111,9 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     if connect::without_server(project, &cluster)?.contains(name) {
         return Err(Failure::new(Kind::Input, format!("{name} has no server yet"))
             .hint(format!("create it: `machinist provision {name}`")));
+    }
+    for left in secret_directory::remove_left() {
+        context.events.warn(format!("{} holds keys of an installation that was killed: remove it", left.display()));
     }
     context.require_certificates(&cluster, &nodes)?;
     let keys: &[PathBuf] = match &context.connections {
@@ -263,8 +273,10 @@ impl Install {
         // The host key is generated before the machine is installed, so that even the first connection is verified.
         let public = {
             let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-            host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
-                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?
+            let public = host_key::ensure(&certs, &self.node.name, System::Installed, &recipients)
+                .map_err(|error| Failure::from_error(Kind::Failed, &error).maybe_hint(error.hint()))?;
+            self.certify(identities)?;
+            public
         };
         let flake = self.context.project.flake()?;
         let ssh = self.verified_ssh()?;
@@ -300,6 +312,24 @@ impl Install {
         self.await_boot(&system)?;
         let _alone = DIRECTORY_OF_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget_machine()
+    }
+
+    /// Signs the host key that the machine gets. Its certificate is part of the system, which is built after this. A
+    /// machine without one works, and the next `certs gen` makes it.
+    fn certify(&self, identities: &Identities) -> Result<(), Failure> {
+        let (project, certs) = (&self.context.project, self.context.project.certs());
+        let signing = Signing::Installed(&self.node);
+        let signed = hosts::sign(&self.context, &self.cluster, signing, &Policy::default(), &certs, || Ok(identities));
+        if let Err(failure) = signed {
+            self.context.events.warn(format!(
+                "{}: its host key is not certified ({}); `machinist certs gen` does it, then deploy",
+                self.node.name,
+                failure.in_one_line()
+            ));
+            return Ok(());
+        }
+        project.flake()?.make_visible(&["certs"]).failed()?;
+        self.write_generated()
     }
 
     /// Returns an `ssh` that accepts only the pinned key of the machine's present system; `None` if none is pinned, which
@@ -390,16 +420,9 @@ impl Install {
         }
     }
 
-    /// Writes the node's own keys in the layout of its disk. The directory is in memory if possible, private to its
-    /// owner, and removed afterwards.
-    fn write_extra_files(&self, public: &str, identities: &Identities) -> Result<TempDir, Failure> {
-        let memory = Path::new("/dev/shm");
-        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let directory = tempfile::Builder::new()
-            .prefix("machinist-install-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-            .failed()?;
+    /// Writes the node's own keys in the layout of its disk.
+    fn write_extra_files(&self, public: &str, identities: &Identities) -> Result<SecretDirectory, Failure> {
+        let directory = SecretDirectory::new().failed()?;
         let root = directory.path().join(TREE);
         let operators = &self.cluster.operators;
         let private =

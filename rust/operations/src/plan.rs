@@ -195,6 +195,9 @@ fn certificates(
         |row: &Row| row.node.as_ref().is_none_or(|name| nodes.iter().any(|node| node.as_str() == name.as_str()));
     let rows = report::list(&survey).into_iter();
     let due = rows.filter(|row| !matches!(row.state, State::Ok | State::Orphan) && is_of_target(row));
-    let due = due.map(|row| Certificate { name: row.name, state: row.state, because: row.because }).collect();
-    Ok((due, pki::rotation::unfinished(&survey.table, &survey.tree)))
+    let of_hosts = certs::hosts::due(&context.project, cluster, context.clock.now())?.into_iter().filter(is_of_target);
+    let due = due.chain(of_hosts).map(|row| Certificate { name: row.name, state: row.state, because: row.because });
+    let mut rotations = pki::rotation::unfinished(&survey.table, &survey.tree);
+    rotations.extend(certs::hosts::rotation(&context.project, cluster)?);
+    Ok((due.collect(), rotations))
 }

@@ -32,6 +32,8 @@ pub struct Inventory {
     pub operators: BTreeMap<String, CertificateEntry>,
     /// Shared key pairs, such as `service-account`, mapped to their files. `certificate` is the public half.
     pub shared: BTreeMap<String, CertificateEntry>,
+    /// Node, mapped to the path of the certificate of its SSH host key, relative to the cluster's directory.
+    pub hosts: BTreeMap<NodeName, String>,
     /// The keys that encrypt Secrets, with the current one first: each with the path of its encrypted private key,
     /// relative to the cluster's directory; `None` for plain text.
     encryption: Vec<(KeyId, Option<String>)>,
@@ -135,6 +137,7 @@ impl Inventory {
                     all.first().into_iter().for_each(|first| inventory.add(&tree, path, &first.key_id))
                 }
                 Entry::PublicKeys(ids) => ids.first().into_iter().for_each(|first| inventory.add(&tree, path, first)),
+                Entry::HostCertificate(_) => inventory.add_host(path),
                 _ => {}
             }
         }
@@ -182,6 +185,13 @@ impl Inventory {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn add_host(&mut self, path: &Path) {
+        let node = path.parent().and_then(Path::file_name).and_then(|name| NodeName::parse(name.to_str()?).ok());
+        if let Some(node) = node {
+            self.hosts.insert(node, format!("{CERTS}/{}", path.display()));
         }
     }
 

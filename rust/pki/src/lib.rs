@@ -20,6 +20,7 @@
 //! nodes/<node>/<leaf>.pem      .key.age
 //! nodes/<node>/ssh_host_ed25519_key.pub  .age
 //! nodes/<node>/first_boot_ed25519_key.pub  .age   of a server until NixOS is installed
+//! nodes/<node>/ssh_host_ed25519_key-cert.pub  authorities/ssh.pub  ...   see [`ssh`]
 //! operators/<leaf>.pem         .key.age
 //! shared/<key pair>.pub        .key.age
 //! shared/<key pair>.next.key.age  .previous.key.age   while it is being rotated
@@ -45,6 +46,7 @@ mod problem;
 pub mod report;
 pub mod rotation;
 mod spec;
+pub mod ssh;
 pub mod store;
 mod table;
 mod tree;

@@ -20,8 +20,10 @@ use crate::{
     problem::{Notice, Problem},
     rotation::{self, Subject},
     spec::join,
+    ssh,
 };
 
+pub(crate) use leaf::age;
 pub use reason::Reason;
 pub(crate) use reason::count;
 
@@ -65,7 +67,7 @@ pub enum Renewal {
 }
 
 impl Renewal {
-    fn includes(&self, name: &str) -> bool {
+    pub(crate) fn includes(&self, name: &str) -> bool {
         match self {
             Self::Due => false,
             Self::Named(names) => names.contains(name),
@@ -254,7 +256,7 @@ fn orphans(table: &Table, tree: &Tree) -> Vec<PathBuf> {
     wanted.extend(beside.iter().map(PathBuf::as_path));
     let is_ours = |entry: &Entry| matches!(entry, Entry::Certificate(_) | Entry::Key(_) | Entry::PublicKeys(_));
     tree.entries()
-        .filter(|(path, entry)| is_ours(entry) && !wanted.contains(path))
+        .filter(|(path, entry)| is_ours(entry) && !wanted.contains(path) && !ssh::is_authority_key(path))
         .map(|(path, _)| path.to_owned())
         .collect()
 }

@@ -70,7 +70,7 @@ impl fmt::Display for State {
 }
 
 impl State {
-    fn of(step: &Step) -> Self {
+    pub(crate) fn of(step: &Step) -> Self {
         match step {
             Step::Keep => Self::Ok,
             Step::Refuse => Self::Refused,

@@ -35,6 +35,7 @@ use crate::{
     table::SERVICE_ACCOUNT,
 };
 
+pub(crate) use apply::record;
 pub use apply::{RotateError, apply, note_in_use};
 pub use deployed::{Found, behind};
 pub use record::{RECORD, Rotation, Rotations, Stage};

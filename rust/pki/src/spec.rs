@@ -28,6 +28,8 @@ pub enum Authority {
     FrontProxy,
     /// Kubernetes' servers and all its users.
     Kubernetes,
+    /// SSH host keys. Not in the table: its certificates are OpenSSH's ([`ssh`](crate::ssh)).
+    Ssh,
 }
 
 impl Authority {
@@ -38,6 +40,7 @@ impl Authority {
             Self::Etcd => "etcd",
             Self::FrontProxy => "front-proxy",
             Self::Kubernetes => "kubernetes",
+            Self::Ssh => "ssh",
         }
     }
 }

@@ -12,6 +12,7 @@ use machinist_secrets::{CorruptError, Note};
 use crate::{
     Certificate, CertificateError, KeyId,
     rotation::{RECORD, Rotation, Rotations},
+    ssh::{CERTIFICATE, HostCertificate, SshPublicKey, certificate_file, files},
 };
 
 /// The files of a certificates' directory by relative path, sorted.
@@ -35,6 +36,10 @@ pub enum Entry {
     Rotations(Rotations),
     /// One half of an SSH host key.
     HostKey,
+    /// The certificate of an SSH host key.
+    HostCertificate(Box<HostCertificate>),
+    /// The keys of the SSH authority, the signing one first, or the revoked host keys.
+    SshKeys(Vec<SshPublicKey>),
     /// A temporary file, left by an interrupted run.
     Leftover,
     /// A foreign file. Left alone.
@@ -54,6 +59,8 @@ enum Place {
     PublicKey,
     Rotations,
     HostKey,
+    HostCertificate,
+    SshKeys,
     Leftover,
     Directory,
     Other,
@@ -80,6 +87,8 @@ impl Place {
             [RECORD] => Self::Rotations,
             ["nodes", _, "ssh_host_ed25519_key.pub" | "ssh_host_ed25519_key.age"]
             | ["nodes", _, "first_boot_ed25519_key.pub" | "first_boot_ed25519_key.age"] => Self::HostKey,
+            ["nodes", _, CERTIFICATE] => Self::HostCertificate,
+            ["authorities", "ssh.pub" | "ssh-revoked.pub"] => Self::SshKeys,
             ["shared", name] => match *name {
                 name if name.starts_with('.') => Self::Other,
                 name if name.ends_with(".key.age") => Self::Key,
@@ -155,6 +164,37 @@ impl Tree {
         }
     }
 
+    /// Returns the keys of the SSH authority, the signing one first. Empty without one.
+    #[must_use]
+    pub fn ssh_authority(&self) -> &[SshPublicKey] {
+        self.ssh_keys(&files().certificate)
+    }
+
+    /// Returns the SSH public keys at the path.
+    pub(crate) fn ssh_keys(&self, path: &Path) -> &[SshPublicKey] {
+        match self.get(path) {
+            Some(Entry::SshKeys(keys)) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Returns the certificate of the node's SSH host key.
+    #[must_use]
+    pub fn host_certificate(&self, node: &NodeName) -> Option<&HostCertificate> {
+        match self.get(&certificate_file(node))? {
+            Entry::HostCertificate(certificate) => Some(certificate),
+            _ => None,
+        }
+    }
+
+    /// Returns the certificates of all SSH host keys, sorted by path.
+    pub(crate) fn host_certificates(&self) -> impl Iterator<Item = (&Path, &HostCertificate)> {
+        self.entries().filter_map(|(path, entry)| match entry {
+            Entry::HostCertificate(certificate) => Some((path, &**certificate)),
+            _ => None,
+        })
+    }
+
     /// Returns the encrypted key at the path: the id of its public half, if the file names it.
     #[must_use]
     pub fn key(&self, path: &Path) -> Option<Option<&KeyId>> {
@@ -187,6 +227,14 @@ impl Entry {
                 Ok(Err(several)) => Self::Bundle(several),
                 Err(error) => Self::Corrupt(describe_certificate(&error)),
             },
+            Place::HostCertificate => match HostCertificate::parse(content) {
+                Ok(certificate) => Self::HostCertificate(Box::new(certificate)),
+                Err(error) => Self::Corrupt(format!("not a host certificate: {error}")),
+            },
+            Place::SshKeys => match SshPublicKey::parse_all(content) {
+                Some(keys) => Self::SshKeys(keys),
+                None => Self::Corrupt("not ed25519 public keys in OpenSSH's format, one a line".to_owned()),
+            },
             Place::PublicKey => match KeyId::of_public_pem(content) {
                 Some(ids) => Self::PublicKeys(ids),
                 None => Self::Corrupt("not a public key in PEM".to_owned()),
@@ -216,7 +264,14 @@ impl Entry {
     pub fn is_file_of_ours(path: &Path) -> bool {
         matches!(
             Place::of(path),
-            Place::Authority | Place::Certificate | Place::Key | Place::PublicKey | Place::Rotations | Place::HostKey
+            Place::Authority
+                | Place::Certificate
+                | Place::Key
+                | Place::PublicKey
+                | Place::Rotations
+                | Place::HostKey
+                | Place::HostCertificate
+                | Place::SshKeys
         )
     }
 }

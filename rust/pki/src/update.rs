@@ -1,6 +1,7 @@
 //! Update of the certificates' directory to match the cluster.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
@@ -71,6 +72,9 @@ pub enum UpdateError {
     /// A certificate cannot be issued.
     #[error("cannot issue the certificate `{name}`")]
     Issue { name: String, source: IssueError },
+    /// The SSH authority cannot be made or read, or cannot sign.
+    #[error("cannot sign `{name}`")]
+    Ssh { name: String, source: ssh_key::Error },
     /// A private key cannot be encrypted.
     #[error("cannot encrypt the private key of `{name}`")]
     Encrypt { name: String, source: EncryptError },
@@ -117,12 +121,12 @@ pub fn survey(certs: &Path, cluster: &Cluster, policy: &Policy, now: OffsetDateT
 ///
 /// # Errors
 /// The plan has problems, no identity decrypts an authority's key, or something cannot be written.
-pub fn update(
+pub fn update<I: Borrow<Identities>>(
     certs: &Path,
     cluster: &Cluster,
     policy: &Policy,
     now: OffsetDateTime,
-    identities: impl FnOnce() -> Result<Identities, IdentityError>,
+    identities: impl FnOnce() -> Result<I, IdentityError>,
 ) -> Result<Survey, UpdateError> {
     let before = survey(certs, cluster, policy, now)?;
     if let Some(error) = refused(&before) {
@@ -166,11 +170,11 @@ fn rubbish(survey: &Survey, policy: &Policy) -> Vec<PathBuf> {
 }
 
 /// Issues all keys and certificates of the plan, in memory.
-fn make(
+fn make<I: Borrow<Identities>>(
     survey: &Survey,
     operators: &[Operator],
     policy: &Policy,
-    identities: impl FnOnce() -> Result<Identities, IdentityError>,
+    identities: impl FnOnce() -> Result<I, IdentityError>,
 ) -> Result<Vec<Pair>, UpdateError> {
     let recipients = Recipients::from_operators(operators)?;
     let (authorities, leaves, key_pairs) = survey.to_make();
@@ -191,9 +195,9 @@ fn make(
     let lone = |spec: &KeyPairSpec| {
         survey.tree.key(&spec.files.key).is_some() && survey.tree.get(&spec.files.certificate).is_none()
     };
-    let identities =
-        if closed.is_empty() && !key_pairs.iter().any(|spec| lone(spec)) { None } else { Some(identities()?) };
-    for (spec, identities) in closed.into_iter().zip(std::iter::repeat(&identities)) {
+    let opened = if closed.is_empty() && !key_pairs.iter().any(|spec| lone(spec)) { None } else { Some(identities()?) };
+    let identities = opened.as_ref().map(Borrow::borrow);
+    for (spec, identities) in closed.into_iter().zip(std::iter::repeat(identities)) {
         let Some(identities) = identities else { continue };
         signers.extend(open_authority(survey, spec, identities, operators)?);
     }
@@ -203,7 +207,7 @@ fn make(
         .collect::<Result<_, _>>()?;
     pairs.extend(made);
     for spec in key_pairs {
-        let key = match &identities {
+        let key = match identities {
             Some(identities) if lone(spec) => {
                 Some(open_key(&survey.certs, &spec.name, &spec.files, identities, operators)?)
             }

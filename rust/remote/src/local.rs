@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -72,7 +72,7 @@ fn start(request: &Request<'_>) -> std::io::Result<Child> {
     let length = wrap(&request.script).len();
     let seconds = (request.timeout + MARGIN).as_secs().clamp(1, 100_000_000);
     let path = std::env::var("PATH").map_or_else(|_| PATH.to_owned(), |path| format!("{PATH}:{path}"));
-    Command::new("timeout")
+    machinist_environment::program("timeout")
         .args(["-k", "10", &seconds.to_string(), "/bin/sh", "-c"])
         .arg(format!("s=$(head -c {length}) && eval \"$s\""))
         .env_clear()

@@ -79,7 +79,7 @@ fn jump(config: &SshConfig, hosts: &str, at: &Endpoint) -> Command {
 /// Returns the operator's shell with the command, as in OpenSSH (ssh_config(5), ProxyCommand).
 fn shell(command: &str) -> Command {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
-    let mut process = Command::new(shell);
+    let mut process = machinist_environment::program(shell);
     process.arg("-c").arg(format!("exec {command}"));
     process
 }

@@ -129,7 +129,7 @@ impl SshConfig {
 
     /// Returns `ssh` with this configuration.
     pub(crate) fn ssh(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = machinist_environment::program(&self.program);
         if let Some(file) = &self.file {
             command.arg("-F").arg(file);
         }

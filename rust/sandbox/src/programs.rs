@@ -57,7 +57,7 @@ pub(super) fn require(programs: &[Program]) -> Result<(), Error> {
 
 /// Returns a command with the search path and without input.
 pub(super) fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
+    let mut command = machinist_environment::program(program);
     command.args(arguments).env("PATH", search_path()).stdin(Stdio::null());
     command
 }

@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// The crates of ours that each crate may use. A new edge is a design decision: a separate commit, with the reason.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     // Our only program on nodes: it has no dependency that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
+    // Shared by all crates that start programs on the operator's computer.
+    ("environment", &[]),
     ("ledger", &[]),
     ("mesh", &[]),
     ("model", &[]),
-    ("nix", &[]),
-    ("remote", &["durable"]),
+    ("nix", &["environment"]),
+    ("remote", &["durable", "environment"]),
     // Independent of the client that it tests: it shares no type with it.
     ("test-cloud", &[]),
     ("text", &[]),
@@ -24,7 +26,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("lint", &["kubernetes", "model"]),
     ("pki", &["durable", "model", "secrets", "text"]),
     ("providers", &["model", "text"]),
-    ("sandbox", &["durable"]),
+    ("sandbox", &["durable", "environment"]),
     ("secrets", &["durable", "model"]),
     // Only for store paths as a type.
     ("switch", &["nix"]),

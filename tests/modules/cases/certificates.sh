@@ -6,6 +6,9 @@ check "a timer checks certificates each day, and a boot or an activation does to
 check "a plan knows it as a unit that ends" '
   .nodes.balthazar.expiry.serviceConfig | .Type == "oneshot" and (has("RemainAfterExit") | not)' .nodes.balthazar.expiry.serviceConfig
 
+check "the certificate of the host key is checked with the others" '
+  .nodes.balthazar.expiry.script | test("check ssh-host /nix/store/[a-z0-9]+-ssh_host_ed25519_key-cert.pub")' .nodes.balthazar.expiry.script
+
 expiry=$work/expiry
 mkdir -p "$expiry"
 # certificate NAME DAYS

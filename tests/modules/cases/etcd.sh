@@ -90,7 +90,7 @@ check "without certificates etcd still has TLS on, and points at files that do n
 equal "a node with all its certificates warns of nothing" '.nodes.balthazar.warnings' '[]'
 equal "public certificates are linked below /etc/machinist" .nodes.balthazar.etc '[
   "machinist/boot-fallback", "machinist/etcd.env", "machinist/pki/etcd-ca.pem", "machinist/pki/etcd-healthcheck-client.pem",
-  "machinist/pki/etcd-peer.pem", "machinist/pki/etcd-server.pem" ]'
+  "machinist/pki/etcd-peer.pem", "machinist/pki/etcd-server.pem", "machinist/pki/ssh_host_ed25519_key-cert.pub" ]'
 
 only "a node that is missing from its cluster's members is refused" .failed.notAMember \
   "machinist.etcd.members of balthazar" "10.13.13.9" 'role "etcd"'

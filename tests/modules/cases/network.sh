@@ -38,6 +38,9 @@ check "sshd takes keys only" '
   .nodes.casper.ssh
   | .PasswordAuthentication == false and .PermitRootLogin == "prohibit-password" and .ports == [22]
     and .authorizedKeysInHomedir == false' .nodes.casper.ssh
+check "sshd presents the certificate of its host key by its store path, if there is one" '
+  (.nodes.balthazar.ssh.certificate | test("^/nix/store/[a-z0-9]+-ssh_host_ed25519_key-cert.pub$")) and .nodes.casper.ssh.certificate == null' \
+  '.nodes | map_values(.ssh.certificate)'
 equal "sshd listens on the port of machines.nix" .nodes.melchior.ssh.ports '[2222]'
 check "users are immutable as long as an operator can log in" '
   .nodes.balthazar.mutableUsers == false and .variants.noOperators.mutableUsers == true'

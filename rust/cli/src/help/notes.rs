@@ -284,7 +284,7 @@ pub const NOTES: &[Note] = &[
         examples: &[
             ("casper", ""),
             ("casper -- journalctl -b -p err", ""),
-            ("--print-known-hosts >~/.ssh/known_hosts.d/cluster", ""),
+            ("--print-known-hosts >~/.ssh/cluster.known_hosts", ""),
         ],
         exit_codes: &[(255, "no connection; else the exit code of the shell or command")],
     },

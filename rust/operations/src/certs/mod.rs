@@ -1,5 +1,6 @@
 //! Certificates of a cluster's directory: inventory, renewal dates, and decryption of their private keys.
 
+pub mod hosts;
 pub mod issue;
 mod keys;
 pub mod rotate;
@@ -153,5 +154,5 @@ pub fn facts(directory: &Path, cluster: &Cluster) -> Result<Certificates, Failur
             key_pairs.entry(node.clone()).or_default().insert(spec.name.clone(), pair.clone());
         }
     }
-    Ok(Certificates { authorities: inventory.authorities, nodes, key_pairs })
+    Ok(Certificates { authorities: inventory.authorities, nodes, key_pairs, hosts: inventory.hosts })
 }

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, thread};
 use machinist_kubernetes::rewrite::{RewriteError, Rewritten, rewrite};
 use machinist_model::{Cluster, NodeName, moving::Command};
 use machinist_pki::{
-    self as pki, KeyAlgorithm, KeyId, Policy, Survey,
-    rotation::{self, Found, Position, RotateError, Rotation, Stage, Subject},
+    self as pki, Authority, KeyAlgorithm, KeyId, Policy, Survey,
+    rotation::{self, Found, Position, Rotation, Stage, Subject},
+    ssh,
 };
 use machinist_rollout::step::{StepError, certificates::certificates};
 use time::{Duration, OffsetDateTime};
 
-use super::survey;
+use super::{hosts, survey};
 use crate::{
     connect,
     context::Context,
@@ -79,13 +80,78 @@ pub fn run(context: &Context, request: &Request) -> Result<Rotated, Failure> {
 
 /// Starts or continues the rotation of an authority.
 fn authority(context: &Context, cluster: &Cluster, name: &str, algorithm: KeyAlgorithm) -> Result<Rotated, Failure> {
+    if name == Authority::Ssh.as_str() {
+        return ssh_authority(context, cluster);
+    }
     let table = pki::table(cluster);
     if !table.authorities.iter().any(|spec| spec.authority.as_str() == name) {
-        let known: Vec<&str> = table.authorities.iter().map(|spec| spec.authority.as_str()).collect();
+        let known = table.authorities.iter().map(|spec| spec.authority);
+        let known: Vec<&str> = known.chain([Authority::Ssh]).map(Authority::as_str).collect();
         let failure = Failure::new(Kind::Input, format!("the cluster has no authority `{}`", name));
         return Err(failure.hint(format!("it has {}", known.join(", "))));
     }
     Desk { context, cluster, name, algorithm, tokens_live: Duration::ZERO }.run()
+}
+
+/// Starts or continues the rotation of the authority that signs SSH host keys.
+fn ssh_authority(context: &Context, cluster: &Cluster) -> Result<Rotated, Failure> {
+    let name = Authority::Ssh.as_str();
+    let desk = Desk { context, cluster, name, algorithm: KeyAlgorithm::default(), tokens_live: Duration::ZERO };
+    let _locks = desk.lock()?;
+    let certs = context.project.certs();
+    let hosts = hosts::hosts(&context.project, cluster, &certs)?;
+    let tree = pki::store::read(&certs).failed()?;
+    let now = context.clock.now();
+    let policy = Policy::default();
+    let refuse_problems = || {
+        let plan = ssh::plan(&hosts, &tree, &policy, now);
+        refuse(plan.refusal(), plan.problems.first().map(|problem| problem.hint.clone()))
+    };
+    let stage = match ssh::position(&tree, &hosts) {
+        Position::Unfinished(stage) => stage,
+        Position::Idle => {
+            refuse_problems()?;
+            Stage::TrustBoth
+        }
+        Position::At(Rotation { stage: Stage::TrustBoth, .. }) => {
+            refuse_problems()?;
+            Stage::SignNew
+        }
+        Position::At(Rotation { stage, .. }) => {
+            refuse_problems()?;
+            let nodes: Vec<NodeName> = hosts.iter().map(|host| host.node.clone()).collect();
+            refuse_behind(name, stage, &ssh::behind(&hosts, &tree, &desk.ask(&nodes)?))?;
+            Stage::DropOld
+        }
+    };
+    let done = ssh::apply(&certs, &hosts, &cluster.operators, stage, &policy, now, || context.keyring.open())
+        .map_err(|error| hosts::rotate_failure(&error))?;
+    if let Ok(flake) = context.project.flake() {
+        flake.make_visible(&["certs"]).failed()?;
+    }
+    let after = pki::store::read(&certs).failed()?;
+    Ok(Rotated {
+        name: name.to_owned(),
+        stage,
+        trusted: after.ssh_authority().iter().map(ssh::SshPublicKey::id).collect(),
+        issued: done.actions.iter().filter(|action| action.step.makes_one()).count(),
+        is_encryption: false,
+        command: format!("machinist certs rotate-ca {name}"),
+    })
+}
+
+/// Refuses the next stage while machines have not reached the recorded one.
+fn refuse_behind(name: &str, stage: Stage, behind: &BTreeMap<NodeName, String>) -> Result<(), Failure> {
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let list: String = behind.iter().map(|(node, why)| format!("\n{node}: {why}")).collect();
+    let names: Vec<&str> = behind.keys().map(NodeName::as_str).collect();
+    let message = format!("{name}: {stage}, is not deployed everywhere:{list}");
+    Err(Failure::new(Kind::Refused, message).hint(format!(
+        "`machinist deploy {}`, then this again; a machine that is gone for good leaves machines.nix first",
+        names.join(" ")
+    )))
 }
 
 /// Starts or continues the rotation of the service accounts' key pair.
@@ -157,11 +223,7 @@ impl Desk<'_> {
         let done = rotation::apply(&survey.certs, self.cluster, self.name, stage, &policy, now, || {
             self.context.keyring.open()
         });
-        let done = done.map_err(|error| {
-            let input = matches!(error, RotateError::Files { .. } | RotateError::Absent(_));
-            let kind = if input { Kind::Input } else { Kind::Failed };
-            Failure::from_error(kind, &error).maybe_hint(error.hint())
-        })?;
+        let done = done.map_err(|error| hosts::rotate_failure(&error))?;
         if let Ok(flake) = self.context.project.flake() {
             flake.make_visible(&["certs"]).failed()?;
         }
@@ -188,17 +250,7 @@ impl Desk<'_> {
     fn refuse_before_deployed(&self, survey: &Survey, subject: Subject<'_>, stage: Stage) -> Result<(), Failure> {
         let nodes = subject.consumers(&survey.table);
         let found = self.ask(&nodes)?;
-        let behind = rotation::behind(&survey.table, &survey.tree, subject, stage, &found);
-        if behind.is_empty() {
-            return Ok(());
-        }
-        let list: String = behind.iter().map(|(node, why)| format!("\n{node}: {why}")).collect();
-        let names: Vec<&str> = behind.keys().map(NodeName::as_str).collect();
-        let message = format!("{}: {stage}, is not deployed everywhere:{list}", self.name);
-        Err(Failure::new(Kind::Refused, message).hint(format!(
-            "`machinist deploy {}`, then this again; a machine that is gone for good leaves machines.nix first",
-            names.join(" ")
-        )))
+        refuse_behind(self.name, stage, &rotation::behind(&survey.table, &survey.tree, subject, stage, &found))
     }
 
     /// Queries all machines concurrently for the certificates in use.
@@ -286,8 +338,11 @@ fn trusted(survey: &Survey, subject: Subject<'_>) -> Vec<KeyId> {
 }
 
 fn refuse_problems(survey: &Survey) -> Result<(), Failure> {
-    let Some(refusal) = survey.plan.refusal() else { return Ok(()) };
-    let hint = survey.plan.problems.first().map(|problem| problem.hint.clone());
+    refuse(survey.plan.refusal(), survey.plan.problems.first().map(|problem| problem.hint.clone()))
+}
+
+fn refuse(refusal: Option<String>, hint: Option<String>) -> Result<(), Failure> {
+    let Some(refusal) = refusal else { return Ok(()) };
     Err(Failure::new(Kind::Input, format!("certs/ is not as it should be:\n{refusal}")).maybe_hint(hint))
 }
 

@@ -117,7 +117,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Changed, Failure> {
     }
     if during != During::Rest {
         // Those in certs/ may be for another step of the move.
-        certs::issue::update(context, &cluster, &Policy::default(), &project.certs())?;
+        certs::issue::update(context, &cluster, &Policy::default(), &project.certs(), certs::hosts::Signing::Existing)?;
     }
     let locks = Locks::new(context, run_id(context), &connector);
     let mut change = Change {

@@ -68,3 +68,21 @@ pub fn failure(error: &CloudError) -> Failure {
     };
     Failure::from_error(kind, error).maybe_hint(error.hint())
 }
+
+#[cfg(test)]
+mod tests {
+    use machinist_environment::TOKENS;
+    use machinist_model::Provider;
+    use machinist_providers::any;
+
+    #[test]
+    fn no_program_inherits_the_token_of_a_provider() {
+        let sources: Vec<_> = [Provider::Hetzner, Provider::Digitalocean].into_iter().filter_map(any::source).collect();
+        assert_eq!(sources.len(), 2);
+        for source in sources {
+            for variable in source.others.iter().chain([&source.variable]) {
+                assert!(TOKENS.contains(variable), "{variable}: not in machinist_environment::TOKENS");
+            }
+        }
+    }
+}

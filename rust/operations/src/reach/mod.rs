@@ -4,6 +4,7 @@ mod each;
 pub mod exec;
 pub mod forward;
 pub mod journal;
+pub mod known_hosts;
 pub mod logs;
 mod running;
 pub mod shell;

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use machinist_model::{Node, NodeName};
-use machinist_remote::{Destination, KnownHosts, SshConfig};
+use machinist_model::NodeName;
+use machinist_remote::{Destination, SshConfig};
 
 use crate::{
     connect::{self, KNOWN_HOSTS},
     context::{Connections, Context},
-    failure::{Failure, Kind, OrFail as _},
+    failure::{Failure, Kind},
 };
 
 /// Request for a shell.
@@ -57,34 +57,12 @@ pub fn command(context: &Context, request: &Request) -> Result<Shell, Failure> {
     })
 }
 
-/// Returns the lines of known_hosts for all machines, by their names and addresses, for an operator's own `ssh`.
-///
-/// # Errors
-/// The cluster's files are invalid.
-pub fn pinned(context: &Context) -> Result<String, Failure> {
-    let cluster = context.project.load()?.cluster;
-    let known = KnownHosts::load(&context.project.directory.join(KNOWN_HOSTS)).input()?;
-    let mut lines = String::new();
-    for node in cluster.deployable() {
-        let pattern = pattern(node);
-        let names = if pattern == node.name.as_str() { pattern.clone() } else { format!("{},{pattern}", node.name) };
-        for key in known.keys(&pattern) {
-            lines.push_str(&format!("{names} {}\n", key.to_openssh()));
-        }
-    }
-    Ok(lines)
-}
-
 fn known_hosts(context: &Context) -> Result<PathBuf, Failure> {
     let file = context.project.directory.join(KNOWN_HOSTS);
     file.canonicalize().map_err(|_| {
         Failure::new(Kind::Refused, format!("{} does not exist: no host key is pinned", file.display()))
             .hint("the first `machinist deploy` or `machinist status` shows the key, and the option that pins it")
     })
-}
-
-fn pattern(node: &Node) -> String {
-    machinist_remote::host_pattern(&node.ssh.host, node.ssh.port.unwrap_or(22))
 }
 
 /// Command line of `ssh`, before it is text.

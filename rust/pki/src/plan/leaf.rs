@@ -55,7 +55,9 @@ fn decide(
     let signer = authority.and_then(|authority| tree.certificate(&authority.files.certificate));
     reasons.extend(signature(spec, certificate, signer, authority_step));
     reasons.extend(drift(spec, certificate));
-    reasons.extend(age(certificate, signer, policy, now));
+    // Near its authority's end a new certificate would expire no later than this one, so renewals would never end.
+    let renewed = signer.map_or(now + policy.leaf_life, |signer| signer.not_after.min(now + policy.leaf_life));
+    reasons.extend(age(certificate.not_before, certificate.not_after, renewed, now));
     if reasons.is_empty() && policy.renewal.includes(&spec.name) {
         reasons.push(Reason::Requested);
     }
@@ -106,22 +108,21 @@ fn drift(spec: &CertificateSpec, certificate: &Certificate) -> Vec<Reason> {
     reasons
 }
 
-fn age(
-    certificate: &Certificate,
-    signer: Option<&Certificate>,
-    policy: &Policy,
+/// Compares a validity with the clock. `renewed` is the end of a certificate that is issued now.
+pub(crate) fn age(
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+    renewed: OffsetDateTime,
     now: OffsetDateTime,
 ) -> Option<Reason> {
-    let left = certificate.not_after - now;
-    let life = certificate.not_after - certificate.not_before;
-    if certificate.not_before > now {
-        return Some(Reason::NotYetValid { from: certificate.not_before });
+    let left = not_after - now;
+    let life = not_after - not_before;
+    if not_before > now {
+        return Some(Reason::NotYetValid { from: not_before });
     }
-    if certificate.not_after <= now {
+    if not_after <= now {
         return Some(Reason::Expired { days: (-left).whole_days() });
     }
-    // Near its authority's end a new certificate would expire no later than this one, so renewals would never end.
-    let renewed = signer.map_or(now + policy.leaf_life, |signer| signer.not_after.min(now + policy.leaf_life));
-    let due = left * 3 < life && renewed > certificate.not_after;
-    due.then(|| Reason::Due { days: certificate.days_left(now), life: life.whole_days() })
+    let due = left * 3 < life && renewed > not_after;
+    due.then(|| Reason::Due { days: left.whole_seconds().div_euclid(24 * 3600), life: life.whole_days() })
 }

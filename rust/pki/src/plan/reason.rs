@@ -54,6 +54,18 @@ pub enum Reason {
         /// SANs that only the certificate has.
         removed: BTreeSet<San>,
     },
+    /// The machine has another SSH host key.
+    HostKey {
+        /// The fingerprint of the machine's key.
+        wanted: String,
+    },
+    /// The set of names that a host certificate is valid for differs.
+    HostNames {
+        /// Names that the certificate is missing.
+        added: BTreeSet<String>,
+        /// Names that only the certificate has.
+        removed: BTreeSet<String>,
+    },
     /// The extended key usages differ.
     ExtendedUsages {
         /// The usages of the certificate.
@@ -118,6 +130,12 @@ impl fmt::Display for Reason {
                 let added = added.iter().map(|san| format!(" +{san}"));
                 let removed = removed.iter().map(|san| format!(" -{san}"));
                 write!(formatter, "SANs differ:{}", added.chain(removed).collect::<String>())
+            }
+            Self::HostKey { wanted } => write!(formatter, "the host key is {wanted}"),
+            Self::HostNames { added, removed } => {
+                let added = added.iter().map(|name| format!(" +{name}"));
+                let removed = removed.iter().map(|name| format!(" -{name}"));
+                write!(formatter, "names differ:{}", added.chain(removed).collect::<String>())
             }
             Self::ExtendedUsages { found, wanted } => {
                 write!(formatter, "extended key usage is {}, not {}", or_none(join(found)), or_none(join(wanted)))

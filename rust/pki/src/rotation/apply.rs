@@ -121,6 +121,16 @@ fn recorded(tree: &Tree) -> Rotations {
     }
 }
 
+/// Replaces the record of one rotation; `None` removes it.
+pub(crate) fn record(certs: &Path, tree: &Tree, name: &str, rotation: Option<Rotation>) -> Result<(), StoreError> {
+    let mut rotations = recorded(tree);
+    match rotation {
+        Some(rotation) => rotations.0.insert(name.to_owned(), rotation),
+        None => rotations.0.remove(name),
+    };
+    write(certs, &rotations)
+}
+
 fn write(certs: &Path, rotations: &Rotations) -> Result<(), StoreError> {
     match rotations.to_text() {
         Some(text) => store::replace(certs, Path::new(RECORD), &text),
@@ -130,12 +140,7 @@ fn write(certs: &Path, rotations: &Rotations) -> Result<(), StoreError> {
 
 impl Desk<'_> {
     fn record(&self, name: &str, rotation: Option<Rotation>) -> Result<(), StoreError> {
-        let mut rotations = recorded(&self.tree);
-        match rotation {
-            Some(rotation) => rotations.0.insert(name.to_owned(), rotation),
-            None => rotations.0.remove(name),
-        };
-        write(self.certs, &rotations)
+        record(self.certs, &self.tree, name, rotation)
     }
 
     fn text(&self, subject: Subject<'_>) -> Result<String, StoreError> {

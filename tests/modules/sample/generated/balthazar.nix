@@ -74,6 +74,7 @@
           key = "/var/lib/machinist/keys/etcd-server-70326989e7860a50.key";
         };
       };
+      hostCertificate = ../certs/nodes/balthazar/ssh_host_ed25519_key-cert.pub;
     };
   };
 }

@@ -18,7 +18,7 @@ use crate::{
 /// Replaces an authority.
 #[derive(Debug, Args)]
 pub struct RotateCaArgs {
-    /// Its name in certs/authorities, such as etcd, kubernetes or front-proxy
+    /// Its name in certs/authorities, such as etcd, kubernetes, front-proxy or ssh
     authority: String,
 
     /// The keys of the new authority and of what it signs: ecdsa-p256, ecdsa-p384, rsa-2048 or rsa-4096
@@ -118,6 +118,10 @@ fn advice(name: &str, stage: Stage) -> &'static [&'static str] {
             "before the last stage: people need a new kubeconfig once more, since the old authority signed theirs; and pods that \
              speak to the API read its authority when they start, so restart those that are older than this rotation",
         ],
+        ("ssh", Stage::TrustBoth) => &[
+            "people need known_hosts that trust both before the next stage is deployed: `machinist ssh --print-known-hosts`",
+        ],
+        ("ssh", Stage::DropOld) => &["people fetch known_hosts once more, which then trust only the new one"],
         ("front-proxy", Stage::DropOld) => &[
             "extension API servers read whom to trust from a ConfigMap to which API servers only add: after the deploy, \
              `kubectl --namespace kube-system delete configmap extension-apiserver-authentication` lets it be made anew",

@@ -4,7 +4,10 @@ use std::{os::unix::process::CommandExt as _, process::ExitCode};
 
 use clap::Args;
 use machinist_model::NodeName;
-use machinist_operations::reach::shell::{self, Request};
+use machinist_operations::reach::{
+    known_hosts,
+    shell::{self, Request},
+};
 
 use crate::{
     args::{Global, node_name},
@@ -24,7 +27,7 @@ pub struct SshArgs {
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 
-    /// Print the pinned host keys of all machines, for an ssh of your own
+    /// Print known_hosts for an ssh of your own: the SSH authority for these machines, and other pinned keys
     #[arg(long, conflicts_with_all = ["node", "command"])]
     print_known_hosts: bool,
 }
@@ -33,7 +36,7 @@ pub struct SshArgs {
 pub fn run(args: &SshArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(global, ui)?;
     let Some(node) = &args.node else {
-        ui.document(shell::pinned(&context)?.as_bytes());
+        ui.document(known_hosts::lines(&context)?.as_bytes());
         return Ok(ExitCode::SUCCESS);
     };
     let shell = shell::command(&context, &Request { node: node.clone(), command: args.command.clone() })?;

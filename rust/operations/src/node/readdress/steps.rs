@@ -234,7 +234,14 @@ impl<'a> Steps<'a> {
 
     /// Issues the certificates for the addresses of the step.
     fn certificates(&self, view: &View) -> Result<(), Failure> {
-        certs::issue::update(self.context, &view.cluster, &Policy::default(), &self.context.project.certs()).map(drop)
+        certs::issue::update(
+            self.context,
+            &view.cluster,
+            &Policy::default(),
+            &self.context.project.certs(),
+            certs::hosts::Signing::Existing,
+        )
+        .map(drop)
     }
 
     /// Checks that the new address works: for the other members, and for this computer.

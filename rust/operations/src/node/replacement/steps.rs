@@ -134,7 +134,7 @@ impl Steps<'_> {
             return Ok(());
         }
         let policy = Policy { renewal: Renewal::Named(names), ..Policy::default() };
-        certs::issue::update(self.context, cluster, &policy, &project.certs())?;
+        certs::issue::update(self.context, cluster, &policy, &project.certs(), certs::hosts::Signing::Existing)?;
         self.say("its certificates are new");
         Ok(())
     }
