@@ -26,7 +26,7 @@ use crate::{
 #[must_use]
 pub fn operator_namespace(project: &Project, cluster: &Cluster) -> PathBuf {
     let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
-    sandbox::status(&state_dir(project, cluster)).map_or_else(|_| absent(), |status| status.operator_namespace)
+    sandbox::operator_namespace(&state_dir(project, cluster)).unwrap_or_else(|_| absent())
 }
 
 /// Moves the thread into a network namespace.
