@@ -62,7 +62,7 @@ pub(super) fn nodes(site: &Site<'_>, earlier: &Earlier) -> Finding {
         }
         Some(Orchestrator::K3s) => {
             let nodes = site.targets_that(|node| site.cluster.runs_k3s(node));
-            (earlier.without(&["reachable"], nodes), k3s_nodes(site, earlier))
+            (earlier.without(&["reachable"], nodes), k3s_nodes(site))
         }
         _ => return Finding::skipped(NO_KUBERNETES),
     };
@@ -150,9 +150,9 @@ fn of_k3s(site: &Site<'_>, earlier: &Earlier) -> Finding {
 }
 
 /// Lists the nodes through the first server that answers.
-fn k3s_nodes(site: &Site<'_>, earlier: &Earlier) -> Result<BTreeMap<String, Option<String>>, String> {
+fn k3s_nodes(site: &Site<'_>) -> Result<BTreeMap<String, Option<String>>, String> {
     let mut last = "no target is a server of k3s that answers".to_owned();
-    for server in site.cluster.with_role(Role::ControlPlane).filter(|node| !earlier.has("api-server", &node.name)) {
+    for server in site.cluster.with_role(Role::ControlPlane) {
         let Some(remote) = site.remote(&server.name) else { continue };
         match output(&server.name, remote, Request::new("list the nodes of k3s", K3S_NODES).timeout(LOOK)) {
             Ok(text) => return Ok(listed(&text)),
