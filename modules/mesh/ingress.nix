@@ -191,6 +191,13 @@ in
       speaksIPv6 = config.networking.enableIPv6;
     };
     environment.etc."machinist/ingress/certificates.txt".text = certificates hosts;
+    # For `machinist test`, which requests each of them.
+    environment.etc."machinist/ingress/hosts.json".text = builtins.toJSON (
+      lib.mapAttrs (_: host: {
+        inherit (host) aliases https;
+        paths = lib.attrNames host.locations;
+      }) cfg.hosts
+    );
 
     security.acme = lib.mkIf (acmeHosts != { }) {
       acceptTerms = true;

@@ -11,6 +11,9 @@ let
   cfg = config.machinist;
   user = if cfg.sudoUser == null then "root" else cfg.sudoUser;
   readers = lib.concatLists (lib.attrValues cfg.readers);
+  operators = lib.concatLists (lib.attrValues cfg.operators);
+  # Its type and its blob: the comment after them is free.
+  identity = key: lib.take 2 (lib.filter (word: word != "") (lib.splitString " " key));
 
   gate = pkgs.writeShellScript "machinist-read" ''
     table=${./read-scripts}
@@ -44,10 +47,12 @@ in
 
   config = lib.mkMerge [
     (lib.mkIf (readers != [ ]) {
-      users.users.${user}.openssh.authorizedKeys.keys = map (key: ''restrict,command="${gate}" ${key}'') readers;
+      users.users.${user}.openssh.authorizedKeys.keys = map (
+        key: ''restrict,command="${gate}" ${key}''
+      ) readers;
       assertions = [
         {
-          assertion = lib.intersectLists readers (lib.concatLists (lib.attrValues cfg.operators)) == [ ];
+          assertion = lib.intersectLists (map identity readers) (map identity operators) == [ ];
           message =
             "machinist.readers of ${cfg.node.name} has a key that is an operator's in machines.nix: sshd takes the first line of "
             + "a key, so it could do everything. Give the reader a key of its own.";
@@ -59,7 +64,7 @@ in
       users.users.${user} = {
         isNormalUser = true;
         description = "machinist's operators";
-        openssh.authorizedKeys.keys = lib.concatLists (lib.attrValues cfg.operators);
+        openssh.authorizedKeys.keys = operators;
       };
       # The rule names the program in this place.
       environment.systemPackages = [ pkgs.coreutils ];

@@ -27,7 +27,9 @@ fi
 command=${1-${SSH_ORIGINAL_COMMAND-}}
 line='^exec (sudo -n -- )?timeout -k 10 ([0-9]{1,9}) /bin/sh -c '"'"'s=\$\(head -c ([0-9]{1,6})\) && eval "\$s"'"'"'$'
 [[ $command =~ $line ]] || refuse "this key may only read: \`machinist status\`, \`drift\`, \`plan\` and \`logs\`"
-seconds=${BASH_REMATCH[2]}
+seconds=$((10#${BASH_REMATCH[2]}))
+# For `timeout` that is no limit.
+[ "$seconds" != 0 ] || refuse "a command needs a time limit"
 length=$((10#${BASH_REMATCH[3]}))
 # The letter keeps newlines at the end. A NUL byte is lost here, and the length is wrong then.
 text=$(head -c "$length" && printf x) 2>/dev/null

@@ -1,6 +1,6 @@
 //! Node drain: cordon, evict pods within their disruption budgets, wait until they are gone, uncordon.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -231,6 +231,27 @@ impl Server {
                 _ => sleep(LOOK).await,
             }
         }
+    }
+
+    /// Returns all nodes by name, each with the reason why it is not ready; None for a node that is.
+    ///
+    /// # Errors
+    /// The request failed.
+    pub async fn readiness(&self) -> Result<BTreeMap<String, Option<String>>, ServerError> {
+        let nodes = self.nodes();
+        let all = ListParams::default();
+        let list = self.patiently(|| nodes.list(&all)).await?;
+        let state = |node: Node| {
+            let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+            let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+            let why = match ready {
+                Some(ready) if ready.status == "True" => None,
+                Some(ready) => Some(ready.message.unwrap_or_else(|| format!("its state is {}", ready.status))),
+                None => Some("no status from its kubelet".to_owned()),
+            };
+            Some((node.metadata.name?, why))
+        };
+        Ok(list.items.into_iter().filter_map(state).collect())
     }
 
     async fn pods_of(&self, node: &NodeName) -> Result<Vec<Pod>, ServerError> {

@@ -104,7 +104,11 @@ pub fn run(context: &Context, request: &Request) -> Result<Report, Failure> {
     Ok(Report { nodes: compare(asked, &expected)?, unmanaged_etcd_members })
 }
 
-fn expected(
+/// Returns the systems that the directory evaluates to.
+///
+/// # Errors
+/// A system cannot be built.
+pub(crate) fn expected(
     context: &Context,
     cluster: &Cluster,
     nodes: &[NodeName],

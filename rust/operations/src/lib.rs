@@ -8,6 +8,7 @@
 //! [`Event`]: event::Event
 //! [`Failure`]: failure::Failure
 
+pub mod acceptance;
 pub mod app;
 pub mod apply_local;
 pub mod apps;

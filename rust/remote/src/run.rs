@@ -406,6 +406,9 @@ mod tests {
             &good.replace("/bin/sh", "/tmp/sh"),
             &good.replace("timeout", "/tmp/timeout"),
             &good.replace("-k 10", "-k 10 -s 9"),
+            // `timeout` takes zero for no limit.
+            &good.replace("-k 10 12", "-k 10 0"),
+            &good.replace("-k 10 12", "-k 10 000"),
             &loader(text.len() - 1, Duration::from_secs(10), false),
             &loader(text.len() + 1, Duration::from_secs(10), false),
         ] {

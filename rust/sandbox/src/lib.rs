@@ -43,5 +43,5 @@ pub use machine::{console, reboot, start, stop};
 pub use readdress::readdress;
 pub use root::debian_root;
 pub use spec::{DEFAULT_CACHE_DIR, MachineRoot, MachineSpec, SandboxSpec, SystemFile, SystemRoot, default_state_dir};
-pub use status::{MachineState, MachineStatus, Status, status};
+pub use status::{MachineState, MachineStatus, Status, operator_namespace, status};
 pub use up::{MachineReport, Report, down, remove, up};

@@ -85,6 +85,16 @@ impl MachineState {
     }
 }
 
+/// Returns the path of the network namespace in which an operator reaches the machines. Unlike [`status`], it looks at no
+/// machine.
+///
+/// # Errors
+/// There is no sandbox.
+pub fn operator_namespace(state_dir: &Path) -> Result<PathBuf, Error> {
+    let record = Record::existing(state_dir)?;
+    Ok(network::path(&names::operator(&record.cluster)))
+}
+
 /// Returns the state of the sandbox in `state_dir`; needs root only if the directory does, and changes nothing.
 ///
 /// # Errors

@@ -455,8 +455,9 @@ func kubectl(words []string) error {
 	}
 	switch {
 	case len(words) == 2 && words[0] == "get" && words[1] == "nodes":
+		fmt.Println("NAME STATUS")
 		for _, member := range list {
-			fmt.Println(member.Name[:strings.LastIndex(member.Name, "-")])
+			fmt.Println(member.Name[:strings.LastIndex(member.Name, "-")], "Ready")
 		}
 		return nil
 	case len(words) == 3 && words[0] == "delete" && words[1] == "node":

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use machinist_operations::provision::{self, DestroyRequest, Doomed, Undeleted};
+use machinist_operations::provision::{self, Destroy, DestroyRequest, Destroyed, Doomed, Undeleted};
 use machinist_providers::observed::FoundServer;
 
 use crate::{
@@ -37,20 +37,7 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
     let context = context::open(&strict, ui)?;
     let request = DestroyRequest { targets: args.targets.clone(), confirmed: args.yes_destroy.clone() };
     let destroy = provision::prepare_destroy(&context, &request)?;
-    if !ui.json {
-        for Doomed { node, server, .. } in destroy.nodes() {
-            match server {
-                Some(server) => {
-                    let FoundServer { name, server_type, location, .. } = server;
-                    ui.story(&format!("delete  {name}  {server_type} {location} ({node})"));
-                }
-                None => ui.story(&format!("forget  {node}: its server is gone")),
-            }
-        }
-        for leftover in destroy.leftovers() {
-            ui.story(&format!("keep    {} {}: it stays, and may cost", leftover.kind, leftover.name));
-        }
-    }
+    announce(&destroy, ui);
     if args.yes_destroy.is_none() && !destroy.is_empty() && !io::stdin().is_terminal() {
         let message = "servers would be deleted, and there is no terminal to ask at";
         let hint = "give consent with --yes-destroy CLUSTER; --yes is not enough";
@@ -61,25 +48,49 @@ pub fn run(args: &DestroyArgs, global: &Global, ui: Ui) -> Outcome {
     if ui.json {
         ui.result_json(&end);
     } else {
-        for node in &end.servers {
-            ui.result(&format!("{node}: its server is deleted"));
-        }
-        for thing in &end.shared {
-            ui.result(&format!("{thing} is deleted"));
-        }
-        for thing in &end.kept {
-            ui.result(&format!("{thing} stays: servers of others use it"));
-        }
-        for Undeleted { failure, .. } in &end.failed {
-            ui.failure(failure);
-        }
-        if end.servers.is_empty() && end.shared.is_empty() && !failed {
-            ui.result("there is nothing at the provider");
-        }
+        tell(&end, ui);
     }
     if let Some(zone) = destroy.zone().filter(|_| !failed) {
         let command = if destroy.is_whole() { "machinist dns --remove" } else { "machinist dns" };
         ui.story(&format!("`{command}` deletes the DNS records in {zone}"));
     }
     Ok(if failed { ExitCode::from(Kind::Failed.code()) } else { ExitCode::SUCCESS })
+}
+
+/// Lists what is about to be deleted.
+pub(super) fn announce(destroy: &Destroy, ui: Ui) {
+    if ui.json {
+        return;
+    }
+    for Doomed { node, server, .. } in destroy.nodes() {
+        match server {
+            Some(server) => {
+                let FoundServer { name, server_type, location, .. } = server;
+                ui.story(&format!("delete  {name}  {server_type} {location} ({node})"));
+            }
+            None => ui.story(&format!("forget  {node}: its server is gone")),
+        }
+    }
+    for leftover in destroy.leftovers() {
+        ui.story(&format!("keep    {} {}: it stays, and may cost", leftover.kind, leftover.name));
+    }
+}
+
+/// Lists what was deleted.
+pub(super) fn tell(end: &Destroyed, ui: Ui) {
+    for node in &end.servers {
+        ui.result(&format!("{node}: its server is deleted"));
+    }
+    for thing in &end.shared {
+        ui.result(&format!("{thing} is deleted"));
+    }
+    for thing in &end.kept {
+        ui.result(&format!("{thing} stays: servers of others use it"));
+    }
+    for Undeleted { failure, .. } in &end.failed {
+        ui.failure(failure);
+    }
+    if end.servers.is_empty() && end.shared.is_empty() && end.failed.is_empty() {
+        ui.result("there is nothing at the provider");
+    }
 }

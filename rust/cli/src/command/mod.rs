@@ -34,6 +34,7 @@ pub mod rollback;
 pub mod router_config;
 pub mod sandbox;
 pub mod status;
+pub mod test;
 pub mod unlock;
 pub mod upgrade;
 
@@ -107,6 +108,8 @@ pub enum Command {
     Unlock(unlock::UnlockArgs),
     /// Show the health of every node and of the cluster
     Status(status::StatusArgs),
+    /// Test a running cluster by its behaviour
+    Test(test::TestArgs),
     /// List what runs on nodes, and the rights that it needs
     Privileges(privileges::PrivilegesArgs),
     /// Show where machines differ from the last deploy and from the directory
@@ -174,6 +177,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Upgrade(args) => upgrade::run(args, global, ui),
         Command::Unlock(args) => unlock::run(args, global, ui),
         Command::Status(args) => status::run(args, global, ui),
+        Command::Test(args) => test::run(args, global, ui),
         Command::Gc(args) => gc::run(args, global, ui),
         Command::Privileges(args) => privileges::run(args, ui),
         Command::Drift(args) => drift::run(args, global, ui),

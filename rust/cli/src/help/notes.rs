@@ -234,6 +234,25 @@ pub const NOTES: &[Note] = &[
     with_codes("unlock", &[("", ""), ("casper --yes", "")], &[(1, "a node could not be asked")]),
     with_codes("status", &[("", ""), ("@ingress --json", "")], &[(1, "something is unhealthy or does not answer")]),
     Note {
+        command: "test",
+        text: "Each check requests something from the nodes. What a check writes (keys of etcd, three of them routed by the mesh, \
+               a table of a database) has a name of its own, and is removed again: by the node itself if machinist is \
+               interrupted. A mesh's haproxy may be reloaded. A check that does not apply is skipped, with the reason; a \
+               test in which no check passed has not passed. docs/guides/test.md lists the checks.",
+        examples: &[
+            ("", ""),
+            ("--read-only --recorded", "Write nothing, build nothing"),
+            ("--json | jq -r '.checks[] | select(.result == \"failed\").name'", ""),
+            ("--teardown --yes-destroy mycluster", "In CI: test the cluster, and destroy it"),
+        ],
+        exit_codes: &[
+            (0, "at least one check passed, and none failed"),
+            (1, "a check failed"),
+            (3, "the test could not be run: no node answered, or nothing was checked"),
+            (4, "it passed, and --teardown has left servers"),
+        ],
+    },
+    Note {
         command: "gc",
         text: "The system that boots, the one that runs, the one that was booted, the one to roll back to and the last one that \
                was confirmed are kept in any case. The menu of the boot loader is written without the others before \

@@ -1,13 +1,13 @@
 //! Connection to an API server, tunnelled over SSH to a control plane and its local server. It requires no virtual
 //! address and no open port, and works for sandbox machines as for any other.
 
-use std::{future::Future, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use machinist_kubernetes::{
     connect::{Access, Dial, client},
     server::Server,
 };
-use machinist_model::{Cluster, Node, Role, defaults};
+use machinist_model::{Cluster, Node, NodeName, Role, defaults};
 use machinist_pki::user::{self, User};
 use machinist_remote::Remote;
 use machinist_rollout::step::Connector;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::{
-    failure::{Failure, Kind, OrFail as _},
+    failure::{Failure, Kind, OrFail as _, words},
     keyring::Keyring,
 };
 
@@ -42,7 +42,38 @@ pub struct Reach<'a> {
     pub keyring: &'a Keyring,
 }
 
+/// A way to the API: an address as seen from a node.
+#[derive(Clone, Debug)]
+pub struct From {
+    /// Node at which the connection begins.
+    pub node: NodeName,
+    /// Address of an API server, or of the cluster's endpoint.
+    pub host: IpAddr,
+    /// Port.
+    pub port: u16,
+}
+
 impl Reach<'_> {
+    /// Tries each of the ways at once, for a few seconds. Returns those that lead to no API server that is ready, with the
+    /// reason.
+    ///
+    /// # Errors
+    /// The certificate for the API cannot be issued.
+    pub fn try_each(&self, ways: &[From]) -> Result<Vec<(From, String)>, Failure> {
+        let access = self.access()?;
+        let runtime = runtime()?;
+        let result = runtime.block_on(async {
+            let end = Instant::now() + READY;
+            let tries = ways.iter().map(|way| async {
+                let failed = self.server_at(way, &access, end).await.err();
+                failed.map(|why| (way.clone(), why))
+            });
+            futures_util::future::join_all(tries).await.into_iter().flatten().collect()
+        });
+        runtime.shutdown_background();
+        Ok(result)
+    }
+
     /// Runs a function with the first API server that is ready.
     ///
     /// # Errors
@@ -94,24 +125,29 @@ impl Reach<'_> {
     }
 
     async fn server_of(&self, node: &Node, access: &Access, end: Instant) -> Result<Server, String> {
+        let port = self.cluster.kube_master.as_ref().map_or(defaults::API_PORT, |endpoint| endpoint.port);
+        let way = From { node: node.name.clone(), host: IpAddr::from([127, 0, 0, 1]), port };
+        self.server_at(&way, access, end).await.map_err(|why| format!("{}: {why}", node.name))
+    }
+
+    async fn server_at(&self, way: &From, access: &Access, end: Instant) -> Result<Server, String> {
         let connector = Arc::clone(self.connector);
-        let name = node.name.clone();
+        let name = way.node.clone();
         let connected = tokio::task::spawn_blocking(move || connector.connect(&name)).await;
         let remote: Arc<dyn Remote> = match connected {
             Ok(Ok(remote)) => Arc::from(remote),
-            Ok(Err(error)) => return Err(Failure::from_error(Kind::Failed, &error).in_one_line()),
-            Err(error) => return Err(format!("{}: {error}", node.name)),
+            Ok(Err(error)) => return Err(words(&way.node, &error)),
+            Err(error) => return Err(error.to_string()),
         };
-        let port = self.cluster.kube_master.as_ref().map_or(defaults::API_PORT, |endpoint| endpoint.port);
-        let dial: Dial = Arc::new(move || remote.tunnel("127.0.0.1", port).map_err(io::Error::other)?.into_socket());
+        let (host, port) = (way.host.to_string(), way.port);
+        let dial: Dial = Arc::new(move || remote.tunnel(&host, port).map_err(io::Error::other)?.into_socket());
         let client = client(access, dial).map_err(|error| Failure::from_error(Kind::Failed, &error).in_one_line())?;
         let trial = Server::new(client.clone(), Instant::now() + READY);
-        match trial.ready().await {
-            Ok(()) => Ok(Server::new(client, end)),
-            Err(error) => {
-                let why = Failure::from_error(Kind::Failed, &error).in_one_line();
-                Err(format!("{}: {why}", node.name))
-            }
+        // A packet that is dropped on the way would be waited for without end.
+        match tokio::time::timeout(READY * 2, trial.ready()).await {
+            Ok(Ok(())) => Ok(Server::new(client, end)),
+            Ok(Err(error)) => Err(Failure::from_error(Kind::Failed, &error).in_one_line()),
+            Err(_) => Err(format!("no answer within {} s", (READY * 2).as_secs())),
         }
     }
 }

@@ -365,6 +365,14 @@ impl Destroy {
         part.cloud.delete(&server.id).await.map_err(|error| failure(&error))
     }
 
+    /// Refuses a consent in advance that is for another cluster, before anything is done.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn consent_given(&self) -> Result<(), Failure> {
+        if self.confirmed.is_some() { self.confirm() } else { Ok(()) }
+    }
+
     fn confirm(&self) -> Result<(), Failure> {
         let name = &self.cluster.name;
         let count = self.servers.len();

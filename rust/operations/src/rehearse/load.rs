@@ -3,8 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,13 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
 use super::{
     figures::{self, Answers, Attempt, Etcd, Sort, Span},
     http::Target,
     store::{Answer, Client, Credentials},
 };
+use crate::sandbox::enter;
 
 /// Keys that the load writes; the rehearsal's own etcd has them, and no other.
 pub(super) const PREFIX: &str = "machinist-rehearsal/";
@@ -210,12 +207,6 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// Moves the thread into a network namespace.
-fn enter(namespace: &Path) -> std::io::Result<()> {
-    let file = File::open(namespace)?;
-    Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// Reads all keys of the load through the first member that answers.

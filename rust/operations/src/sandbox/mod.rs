@@ -5,10 +5,16 @@ pub mod fault;
 pub mod machines;
 mod owned;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
 
 use machinist_model::Cluster;
 use machinist_sandbox::{self as sandbox, Error, default_state_dir};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
     failure::{Failure, Kind},
@@ -20,7 +26,16 @@ use crate::{
 #[must_use]
 pub fn operator_namespace(project: &Project, cluster: &Cluster) -> PathBuf {
     let absent = || Path::new("/run/netns").join(format!("{}-sandbox-is-not-up", cluster.name));
-    sandbox::status(&state_dir(project, cluster)).map_or_else(|_| absent(), |status| status.operator_namespace)
+    sandbox::operator_namespace(&state_dir(project, cluster)).unwrap_or_else(|_| absent())
+}
+
+/// Moves the thread into a network namespace.
+///
+/// # Errors
+/// There is no such namespace, or no right to enter it.
+pub fn enter(namespace: &Path) -> io::Result<()> {
+    let file = File::open(namespace)?;
+    Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// Returns the state directory of the cluster's sandbox machines: the stage's in a rehearsal.
