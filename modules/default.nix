@@ -6,6 +6,7 @@
     ./bgp-password.nix
     ./certificates.nix
     ./cluster.nix
+    ./control
     ./disk.nix
     ./etcd-restore.nix
     ./etcd-snapshots.nix

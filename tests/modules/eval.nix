@@ -25,6 +25,10 @@ let
     inherit lib failed;
     base = melchior;
   };
+  control = import ./control.nix {
+    inherit lib failed;
+    base = melchior;
+  };
   inherit (cluster.nixosConfigurations) balthazar casper melchior;
 
   mirrored = [
@@ -665,9 +669,16 @@ in
     found = import ./ownership.nix (
       cluster.nixosConfigurations
       // lib.listToAttrs (
-        lib.imap0 (
-          number: system: lib.nameValuePair "${toString number}-${system.config.machinist.node.name}" system
-        ) (apps.systems ++ overlay.systems ++ k3s.systems ++ kubernetes.systems ++ router.systems)
+        lib.imap0
+          (number: system: lib.nameValuePair "${toString number}-${system.config.machinist.node.name}" system)
+          (
+            apps.systems
+            ++ control.systems
+            ++ overlay.systems
+            ++ k3s.systems
+            ++ kubernetes.systems
+            ++ router.systems
+          )
       )
       // {
         edge = with' melchior {
@@ -727,6 +738,7 @@ in
     );
   };
   apps = removeAttrs apps [ "systems" ];
+  control = removeAttrs control [ "systems" ];
   overlay = removeAttrs overlay [ "systems" ];
   k3s = removeAttrs k3s [ "systems" ];
   kubernetes = removeAttrs kubernetes [ "systems" ];
@@ -734,6 +746,7 @@ in
   defined = lib.unique (
     lib.concatMap defined (
       apps.systems
+      ++ control.systems
       ++ overlay.systems
       ++ k3s.systems
       ++ kubernetes.systems

@@ -3,6 +3,7 @@
 //! A node's facts name only the machines that it must know (etcd members, control planes, itself), so that the facts of
 //! a whole cluster grow linearly with its nodes.
 
+mod control;
 mod k3s;
 mod kubernetes;
 mod links;
@@ -19,6 +20,7 @@ use machinist_model::{
     Cluster, DiskLayout, Gate, GateTest, Node, NodeName, Orchestrator, Provider, RecordedState, Role,
 };
 
+pub use self::control::ControlKeys;
 use crate::nix::{self, Attributes, RelativePath, Value, WriteError, set};
 
 /// The first line of every generated file. A file without it is never overwritten or removed.
@@ -41,6 +43,8 @@ pub struct Certificates {
     pub key_pairs: BTreeMap<NodeName, BTreeMap<String, KeyPair>>,
     /// Node to the path of the certificate of its SSH host key, relative to the cluster's directory.
     pub hosts: BTreeMap<NodeName, String>,
+    /// Node to its public keys in the control mesh.
+    pub control: BTreeMap<NodeName, ControlKeys>,
 }
 
 /// One leaf certificate of a node.
@@ -118,7 +122,10 @@ impl<'a> Shared<'a> {
     pub fn shared_values(&self) -> BTreeMap<&'static str, Value> {
         let overlay = mesh::overlay_nodes(self.cluster).map(|nodes| (mesh::OVERLAY_FILE, nodes.into()));
         let peers = self.peers.iter().map(|peers| (peers::PEERS_FILE, peers.iter().map(IpAddr::to_string).collect()));
-        overlay.into_iter().chain(peers).collect()
+        let named = |(name, facts): (NodeName, Attributes)| (name.to_string(), Value::Set(facts));
+        let control = control::nodes(self.cluster, self.certificates)
+            .map(|nodes| (control::CONTROL_FILE, Value::Set(nodes.into_iter().map(named).collect())));
+        overlay.into_iter().chain(peers).chain(control).collect()
     }
 
     fn facts(&self, node: &Node) -> Result<Attributes, WriteError> {
@@ -153,6 +160,9 @@ impl<'a> Shared<'a> {
         }
         if let Some(overlay) = mesh::overlay(self.cluster, node)? {
             facts.insert("overlay".to_owned(), overlay.into());
+        }
+        if let Some(control) = control::facts(self.cluster)? {
+            facts.insert("control".to_owned(), control.into());
         }
         if let Some(pki) = self.pki(node)? {
             facts.insert("pki".to_owned(), pki.into());

@@ -106,6 +106,49 @@ pub struct Network {
     pub dns: Option<IpAddr>,
     /// The overlay between nodes, if there is one.
     pub overlay: Option<Overlay>,
+    /// The control mesh that carries the nodes' addresses, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
+}
+
+/// Control mesh: an encrypted network of the nodes' own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// The program that carries packets.
+    pub backend: ControlBackend,
+    /// The port on each node.
+    pub port: u16,
+}
+
+/// Program that carries the packets of a control mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ControlBackend {
+    /// WireGuard, in the kernel.
+    Wireguard,
+    /// tinc 1.1, a daemon.
+    Tinc,
+}
+
+impl ControlBackend {
+    /// Returns the name, as in machines.nix.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wireguard => "wireguard",
+            Self::Tinc => "tinc",
+        }
+    }
+
+    /// Returns the port that is used by default. 51820 is that of the overlay's own WireGuard.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Wireguard => 51821,
+            Self::Tinc => 655,
+        }
+    }
 }
 
 /// Overlay network between nodes.
@@ -277,6 +320,9 @@ pub struct Node {
     /// Public addresses that machines.nix names, for DNS records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub public: Vec<IpAddr>,
+    /// The address or name at which other nodes reach it for the control mesh. None: they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// SSH address, port and user.
     pub ssh: Ssh,
     /// True for the k3s server that forms the cluster.
@@ -474,6 +520,11 @@ impl Cluster {
     /// server assigns it.
     pub fn service_addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.network.services.iter().filter_map(|range| defaults::nth_address(*range, 1))
+    }
+
+    /// Returns the nodes of the control mesh, sorted by name; none without one.
+    pub fn control_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.deployable().filter(|_| self.network.control.is_some())
     }
 
     /// Returns the node's fully qualified name.

@@ -153,6 +153,8 @@ pub enum Code {
     BadServer = 63,
     /// The network of a cloud does not carry this.
     RoutedNetwork = 64,
+    /// Control mesh cannot work.
+    BadControlMesh = 65,
     /// DNS record cannot be published.
     BadRecord = 70,
 }
@@ -219,6 +221,7 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::PublicNodes, "node network is not private", include_str!("codes/M062.md")),
     error(Code::BadServer, "server cannot be created", include_str!("codes/M063.md")),
     error(Code::RoutedNetwork, "network of a cloud does not carry this", include_str!("codes/M064.md")),
+    error(Code::BadControlMesh, "control mesh cannot work", include_str!("codes/M065.md")),
     error(Code::BadRecord, "DNS record cannot be published", include_str!("codes/M070.md")),
 ];
 

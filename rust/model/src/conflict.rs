@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
-    Cluster, Move, Node, NodeName, Orchestrator, OverlayBackend, RecordedState, Running,
+    Cluster, Control, Move, Node, NodeName, Orchestrator, OverlayBackend, RecordedState, Running,
     moving::{self, Command},
     running::{Endpoint, RunningOverlay, truncated},
 };
@@ -200,6 +200,7 @@ fn of_settings(running: &Running, cluster: &Cluster) -> Vec<Conflict> {
     found.extend(ranges(running, "network.services", &running.services, &truncated(&cluster.network.services)));
     found.extend(other_dns(running, cluster));
     found.extend(other_overlay(running, cluster));
+    found.extend(other_control(running, cluster));
     found.extend(other_endpoint(running, cluster));
     found
 }
@@ -284,6 +285,24 @@ fn overlay_text(overlay: &RunningOverlay) -> String {
     };
     let ranges = overlay.ranges.map(|ranges| format!(" {} for nodes in {}", ranges.overlay, ranges.nodes));
     format!("{backend}{}", ranges.unwrap_or_default())
+}
+
+/// Returns the conflict of a control mesh that is added, removed, or carried by another program or port. The first node that
+/// changes would reach no other one at its address, and the quorum would not let a second one change.
+fn other_control(running: &Running, cluster: &Cluster) -> Option<Conflict> {
+    let text = |control: &Option<Control>| match control {
+        None => "none".to_owned(),
+        Some(Control { backend, port }) => format!("{} port {port}", backend.as_str()),
+    };
+    Conflict::of(
+        "network.control",
+        &running.control,
+        &cluster.network.control,
+        text,
+        "restore the recorded one: nodes with different ones do not reach each other, and etcd would lose its quorum. \
+         Another one needs a new cluster: `machinist etcd snapshot`, and there `machinist etcd restore` \
+         (docs/guides/control-mesh.md)",
+    )
 }
 
 /// Returns the conflict of a changed API endpoint. A cluster without one may get one.

@@ -33,8 +33,9 @@ pub mod source;
 pub mod state;
 
 pub use cluster::{
-    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Dns, DnsProvider, Gate, GateTest,
-    HetznerServer, KeptDisk, Labels, Network, Node, Objects, Operator, Overlay, OverlayBackend, Provider, Ssh, Vip,
+    Acme, ApiEndpoint, Cluster, Control, ControlBackend, CoreDns, DigitaloceanServer, DiskLayout, Dns, DnsProvider,
+    Gate, GateTest, HetznerServer, KeptDisk, Labels, Network, Node, Objects, Operator, Overlay, OverlayBackend,
+    Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;

@@ -180,6 +180,7 @@ impl Command {
 pub fn objection(cluster: &Cluster, node: &Node, is_member: bool) -> Option<&'static str> {
     let is_control_plane = node.roles.contains(&Role::ControlPlane);
     match cluster.orchestrator {
+        _ if cluster.network.control.is_some() => Some("its address is that of its interface in the control mesh"),
         Some(Orchestrator::K3s) if is_control_plane => Some("k3s itself manages the members of its etcd"),
         Some(Orchestrator::Kubernetes) if is_control_plane || is_member => {
             Some("the components of a control plane know its API server and its etcd by their addresses")

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiEndpoint, Cluster, NodeName, Orchestrator, OverlayBackend};
+use crate::{ApiEndpoint, Cluster, Control, NodeName, Orchestrator, OverlayBackend};
 
 /// Recorded facts of the running cluster. A setting that older versions did not record is absent until the next deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct Running {
     /// The overlay between the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlay: Option<RunningOverlay>,
+    /// The control mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
 }
 
 /// Recorded endpoint of the API.
@@ -90,6 +93,7 @@ impl Running {
             domain: Some(cluster.domain.clone()),
             endpoint: cluster.kube_master.as_ref().map(Endpoint::of),
             overlay: RunningOverlay::of(cluster),
+            control: cluster.network.control,
         }
     }
 }

@@ -125,12 +125,17 @@ impl RecordedState {
         self.servers.iter().filter_map(|(name, server)| Some((name.to_string(), private(server)?))).collect()
     }
 
-    /// Sets the SSH host of servers to their recorded public addresses, unless machines.nix names one.
+    /// Sets the SSH host of servers, and their endpoint in a control mesh, to their recorded public addresses, unless
+    /// machines.nix names others.
     pub fn reach_servers(&self, cluster: &mut Cluster) {
+        let has_control = cluster.network.control.is_some();
         for (name, server) in &self.servers {
             let Some(node) = cluster.nodes.get_mut(name).filter(|node| node.is_server()) else { continue };
             if node.ssh.host == node.ip.to_string() {
                 node.ssh.host = server.address.to_string();
+            }
+            if has_control {
+                node.endpoint.get_or_insert_with(|| server.address.to_string());
             }
         }
     }

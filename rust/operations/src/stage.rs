@@ -16,8 +16,9 @@ pub struct Stage {
 
 impl Stage {
     /// Moves the cluster to the stage: its machines are machines of the sandbox at their own addresses in the node
-    /// network, where root logs in.
+    /// network, where root logs in. Their link carries these addresses, so there is no control mesh.
     pub fn set(&self, cluster: &mut Cluster) {
+        cluster.network.control = None;
         for node in cluster.nodes.values_mut() {
             node.provider = Provider::Sandbox;
             node.disk = None;

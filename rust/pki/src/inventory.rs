@@ -6,12 +6,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use machinist_model::{NodeName, Operator};
+use machinist_model::{ControlBackend, NodeName, Operator};
 use machinist_secrets::{DecryptError, Identities, Zeroizing};
 use thiserror::Error;
 
 use crate::{
-    CERTS, Entry, Files, Holder, KeyError, KeyId, PrivateKey, Table, Tree,
+    CERTS, Entry, Files, Holder, KeyError, KeyId, KeyUse, PrivateKey, Table, Tree, control,
     encryption::{self, Provider, SECRETS_ENCRYPTION},
     store::{self, StoreError},
     token,
@@ -62,13 +62,24 @@ impl CertificateEntry {
     }
 }
 
+/// The public keys of a node in a control mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlKeys {
+    /// The pair's name in the table.
+    pub pair: String,
+    /// The path of the public half, relative to the cluster's directory.
+    pub path: String,
+    /// The key in use, and while it is rotated the other one.
+    pub public: Vec<control::PublicKey>,
+}
+
 /// A decrypted private key of a node. Not shown by `Debug`.
 pub struct NodeKey {
     /// The leaf, such as `etcd-server`.
     pub leaf: String,
     /// The id of its public half.
     pub key_id: KeyId,
-    /// PKCS#8 PEM, the token derived from it, or the encryption configuration.
+    /// PKCS#8 PEM, the token derived from it, the encryption configuration, or the key in the form of a control mesh.
     pub pem: Zeroizing<Vec<u8>>,
 }
 
@@ -279,7 +290,40 @@ impl Inventory {
             return self.encryption_configuration(entry, identities, operators);
         }
         let pem = self.key(entry, identities, operators)?;
-        Ok(if table.is_token(name) { token(&pem) } else { pem })
+        let used_as = table.key_pairs.iter().find(|spec| spec.name == name).map(|spec| spec.used_as);
+        match used_as {
+            Some(KeyUse::Token | KeyUse::Password) => Ok(token(&pem)),
+            Some(used_as) if used_as.is_control() => {
+                let corrupt = || self.not_ed25519(&entry.key);
+                control::private_file(&pem, used_as).ok_or_else(corrupt)
+            }
+            _ => Ok(pem),
+        }
+    }
+
+    fn not_ed25519(&self, file: &str) -> InventoryError {
+        InventoryError::Corrupt { file: self.root.join(file), what: "not an Ed25519 key".to_owned() }
+    }
+
+    /// Returns the public keys of the control mesh's nodes that exist, in the form of the backend, each node's own one
+    /// first.
+    ///
+    /// # Errors
+    /// A file cannot be read, or has another kind of key.
+    pub fn control_keys(
+        &self,
+        table: &Table,
+        backend: ControlBackend,
+    ) -> Result<BTreeMap<NodeName, ControlKeys>, InventoryError> {
+        let mut keys = BTreeMap::new();
+        for spec in table.key_pairs.iter().filter(|spec| spec.used_as.is_control()) {
+            let (Some(entry), Some(node)) = (self.shared.get(&spec.name), spec.holders.first()) else { continue };
+            let path = self.root.join(&entry.certificate);
+            let pem = std::fs::read(&path).map_err(|source| StoreError::Read { path, source })?;
+            let public = control::public_keys(&pem, backend).ok_or_else(|| self.not_ed25519(&entry.certificate))?;
+            keys.insert(node.clone(), ControlKeys { pair: spec.name.clone(), path: entry.certificate.clone(), public });
+        }
+        Ok(keys)
     }
 
     /// Decrypts the private key of one certificate, such as an operator's. PKCS#8 PEM.

@@ -159,6 +159,14 @@ impl PrivateKey {
         pair.map(Self).map_err(KeyError::Generate)
     }
 
+    /// Generates an Ed25519 key, for a control mesh.
+    ///
+    /// # Errors
+    /// The system's random source fails.
+    pub fn generate_ed25519() -> Result<Self, KeyError> {
+        KeyPair::generate_for(&rcgen::PKCS_ED25519).map(Self).map_err(KeyError::Generate)
+    }
+
     /// `ring`, which signs, cannot generate RSA keys, so the `rsa` crate does. The program contains it anyway, for
     /// age's SSH recipients. Its known timing leak (RUSTSEC-2023-0071) is in operations with a private key. Neither the
     /// generation here nor `ring`'s signatures are affected, but age decrypts with it when an operator's key is

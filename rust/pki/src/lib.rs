@@ -36,6 +36,7 @@
 //! [`host_key`] and the stages of a rotation perform IO.
 
 mod certificate;
+pub mod control;
 pub mod encryption;
 pub mod host_key;
 mod inventory;
@@ -54,7 +55,7 @@ mod update;
 pub mod user;
 
 pub use certificate::{Certificate, CertificateError};
-pub use inventory::{CertificateEntry, Inventory, InventoryError, NodeKey};
+pub use inventory::{CertificateEntry, ControlKeys, Inventory, InventoryError, NodeKey};
 pub use key::{KeyAlgorithm, KeyError, KeyId, PrivateKey, UnknownAlgorithm, token};
 pub use plan::{Action, Plan, Policy, Reason, Renewal, Step, plan};
 pub use problem::{Notice, Problem};

@@ -53,7 +53,7 @@ impl<'a> Subject<'a> {
     /// Returns everything that can be rotated in the cluster, authorities first.
     pub fn all(table: &'a Table) -> impl Iterator<Item = Self> {
         // A token or password is known to its holders, and cannot sign anything.
-        let lasting = |spec: &&KeyPairSpec| matches!(spec.used_as, KeyUse::KeyPair | KeyUse::Encryption);
+        let lasting = |spec: &&KeyPairSpec| !matches!(spec.used_as, KeyUse::Token | KeyUse::Password);
         table.authorities.iter().map(Self::Authority).chain(table.key_pairs.iter().filter(lasting).map(Self::KeyPair))
     }
 
@@ -61,6 +61,12 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub const fn is_encryption(self) -> bool {
         matches!(self, Self::KeyPair(KeyPairSpec { used_as: KeyUse::Encryption, .. }))
+    }
+
+    /// Returns true for the key of a node in a control mesh.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::KeyPair(KeyPairSpec { used_as, .. }) if used_as.is_control())
     }
 
     /// Returns its name in the record and in files, such as `etcd`.
@@ -87,6 +93,7 @@ impl<'a> Subject<'a> {
         match self {
             Self::Authority(spec) => format!("machinist certs rotate-ca {}", spec.authority),
             Self::KeyPair(_) if self.is_encryption() => "machinist certs rotate-encryption".to_owned(),
+            Self::KeyPair(_) if self.is_control() => "machinist certs rotate-control".to_owned(),
             Self::KeyPair(_) => "machinist certs rotate-sa".to_owned(),
         }
     }
@@ -123,6 +130,11 @@ impl<'a> Subject<'a> {
                     Holder::Operators => None,
                 };
                 own.filter_map(|leaf| node(&leaf.holder)).collect()
+            }
+            // Each node of a control mesh verifies the keys of all.
+            Self::KeyPair(_) if self.is_control() => {
+                let pairs = table.key_pairs.iter().filter(|spec| spec.used_as.is_control());
+                pairs.flat_map(|spec| spec.holders.iter().cloned()).collect()
             }
             Self::KeyPair(spec) => spec.holders.iter().cloned().collect(),
         };

@@ -103,7 +103,7 @@ pub struct CertificateSpec {
     pub consumer: String,
 }
 
-/// A key pair that several nodes share, without a certificate.
+/// A key pair without a certificate, which several nodes share or the peers of its only holder know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyPairSpec {
     /// The name in commands and messages, such as `service-account`: also the stem of its files.
@@ -131,6 +131,18 @@ pub enum KeyUse {
     Password,
     /// The configuration that API servers encrypt Secrets by ([`encryption`](crate::encryption)).
     Encryption,
+    /// tinc's private key, of an Ed25519 pair ([`control`](crate::control)).
+    Tinc,
+    /// WireGuard's private key, of an Ed25519 pair ([`control`](crate::control)).
+    Wireguard,
+}
+
+impl KeyUse {
+    /// Returns true for the key of a node in a control mesh.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::Tinc | Self::Wireguard)
+    }
 }
 
 impl Table {

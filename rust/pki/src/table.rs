@@ -1,6 +1,7 @@
 //! Table of the certificates that a cluster needs. One file per consumer, which only adds rows.
 
 mod bgp;
+mod control;
 mod etcd;
 mod k3s;
 mod kubernetes;
@@ -29,6 +30,7 @@ pub fn table(cluster: &Cluster) -> Table {
     k3s::add(cluster, &mut table);
     mesh::add(cluster, &mut table);
     bgp::add(cluster, &mut table);
+    control::add(cluster, &mut table);
     table.authorities.sort_by(|left, right| left.name.cmp(&right.name));
     table.certificates.sort_by(|left, right| left.name.cmp(&right.name));
     table.key_pairs.sort_by(|left, right| left.name.cmp(&right.name));

@@ -227,6 +227,9 @@ pub(crate) fn make_key_pair(
 ) -> Result<Pair, UpdateError> {
     let key = match key {
         Some(key) => key,
+        None if spec.used_as.is_control() => {
+            PrivateKey::generate_ed25519().map_err(|source| UpdateError::Key { name: spec.name.clone(), source })?
+        }
         None => generate(&spec.name, policy)?,
     };
     Ok(Pair {

@@ -22,6 +22,9 @@ if [ "$2" = boot ]; then
     generation=$(readlink nix/var/nix/profiles/system)
     if ! [ -x "merged$init" ]; then init=$(readlink "nix/var/nix/profiles/$generation")/init; fi
   fi
+  # For tunnels of programs, such as tinc's.
+  if [ -c /dev/net/tun ]; then set -- "$@" --bind=/dev/net/tun; fi
+  shift 2
   # Without these, nspawn uses the host's cgroup layout, and leaves a lock file behind when it is
   # killed.
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_LOCK=0
@@ -31,7 +34,7 @@ if [ "$2" = boot ]; then
   exec systemd-nspawn $options --quiet --directory="$PWD/merged" --machine="$container" --hostname="$hostname" --uuid="$machine_id" \
     --network-namespace-path="/run/netns/$namespace" --bind="$PWD/nix:/nix" --console=pipe --kill-signal=SIGRTMIN+3 \
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN --register=no --keep-unit --resolv-conf=off --timezone=off \
-    --link-journal=no $starter "$init"
+    --link-journal=no "$@" $starter "$init"
 fi
 
 # Fails if the group does not exist: then the sandbox was removed during this start, and the machine

@@ -111,6 +111,9 @@ const COMMANDS: (&str, usize) = ("Commands for a directory, a build or one node"
 /// The faults that an upgrade of a cluster must not have.
 const UPGRADES: (&str, usize) = ("Upgrades", 10);
 
+/// The faults that a control mesh must not have.
+const CONTROL: (&str, usize) = ("Control mesh", 13);
+
 /// The faults that a provider's API, and commands that cost money, must not lead to.
 const CLOUDS: (&str, usize) = ("Servers of clouds", 37);
 
@@ -128,7 +131,7 @@ fn every_trap_bug_and_fault_has_a_test_that_exists() {
         assert_eq!(numbers, expected, "{heading}");
         all.extend(rows.into_iter().map(|row| (heading, row)));
     }
-    for (heading, last) in [FAULTS, COMMANDS, UPGRADES, CLOUDS, ZONES] {
+    for (heading, last) in [FAULTS, COMMANDS, UPGRADES, CONTROL, CLOUDS, ZONES] {
         for row in rows(&text, heading).unwrap_or_else(|| panic!("no section {heading}")) {
             assert!(row.number <= last, "{heading}: there is no {}", row.number);
             all.push((heading, row));

@@ -36,6 +36,7 @@
   ./systemd/daemons.nix
   ./systemd/networkd.nix
   ./systemd/tmpfiles.nix
+  ./tinc.nix
   ./toplevel.nix
   ./users.nix
   ./version.nix

@@ -1,6 +1,6 @@
-# Contents of packages by name. `version` is nominal (the machine's own program decides), `main` the
-# main program if it is not named like the package, `search` additional directories to search,
-# `files` its contents besides programs.
+# Contents of packages by name. `version` is nominal (the machine's own program decides), `pname` the
+# package's own name if it is another one, `main` the main program if it is not named like the
+# package, `search` additional directories to search, `files` its contents besides programs.
 let
   one = version: { inherit version; };
 in
@@ -267,6 +267,12 @@ in
   tinc = {
     version = "1.0.36";
     main = "tincd";
+  };
+  tinc_pre = {
+    pname = "tinc";
+    version = "1.1pre18";
+    main = "tincd";
+    programs = [ "tinc" "tincd" ];
   };
   tmux = one "3.5";
   util-linux = {

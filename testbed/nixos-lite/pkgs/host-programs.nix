@@ -25,8 +25,9 @@ let
   '';
 
   wrap =
-    pname: entry:
+    attribute: entry:
     let
+      pname = entry.pname or attribute;
       mainProgram = entry.main or pname;
       names = entry.programs or [ mainProgram ];
     in

@@ -57,6 +57,7 @@ pub const NOTES: &[Note] = &[
     note("certs renew", &[("etcd-server-balthazar", ""), ("--all; machinist deploy --all", "")]),
     with_codes("certs rotate-ca", &[("etcd", "The next stage; then `machinist deploy --all`")], GUARDED),
     with_codes("certs rotate-sa", &[("", "The next stage; then `machinist deploy --all`")], GUARDED),
+    with_codes("certs rotate-control", &[("", "The next stage; then `machinist deploy --all`")], GUARDED),
     with_codes("certs rotate-encryption", &[("", "The next stage; then `machinist deploy --all`")], GUARDED),
     note("router-config", &[("--format bird", "")]),
     note(

@@ -5,6 +5,7 @@
 pub mod addresses;
 pub mod api;
 pub mod cluster;
+pub mod control;
 pub mod dns;
 pub mod etcd;
 pub mod families;
@@ -106,6 +107,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         machines::apps,
         servers::check,
         routed::check,
+        control::check,
         labels::check,
         objects::reserved,
         objects::section,

@@ -18,6 +18,10 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     else {
         return;
     };
+    if context.shape.network.control.is_some() {
+        // The control mesh is the network between them, and has checks of its own.
+        return;
+    }
     two_clouds(context, report);
     let why = "its private network delivers packets only to the addresses that it gave to servers";
     let server = |finding: Finding| finding.related(machine_path(name), "a server of a cloud");
@@ -51,7 +55,8 @@ fn two_clouds(context: &Context<'_>, report: &mut Report) {
         let message = format!("{one} and {other} are servers of two clouds, in two private networks");
         let why = "members, workers and applications of a cluster reach each other by their private addresses";
         let finding = Finding::new(Code::RoutedNetwork, machine_path(other), message, why);
-        let help = "put the machines with roles at one provider";
+        let help =
+            "put the machines with roles at one provider, or create them yourself and connect them by network.control";
         report.push(finding.help(help).related(machine_path(one), "a server of another cloud"));
     }
 }

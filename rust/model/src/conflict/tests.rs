@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::{
-    Cluster, Move, NodeName, Orchestrator, OverlayBackend, RecordedMachine, RecordedState, Running, fixtures,
-    moving::Step,
+    Cluster, Control, ControlBackend, Move, NodeName, Orchestrator, OverlayBackend, RecordedMachine, RecordedState,
+    Running, fixtures, moving::Step,
 };
 
 fn name(text: &str) -> NodeName {
@@ -181,6 +181,24 @@ fn an_overlay_is_added_and_removed_but_not_changed() {
     let mut without = mesh();
     let overlay = without.network.overlay.take();
     check_of(without, |cluster| cluster.network.overlay = overlay, &[]);
+}
+
+#[test]
+fn a_control_mesh_is_neither_added_nor_removed_nor_carried_by_another_program() {
+    let control = |backend: ControlBackend| Some(Control { backend, port: backend.default_port() });
+    let mut of_tinc = mesh();
+    of_tinc.network.control = control(ControlBackend::Tinc);
+    let check = |cluster: &Cluster, wanted: Option<Control>, expect: &[&str]| {
+        check_of(cluster.clone(), |cluster| cluster.network.control = wanted, expect);
+    };
+    check(&mesh(), control(ControlBackend::Tinc), &["network.control: none -> tinc port 655"]);
+    check(&of_tinc, control(ControlBackend::Wireguard), &["network.control: tinc port 655 -> wireguard port 51821"]);
+    check(&of_tinc, None, &["network.control: tinc port 655 -> none"]);
+    check(
+        &of_tinc,
+        Some(Control { backend: ControlBackend::Tinc, port: 656 }),
+        &["network.control: tinc port 655 -> tinc port 656"],
+    );
 }
 
 #[test]

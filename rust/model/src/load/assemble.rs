@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use crate::{
-    Acme, ApiEndpoint, Cluster, CoreDns, DigitaloceanServer, DiskLayout, Dns, Gate, GateTest, HetznerServer, KeptDisk,
-    Network, Node, NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
+    Acme, ApiEndpoint, Cluster, Control, CoreDns, DigitaloceanServer, DiskLayout, Dns, Gate, GateTest, HetznerServer,
+    KeptDisk, Network, Node, NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
     check::{self, api, names},
     defaults,
     dns::as_relative,
     path::AttrPath,
     report::Finding,
     shape::{
-        DigitaloceanShape, DiskFirmware, DiskShape, DnsShape, GateShape, HetznerShape, KeptDiskShape, KubeMasterShape,
-        MachineShape, NetworkShape, RootFileSystem, Shape,
+        ControlShape, DigitaloceanShape, DiskFirmware, DiskShape, DnsShape, GateShape, HetznerShape, KeptDiskShape,
+        KubeMasterShape, MachineShape, NetworkShape, RootFileSystem, Shape,
     },
 };
 
@@ -42,7 +42,7 @@ pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
     operators.sort_by(|a, b| a.name.cmp(&b.name));
     let mut nodes = std::collections::BTreeMap::new();
     for (name, machine) in &shape.machines {
-        let node = node(name, machine)?;
+        let node = node(name, machine, shape.network.control.is_some())?;
         nodes.insert(node.name.clone(), node);
     }
     Ok(Cluster {
@@ -97,6 +97,7 @@ fn network(shape: &Shape) -> Result<Network, Box<Finding>> {
         }
         None => None,
     };
+    let control = shape.network.control.as_ref().map(control).transpose()?;
     Ok(Network {
         nodes: nodes.trunc(),
         nodes6: nodes6.map(|network| network.trunc()),
@@ -106,7 +107,14 @@ fn network(shape: &Shape) -> Result<Network, Box<Finding>> {
         services: truncated(&defaults::services(shape)),
         dns: defaults::dns(shape),
         overlay,
+        control,
     })
+}
+
+fn control(shape: &ControlShape) -> Result<Control, Box<Finding>> {
+    let path = AttrPath::of("network.control.backend");
+    let backend = shape.backend.ok_or_else(|| Box::new(check::missing(&path)))?;
+    Ok(Control { backend, port: shape.port.unwrap_or_else(|| backend.default_port()) })
 }
 
 fn truncated(networks: &[IpNet]) -> Vec<IpNet> {
@@ -209,11 +217,13 @@ fn server_firmware(machine: &MachineShape) -> Option<DiskFirmware> {
     (is_server && system.starts_with("x86_64-")).then_some(DiskFirmware::Hybrid)
 }
 
-fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
+fn node(name: &str, machine: &MachineShape, has_control: bool) -> Result<Node, Box<Finding>> {
     let path = AttrPath::of("machines").join(name);
     let name = NodeName::parse(name).map_err(|error| Box::new(names::bad_name(&path, &error)))?;
     let addresses = machine.ip.as_ref().and_then(|ip| v4_first(&ip.0, IpAddr::is_ipv4));
     let (ip, ip6) = addresses.ok_or_else(|| Box::new(check::missing(&path.join("ip"))))?;
+    // The operators are not in the control mesh.
+    let endpoint = check::control::endpoint(machine).filter(|_| has_control);
     let mut apps: Vec<String> = Vec::new();
     for app in &machine.apps {
         if !apps.contains(app) {
@@ -239,6 +249,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
         bgp_as: machine.bgp.router_as,
         provider: machine.provider,
         public: machine.public.clone(),
+        endpoint: endpoint.clone(),
         // Settings for another provider have no effect, and a warning says so.
         hetzner: server(machine.hetzner.as_ref(), Provider::Hetzner, machine)
             .map(|shape| hetzner(&path, shape))
@@ -247,7 +258,7 @@ fn node(name: &str, machine: &MachineShape) -> Result<Node, Box<Finding>> {
             .map(|shape| digitalocean(&path, shape))
             .transpose()?,
         ssh: Ssh {
-            host: machine.ssh.host.clone().unwrap_or_else(|| ip.to_string()),
+            host: machine.ssh.host.clone().or(endpoint).unwrap_or_else(|| ip.to_string()),
             port: machine.ssh.port,
             user: machine.ssh.user.clone(),
         },

@@ -230,6 +230,9 @@ fn unknown_word(path: &AttrPath, text: &str, words: &[&str]) -> Finding {
         Some("roles") => (Code::UnknownRole, "role"),
         Some("provider") => (Code::UnknownProvider, "provider"),
         Some("orchestrator") => (Code::UnknownOrchestrator, "orchestrator"),
+        Some("backend") if path.to_string() == "network.control.backend" => {
+            (Code::UnknownBackend, "backend of the control mesh")
+        }
         Some("backend") => (Code::UnknownBackend, "overlay backend"),
         Some("fileSystem") => (Code::BadDisk, "file system"),
         Some("firmware") => (Code::BadDisk, "firmware"),

@@ -68,6 +68,10 @@ pub struct MachineShape {
     /// `machinist provision` created; otherwise `ssh.host` or `ip`, if they are public addresses.
     #[schemars(extend("x-default" = "[ ]", "x-example" = "[ \"203.0.113.7\" \"2001:db8::7\" ]"))]
     pub public: Vec<IpAddr>,
+    /// The address or DNS name at which the other nodes reach it for the control mesh. `"none"`: they do not, as behind
+    /// NAT; it connects to them.
+    #[schemars(extend("x-default" = "the first of `public`, or the address of the provisioned server", "x-example" = "\"203.0.113.7\""))]
+    pub endpoint: Option<String>,
     /// Settings of SSH connections to it.
     pub ssh: SshShape,
     /// The k3s server that founds the cluster; at most one. Only used at the first deploy: later the recorded state counts.
@@ -94,6 +98,7 @@ impl Default for MachineShape {
             hetzner: None,
             digitalocean: None,
             public: Vec::new(),
+            endpoint: None,
             ssh: SshShape::default(),
             cluster_init: false,
         }

@@ -27,7 +27,7 @@ pub use self::{
     kube_master::{KubeMasterShape, VipMode},
     kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
-    network::{NetworkShape, OverlayShape},
+    network::{ControlShape, NetworkShape, OverlayShape},
     server::{DigitaloceanShape, HetznerShape},
 };
 

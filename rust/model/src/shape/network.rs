@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::OneOrTwo;
-use crate::OverlayBackend;
+use crate::{ControlBackend, OverlayBackend};
 
 /// Address ranges. They must not overlap.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -39,6 +39,23 @@ pub struct NetworkShape {
     /// The overlay network between nodes.
     #[schemars(extend("x-default" = "null"))]
     pub overlay: Option<OverlayShape>,
+    /// The control mesh: an encrypted network of the nodes' own, which carries their addresses. For nodes without a
+    /// private network in common.
+    #[schemars(extend("x-default" = "null"))]
+    pub control: Option<ControlShape>,
+}
+
+/// The control mesh between nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ControlShape {
+    /// The program that carries packets: `"wireguard"` (in the kernel, by UDP only), `"tinc"` (a daemon; uses TCP where
+    /// UDP is blocked, and other nodes as relays).
+    #[schemars(extend("x-required" = true, "x-example" = "\"tinc\""))]
+    pub backend: Option<ControlBackend>,
+    /// The port of the mesh on each node: UDP, with tinc also TCP.
+    #[schemars(extend("x-default" = "655 with tinc, 51821 with wireguard", "x-example" = "655"))]
+    pub port: Option<u16>,
 }
 
 /// The overlay network between nodes.

@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-use machinist_codegen::facts::{Certificate, Certificates, KeyPair};
+use machinist_codegen::facts::{Certificate, Certificates, ControlKeys, KeyPair};
 use machinist_model::{Cluster, NodeName};
 use machinist_pki::{
-    self as pki, Holder, Inventory, Policy, Step, Survey,
+    self as pki, Holder, Inventory, Policy, Step, Survey, Table,
     report::{self, Row, State},
 };
 use machinist_secrets::Recipients;
@@ -154,5 +154,22 @@ pub fn facts(directory: &Path, cluster: &Cluster) -> Result<Certificates, Failur
             key_pairs.entry(node.clone()).or_default().insert(spec.name.clone(), pair.clone());
         }
     }
-    Ok(Certificates { authorities: inventory.authorities, nodes, key_pairs, hosts: inventory.hosts })
+    let control = control_keys(&inventory, &table, cluster)?;
+    Ok(Certificates { authorities: inventory.authorities, nodes, key_pairs, hosts: inventory.hosts, control })
+}
+
+fn control_keys(
+    inventory: &Inventory,
+    table: &Table,
+    cluster: &Cluster,
+) -> Result<BTreeMap<NodeName, ControlKeys>, Failure> {
+    let Some(control) = cluster.network.control else { return Ok(BTreeMap::new()) };
+    let keys = inventory
+        .control_keys(table, control.backend)
+        .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
+    let of_node = |(node, keys): (NodeName, pki::ControlKeys)| {
+        let public = keys.public.into_iter().map(|key| (key.id.to_string(), key.text)).collect();
+        (node, ControlKeys { pair: keys.pair, path: keys.path, public })
+    };
+    Ok(keys.into_iter().map(of_node).collect())
 }

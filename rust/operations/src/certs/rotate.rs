@@ -1,5 +1,7 @@
 //! Rotation of an authority or a key pair: one stage per run, once the previous stage is deployed everywhere.
 
+mod control;
+
 use std::{collections::BTreeMap, thread};
 
 use machinist_kubernetes::rewrite::{RewriteError, Rewritten, rewrite};
@@ -41,6 +43,8 @@ pub enum Request {
     },
     /// Key that encrypts Secrets in etcd.
     Encryption,
+    /// Keys of the nodes in the control mesh.
+    Control,
 }
 
 /// Completed stage of a rotation.
@@ -54,10 +58,21 @@ pub struct Rotated {
     pub trusted: Vec<KeyId>,
     /// Number of reissued certificates.
     pub issued: usize,
-    /// True for the key that encrypts Secrets.
-    pub is_encryption: bool,
+    /// What it is.
+    pub kind: RotatedKind,
     /// Command of the next stage.
     pub command: String,
+}
+
+/// Kind of what is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotatedKind {
+    /// It signs certificates or tokens.
+    Signing,
+    /// It encrypts Secrets.
+    Encryption,
+    /// The keys of all nodes in the control mesh.
+    Control,
 }
 
 /// Starts a rotation, or performs its next stage.
@@ -75,6 +90,7 @@ pub fn run(context: &Context, request: &Request) -> Result<Rotated, Failure> {
             service_account(context, &cluster, *tokens_live, *algorithm)
         }
         Request::Encryption => encryption(context, &cluster),
+        Request::Control => control::run(context, &cluster),
     }
 }
 
@@ -135,7 +151,7 @@ fn ssh_authority(context: &Context, cluster: &Cluster) -> Result<Rotated, Failur
         stage,
         trusted: after.ssh_authority().iter().map(ssh::SshPublicKey::id).collect(),
         issued: done.actions.iter().filter(|action| action.step.makes_one()).count(),
-        is_encryption: false,
+        kind: RotatedKind::Signing,
         command: format!("machinist certs rotate-ca {name}"),
     })
 }
@@ -162,7 +178,9 @@ fn service_account(
     algorithm: KeyAlgorithm,
 ) -> Result<Rotated, Failure> {
     let table = pki::table(cluster);
-    let signs = |subject: &Subject<'_>| matches!(subject, Subject::KeyPair(_)) && !subject.is_encryption();
+    let signs = |subject: &Subject<'_>| {
+        matches!(subject, Subject::KeyPair(_)) && !subject.is_encryption() && !subject.is_control()
+    };
     let pairs = Subject::all(&table).filter(signs);
     let Some(name) = pairs.map(Subject::name).next() else {
         return Err(Failure::new(Kind::Input, "the cluster has no key pair for service accounts' tokens").hint(
@@ -218,16 +236,20 @@ impl Desk<'_> {
                 }
             }
         };
-        let policy = Policy { algorithm: self.algorithm, ..Policy::default() };
-        let now = self.context.clock.now();
-        let done = rotation::apply(&survey.certs, self.cluster, self.name, stage, &policy, now, || {
-            self.context.keyring.open()
-        });
-        let done = done.map_err(|error| hosts::rotate_failure(&error))?;
+        let done = self.apply(stage)?;
         if let Ok(flake) = self.context.project.flake() {
             flake.make_visible(&["certs"]).failed()?;
         }
         self.end(stage, &done)
+    }
+
+    /// Writes the files of a stage.
+    fn apply(&self, stage: Stage) -> Result<Survey, Failure> {
+        let policy = Policy { algorithm: self.algorithm, ..Policy::default() };
+        let (certs, now) = (self.context.project.certs(), self.context.clock.now());
+        let identities = || self.context.keyring.open();
+        rotation::apply(&certs, self.cluster, self.name, stage, &policy, now, identities)
+            .map_err(|error| hosts::rotate_failure(&error))
     }
 
     /// Locks the voters of a running cluster, so that the deployed stage cannot change while the next one is prepared.
@@ -274,6 +296,8 @@ impl Desk<'_> {
     fn replace_what_is_left(&self, subject: Subject<'_>, rotation: &Rotation) -> Result<(), Failure> {
         match subject {
             Subject::Authority(_) => Ok(()),
+            // Nothing that the old key signed outlives its use.
+            Subject::KeyPair(_) if subject.is_control() => Ok(()),
             Subject::KeyPair(_) if subject.is_encryption() => self.rewrite_secrets(),
             Subject::KeyPair(_) => self.wait_for_tokens(subject, rotation),
         }
@@ -325,7 +349,10 @@ impl Desk<'_> {
             stage,
             trusted: subject.map(|subject| trusted(&fresh, subject)).unwrap_or_default(),
             issued: done.plan.actions.iter().filter(|action| action.step.makes_one()).count(),
-            is_encryption: subject.is_some_and(|subject| subject.is_encryption()),
+            kind: match subject {
+                Some(subject) if subject.is_encryption() => RotatedKind::Encryption,
+                _ => RotatedKind::Signing,
+            },
             command: subject.map(Subject::command).unwrap_or_default(),
         })
     }

@@ -23,6 +23,10 @@ pub(super) fn decide(spec: &KeyPairSpec, table: &Table, tree: &Tree, policy: &Po
                 "restore both halves from version control, or move the remaining half away and run `machinist certs gen`: \
                  that creates a new password, which the other side must be configured with"
             }
+            KeyUse::Tinc | KeyUse::Wireguard => {
+                "restore both halves from version control; to start with a new pair, move the remaining half away: the \
+                 other nodes do not accept its holder until they are deployed with the new one"
+            }
             KeyUse::Encryption => "restore both halves from version control: encrypted data cannot be read without it",
         }
         .to_owned();
@@ -41,14 +45,10 @@ pub(super) fn decide(spec: &KeyPairSpec, table: &Table, tree: &Tree, policy: &Po
         (_, Some(public), _, Some(Some(of_key))) if public != of_key => {
             let (step, problem) =
                 refuse(key, format!("the private key is that of {of_key}, the public one is {public}"));
-            let continue_it = "`machinist certs rotate-sa` continues the interrupted rotation";
+            let command = rotation::Subject::KeyPair(spec).command();
+            let continue_it = format!("`{command}` continues the interrupted rotation");
             let rotating = tree.rotation(&spec.name).is_some();
-            (
-                step,
-                problem.map(
-                    |problem| if rotating { Problem { hint: continue_it.to_owned(), ..problem } } else { problem },
-                ),
-            )
+            (step, problem.map(|problem| if rotating { Problem { hint: continue_it, ..problem } } else { problem }))
         }
         (_, Some(_), _, Some(_)) if is_requested => (Step::Renew(vec![Reason::Requested]), None),
         (_, Some(_), _, Some(_)) => (Step::Keep, None),

@@ -42,6 +42,8 @@ pub enum CertsCommand {
     RotateSa(rotate::RotateSaArgs),
     /// Replace the key that encrypts Kubernetes' Secrets in etcd in stages, a deploy after each; encrypt them if they are plain text
     RotateEncryption,
+    /// Replace the keys of the nodes in the control mesh in stages, a deploy after each
+    RotateControl,
 }
 
 /// Makes what is missing and re-issues what has drifted.
@@ -94,6 +96,7 @@ pub fn run(command: &CertsCommand, global: &Global, ui: Ui) -> Outcome {
         CertsCommand::RotateCa(args) => rotate::run(&args.request(), &context, ui),
         CertsCommand::RotateSa(args) => rotate::run(&args.request(), &context, ui),
         CertsCommand::RotateEncryption => rotate::run(&Rotation::Encryption, &context, ui),
+        CertsCommand::RotateControl => rotate::run(&Rotation::Control, &context, ui),
     }
 }
 

@@ -1,8 +1,8 @@
-//! `machinist certs rotate-ca`, `rotate-sa` and `rotate-encryption`.
+//! `machinist certs rotate-ca`, `rotate-sa`, `rotate-encryption` and `rotate-control`.
 
 use clap::Args;
 use machinist_operations::{
-    certs::rotate::{self, Request, Rotated},
+    certs::rotate::{self, Request, Rotated, RotatedKind},
     context::Context,
 };
 use machinist_pki::{KeyAlgorithm, KeyId, encryption::is_plain_text, rotation::Stage};
@@ -64,7 +64,7 @@ pub fn run(request: &Request, context: &Context, ui: Ui) -> Outcome {
 }
 
 fn tell(rotated: &Rotated, ui: Ui) {
-    let Rotated { name, stage, trusted, issued, is_encryption, command } = rotated;
+    let Rotated { name, stage, trusted, issued, kind, command } = rotated;
     let next = match stage {
         Stage::DropOld => vec!["machinist deploy --all".to_owned()],
         _ => vec!["machinist deploy --all".to_owned(), command.clone()],
@@ -75,7 +75,8 @@ fn tell(rotated: &Rotated, ui: Ui) {
         }));
     }
     let what = match (stage, trusted.as_slice()) {
-        (_, ids) if *is_encryption => encrypted(*stage, ids),
+        (_, ids) if *kind == RotatedKind::Encryption => encrypted(*stage, ids),
+        (stage, _) if *kind == RotatedKind::Control => mesh(*stage).to_owned(),
         (Stage::TrustBoth, [old, new]) => {
             format!("{new} is made and will be trusted beside {old}, which still signs")
         }
@@ -93,6 +94,15 @@ fn tell(rotated: &Rotated, ui: Ui) {
     }
     let next: Vec<String> = next.iter().map(|step| format!("`{step}`")).collect();
     ui.story(&format!("next: {}", next.join(", then ")));
+}
+
+/// Describes which keys nodes are known by in the control mesh.
+const fn mesh(stage: Stage) -> &'static str {
+    match stage {
+        Stage::TrustBoth => "each node has a second key, which the others will accept; it still uses the old one",
+        Stage::SignNew => "each node uses its new key, the old one is still accepted",
+        Stage::DropOld => "only the new keys are accepted",
+    }
 }
 
 /// Describes which key encrypts Secrets.

@@ -1,0 +1,11 @@
+# An endpoint without a control mesh.
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+  };
+
+  network.nodes = "10.9.0.0/24";
+
+  machines.a = { ip = "10.9.0.1"; endpoint = "203.0.113.1"; };
+}
