@@ -117,12 +117,20 @@ fn no_copy_of_an_authoritys_private_key_is_left_in_memory_after_its_use() {
     assert_eq!(found[..2], [0, 0], "PEM and binary");
 }
 
+/// Returns a shell without a limit of core dumps, and whose SIGQUIT is not ignored, as it is in a job that a shell started
+/// in the background.
+fn dumping(command: &str) -> Command {
+    let mut shell = Command::new("env");
+    shell.args(["--default-signal=QUIT", "sh", "-c", &format!("ulimit -c unlimited; {command}")]);
+    shell
+}
+
 #[test]
 fn a_process_that_holds_keys_leaves_no_core_dump() {
     let directory = cluster();
     let (_reader, writer) = full_pipe();
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_machinist"), "-C"]);
+    let mut command = dumping("exec \"$0\" \"$@\"");
+    command.args([env!("CARGO_BIN_EXE_machinist"), "-C"]);
     command.arg(directory.path()).args(["kubeconfig", "--output", "-"]);
     command.env("MACHINIST_IDENTITY", directory.path().join("identity.txt"));
     let mut child = command.current_dir(directory.path()).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
@@ -137,9 +145,7 @@ fn a_process_that_holds_keys_leaves_no_core_dump() {
     assert_eq!((status.signal(), status.core_dumped()), (Some(3), false));
 
     // The same with a program that does nothing against it, where the system dumps at all.
-    let mut sleep = Command::new("sh");
-    sleep.args(["-c", "ulimit -c unlimited; exec sleep 60"]).current_dir(directory.path());
-    let mut sleep = sleep.spawn().unwrap();
+    let mut sleep = dumping("exec sleep 60").current_dir(directory.path()).spawn().unwrap();
     let begun = Instant::now();
     while fs::read(format!("/proc/{}/cmdline", sleep.id())).unwrap() != b"sleep\x0060\0" {
         assert!(begun.elapsed() < PATIENCE, "the shell does not become the other program");
