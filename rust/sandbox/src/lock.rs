@@ -82,6 +82,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
+    /// A program that another test starts at this moment has a copy of the lock's file until it is executed.
+    const STARTS: Duration = Duration::from_secs(10);
+
     #[test]
     fn a_second_run_waits_and_gives_up_and_a_later_one_gets_the_lock() {
         let dir = tempfile::tempdir().unwrap();
@@ -90,7 +93,7 @@ mod tests {
         let second = Lock::acquire(&path, Duration::ZERO, &|_| ());
         assert!(matches!(second, Err(Error::Locked { .. })));
         drop(held);
-        Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
+        Lock::acquire(&path, STARTS, &|_| ()).unwrap();
     }
 
     #[test]
@@ -107,7 +110,7 @@ mod tests {
         assert!(matches!(Lock::acquire(&path, Duration::ZERO, &|_| ()), Err(Error::Locked { .. })));
         drop(program.stdin.take());
         program.wait().unwrap();
-        Lock::acquire(&path, Duration::ZERO, &|_| ()).unwrap();
+        Lock::acquire(&path, STARTS, &|_| ()).unwrap();
     }
 
     #[test]
