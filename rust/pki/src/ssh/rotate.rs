@@ -7,7 +7,7 @@ use machinist_secrets::{Identities, IdentityError};
 use time::OffsetDateTime;
 
 use super::{
-    Host, NAME, REVOKED, SshPublicKey, files, next_key,
+    Host, NAME, SshPublicKey, files, next_key,
     update::{make_authority, open_authority, update},
 };
 use crate::{
@@ -89,11 +89,11 @@ fn sign_new<I: Borrow<Identities>>(
     Ok(store::remove(certs, &[next])?)
 }
 
-/// Keeps only the authority that signs. No certificate of the old one is accepted any more, so none is revoked.
+/// Keeps only the authority that signs. Keys stay revoked: one of a machine that was replaced since the new authority signs
+/// has a certificate of that one.
 fn drop_old(certs: &Path) -> Result<(), RotateError> {
     let tree = store::read(certs)?;
     let first = tree.ssh_authority().first().into_iter().collect::<Vec<_>>();
     store::replace(certs, &files().certificate, &text(&first))?;
-    store::remove(certs, &[REVOKED.into()])?;
     Ok(record(certs, &tree, Authority::Ssh.as_str(), None)?)
 }
