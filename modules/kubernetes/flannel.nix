@@ -16,6 +16,7 @@ let
   curl = lib.escapeShellArgs [
     "${pkgs.curl}/bin/curl"
     "--silent"
+    "--show-error"
     "--output"
     "/dev/null"
     "--fail"
@@ -33,10 +34,18 @@ let
   ];
   # Asked each second: flannel itself asks again after up to a minute, while pods wait for it. In a new
   # cluster its permission comes with the first objects, and after a power failure all API servers
-  # are late.
+  # are late. It ends after ten minutes, as flannel's own wait does.
   start = pkgs.writeShellScript "flannel-when-permitted" ''
-    until ${curl}; do ${pkgs.coreutils}/bin/sleep 1; done
-    exec ${config.services.flannel.package}/bin/flannel
+    for ((second = 0; second < 600; second++)); do
+      if answer=$(${curl} 2>&1); then
+        exec ${config.services.flannel.package}/bin/flannel
+      fi
+      if ((second % 30 == 0)); then
+        echo "waiting until the API server lists nodes to flannel: $answer" >&2
+      fi
+      ${pkgs.coreutils}/bin/sleep 1
+    done
+    exit 1
   '';
   backends = {
     vxlan.Type = "vxlan";

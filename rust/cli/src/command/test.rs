@@ -61,14 +61,19 @@ pub fn run(args: &TestArgs, global: &Global, ui: Ui) -> Outcome {
     let strict = Global { yes: false, ..global.clone() };
     let context = context::open(&strict, ui)?;
     let destroy = args.teardown.then(|| teardown(args, &context)).transpose()?;
+    // Before anything is destroyed: a wrong command line is no test.
+    let targets = targets::expand(&args.targets)?;
     let ended = signals::end_on(context.interrupt.clone());
-    let request = Request {
-        targets: targets::expand(&args.targets)?,
-        recorded: args.recorded,
-        read_only: args.read_only,
-        trust: args.trust.clone(),
+    let request = Request { targets, recorded: args.recorded, read_only: args.read_only, trust: args.trust.clone() };
+    let report = match acceptance::run(&context, &request).map_err(not_run) {
+        Ok(report) => report,
+        Err(failure) => {
+            if let Some(destroy) = destroy.filter(|_| !args.keep_failed && ended.code().is_none()) {
+                end(&destroy, ui);
+            }
+            return Err(failure);
+        }
     };
-    let report = acceptance::run(&context, &request).map_err(not_run)?;
     let verdict = report.verdict();
     if !ui.json {
         report.checks.iter().for_each(|check| tell(check, ui));

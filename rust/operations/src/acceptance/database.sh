@@ -34,7 +34,8 @@ case $protocol-$step in
     later begin "cd /; exec setpriv --reuid=mysql --regid=mysql --clear-groups mariadb --no-defaults --socket=/run/mysqld/mysqld.sock --execute 'DROP DATABASE IF EXISTS $name'" || exit 1
     mysql_say "DROP DATABASE IF EXISTS $name; CREATE DATABASE $name; CREATE TABLE $name.t (id INT PRIMARY KEY, value VARCHAR(64)) ENGINE=InnoDB; INSERT INTO $name.t VALUES (1, '$value')"
     ;;
-  mysql-read) mysql_say "SELECT value FROM $name.t WHERE id = 1" ;;
+  # Members of a replicated database apply a write after it was acknowledged: the read waits for that.
+  mysql-read) mysql_say "SET SESSION wsrep_sync_wait = 1; SELECT value FROM $name.t WHERE id = 1" ;;
   mysql-remove) mysql_say "DROP DATABASE IF EXISTS $name" && later end ;;
   postgresql-write)
     later begin "cd /; exec setpriv --reuid=postgres --regid=postgres --clear-groups psql --no-psqlrc --quiet --port=$port --command='DROP SCHEMA IF EXISTS $name CASCADE' postgres" || exit 1

@@ -46,7 +46,11 @@ pub(super) fn hosts(site: &Site<'_>, earlier: &Earlier) -> Finding {
             finding.notes.push(format!("without {node}: its system lists no hosts of the ingress"));
             continue;
         };
-        let Some(address) = addresses(&node) else { continue };
+        let Some(address) = addresses(&node).filter(|_| !hosts.is_empty()) else {
+            finding.nodes.remove(&node);
+            finding.notes.push(format!("without {node}: its ingress has no hosts"));
+            continue;
+        };
         requests
             .extend(hosts.iter().flat_map(|(name, host)| asked(name, host, address)).map(|one| (node.clone(), one)));
     }

@@ -85,7 +85,7 @@ pub(super) fn nodes(site: &Site<'_>, earlier: &Earlier) -> Finding {
     finding
 }
 
-fn is_control_plane_only(site: &Site<'_>, node: &NodeName) -> bool {
+pub(super) fn is_control_plane_only(site: &Site<'_>, node: &NodeName) -> bool {
     let works = [Role::Worker, Role::Ingress];
     site.cluster.nodes.get(node).is_some_and(|node| {
         node.roles.contains(&Role::ControlPlane) && !works.iter().any(|role| node.roles.contains(role))

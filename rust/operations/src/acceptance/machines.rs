@@ -103,10 +103,11 @@ pub(super) fn units(site: &Site<'_>, earlier: &Earlier) -> Finding {
 /// No certificate ends soon.
 pub(super) fn certificates(site: &Site<'_>, earlier: &Earlier) -> Finding {
     let mut finding = earlier.without(&["reachable"], site.targets.iter().cloned());
+    let mut unseen = Vec::new();
     for (node, _, facts) in site.answering() {
-        if facts.certificates.is_empty() {
-            // A node of a fleet has none; that of a cluster checks them a few minutes after its first boot.
-            finding.nodes.remove(node);
+        if facts.certificates.is_empty() && finding.nodes.remove(node) {
+            // A node of a fleet may have none; that of a cluster checks them a few minutes after its first boot.
+            unseen.push(node.as_str());
         }
         for why in expiry::expiring(facts) {
             finding.problem(Problem::on(node, why).hint(Some(expiry::HINT.to_owned())));
@@ -114,6 +115,9 @@ pub(super) fn certificates(site: &Site<'_>, earlier: &Earlier) -> Finding {
     }
     if finding.nodes.is_empty() && finding.notes.is_empty() {
         return Finding::skipped("no node has certificates that its daily check has seen");
+    }
+    if !unseen.is_empty() {
+        finding.notes.push(format!("without {}: no daily check has seen certificates there", unseen.join(", ")));
     }
     finding
 }

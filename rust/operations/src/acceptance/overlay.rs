@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use machinist_model::{NodeName, Orchestrator};
+use machinist_model::{Node, NodeName, Orchestrator};
 use machinist_remote::Request;
 use machinist_rollout::script;
 
 use super::{
+    kubernetes::is_control_plane_only,
     report::{Earlier, Finding, Problem},
     run::{LOOK, output},
     site::Site,
@@ -36,6 +37,7 @@ pub(super) fn pings(site: &Site<'_>, earlier: &Earlier) -> Finding {
         return Finding::skipped("fewer than two of the targets are in the overlay");
     }
     finding.problems.extend(site.undescribed(&finding.nodes.clone()));
+    finding.problems.extend(without_device(site, &addresses));
     let nodes: Vec<NodeName> = finding.nodes.iter().cloned().collect();
     if nodes.len() > PEERS + 1 {
         finding.notes.push(format!("each node pings the next {PEERS}"));
@@ -71,6 +73,19 @@ fn peers<'a>(nodes: &'a [NodeName], node: &NodeName) -> Vec<&'a NodeName> {
     let at = nodes.iter().position(|name| name == node).unwrap_or(0);
     let (before, after) = nodes.split_at(at);
     after.iter().skip(1).chain(before).take(PEERS).collect()
+}
+
+/// Returns a problem for each node that runs pods and has no device of flannel, although others have one.
+fn without_device(site: &Site<'_>, addresses: &BTreeMap<NodeName, String>) -> Vec<Problem> {
+    let is_cluster = |node: &Node| site.cluster.runs_kubernetes(node) || site.cluster.runs_k3s(node);
+    let nodes = site.targets_that(is_cluster).into_iter().filter(|node| site.description(node).is_some());
+    let missing = nodes.filter(|node| !is_control_plane_only(site, node) && !addresses.contains_key(node));
+    missing
+        .map(|node| {
+            let hint = format!("`machinist logs {node} flannel`");
+            Problem::on(&node, "flannel has no device here: pods get no network").hint(Some(hint))
+        })
+        .collect()
 }
 
 /// Returns the address in the overlay of each target, or why there is none.

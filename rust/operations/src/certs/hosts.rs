@@ -41,13 +41,21 @@ pub fn hosts(project: &Project, cluster: &Cluster, certs: &Path) -> Result<Vec<H
     let known = KnownHosts::load(&project.directory.join(KNOWN_HOSTS))
         .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
     let state = project.state()?;
+    let all: Vec<BTreeSet<String>> = cluster.nodes.values().map(|node| names(cluster, node, &state)).collect();
     cluster
         .deployable()
         .map(|node| {
             let key = key_of(node, &known, certs)?;
-            Ok(Host { node: node.name.clone(), key, names: names(cluster, node, &state) })
+            Ok(Host { node: node.name.clone(), key, names: unshared(names(cluster, node, &state), &all) })
         })
         .collect()
+}
+
+/// Returns the names that only this machine has; `all` has its own, too. A certificate has no port, so a machine behind a
+/// forwarded port could pose as the one whose address that is.
+fn unshared(names: BTreeSet<String>, all: &[BTreeSet<String>]) -> BTreeSet<String> {
+    let holders = |name: &String| all.iter().filter(|names| names.contains(name)).count();
+    names.into_iter().filter(|name| holders(name) < 2).collect()
 }
 
 /// Returns the host key of the node: the pinned one, which the machine answers with, else the one that it is to be
@@ -200,4 +208,19 @@ pub fn warning(
     let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
     let what = format!("{} ({}: {}){more}", first.name, first.state, first.because);
     Ok(Some(format!("SSH host certificates: {what}; `machinist certs gen` renews them, then deploy again")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::unshared;
+
+    #[test]
+    fn a_name_of_two_machines_is_in_no_certificate() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let all = [set(&["cp1", "10.13.13.2"]), set(&["b", "10.13.13.2", "10.13.13.9"])];
+        assert_eq!(unshared(all[0].clone(), &all), set(&["cp1"]));
+        assert_eq!(unshared(all[1].clone(), &all), set(&["10.13.13.9", "b"]));
+    }
 }

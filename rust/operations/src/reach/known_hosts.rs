@@ -33,8 +33,14 @@ pub fn lines(context: &Context) -> Result<String, Failure> {
     let mut lines = Vec::new();
     for (node, host) in hosts.iter().filter_map(|host| Some((cluster.nodes.get(&host.node)?, host))) {
         match ssh::verified(host, &tree, now) {
-            Verified::ByAuthority(authorities) => lines.extend(trusted(node, host, &authorities)),
-            Verified::ByKey => lines.extend(pinned(node, host, &known)),
+            Verified::ByAuthority(authorities) => {
+                lines.extend(trusted(node, host, &authorities));
+                // A host that other machines have, too, is in no certificate.
+                if !host.names.contains(&node.ssh.host.to_lowercase()) {
+                    lines.extend(pinned(node, &BTreeSet::new(), &known));
+                }
+            }
+            Verified::ByKey => lines.extend(pinned(node, &patterns(node, host), &known)),
         }
     }
     let all: BTreeSet<String> =
@@ -48,9 +54,12 @@ fn trusted(node: &Node, host: &Host, authorities: &[SshPublicKey]) -> Vec<String
     authorities.iter().map(|authority| format!("@cert-authority {patterns} {}\n", authority.line())).collect()
 }
 
-fn pinned(node: &Node, host: &Host, known: &KnownHosts) -> Vec<String> {
-    let keys = known.keys(&host_pattern(&node.ssh.host, node.ssh.listening_port()));
-    let patterns = join(&patterns(node, host));
+/// Returns the pinned keys of the node for the patterns and for the host that it is connected to at.
+fn pinned(node: &Node, patterns: &BTreeSet<String>, known: &KnownHosts) -> Vec<String> {
+    let pattern = host_pattern(&node.ssh.host, node.ssh.listening_port());
+    let keys = known.keys(&pattern);
+    let own = Some(pattern).filter(|pattern| is_plain(pattern));
+    let patterns = join(&patterns.iter().cloned().chain(own).collect());
     keys.iter().map(|key| format!("{patterns} {}\n", key.to_openssh())).collect()
 }
 
