@@ -28,6 +28,7 @@ pub mod failure;
 pub mod files;
 pub mod gc;
 pub mod generate;
+pub mod graph;
 pub mod history;
 pub mod install;
 pub mod keyring;

@@ -1,6 +1,6 @@
 //! Status of every node, and of etcd.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use machinist_etcd::etcd::Health;
 use machinist_model::{Cluster, NodeName, Role};
@@ -76,6 +76,17 @@ pub enum Answer {
     },
 }
 
+/// Verdict on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No problem was found.
+    Good,
+    /// It is not what it should be, and nothing is broken.
+    Careful,
+    /// Something is broken.
+    Bad,
+}
+
 /// Status of a member of etcd.
 #[derive(Debug, Serialize)]
 pub struct Member {
@@ -91,7 +102,35 @@ pub struct Member {
     pub database_bytes: Option<u64>,
 }
 
+impl Answer {
+    /// Returns the verdict on the host, and what to say of it in a few words.
+    #[must_use]
+    pub fn verdict(&self) -> (Verdict, String) {
+        let facts = match self {
+            Self::Silent { .. } => return (Verdict::Bad, "no answer".to_owned()),
+            Self::Answers { facts } => facts,
+        };
+        let names = |units: &BTreeSet<String>| units.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if facts.running.is_none() {
+            (Verdict::Careful, "never deployed".to_owned())
+        } else if !facts.failed.is_empty() {
+            (Verdict::Bad, format!("failed: {}", names(&facts.failed)))
+        } else if !facts.restarting.is_empty() {
+            (Verdict::Bad, format!("restarting after failures: {}", names(&facts.restarting)))
+        } else {
+            (Verdict::Good, "up".to_owned())
+        }
+    }
+}
+
 impl Node {
+    /// Returns what to say of the node in a few words: its host's verdict, and the problems of its member of etcd.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let problems = self.etcd.iter().flat_map(|member| &member.problems).map(|problem| format!("etcd: {problem}"));
+        std::iter::once(self.answer.verdict().1).chain(problems).collect::<Vec<_>>().join("; ")
+    }
+
     /// Returns true if no problem was found.
     #[must_use]
     pub fn is_healthy(&self) -> bool {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// The crates of ours that each crate may use. A new edge is a design decision: a separate commit, with the reason.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     // Our only program on nodes: it has no dependency that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
     ("secrets", &["durable", "model"]),
     // Only for store paths as a type.
     ("switch", &["nix"]),
+    ("topology", &["model"]),
     ("rollout", &["durable", "etcd", "model", "nix", "remote", "switch", "text"]),
     // Its fake cluster takes the place of what rollout connects to.
     ("testkit", &["model", "nix", "remote", "rollout"]),
@@ -51,6 +52,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "sandbox",
             "secrets",
             "text",
+            "topology",
         ],
     ),
     (
@@ -72,6 +74,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "sandbox",
             "secrets",
             "text",
+            "topology",
         ],
     ),
 ];

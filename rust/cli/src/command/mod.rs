@@ -15,6 +15,7 @@ pub mod eval;
 pub mod explain;
 pub mod gc;
 pub mod generate;
+pub mod graph;
 pub mod history;
 pub mod init;
 pub mod install;
@@ -108,6 +109,8 @@ pub enum Command {
     Unlock(unlock::UnlockArgs),
     /// Show the health of every node and of the cluster
     Status(status::StatusArgs),
+    /// Show what the cluster provides, on which machines it stands, and what a failure takes
+    Graph(graph::GraphArgs),
     /// Test a running cluster by its behaviour
     Test(test::TestArgs),
     /// List what runs on nodes, and the rights that it needs
@@ -172,6 +175,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Dns(args) => dns::run(args, global, ui),
         Command::Install(args) => install::run(args, global, ui),
         Command::Rollback(args) => rollback::run(args, global, ui),
+        Command::Graph(args) => graph::run(args, global, ui),
         Command::RouterConfig(args) => router_config::run(args, global, ui),
         Command::History(args) => history::run(args, global, ui),
         Command::Upgrade(args) => upgrade::run(args, global, ui),

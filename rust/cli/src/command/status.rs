@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use machinist_nix::StorePath;
-use machinist_operations::status::{self, Answer, Member, Node, Request};
+use machinist_operations::status::{self, Answer, Member, Node, Request, Verdict};
 use machinist_rollout::expiry;
 
 use crate::{
@@ -47,19 +47,13 @@ pub fn run(args: &StatusArgs, global: &Global, ui: Ui) -> Outcome {
 }
 
 fn host(answer: &Answer, ui: Ui) -> String {
-    match answer {
-        Answer::Silent { .. } => ui.paint(Tone::Bad, "no answer"),
-        Answer::Answers { facts } if facts.running.is_none() => ui.paint(Tone::Careful, "never deployed"),
-        Answer::Answers { facts } if !facts.failed.is_empty() => {
-            let units: Vec<&str> = facts.failed.iter().map(String::as_str).collect();
-            ui.paint(Tone::Bad, &format!("failed: {}", units.join(", ")))
-        }
-        Answer::Answers { facts } if !facts.restarting.is_empty() => {
-            let units: Vec<&str> = facts.restarting.iter().map(String::as_str).collect();
-            ui.paint(Tone::Bad, &format!("restarting after failures: {}", units.join(", ")))
-        }
-        Answer::Answers { .. } => ui.paint(Tone::Good, "up"),
-    }
+    let (verdict, words) = answer.verdict();
+    let tone = match verdict {
+        Verdict::Good => Tone::Good,
+        Verdict::Careful => Tone::Careful,
+        Verdict::Bad => Tone::Bad,
+    };
+    ui.paint(tone, &words)
 }
 
 fn system(answer: &Answer) -> String {

@@ -235,6 +235,19 @@ pub const NOTES: &[Note] = &[
     with_codes("unlock", &[("", ""), ("casper --yes", "")], &[(1, "a node could not be asked")]),
     with_codes("status", &[("", ""), ("@ingress --json", "")], &[(1, "something is unhealthy or does not answer")]),
     Note {
+        command: "graph",
+        text: "A service is what the cluster provides: etcd's quorum, the API, its virtual address, ingress, each application. The \
+               counts hold for any choice of machines or places. An application counts as there while one instance is left; a \
+               database that votes, such as Galera, needs a majority of its own.",
+        examples: &[
+            ("", ""),
+            ("--format svg >cluster.svg", "A page for the browser"),
+            ("--format mermaid --live", "For Markdown, with each machine's health"),
+            ("--by room", "Machines with the same label `room` fail together"),
+        ],
+        exit_codes: &[],
+    },
+    Note {
         command: "test",
         text: "Each check requests something from the nodes. What a check writes (keys of etcd, three of them routed by the mesh, \
                a table of a database) has a name of its own, and is removed again: by the node itself if machinist is \
