@@ -137,6 +137,9 @@ in
         "multi-user.target"
         "network.target"
       ];
+      # Not before the firewall, which NixOS starts before this target.
+      after = [ "network-pre.target" ];
+      wants = [ "network-pre.target" ];
       before = [
         "network.target"
         "${unit}.service"
@@ -176,6 +179,15 @@ in
         }
       '';
     };
+
+    assertions = [
+      {
+        assertion = config.networking.nftables.enable;
+        message =
+          "networking.nftables.enable is false on ${node.name}, so nothing drops packets that come from outside with an "
+          + "address of machinist.control: enable nftables.";
+      }
+    ];
 
     networking.dhcpcd.denyInterfaces = [ interface ];
 

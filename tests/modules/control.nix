@@ -56,8 +56,9 @@ in
     wireguard
   ];
   failed = failed tinc ++ failed wireguard;
+  withoutNftables = failed (of "wireguard" { networking.nftables.enable = lib.mkForce false; });
   interface = lib.mapAttrs (_: system: {
-    inherit (interface system) before script;
+    inherit (interface system) after before script;
     stop = (interface system).serviceConfig ? ExecStop;
   }) { inherit tinc wireguard; };
   conf = lines (text tinc "tinc/control/tinc.conf");

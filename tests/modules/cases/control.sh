@@ -7,6 +7,8 @@ for backend in tinc wireguard; do
   check "$backend: the interface and its address are there before the network's services" \
     ".control.interface.$backend | (.before | index(\"network.target\") != null) and
       (.script | contains(\"address replace 10.13.13.3/24 dev control\") and contains(\"mtu 1400 up\"))" ".control.interface.$backend"
+  check "$backend: it is not there before the firewall" \
+    ".control.interface.$backend.after | index(\"network-pre.target\") != null" ".control.interface.$backend.after"
   equal "$backend: nothing takes it away again" ".control.interface.$backend.stop" false
 done
 check "tinc attaches to an interface that outlives it" '.control.interface.tinc.script | contains("tuntap add dev control mode tun")' .control.interface.tinc
@@ -33,6 +35,8 @@ equal "a node shows which keys of others it accepts" .control.public \
   '["machinist/pki/control-of-10-13-13-2.pub", "machinist/pki/control-of-10-13-13-3.pub", "machinist/pki/control-of-10-13-13-4.pub"]'
 equal "tinc's port is open, and WireGuard's for UDP alone" .control.ports \
   '{tinc: {tcp: true, udp: true}, wireguard: {tcp: false, udp: true}}'
+check "without nftables, which drops forged packets, there is no mesh" '.control.withoutNftables |
+  any(contains("nothing drops packets that come from outside"))' .control.withoutNftables
 check "packets with an address of the mesh come from the mesh" '.control.nftables |
   contains("ip saddr 10.13.13.0/24 iifname != { \"lo\", \"control\" } counter drop")' .control.nftables
 check "a node without keys warns, and says what to run" '.control.withoutKeys |

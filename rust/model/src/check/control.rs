@@ -1,38 +1,33 @@
 //! Control mesh: every node reaches every other one, and nothing depends on a link between them.
 
-use std::net::Ipv6Addr;
-
-use super::{Context, api, machine_path, names::is_domain, values::bad_port};
+use super::{Context, api, endpoints, machine_path, values::bad_port};
 use crate::{
     ControlBackend, Orchestrator, OverlayBackend, Provider,
     codes::Code,
     defaults,
     path::AttrPath,
     report::{Finding, Report},
+    role::Role,
     shape::{ControlShape, MachineShape, OneOrTwo, VipMode},
 };
 
-/// The word for a machine that no other one can connect to.
-const NONE: &str = "none";
-
-/// TCP ports of etcd, the kubelet and the API server, and the UDP ports of overlays, with their users.
-const TAKEN: [(u16, &str); 6] = [
+/// TCP ports of etcd and Kubernetes' components, and UDP ports of overlays, with their users.
+const TAKEN: [(u16, &str); 11] = [
     (2379, "etcd"),
     (2380, "etcd"),
+    (2381, "etcd"),
     (6443, "the API server"),
     (8472, "an overlay with VXLAN"),
+    (10249, "kube-proxy"),
     (10250, "the kubelet"),
+    (10256, "kube-proxy"),
+    (10257, "the controller manager"),
+    (10259, "the scheduler"),
     (51820, "an overlay with WireGuard"),
 ];
 
-/// Returns the endpoint that machines.nix gives a machine. A server that `provision` creates gets the recorded one.
-pub fn endpoint(machine: &MachineShape) -> Option<String> {
-    match machine.endpoint.as_deref() {
-        Some(NONE) => None,
-        Some(endpoint) => Some(endpoint.to_owned()),
-        None => machine.public.first().map(ToString::to_string),
-    }
-}
+/// TCP ports of an ingress.
+const INGRESS: [u16; 2] = [80, 443];
 
 /// Checks the control mesh, or that nothing is configured for one.
 pub fn check(context: &Context<'_>, report: &mut Report) {
@@ -42,14 +37,13 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     };
     port(context, control, report);
     for (name, machine) in context.taking_part() {
-        syntax(name, machine, report);
         servers(name, machine, report);
         sandbox(name, machine, report);
         interface(name, machine, report);
         way_in(name, machine, report);
     }
     one_family(context, report);
-    endpoints(context, control, report);
+    endpoints::check(context, control, report);
     gateway(context, report);
     link(context, report);
 }
@@ -77,27 +71,19 @@ fn port(context: &Context<'_>, control: &ControlShape, report: &mut Report) {
     let Some(port) = control.port.or_else(|| control.backend.map(ControlBackend::default_port)) else { return };
     let api = context.shape.kube_master.as_ref().and_then(|endpoint| endpoint.port);
     let is_ssh = |machine: &MachineShape| machine.ssh.port.unwrap_or(defaults::SSH_PORT) == port;
+    // WireGuard's port is UDP only.
+    let is_tcp = control.backend == Some(ControlBackend::Tinc);
+    let has_ingress = context.with_role(Role::Ingress).next().is_some();
     let user = match TAKEN.iter().find(|(taken, _)| *taken == port) {
         Some((_, user)) => Some(*user),
         None if api == Some(port) => Some("the API server"),
+        None if is_tcp && has_ingress && INGRESS.contains(&port) => Some("the ingress"),
         None => context.taking_part().any(|(_, machine)| is_ssh(machine)).then_some("SSH"),
     };
     if let Some(user) = user {
         let why = "the mesh listens on every address of a node";
         push(report, path, format!("port {port} is used by {user}"), why, "write a free port, or leave it out");
     }
-}
-
-fn syntax(name: &str, machine: &MachineShape, report: &mut Report) {
-    let Some(endpoint) = machine.endpoint.as_deref().filter(|endpoint| !is_endpoint(endpoint)) else { return };
-    let message = format!("{endpoint:?} is not an address or DNS name");
-    let why = "other nodes connect to it, at the port of network.control";
-    let help = "write an address without port, a DNS name, or \"none\"";
-    push(report, machine_path(name).join("endpoint"), message, why, help);
-}
-
-fn is_endpoint(text: &str) -> bool {
-    text == NONE || text.parse::<Ipv6Addr>().is_ok() || is_domain(&text.to_lowercase())
 }
 
 /// The private network of a provider would have the addresses of the mesh.
@@ -132,7 +118,7 @@ fn interface(name: &str, machine: &MachineShape, report: &mut Report) {
 
 /// Operators are not in the mesh.
 fn way_in(name: &str, machine: &MachineShape, report: &mut Report) {
-    if endpoint(machine).is_some() || machine.ssh.host.is_some() {
+    if endpoints::endpoint(machine).is_some() || machine.ssh.host.is_some() {
         return;
     }
     let message = format!("{name} has no address that an operator reaches");
@@ -150,28 +136,6 @@ fn one_family(context: &Context<'_>, report: &mut Report) {
         let why = "the interface of the mesh has one address; its packets may use both families";
         push(report, path, "a control mesh with two families", why, "write one network and one address for each node");
     }
-}
-
-/// Two nodes meet if one of them has an endpoint, or, with tinc, by a third one that has.
-fn endpoints(context: &Context<'_>, control: &ControlShape, report: &mut Report) {
-    let hidden: Vec<&String> =
-        context.taking_part().filter(|(_, machine)| endpoint(machine).is_none()).map(|(name, _)| name).collect();
-    let count = context.taking_part().count();
-    if count < 2 {
-        return;
-    }
-    if hidden.len() == count {
-        let why = "nodes without an endpoint only connect to others";
-        let help = "write `endpoint` for a machine that the others reach; more than one, so that it may fail";
-        push(report, AttrPath::of("network.control"), "no machine has an endpoint", why, help);
-        return;
-    }
-    let ([first, second, ..], Some(ControlBackend::Wireguard)) = (hidden.as_slice(), control.backend) else { return };
-    let message = format!("{first} and {second} have no endpoint");
-    let why = "WireGuard has no relays: neither could connect to the other";
-    let finding = Finding::new(Code::BadControlMesh, machine_path(second), message, why);
-    let help = "write `endpoint` for one of them, or backend = \"tinc\", which relays through other nodes";
-    report.push(finding.help(help).related(machine_path(first), "the other one"));
 }
 
 fn gateway(context: &Context<'_>, report: &mut Report) {

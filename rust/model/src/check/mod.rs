@@ -7,6 +7,7 @@ pub mod api;
 pub mod cluster;
 pub mod control;
 pub mod dns;
+pub mod endpoints;
 pub mod etcd;
 pub mod families;
 pub mod gates;

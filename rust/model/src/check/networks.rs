@@ -63,6 +63,11 @@ fn ranges(shape: &Shape) -> Vec<Range> {
     ranges
 }
 
+/// Returns the noun of the cluster's own range that has the address.
+pub fn own_range(shape: &Shape, address: IpAddr) -> Option<&'static str> {
+    ranges(shape).into_iter().find(|range| range.network.contains(&address)).map(|range| range.noun)
+}
+
 /// Checks that each range is written by its first address.
 pub fn first_addresses(context: &Context<'_>, report: &mut Report) {
     for Range { path, network, .. } in ranges(context.shape) {

@@ -223,7 +223,7 @@ fn node(name: &str, machine: &MachineShape, has_control: bool) -> Result<Node, B
     let addresses = machine.ip.as_ref().and_then(|ip| v4_first(&ip.0, IpAddr::is_ipv4));
     let (ip, ip6) = addresses.ok_or_else(|| Box::new(check::missing(&path.join("ip"))))?;
     // The operators are not in the control mesh.
-    let endpoint = check::control::endpoint(machine).filter(|_| has_control);
+    let endpoint = check::endpoints::endpoint(machine).filter(|_| has_control);
     let mut apps: Vec<String> = Vec::new();
     for app in &machine.apps {
         if !apps.contains(app) {
