@@ -10,7 +10,7 @@ equal "the API server gets these flags and no others" \
     "--client-ca-file=/store/kubernetes-ca.pem",
     "--disable-admission-plugins=",
     "--enable-admission-plugins=NamespaceLifecycle,LimitRanger,ServiceAccount,ResourceQuota,DefaultStorageClass,DefaultTolerationSeconds,NodeRestriction",
-    "--etcd-servers=https://127.0.0.1:2379,https://10.13.13.3:2379,https://10.13.13.4:2379",
+    "--etcd-servers=https://127.0.0.1:2379",
     "--etcd-cafile=/store/etcd-ca.pem",
     "--etcd-certfile=/store/kube-apiserver-etcd-client.pem",
     "--etcd-keyfile=/run/credentials/kube-apiserver.service/kube-apiserver-etcd-client.key",
@@ -149,6 +149,9 @@ check "a control plane without its own etcd uses all members" '
   .kubernetes.variants.external
   | .etcdEnabled == false and (.flags["kube-apiserver"] | contains(["--etcd-servers=https://10.13.13.20:2379,https://10.13.13.21:2379"]))' \
   '.kubernetes.variants.external.flags["kube-apiserver"]'
+check "as long as its own member has no vote, it uses the others" '
+  .kubernetes.variants.joining.flags["kube-apiserver"] | contains(["--etcd-servers=https://10.13.13.3:2379,https://10.13.13.4:2379"])' \
+  '.kubernetes.variants.joining.flags["kube-apiserver"]'
 check "without an endpoint the first control plane is it" '.kubernetes.variants.alone.apiserverAddress == "https://10.13.13.2:6443"'
 
 equal "a control plane without the components of a node runs the others, and reads no key in place but etcd's" \
