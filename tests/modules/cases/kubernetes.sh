@@ -230,7 +230,7 @@ equal "kube-vip announces by BGP from every control plane, from the node's own i
 equal "by ARP one of them is elected and answers on the node's interface" "$(env .kubernetes.variants.arp)" '{
     address: "10.13.100.1", port: "6443", vip_subnet: "32", vip_interface: "eth0", vip_arp: "true",
     cp_enable: "true", cp_namespace: "kube-system", svc_enable: "false",
-    vip_leaderelection: "true", vip_leasename: "plndr-cp-lock", vip_leaseduration: "5", vip_renewdeadline: "3", vip_retryperiod: "1",
+    vip_leaderelection: "true", vip_leasename: "plndr-cp-lock", vip_leaseduration: "3", vip_renewdeadline: "2", vip_retryperiod: "1",
     k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
   }'
 equal "with a pool it announces addresses of Services too, without an election where the Router balances" \
