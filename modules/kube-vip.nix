@@ -37,10 +37,8 @@ endpoint: {
       vip_arp = "true";
       vip_leaderelection = "true";
       vip_leasename = "plndr-cp-lock";
-      # The shortest that its election accepts with whole seconds: a failed holder is replaced after
-      # four to six seconds.
-      vip_leaseduration = "3";
-      vip_renewdeadline = "2";
+      vip_leaseduration = "5";
+      vip_renewdeadline = "3";
       vip_retryperiod = "1";
     };
   };

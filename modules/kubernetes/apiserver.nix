@@ -9,17 +9,16 @@
 }:
 let
   cfg = config.machinist.kubernetes;
-  inherit (config.machinist) etcd network node;
+  inherit (config.machinist) network;
   inherit (config.lib.machinist.types) isIPv6 urlHost;
   inherit (config.machinist.keys.units.kube-apiserver) files;
   inherit (config.lib.machinist) pki;
 
   url = address: "https://${urlHost address}:2379";
-  # A member that joins answers no requests until it has a vote.
-  hasVote = etcd.enable && !lib.elem node.name etcd.joining;
-  others = lib.filter (address: address != network.address) cfg.etcdMembers;
+  isMember = config.machinist.etcd.enable;
   # A cluster older than this key has none until `machinist certs rotate-encryption` creates it.
   isEncrypted = config.machinist.pki.keyPairs ? secrets-encryption;
+  others = lib.filter (address: address != network.address) cfg.etcdMembers;
 in
 {
   config = lib.mkIf (cfg.enable && cfg.controlPlane) {
@@ -36,10 +35,8 @@ in
       ];
 
       etcd = {
-        # The node's own member alone, as kubeadm has it: etcd's client spreads requests over all
-        # servers, and those for a machine without power hang for ten seconds. An API server whose
-        # member is down is not ready, and the others answer.
-        servers = if hasVote then [ (url "127.0.0.1") ] else map url others;
+        # The node's own member first: etcd's client stays with the first one that answers.
+        servers = if isMember then [ (url "127.0.0.1") ] ++ map url others else map url cfg.etcdMembers;
         caFile = files.authorities.etcd;
         certFile = files.kube-apiserver-etcd-client.certificate;
         keyFile = files.kube-apiserver-etcd-client.key;

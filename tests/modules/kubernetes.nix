@@ -130,7 +130,6 @@ in
         machinist.kubernetes.endpoint.vip = lib.mkForce { mode = "arp"; };
       }
     );
-    joining = view (with' cp1 { machinist.etcd.joining = [ "cp1" ]; });
     services = view (with' cp1 { machinist.kubernetes.kubeVip.services = true; });
     arpServices = view (
       with' cp1 {
