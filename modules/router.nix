@@ -1,6 +1,6 @@
-# The Router, if it is a NixOS machine of the cluster: BIRD accepts the API's virtual address from
-# the control planes, and nothing else, and balances its traffic over all of them. For any other
-# Router, `machinist router-config` prints the same sessions.
+# The Router, if it is a NixOS machine of the cluster: BIRD accepts the API's virtual address and the
+# addresses of Services from the control planes, and nothing else, and balances their traffic over
+# all of them. For any other Router, `machinist router-config` prints the same sessions.
 {
   config,
   lib,
@@ -15,11 +15,19 @@ let
   # Symbols of BIRD allow no hyphens, and names of nodes no underscores.
   symbol = name: "machinist_${lib.replaceStrings [ "-" ] [ "_" ] name}";
 
+  # Routes to single addresses of the pool.
+  length = if isIPv6 cfg.prefix then "128" else "32";
+  services = lib.concatMapStringsSep ", " (
+    prefix: "${prefix}{${length},${length}}"
+  ) cfg.servicePrefixes;
+
   # With kube-vip's timers.
   sessions = ''
     filter machinist_vip {
       if net = ${cfg.prefix} then accept;
-      reject;
+    ${
+      lib.optionalString (cfg.servicePrefixes != [ ]) "  if net ~ [ ${services} ] then accept;\n"
+    }  reject;
     }
 
     template bgp machinist {
@@ -103,7 +111,14 @@ in
     prefix = lib.mkOption {
       type = lib.types.strMatching "[0-9a-fA-F:.]+/(32|128)";
       example = "10.13.100.1/32";
-      description = "Routes that control planes may announce: the virtual address alone.";
+      description = "The API's virtual address as a route, which control planes may announce.";
+    };
+
+    servicePrefixes = lib.mkOption {
+      type = lib.types.listOf (lib.types.strMatching "[0-9a-fA-F:.]+/[0-9]+");
+      default = [ ];
+      example = [ "10.13.101.0/24" ];
+      description = "Networks of Services' addresses: control planes may announce each address of them.";
     };
 
     neighbors = lib.mkOption {

@@ -1,6 +1,6 @@
 # kube-vip as a static pod of every control plane: it assigns the API's virtual address to a control
-# plane with a healthy API server, by BGP from each of them or by ARP from an elected one. The
-# kubelet starts it without an API server.
+# plane with a healthy API server, by BGP from each of them or by ARP from an elected one, and
+# likewise the addresses of Services. The kubelet starts it without an API server.
 { config, lib, ... }:
 let
   cfg = config.machinist.kubernetes.kubeVip;
@@ -28,9 +28,11 @@ let
   volume = lib.replaceStrings [ "." ] [ "-" ];
 
   own = {
-    svc_enable = "false";
+    svc_enable = lib.boolToString cfg.services;
     k8s_config_file = "${inside}/kubeconfig";
-  };
+  }
+  # Services may be of another family than the API's address.
+  // lib.optionalAttrs cfg.services { vip_subnet = "32,128"; };
   ownOfMode = {
     bgp = {
       # Unique per node: the Router cannot have two neighbors with the same identifier.
@@ -42,7 +44,11 @@ let
       control_plane_health_check_timeout_seconds = "1";
       control_plane_health_check_failure_threshold = "3";
     };
-    arp = lib.optionalAttrs (network.interface != null) { vip_interface = network.interface; };
+    arp =
+      lib.optionalAttrs (network.interface != null) { vip_interface = network.interface; }
+      # One lease for each Service: the addresses are spread over the control planes, and with
+      # `externalTrafficPolicy: Local` only one that runs a pod of the Service is elected.
+      // lib.optionalAttrs cfg.services { svc_election = "true"; };
   };
 
   env = lib.mapAttrsToList (name: value: { inherit name value; }) (
@@ -67,6 +73,12 @@ in
         Image of kube-vip. If nodes reach no registry, add an image of this name to
         {option}`services.kubernetes.kubelet.seedDockerImages`.
       '';
+    };
+
+    services = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "Announces the addresses of Services of type LoadBalancer too.";
     };
   };
 

@@ -14,6 +14,7 @@ flannel_program=$("$project/testbed/flannel/build") || exit 1
 # shellcheck disable=SC2034
 tool_image=registry.test/tool:1
 coredns_image=registry.test/coredns:1
+balancer_image=registry.test/kube-vip-cloud-provider:1
 # True where the machines' own control groups have no controllers, because this computer gives them to the first version.
 pods_are_unlimited() {
   ! grep -qw cpu "$(findmnt --noheadings --first-only --types cgroup2 --output TARGET)/cgroup.controllers"
@@ -24,6 +25,7 @@ pods_images() {
   pods_image docker.io/library/pause:latest pause "$pods_programs/tool" pause
   pods_image ghcr.io/kube-vip/kube-vip:v1.2.2 kube-vip "$kubernetes_programs/kube-vip"
   pods_image $coredns_image coredns "$pods_programs/coredns"
+  pods_image $balancer_image kube-vip-cloud-provider "$pods_programs/kube-vip-cloud-provider"
   pods_image $tool_image tool "$pods_programs/tool"
 }
 pods_image() { # IMAGE NAME PROGRAM [ARGUMENT...]

@@ -130,6 +130,13 @@ in
         machinist.kubernetes.endpoint.vip = lib.mkForce { mode = "arp"; };
       }
     );
+    services = view (with' cp1 { machinist.kubernetes.kubeVip.services = true; });
+    arpServices = view (
+      with' cp1 {
+        machinist.kubernetes.endpoint.vip = lib.mkForce { mode = "arp"; };
+        machinist.kubernetes.kubeVip.services = true;
+      }
+    );
     password = view (
       with' cp1 {
         machinist.kubernetes.endpoint.vip.password = true;

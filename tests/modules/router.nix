@@ -42,6 +42,14 @@ in
 {
   ours = view router;
   open = view (with' router open);
+  services = view (
+    with' router {
+      machinist.router.servicePrefixes = [
+        "10.13.101.0/24"
+        "10.13.102.7/32"
+      ];
+    }
+  );
   nat = view (with' router { boot.kernel.sysctl."net.ipv4.conf.all.forwarding" = 1; });
   refused.family = failed (with' router { machinist.router.prefix = lib.mkForce "fd00::1/128"; });
   systems = [

@@ -1,9 +1,11 @@
 //! BGP configuration for a Router that machinist does not deploy (`modules/router.nix` is for one that it does): it
-//! accepts the API's virtual address from the control planes, nothing else, and announces nothing to them.
+//! accepts the API's virtual address and the addresses of Services from the control planes, nothing else, and announces
+//! nothing to them.
 
 use std::{fmt::Write as _, net::IpAddr, str::FromStr};
 
-use machinist_model::{Cluster, Role, Vip};
+use ipnet::IpNet;
+use machinist_model::{Cluster, LoadBalancer, Role, Vip};
 use thiserror::Error;
 
 /// Keepalive interval, and hold time after which a silent neighbor counts as down, in seconds; kube-vip gets the same
@@ -80,6 +82,8 @@ struct Session<'a> {
     node_as: u32,
     vip: IpAddr,
     prefix: String,
+    /// Networks that have the addresses of Services.
+    services: Vec<IpNet>,
     nodes: Vec<(&'a str, IpAddr)>,
     /// The password; `None` if the cluster has none.
     password: Option<Password<'a>>,
@@ -115,6 +119,7 @@ pub fn config(cluster: &Cluster, format: Format, password: Password<'_>) -> Resu
         node_as: *node_as,
         vip: endpoint.ip,
         prefix: prefix(endpoint.ip),
+        services: cluster.objects.load_balancer.iter().flat_map(LoadBalancer::networks).collect(),
         nodes: cluster.with_role(Role::ControlPlane).map(|node| (node.name.as_str(), node.ip)).collect(),
         password: has_password.then_some(password),
     };
@@ -131,6 +136,11 @@ pub fn config(cluster: &Cluster, format: Format, password: Password<'_>) -> Resu
 impl Session<'_> {
     const fn is_ipv4(&self) -> bool {
         self.vip.is_ipv4()
+    }
+
+    /// Prefix length of a route to one address.
+    const fn host_length(&self) -> u8 {
+        if self.is_ipv4() { 32 } else { 128 }
     }
 
     /// Sessions within one AS are of another kind.
@@ -156,6 +166,12 @@ impl Session<'_> {
             self.vip
         )?;
         writeln!(text, "{ip} prefix-list MACHINIST-VIP seq 10 permit {}", self.prefix)?;
+        for (number, network) in (20_u32..).step_by(10).zip(&self.services) {
+            let length = self.host_length();
+            // FRR refuses `ge` and `le` of the network's own length.
+            let only = if network.prefix_len() == length { String::new() } else { format!(" ge {length} le {length}") };
+            writeln!(text, "{ip} prefix-list MACHINIST-VIP seq {number} permit {network}{only}")?;
+        }
         writeln!(text, "!\nroute-map MACHINIST-IN permit 10\n match {ip} address prefix-list MACHINIST-VIP\nexit")?;
         writeln!(text, "!\nroute-map MACHINIST-OUT deny 10\nexit")?;
         writeln!(text, "!\nrouter bgp {}", self.router_as)?;
@@ -192,7 +208,14 @@ impl Session<'_> {
             "# Add `merge paths on; scan time 1;` to your kernel protocol: all control planes get traffic, and a failed\n\
              # one none after a second. (BIRD 3.1 only removes a route other than the best one when it scans.)"
         )?;
-        writeln!(text, "filter machinist_vip {{\n  if net = {} then accept;\n  reject;\n}}\n", self.prefix)?;
+        writeln!(text, "filter machinist_vip {{\n  if net = {} then accept;", self.prefix)?;
+        if !self.services.is_empty() {
+            let length = self.host_length();
+            let sets: Vec<String> =
+                self.services.iter().map(|network| format!("{network}{{{length},{length}}}")).collect();
+            writeln!(text, "  if net ~ [ {} ] then accept;", sets.join(", "))?;
+        }
+        writeln!(text, "  reject;\n}}\n")?;
         writeln!(text, "template bgp machinist {{\n  local {} as {};\n  passive;", self.router, self.router_as)?;
         writeln!(text, "  keepalive time {keepalive};\n  hold time {hold};")?;
         if let Some(line) = self.password("password", "\"", ";", "#") {
@@ -218,6 +241,16 @@ impl Session<'_> {
         let mut set = |rest: &str| writeln!(text, "set {rest}");
         set(&format!("policy {list} MACHINIST-VIP rule 10 action permit"))?;
         set(&format!("policy {list} MACHINIST-VIP rule 10 prefix {}", self.prefix))?;
+        for (number, network) in (20_u32..).step_by(10).zip(&self.services) {
+            let rule = format!("policy {list} MACHINIST-VIP rule {number}");
+            set(&format!("{rule} action permit"))?;
+            set(&format!("{rule} prefix {network}"))?;
+            let length = self.host_length();
+            if network.prefix_len() != length {
+                set(&format!("{rule} ge {length}"))?;
+                set(&format!("{rule} le {length}"))?;
+            }
+        }
         set("policy route-map MACHINIST-IN rule 10 action permit")?;
         set(&format!("policy route-map MACHINIST-IN rule 10 match {ip} address prefix-list MACHINIST-VIP"))?;
         set("policy route-map MACHINIST-OUT rule 10 action deny")?;

@@ -5,6 +5,7 @@
 
 mod coredns;
 mod issuers;
+mod load_balancer;
 mod node;
 mod rbac;
 
@@ -31,6 +32,9 @@ pub fn objects(cluster: &Cluster) -> Vec<Object> {
     }
     if let (Some(coredns), Some(dns)) = (&cluster.objects.coredns, cluster.network.dns) {
         objects.extend(coredns::objects(cluster, coredns, dns));
+    }
+    if let Some(balancer) = &cluster.objects.load_balancer {
+        objects.extend(load_balancer::objects(balancer));
     }
     if let Some(acme) = &cluster.objects.acme {
         objects.extend(issuers::objects(acme));

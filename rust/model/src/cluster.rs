@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    NodeName, Orchestrator, Role, defaults,
+    AddressRange, NodeName, Orchestrator, Role, defaults,
     shape::{DiskFirmware, KeptFileSystem, RootFileSystem},
 };
 
@@ -242,6 +242,9 @@ pub struct Objects {
     pub coredns: Option<CoreDns>,
     /// Issuers of certificates for applications, if configured.
     pub acme: Option<Acme>,
+    /// Addresses of Services of type LoadBalancer, if configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
 }
 
 /// The cluster's DNS.
@@ -264,11 +267,28 @@ pub struct Acme {
     pub ingress_class: String,
 }
 
+/// Addresses of Services of type LoadBalancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadBalancer {
+    /// The ranges that addresses are taken from, disjoint, at least one.
+    pub pool: Vec<AddressRange>,
+    /// The image reference of the controller, with a tag or digest.
+    pub image: String,
+}
+
+impl LoadBalancer {
+    /// Returns the networks that have exactly the addresses of the pool.
+    #[must_use]
+    pub fn networks(&self) -> Vec<IpNet> {
+        self.pool.iter().flat_map(AddressRange::networks).collect()
+    }
+}
+
 impl Objects {
     /// Returns true if there are no such objects.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.coredns.is_none() && self.acme.is_none()
+        self.coredns.is_none() && self.acme.is_none() && self.load_balancer.is_none()
     }
 }
 

@@ -143,6 +143,8 @@ pub enum Code {
     ReservedLabel = 54,
     /// Kubernetes versions of the release are unknown.
     UnknownKubernetes = 55,
+    /// Addresses of Services cannot be announced.
+    BadServicePool = 56,
     /// Member of etcd beside the servers of k3s.
     EtcdOfK3s = 60,
     /// Machine without a root file system.
@@ -216,6 +218,7 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::BadAcme, "ACME account or ingress class is not valid", include_str!("codes/M053.md")),
     error(Code::ReservedLabel, "label or taint is reserved", include_str!("codes/M054.md")),
     error(Code::UnknownKubernetes, "Kubernetes versions of the release are unknown", include_str!("codes/M055.md")),
+    error(Code::BadServicePool, "addresses of Services cannot be announced", include_str!("codes/M056.md")),
     error(Code::EtcdOfK3s, "member of etcd beside the servers of k3s", include_str!("codes/M060.md")),
     warning(Code::NoRootFileSystem, "machine without a root file system", include_str!("codes/M061.md")),
     error(Code::PublicNodes, "node network is not private", include_str!("codes/M062.md")),

@@ -27,6 +27,8 @@ pub const KUBERNETES_OF_RELEASES: [(&str, &[&str]); 2] =
 pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.14.2";
 /// The number of CoreDNS replicas.
 pub const COREDNS_REPLICAS: u16 = 2;
+/// The image of the controller that assigns addresses to Services of type LoadBalancer.
+pub const LOAD_BALANCER_IMAGE: &str = "ghcr.io/kube-vip/kube-vip-cloud-provider:v0.0.12";
 /// The class of the ingress controller: the one of k3s.
 pub const INGRESS_CLASS: &str = "traefik";
 /// The image of servers at Hetzner.

@@ -22,6 +22,7 @@ pub mod near;
 mod orchestrator;
 pub mod overlay;
 pub mod path;
+pub mod pool;
 pub mod quorum;
 pub mod replacing;
 mod report;
@@ -34,8 +35,8 @@ pub mod state;
 
 pub use cluster::{
     Acme, ApiEndpoint, Cluster, Control, ControlBackend, CoreDns, DigitaloceanServer, DiskLayout, Dns, DnsProvider,
-    Gate, GateTest, HetznerServer, KeptDisk, Labels, Network, Node, Objects, Operator, Overlay, OverlayBackend,
-    Provider, Ssh, Vip,
+    Gate, GateTest, HetznerServer, KeptDisk, Labels, LoadBalancer, Network, Node, Objects, Operator, Overlay,
+    OverlayBackend, Provider, Ssh, Vip,
 };
 pub use codes::{CODES, Code, CodeInfo, Severity, codes, explain};
 pub use conflict::Conflict;
@@ -48,6 +49,7 @@ pub use name::NodeName;
 pub use orchestrator::Orchestrator;
 pub use overlay::OverlayPart;
 pub use path::{AttrPath, Segment};
+pub use pool::AddressRange;
 pub use replacing::Replacement;
 pub use role::Role;
 pub use running::Running;

@@ -15,6 +15,8 @@
 
   kubeMaster.ip = "10.13.13.100";
 
+  kubernetes.loadBalancer.pool = [ "10.13.101.0/24" ];
+
   machines = {
     a = { ip = "10.13.13.2"; roles = [ "etcd" "control-plane" "worker" ]; disk = "/dev/sda"; provider = "hetzner"; hetzner = { serverType = "cx23"; location = "nbg1"; }; };
     b = { ip = "10.13.13.3"; roles = [ "etcd" "control-plane" "worker" ]; disk = "/dev/sda"; provider = "hetzner"; hetzner = { serverType = "cx23"; location = "nbg1"; }; };

@@ -230,6 +230,10 @@ equal "by ARP one of them is elected and answers on the node's interface" "$(env
     vip_leaderelection: "true", vip_leasename: "plndr-cp-lock", vip_leaseduration: "5", vip_renewdeadline: "3", vip_retryperiod: "1",
     k8s_config_file: "/etc/kube-vip/kubeconfig", prometheus_server: "127.0.0.1:2112"
   }'
+equal "with a pool it announces addresses of Services too, without an election where the Router balances" \
+  "$(env .kubernetes.variants.services) | {svc_enable, svc_election, vip_subnet}" '{svc_enable: "true", svc_election: null, vip_subnet: "32,128"}'
+equal "and by ARP from one node for each Service" \
+  "$(env .kubernetes.variants.arpServices) | {svc_enable, svc_election}" '{svc_enable: "true", svc_election: "true"}'
 check "with a password kube-vip finds it and the Router in a mounted file, and in nothing else" '
   .kubernetes.variants.password as $node | $node.kubelet.manifests["kube-vip"].spec as $spec | $spec.containers[0] as $pod
   | $pod.args == ["manager", "--config-file=/etc/kube-vip/bgp.json"]

@@ -3,6 +3,8 @@
 check "a Router of ours is without failed assertions and warnings" '.router.ours | .failed == [] and .warnings == []' '.router.ours | {failed, warnings}'
 equal "its sessions are those that router-config prints for BIRD" '.router.open.bird | .[index("filter machinist_vip"):]' \
   "$(sed -n '/^filter machinist_vip/,$p' "$here/router/bird.conf" | jq -Rs .)"
+check "with a pool it accepts single addresses of Services" '
+  .router.services.bird | contains("then accept;\n  if net ~ [ 10.13.101.0/24{32,32}, 10.13.102.7/32{32,32} ] then accept;\n  reject;\n")' .router.services.bird
 check "it uses all routes at once, and neither accepts nor exports others" '
   .router.ours.bird | contains("merge paths on;\n  scan time 1;") and contains("export where source = RTS_BGP;") and contains("import none;")' .router.ours.bird
 check "the password is in the text by the name of its file, which bird writes for itself at its start" '

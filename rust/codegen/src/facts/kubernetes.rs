@@ -31,6 +31,9 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Attributes {
         let members = cluster.etcd_members().map(|node| node.ip.to_string());
         facts.insert("etcdMembers".to_owned(), members.collect());
     }
+    if node.roles.contains(&Role::ControlPlane) && cluster.objects.load_balancer.is_some() {
+        facts.insert("kubeVip".to_owned(), set([("services", true.into())]).into());
+    }
     if let Some(text) = endpoint(cluster, node) {
         facts.insert("endpoint".to_owned(), text.into());
     }
@@ -91,7 +94,7 @@ pub(super) fn texts<T: ToString>(items: &[T]) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use expect_test::{Expect, expect};
-    use machinist_model::{Cluster, NodeName, Role, Vip, fixtures};
+    use machinist_model::{Cluster, LoadBalancer, NodeName, Role, Vip, fixtures};
 
     use super::facts;
     use crate::nix;
@@ -211,5 +214,16 @@ mod tests {
         node.roles.insert(Role::Ingress);
         node.taints.clear();
         assert!(node.kubernetes_taints().is_empty());
+    }
+
+    #[test]
+    fn control_planes_announce_addresses_of_services_if_there_is_a_pool() {
+        let mut cluster = fixtures::ha_kubernetes();
+        let kube_vip = |cluster: &Cluster, node: &str| facts(cluster, &cluster.nodes[node]).get("kubeVip").cloned();
+        assert_eq!(kube_vip(&cluster, "cp1"), None);
+        let pool = vec!["10.13.101.0/24".parse().unwrap()];
+        cluster.objects.load_balancer = Some(LoadBalancer { pool, image: "kube-vip-cloud-provider:1".to_owned() });
+        assert_eq!(kube_vip(&cluster, "cp1"), Some(nix::set([("services", true.into())]).into()));
+        assert_eq!(kube_vip(&cluster, "w1"), None);
     }
 }

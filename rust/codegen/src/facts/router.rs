@@ -2,6 +2,7 @@
 
 use machinist_model::{Cluster, Node, Vip};
 
+use super::kubernetes::texts;
 use crate::{
     nix::{Attributes, Value, set},
     router::prefix,
@@ -20,6 +21,9 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Option<Attributes> {
         ("nodeAs", Value::Int((*node_as).into())),
         ("prefix", prefix(endpoint.ip).into()),
     ]);
+    if let Some(balancer) = &cluster.objects.load_balancer {
+        facts.insert("servicePrefixes".to_owned(), texts(&balancer.networks()));
+    }
     if *password {
         facts.insert("password".to_owned(), true.into());
     }
@@ -30,7 +34,7 @@ pub(super) fn facts(cluster: &Cluster, node: &Node) -> Option<Attributes> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use expect_test::expect;
-    use machinist_model::fixtures;
+    use machinist_model::{LoadBalancer, fixtures};
 
     use super::facts;
     use crate::nix;
@@ -57,5 +61,16 @@ mod tests {
             }
         "#]]
         .assert_eq(&nix::file("", &facts.into()).unwrap());
+    }
+
+    #[test]
+    fn a_managed_router_accepts_addresses_of_services() {
+        let mut cluster = fixtures::ha_kubernetes();
+        cluster.nodes.get_mut("router").unwrap().nixos = true;
+        let pool = vec!["10.13.101.6-10.13.101.8".parse().unwrap()];
+        cluster.objects.load_balancer = Some(LoadBalancer { pool, image: "kube-vip-cloud-provider:1".to_owned() });
+        let facts = facts(&cluster, &cluster.nodes["router"]).unwrap();
+        let prefixes = ["10.13.101.6/31", "10.13.101.8/32"].map(ToOwned::to_owned);
+        assert_eq!(facts["servicePrefixes"], prefixes.into_iter().collect());
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use expect_test::{Expect, expect, expect_file};
-use machinist_model::{Cluster, Vip, fixtures};
+use machinist_model::{Cluster, LoadBalancer, Vip, fixtures};
 
 use super::{Format, Password, RouterError, config};
 
@@ -136,4 +136,47 @@ fn the_password_is_only_shown_on_request() {
         assert_eq!(line(&cluster, format, Password::Shown("f00d")).as_deref(), Some(shown));
         assert_eq!(line(&cluster, format, Password::LeftOut).as_deref(), Some(left_out));
     }
+}
+
+fn with_services(pool: &[&str]) -> Cluster {
+    let mut cluster = fixtures::ha_kubernetes();
+    let pool = pool.iter().map(|text| text.parse().unwrap()).collect();
+    cluster.objects.load_balancer = Some(LoadBalancer { pool, image: "kube-vip-cloud-provider:1".to_owned() });
+    cluster
+}
+
+/// Returns the lines that the configuration has only with these addresses of Services.
+fn added(format: Format, pool: &[&str]) -> Vec<String> {
+    let without = config(&fixtures::ha_kubernetes(), format, Password::LeftOut).unwrap();
+    let with = config(&with_services(pool), format, Password::LeftOut).unwrap();
+    let lines = with.lines().filter(|line| !without.lines().any(|other| other == *line));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn single_addresses_of_services_are_accepted_too() {
+    let pool = ["10.13.101.0/24", "10.13.102.7-10.13.102.8"];
+    assert_eq!(
+        added(Format::Bird, &pool),
+        ["if net ~ [ 10.13.101.0/24{32,32}, 10.13.102.7/32{32,32}, 10.13.102.8/32{32,32} ] then accept;"]
+    );
+    assert_eq!(
+        added(Format::Frr, &pool),
+        [
+            "ip prefix-list MACHINIST-VIP seq 20 permit 10.13.101.0/24 ge 32 le 32",
+            "ip prefix-list MACHINIST-VIP seq 30 permit 10.13.102.7/32",
+            "ip prefix-list MACHINIST-VIP seq 40 permit 10.13.102.8/32",
+        ]
+    );
+    assert_eq!(
+        added(Format::Vyos, &["10.13.101.0/24", "10.13.102.7/32"]),
+        [
+            "set policy prefix-list MACHINIST-VIP rule 20 action permit",
+            "set policy prefix-list MACHINIST-VIP rule 20 prefix 10.13.101.0/24",
+            "set policy prefix-list MACHINIST-VIP rule 20 ge 32",
+            "set policy prefix-list MACHINIST-VIP rule 20 le 32",
+            "set policy prefix-list MACHINIST-VIP rule 30 action permit",
+            "set policy prefix-list MACHINIST-VIP rule 30 prefix 10.13.102.7/32",
+        ]
+    );
 }

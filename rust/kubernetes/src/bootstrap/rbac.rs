@@ -30,6 +30,9 @@ pub fn objects(cluster: &Cluster) -> Vec<Object> {
     if cluster.has_own_vip() {
         objects.extend(kube_vip());
     }
+    if cluster.objects.load_balancer.is_some() {
+        objects.extend(kube_vip_of_services());
+    }
     objects.into_iter().flatten().collect()
 }
 
@@ -39,12 +42,25 @@ fn kube_vip() -> [Option<Object>; 2] {
         metadata: named("machinist:kube-vip", Some(SYSTEM), &[]),
         rules: Some(vec![rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "update"])]),
     };
-    let binding = RoleBinding {
-        metadata: named("machinist:kube-vip", Some(SYSTEM), &[]),
-        role_ref: RoleRef { api_group: Some(GROUP.into()), kind: "Role".into(), name: "machinist:kube-vip".into() },
-        subjects: Some(vec![user("kube-vip")]),
+    [typed(&role), typed(&binding("machinist:kube-vip", SYSTEM, user("kube-vip")))]
+}
+
+/// kube-vip follows Services and their endpoints, and writes a Service's address into its status and the node into an
+/// annotation. With ARP it elects the node
+/// that answers for the address, by a lease in the namespace of the Service.
+fn kube_vip_of_services() -> [Option<Object>; 2] {
+    let name = "machinist:kube-vip-services";
+    let role = ClusterRole {
+        metadata: named(name, None, &[]),
+        rules: Some(vec![
+            rule("", &["services"], &["get", "list", "watch", "update"]),
+            rule("", &["services/status"], &["update"]),
+            rule("discovery.k8s.io", &["endpointslices"], &["get", "list", "watch"]),
+            rule("coordination.k8s.io", &["leases"], &["get", "create", "update"]),
+        ]),
+        aggregation_rule: None,
     };
-    [typed(&role), typed(&binding)]
+    [typed(&role), typed(&cluster_binding(name, name, user("kube-vip")))]
 }
 
 /// A binding of a ClusterRole.
@@ -52,6 +68,15 @@ pub fn cluster_binding(name: &str, role: &str, subject: Subject) -> ClusterRoleB
     ClusterRoleBinding {
         metadata: named(name, None, &[]),
         role_ref: RoleRef { api_group: Some(GROUP.into()), kind: "ClusterRole".into(), name: role.into() },
+        subjects: Some(vec![subject]),
+    }
+}
+
+/// A binding of a Role to one subject; both have the same name.
+pub fn binding(name: &str, namespace: &str, subject: Subject) -> RoleBinding {
+    RoleBinding {
+        metadata: named(name, Some(namespace), &[]),
+        role_ref: RoleRef { api_group: Some(GROUP.into()), kind: "Role".into(), name: name.into() },
         subjects: Some(vec![subject]),
     }
 }

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use machinist_model::{Acme, Cluster, NodeName, Role, fixtures};
+use machinist_model::{Acme, Cluster, LoadBalancer, NodeName, Role, fixtures};
 use serde_json::{Value, json};
 
 use super::{nodes, objects};
@@ -55,7 +55,7 @@ fn every_object_says_what_it_is_and_claims_nothing_that_it_does_not_mean() {
             _ => false,
         }
     }
-    for object in objects(&with_acme()) {
+    for object in objects(&with_acme()).into_iter().chain(objects(&with_pool())) {
         assert_eq!(object.value["kind"], object.id.kind.as_str());
         assert_eq!(object.value["apiVersion"], object.api_version().as_str());
         assert_eq!(object.value["metadata"]["name"], object.id.name.as_str());
@@ -199,4 +199,57 @@ fn nodes_are_marked_with_their_roles_labels_and_zone() {
     let before = marks[3].digest();
     cluster.nodes.get_mut(&NodeName::parse("w1").unwrap()).unwrap().taints.push("a=b:NoSchedule".to_owned());
     assert_ne!(nodes(&cluster)[3].digest(), before);
+}
+
+fn with_pool() -> Cluster {
+    let mut cluster = fixtures::ha_kubernetes();
+    let pool = ["10.13.101.0/24", "10.13.102.7-10.13.102.9"].iter().map(|text| text.parse().unwrap()).collect();
+    let image = "registry.magi.dev/kube-vip-cloud-provider:v0.0.12".to_owned();
+    cluster.objects.load_balancer = Some(LoadBalancer { pool, image });
+    cluster
+}
+
+#[test]
+fn a_pool_brings_the_controller_that_assigns_its_addresses() {
+    let cluster = with_pool();
+    let before = ids(&fixtures::ha_kubernetes());
+    let added: Vec<String> = ids(&cluster).into_iter().filter(|id| !before.contains(id)).collect();
+    assert_eq!(
+        added,
+        [
+            "ClusterRole machinist:kube-vip-services",
+            "ClusterRoleBinding machinist:kube-vip-services",
+            "ServiceAccount kube-system/kube-vip-cloud-provider",
+            "ClusterRole machinist:kube-vip-cloud-provider",
+            "ClusterRoleBinding machinist:kube-vip-cloud-provider",
+            "Role kube-system/machinist:kube-vip-cloud-provider",
+            "RoleBinding kube-system/machinist:kube-vip-cloud-provider",
+            "ConfigMap kube-system/kubevip",
+            "Deployment kube-system/kube-vip-cloud-provider",
+        ]
+    );
+    let settings = value(&cluster, "ConfigMap", "kubevip");
+    assert_eq!(settings["data"], json!({ "range-global": "10.13.101.0-10.13.101.255,10.13.102.7-10.13.102.9" }));
+    let deployment = value(&cluster, "Deployment", "kube-vip-cloud-provider");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "registry.magi.dev/kube-vip-cloud-provider:v0.0.12");
+    assert_eq!(container["securityContext"]["runAsNonRoot"], true);
+}
+
+#[test]
+fn neither_the_controller_nor_kube_vip_reads_secrets_or_pods() {
+    let cluster = with_pool();
+    for (kind, name) in [
+        ("ClusterRole", "machinist:kube-vip-services"),
+        ("ClusterRole", "machinist:kube-vip-cloud-provider"),
+        ("Role", "machinist:kube-vip-cloud-provider"),
+    ] {
+        for rule in value(&cluster, kind, name)["rules"].as_array().unwrap() {
+            let resources: Vec<&str> = rule["resources"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            assert!(!resources.iter().any(|name| ["secrets", "pods", "*"].contains(name)), "{name}: {resources:?}");
+            assert!(!rule["verbs"].as_array().unwrap().contains(&json!("*")), "{name}: {rule}");
+        }
+    }
+    let subject = &value(&cluster, "ClusterRoleBinding", "machinist:kube-vip-services")["subjects"][0];
+    assert_eq!(subject["name"], "kube-vip");
 }

@@ -19,6 +19,7 @@ pub mod networks;
 pub mod objects;
 pub mod operators;
 pub mod overlay;
+pub mod pool;
 pub mod required;
 pub mod routed;
 pub mod servers;
@@ -112,6 +113,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         labels::check,
         objects::reserved,
         objects::section,
+        pool::check,
         gates::check,
         k3s::check,
         overlay::check,

@@ -17,23 +17,23 @@ use crate::{
 };
 
 /// A range of the cluster.
-struct Range {
-    path: AttrPath,
-    network: IpNet,
+pub struct Range {
+    pub path: AttrPath,
+    pub network: IpNet,
     /// Noun phrase, as in "overlaps with ...".
-    noun: &'static str,
+    pub noun: &'static str,
     is_default: bool,
 }
 
 impl Range {
     /// Returns the label of the range's place in the source.
-    fn note(&self) -> String {
+    pub fn note(&self) -> String {
         if self.is_default { format!("{} is {} by default", self.noun, self.network) } else { self.noun.to_owned() }
     }
 }
 
 /// Returns all ranges, defaults included: nodes, pods, services, overlay.
-fn ranges(shape: &Shape) -> Vec<Range> {
+pub fn ranges(shape: &Shape) -> Vec<Range> {
     let network = &shape.network;
     let mut ranges = Vec::new();
     let mut add = |path: &str, noun, written: Option<&_>, default: Vec<IpNet>| {

@@ -39,6 +39,8 @@ fn without_effect(context: &Context<'_>, section: &KubernetesShape, report: &mut
         ("kubernetes", "only the orchestrators kubernetes and k3s have objects")
     } else if orchestrator == Some(Orchestrator::K3s) && section.coredns != CoreDnsShape::default() {
         ("kubernetes.coredns", "k3s includes CoreDNS")
+    } else if orchestrator == Some(Orchestrator::K3s) && section.load_balancer.is_some() {
+        ("kubernetes.loadBalancer", "k3s includes a load balancer: machinist.k3s.serviceLoadBalancer")
     } else {
         return;
     };
@@ -48,10 +50,7 @@ fn without_effect(context: &Context<'_>, section: &KubernetesShape, report: &mut
 
 fn coredns(context: &Context<'_>, shape: &CoreDnsShape, report: &mut Report) {
     let base = AttrPath::of("kubernetes.coredns");
-    if let Some((image, why)) = shape.image.as_deref().and_then(|image| Some((image, unpinned(image)?))) {
-        let finding = Finding::new(Code::BadImage, base.join("image"), format!("{image:?} is not a pinned image"), why);
-        report.push(finding.help(format!("write a version, such as {:?}", defaults::COREDNS_IMAGE)));
-    }
+    image(&base, shape.image.as_deref(), defaults::COREDNS_IMAGE, report);
     if let Some(replicas) = shape.replicas.filter(|replicas| !(1..=MOST_REPLICAS).contains(replicas)) {
         let message = format!("{replicas} replicas of CoreDNS are out of range");
         let why = "two replicas on different nodes survive the loss of one";
@@ -66,6 +65,14 @@ fn coredns(context: &Context<'_>, shape: &CoreDnsShape, report: &mut Report) {
             let finding = Finding::new(Code::BadDns, path, message, why);
             report.push(finding.help("write the address of a name server of your network, or leave `upstream` out"));
         }
+    }
+}
+
+/// Checks that the image of an object is pinned; `default` is the one without it.
+pub fn image(base: &AttrPath, image: Option<&str>, default: &str, report: &mut Report) {
+    if let Some((image, why)) = image.and_then(|image| Some((image, unpinned(image)?))) {
+        let finding = Finding::new(Code::BadImage, base.join("image"), format!("{image:?} is not a pinned image"), why);
+        report.push(finding.help(format!("write a version, such as {default:?}")));
     }
 }
 

@@ -11,17 +11,7 @@ use crate::{
 
 /// Checks that neither the overlay nor the virtual IP needs more of the network between servers.
 pub fn check(context: &Context<'_>, report: &mut Report) {
-    let Some(name) = context
-        .taking_part()
-        .find(|(_, machine)| machine.hetzner.is_some() || machine.digitalocean.is_some())
-        .map(|(name, _)| name)
-    else {
-        return;
-    };
-    if context.shape.network.control.is_some() {
-        // The control mesh is the network between them, and has checks of its own.
-        return;
-    }
+    let Some(name) = server_of_cloud(context) else { return };
     two_clouds(context, report);
     let why = "its private network delivers packets only to the addresses that it gave to servers";
     let server = |finding: Finding| finding.related(machine_path(name), "a server of a cloud");
@@ -32,6 +22,14 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
         report.push(server(finding.help("write backend = \"wireguard\", or \"vxlan\" without encryption")));
     }
     let has_api = matches!(context.shape.cluster.orchestrator, Some(Orchestrator::Kubernetes | Orchestrator::K3s));
+    if context.shape.kubernetes.load_balancer.is_some() {
+        let path = AttrPath::of("kubernetes.loadBalancer");
+        let message = "addresses of Services that nodes announce do not reach servers of a cloud";
+        let finding = Finding::new(Code::RoutedNetwork, path, message, why);
+        report.push(server(finding.help(
+            "leave it out, and add the cloud's own controller to manifests/: it creates a load balancer for each Service",
+        )));
+    }
     let Some(endpoint) = context.shape.kube_master.as_ref().filter(|_| has_api) else { return };
     let message = match api::mode(endpoint) {
         VipMode::External => return,
@@ -42,6 +40,15 @@ pub fn check(context: &Context<'_>, report: &mut Report) {
     report.push(server(finding.help(
         "write mode = \"external\", with the address of a load balancer that forwards TCP to the control planes",
     )));
+}
+
+/// Returns a server whose private network is that of its cloud. A control mesh is another network between them, and has
+/// checks of its own.
+pub fn server_of_cloud<'a>(context: &Context<'a>) -> Option<&'a String> {
+    let has_mesh = context.shape.network.control.is_some();
+    let mut servers =
+        context.taking_part().filter(|(_, machine)| machine.hetzner.is_some() || machine.digitalocean.is_some());
+    servers.next().map(|(name, _)| name).filter(|_| !has_mesh)
 }
 
 /// Servers of two clouds are in two networks, although both have the range of `network.nodes`.

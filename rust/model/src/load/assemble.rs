@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::{
     Acme, ApiEndpoint, Cluster, Control, CoreDns, DigitaloceanServer, DiskLayout, Dns, Gate, GateTest, HetznerServer,
-    KeptDisk, Network, Node, NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
+    KeptDisk, LoadBalancer, Network, Node, NodeName, Objects, Operator, Orchestrator, Overlay, Provider, Ssh,
     check::{self, api, names},
     defaults,
     dns::as_relative,
@@ -79,6 +79,18 @@ fn objects(shape: &Shape) -> Result<Objects, Box<Finding>> {
             upstream: coredns.upstream.clone(),
         }),
         acme,
+        load_balancer: load_balancer(shape),
+    })
+}
+
+fn load_balancer(shape: &Shape) -> Option<LoadBalancer> {
+    let found = shape.kubernetes.load_balancer.as_ref()?;
+    // An invalid range is reported by a check.
+    let pool: Vec<_> = found.pool.iter().filter_map(|text| text.parse().ok()).collect();
+    let is_kubernetes = shape.cluster.orchestrator == Some(Orchestrator::Kubernetes);
+    (is_kubernetes && !pool.is_empty()).then(|| LoadBalancer {
+        pool,
+        image: found.image.clone().unwrap_or_else(|| defaults::LOAD_BALANCER_IMAGE.to_owned()),
     })
 }
 

@@ -15,6 +15,10 @@ pub struct KubernetesShape {
     /// kind is cert-manager's: k3s installs it, elsewhere its own manifest belongs into `manifests/`.
     #[schemars(extend("x-default" = "null"))]
     pub acme: Option<AcmeShape>,
+    /// Addresses for Services of type LoadBalancer, for the orchestrator `"kubernetes"`. Control planes announce them in the
+    /// mode of `kubeMaster`.
+    #[schemars(extend("x-default" = "null"))]
+    pub load_balancer: Option<LoadBalancerShape>,
 }
 
 /// The cluster's DNS.
@@ -54,4 +58,23 @@ pub struct AcmeShape {
     /// The class of the ingress controller that answers the challenges (HTTP-01).
     #[schemars(extend("x-default" = "\"traefik\"", "x-example" = "\"nginx\""))]
     pub ingress_class: Option<String>,
+}
+
+/// Addresses for Services of type LoadBalancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct LoadBalancerShape {
+    /// Networks, and ranges by their first and last address. With BGP outside of all networks in use, with ARP free addresses
+    /// of `network.nodes`. IPv4 addresses that end with .0 or .255 are not used.
+    #[schemars(extend(
+        "x-required" = true,
+        "x-example" = "[ \"10.13.101.0/24\" \"10.13.102.10-10.13.102.50\" ]"
+    ))]
+    pub pool: Vec<String>,
+    /// The image of kube-vip-cloud-provider, which assigns the addresses, with a tag other than `latest` or a digest.
+    #[schemars(extend(
+        "x-default" = "\"ghcr.io/kube-vip/kube-vip-cloud-provider:v0.0.12\"",
+        "x-example" = "\"registry.example.org/kube-vip-cloud-provider:v0.0.12\""
+    ))]
+    pub image: Option<String>,
 }

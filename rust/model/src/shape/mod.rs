@@ -25,7 +25,7 @@ pub use self::{
     disk::{DiskFirmware, DiskSetShape, DiskShape, KeptDiskShape, KeptFileSystem, RootFileSystem},
     dns::DnsShape,
     kube_master::{KubeMasterShape, VipMode},
-    kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape},
+    kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape, LoadBalancerShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
     network::{ControlShape, NetworkShape, OverlayShape},
     server::{DigitaloceanShape, HetznerShape},

@@ -1,0 +1,39 @@
+# A pool by BGP with the virtual IP, a part of the node network, and one of another family.
+{
+  cluster = {
+    name = "magi";
+    operators = import ../operators.nix;
+    orchestrator = "kubernetes";
+  };
+
+  network = {
+    nodes = "10.13.13.0/24";
+    pods = "10.42.0.0/16";
+    services = "10.96.0.0/16";
+    gateway = "10.13.13.1";
+    nameservers = [ "10.13.13.53" ];
+    overlay.backend = "vxlan";
+  };
+
+  kubeMaster = {
+    ip = "10.13.100.1";
+    mode = "bgp";
+    gateway = "router";
+    as = 64512;
+  };
+
+  kubernetes.loadBalancer.pool = [
+    "10.13.13.128/25"
+    "10.13.100.0/30"
+    "10.13.100.2-10.13.100.9"
+    "fd00:1::/120"
+  ];
+
+  machines = {
+    balthazar = { ip = "10.13.13.2"; roles = [ "etcd" "control-plane" "worker" ]; };
+    casper = { ip = "10.13.13.4"; roles = [ "etcd" "control-plane" "worker" ]; };
+    melchior = { ip = "10.13.13.3"; roles = [ "etcd" "control-plane" "worker" ]; };
+    old = { ip = "10.13.13.211"; enable = false; };
+    router = { ip = "10.13.13.1"; nixos = false; bgp.as = 64513; };
+  };
+}
