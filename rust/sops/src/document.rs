@@ -123,6 +123,18 @@ impl Document {
         &self.metadata
     }
 
+    /// Returns the text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the paths of all values, which are not encrypted, in the order of the file.
+    pub fn paths(&self) -> impl Iterator<Item = &[Step]> {
+        let is_value = |leaf: &&Leaf| !matches!(leaf.content, Content::Comment(..)) && !Layout::is_metadata(leaf);
+        self.layout.leaves.iter().filter(is_value).map(|leaf| leaf.path.as_slice())
+    }
+
     /// Recovers the data key. `unwrap` decrypts what a slot has, or returns `None` if it is not for the caller.
     ///
     /// # Errors
@@ -253,8 +265,7 @@ impl Opened {
 
     /// Returns the paths of all values, in the order of the file.
     pub fn paths(&self) -> impl Iterator<Item = &[Step]> {
-        let is_value = |leaf: &&Leaf| !matches!(leaf.content, Content::Comment(..)) && !Layout::is_metadata(leaf);
-        self.document.layout.leaves.iter().filter(is_value).map(|leaf| leaf.path.as_slice())
+        self.document.paths()
     }
 
     /// Returns the file in plain, without its metadata.

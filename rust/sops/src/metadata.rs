@@ -6,7 +6,7 @@ use crate::{
     Format,
     dotenv::{self, flatten},
     json,
-    layout::{Content, Layout, METADATA, Step, Style},
+    layout::{Content, Layout, Leaf, METADATA, Step, Style},
     rules::{Rule, RuleError},
     value::{Kind, Plain},
     yaml,
@@ -92,12 +92,15 @@ type Fields<'a> = BTreeMap<&'a [Step], &'a Plain>;
 
 /// Returns the values of the metadata, by their paths below its key.
 fn fields(layout: &Layout) -> Fields<'_> {
-    let value = |content| match content {
-        &Content::Value(ref plain) => Some(plain),
-        _ => None,
-    };
     let leaves = layout.leaves.iter().filter(|leaf| Layout::is_metadata(leaf));
-    leaves.filter_map(|leaf| Some((leaf.path.get(1..)?, value(&leaf.content)?))).collect()
+    leaves.filter_map(field).collect()
+}
+
+fn field(leaf: &Leaf) -> Option<(&[Step], &Plain)> {
+    match &leaf.content {
+        Content::Value(plain) => Some((leaf.path.get(1..)?, plain)),
+        _ => None,
+    }
 }
 
 fn groups(fields: &Fields<'_>) -> Vec<Group> {

@@ -20,6 +20,7 @@ pub mod operators;
 pub mod overlay;
 pub mod required;
 pub mod routed;
+pub mod secrets;
 pub mod servers;
 pub mod sizes;
 pub mod ssh;
@@ -117,6 +118,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         operators::keys,
         cluster::check,
         dns::check,
+        secrets::check,
     ];
     for check in CHECKS {
         check(context, report);
