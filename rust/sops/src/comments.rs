@@ -5,8 +5,17 @@ use std::{collections::BTreeSet, ops::Range};
 use crate::{
     layout::{Content, Layout, Leaf, MAX_LEAVES, Step, Style, place},
     value::Plain,
-    yaml::Container,
 };
+
+/// A map or list, for the comments in it.
+pub struct Container {
+    /// Its path.
+    pub path: Vec<Step>,
+    /// Column of its keys or dashes.
+    pub column: usize,
+    /// From its first byte to the last byte of its last scalar.
+    pub span: Range<usize>,
+}
 
 /// Adds the comments to the layout.
 pub fn add(text: &str, layout: &mut Layout, scalars: &[Range<usize>], containers: &[Container]) {

@@ -11,9 +11,12 @@ use time::{OffsetDateTime, macros::format_description};
 use zeroize::Zeroizing;
 
 use crate::{
-    Format, dotenv, ini,
+    dotenv,
+    format::Format,
+    ini,
     layout::{Content, Layout, LayoutError, Leaf, METADATA, Step, Style, display, place, replaced},
     metadata::{self, Metadata, Slot, json_value},
+    read,
     rules::{Rule, RuleError},
     shamir,
     value::{self, DataKey, KEY, Kind, Plain, SealError, ValueError},
@@ -62,8 +65,8 @@ pub enum SopsError {
     /// A comment in a list, which sops encrypts as an item, and cannot read itself: the checksum does not match.
     #[error("`{path}` is a comment that sops made an item of its list; sops cannot read such a file either")]
     ListComment { path: String },
-    /// There is no checksum.
-    #[error("has no checksum (MAC)")]
+    /// There is no checksum, or no recipient.
+    #[error("has no checksum (MAC) or no recipient: the file is incomplete")]
     NoMac,
     /// The checksum is of another file, time or key.
     #[error("has a checksum (MAC) that cannot be decrypted: it, the time or the file was changed by hand")]
@@ -112,8 +115,11 @@ impl Document {
     /// It is not encrypted, or malformed.
     pub fn parse(format: Format, bytes: &[u8]) -> Result<Self, SopsError> {
         let text = std::str::from_utf8(bytes).map_err(|_| SopsError::NotText)?;
-        let layout = Layout::read(format, text)?;
+        let layout = read::layout(format, text)?;
         let metadata = Metadata::read(&layout).ok_or(SopsError::NotEncrypted)??;
+        if metadata.mac.is_empty() || metadata.groups.is_empty() {
+            return Err(SopsError::NoMac);
+        }
         Ok(Self { format, text: text.to_owned(), layout, metadata })
     }
 
@@ -167,9 +173,6 @@ impl Document {
     pub fn open(self, key: DataKey) -> Result<Opened, SopsError> {
         let values = self.values(&key)?;
         let mac = checksum(&self.layout, &values, &self.metadata.rule, self.metadata.mac_only_encrypted);
-        if self.metadata.mac.is_empty() {
-            return Err(SopsError::NoMac);
-        }
         let found =
             value::decrypt(&key, &self.metadata.last_modified, &self.metadata.mac).map_err(|_| SopsError::MacForm)?;
         if !constant_time_eq(&found.bytes, mac.as_bytes()) {
@@ -522,7 +525,7 @@ impl Body {
             return Self::binary(plain, key, stash);
         }
         let text = std::str::from_utf8(plain).map_err(|_| SopsError::NotText)?;
-        let layout = Layout::read(format, text)?;
+        let layout = read::layout(format, text)?;
         if layout.metadata.is_some() || layout.leaves.iter().any(Layout::is_metadata) {
             return Err(SopsError::Reserved);
         }
@@ -551,7 +554,7 @@ impl Body {
             None => json_value(&Plain::text(value::encrypt(key, &place, &value)?)),
         };
         let text = format!("{{\n\t\"{DATA}\": {text}\n}}\n");
-        let plain = Layout::read(Format::Json, &text)?;
+        let plain = read::layout(Format::Json, &text)?;
         Ok(Self { text, plain, values: vec![Some(value)] })
     }
 
@@ -566,7 +569,7 @@ impl Body {
             let newline = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
             return Ok(format!("{}{newline}{metadata}", self.text));
         }
-        let layout = Layout::read(format, &self.text)?;
+        let layout = read::layout(format, &self.text)?;
         let gap = layout.map(&[]).and_then(|map| map.gap.clone().ok()).ok_or(SopsError::NotEncrypted)?;
         let text = format!("{}{metadata}{}", gap.before, gap.after);
         Ok(replaced(&self.text, vec![(gap.at..gap.at, text)]))

@@ -4,13 +4,14 @@ use std::{fmt, ops::Range};
 
 use thiserror::Error;
 
-use crate::{Format, dotenv, ini, json, value::Plain, yaml};
+use crate::value::Plain;
 
 /// The longest file that is read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
-/// The most values and comments, and the most comments, that are read.
+/// The most values and comments that are read.
 pub const MAX_LEAVES: usize = 1 << 16;
-const MAX_COMMENTS: usize = 1 << 11;
+/// The most comments that are read.
+pub const MAX_COMMENTS: usize = 1 << 11;
 /// The deepest nesting that is read.
 pub const MAX_DEPTH: usize = 64;
 
@@ -173,28 +174,6 @@ impl LayoutError {
 }
 
 impl Layout {
-    /// Reads the places of a text's values.
-    ///
-    /// # Errors
-    /// The text is malformed, too long or too deep, or has a construct that cannot be kept.
-    pub fn read(format: Format, text: &str) -> Result<Self, LayoutError> {
-        if text.len() > MAX_BYTES {
-            return Err(LayoutError { line: 1, why: format!("the file is longer than {} MiB", MAX_BYTES >> 20) });
-        }
-        let layout = match format {
-            Format::Yaml => yaml::read(text)?,
-            Format::Json | Format::Binary => json::read(text)?,
-            Format::Dotenv => dotenv::read(text)?,
-            Format::Ini => ini::read(text)?,
-        };
-        let comments = layout.leaves.iter().filter(|leaf| matches!(leaf.content, Content::Comment(..))).count();
-        if layout.leaves.len() > MAX_LEAVES || comments > MAX_COMMENTS {
-            let why = format!("more than {MAX_LEAVES} values or {MAX_COMMENTS} comments");
-            return Err(LayoutError { line: 1, why });
-        }
-        Ok(layout)
-    }
-
     /// Returns the leaf of a value.
     #[must_use]
     pub fn value(&self, path: &[Step]) -> Option<&Leaf> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Format,
     dotenv::{self, flatten},
+    format::Format,
     json,
     layout::{Content, Layout, Leaf, METADATA, Step, Style},
     rules::{Rule, RuleError},

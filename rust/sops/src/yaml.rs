@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeSet, ops::Range};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::{
-    comments,
+    comments::{self, Container},
     layout::{Content, Entry, Gap, Layout, LayoutError, Leaf, MAX_DEPTH, METADATA, Map, Step, Style},
     value::{Kind, Plain, float},
 };
@@ -29,16 +29,6 @@ pub fn read(text: &str) -> Result<Layout, LayoutError> {
 
 fn first_of_line(text: &str, char: char) -> Option<usize> {
     if text.starts_with(char) { Some(0) } else { text.find(&format!("\n{char}")).map(|at| at + 1) }
-}
-
-/// A map or list, for the comments in it.
-pub struct Container {
-    /// Its path.
-    pub path: Vec<Step>,
-    /// Column of its keys or dashes.
-    pub column: usize,
-    /// From its first byte to the last byte of its last scalar.
-    pub span: Range<usize>,
 }
 
 struct Reader<'a> {

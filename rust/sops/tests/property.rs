@@ -1,7 +1,7 @@
 //! Properties that hold for any input: no panic, and no line changes but those of a change.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use machinist_sops::{Document, Format, Opened, Rule, Slot, SopsError, Step, create, layout::Layout, value};
+use machinist_sops::{Document, Format, Opened, Rule, Slot, SopsError, Step, create, read, value};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -41,7 +41,7 @@ proptest! {
     #[test]
     fn no_text_panics(text in "(?s).{0,200}") {
         for format in FORMATS {
-            let _ = Layout::read(format, &text);
+            let _ = read::layout(format, &text);
             let _ = Document::parse(format, text.as_bytes());
         }
     }
@@ -54,7 +54,7 @@ proptest! {
         if let Ok(file) = create(Format::Yaml, text.as_bytes(), &Rule::default(), &key, &[slot(&*key)], now()) {
             let opened = open(Format::Yaml, &file).unwrap_or_else(|error| panic!("{error}\n{text:?}\n{file}"));
             let plain = opened.plain().unwrap();
-            let values = |text: &str| Layout::read(Format::Yaml, text).unwrap().leaves.into_iter().map(|leaf| leaf.content).filter(|content| !matches!(content, machinist_sops::layout::Content::Comment(..))).collect::<Vec<_>>();
+            let values = |text: &str| read::layout(Format::Yaml, text).unwrap().leaves.into_iter().map(|leaf| leaf.content).filter(|content| !matches!(content, machinist_sops::layout::Content::Comment(..))).collect::<Vec<_>>();
             prop_assert_eq!(values(std::str::from_utf8(&plain).unwrap()), values(&text));
         }
     }

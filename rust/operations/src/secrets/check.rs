@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use machinist_secrets::Identities;
 use serde::Serialize;
 
-use super::{Readers, SecretName, Store, opened, parse};
+use super::{
+    file::{opened, parse},
+    recipients::Readers,
+    store::{SecretName, Store},
+};
 use crate::{context::Context, failure::Failure};
 
 /// A problem of a file.

@@ -1,15 +1,15 @@
 //! Secrets: files below `secrets/` in the sops format, for the operators and for the nodes that machines.nix names.
 
 mod check;
+mod file;
 mod recipients;
 mod rekey;
 mod store;
 
-use machinist_model::Cluster;
 use machinist_secrets::Zeroizing;
 use machinist_sops::{Document, Format, Opened, Rule, SopsError, Step, create, value, whole_file};
 
-use self::recipients::Readers;
+use self::file::{failure, open, parse};
 pub use self::{
     check::{Finding, Problem, check},
     recipients::Reader,
@@ -63,52 +63,6 @@ pub struct Row {
     pub recipients: Vec<String>,
     /// The time of the last change.
     pub last_modified: String,
-}
-
-/// Opens a file that exists.
-fn open(context: &Context, store: &Store, file: &SecretName) -> Result<Opened, Failure> {
-    let document = parse(store, file)?;
-    let identities = context.keyring.unlock()?;
-    opened(document, file, &identities)
-}
-
-fn parse(store: &Store, file: &SecretName) -> Result<Document, Failure> {
-    let bytes = store.read(file)?;
-    Document::parse(file.format(), &bytes).map_err(|error| failure(file, &error))
-}
-
-fn opened(
-    document: Document,
-    file: &SecretName,
-    identities: &machinist_secrets::Identities,
-) -> Result<Opened, Failure> {
-    let key = document.data_key(|slot| identities.unwrap_key(&slot.enc)).map_err(|error| match error {
-        SopsError::Groups { all: 1, .. } => {
-            let for_whom: Vec<&str> = document.metadata().recipients().collect();
-            let text = format!("{file}: cannot decrypt: tried {identities}; it is encrypted for {}", for_whom.join(", "));
-            Failure::new(Kind::Failed, text)
-                .hint("set MACHINIST_IDENTITY to the identity of one of them, or let an operator run `machinist secrets rekey`")
-        }
-        error => failure(file, &error),
-    })?;
-    document.open(key).map_err(|error| failure(file, &error))
-}
-
-/// Returns an error of a file as a failure.
-fn failure(file: &SecretName, error: &SopsError) -> Failure {
-    let text = format!("{file}: {error}");
-    let restore = "restore the file from version control (`git checkout -- FILE`)";
-    match error {
-        SopsError::Value { .. } | SopsError::Mac | SopsError::MacForm | SopsError::NoMac | SopsError::Key => {
-            Failure::new(Kind::Failed, text).hint(restore)
-        }
-        SopsError::Layout(_) | SopsError::NotText => Failure::new(Kind::Input, text).hint(restore),
-        SopsError::NotEncrypted => Failure::new(Kind::Input, text)
-            .hint("move it away, then `machinist secrets set NAME --file FILE` encrypts it"),
-        SopsError::Missing(_) => Failure::new(Kind::Input, text).hint("`machinist secrets list NAME` lists its keys"),
-        SopsError::Foreign(_) => Failure::new(Kind::Refused, text).hint("use `sops rotate` and `sops updatekeys`"),
-        _ => Failure::new(Kind::Input, text),
-    }
 }
 
 /// Returns a value, or a whole file in plain.
@@ -282,16 +236,4 @@ impl Edit {
 #[must_use]
 pub fn binary_key() -> Vec<Step> {
     whole_file().to_vec()
-}
-
-/// Returns the nodes that the cluster says decrypt a file.
-fn nodes_of(cluster: &Cluster, file: &SecretName) -> Result<Vec<machinist_model::NodeName>, Failure> {
-    let targets = cluster.secrets.get(file.as_str()).map(Vec::as_slice).unwrap_or_default();
-    if targets.is_empty() {
-        return Ok(Vec::new());
-    }
-    machinist_model::Selection::resolve(cluster, targets).map_err(|error| {
-        let message = format!("machines.nix: secrets.{:?}.nodes: {error}", file.as_str());
-        Failure::new(Kind::Input, message).maybe_hint(error.hint())
-    })
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use machinist_model::{Cluster, NodeName};
+use machinist_model::{Cluster, NodeName, Selection};
 use machinist_secrets::KeyRecipient;
 use machinist_sops::{Slot, value::DataKey};
 
-use super::{SecretName, nodes_of};
+use super::store::SecretName;
 use crate::{
     certs::hosts,
     context::Context,
@@ -110,4 +110,16 @@ pub(crate) fn wrapped<R: std::borrow::Borrow<Reader>>(key: &DataKey, readers: &[
         Ok(Slot { recipient: recipient.text().to_owned(), enc })
     };
     readers.iter().map(slot).collect()
+}
+
+/// Returns the nodes that the cluster says decrypt a file.
+fn nodes_of(cluster: &Cluster, file: &SecretName) -> Result<Vec<NodeName>, Failure> {
+    let targets = cluster.secrets.get(file.as_str()).map(Vec::as_slice).unwrap_or_default();
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    Selection::resolve(cluster, targets).map_err(|error| {
+        let message = format!("machines.nix: secrets.{:?}.nodes: {error}", file.as_str());
+        Failure::new(Kind::Input, message).maybe_hint(error.hint())
+    })
 }

@@ -7,7 +7,11 @@ use machinist_secrets::Identities;
 use machinist_sops::value;
 use serde::Serialize;
 
-use super::{SecretName, Store, failure, opened, parse, recipients, recipients::Readers};
+use super::{
+    file::{failure, opened, parse},
+    recipients::{self, Readers},
+    store::{SecretName, Store},
+};
 use crate::{
     context::Context,
     failure::{Failure, Kind},
