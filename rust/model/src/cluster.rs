@@ -37,6 +37,9 @@ pub struct Cluster {
     /// The records of a public DNS zone, if machinist keeps them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// Files of secrets, by their path below `secrets/`, each with the targets that decrypt it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Vec<String>>,
     /// Objects that machinist puts into the cluster.
     #[serde(skip_serializing_if = "Objects::is_empty")]
     pub objects: Objects,

@@ -159,6 +159,8 @@ pub enum Code {
     BadControlMesh = 65,
     /// DNS record cannot be published.
     BadRecord = 70,
+    /// File of secrets is not valid.
+    BadSecret = 71,
 }
 
 /// All checks, in the order of their codes.
@@ -226,6 +228,7 @@ pub const CODES: &[CodeInfo] = &[
     error(Code::RoutedNetwork, "network of a cloud does not carry this", include_str!("codes/M064.md")),
     error(Code::BadControlMesh, "control mesh cannot work", include_str!("codes/M065.md")),
     error(Code::BadRecord, "DNS record cannot be published", include_str!("codes/M070.md")),
+    error(Code::BadSecret, "file of secrets is not valid", include_str!("codes/M071.md")),
 ];
 
 const fn error(code: Code, title: &'static str, explanation: &'static str) -> CodeInfo {

@@ -33,6 +33,7 @@ pub mod shape;
 pub mod source;
 pub mod state;
 
+pub use check::secrets::is_file_name as is_secret_file;
 pub use cluster::{
     Acme, ApiEndpoint, Cluster, Control, ControlBackend, CoreDns, DigitaloceanServer, DiskLayout, Dns, DnsProvider,
     Gate, GateTest, HetznerServer, KeptDisk, Labels, LoadBalancer, Network, Node, Objects, Operator, Overlay,

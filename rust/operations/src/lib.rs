@@ -53,6 +53,7 @@ pub mod rollout;
 pub mod router_config;
 pub mod run_id;
 pub mod sandbox;
+pub mod secrets;
 mod size;
 pub mod snapshot;
 pub mod stage;

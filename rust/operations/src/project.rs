@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Paths that the flake must include even if git does not track them yet.
-pub(crate) const VISIBLE: [&str; 10] = [
+pub(crate) const VISIBLE: [&str; 11] = [
     "flake.nix",
     "flake.lock",
     "machines.nix",
@@ -37,6 +37,7 @@ pub(crate) const VISIBLE: [&str; 10] = [
     "nodes",
     "modules",
     "app_modules",
+    "secrets",
     "state",
 ];
 

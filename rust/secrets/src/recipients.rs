@@ -15,7 +15,7 @@ pub struct Recipients {
     entries: Vec<Entry>,
 }
 
-struct Entry {
+pub(crate) struct Entry {
     label: String,
     key: Box<dyn age::Recipient + Send + Sync>,
 }
@@ -104,7 +104,11 @@ impl fmt::Debug for Recipients {
 }
 
 impl Entry {
-    fn of(operator: &Operator) -> Result<Self, RecipientError> {
+    pub(crate) fn into_key(self) -> Box<dyn age::Recipient + Send + Sync> {
+        self.key
+    }
+
+    pub(crate) fn of(operator: &Operator) -> Result<Self, RecipientError> {
         match (&operator.age, &operator.ssh) {
             (Some(age), _) => Self::age(&operator.name, age.trim()),
             (None, Some(line)) => Self::ssh(&operator.name, line.trim()),

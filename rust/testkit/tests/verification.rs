@@ -123,6 +123,9 @@ const ZONES: (&str, usize) = ("DNS zones", 14);
 /// The faults that addresses of Services must not have.
 const SERVICES: (&str, usize) = ("Addresses of Services", 9);
 
+/// The faults that files of secrets must not have.
+const SECRETS: (&str, usize) = ("Secrets", 8);
+
 #[test]
 fn every_trap_bug_and_fault_has_a_test_that_exists() {
     let text = fs::read_to_string(root().join("docs/internals/verification.md")).unwrap();
@@ -134,7 +137,7 @@ fn every_trap_bug_and_fault_has_a_test_that_exists() {
         assert_eq!(numbers, expected, "{heading}");
         all.extend(rows.into_iter().map(|row| (heading, row)));
     }
-    for (heading, last) in [FAULTS, COMMANDS, UPGRADES, CONTROL, CLOUDS, ZONES, SERVICES] {
+    for (heading, last) in [FAULTS, COMMANDS, UPGRADES, CONTROL, CLOUDS, ZONES, SERVICES, SECRETS] {
         for row in rows(&text, heading).unwrap_or_else(|| panic!("no section {heading}")) {
             assert!(row.number <= last, "{heading}: there is no {}", row.number);
             all.push((heading, row));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// The crates of ours that each crate may use. A new edge is a design decision: a separate commit, with the reason.
-const LAYERS: [(&str, &[&str]); 24] = [
+const LAYERS: [(&str, &[&str]); 25] = [
     // Our only program on nodes: it has no dependency that a node does not need.
     ("agent", &["mesh", "text"]),
     ("durable", &[]),
@@ -28,6 +28,8 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("providers", &["model", "text"]),
     ("sandbox", &["durable", "environment"]),
     ("secrets", &["durable", "model"]),
+    // The data key is wrapped by its caller, so it has no identities.
+    ("sops", &[]),
     // Only for store paths as a type.
     ("switch", &["nix"]),
     ("topology", &["model"]),
@@ -51,6 +53,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
             "rollout",
             "sandbox",
             "secrets",
+            "sops",
             "text",
             "topology",
         ],
@@ -73,6 +76,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
             "rollout",
             "sandbox",
             "secrets",
+            "sops",
             "text",
             "topology",
         ],

@@ -34,6 +34,7 @@ pub mod rehearse;
 pub mod rollback;
 pub mod router_config;
 pub mod sandbox;
+pub mod secrets;
 pub mod status;
 pub mod test;
 pub mod unlock;
@@ -75,6 +76,9 @@ pub enum Command {
     /// Make, list and show certificates
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    /// Secrets: set, get, edit, list, remove, rekey and check files in the sops format
+    #[command(subcommand)]
+    Secrets(secrets::SecretsCommand),
     /// Print the Router's side of BGP, for FRR, BIRD or VyOS
     RouterConfig(router_config::RouterConfigArgs),
     /// Write a kubeconfig with a short-lived client certificate
@@ -164,6 +168,7 @@ pub fn run(cli: Cli, ui: Ui) -> Outcome {
         Command::Generate(args) => generate::run(args, global, ui),
         Command::App(command) => app::run(command, global, ui),
         Command::Certs(args) => certs::run(args, global, ui),
+        Command::Secrets(command) => secrets::run(command, global, ui),
         Command::Kubeconfig(args) => kubeconfig::run(args, global, ui),
         Command::Build(args) => build::run(args, global, ui),
         Command::Plan(args) => plan::run(args, global, ui),

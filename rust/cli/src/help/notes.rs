@@ -126,6 +126,55 @@ pub const NOTES: &[Note] = &[
         ],
     },
     Note {
+        command: "secrets set",
+        text: "A value is never an argument. One line break at its end is not a part of it; a whole file is taken as it is. A \
+               new file is encrypted for the operators and for the nodes of `secrets` in machines.nix. docs/guides/secrets.md \
+               explains the files, which sops reads and writes too.",
+        examples: &[
+            ("db.yaml database/password", "Prompt for the value, twice"),
+            ("tls.key --file server.key", "A whole file"),
+            ("web.env TOKEN --file - <token", ""),
+        ],
+        exit_codes: &[
+            (1, "the file cannot be decrypted or written, or was changed by hand"),
+            (3, "another machinist is changing secrets"),
+        ],
+    },
+    with_codes(
+        "secrets get",
+        &[("db.yaml database/password", ""), ("db.yaml", "The whole file in plain")],
+        &[(1, "the file cannot be decrypted, or was changed by hand"), (2, "there is no such file or key")],
+    ),
+    Note {
+        command: "secrets edit",
+        text: "The file in plain is on a file system in memory, readable by its owner only, and is removed however the command \
+               ends. Lines that stay keep their encrypted text. Until the editor is closed, other changes are refused.",
+        examples: &[("db.yaml", "")],
+        exit_codes: &[(3, "another machinist is changing secrets, or sops changed the file meanwhile")],
+    },
+    note("secrets list", &[("", ""), ("db.yaml", "The keys of a file, without a key to decrypt it")]),
+    note("secrets rm", &[("db.yaml database/password", ""), ("old.env --yes", "The whole file")]),
+    Note {
+        command: "secrets rekey",
+        text: "After a change of operators, of `secrets.<file>.nodes` or of a host key. Each file gets a new data key, so a \
+               recipient that is gone does not decrypt later versions; versions in git it still does. Interrupted, the same \
+               command does the rest.",
+        examples: &[
+            ("", "Files whose recipients are not those of machines.nix"),
+            ("--all", "All files"),
+            ("db.yaml", ""),
+        ],
+        exit_codes: &[
+            (1, "a file cannot be decrypted or written; those before it are done"),
+            (3, "another machinist is changing secrets, or a file has keys that only sops can renew"),
+        ],
+    },
+    with_codes(
+        "secrets check",
+        &[("", ""), ("--json", "In CI")],
+        &[(4, "a file is missing, damaged, or readable by the wrong ones")],
+    ),
+    Note {
         command: "build",
         text: "Builds what `machinist deploy` would deploy, for CI: no SSH, no lock, no file of the directory changes. A \
                later deploy of the same directory evaluates nothing and finds everything built. A failure of one node does \

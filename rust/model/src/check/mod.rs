@@ -22,6 +22,7 @@ pub mod overlay;
 pub mod pool;
 pub mod required;
 pub mod routed;
+pub mod secrets;
 pub mod servers;
 pub mod sizes;
 pub mod ssh;
@@ -120,6 +121,7 @@ pub fn all(context: &Context<'_>, report: &mut Report) {
         operators::keys,
         cluster::check,
         dns::check,
+        secrets::check,
     ];
     for check in CHECKS {
         check(context, report);

@@ -53,6 +53,7 @@ pub fn assemble(shape: &Shape) -> Result<Cluster, Box<Finding>> {
         network: network(shape)?,
         kube_master: shape.kube_master.as_ref().map(|endpoint| api_endpoint(shape, endpoint)).transpose()?,
         dns: shape.dns.as_ref().map(dns).transpose()?,
+        secrets: shape.secrets.iter().map(|(file, secret)| (file.clone(), secret.nodes.clone())).collect(),
         objects: objects(shape)?,
         nodes,
         name,

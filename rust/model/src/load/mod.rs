@@ -106,6 +106,7 @@ fn decode_sections(json: &Value, report: &mut Report) -> Shape {
     let section = |name: &str| sections.get(name).map(|value| (value, root.join(name)));
     let (cluster, network, kube_master) = (section("cluster"), section("network"), section("kubeMaster"));
     let (kubernetes, dns) = (section("kubernetes"), section("dns"));
+    let secrets = section("secrets");
     Shape {
         cluster: cluster.map(|(value, base)| decode::lenient(value, &base, report)).unwrap_or_default(),
         network: network.map(|(value, base)| decode::lenient(value, &base, report)).unwrap_or_default(),
@@ -113,6 +114,7 @@ fn decode_sections(json: &Value, report: &mut Report) -> Shape {
             .filter(|(value, _)| !value.is_null())
             .map(|(value, base)| decode::lenient(value, &base, report)),
         dns: dns.filter(|(value, _)| !value.is_null()).map(|(value, base)| decode::lenient(value, &base, report)),
+        secrets: secrets.map(|(value, base)| decode::lenient(value, &base, report)).unwrap_or_default(),
         kubernetes: kubernetes.map(|(value, base)| decode::lenient(value, &base, report)).unwrap_or_default(),
         machines: machines
             .iter()

@@ -12,6 +12,7 @@ mod kube_master;
 mod kubernetes;
 mod machine;
 mod network;
+mod secret;
 mod server;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ pub use self::{
     kubernetes::{AcmeShape, CoreDnsShape, KubernetesShape, LoadBalancerShape},
     machine::{BgpShape, GateShape, MachineShape, SshShape},
     network::{ControlShape, NetworkShape, OverlayShape},
+    secret::SecretShape,
     server::{DigitaloceanShape, HetznerShape},
 };
 
@@ -46,6 +48,9 @@ pub struct Shape {
     /// Records of a public DNS zone: those of the nodes, of names that lead to the ingress, and of the API endpoint.
     #[schemars(extend("x-default" = "null"))]
     pub dns: Option<DnsShape>,
+    /// Files of `secrets/`, in the sops format, and the nodes that decrypt them. Operators decrypt all of them.
+    #[schemars(extend("x-default" = "{ }"))]
+    pub secrets: BTreeMap<String, SecretShape>,
     /// Objects that machinist applies to the cluster in addition to those of `manifests/`.
     pub kubernetes: KubernetesShape,
     /// The machines, by name. A name is an RFC 1123 label (a-z, 0-9 and -, at most 63 characters) and serves as host
