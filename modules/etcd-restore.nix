@@ -1,7 +1,8 @@
 # Replaces etcd's data with a snapshot, once, before etcd starts. `machinist etcd restore` delivers
 # the snapshot and the request; if it is interrupted, it leaves either the request, which the next
 # start of etcd carries out, or nothing. The data records the request that it was restored by: the
-# removal of a request may be lost, since etcd's data may be on another disk.
+# removal of a request may be lost, since etcd's data may be on another disk. A member that was
+# installed after the quorum was lost has the file `awaited`: its etcd does not start before a restore.
 {
   config,
   lib,
@@ -23,7 +24,10 @@ in
 
     systemd.services.machinist-etcd-restore = {
       description = "Restore of etcd from a snapshot";
-      unitConfig.ConditionPathExists = "${request}/ready";
+      unitConfig.ConditionPathExists = [
+        "|${request}/ready"
+        "|${request}/awaited"
+      ];
       # Runs when etcd starts, never because its definition changed.
       restartIfChanged = false;
       path = [
@@ -50,7 +54,7 @@ in
           "-${root "chmod" "0640 ${request}/etcd.db"}"
         ];
         ExecStartPost = [
-          (root "rm" "-f ${request}/ready ${request}/etcd.db")
+          (root "rm" "-f ${request}/ready ${request}/etcd.db ${request}/awaited")
           (root "sync" request)
         ];
       };
@@ -59,6 +63,10 @@ in
       # mistakes an old one for a new one.
       script = ''
         set -euo pipefail
+        if [ ! -e ${request}/ready ]; then
+          echo "etcd waits for a restore: \`machinist etcd restore FILE\`" >&2
+          exit 1
+        fi
         cd ${lib.escapeShellArg cfg.dataDir}
         # A restore of an earlier release ran as root, and its files may not be removable by etcd's
         # user.

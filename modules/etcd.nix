@@ -65,6 +65,45 @@ let
       --key=${pki.key "etcd-healthcheck-client"} \
       "''${endpoints[@]}" "$@"
   '';
+
+  # A member whose data is gone would vote again under its old identity, although it has forgotten what it acknowledged:
+  # etcd crashes at best, and after the next election it goes on. The others know whether it has been there: only a
+  # member itself tells its client URLs. What is about the members is read from the environment, so that a change of
+  # them changes no unit.
+  neverVoted = pkgs.writeShellScript "etcd-never-voted" ''
+    set -uo pipefail
+    [ "$ETCD_INITIAL_CLUSTER_STATE" = existing ] && [ ! -e ${lib.escapeShellArg config.services.etcd.dataDir}/member ] || exit 0
+    IFS=, read -ra members <<<"$ETCD_INITIAL_CLUSTER"
+    answers=no others=no
+    for member in "''${members[@]}"; do
+      peer=''${member#*=}
+      [ "$peer" != "$ETCD_INITIAL_ADVERTISE_PEER_URLS" ] || continue
+      others=yes
+      list=$(${pkgs.curl}/bin/curl --silent --show-error --fail --noproxy '*' --http1.1 --max-time 3 \
+        --cacert ${files.authorities.etcd} --cert ${files.etcd-peer.certificate} --key ${files.etcd-peer.key} "$peer/members") ||
+        continue
+      # An array of flat objects: each ends with the only brace in it.
+      [ "''${list:0:2}" = '[{' ] || continue
+      answers=yes
+      while IFS= read -r -d '}' listed; do
+        case $listed in
+          *"\"$ETCD_INITIAL_ADVERTISE_PEER_URLS\""*) ;;
+          *) continue ;;
+        esac
+        case $listed in
+          *'"clientURLs":["'*)
+            echo "${node.name} has voted before, and its data is gone: it would vote again without what it has acknowledged." \
+              "If a file system is not mounted, mount it; else let it join anew: \`machinist node replace ${node.name}\`" >&2
+            exit 1
+            ;;
+        esac
+      done <<<"$list"
+    done
+    if [ "$others$answers" = yesno ]; then
+      echo "there is no data here, and no other member answers whether ${node.name} has voted before" >&2
+      exit 1
+    fi
+  '';
 in
 {
   options.machinist.etcd = {
@@ -224,6 +263,7 @@ in
     # Overrides the 30 s of NixOS' services.etcd, during which a crashed member would be missing
     # from the quorum.
     systemd.services.etcd.serviceConfig.RestartSec = lib.mkOverride 90 "5s";
+    systemd.services.etcd.preStart = "${neverVoted}";
 
     environment.systemPackages = [ etcdctl ];
 

@@ -2,6 +2,7 @@
 
 mod examine;
 mod group;
+mod lost;
 mod process;
 mod secret_directory;
 mod verified_ssh;
@@ -53,7 +54,6 @@ use crate::{
     context::{Connections, Context},
     event::Event,
     failure::{Failure, Kind, OrFail as _},
-    project::Project,
 };
 
 /// Path of the host key on the machine.
@@ -79,6 +79,8 @@ pub struct Request {
     pub deadlines: BTreeMap<Phase, Duration>,
     /// Fingerprint of the host key of the present system, which is pinned.
     pub accept: Option<Fingerprint>,
+    /// Name of the cluster, whose etcd has lost its quorum: recorded members may be installed, and wait for a restore.
+    pub without_quorum: Option<String>,
 }
 
 /// Installation with its preconditions verified. Nothing has been changed yet.
@@ -90,12 +92,14 @@ pub struct Install {
     machine: Machine,
     hardware: Option<PathBuf>,
     request: Request,
+    /// True for a member of an etcd that has lost its quorum.
+    awaits_restore: bool,
 }
 
 /// Verifies the preconditions of an installation.
 ///
 /// # Errors
-/// The machine has no disk, belongs to a sandbox, is a recorded member, or has no certificates.
+/// The machine has no disk, belongs to a sandbox, is a recorded member of an etcd with a quorum, or has no certificates.
 pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure> {
     let project = &context.project;
     let cluster = project.load()?.cluster;
@@ -106,7 +110,7 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     };
     let node = cluster.nodes.get(name).ok_or_else(|| Failure::new(Kind::Input, format!("there is no {name}")))?.clone();
     let disk = installable(&node)?.to_owned();
-    refuse_recorded_member(project, &node)?;
+    let awaits_restore = lost::is_awaiting(project, &cluster, &node, request)?;
     project.refuse_in_move(moving::Command::Install)?;
     if connect::without_server(project, &cluster)?.contains(name) {
         return Err(Failure::new(Kind::Input, format!("{name} has no server yet"))
@@ -135,22 +139,8 @@ pub fn prepare(context: &Context, request: &Request) -> Result<Install, Failure>
     };
     let hardware = format!("nodes/{name}/hardware-configuration.nix");
     let hardware = request.hardware_config.then(|| project.directory.join(hardware));
-    Ok(Install { context: context.clone(), cluster, node, disk, machine, hardware, request: request.clone() })
-}
-
-/// Refuses a recorded member. Its data would be erased: the cluster would lose a voter, and the new machine could not
-/// join.
-fn refuse_recorded_member(project: &Project, node: &Node) -> Result<(), Failure> {
-    let state = project.state()?;
-    if !state.etcd.bootstrapped || !state.etcd.members.contains(&node.name) {
-        return Ok(());
-    }
-    let message =
-        format!("{} is a recorded member of the running etcd cluster; installing it would erase its data", node.name);
-    let name = &node.name;
-    Err(Failure::new(Kind::Refused, message).hint(format!("for good: `machinist node remove {name}`")).hint(format!(
-        "with a new disk or machine in its place: `machinist node replace {name}`, which says when to install"
-    )))
+    let (context, request) = (context.clone(), request.clone());
+    Ok(Install { context, cluster, node, disk, machine, hardware, request, awaits_restore })
 }
 
 /// Refuses to begin what would end without nixos-anywhere.
@@ -190,6 +180,12 @@ pub(crate) fn installable(node: &Node) -> Result<&str, Failure> {
 }
 
 impl Install {
+    /// Returns true if its etcd waits for a restore afterwards.
+    #[must_use]
+    pub const fn awaits_restore(&self) -> bool {
+        self.awaits_restore
+    }
+
     /// Returns the name of the machine.
     #[must_use]
     pub const fn node(&self) -> &NodeName {
@@ -209,7 +205,8 @@ impl Install {
         steps
             .push(format!("nix build {flake}#nixosConfigurations.{name}.config.system.build.{{diskoScript,toplevel}}"));
         for (path, mode) in self.extra_files()? {
-            steps.push(format!("put {path} (mode {mode:o}, root's, decrypted from certs/)"));
+            let origin = if path == lost::AWAITED { "etcd waits for a restore" } else { "decrypted from certs/" };
+            steps.push(format!("put {path} (mode {mode:o}, root's, {origin})"));
         }
         steps.push(format!(
             "{PROGRAM} --phases disko,install,reboot --store-paths DISKO SYSTEM --extra-files ... (erases {})",
@@ -227,6 +224,7 @@ impl Install {
         let keys = keys.get(&self.node.name).cloned().unwrap_or_default();
         let mut files: Vec<(String, u32)> = keys.into_iter().map(|key| (format!("{DIRECTORY}/{key}"), 0o400)).collect();
         files.extend([(HOST_KEY.to_owned(), 0o600), (format!("{HOST_KEY}.pub"), 0o644)]);
+        files.extend(self.awaits_restore.then(|| (lost::AWAITED.to_owned(), 0o400)));
         Ok(files)
     }
 
@@ -267,6 +265,9 @@ impl Install {
     }
 
     fn install(&self, identities: &Identities) -> Result<(), Failure> {
+        if self.awaits_restore {
+            lost::refuse_quorum(&self.context, &self.cluster)?;
+        }
         let certs = self.context.project.certs();
         let recipients = Recipients::from_operators(&self.cluster.operators)
             .map_err(|error| Failure::from_error(Kind::Input, &error).maybe_hint(error.hint()))?;
@@ -443,9 +444,13 @@ impl Install {
         }
         put(&root, HOST_KEY, &private, 0o600)?;
         put(&root, &format!("{HOST_KEY}.pub"), format!("{}\n", public.trim_end()).as_bytes(), 0o644)?;
+        if self.awaits_restore {
+            put(&root, lost::AWAITED, b"", 0o400)?;
+        }
         // Directories are unpacked with their modes from here, regardless of the umask.
         let public = ["/", "/etc", "/etc/ssh", "/var", "/var/lib", "/var/lib/machinist"].map(|path| (path, 0o755));
-        for (path, mode) in public.into_iter().chain([(DIRECTORY, 0o700)]) {
+        let private = [DIRECTORY, "/var/lib/machinist/etcd-restore"].map(|path| (path, 0o700));
+        for (path, mode) in public.into_iter().chain(private) {
             let path = root.join(path.trim_start_matches('/'));
             if path.is_dir() {
                 fs::set_permissions(path, fs::Permissions::from_mode(mode)).failed()?;

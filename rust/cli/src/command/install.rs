@@ -1,8 +1,9 @@
 //! `machinist install`.
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use clap::Args;
+use machinist_model::NodeName;
 use machinist_operations::{
     failure::Failure,
     install::{self, Group, Outcome, Request},
@@ -35,6 +36,10 @@ pub struct InstallArgs {
     /// Print each step and run none
     #[arg(long, conflicts_with = "plan")]
     dry_run: bool,
+
+    /// etcd of this cluster has lost its quorum: install its members anew; their etcd waits for `machinist etcd restore`
+    #[arg(long, value_name = "CLUSTER")]
+    without_quorum: Option<String>,
 
     /// How
     #[command(flatten)]
@@ -89,7 +94,8 @@ fn deadline(text: &str) -> Result<(Phase, Duration), String> {
 
 /// Runs the command.
 pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Ended {
-    let request = Request { accept: args.accept_host_key, ..args.installation.request() };
+    let without_quorum = args.without_quorum.clone();
+    let request = Request { accept: args.accept_host_key, without_quorum, ..args.installation.request() };
     let context = context::open(global, ui)?;
     let interrupt = context.interrupt.clone();
     let group = install::prepare_all(&context, &args.target, &request)?;
@@ -113,7 +119,9 @@ pub fn run(args: &InstallArgs, global: &Global, ui: Ui) -> Ended {
         }
         return Ok(ExitCode::from(code));
     }
-    Ok(summary(&outcome?, ui))
+    let awaiting: BTreeSet<NodeName> =
+        group.members().iter().filter(|member| member.awaits_restore()).map(|member| member.node().clone()).collect();
+    Ok(summary(&outcome?, &awaiting, ui))
 }
 
 fn plan(group: &Group, ui: Ui) -> Ended {
@@ -147,7 +155,7 @@ fn plan(group: &Group, ui: Ui) -> Ended {
 }
 
 /// Prints what became of each machine, and what comes next.
-fn summary(outcome: &Outcome, ui: Ui) -> ExitCode {
+fn summary(outcome: &Outcome, awaiting: &BTreeSet<NodeName>, ui: Ui) -> ExitCode {
     let mut worst = 0;
     for failure in outcome.values().filter_map(|ended| ended.as_ref().err()) {
         worst = worst.max(failure.kind.code());
@@ -155,9 +163,12 @@ fn summary(outcome: &Outcome, ui: Ui) -> ExitCode {
     }
     let failed = |ended: &Result<(), Failure>| ended.is_err();
     for name in outcome.iter().filter(|(_, ended)| !failed(ended)).map(|(name, _)| name) {
-        ui.result(&format!(
-            "{name} is installed and answers with its pinned host key; `machinist deploy {name}` from now on"
-        ));
+        let next = if awaiting.contains(name) {
+            "its etcd waits: `machinist etcd restore FILE` once all members are there".to_owned()
+        } else {
+            format!("`machinist deploy {name}` from now on")
+        };
+        ui.result(&format!("{name} is installed and answers with its pinned host key; {next}"));
     }
     let missing: Vec<&str> = outcome.iter().filter(|(_, ended)| failed(ended)).map(|(name, _)| name.as_str()).collect();
     if outcome.len() > 1 && !missing.is_empty() {

@@ -247,10 +247,11 @@ pub const NOTES: &[Note] = &[
             ("casper --dry-run", "Each command, without running it"),
             ("cp1 cp2 cp3", "Side by side, with one consent"),
             ("casper --deadline copy=14400", "Four hours for a slow line"),
+            ("cp1 cp2 --without-quorum magi", "Two of three members of etcd are lost; then `machinist etcd restore`"),
         ],
         exit_codes: &[
             (1, "a machine was not installed, or did not come back"),
-            (3, "refused before a change: a check, a recorded member of etcd, no consent"),
+            (3, "refused before a change: a check, a recorded member of etcd, a quorum, no consent"),
         ],
     },
     Note {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, thread};
 
 use machinist_model::NodeName;
 
-use super::{Install, Report, Request, prepare};
+use super::{Install, Report, Request, lost, prepare};
 use crate::{
     connect,
     consent::Question,
@@ -39,6 +39,14 @@ pub fn prepare_all(context: &Context, targets: &[String], request: &Request) -> 
         prepare(&context, &Request { target: node.to_string(), ..request.clone() })
     };
     let members = nodes.iter().map(member).collect::<Result<Vec<Install>, Failure>>()?;
+    let awaits_restore = members.iter().any(Install::awaits_restore);
+    if request.without_quorum.is_some() && !awaits_restore {
+        let failure = Failure::new(Kind::Input, "none of these machines is a recorded member of etcd");
+        return Err(failure.hint("leave --without-quorum out"));
+    }
+    if awaits_restore {
+        lost::refuse_quorum(context, &cluster)?;
+    }
     Ok(Group { context: context.clone(), members })
 }
 

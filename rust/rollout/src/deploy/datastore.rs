@@ -64,8 +64,8 @@ impl Datastore {
     pub fn data_is_gone(&self, node: &NodeName) -> String {
         match self {
             Self::Etcd => format!(
-                "{node} is a member of the running etcd cluster, but its data is gone: started with an empty disk it would \
-                 crash. Let it join anew: `machinist node replace {node}`"
+                "{node} is a member of the running etcd cluster, but its data is gone: it may not vote without what it \
+                 has acknowledged. Let it join anew: `machinist node replace {node}`"
             ),
             Self::K3s { .. } => format!(
                 "{node} is a server of the running k3s cluster, but its data is gone: k3s lets it in again only after its old \

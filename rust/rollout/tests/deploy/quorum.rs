@@ -98,7 +98,7 @@ fn a_member_whose_data_is_gone_is_not_started_with_an_empty_disk() {
     environment.cluster.world().hosts.get_mut(&name("c")).unwrap().member.as_mut().unwrap().has_data = false;
     let ran = environment.deploy("c");
     ran.check(&expect![[r#"
-        c refused: c is a member of the running etcd cluster, but its data is gone: started with an empty disk it would crash. Let it join anew: `machinist node replace c`
+        c refused: c is a member of the running etcd cluster, but its data is gone: it may not vote without what it has acknowledged. Let it join anew: `machinist node replace c`
         etcd 3 of 3
     "#]]);
     assert_eq!(environment.activated(), "");
