@@ -135,7 +135,7 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Scripts that deliberately redefine a shared function, with its name.
-const OWN: [(&str, &str); 12] = [
+const OWN: [(&str, &str); 13] = [
     // From the operator's namespace, and with other programs first on PATH.
     ("tests/cluster/control-mesh-cluster/network.sh", "m"),
     // Behind a mark, because the shells of these machines print.
@@ -144,6 +144,7 @@ const OWN: [(&str, &str); 12] = [
     ("tests/mesh/faults", "m"),
     // By way of the machine's namespace, and with other programs first on PATH.
     ("tests/install/run", "m"),
+    ("tests/install/lost-quorum", "m"),
     // The same, with the token of a cloud.
     ("tests/machines/run", "m"),
     ("tests/machines/examples", "m"),

@@ -7,7 +7,7 @@ mod rekey;
 mod store;
 
 use machinist_secrets::Zeroizing;
-use machinist_sops::{Document, Format, Opened, Rule, SopsError, Step, create, value, whole_file};
+use machinist_sops::{Document, Format, Opened, Rule, SopsError, Step, create, value};
 
 use self::file::{failure, open, parse};
 pub use self::{
@@ -230,10 +230,4 @@ impl Edit {
         self.store.write(&self.lock, file, text.as_bytes())?;
         Ok(true)
     }
-}
-
-/// Returns the path of a binary file's value.
-#[must_use]
-pub fn binary_key() -> Vec<Step> {
-    whole_file().to_vec()
 }
