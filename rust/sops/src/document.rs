@@ -47,6 +47,9 @@ pub enum SopsError {
     /// A plain text already has metadata.
     #[error("has a key `sops`, which is reserved for the metadata")]
     Reserved,
+    /// Nothing can be appended to a plain text.
+    #[error("has no place for the `sops` metadata: begin the keys at the top at the start of their lines")]
+    NoPlace,
     /// Its rule cannot be used.
     #[error("cannot be read: {0}")]
     Rule(#[from] RuleError),
@@ -357,7 +360,8 @@ impl Opened {
         let time = timestamp(now);
         let mac = body.mac(rule, document.metadata.mac_only_encrypted, key, &time)?;
         let fields = metadata::renewed(Some(&document.layout), rule, slots, &mac, &time);
-        body.with_metadata(document.format, &metadata::render(document.format, &fields))
+        let text = body.with_metadata(document.format, &metadata::render(document.format, &fields))?;
+        verified(document.format, text, key)
     }
 
     fn stash(&self) -> Stash {
@@ -612,5 +616,12 @@ pub fn create(
     let time = timestamp(now);
     let mac = body.mac(rule, false, key, &time)?;
     let fields = metadata::renewed(None, rule, slots, &mac, &time);
-    body.with_metadata(format, &metadata::render(format, &fields))
+    verified(format, body.with_metadata(format, &metadata::render(format, &fields))?, key)
+}
+
+/// Returns the text if it can be read again. A text whose top is indented, for example, has no place for metadata, and
+/// nothing is written that nobody could open.
+fn verified(format: Format, text: String, key: &DataKey) -> Result<String, SopsError> {
+    let opened = Document::parse(format, text.as_bytes()).and_then(|document| document.open(key.clone()));
+    opened.map(|_| text).map_err(|_| SopsError::NoPlace)
 }

@@ -115,6 +115,8 @@ fn what_cannot_be_kept_is_refused_with_its_line() {
         ("a: 1\r\n", "line feed"),
         ("%YAML 1.2\n---\na: 1\n", "directives"),
         ("sops: 1\n", "reserved"),
+        ("\n  sops:: ", "no place for the `sops` metadata"),
+        ("  a: 1\n", "no place for the `sops` metadata"),
     ] {
         refused(Format::Yaml, plain, expect);
     }
